@@ -1,0 +1,42 @@
+"""Scanline: recurrent sequence classifiers that read a picture one row at a time.
+
+    run = scanline.train("mnist")
+    model = scanline.load(run.path)
+    model.predict(images)
+
+Names are imported when they are first used: `import scanline` does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Model", "Run", "ScanlineError", "__version__", "load", "train"]
+
+if TYPE_CHECKING:
+    from scanline.errors import ScanlineError as ScanlineError
+    from scanline.evaluation.model import Model as Model
+    from scanline.evaluation.model import load as load
+    from scanline.experiment import Run as Run
+    from scanline.experiment import train as train
+
+_HOMES = {
+    "Model": "scanline.evaluation.model",
+    "load": "scanline.evaluation.model",
+    "Run": "scanline.experiment",
+    "train": "scanline.experiment",
+    "ScanlineError": "scanline.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'scanline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,3 @@
+from scanline.cli import main
+
+main()

@@ -1,0 +1,167 @@
+"""The model folder: a classifier with its preprocessing, input and class names, enough to predict.
+
+`model.safetensors` holds the weights, `model.json` all the rest with a SHA-256 of every tensor. Loading
+runs no code, takes no memory that the weights file does not back, and refuses what does not match.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from scanline.data.images import PictureFormat
+from scanline.data.sequences import ClassName
+from scanline.errors import ModelError
+from scanline.files import read_json, sha256, whole_folder, write_json
+from scanline.model.classifier import Architecture, SequenceClassifier
+
+DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
+REMEDY = "copy the folder again from where it came, or train anew"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A classifier that is ready to be used.
+
+    classes: the K names. picture: how a picture file becomes the network's input, or None.
+    data: the name or path of the data set that it was trained on.
+    """
+
+    classifier: SequenceClassifier
+    classes: tuple[ClassName, ...]
+    picture: PictureFormat | None
+    data: str
+
+
+class _Tensor(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    dtype: str
+    shape: list[int]
+    sha256: str
+
+
+class _Description(BaseModel):
+    """What `model.json` holds."""
+
+    model_config = ConfigDict(extra="forbid")
+    schema_: Literal[1] = Field(alias="schema")
+    scanline: str
+    architecture: Architecture
+    classes: Annotated[list[Annotated[int, Field(strict=True)] | str], Field(min_length=1)]
+    picture: PictureFormat | None
+    data: str
+    tensors: dict[str, _Tensor]
+
+
+def describe_tensors(tensors: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Of each tensor: dtype, shape and the SHA-256 of its bytes."""
+    return {
+        name: {
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "shape": list(tensor.shape),
+            "sha256": sha256(tensor.detach().cpu().contiguous().numpy().tobytes()),
+        }
+        for name, tensor in sorted(tensors.items())
+    }
+
+
+def save(bundle: Bundle, folder: Path, version: str) -> None:
+    """Write the bundle to `folder`, whole or not at all, in place of what is there."""
+    weights = bundle.classifier.state_dict()
+    description = _Description(
+        schema=1,
+        scanline=version,
+        architecture=bundle.classifier.architecture,
+        classes=list(bundle.classes),
+        picture=bundle.picture,
+        data=bundle.data,
+        tensors={name: _Tensor(**value) for name, value in describe_tensors(weights).items()},
+    )
+    with whole_folder(folder) as new:
+        save_tensors(weights, new / WEIGHTS)
+        write_json(new / DESCRIPTION, description.model_dump(by_alias=True))
+
+
+def load(folder: Path, device: str = "cpu") -> Bundle:
+    """The bundle in `folder`, every tensor checked against its digest.
+
+    Raises ModelError naming the file and what is wrong with it.
+    """
+    path = folder / DESCRIPTION
+    tree = read_json(path)
+    if tree.get("schema") != 1:
+        raise ModelError(
+            f"{path}: expected schema 1, found {tree.get('schema')!r}; {REMEDY}, or update Scanline"
+        )
+    try:
+        description = _Description.model_validate(tree)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ModelError(f"{path} is damaged: {where}: {fault['msg']}; {REMEDY}") from None
+    if len(description.classes) != description.architecture.classes:
+        raise ModelError(
+            f"{path} is damaged: {description.architecture.classes} outputs but "
+            f"{len(description.classes)} class names; {REMEDY}"
+        )
+    tensors = load_tensors(folder / WEIGHTS)
+    _check(
+        folder / WEIGHTS,
+        describe_tensors(tensors),
+        {n: t.model_dump() for n, t in description.tensors.items()},
+    )
+    classifier = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
+    return Bundle(classifier, tuple(description.classes), description.picture, description.data)
+
+
+def build(architecture: Architecture, tensors: dict[str, Tensor], source: Path) -> SequenceClassifier:
+    """The network of `architecture` with the weights `tensors`; no memory is taken but theirs.
+
+    Raises ModelError naming the first tensor that does not fit.
+    """
+    with torch.device("meta"):
+        classifier = SequenceClassifier(architecture)
+    expected = {name: list(tensor.shape) for name, tensor in classifier.state_dict().items()}
+    found = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected | found):
+        if expected.get(name) != found.get(name) or tensors[name].dtype != torch.float32:
+            raise ModelError(
+                f"{source} does not fit its architecture: {name} should be {_shape(expected.get(name))}, "
+                f"found {_shape(found.get(name))}; {REMEDY}"
+            )
+    classifier.load_state_dict(tensors, assign=True)
+    return classifier
+
+
+def _shape(shape: list[int] | None) -> str:
+    return "absent" if shape is None else f"float32 {tuple(shape)}"
+
+
+def _check(path: Path, found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
+    for name in sorted(found.keys() | expected.keys()):
+        if found.get(name) != expected.get(name):
+            raise ModelError(f"{path} is damaged: tensor {name} is not the one that was saved; {REMEDY}")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors."""
+    safetensors.torch.save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path
+    )
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in the safetensors file `path`, on the CPU. Raises ModelError if it cannot be read."""
+    try:
+        return safetensors.torch.load_file(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; {REMEDY}") from None
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}; {REMEDY}") from error

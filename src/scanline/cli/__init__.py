@@ -1,0 +1,84 @@
+"""The command line: one file a command, no logic of its own.
+
+Commands are imported when they are called, and what they need when they run: `--help` imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from scanline.errors import ScanlineError, did_you_mean
+
+# In the order of a first acquaintance, with the line that `--help` shows.
+COMMANDS = {
+    "train": "Train a classifier, test it, and keep the run.",
+    "evaluate": "Judge a run on all test sequences.",
+    "predict": "Name what is on pictures.",
+    "recipes": "List the recipes, or print one.",
+    "data": "List, fetch and verify data sets.",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            context.fail(
+                f"no such command {name!r}: expected one of {', '.join(COMMANDS)}"
+                + did_you_mean(name, COMMANDS)
+            )
+        command: click.Command = importlib.import_module(f"scanline.cli.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):  # from the table above: nothing is imported for it
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="scanline", message="%(prog)s %(version)s")
+def command() -> None:
+    """Recurrent sequence classifiers that read a picture one row at a time.
+
+    \b
+    scanline train                        an LSTM learns to read digits
+    scanline evaluate runs/mnist-rows-001 how well it does
+    scanline predict  runs/mnist-rows-001 seven.png
+    """
+
+
+def main() -> None:
+    """The program `scanline`: runs a command, turns errors into one line and an exit code."""
+    try:
+        result = command.main(standalone_mode=False, prog_name="scanline")
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+    except ScanlineError as error:
+        code = _complain(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = 2
+    except click.ClickException as error:
+        hint = (
+            f" (see `{error.ctx.command_path} --help`)"
+            if isinstance(error, click.UsageError) and error.ctx
+            else ""
+        )
+        code = _complain(error.format_message() + hint, error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        code = _complain("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"scanline: {message}", err=True)
+    return code

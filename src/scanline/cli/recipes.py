@@ -1,0 +1,28 @@
+"""scanline recipes"""
+
+from __future__ import annotations
+
+import click
+
+from scanline.cli.output import print_json
+
+
+@click.command(name="recipes")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(name: str | None, as_json: bool) -> None:
+    """List the recipes that come with Scanline, or print the one called NAME as complete TOML.
+
+    `scanline recipes rows > mine.toml` is the start of a recipe of your own.
+    """
+    from scanline import recipe
+
+    chosen = [recipe.load(each) for each in ([name] if name else recipe.names())]
+    if as_json:
+        print_json({"recipes": [each.model_dump() for each in chosen]})
+    elif name:
+        click.echo(chosen[0].to_toml(), nl=False)
+    else:
+        width = max(len(each.name) for each in chosen)
+        for each in chosen:
+            click.echo(f"{each.name:<{width}}  {each.about}")

@@ -1,0 +1,77 @@
+"""scanline train"""
+
+from __future__ import annotations
+
+import click
+
+from scanline.cli.output import download_bar, print_json, say
+from scanline.errors import UsageError
+
+
+@click.command(name="train")
+@click.argument("data", required=False)
+@click.option("--recipe", metavar="NAME|FILE", help="What to train and how; `scanline recipes` lists them.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one value, as train.batch_size=64."
+)
+@click.option(
+    "--run", metavar="DIR", help="The run folder to make.  [default: the next runs/DATA-RECIPE-NNN]"
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
+@click.option(
+    "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Where to compute."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --run.")
+@click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    data: str | None,
+    recipe: str | None,
+    settings: tuple[str, ...],
+    run: str | None,
+    seed: int | None,
+    device: str,
+    resume: bool,
+    tensorboard: bool,
+    as_json: bool,
+) -> None:
+    """Train a classifier, test it, and keep the run.
+
+    DATA is a data set's name (`scanline data list`) or a folder of IDX files. Without it Scanline takes
+    MNIST if it is at hand or can be fetched, and otherwise the small digits that come with scikit-learn.
+    """
+    if resume and (data or recipe or settings or seed is not None or not run):
+        raise UsageError(
+            "--resume needs --run DIR and takes data, recipe, settings and seed from there: give none"
+        )
+    changes = _changes(settings, seed)
+
+    from scanline.cli.watch import watch
+    from scanline.experiment import Experiment
+
+    with download_bar() as on_progress:
+        if resume and run:
+            experiment = Experiment.resume(run, device, tensorboard, on_progress)
+        else:
+            experiment = Experiment.begin(data, recipe, changes, run, device, tensorboard, on_progress)
+    for note in experiment.notes:
+        say(note)
+    watch(experiment)
+    if as_json:
+        print_json({"run": str(experiment.folder.path)} | experiment.result)
+        return
+    test = experiment.result["test"]
+    click.echo(
+        f"test: {test['correct']:,} of {test['n']:,} right, accuracy {test['accuracy']:.4f}, "
+        f"95 % interval {test['ci95'][0]:.4f} to {test['ci95'][1]:.4f}"
+    )
+    click.echo(f"run:  {experiment.folder.path}")
+
+
+def _changes(settings: tuple[str, ...], seed: int | None) -> dict[str, object]:
+    from scanline.recipe import parse_setting
+
+    changes = dict(parse_setting(text) for text in settings)
+    if seed is not None:
+        changes["seed"] = seed
+    return changes

@@ -1,0 +1,1 @@
+"""Bytes to Sequences: readers, named data sets, splits, batches."""

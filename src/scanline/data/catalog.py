@@ -1,0 +1,239 @@
+"""Named data sets, where they lie and where they come from; and folders of IDX files by path."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from scanline.data import digits, download
+from scanline.data.folders import (
+    MNIST_TRAINING_FILE,
+    MNIST_VALIDATION,
+    byte_pictures,
+    exists,
+    idx_file,
+    load_folder,
+)
+from scanline.data.idx import REMEDY, read_idx, read_pair
+from scanline.data.published import FILES, PUBLISHED, SHAPES, Entry
+from scanline.data.sequences import Sequences
+from scanline.data.splits import DataSet
+from scanline.errors import DataError, UsageError, did_you_mean
+
+# A .gz that is not packed at all is a little larger than what it holds.
+_GZIP_SLACK_BYTES = 2**16
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `scanline data list` says of a data set. found: where it lies, or None if it must be fetched."""
+
+    name: str
+    about: str
+    licence: str
+    classes: int
+    train: int
+    validation: int
+    test: int
+    found: Path | None
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """How one file of a data set fared. ok: it can be used. note: what was checked, or what is wrong."""
+
+    path: Path
+    ok: bool
+    note: str
+
+
+def names() -> tuple[str, ...]:
+    """The named data sets: a closed list."""
+    return (*(entry.name for entry in PUBLISHED), digits.NAME)
+
+
+def describe(name: str) -> Description:
+    """Facts about the data set `name`; reads no file. Raises UsageError if there is no such name."""
+    if name == digits.NAME:
+        about = "1,797 handwritten digits of 8 x 8 pixels (UCI), part of scikit-learn: needs no network"
+        return Description(name, about, "CC BY 4.0", 10, *digits.COUNTS, find(name))
+    entry = _entry(name)
+    counts = (MNIST_TRAINING_FILE - MNIST_VALIDATION, MNIST_VALIDATION, SHAPES[2][0])
+    return Description(name, entry.about, entry.licence, len(entry.classes), *counts, find(name))
+
+
+def find(name: str) -> Path | None:
+    """The folder that has all files of the data set `name` (for `digits`, scikit-learn's own file), or None.
+
+    Looked for in $SCANLINE_DATA/<name>, then in the cache. Existence only: nothing is opened.
+    Raises UsageError if there is no such name.
+    """
+    if name == digits.NAME:
+        return digits.find()
+    _entry(name)
+    data = os.environ.get("SCANLINE_DATA")
+    folders = ([Path(data) / name] if data else []) + [_cache_folder() / name]
+    return next((folder for folder in folders if all(idx_file(folder, file) for file in FILES)), None)
+
+
+def fetch(name: str, on_progress: download.Progress | None = None, *, force: bool = False) -> Path:
+    """Where the data set `name` lies, after downloading what is missing into the cache.
+
+    on_progress: called with the bytes received and the bytes in all, over all files. force: download every
+    file again, wherever one lies; a file in the cache is replaced only by one whose checksum is right.
+    Raises UsageError if there is no such name, DataError if it cannot be had, ScanlineError if the cache
+    cannot be written.
+    """
+    found = find(name)
+    if found is not None and (not force or name == digits.NAME):
+        return found
+    if name == digits.NAME:
+        raise DataError("digits: scikit-learn's digits.csv.gz is missing; install scikit-learn again")
+    entry, folder = _entry(name), _cache_folder() / name
+    done, total = 0, sum(entry.packed_bytes)
+    for number, file in enumerate(FILES):
+
+        def report(received: int, _: int | None, done: int = done) -> None:
+            if on_progress is not None:
+                on_progress(done + received, max(total, done + received))
+
+        def check(path: Path, number: int = number) -> str | None:
+            return _download_fault(entry, number, path)
+
+        target = download.fetch(
+            [mirror + file + ".gz" for mirror in entry.mirrors],
+            folder / f"{file}.gz",
+            limit_bytes=math.prod(SHAPES[number]) + _GZIP_SLACK_BYTES,
+            check=check,
+            force=force,
+            on_progress=report,
+        )
+        done += target.stat().st_size
+    return folder
+
+
+def verify(name: str) -> tuple[FileCheck, ...]:
+    """Read every file of the data set `name` to its end and compare its checksum.
+
+    Never downloads. Raises UsageError if there is no such name, DataError if it is not at hand.
+    """
+    folder = find(name)
+    if folder is None:
+        raise DataError(f"{name} is not at hand: nothing to verify; run `scanline data fetch {name}`")
+    if name == digits.NAME:
+        good = digits.is_original()
+        note = "SHA-256 matches" if good else "not the digits that Scanline knows; install scikit-learn again"
+        return (FileCheck(folder, good, note),)
+    return tuple(_verify_file(_entry(name), number, folder) for number in range(len(FILES)))
+
+
+def load(name_or_path: str, on_progress: download.Progress | None = None) -> DataSet:
+    """The data set of that name, downloaded if it is not at hand, or the one in a folder of IDX files.
+
+    A folder has MNIST's file names, raw or .gz; a name wins over a folder of the same name (write ./mnist
+    for the folder). on_progress: as for `fetch`.
+    Raises UsageError if it is neither a name nor a path, DataError if files are missing, damaged, or not
+    those that the name stands for, ScanlineError if the cache cannot be written.
+    """
+    if name_or_path == digits.NAME:
+        return digits.load()
+    if name_or_path in names():
+        folder = find(name_or_path) or fetch(name_or_path, on_progress)
+        return _load_published(_entry(name_or_path), folder)
+    separators = {os.sep, os.altsep or os.sep}
+    if separators & set(name_or_path) or (name_or_path and exists(Path(name_or_path))):
+        return load_folder(Path(name_or_path), names())
+    raise _unknown(name_or_path)
+
+
+def _entry(name: str) -> Entry:
+    for entry in PUBLISHED:
+        if entry.name == name:
+            return entry
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(
+        f"unknown data set {name!r}: expected one of {', '.join(names())}, or a folder of IDX files"
+        + did_you_mean(name.lower(), names())
+    )
+
+
+def _cache_folder() -> Path:
+    import platformdirs
+
+    chosen = os.environ.get("SCANLINE_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("scanline", appauthor=False)
+
+
+def _remedy(name: str, folder: Path) -> str:
+    return f"run `scanline data fetch {name} --force`" if folder == _cache_folder() / name else REMEDY
+
+
+def _download_fault(entry: Entry, number: int, path: Path) -> str | None:
+    """Why the download at `path` is not file `number` of `entry`, in short; None if it is."""
+    digest = hashlib.sha256()
+    if entry.raw_sha256:
+        try:
+            read_idx(path, digest=digest)
+        except DataError:
+            return "what it sends is no whole IDX file"
+        return None if digest.hexdigest() == entry.raw_sha256[number] else "wrong checksum"
+    return None if _sha256(path) == entry.gz_sha256[number] else "wrong checksum"
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify_file(entry: Entry, number: int, folder: Path) -> FileCheck:
+    path = idx_file(folder, FILES[number]) or folder / FILES[number]
+    digest = hashlib.sha256()
+    try:
+        shape = read_idx(path, digest=digest, remedy=_remedy(entry.name, folder)).shape
+        _check_published(entry, number, path, shape, digest.hexdigest(), folder)
+        if entry.raw_sha256 or _sha256(path) == entry.gz_sha256[number]:
+            return FileCheck(path, True, "SHA-256 matches")
+    except DataError as error:
+        return FileCheck(path, False, str(error))
+    return FileCheck(path, True, "whole; packed anew, so there is no checksum to compare")
+
+
+def _check_published(
+    entry: Entry, number: int, path: Path, shape: tuple[int, ...], digest: str, folder: Path
+) -> None:
+    """Raise DataError if a file that reads well is still not the one that the name stands for."""
+    expected = SHAPES[number]
+    fault = ""
+    if shape != expected:
+        fault = f"items of shape {expected}, found {shape}"
+    elif entry.raw_sha256 and digest != entry.raw_sha256[number]:
+        fault = f"uncompressed bytes with SHA-256 {entry.raw_sha256[number]}, found {digest}"
+    if fault:
+        raise DataError(f"{path}: not {entry.name}'s file: expected {fault}; {_remedy(entry.name, folder)}")
+
+
+def _load_published(entry: Entry, folder: Path) -> DataSet:
+    parts: list[Sequences] = []
+    for number, part in ((0, "training"), (2, "test")):
+        # Checked on every load: with the same names in every data set, a mix-up is easy and silent.
+        digests = (hashlib.sha256(), hashlib.sha256())
+        paths = [idx_file(folder, file) or folder / file for file in FILES[number : number + 2]]
+        pair = read_pair(
+            paths[0],
+            paths[1],
+            entry.classes,
+            f"{entry.name} ({part})",
+            digests=digests,
+            remedy=_remedy(entry.name, folder),
+        )
+        for offset, shape in enumerate((pair.values.shape, pair.labels.shape)):
+            digest = digests[offset].hexdigest()
+            _check_published(entry, number + offset, paths[offset], shape, digest, folder)
+        parts.append(pair)
+    return byte_pictures(entry.name, parts[0], parts[1], box=20)

@@ -1,0 +1,60 @@
+"""The small handwritten digits that come with scikit-learn: a data set that needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.images import PictureFormat
+from scanline.data.sequences import full_length
+from scanline.data.splits import DataSet, stratified
+
+NAME = "digits"
+# Sequences that train, that validate, that test.
+COUNTS = (1257, 180, 360)
+SPLIT_SEED = 0
+# Of the 1,797 x 8 x 8 pixels and the 1,797 labels after them, all as bytes.
+_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+
+
+def find() -> Path | None:
+    """scikit-learn's file of the digits, without importing scikit-learn; None if it is not installed."""
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        return None
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return file if file.exists() else None
+
+
+def is_original() -> bool:
+    """Whether scikit-learn's digits are the ones that were there when this was written."""
+    images, labels = _read()
+    return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == _SHA256
+
+
+def load() -> DataSet:
+    """1,797 digits of 8 rows of 8 pixels, 0 to 16, split by class with a fixed seed as COUNTS says."""
+    images, labels = _read()
+    everything = full_length(images, labels, tuple(range(10)), NAME)
+    rest, test = stratified(everything.labels, COUNTS[2] / len(everything), SPLIT_SEED)
+    kept, held = stratified(everything.labels[rest], COUNTS[1] / len(rest), SPLIT_SEED)
+    return DataSet(
+        NAME,
+        train=everything.take(rest[kept]),
+        validation=everything.take(rest[held]),
+        test=everything.take(test),
+        scale=16.0,
+        picture=PictureFormat(height=8, width=8, box=8, levels=16, centre="box"),
+    )
+
+
+def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images (1797, 8, 8) and labels (1797,)."""
+    from sklearn.datasets import load_digits
+
+    values, labels = load_digits(return_X_y=True)
+    return values.reshape(-1, 8, 8).astype(np.uint8), labels.astype(np.uint8)

@@ -1,0 +1,201 @@
+"""One file from the first mirror that has it, whole and checked, or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from scanline.errors import DataError, ScanlineError
+from scanline.files import sync_folder
+
+if TYPE_CHECKING:
+    import requests
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are here and the bytes of the whole file, None where nobody knows."""
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 30.0
+# A mirror that breaks off is worth asking for the rest, but not for ever.
+ATTEMPTS_A_MIRROR = 3
+# Of a chunk that breaks off in the middle nothing arrives, so a resumed download may ask for this much again.
+_CHUNK_BYTES = 2**14
+
+
+class _MirrorError(Exception):
+    """This mirror did not deliver; the text is the reason in short."""
+
+
+class _BrokeOffError(_MirrorError):
+    """The connection ended early: what came is kept, and the rest can be asked for."""
+
+
+def offline() -> bool:
+    """Whether SCANLINE_OFFLINE forbids the network: any value but nothing and 0."""
+    return os.environ.get("SCANLINE_OFFLINE", "") not in ("", "0")
+
+
+def fetch(
+    urls: Sequence[str],
+    target: Path,
+    *,
+    limit_bytes: int,
+    check: Callable[[Path], str | None],
+    force: bool = False,
+    on_progress: Progress | None = None,
+) -> Path:
+    """The file `target`, downloaded from the first of `urls` that delivers it if it is not there.
+
+    limit_bytes: the most bytes that are accepted. check: told the path of a complete download, answers
+    None if its content is right, else why not, in short. force: download although `target` exists.
+    A download that broke off stays as `<target>.part` and is resumed by the next call, from whichever
+    mirror answers; what was pieced together and fails the check is thrown away and fetched anew. Safe to
+    call from several processes at once: one downloads, the others wait for it.
+    Returns `target`. Raises DataError if no mirror delivers or SCANLINE_OFFLINE is set, ScanlineError if
+    the file cannot be written.
+    """
+    from filelock import FileLock
+
+    if target.exists() and not force:
+        return target
+    wanted = f"{target.parent.name}/{target.name}"
+    remedy = f"put the file at {target}, or set SCANLINE_DATA to a folder that has {wanted}"
+    if offline():
+        raise DataError(
+            f"{target.name} is not at hand and SCANLINE_OFFLINE is set, so nothing is downloaded: "
+            f"unset it, {remedy}"
+        )
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(target.name + ".lock")):
+            if target.exists() and not force:  # another process was faster
+                return target
+            _from_first_mirror(urls, part, limit_bytes, check, on_progress, remedy, target.name)
+            os.replace(part, target)
+            sync_folder(target.parent)
+    except OSError as error:
+        raise ScanlineError(
+            f"cannot write {target}: {error.strerror or error}; "
+            f"set SCANLINE_CACHE to a folder that can be written"
+        ) from error
+    return target
+
+
+def _from_first_mirror(
+    urls: Sequence[str],
+    part: Path,
+    limit_bytes: int,
+    check: Callable[[Path], str | None],
+    on_progress: Progress | None,
+    remedy: str,
+    name: str,
+) -> None:
+    reasons = []
+    for url in urls:
+        try:
+            _from_mirror(url, part, limit_bytes, check, on_progress)
+            return
+        except _MirrorError as error:
+            reasons.append(f"{urlsplit(url).netloc}: {error}")
+    raise DataError(f"cannot download {name}: {'; '.join(reasons) or 'it has no mirror'}; {remedy}")
+
+
+def _from_mirror(
+    url: str,
+    part: Path,
+    limit_bytes: int,
+    check: Callable[[Path], str | None],
+    on_progress: Progress | None,
+) -> None:
+    """Complete `part` from `url` and check it. Raises _MirrorError."""
+    reason: str | None = None
+    for attempt in range(ATTEMPTS_A_MIRROR):
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            resumed = _receive(url, part, limit_bytes, on_progress)
+        except _BrokeOffError:
+            if attempt + 1 == ATTEMPTS_A_MIRROR or part.stat().st_size <= before:
+                raise
+            continue
+        reason = check(part)
+        if reason is None:
+            return
+        part.unlink()
+        # The first piece may have come from elsewhere, or from an older version: ask once more for all.
+        if not resumed:
+            break
+    raise _MirrorError(str(reason))
+
+
+def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | None) -> bool:
+    """Append to `part` what `url` has beyond it, or write it anew. Returns whether it was resumed."""
+    import requests
+
+    held = part.stat().st_size if part.exists() else 0
+    # identity: the bytes as they lie on the server, so that ranges and checksums mean the same file.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
+    try:
+        response = requests.get(
+            url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=True
+        )
+    except requests.RequestException as error:
+        raise _MirrorError(_short(error)) from error
+    with response:
+        start = _start_of(response)
+        if held and (response.status_code == 416 or (response.status_code == 206 and start != held)):
+            part.unlink()
+            return _receive(url, part, limit_bytes, on_progress)
+        if response.status_code not in (200, 206) or (response.status_code == 206 and start != held):
+            raise _MirrorError(f"{response.status_code} {response.reason}")
+        resumed = held > 0 and response.status_code == 206
+        received = held if resumed else 0
+        length = response.headers.get("Content-Length", "")
+        # Of a body that the server packs all the same, the length says nothing about what is written here.
+        known = length.isdecimal() and "Content-Encoding" not in response.headers
+        total = received + int(length) if known else None
+        if total is not None and total > limit_bytes:
+            raise _MirrorError(f"offers {total:,} bytes, expected at most {limit_bytes:,}")
+        with open(part, "ab" if resumed else "wb") as file:
+            try:
+                for chunk in response.iter_content(_CHUNK_BYTES):
+                    received += len(chunk)
+                    if received > limit_bytes:
+                        break
+                    file.write(chunk)
+                    if on_progress is not None:
+                        on_progress(received, total)
+            except requests.RequestException as error:
+                raise _BrokeOffError(f"broke off after {received:,} bytes") from error
+            finally:
+                file.flush()
+                os.fsync(file.fileno())
+    if received > limit_bytes:
+        part.unlink()
+        raise _MirrorError(f"sends more than {limit_bytes:,} bytes")
+    if total is not None and received < total:  # urllib3 1.26 does not mind a body that ends early
+        raise _BrokeOffError(f"broke off after {received:,} bytes")
+    return resumed
+
+
+def _start_of(response: requests.Response) -> int | None:
+    match = re.fullmatch(r"bytes (\d+)-\d+/(?:\d+|\*)", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _short(error: requests.RequestException) -> str:
+    import requests
+
+    if isinstance(error, requests.ConnectTimeout):
+        return f"no answer within {CONNECT_SECONDS:.0f} s"
+    if isinstance(error, requests.ReadTimeout):
+        return f"silent for {READ_SECONDS:.0f} s"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate cannot be trusted"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection"
+    return type(error).__name__

@@ -1,0 +1,179 @@
+"""Pictures as files: read any still as grey values, write a prepared one."""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.prepare import PictureFormat, prepare_picture
+from scanline.errors import DataError
+from scanline.files import write_whole
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["PictureFormat", "prepare_picture", "read_picture", "save_picture"]
+
+PIXEL_LIMIT = 64_000_000
+_FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # Pillow's names; PPM reads PGM and PBM too
+_EXPECTED = "expected a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP picture, or a .npy array"
+_REC601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma, as Pillow turns RGB to grey
+
+
+def read_picture(path: Path) -> NDArray[np.float32]:
+    """The picture in the file `path` as grey values (H, W), 0 black to 1 white.
+
+    A name ending in .npy is read as an array (H, W), (H, W, 3) or (H, W, 4): whole numbers 0..255,
+    floats 0..1, or booleans. Anything else is opened as PNG, JPEG, PGM, PPM, BMP, TIFF or WebP, whatever
+    its name says, turned as its EXIF data say; of several frames or pages the first is read. What is
+    transparent shows white, or black where the opaque part is all of one light colour.
+    Raises DataError naming `path` if it is missing, empty, damaged, not a picture, or larger than
+    64 megapixels, which is checked before anything is decoded.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {path}: {reason}; {_EXPECTED}; check the path") from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
+        raise DataError(f"cannot read {path}: {_EXPECTED}, found {kind}; name one file")
+    if found.st_size == 0:
+        raise DataError(f"cannot read {path}: {_EXPECTED}, found an empty file (0 bytes); write it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about oddities inside the file, of no use to its reader
+            return _read_array(path) if path.suffix.lower() == ".npy" else _read_still(path)
+    except DataError:
+        raise
+    except OSError as error:
+        raise _damaged(path, error.strerror or str(error)) from error
+    except Exception as error:  # on damaged bytes decoders raise nearly every kind there is
+        raise _damaged(path, str(error) or type(error).__name__) from error
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    reason = " ".join(reason.split())[:200]
+    return DataError(f"cannot read {path}: {_EXPECTED}, found a damaged one ({reason}); save it again")
+
+
+def _check_pixels(path: Path, height: int, width: int) -> None:
+    if height * width > PIXEL_LIMIT:
+        raise DataError(
+            f"cannot read {path}: expected at most {PIXEL_LIMIT} pixels, found {height} x {width}; "
+            "make it smaller first"
+        )
+
+
+def _read_still(path: Path) -> NDArray[np.float32]:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        picture = Image.open(path, formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise DataError(f"cannot read {path}: {_EXPECTED}, found something else; convert it") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"cannot read {path}: expected at most {PIXEL_LIMIT} pixels, found more; make it smaller first"
+        ) from error
+    with picture:
+        _check_pixels(path, picture.height, picture.width)
+        return _grey(ImageOps.exif_transpose(picture))
+
+
+def _grey(picture: Image.Image) -> NDArray[np.float32]:
+    """A decoded picture of any mode as grey values (H, W), 0..1."""
+    if picture.mode == "F":
+        return _unit(np.asarray(picture, np.float32))
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow holds in 16 or in 32
+        values = np.asarray(picture).astype(np.float32)
+        largest = 65535 if values.max() <= 65535 else 2**31 - 1
+        return np.asarray(np.clip(values / largest, 0, 1), np.float32)
+    if picture.has_transparency_data:
+        whole = picture.convert("RGBA").convert("RGBa")  # a: colours times their opacity
+        layers: NDArray[np.float32] = np.asarray(whole, np.float32) / np.float32(255)
+        return _over_background(np.asarray(layers[..., :3] @ _REC601), layers[..., 3])
+    return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
+
+
+def _over_background(light: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`light` (H, W), grey values times their opacity `alpha` (H, W), on the background it was drawn for.
+
+    White, unless what is opaque is all of one light grey, which white would hide.
+    """
+    seen = alpha > 0.5
+    background = 1.0
+    if seen.any():
+        low, high = np.percentile(light[seen] / alpha[seen], [5, 95])
+        background = 0.0 if low > 0.5 and high - low < 0.3 and alpha.min() < 0.5 else 1.0
+    return np.asarray(np.clip(light + background * (1 - alpha), 0, 1), np.float32)
+
+
+def _read_array(path: Path) -> NDArray[np.float32]:
+    with open(path, "rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise DataError(
+                f"cannot read {path}: expected a .npy array, found something else; use numpy.save"
+            )
+    # Mapped, not read: the header's shape and type are checked, and against the file's size, before that.
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    shape = array.shape
+    if not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))) or 0 in shape:
+        raise DataError(
+            f"cannot read {path}: expected shape (height, width) or (height, width, 3 or 4), found {shape}; "
+            "save one picture a file"
+        )
+    if array.dtype.kind not in "buif":
+        raise DataError(
+            f"cannot read {path}: expected whole numbers 0..255, floats 0..1 or booleans, "
+            f"found type {array.dtype}; convert it with astype"
+        )
+    _check_pixels(path, shape[0], shape[1])
+    kind, legal = {"b": ("booleans", 1), "f": ("floats", 1)}.get(array.dtype.kind, ("whole numbers", 255))
+    values: NDArray[np.float32] = np.array(array, np.float32)
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"cannot read {path}: expected {kind} 0..{legal}, found NaN or infinity; replace them"
+        )
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > legal:
+        raise DataError(
+            f"cannot read {path}: expected {kind} 0..{legal}, found {low:g}..{high:g}; scale them first"
+        )
+    values /= np.float32(legal)
+    if values.ndim == 2:
+        return values
+    if shape[2] == 3:
+        return (values @ _REC601).clip(0, 1)
+    return _over_background(values[..., :3] @ _REC601 * values[..., 3], values[..., 3])
+
+
+def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The float pixels of a TIFF, 0..1 or 0..255, as 0..1."""
+    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
+        raise ValueError("float pixels outside 0..1 and 0..255")
+    return values / np.float32(255) if values.max() > 1 else values
+
+
+def save_picture(values: NDArray[np.uint8], path: Path, levels: int) -> None:
+    """Write a prepared picture as a grey PNG: 0 black, `levels` white.
+
+    values: (H, W), 0..levels. levels: 1..255.
+    Raises ValueError if the shape or a value does not fit, ScanlineError if the file cannot be written.
+    """
+    if values.ndim != 2 or values.size == 0 or not 1 <= levels <= 255 or int(values.max()) > levels:
+        raise ValueError(
+            f"expected (height, width) of 0..levels, 1 <= levels <= 255; got shape {values.shape}, "
+            f"levels {levels}" + (f", largest value {values.max()}" if values.size else "")
+        )
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(np.rint(values * (255 / levels)).astype(np.uint8)).save(content, "PNG")
+    write_whole(path, content.getvalue())

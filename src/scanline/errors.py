@@ -1,0 +1,50 @@
+"""Every error that a user can cause, with the exit code that the command line gives it.
+
+A message is one line: what is wrong, where, what was expected, what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ScanlineError(Exception):
+    """Something failed that is nobody's bug: the message says what, where and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(ScanlineError):
+    """The request itself makes no sense: an unknown name, a setting out of range, a folder in the way."""
+
+    exit_code = 2
+
+
+class DataError(ScanlineError):
+    """A data file is missing, damaged, or not what its name says."""
+
+    exit_code = 3
+
+
+class ModelError(ScanlineError):
+    """A run folder or a bundle is missing, damaged, or does not fit what it is asked to do."""
+
+    exit_code = 4
+
+
+class Interrupted(ScanlineError):
+    """The user, or the system, asked the work to stop. `exit_code` is 128 + the signal's number."""
+
+    def __init__(self, message: str, signal_number: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: `; did you mean 'rows'?`, or nothing.
+
+    name: what was given. known: the legal names.
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

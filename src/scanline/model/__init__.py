@@ -1,0 +1,1 @@
+"""The network: recurrent layers, readout, head, and what their weights start from."""

@@ -1,0 +1,81 @@
+"""The network as a whole: raw values in, logits out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scanline.model.layers import RecurrentLayers
+from scanline.model.readout import read_out
+from scanline.recipe import Cell, DropoutOn, Layers, Readout, Share, Size
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All that is needed to build the network; its weights are told apart from it."""
+
+    cell: Cell
+    input_size: Size
+    hidden_size: Size
+    layers: Layers
+    bidirectional: bool
+    dropout: Share
+    dropout_on: DropoutOn
+    readout: Readout
+    classes: Size
+
+
+class SequenceClassifier(nn.Module):
+    """Reads sequences step by step and answers with a logit for each class.
+
+    The raw values' shift and scale belong to the network, (F,) each, so that whoever has the weights has
+    the preprocessing too.
+
+    An LSTM and a plain RNN add two biases that do the same. As in TensorFlow and Keras only one of them
+    (`bias_ih`) is trained and the other stays 0: with both, Adam would move their sum twice as fast.
+    """
+
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.architecture = a
+        self.register_buffer("shift", torch.zeros(a.input_size))
+        self.register_buffer("scale", torch.ones(a.input_size))
+        self.recurrent = RecurrentLayers(
+            a.cell, a.input_size, a.hidden_size, a.layers, a.bidirectional, a.dropout, a.dropout_on
+        )
+        self.head = nn.Linear(self.recurrent.output_size, a.classes)
+        if a.cell != "gru":
+            for layer in range(a.layers):
+                for direction in range(self.recurrent.directions):
+                    unused = self.recurrent.weights(layer, direction)[3]
+                    nn.init.zeros_(unused).requires_grad_(False)
+
+    def forward(
+        self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Logits (N, K).
+
+        values: (N, T, F) as they were read, any real dtype. lengths: (N,), or None if all are T.
+        generator: where dropout draws from, in training.
+        """
+        outputs = self.outputs(values, lengths, generator)
+        return self.logits(read_out(outputs, lengths, self.architecture.readout, self.recurrent.directions))
+
+    def outputs(
+        self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The last recurrent layer's outputs at every step, (N, T, D*H), 0 past each sequence's end."""
+        standard = (values.to(self.scale.dtype) - self.shift) / self.scale
+        outputs: Tensor = self.recurrent(standard, lengths, generator)
+        return outputs
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (N, K) for what was read out, (N, D*H)."""
+        logits: Tensor = self.head(features)
+        return logits

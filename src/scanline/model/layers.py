@@ -1,0 +1,136 @@
+"""Recurrent layers that know where each sequence ends.
+
+Parameters carry torch's names and layout (`weight_ih_l0`, `weight_hh_l0_reverse`, ...; gates in torch's
+order i, f, g, o for an LSTM and r, z, n for a GRU), so that a `state_dict` of `torch.nn.LSTM` fits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+
+
+def step_mask(lengths: Tensor, steps: int) -> Tensor:
+    """(N, T) bool, true where a step is inside its sequence. lengths: (N,)."""
+    return torch.arange(steps, device=lengths.device) < lengths[:, None]
+
+
+def reverse_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each sequence back to front within its own length; padding stays where it is.
+
+    values: (N, T, F). lengths: (N,), or None if all are T. It is its own inverse.
+    """
+    if lengths is None:
+        return values.flip(1)
+    steps = torch.arange(values.shape[1], device=values.device)
+    index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)  # (N, T)
+    return values.gather(1, index[:, :, None].expand_as(values))
+
+
+def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """`values` with a `share` of them set to 0 and the rest scaled so that the mean stays.
+
+    The random numbers are the caller's: nothing is drawn from torch's global state.
+    Source: Srivastava et al. 2014, in the inverted form that TensorFlow and torch use.
+    """
+    kept = torch.rand(values.shape, generator=generator, device=values.device) >= share
+    return values * kept / (1.0 - share)
+
+
+class RecurrentLayers(nn.Module):
+    """A stack of recurrent layers, each in one direction or both.
+
+    cell: "rnn" (tanh), "gru" or "lstm". dropout: the share of outputs dropped in training.
+    dropout_on: "between" drops the outputs of all layers but the last (torch's way), "every" of the last
+    too (the way of TensorFlow's DropoutWrapper).
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        dropout_on: str = "between",
+    ) -> None:
+        super().__init__()
+        self.cell, self.input_size, self.hidden_size, self.layers = cell, input_size, hidden_size, layers
+        self.dropout, self.dropout_on = dropout, dropout_on
+        self.directions = 2 if bidirectional else 1
+        rows = GATES[cell] * hidden_size
+        for layer in range(layers):
+            width = input_size if layer == 0 else hidden_size * self.directions
+            for direction in range(self.directions):
+                for name, shape in (
+                    ("weight_ih", (rows, width)),
+                    ("weight_hh", (rows, hidden_size)),
+                    ("bias_ih", (rows,)),
+                    ("bias_hh", (rows,)),
+                ):
+                    weight = nn.Parameter(torch.empty(shape).uniform_(-1, 1).mul_(1 / math.sqrt(hidden_size)))
+                    self.register_parameter(self._name(name, layer, direction), weight)
+
+    @staticmethod
+    def _name(what: str, layer: int, direction: int) -> str:
+        return f"{what}_l{layer}" + ("_reverse" if direction else "")
+
+    def weights(self, layer: int, direction: int) -> list[nn.Parameter]:
+        """[weight_ih (G*H, F), weight_hh (G*H, H), bias_ih (G*H,), bias_hh (G*H,)], G gates."""
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [self.get_parameter(self._name(kind, layer, direction)) for kind in kinds]
+
+    @property
+    def output_size(self) -> int:
+        """Width of an output step: hidden size times directions."""
+        return self.hidden_size * self.directions
+
+    def forward(
+        self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Outputs of the last layer at every step, (N, T, D*H), 0 past each sequence's end.
+
+        values: (N, T, F). lengths: (N,) on the device of `values`, or None if all sequences have T steps.
+        What stands in `values` past a sequence's end is never read: it may be NaN.
+        generator: where dropout draws from; needed in training when dropout > 0.
+        """
+        outside = None
+        if lengths is not None:
+            outside = ~step_mask(lengths, values.shape[1])[:, :, None]  # (N, T, 1)
+            # Zeroed before anything is computed: a gradient of 0 times a padded NaN would still be NaN.
+            values = values.masked_fill(outside, 0.0)
+        for layer in range(self.layers):
+            parts = [self._read(values, layer, 0)]
+            if self.directions == 2:
+                backward = self._read(reverse_steps(values, lengths), layer, 1)
+                parts.append(reverse_steps(backward, lengths))
+            values = torch.cat(parts, dim=-1) if len(parts) == 2 else parts[0]  # (N, T, D*H)
+            last = layer == self.layers - 1
+            if self.training and self.dropout and (self.dropout_on == "every" or not last):
+                if generator is None:
+                    raise ValueError("a network with dropout needs a generator in training")
+                values = dropout(values, self.dropout, generator)
+        return values if outside is None else values.masked_fill(outside, 0.0)
+
+    def _read(self, values: Tensor, layer: int, direction: int) -> Tensor:
+        """One layer in one direction over all steps: (N, T, F) -> (N, T, H), from a state of zeros."""
+        weights: list[Tensor] = list(self.weights(layer, direction))
+        state = values.new_zeros(1, values.shape[0], self.hidden_size)
+        keep_for_backward = torch.is_grad_enabled()  # cuDNN can go backward only through this mode
+        settings = (
+            True,
+            1,
+            0.0,
+            keep_for_backward,
+            False,
+            True,
+        )  # biases, layers, dropout, -, directions, N first
+        if self.cell == "lstm":
+            return torch.lstm(values, (state, state), weights, *settings)[0]
+        run = torch.gru if self.cell == "gru" else torch.rnn_tanh
+        return run(values, state, weights, *settings)[0]

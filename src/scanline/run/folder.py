@@ -1,0 +1,141 @@
+"""The layout of a run folder, and who may write to it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from scanline import bundle
+from scanline.errors import ModelError, ScanlineError, UsageError, did_you_mean
+from scanline.files import write_json, write_whole
+from scanline.recipe import Recipe, parse
+
+
+class RunFolder:
+    """A folder `runs/<name>` and the files in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.toml"
+        self.environment = path / "environment.json"
+        self.metrics = path / "metrics.jsonl"
+        self.result = path / "result.json"
+        self.log = path / "log.txt"
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+        self._lock = filelock.FileLock(path / ".lock")
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe, environment: dict[str, Any]) -> RunFolder:
+        """A new run folder, locked for this process.
+
+        Raises UsageError if something is there already, ScanlineError if it cannot be written.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UsageError(
+                f"{path} exists already: choose another --run, or go on with that one by "
+                f"`scanline train --resume --run {path}`"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
+        folder = cls(path)
+        folder.lock()
+        write_whole(folder.recipe, recipe.to_toml())
+        write_json(folder.environment, environment)
+        folder.metrics.touch()
+        folder.log.touch()
+        return folder
+
+    @classmethod
+    def reopen(cls, path: Path) -> tuple[RunFolder, Recipe]:
+        """The run folder at `path`, locked for this process, and its recipe.
+
+        Raises ModelError if there is none, UsageError if another process is writing to it.
+        """
+        folder = cls(path)
+        if not folder.recipe.is_file():
+            raise ModelError(f"{path} is not a run folder: it has no recipe.toml{_nearest_run(path)}")
+        folder.lock()
+        return folder, parse(folder.recipe.read_text(encoding="utf-8"), str(folder.recipe))
+
+    def lock(self) -> None:
+        """Keep other processes from writing here until this one ends, however it ends."""
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UsageError(
+                f"{self.path} is being written by another process: wait for it or stop it"
+            ) from None
+
+    def unlock(self) -> None:
+        """Let others write here."""
+        self._lock.release()
+
+    def append_metrics(self, value: dict[str, Any]) -> None:
+        """Add one line to metrics.jsonl."""
+        self._append(self.metrics, json.dumps(value, allow_nan=False))
+
+    def append_log(self, line: str) -> None:
+        """Add one line to log.txt."""
+        self._append(self.log, line)
+
+    def _append(self, path: Path, line: str) -> None:
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def rewind(self, metrics_bytes: int) -> None:
+        """Cut metrics.jsonl back to where a checkpoint left it."""
+        if self.metrics.exists():
+            os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
+
+
+def free_name(parent: Path, stem: str) -> Path:
+    """The first of `parent/stem-001`, `-002`, ... that does not exist."""
+    number = 1
+    while (parent / f"{stem}-{number:03d}").exists():
+        number += 1
+    return parent / f"{stem}-{number:03d}"
+
+
+def trained_on(path: Path) -> str | None:
+    """The data set's name or path in the recipe of the run at `path`; None if that is a bundle alone."""
+    recipe = path / "recipe.toml"
+    return parse(recipe.read_text(encoding="utf-8"), str(recipe)).data.name if recipe.is_file() else None
+
+
+def find_bundle(path: Path) -> Path:
+    """The bundle that `path` means: itself, or the one in the run folder.
+
+    Raises ModelError saying what is there instead.
+    """
+    if (path / bundle.DESCRIPTION).is_file():
+        return path
+    if (path / "model").is_dir():
+        return path / "model"
+    if (path / "recipe.toml").is_file():
+        raise ModelError(
+            f"{path} has no model yet: training has not finished; "
+            f"go on with `scanline train --resume --run {path}`"
+        )
+    if not path.exists():
+        raise ModelError(f"there is no run {path}{_nearest_run(path)}")
+    raise ModelError(
+        f"{path} is neither a run folder (recipe.toml, model/) nor a bundle (model.json, model.safetensors)"
+    )
+
+
+def _nearest_run(path: Path) -> str:
+    parent = path.parent
+    if not parent.is_dir():
+        return ""
+    runs = [entry.name for entry in parent.iterdir() if (entry / "recipe.toml").is_file()]
+    return did_you_mean(path.name, runs)

@@ -1,0 +1,82 @@
+"""All that a resume needs: weights, optimiser, and where the run stands.
+
+There are no generator states to keep: every random draw is a function of (seed, purpose, step), see
+`scanline.seeding`, and the learning rate of the step alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scanline.errors import ModelError
+from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.model.init import initialise
+from scanline.recipe import Recipe
+from scanline.seeding import torch_generator
+from scanline.training.step import make_optimizer
+
+BEST = "best/"
+
+
+@dataclass
+class TrainState:
+    """A run between two steps.
+
+    step: steps done. best_accuracy, best_step: of the validations so far (-1 and 0: none yet).
+    misses: validations since the best one. best_weights: kept only where early stopping asks for them.
+    """
+
+    classifier: SequenceClassifier
+    optimizer: torch.optim.Adam
+    step: int = 0
+    best_accuracy: float = -1.0
+    best_step: int = 0
+    misses: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def done(self, recipe: Recipe) -> bool:
+        """Whether all steps are made or early stopping has decided."""
+        patience = recipe.train.patience
+        return self.step >= recipe.train.total_steps or (patience > 0 and self.misses >= patience)
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """Adam's state by weight's name, and the best weights if they are kept."""
+        names: dict[Tensor, str] = {weight: name for name, weight in self.classifier.named_parameters()}
+        tensors = {
+            f"{names[weight]}/{key}": value
+            for weight, values in self.optimizer.state.items()
+            for key, value in values.items()
+        }
+        return tensors | {BEST + name: value for name, value in self.best_weights.items()}
+
+    def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `optimizer_tensors`. Raises ModelError naming what does not fit the network."""
+        weights = dict(self.classifier.named_parameters())
+        for full_name, value in tensors.items():
+            if full_name.startswith(BEST):
+                self.best_weights[full_name.removeprefix(BEST)] = value
+                continue
+            name, _, key = full_name.rpartition("/")
+            if name not in weights:
+                raise ModelError(f"the optimiser's state {full_name!r} belongs to no weight of this network")
+            self.optimizer.state[weights[name]][key] = value
+
+
+def start(recipe: Recipe, architecture: Architecture, scale: float, device: str) -> TrainState:
+    """A run before its first step: the weights drawn from the recipe's seed.
+
+    scale: raw values are divided by it before the network sees them.
+    """
+    with torch.device("meta"):  # shapes alone: modules would fill their weights from torch's global state
+        classifier = SequenceClassifier(architecture)
+    classifier.to_empty(device="cpu")
+    model = recipe.model
+    generator = torch_generator(recipe.seed, "init")
+    initialise(classifier, model.init, model.head_init, model.forget_bias, generator)
+    classifier.shift.zero_()
+    classifier.scale.fill_(scale)
+    classifier.to(device)
+    return TrainState(classifier, make_optimizer(classifier, recipe.train))

@@ -1,0 +1,71 @@
+"""One training step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scanline.errors import ScanlineError
+from scanline.model.classifier import SequenceClassifier
+from scanline.recipe import TrainSettings
+from scanline.training.schedule import learning_rate
+
+EPSILON = 1e-8
+
+
+class Diverged(ScanlineError):
+    """The loss or its gradient became NaN or infinite. The weights are those from before the step."""
+
+    def __init__(self, step: int, what: str, rate: float) -> None:
+        self.step, self.what, self.rate = step, what, rate
+        super().__init__(
+            f"training stopped at step {step}: {what}; try a train.learning_rate below {rate:g} "
+            "or a train.clip_norm above 0"
+        )
+
+
+def make_optimizer(classifier: SequenceClassifier, settings: TrainSettings) -> torch.optim.Adam:
+    """Adam (Kingma & Ba 2015) over the trained weights, with the rate of the first step."""
+    trained = [weight for weight in classifier.parameters() if weight.requires_grad]
+    return torch.optim.Adam(trained, lr=settings.learning_rate, eps=EPSILON)
+
+
+def train_step(
+    classifier: SequenceClassifier,
+    optimizer: torch.optim.Adam,
+    batch: tuple[Tensor, Tensor | None, Tensor],
+    settings: TrainSettings,
+    step: int,
+    generator: torch.Generator | None = None,
+) -> float:
+    """Forward, loss, backward, clipping, update. Returns the batch's mean cross-entropy before the update.
+
+    batch: values (N, T, F), lengths (N,) or None, labels (N,). step: counted from 0. generator: for dropout.
+    Raises Diverged, and leaves the weights as they were, if the loss or the gradient is not finite.
+    """
+    values, lengths, labels = batch
+    rate = learning_rate(settings, step)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+        if settings.optimizer == "tf1-adam":
+            # TensorFlow adds epsilon to the square root before it corrects the bias ("epsilon hat" in
+            # section 2 of the paper), torch after it: the same epsilon, seen from torch, is this one.
+            group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
+    classifier.train()
+    optimizer.zero_grad()
+    loss = F.cross_entropy(classifier(values, lengths, generator), labels)
+    result = loss.item()
+    if not math.isfinite(result):
+        raise Diverged(step + 1, f"the loss became {result}", rate)
+    loss.backward()  # type: ignore[no-untyped-call]
+    weights = [weight for weight in classifier.parameters() if weight.grad is not None]
+    norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    if not math.isfinite(norm.item()):
+        raise Diverged(step + 1, f"the gradient's norm became {norm.item()}", rate)
+    if settings.clip_norm:
+        nn.utils.clip_grads_with_norm_(weights, settings.clip_norm, norm)
+    optimizer.step()
+    return result

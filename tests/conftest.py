@@ -1,0 +1,71 @@
+"""What every test stands on: an empty cache, no network, and the real data only where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scanline.data.sequences import Sequences, full_length
+
+SHARED = Path(os.environ["SCANLINE_DATA"]) if os.environ.get("SCANLINE_DATA") else None
+
+
+@pytest.fixture(autouse=True)
+def _own_cache_and_no_network(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("SCANLINE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("SCANLINE_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of TensorFlow's own figures."""
+    if SHARED is None or not (SHARED / "golden").is_dir():
+        pytest.skip("TensorFlow's figures are not at hand: set SCANLINE_DATA to the folder that has golden/")
+    return SHARED / "golden"
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """The data set itself."""
+    if SHARED is None or not (SHARED / "mnist").is_dir():
+        pytest.skip("MNIST is not at hand: set SCANLINE_DATA to the folder that has mnist/")
+    from scanline.data import catalog
+
+    return catalog.load("mnist")
+
+
+def make_sequences(
+    n: int = 6, steps: int = 5, features: int = 3, classes: int = 2, seed: int = 0
+) -> Sequences:
+    """Random sequences of full length, each label present."""
+    values = np.random.default_rng(seed).normal(size=(n, steps, features)).astype(np.float32)
+    return full_length(values, np.arange(n) % classes, tuple(range(classes)), "made up")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """A run on scikit-learn's digits: real, small, and left alone by every test."""
+    from scanline.experiment import train
+
+    path = tmp_path_factory.mktemp("trained") / "run"
+    train("digits", settings={"train.samples": 20_000}, run=path, log=None)
+    return path
+
+
+@pytest.fixture
+def scanline(monkeypatch, capsys):
+    """Run the program in this process: scanline("recipes") -> (exit code, stdout, stderr)."""
+    from scanline.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["scanline", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return run

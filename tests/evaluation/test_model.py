@@ -1,0 +1,163 @@
+"""A loaded model and what it accepts."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scanline
+from scanline.data import catalog
+from scanline.data.sequences import full_length
+from scanline.errors import DataError, ModelError, UsageError
+from scanline.evaluation.judgement import judge_run
+from scanline.evaluation.pictures import predict_files
+from tests.conftest import make_sequences
+
+
+@pytest.fixture(scope="module")
+def model(trained) -> scanline.Model:
+    return scanline.load(trained)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return catalog.load("digits")
+
+
+def test_a_run_and_its_bundle_give_the_same_model(trained, model, digits):
+    images = digits.test.values[:5]
+    assert np.array_equal(scanline.load(trained / "model").predict_proba(images), model.predict_proba(images))
+
+
+def test_answers_are_class_names_and_probabilities(model, digits):
+    images, labels = digits.test.values, digits.test.labels
+    assert (model.predict(images) == labels).mean() > 0.8
+    shares = model.predict_proba(images)
+    assert shares.shape == (360, 10)
+    assert shares.sum(1) == pytest.approx(1)
+    assert model.classes.tolist() == list(range(10))
+
+
+def test_evaluation_counts_what_predict_answers(trained, model, digits):
+    judged = judge_run(str(trained), None, "cpu")
+    assert judged.test["correct"] == (model.predict(digits.test.values) == digits.test.labels).sum()
+    assert judged.answers()["true"] == digits.test.labels.tolist()
+
+
+def test_grey_levels_and_shares_of_them_give_the_same_answer(model, digits):
+    images = digits.test.values[:4]
+    assert model.predict_proba(images / 16.0) == pytest.approx(model.predict_proba(images), abs=1e-6)
+
+
+def test_a_single_picture_is_a_batch_of_one(model):
+    assert model.predict(np.zeros((8, 8), np.uint8)).shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 28, 28), np.uint8), r"expected shape \(N, 8, 8\), found \(2, 28, 28\)"),
+        (np.zeros(8, np.uint8), r"found \(8,\)"),
+        (np.zeros((0, 8, 8), np.uint8), r"found \(0, 8, 8\)"),
+        (np.full((1, 8, 8), 16.0), "must be 0 to 1; give grey levels 0 to 16 as whole numbers"),
+        (np.full((1, 8, 8), np.nan), "must be 0 to 1"),
+        (np.full((1, 8, 8), "a"), "expected an array of numbers, found <U1"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(model, values, message):
+    with pytest.raises(DataError, match=message):
+        model.predict(values)
+
+
+def test_labels_are_matched_by_class_name(model, digits):
+    part = digits.test.take(slice(0, 50))
+    only = np.flatnonzero(part.labels >= 8)
+    turned = full_length(part.values[only], 9 - part.labels[only], (9, 8), "turned round")
+    assert model.evaluate(turned)["correct"] == model.evaluate(part.take(only))["correct"]
+
+
+def test_classes_that_the_model_does_not_know_are_named(model):
+    values = np.zeros((2, 8, 8), np.uint8)
+    with pytest.raises(
+        DataError, match=r"photos has classes that the model does not know: cat, dog; .*on digits"
+    ):
+        model.evaluate(full_length(values, np.array([0, 1]), ("cat", "dog"), "photos"))
+
+
+def test_steps_of_another_width_are_refused(model):
+    with pytest.raises(DataError, match=r"made up: expected shape \(N, 8, 8\), found \(6, 5, 3\)"):
+        model.evaluate(make_sequences())
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ((), "there is no run .*runs/x"),
+        (("",), "is neither a run folder"),
+        (
+            ("recipe.toml",),
+            "has no model yet: training has not finished; go on with `scanline train --resume",
+        ),
+        (("model/x",), r"cannot read .*model\.json: No such file"),
+    ],
+)
+def test_a_folder_without_a_model_is_refused(tmp_path, made, message):
+    run = tmp_path / "runs" / "x"
+    for name in made:
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).mkdir(exist_ok=True) if not name else (run / name).write_text("")
+    with pytest.raises(ModelError, match=message):
+        scanline.load(run)
+
+
+def test_a_misspelt_run_names_the_nearest(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "digits-001")
+    with pytest.raises(ModelError, match=r"there is no run .*digts-001; did you mean 'digits-001'"):
+        scanline.load(tmp_path / "digts-001")
+
+
+def picture(digits, index: int) -> Image.Image:
+    """A test digit as a stranger would bring it: large, dark on light."""
+    small = Image.fromarray(255 - digits.test.values[index] * 15)
+    return small.resize((160, 160), Image.Resampling.BICUBIC)
+
+
+def test_pictures_get_the_answers_that_their_pixels_get(trained, model, digits, tmp_path):
+    files = []
+    for index in range(20):
+        picture(digits, index).save(tmp_path / f"{index}.png")
+        files.append(str(tmp_path / f"{index}.png"))
+    answers = [answer["label"] for answer in predict_files(trained, files)]
+    assert (np.array(answers) == digits.test.labels[:20]).sum() >= 15
+    assert set(next(predict_files(trained, files))["probabilities"]) == {str(digit) for digit in range(10)}
+
+
+def test_a_bad_picture_does_not_stop_the_others(trained, digits, tmp_path):
+    picture(digits, 0).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("no picture")
+    bad, good = predict_files(trained, [str(tmp_path / "bad.png"), str(tmp_path / "good.png")])
+    assert isinstance(bad, DataError)
+    assert good["probability"] == max(good["probabilities"].values())
+
+
+def test_what_the_network_saw_can_be_kept(trained, model, digits, tmp_path):
+    picture(digits, 0).save(tmp_path / "in.png")
+    list(predict_files(trained, [str(tmp_path / "in.png")], save_input=str(tmp_path / "saw.png")))
+    saw = np.asarray(Image.open(tmp_path / "saw.png"))
+    assert saw.shape == (8, 8)
+    assert saw == pytest.approx(model.prepare(tmp_path / "in.png") / 16 * 255, abs=1)
+
+
+def test_several_inputs_are_kept_in_a_folder(trained, digits, tmp_path):
+    for name in ("a", "b"):
+        picture(digits, 0).save(tmp_path / f"{name}.png")
+    files = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    list(predict_files(trained, files, save_input=str(tmp_path / "saw")))
+    assert sorted(path.name for path in (tmp_path / "saw").iterdir()) == ["a.png", "b.png"]
+    with pytest.raises(UsageError, match="must be a folder for 2 pictures"):
+        list(predict_files(trained, files, save_input=str(tmp_path / "saw.png")))
+    with pytest.raises(UsageError, match=r"two pictures would both be written as .*a\.png"):
+        list(predict_files(trained, [files[0], files[0]], save_input=str(tmp_path / "saw")))

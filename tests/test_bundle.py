@@ -1,0 +1,109 @@
+"""Bundles: what is saved comes back, and what is damaged is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from scanline import bundle
+from scanline.bundle import Bundle
+from scanline.data.images import PictureFormat
+from scanline.errors import ModelError
+from scanline.model.classifier import Architecture, SequenceClassifier
+
+
+@pytest.fixture
+def saved(tmp_path) -> tuple[Bundle, Path]:
+    architecture = Architecture("lstm", 3, 4, 1, True, 0.5, "every", "mean", 2)
+    picture = PictureFormat(height=3, width=3, box=2, levels=255, centre="mass")
+    made = Bundle(SequenceClassifier(architecture), ("no", "yes"), picture, "made up")
+    bundle.save(made, tmp_path / "model", "0.0.0")
+    return made, tmp_path / "model"
+
+
+def test_a_bundle_comes_back_as_it_was(saved):
+    made, folder = saved
+    found = bundle.load(folder)
+    assert found.classifier.architecture == made.classifier.architecture
+    assert (found.classes, found.picture, found.data) == (made.classes, made.picture, made.data)
+    values = torch.randn(2, 5, 3)
+    with torch.inference_mode():
+        assert torch.equal(found.classifier(values), made.classifier.eval()(values))
+    assert not found.classifier.training
+
+
+def test_numbers_as_class_names_stay_numbers(tmp_path):
+    classifier = SequenceClassifier(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2))
+    bundle.save(Bundle(classifier, (0, 1), None, "x"), tmp_path / "model", "0.0.0")
+    assert bundle.load(tmp_path / "model").classes == (0, 1)
+
+
+def test_every_byte_of_the_weights_is_guarded(saved):
+    _, folder = saved
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 97):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        with pytest.raises(ModelError, match=r"model\.safetensors"):
+            bundle.load(folder)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 0.999])
+def test_weights_that_are_cut_off_are_refused(saved, share):
+    path = saved[1] / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
+        bundle.load(saved[1])
+
+
+def test_weights_that_are_missing_are_named(saved):
+    (saved[1] / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"model\.safetensors is missing; copy the folder again"):
+        bundle.load(saved[1])
+
+
+def change(folder: Path, edit) -> None:
+    path = folder / "model.json"
+    tree = json.loads(path.read_text())
+    edit(tree)
+    path.write_text(json.dumps(tree))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.update(schema=2), "expected schema 1, found 2"),
+        (lambda t: t.pop("classes"), "model.json is damaged: classes: Field required"),
+        (lambda t: t["classes"].append("x"), "2 outputs but 3 class names"),
+        (lambda t: t["architecture"].update(cell="tree"), "model.json is damaged: architecture.cell"),
+        (
+            lambda t: t["architecture"].update(hidden_size=10**12),
+            "model.json is damaged: architecture.hidden_size",
+        ),
+        (
+            lambda t: t["architecture"].update(hidden_size=60_000),
+            "does not fit its architecture: head.weight",
+        ),
+        (lambda t: t["architecture"].update(layers=2), "does not fit its architecture: recurrent.bias_hh_l1"),
+        (lambda t: t["tensors"].pop("scale"), "tensor scale is not the one that was saved"),
+        (lambda t: t["tensors"]["scale"].update(sha256="0" * 64), "tensor scale is not the one"),
+        (lambda t: t.update(code="import os"), "model.json is damaged: code: Extra inputs"),
+        (lambda t: t["picture"].update(height="tall"), "model.json is damaged: picture"),
+    ],
+)
+def test_a_description_that_is_damaged_is_refused(saved, edit, message):
+    change(saved[1], edit)
+    with pytest.raises(ModelError, match=message):
+        bundle.load(saved[1])
+
+
+def test_weights_of_another_network_are_refused(saved, tmp_path):
+    other = SequenceClassifier(Architecture("lstm", 3, 5, 1, True, 0.5, "every", "mean", 2))
+    bundle.save(Bundle(other, (0, 1), None, "x"), tmp_path / "other", "0.0.0")
+    shutil.copy(tmp_path / "other" / "model.safetensors", saved[1])
+    with pytest.raises(ModelError, match="is not the one that was saved"):
+        bundle.load(saved[1])

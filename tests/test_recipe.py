@@ -1,0 +1,172 @@
+"""Recipes: the tutorials' numbers, and every fault named at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from scanline import recipe
+from scanline.errors import UsageError
+
+TUTORIALS = {
+    # name: layers, units, dropout, head, batch, steps, log every, test every
+    "tutorial-basic": (1, 128, 0.0, "standard-normal", 128, 781, 10, 0),
+    "tutorial-dynamic": (1, 128, 0.0, "standard-normal", 100, 999, 10, 0),
+    "tutorial-stacked": (3, 256, 0.5, "truncated-normal", 100, 2000, 100, 500),
+}
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_the_tutorials_numbers(name):
+    found = recipe.load(name)
+    model, train = found.model, found.train
+    assert TUTORIALS[name] == (
+        model.layers, model.hidden_size, model.dropout, model.head_init,
+        train.batch_size, train.total_steps, train.log_every, train.test_every,
+    )  # fmt: skip
+    assert (model.cell, model.forget_bias, model.init, model.readout) == ("lstm", 1.0, "glorot", "last")
+    assert (train.learning_rate, train.schedule, train.clip_norm) == (1e-3, "constant", 0.0)
+
+
+def test_the_stacked_tutorial_drops_every_layers_output():
+    assert recipe.load("tutorial-stacked").model.dropout_on == "every"
+
+
+def test_the_default_recipe_sees_at_most_100_000_samples():
+    train = recipe.load("rows").train
+    assert 0 < train.total_steps * train.batch_size <= 100_000
+
+
+def test_training_stops_before_the_product_reaches_the_samples():
+    assert recipe.load("rows", {"train.batch_size": 100, "train.samples": 1000}).train.total_steps == 9
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_a_recipe_survives_being_printed(name):
+    found = recipe.load(name)
+    assert found.name == name
+    assert recipe.parse(found.to_toml()) == found
+
+
+def test_a_setting_changes_one_value():
+    changed = recipe.load("rows", dict([recipe.parse_setting("train.batch_size=64")]))
+    assert changed.train.batch_size == 64
+    assert changed.model == recipe.load("rows").model
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b=1", ("a.b", 1)),
+        ("a=1e-3", ("a", 0.001)),
+        ("a=true", ("a", True)),
+        ("a=gru", ("a", "gru")),
+        ('a="1"', ("a", "1")),
+        ("data.name = /tmp/x=y", ("data.name", "/tmp/x=y")),
+    ],
+)
+def test_settings_are_toml_values_or_text(text, expected):
+    assert recipe.parse_setting(text) == expected
+
+
+@pytest.mark.parametrize("text", ["train.batch_size", "=3", ""])
+def test_a_setting_without_key_or_value_is_refused(text):
+    with pytest.raises(UsageError, match="key=value"):
+        recipe.parse_setting(text)
+
+
+def test_a_recipe_may_name_only_what_differs():
+    found = recipe.parse('base = "digits"\nname = "mine"\n[model]\ncell = "gru"\n')
+    assert (found.name, found.model.cell, found.train) == ("mine", "gru", recipe.load("digits").train)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.learning_rate", 0, "train.learning_rate must be > 0, got 0"),
+        ("train.learning_rate", -1e-3, "train.learning_rate must be > 0, got -0.001"),
+        ("train.learning_rate", float("nan"), "train.learning_rate must be finite, got nan"),
+        ("train.learning_rate", float("inf"), "train.learning_rate must be"),
+        ("train.learning_rate", 1e9, "train.learning_rate must be <= 10, got 1000000000.0"),
+        ("train.learning_rate", "fast", "train.learning_rate must be a number, got 'fast'"),
+        ("train.batch_size", 0, "train.batch_size must be >= 1, got 0"),
+        ("train.batch_size", 1.5, "train.batch_size must be a whole number, got 1.5"),
+        ("train.batch_size", True, "train.batch_size must be a whole number, got True"),
+        ("train.steps", -1, "train.steps must be >= 0, got -1"),
+        ("train.steps", 5, "exactly one of train.samples and train.steps must be above 0, got 100000 and 5"),
+        ("train.samples", 0, "exactly one of train.samples and train.steps must be above 0, got 0 and 0"),
+        ("train.samples", 3, "train.samples must be above train.batch_size"),
+        ("train.patience", 3, None),
+        ("model.hidden_size", 0, "model.hidden_size must be >= 1, got 0"),
+        ("model.dropout", 1, "model.dropout must be < 1, got 1"),
+        (
+            "model.cell",
+            "lstn",
+            "model.cell must be one of 'rnn', 'gru' or 'lstm', got 'lstn'; did you mean 'lstm'",
+        ),
+        ("train.bach_size", 3, "unknown key 'train.bach_size'; did you mean 'train.batch_size'"),
+        ("batch_size", 3, "unknown key 'batch_size'; did you mean 'train.batch_size'"),
+        ("train.readout", "mean", "unknown key 'train.readout'; did you mean 'model.readout'"),
+        ("trian.batch_size", 3, "unknown key 'trian'; did you mean 'train'"),
+        ("seed.x", 3, "unknown setting 'seed.x'"),
+        ("train", 3, "train must be a section"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused_with_the_rule(key, value, message):
+    if message is None:
+        assert recipe.load("rows", {key: value}).train.patience == value
+        return
+    with pytest.raises(UsageError, match=message) as caught:
+        recipe.load("rows", {key: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_all_faults_are_shown_at_once():
+    with pytest.raises(UsageError) as caught:
+        recipe.load("rows", {"train.batch_size": 0, "model.cell": "x", "train.lerning_rate": 1, "seed": -1})
+    for part in (
+        "train.batch_size must",
+        "model.cell must",
+        "did you mean 'train.learning_rate'",
+        "seed must",
+    ):
+        assert part in str(caught.value)
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(
+        UsageError, match=r"unknown recipe 'rosw': expected one of digits, rows,.* did you mean 'rows'"
+    ):
+        recipe.load("rosw")
+
+
+def test_an_unknown_base_is_refused():
+    with pytest.raises(UsageError, match="base must be one of"):
+        recipe.parse('base = "nothing"')
+
+
+def test_a_missing_key_is_named():
+    text = recipe.load("rows").to_toml().replace("clip_norm = 1.0\n", "")
+    with pytest.raises(UsageError, match=r"train\.clip_norm is missing"):
+        recipe.parse(text)
+
+
+def test_text_that_is_no_toml_is_refused(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("name = \n")
+    with pytest.raises(UsageError, match=r"mine\.toml is not valid TOML: .*line 1"):
+        recipe.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"\xff\xfe", "TOML in UTF-8"), (b"#" * (2**20 + 1), "larger than")]
+)
+def test_a_file_that_cannot_be_a_recipe_is_refused(tmp_path, content, message):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        recipe.load(str(path))
+
+
+def test_a_recipe_file_that_is_not_there_is_named():
+    with pytest.raises(UsageError, match=r"cannot read the recipe nowhere\.toml: No such file"):
+        recipe.load("nowhere.toml")
