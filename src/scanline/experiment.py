@@ -36,10 +36,15 @@ from scanline.training.step import Diverged
 
 
 def _architecture(recipe: Recipe, data: DataSet) -> Architecture:
+    """The network that `recipe` makes for `data`. Raises UsageError if the two do not fit."""
     model, known = recipe.model, len(data.train.classes)
     if model.classes not in (0, known):
         raise UsageError(
             f"model.classes must be 0 or {known}, as many as {data.name} has, got {model.classes}"
+        )
+    if recipe.train.shift and data.picture is None:
+        raise UsageError(
+            f"train.shift must be 0 for {data.name}, which has no pictures, got {recipe.train.shift}"
         )
     return Architecture(
         cell=model.cell,

@@ -75,6 +75,9 @@ class TrainSettings(_Section):
     learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
     schedule: Literal["constant", "one-cycle"]
     warmup: Share = Field(description="one-cycle: share of the steps in which the learning rate rises")
+    shift: Annotated[int, Field(strict=True, ge=0, le=64)] = Field(
+        description="pictures move by up to so many pixels, differently at each sight; 0: not at all"
+    )
     clip_norm: PositiveOrOff = Field(description="largest norm of the gradient; 0: no clipping")
     log_every: CountOrOff = Field(description="steps between log lines; 0: none")
     validate_every: CountOrOff = Field(

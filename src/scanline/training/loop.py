@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch.nn import functional as F
 
-from scanline.data.batches import BatchOrder, gather
+from scanline.data.augment import shift_pictures
+from scanline.data.batches import Batch, BatchOrder, gather
 from scanline.data.sequences import Sequences
 from scanline.data.splits import DataSet
 from scanline.model.inference import mean_loss, predict_logits, to_device
 from scanline.recipe import Recipe
-from scanline.seeding import torch_generator
+from scanline.seeding import numpy_generator, torch_generator
 from scanline.training.records import Judged, Logged, Record, Stepped
 from scanline.training.schedule import learning_rate
 from scanline.training.state import TrainState
@@ -28,7 +30,7 @@ def train(state: TrainState, recipe: Recipe, data: DataSet) -> Iterator[Record]:
     settings, device = recipe.train, state.classifier.scale.device
     order = BatchOrder(len(data.train), settings.batch_size, recipe.seed)
     while not state.done(recipe):
-        batch = to_device(gather(data.train, order.at(state.step)), device)
+        batch = to_device(_draw(state.step, order, recipe, data), device)
         generator = None
         if recipe.model.dropout:
             generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
@@ -45,6 +47,16 @@ def train(state: TrainState, recipe: Recipe, data: DataSet) -> Iterator[Record]:
         if settings.test_every and state.step % settings.test_every == 0:
             yield _judge(state, samples, "test", data.test)
         yield Stepped(state.step, samples, loss)
+
+
+def _draw(step: int, order: BatchOrder, recipe: Recipe, data: DataSet) -> Batch:
+    """The batch of `step`, counted from 0."""
+    batch, pixels = gather(data.train, order.at(step)), recipe.train.shift
+    if pixels and data.picture:
+        draw = numpy_generator(recipe.seed, "shift", step)
+        moved = shift_pictures(batch.values, data.picture.height, data.picture.width, pixels, draw)
+        batch = replace(batch, values=moved)
+    return batch
 
 
 def _log(

@@ -1,0 +1,23 @@
+"""Changes to training data that a label survives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def shift_pictures(
+    values: NDArray[Any], height: int, width: int, pixels: int, generator: np.random.Generator
+) -> NDArray[Any]:
+    """Each picture moved by -pixels to pixels rows and as many columns, all equally likely; 0 moves in.
+
+    values: (N, T, F) with T * F = height * width in reading order. Returns the same shape and dtype.
+    """
+    n = len(values)
+    wide = np.pad(values.reshape(n, height, width), ((0, 0), (pixels, pixels), (pixels, pixels)))
+    rows = generator.integers(0, 2 * pixels + 1, (n, 1)) + np.arange(height)  # (N, height)
+    columns = generator.integers(0, 2 * pixels + 1, (n, 1)) + np.arange(width)  # (N, width)
+    moved = wide[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved.reshape(values.shape)
