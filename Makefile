@@ -6,17 +6,16 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-DEMO   ?= runs/demo
 SOURCES = pyproject.toml constraints.txt
 
 .PHONY: demo test lint format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
-	@rm -rf $(DEMO)
-	$(BIN)/scanline train --run $(DEMO)
-	$(BIN)/scanline evaluate $(DEMO)
-	@echo "the run lies in $(DEMO)"
+	@rm -rf runs/demo
+	$(BIN)/scanline train --run runs/demo
+	$(BIN)/scanline evaluate runs/demo
+	@echo "the run lies in runs/demo"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -40,9 +40,9 @@ def table(results: dict[str, list[dict]], environment: dict) -> str:
     lines = [
         "# Accuracy on MNIST's 10,000 test images",
         "",
-        "Made by `python benchmarks/accuracy.py`. Recipes were chosen on the 5,000 validation images; the test",
-        "images were read once a run, after training; `tutorial-stacked` also prints them on the way, as its",
-        "tutorial does. Seconds are wall-clock of the training loop with its validations and checkpoints:",
+        "Made by `python benchmarks/accuracy.py`. The recipe was chosen on the 5,000 validation images; the",
+        "test images were read once a run, after training; `tutorial-stacked` also prints them on the way,",
+        "as its tutorial does. Seconds are wall-clock of the training loop, its validations and checkpoints:",
         f"{environment['processor']}, {environment['threads']} threads,",
         f"torch {environment['packages']['torch']}, Python {environment['python']}.",
         "",

@@ -48,7 +48,7 @@ def make_sequences(
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
     """A run on scikit-learn's digits: real, small, and left alone by every test."""
-    from scanline.experiment import train
+    from scanline.api import train
 
     path = tmp_path_factory.mktemp("trained") / "run"
     train("digits", settings={"train.samples": 20_000}, run=path, log=None)

@@ -11,8 +11,9 @@ import torch
 
 from scanline import bundle
 from scanline.bundle import Bundle
-from scanline.data.images import PictureFormat
+from scanline.data.prepare import PictureFormat
 from scanline.errors import ModelError
+from scanline.files import write_sealed_json
 from scanline.model.classifier import Architecture, SequenceClassifier
 
 
@@ -70,7 +71,8 @@ def change(folder: Path, edit) -> None:
     path = folder / "model.json"
     tree = json.loads(path.read_text())
     edit(tree)
-    path.write_text(json.dumps(tree))
+    tree.pop("sha256")
+    write_sealed_json(path, tree)  # as somebody who means it would
 
 
 @pytest.mark.parametrize(
@@ -79,10 +81,10 @@ def change(folder: Path, edit) -> None:
         (lambda t: t.update(schema=2), "expected schema 1, found 2"),
         (lambda t: t.pop("classes"), "model.json is damaged: classes: Field required"),
         (lambda t: t["classes"].append("x"), "2 outputs but 3 class names"),
-        (lambda t: t["architecture"].update(cell="tree"), "model.json is damaged: architecture.cell"),
+        (lambda t: t["architecture"].update(cell="tree"), "model.json is damaged: architecture: cell"),
         (
             lambda t: t["architecture"].update(hidden_size=10**12),
-            "model.json is damaged: architecture.hidden_size",
+            "model.json is damaged: architecture: hidden_size",
         ),
         (
             lambda t: t["architecture"].update(hidden_size=60_000),
@@ -93,11 +95,38 @@ def change(folder: Path, edit) -> None:
         (lambda t: t["tensors"]["scale"].update(sha256="0" * 64), "tensor scale is not the one"),
         (lambda t: t.update(code="import os"), "model.json is damaged: code: Extra inputs"),
         (lambda t: t["picture"].update(height="tall"), "model.json is damaged: picture"),
+        (lambda t: t["picture"].update(height=-3), "cannot be cut into steps of 3"),
+        (lambda t: t["picture"].update(width=100_000), "cannot be cut into steps of 3"),
+        (lambda t: t["picture"].update(levels=0), "cannot be cut into steps of 3"),
+        (lambda t: t["picture"].update(box=4), "cannot be cut into steps of 3"),
+        (lambda t: t.update(classes=["no", "no"]), "two classes have the same name"),
     ],
 )
 def test_a_description_that_is_damaged_is_refused(saved, edit, message):
     change(saved[1], edit)
     with pytest.raises(ModelError, match=message):
+        bundle.load(saved[1])
+
+
+def test_a_description_that_was_changed_without_its_digest_is_refused(saved):
+    path = saved[1] / "model.json"
+    path.write_text(path.read_text().replace('"no"', '"yes"', 1).replace('"yes"\n', '"no"\n', 1))
+    with pytest.raises(ModelError, match=r"model\.json is damaged: its content is not what was saved"):
+        bundle.load(saved[1])
+
+
+def test_a_description_that_is_missing_is_named(saved):
+    (saved[1] / "model.json").unlink()
+    with pytest.raises(ModelError, match=r"model\.json is missing; copy the folder again"):
+        bundle.load(saved[1])
+
+
+def test_weights_of_another_kind_of_number_are_refused(saved):
+    tensors = bundle.load_tensors(saved[1] / "model.safetensors")
+    half = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
+    bundle.save_tensors(half, saved[1] / "model.safetensors")
+    change(saved[1], lambda tree: tree.update(tensors=bundle.describe_tensors(half)))
+    with pytest.raises(ModelError, match=r"head\.bias should be float32 \(2,\)"):
         bundle.load(saved[1])
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import scanline
+from scanline.api import train
 from scanline.data import catalog
 from scanline.errors import DataError, Interrupted, ModelError, UsageError
 from scanline.evaluation.judgement import judge_run
-from scanline.experiment import Experiment, train
+from scanline.experiment import Experiment
 from scanline.files import sha256
 from scanline.training.records import Stepped
 from scanline.training.step import Diverged
@@ -115,7 +118,9 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path):
         if isinstance(record, Stepped) and record.step == 17:
             break  # as if killed: nothing more is written; the newest checkpoint is that of step 14
     experiment.folder.unlock()
+    experiment.folder.append_log("a line of a step that will be made again")
     finish(Experiment.resume(tmp_path / "killed", "cpu"))
+    assert (tmp_path / "killed" / "log.txt").read_text() == (tmp_path / "whole" / "log.txt").read_text()
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
 
@@ -150,13 +155,13 @@ def test_without_a_whole_checkpoint_there_is_nothing_to_resume(tmp_path):
     stop_at(short(tmp_path / "run"), 3)
     for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
         path.write_text("{}")
-    with pytest.raises(ModelError, match=r"has no whole checkpoint to go on from: .*step-000003"):
+    with pytest.raises(ModelError, match=r"has no whole checkpoint to go on from .*step-000003"):
         Experiment.resume(tmp_path / "run")
 
 
 def test_a_finished_run_is_not_resumed(tmp_path):
     finish(short(tmp_path / "run"))
-    with pytest.raises(UsageError, match="is finished at step 24: nothing is left to do"):
+    with pytest.raises(UsageError, match="has finished: nothing is left to do"):
         Experiment.resume(tmp_path / "run")
 
 
@@ -183,7 +188,7 @@ def test_two_writers_are_kept_apart(tmp_path):
 def test_a_run_folder_that_exists_is_not_touched(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("keep me")
-    with pytest.raises(UsageError, match=r"exists already: choose another --run, or go on .*--resume --run"):
+    with pytest.raises(UsageError, match=r"exists already: choose another --run$"):
         short(tmp_path / "run")
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["mine.txt"]
 
@@ -227,7 +232,8 @@ def test_a_loss_of_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(t
     calls: list[int] = []
     monkeypatch.setattr(loop, "to_device", poisoned)
     with pytest.raises(
-        Diverged, match=r"stopped at step 10: the loss became nan; the last good checkpoint is .*000007"
+        Diverged,
+        match=r"step 10: the loss became nan; the last good checkpoint, of step 7, is kept as .*model",
     ):
         finish(short(tmp_path / "run"))
     monkeypatch.undo()
@@ -330,14 +336,18 @@ def test_the_small_digits_stand_in_for_mnist_only_when_no_data_set_is_named(tmp_
         Experiment.begin("mnist", run=tmp_path / "other")
 
 
-def test_a_folder_of_files_is_found_again_from_anywhere_but_stays_out_of_the_bundle(tmp_path, monkeypatch):
-    digits = catalog.load("digits")
-    folder = tmp_path / "home" / "pictures"
+def write_pictures(folder: Path, data) -> None:
+    """The training and test parts of scikit-learn's digits as a folder of IDX files."""
     folder.mkdir(parents=True)
-    for name, part in (("train", digits.train), ("t10k", digits.test)):
+    for name, part in (("train", data.train), ("t10k", data.test)):
         for kind, array in (("images-idx3", part.values * 15), ("labels-idx1", part.labels)):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             (folder / f"{name}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def test_a_folder_of_files_is_found_again_from_anywhere_but_stays_out_of_the_bundle(tmp_path, monkeypatch):
+    folder = tmp_path / "home" / "pictures"
+    write_pictures(folder, catalog.load("digits"))
     monkeypatch.chdir(folder.parent)
     experiment = Experiment.begin("./pictures", settings=SHORT)
     stop_at(experiment, 3)
@@ -347,3 +357,81 @@ def test_a_folder_of_files_is_found_again_from_anywhere_but_stays_out_of_the_bun
     finish(Experiment.resume(run))
     assert judge_run(str(run), None).test["n"] == 360
     assert "home" not in (run / "model" / "model.json").read_text()
+
+
+def test_a_signal_at_the_last_step_comes_too_late_to_stop_the_run(tmp_path):
+    experiment = short(tmp_path / "run")
+    for record in experiment.records():
+        if isinstance(record, Stepped) and record.step == 24:
+            os.kill(os.getpid(), signal.SIGINT)
+    assert experiment.result["training"]["status"] == "finished"
+    assert experiment.result["test"]["n"] == 360
+
+
+def test_a_run_killed_after_its_last_step_is_ended_by_resuming(tmp_path):
+    finish(short(tmp_path / "whole"))
+    finish(short(tmp_path / "killed"))
+    (tmp_path / "killed" / "result.json").unlink()
+    shutil.rmtree(tmp_path / "killed" / "model")
+    resumed = finish(Experiment.resume(tmp_path / "killed", "cpu"))
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert resumed.result["test"]["n"] == 360
+
+
+def test_patience_keeps_the_best_weights_also_when_the_steps_run_out(tmp_path):
+    changes = {"train.patience": 50, "train.validate_every": 1, "train.learning_rate": 0.3}
+    experiment = finish(short(tmp_path / "run", **changes))
+    assert experiment.result["training"]["status"] == "finished"
+    assert experiment.state.best_step < 24
+    assert experiment.result["validation"]["accuracy"] == experiment.state.best_accuracy
+
+
+def test_damaged_checkpoints_do_not_push_out_whole_ones(tmp_path):
+    stop_at(short(tmp_path / "run"), 10)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    for step in ("000900", "000901"):
+        (checkpoints / f"step-{step}").mkdir()
+    stop_at(Experiment.resume(tmp_path / "run", "cpu"), 15)
+    assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-000014", "step-000015"]
+
+
+def test_a_resume_says_if_the_threads_have_changed(tmp_path):
+    stop_at(short(tmp_path / "run"), 3)
+    path = tmp_path / "run" / "environment.json"
+    environment = json.loads(path.read_text())
+    path.write_text(json.dumps(environment | {"threads": environment["threads"] + 1}))
+    resumed = Experiment.resume(tmp_path / "run", "cpu")
+    resumed.folder.unlock()
+    assert resumed.notes[0].startswith(
+        "since this run began these have changed: threads; the weights may differ"
+    )
+
+
+def test_a_full_disk_at_the_start_leaves_no_run(tmp_path, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(scanline.ScanlineError, match=r"cannot write .*step-000000: No space left on device"):
+        short(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_local_folder_named_like_a_data_set_stays_itself(tmp_path, monkeypatch):
+    write_pictures(tmp_path / "mnist", catalog.load("digits"))
+    monkeypatch.chdir(tmp_path)
+    run = train("./mnist", settings=SHORT, run=tmp_path / "run", log=None)
+    assert run.result["data"] == "the folder mnist"
+    assert judge_run(str(run.path), None).test == run.result["test"]
+    with pytest.raises(UsageError, match="was trained on the folder mnist: say where that lies by --data"):
+        judge_run(str(run.path / "model"), None)
+
+
+def test_a_folder_of_a_single_class_is_refused(tmp_path):
+    digits = catalog.load("digits")
+    train_part, test_part = (
+        part.take(np.flatnonzero(part.labels == 3)) for part in (digits.train, digits.test)
+    )
+    write_pictures(tmp_path / "threes", replace(digits, train=train_part, test=test_part))
+    with pytest.raises(DataError, match="threes has a single class, 3: two are needed"):
+        train(tmp_path / "threes", run=tmp_path / "run")

@@ -132,6 +132,17 @@ def test_all_faults_are_shown_at_once():
         assert part in str(caught.value)
 
 
+def test_a_training_without_length_is_told_beside_the_other_faults():
+    with pytest.raises(UsageError, match=r"batch_size must be >= 1, got 0; exactly one of train\.samples"):
+        recipe.load("rows", {"train.samples": 0, "train.batch_size": 0})
+
+
+def test_dropout_between_the_layers_of_one_is_refused():
+    with pytest.raises(UsageError, match=r"model\.dropout finds nothing between the layers of one"):
+        recipe.load("rows", {"model.dropout": 0.5})
+    assert recipe.load("rows", {"model.dropout": 0.5, "model.layers": 2})
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(
         UsageError, match=r"unknown recipe 'rosw': expected one of digits, rows,.* did you mean 'rows'"

@@ -15,17 +15,17 @@ __version__ = "0.1.0"
 __all__ = ["Model", "Run", "ScanlineError", "__version__", "load", "train"]
 
 if TYPE_CHECKING:
+    from scanline.api import Run as Run
+    from scanline.api import train as train
     from scanline.errors import ScanlineError as ScanlineError
     from scanline.evaluation.model import Model as Model
     from scanline.evaluation.model import load as load
-    from scanline.experiment import Run as Run
-    from scanline.experiment import train as train
 
 _HOMES = {
     "Model": "scanline.evaluation.model",
     "load": "scanline.evaluation.model",
-    "Run": "scanline.experiment",
-    "train": "scanline.experiment",
+    "Run": "scanline.api",
+    "train": "scanline.api",
     "ScanlineError": "scanline.errors",
 }
 

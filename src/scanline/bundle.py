@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from scanline.data.images import PictureFormat
+from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import ClassName
 from scanline.errors import ModelError
-from scanline.files import read_json, sha256, whole_folder, write_json
+from scanline.files import read_sealed_json, sha256, whole_folder, write_sealed_json
 from scanline.model.classifier import Architecture, SequenceClassifier
 
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
@@ -59,6 +59,23 @@ class _Description(BaseModel):
     data: str
     tensors: dict[str, _Tensor]
 
+    @model_validator(mode="after")
+    def _fits(self) -> _Description:
+        outputs, names, form = self.architecture.classes, self.classes, self.picture
+        if len(names) != outputs:
+            raise ValueError(f"{outputs} outputs but {len(names)} class names")
+        if len(set(names)) != outputs:
+            raise ValueError("two classes have the same name")
+        if form and not (
+            0 < form.height <= 4096
+            and 0 < form.width <= 4096
+            and 0 < form.box <= min(form.height, form.width)
+            and 0 < form.levels <= 255
+            and (form.height * form.width) % self.architecture.input_size == 0
+        ):
+            raise ValueError(f"pictures of {form} cannot be cut into steps of {self.architecture.input_size}")
+        return self
+
 
 def describe_tensors(tensors: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
     """Of each tensor: dtype, shape and the SHA-256 of its bytes."""
@@ -66,7 +83,7 @@ def describe_tensors(tensors: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
         name: {
             "dtype": str(tensor.dtype).removeprefix("torch."),
             "shape": list(tensor.shape),
-            "sha256": sha256(tensor.detach().cpu().contiguous().numpy().tobytes()),
+            "sha256": sha256(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data),
         }
         for name, tensor in sorted(tensors.items())
     }
@@ -86,7 +103,7 @@ def save(bundle: Bundle, folder: Path, version: str) -> None:
     )
     with whole_folder(folder) as new:
         save_tensors(weights, new / WEIGHTS)
-        write_json(new / DESCRIPTION, description.model_dump(by_alias=True))
+        write_sealed_json(new / DESCRIPTION, description.model_dump(by_alias=True))
 
 
 def load(folder: Path, device: str = "cpu") -> Bundle:
@@ -95,7 +112,9 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     Raises ModelError naming the file and what is wrong with it.
     """
     path = folder / DESCRIPTION
-    tree = read_json(path)
+    if not path.is_file():
+        raise ModelError(f"{path} is missing; {REMEDY}")
+    tree = read_sealed_json(path)
     if tree.get("schema") != 1:
         raise ModelError(
             f"{path}: expected schema 1, found {tree.get('schema')!r}; {REMEDY}, or update Scanline"
@@ -104,13 +123,8 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
         description = _Description.model_validate(tree)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise ModelError(f"{path} is damaged: {where}: {fault['msg']}; {REMEDY}") from None
-    if len(description.classes) != description.architecture.classes:
-        raise ModelError(
-            f"{path} is damaged: {description.architecture.classes} outputs but "
-            f"{len(description.classes)} class names; {REMEDY}"
-        )
+        where = "".join(f"{part}: " for part in fault["loc"])
+        raise ModelError(f"{path} is damaged: {where}{fault['msg']}; {REMEDY}") from None
     tensors = load_tensors(folder / WEIGHTS)
     _check(
         folder / WEIGHTS,
@@ -151,10 +165,12 @@ def _check(path: Path, found: dict[str, dict[str, Any]], expected: dict[str, dic
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors."""
-    safetensors.torch.save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path
-    )
+    """Write tensors as safetensors. Raises OSError if the file cannot be written."""
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        safetensors.torch.save_file(held, path)
+    except safetensors.SafetensorError as error:  # what the library makes of a full disk
+        raise OSError(str(error).splitlines()[0]) from error
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:

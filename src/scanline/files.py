@@ -68,6 +68,23 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def write_sealed_json(path: Path, value: dict[str, Any]) -> None:
+    """As `write_json`, with a `sha256` of all the rest, so that no changed value passes for a saved one."""
+    write_json(path, value | {"sha256": _seal(value)})
+
+
+def read_sealed_json(path: Path) -> dict[str, Any]:
+    """What `write_sealed_json` was given. Raises ModelError as `read_json`, and if the digest differs."""
+    value = read_json(path)
+    if value.pop("sha256", None) != _seal(value):
+        raise ModelError(f"{path} is damaged: its content is not what was saved")
+    return value
+
+
+def _seal(value: dict[str, Any]) -> str:
+    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the JSON file `path`.
 

@@ -23,13 +23,16 @@ SIZE_LIMIT_BYTES = 2**20
 Count = Annotated[int, Field(strict=True, ge=1)]
 Size = Annotated[int, Field(strict=True, ge=1, le=65_536)]
 CountOrOff = Annotated[int, Field(strict=True, ge=0)]
-PositiveOrOff = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+PositiveOrOff = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=64)]
 Cell = Literal["rnn", "gru", "lstm"]
 DropoutOn = Literal["between", "every"]
 Readout = Literal["last", "mean", "max"]
 Flag = Annotated[bool, Field(strict=True)]
+
+
+_ONE_LENGTH = "exactly one of train.samples and train.steps must be above 0, got {} and {}"
 
 
 class _Section(BaseModel):
@@ -55,12 +58,20 @@ class ModelSettings(_Section):
     dropout_on: DropoutOn = Field(
         description="between: all layers' outputs but the last's, as torch; every: as TensorFlow's wrapper"
     )
-    forget_bias: Annotated[float, Field(allow_inf_nan=False)]
+    forget_bias: Annotated[float, Field(strict=True, ge=-100, le=100, allow_inf_nan=False)]
     init: Literal["glorot", "orthogonal"] = Field(
         description="glorot: TensorFlow 1's, over the joined kernel; orthogonal: the recurrent weights are"
     )
     head_init: Literal["standard-normal", "truncated-normal", "xavier"]
     readout: Readout = Field(description="which outputs the answer is read from")
+
+    @model_validator(mode="after")
+    def _dropout_reaches_something(self) -> ModelSettings:
+        if self.dropout and self.dropout_on == "between" and self.layers == 1:
+            raise ValueError(
+                'model.dropout finds nothing between the layers of one: set model.dropout_on to "every"'
+            )
+        return self
 
 
 class TrainSettings(_Section):
@@ -72,7 +83,7 @@ class TrainSettings(_Section):
     optimizer: Literal["adam", "tf1-adam"] = Field(
         description="tf1-adam: TensorFlow 1's, whose epsilon is added before the bias correction"
     )
-    learning_rate: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)]
+    learning_rate: Annotated[float, Field(strict=True, gt=0, le=10, allow_inf_nan=False)]
     schedule: Literal["constant", "one-cycle"]
     warmup: Share = Field(description="one-cycle: share of the steps in which the learning rate rises")
     shift: Annotated[int, Field(strict=True, ge=0, le=64)] = Field(
@@ -92,10 +103,7 @@ class TrainSettings(_Section):
     @model_validator(mode="after")
     def _one_length(self) -> TrainSettings:
         if (self.samples > 0) == (self.steps > 0):
-            raise ValueError(
-                "exactly one of train.samples and train.steps must be above 0, "
-                f"got {self.samples} and {self.steps}"
-            )
+            raise ValueError(_ONE_LENGTH.format(self.samples, self.steps))
         if self.samples and self.total_steps == 0:
             raise ValueError(
                 f"train.samples must be above train.batch_size for at least one step, got {self.samples} "
@@ -114,7 +122,7 @@ class TrainSettings(_Section):
 class Recipe(_Section):
     """A complete recipe."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     about: str
     seed: CountOrOff
     data: DataSettings
@@ -186,7 +194,12 @@ def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None 
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise UsageError(_describe(source, error.errors(include_url=False), bool(settings))) from None
+        message = _describe(source, error.errors(include_url=False), bool(settings))
+        train = tree.get("train")
+        lengths = [train.get(key) for key in ("samples", "steps")] if isinstance(train, dict) else []
+        if lengths == [0, 0] and "exactly one" not in message:  # Pydantic asks this after all else is right
+            message += "; " + _ONE_LENGTH.format(*lengths)
+        raise UsageError(message) from None
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -196,7 +209,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise UsageError(f"a setting is written key=value, as train.batch_size=64, got {text!r}")
     try:
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError, and so is a number without end
         return key.strip(), value.strip()
 
 
@@ -238,6 +251,7 @@ _RULES = {
     "string_type": "must be text",
     "model_type": "must be a section of its own",
     "finite_number": "must be finite",
+    "string_pattern_mismatch": "must be up to 64 letters, digits, dots, dashes and underscores",
 }
 
 
@@ -259,7 +273,8 @@ def _describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> 
                 f"{key} must be one of {context['expected']}, got {value!r}" + _nearest_choice(value, context)
             )
         else:
-            lines.append(f"{key} {_rule(kind, context, fault['msg'])}, got {value!r}")
+            shown = repr(value) if len(repr(value)) < 80 else f"{repr(value)[:60]}..."
+            lines.append(f"{key} {_rule(kind, context, fault['msg'])}, got {shown}")
     where = f"{source} with these settings" if overridden else source
     return f"{where}: " + "; ".join(lines)
 

@@ -64,6 +64,21 @@ def test_the_version_is_the_packages(scanline):
         (["train", "digits", "--set", "train.learning_rate=-1"], "train.learning_rate must be > 0, got -1"),
         (["train", "digits", "--set", "train.batch_size=0"], "train.batch_size must be >= 1, got 0"),
         (["train", "digits", "--set", "train.samples=-5"], "train.samples must be >= 0, got -5"),
+        (
+            ["train", "digits", "--set", "train.learning_rate=true"],
+            "train.learning_rate must be a number, got True",
+        ),
+        (["train", "digits", "--set", "name=../x"], "name must be up to 64 letters, digits,.* got '../x'"),
+        (["train", "digits", "--set", "model.dropout=0.5"], "set model.dropout_on to .every."),
+        (
+            ["train", "digits", "--set", "model.forget_bias=1e39"],
+            r"model.forget_bias must be <= 100, got 1e\+39",
+        ),
+        (
+            ["train", "digits", "--set", "train.batch_size=" + "[" * 3000],
+            "train.batch_size must be a whole number",
+        ),
+        (["train", "digits", "--set", "seed=" + "9" * 5000], "seed must be"),
         (["train", "digits", "--device", "tpu"], "device must be one of auto, cpu, cuda, got 'tpu'"),
         (["train", "--resume"], "--resume needs --run DIR"),
         (["recipes", "rosw"], "unknown recipe 'rosw'"),
@@ -220,6 +235,38 @@ def test_a_closed_pipe_is_no_traceback():
     )
     assert ran.stdout == 'name = "rows"\n'
     assert ran.stderr == ""
+
+
+def run(command: str) -> subprocess.CompletedProcess[str]:
+    """A shell line with the program as $SCANLINE."""
+    environment = os.environ | {"SCANLINE": f"{sys.executable} -m scanline"}
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment)
+
+
+def test_a_closed_output_is_no_traceback():
+    ran = run("$SCANLINE recipes >&-")
+    assert ran.returncode in (0, 1)
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_full_disk_behind_the_output_is_one_line():
+    ran = run("$SCANLINE recipes --json > /dev/full")
+    assert ran.returncode == 1
+    assert "No space left on device" in one_line(ran.stderr)
+
+
+def test_a_path_that_is_too_long_is_one_line(scanline):
+    code, _, err = scanline("evaluate", "x" * 5000)
+    assert code == 1
+    assert "File name too long" in one_line(err)
+
+
+def test_too_little_memory_is_one_line(tmp_path):
+    size = "--set train.samples=0 --set train.steps=1 --set model.hidden_size=30000"
+    ran = run(f"ulimit -v 8000000; $SCANLINE train digits --run {tmp_path}/run {size}")
+    assert ran.returncode == 1
+    assert "not enough memory: choose a smaller model.hidden_size" in one_line(ran.stderr)
+    assert not (tmp_path / "run").exists()
 
 
 def start_and_wait_for_a_step(command: list[str]) -> tuple[subprocess.Popen[str], str]:

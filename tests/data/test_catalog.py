@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from scanline.data import catalog, published
-from scanline.data.images import PictureFormat
+from scanline.data.prepare import PictureFormat
 from scanline.errors import DataError, UsageError
 
 SHARED = os.environ.get("SCANLINE_DATA")
@@ -133,7 +133,8 @@ def test_digits_are_always_at_hand_and_verify():
 
 def test_a_folder_of_idx_files_is_a_data_set(tmp_path):
     data = catalog.load(str(write_folder(tmp_path / "mine", contents(classes=3))))
-    assert data.name == str(tmp_path / "mine")
+    assert (data.name, data.folder) == ("mine", tmp_path / "mine")
+    assert data.address == str(tmp_path / "mine")
     assert data.train.classes == (0, 1, 2)
     assert len(data.train) + len(data.validation) == 24
     assert len(data.validation) == 3  # a twelfth is 2, and each of 3 classes needs one
@@ -168,10 +169,20 @@ def test_60000_training_images_are_split_as_mnist_is(tmp_path):
     assert data.train.values[0, 0, 0] == 5_000 % 256
 
 
-def test_the_classes_reach_to_the_largest_label_of_both_files(tmp_path):
-    files = contents() | {published.FILES[3]: idx([0, 1, 4, 0, 1, 0])}
-    data = catalog.load(str(write_folder(tmp_path / "mine", files)))
-    assert data.train.classes == data.test.classes == (0, 1, 2, 3, 4)
+def test_the_classes_are_the_labels_of_the_training_file(tmp_path):
+    labels = {published.FILES[1]: idx([3, 7] * 12), published.FILES[3]: idx([7, 7, 3, 3, 3, 7])}
+    data = catalog.load(str(write_folder(tmp_path / "mine", contents() | labels)))
+    assert data.train.classes == data.test.classes == (3, 7)
+    assert data.test.labels.tolist() == [1, 1, 0, 0, 0, 1]
+
+
+def test_a_test_label_that_the_training_file_lacks_is_named_with_its_place(tmp_path):
+    files = contents() | {published.FILES[3]: idx([0, 1, 4, 0, 200, 0])}
+    message = (
+        r"t10k-labels-idx1-ubyte: item 2 \(byte 10\): expected a label .* found 4 \(2 of 6 are unknown\)"
+    )
+    with pytest.raises(DataError, match=message):
+        catalog.load(str(write_folder(tmp_path / "mine", files)))
 
 
 def test_missing_files_are_all_named(tmp_path):
@@ -207,8 +218,10 @@ def test_training_and_test_pictures_of_different_sizes_are_refused(tmp_path):
 
 
 def test_a_class_of_one_picture_is_named_with_its_file(tmp_path):
-    files = contents() | {published.FILES[1]: idx([9] + [0] * 23)}
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte: class 9 has a single sequence"):
+    files = contents(classes=1) | {published.FILES[1]: idx([9] + [0] * 23)}
+    with pytest.raises(
+        DataError, match=r"train-labels-idx1-ubyte: class 9 has a single sequence.*; give more of that class"
+    ):
         catalog.load(str(write_folder(tmp_path / "mine", files)))
 
 

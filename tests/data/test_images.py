@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scanline.data.images import PictureFormat, read_picture, save_picture
+from scanline.data.images import read_picture, save_picture
+from scanline.data.prepare import PictureFormat
 from scanline.errors import DataError, ScanlineError
 
 CORNERS = np.array([[0, 51], [102, 255]], np.uint8)  # 0, 0.2, 0.4 and 1 of 255

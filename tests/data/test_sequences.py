@@ -77,14 +77,15 @@ def test_a_batch_larger_than_the_data_spans_epochs():
 
 def test_a_stratified_split_keeps_proportions_and_loses_nothing():
     labels = np.array([0] * 80 + [1] * 20)
-    kept, held = stratified(labels, 0.1, seed=0)
+    kept, held = stratified(full_length(np.zeros((100, 1, 1), np.uint8), labels, (0, 1), "x"), 0.1, seed=0)
     assert sorted([*kept, *held]) == list(range(100))
     assert np.bincount(labels[held]).tolist() == [8, 2]
 
 
 def test_a_class_of_one_cannot_be_split():
-    with pytest.raises(DataError, match="class 1 has a single sequence"):
-        stratified(np.array([0, 0, 1]), 0.3, seed=0)
+    three = full_length(np.zeros((3, 1, 1), np.uint8), np.array([0, 0, 1]), ("cat", "dog"), "x")
+    with pytest.raises(DataError, match="class dog has a single sequence"):
+        stratified(three, 0.3, seed=0)
 
 
 def test_steps_are_cut_in_reading_order():

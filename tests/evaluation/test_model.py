@@ -64,6 +64,9 @@ def test_a_single_picture_is_a_batch_of_one(model):
         (np.zeros((0, 8, 8), np.uint8), r"found \(0, 8, 8\)"),
         (np.full((1, 8, 8), 16.0), "must be 0 to 1; give grey levels 0 to 16 as whole numbers"),
         (np.full((1, 8, 8), np.nan), "must be 0 to 1"),
+        (np.full((1, 8, 8), 17), "pictures of whole numbers must be 0 to 16, found 17 to 17"),
+        (np.full((1, 8, 8), -1), "found -1 to -1"),
+        ([[1, 2], [3]], "found rows of different lengths"),
         (np.full((1, 8, 8), "a"), "expected an array of numbers, found <U1"),
     ],
 )
@@ -101,7 +104,7 @@ def test_steps_of_another_width_are_refused(model):
             ("recipe.toml",),
             "has no model yet: training has not finished; go on with `scanline train --resume",
         ),
-        (("model/x",), r"cannot read .*model\.json: No such file"),
+        (("model/x",), r"model\.json is missing; copy the folder again"),
     ],
 )
 def test_a_folder_without_a_model_is_refused(tmp_path, made, message):
@@ -161,3 +164,32 @@ def test_several_inputs_are_kept_in_a_folder(trained, digits, tmp_path):
         list(predict_files(trained, files, save_input=str(tmp_path / "saw.png")))
     with pytest.raises(UsageError, match=r"two pictures would both be written as .*a\.png"):
         list(predict_files(trained, [files[0], files[0]], save_input=str(tmp_path / "saw")))
+
+
+def test_what_the_network_saw_never_takes_the_pictures_own_place(trained, digits, tmp_path):
+    path = tmp_path / "in.png"
+    picture(digits, 0).save(path)
+    before = path.read_bytes()
+    for target in (str(path), str(tmp_path)):
+        with pytest.raises(UsageError, match=r"--save-input would overwrite the picture .*in\.png"):
+            list(predict_files(trained, [str(path)], save_input=target))
+    assert path.read_bytes() == before
+
+
+def test_a_bundle_without_its_run_is_judged_on_the_catalogs_data_of_that_name(trained):
+    assert judge_run(str(trained / "model"), None).test == judge_run(str(trained), None).test
+
+
+def test_the_recipe_of_another_version_is_no_hindrance_to_judging(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    path = tmp_path / "run" / "recipe.toml"
+    path.write_text(path.read_text() + "[new]\nsetting = 1\n")
+    assert judge_run(str(tmp_path / "run"), None).test["n"] == 360
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[data]\n", b"data = 3", b"name = "])
+def test_a_recipe_that_names_no_data_is_refused(trained, tmp_path, content):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "recipe.toml").write_bytes(content)
+    with pytest.raises(ModelError, match=r"recipe\.toml is damaged: it names no data .*--data"):
+        judge_run(str(tmp_path / "run"), None)

@@ -5,6 +5,7 @@ Commands are imported when they are called, and what they need when they run: `-
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -58,7 +59,8 @@ def main() -> None:
     try:
         result = command.main(standalone_mode=False, prog_name="scanline")
         code = result if isinstance(result, int) else 0
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where the caller closed it
+            sys.stdout.flush()
     except ScanlineError as error:
         code = _complain(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -72,13 +74,30 @@ def main() -> None:
         )
         code = _complain(error.format_message() + hint, error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        code = _complain("interrupted", 130)
+        code = _complain(
+            "interrupted; a run that had begun goes on with `scanline train --resume --run DIR`", 130
+        )
     except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+        _drop_output()
+    except OSError as error:
+        place = str(error.filename or "cannot write the output")
+        code = _complain(f"{place[:200]}: {error.strerror or error}", 1)
+        _drop_output()
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        code = _complain("not enough memory: choose a smaller model.hidden_size or train.batch_size", 1)
     sys.exit(code)
 
 
 def _complain(message: str, code: int) -> int:
-    click.echo(f"scanline: {message}", err=True)
+    line = " ".join(message.split("\n"))  # a name that holds a line break must not break the line
+    click.echo(f"scanline: {line}", err=True)
     return code
+
+
+def _drop_output() -> None:
+    """What is still in the buffer cannot be written; Python would try again when it ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,16 +25,17 @@ def command(run: str, files: tuple[str, ...], save_input: str | None, device: st
     """
     from scanline.evaluation.pictures import predict_files
 
-    answers, code = [], 0
+    answers, errors, code = [], [], 0
     for answer in predict_files(run, files, device, save_input):
         if isinstance(answer, ScanlineError):
             say(f"scanline: {answer}")
-            code = answer.exit_code
+            errors.append(str(answer))
+            code = code or answer.exit_code
             continue
         answers.append(answer)
         if not as_json:
             ranked = "  ".join(f"{name}: {share:.4f}" for name, share in answer["probabilities"].items())
             click.echo(f"{answer['file']}: {answer['label']}\n  {ranked}")
     if as_json:
-        print_json({"run": run, "predictions": answers})
+        print_json({"run": run, "predictions": answers, "errors": errors})
     return code

@@ -19,5 +19,5 @@ def shift_pictures(
     wide = np.pad(values.reshape(n, height, width), ((0, 0), (pixels, pixels), (pixels, pixels)))
     rows = generator.integers(0, 2 * pixels + 1, (n, 1)) + np.arange(height)  # (N, height)
     columns = generator.integers(0, 2 * pixels + 1, (n, 1)) + np.arange(width)  # (N, width)
-    moved = wide[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    moved: NDArray[Any] = wide[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return moved.reshape(values.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from scanline.data import catalog
 from scanline.data.download import Progress, offline
 from scanline.data.splits import DataSet
@@ -24,7 +26,9 @@ def load_or_default(name: str | None, on_progress: Progress | None = None) -> tu
         if catalog.find(FIRST_CHOICE) is not None:  # it is there, but damaged: that must not pass unseen
             raise
         why = "SCANLINE_OFFLINE is set" if offline() else "cannot be fetched"
+        named = os.environ.get("SCANLINE_DATA")
+        where = f"at hand (SCANLINE_DATA is {named}, where it is not)" if named else "at hand"
         return catalog.load(FALLBACK), (
-            f"MNIST is not at hand and {why}: training on `digits`, small ones that come with scikit-learn "
+            f"MNIST is not {where} and {why}: training on `digits`, small ones that come with scikit-learn "
             "(`scanline train mnist` says what is missing)"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.images import PictureFormat
+from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import full_length
 from scanline.data.splits import DataSet, stratified
 
@@ -40,12 +40,13 @@ def load() -> DataSet:
     """1,797 digits of 8 rows of 8 pixels, 0 to 16, split by class with a fixed seed as COUNTS says."""
     images, labels = _read()
     everything = full_length(images, labels, tuple(range(10)), NAME)
-    rest, test = stratified(everything.labels, COUNTS[2] / len(everything), SPLIT_SEED)
-    kept, held = stratified(everything.labels[rest], COUNTS[1] / len(rest), SPLIT_SEED)
+    outer, test = stratified(everything, COUNTS[2] / len(everything), SPLIT_SEED)
+    rest = everything.take(outer)
+    kept, held = stratified(rest, COUNTS[1] / len(rest), SPLIT_SEED)
     return DataSet(
         NAME,
-        train=everything.take(rest[kept]),
-        validation=everything.take(rest[held]),
+        train=rest.take(kept),
+        validation=rest.take(held),
         test=everything.take(test),
         scale=16.0,
         picture=PictureFormat(height=8, width=8, box=8, levels=16, centre="box"),

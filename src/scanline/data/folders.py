@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from scanline.data.idx import REMEDY, read_pair, read_unsigned
-from scanline.data.images import PictureFormat
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.idx import REMEDY, read_pair
+from scanline.data.prepare import PictureFormat
 from scanline.data.published import FILES
 from scanline.data.sequences import Sequences
 from scanline.data.splits import DataSet, stratified
 from scanline.errors import DataError
 
 SPLIT_SEED = 0
+_ANY_BYTE = tuple(range(256))
 # The tutorials' split of MNIST: the first 5,000 of the 60,000 training images validate, the rest train.
 MNIST_TRAINING_FILE, MNIST_VALIDATION = 60_000, 5_000
 
@@ -35,8 +40,8 @@ def idx_file(folder: Path, name: str) -> Path | None:
 def load_folder(folder: Path, names: tuple[str, ...]) -> DataSet:
     """The data set of the four IDX files in `folder`, found under MNIST's names, raw or .gz.
 
-    names: what could be given in place of a folder, for the message. Classes are the whole numbers from 0
-    to the largest label. A training file of 60,000 is split like MNIST's, of any other a twelfth validates.
+    names: what could be given in place of a folder, for the message. Classes are the labels that the
+    training file has. One of 60,000 images is split like MNIST's, of any other a twelfth validates.
     Raises DataError naming the files that are missing or damaged, or that do not fit together.
     """
     if not (exists(folder) and folder.is_dir()):
@@ -53,17 +58,37 @@ def load_folder(folder: Path, names: tuple[str, ...]) -> DataSet:
             "put them there, named like that"
         )
     train_images, train_labels, test_images, test_labels = (path for path in paths if path is not None)
-    largest = max(int(read_unsigned(path, 1).max()) for path in (train_labels, test_labels))
-    classes = tuple(range(largest + 1))
-    train = read_pair(train_images, train_labels, classes, str(train_images))
-    test = read_pair(test_images, test_labels, classes, str(test_images))
+    train = read_pair(train_images, train_labels, _ANY_BYTE, str(train_images))
+    test = read_pair(test_images, test_labels, _ANY_BYTE, str(test_images))
+    known = np.unique(train.labels)
+    train, test = _name_classes(train, known, train_labels), _name_classes(test, known, test_labels)
     sizes = [(part.steps, part.features) for part in (train, test)]
     if sizes[0] != sizes[1]:
         raise DataError(
             f"{test_images}: expected pictures of {sizes[0][0]} x {sizes[0][1]} pixels as in {train_images}, "
             f"found {sizes[1][0]} x {sizes[1][1]}; {REMEDY}"
         )
-    return byte_pictures(str(folder), train, test, box=max(1, round(20 / 28 * min(sizes[0]))))
+    try:
+        data = byte_pictures(folder.resolve().name, train, test, box=max(1, round(20 / 28 * min(sizes[0]))))
+    except DataError as error:
+        raise DataError(f"{train_labels}: {error}; give more of that class, or leave it out") from error
+    return replace(data, folder=folder)
+
+
+def _name_classes(part: Sequences, known: NDArray[np.int64], labels: Path) -> Sequences:
+    """`part`, whose labels are bytes as they were read, with the bytes in `known` as classes.
+
+    labels: the file that they came from. Raises DataError naming the first label that is not known.
+    """
+    strange = np.flatnonzero(~np.isin(part.labels, known))
+    if strange.size:
+        first = int(strange[0])
+        raise DataError(
+            f"{labels}: item {first} (byte {8 + first}): expected a label that the training file has too, "
+            f"found {part.labels[first]} ({strange.size:,} of {len(part):,} are unknown); {REMEDY}"
+        )
+    classes = tuple(int(label) for label in known)
+    return replace(part, labels=np.searchsorted(known, part.labels), classes=classes)
 
 
 def byte_pictures(name: str, rest: Sequences, test: Sequences, box: int) -> DataSet:
@@ -75,9 +100,6 @@ def byte_pictures(name: str, rest: Sequences, test: Sequences, box: int) -> Data
     if len(rest) == MNIST_TRAINING_FILE:
         validation, train = rest.take(slice(MNIST_VALIDATION)), rest.take(slice(MNIST_VALIDATION, None))
     else:
-        try:
-            kept, held = stratified(rest.labels, 1 / 12, SPLIT_SEED)
-        except DataError as error:
-            raise DataError(f"{rest.source}: {error}") from error
+        kept, held = stratified(rest, 1 / 12, SPLIT_SEED)
         train, validation = rest.take(kept), rest.take(held)
     return DataSet(name, train, validation, test, scale=255.0, picture=picture)

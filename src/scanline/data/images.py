@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.prepare import PictureFormat, prepare_picture
 from scanline.errors import DataError
 from scanline.files import write_whole
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["PictureFormat", "prepare_picture", "read_picture", "save_picture"]
 
 PIXEL_LIMIT = 64_000_000
 _FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # Pillow's names; PPM reads PGM and PBM too

@@ -89,6 +89,11 @@ def _check(grey: Grey, source: str) -> None:
 
 
 def _no_ink(source: str, contrast: float) -> DataError:
+    if contrast >= _MIN_CONTRAST:
+        return DataError(
+            f"{source}: nothing stands out: expected ink on an even background, found a contrast of "
+            f"{contrast:.3f} but a texture as strong, or too few pixels; give a clearer picture"
+        )
     return DataError(
         f"{source}: almost no contrast: expected ink that differs from the background by {_MIN_CONTRAST:g} "
         f"of the range or more and stands out of its texture, found {contrast:.3f}; give a clearer picture"

@@ -13,6 +13,7 @@ from scanline.data import catalog
 from scanline.data.download import Progress
 from scanline.data.sequences import Sequences
 from scanline.device import choose_device
+from scanline.errors import UsageError
 from scanline.evaluation.metrics import judge
 from scanline.evaluation.model import load
 from scanline.model.inference import predict_logits
@@ -45,7 +46,11 @@ def judge_run(
     Raises ModelError, DataError or UsageError naming what cannot be used.
     """
     model = load(run, choose_device(device))
-    name = data or trained_on(Path(run)) or model.bundle.data
+    name = data or trained_on(Path(run))
+    if name is None and model.bundle.data in catalog.names():
+        name = model.bundle.data
+    if name is None:
+        raise UsageError(f"{run} was trained on {model.bundle.data}: say where that lies by --data")
     part = model.fit(catalog.load(name, on_progress).test)
     logits = predict_logits(model.bundle.classifier, part)
     return Judgement(name, part, logits, judge(logits, part.labels, part.classes))

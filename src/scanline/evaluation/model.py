@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from scanline import bundle as bundles
 from scanline.bundle import Bundle
-from scanline.data.images import PictureFormat, read_picture
-from scanline.data.prepare import prepare_picture
+from scanline.data.images import read_picture
+from scanline.data.prepare import PictureFormat, prepare_picture
 from scanline.data.sequences import Sequences, full_length
 from scanline.data.views import cut_steps
 from scanline.errors import DataError, UsageError
@@ -89,13 +89,20 @@ class Model:
         return self.bundle.picture
 
     def _logits(self, values: ArrayLike) -> NDArray[np.float32]:
-        array = np.asarray(values)
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise DataError(f"expected an array, found rows of different lengths ({error})") from error
         if array.dtype.kind not in "biuf":
             raise DataError(f"expected an array of numbers, found {array.dtype}")
         if array.ndim == 2:
             array = array[None]
         self._check_shape(array.shape, "the given values")
         form = self.bundle.picture
+        if form and array.dtype.kind != "f" and not ((array >= 0) & (array <= form.levels)).all():
+            raise DataError(
+                f"pictures of whole numbers must be 0 to {form.levels}, found {array.min()} to {array.max()}"
+            )
         if form and array.dtype.kind == "f":
             if not ((array >= 0) & (array <= 1)).all():
                 raise DataError(

@@ -23,6 +23,9 @@ def predict_files(
     """
     model = load(run, choose_device(device))
     targets = _targets(files, save_input)
+    for target in targets:
+        if target is not None and any(_same(target, Path(file)) for file in files):
+            raise UsageError(f"--save-input would overwrite the picture {target}: name another place")
     for file, target in zip(files, targets, strict=True):
         try:
             prepared = model.prepare(file)
@@ -43,6 +46,10 @@ def predict_files(
                 str(name): float(p) for name, p in zip(model.bundle.classes, shares, strict=True)
             },
         }
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def _targets(files: Sequence[str], save_input: str | None) -> list[Path | None]:

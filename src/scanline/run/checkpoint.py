@@ -4,33 +4,61 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scanline.bundle import build, describe_tensors, load_tensors, save_tensors
 from scanline.errors import ModelError
-from scanline.files import read_json, whole_folder, write_json
+from scanline.files import read_sealed_json, whole_folder, write_sealed_json
 from scanline.model.classifier import Architecture
 from scanline.recipe import TrainSettings
 from scanline.training.state import TrainState
 from scanline.training.step import make_optimizer
 
 KEPT = 2
+Whole = Annotated[int, Field(strict=True, ge=0)]
+
+
+class Position(BaseModel):
+    """Where a run's own files stood: bytes of metrics.jsonl and log.txt, seconds of training."""
+
+    model_config = ConfigDict(extra="forbid")
+    metrics_bytes: Whole
+    log_bytes: Whole
+    seconds: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+
+class _Saved(BaseModel):
+    """What `state.json` holds."""
+
+    model_config = ConfigDict(extra="forbid")
+    schema_: Literal[1] = Field(alias="schema")
+    step: Whole
+    best_accuracy: Annotated[float, Field(strict=True, ge=-1, le=1)]
+    best_step: Whole
+    misses: Whole
+    position: Position
+    tensors: dict[str, Any]
+
+
 _NUMBERS = ("step", "best_accuracy", "best_step", "misses")
 
 
-def save(checkpoints: Path, state: TrainState, extra: dict[str, Any]) -> Path:
-    """Write `state`, with the JSON values `extra`, as the newest checkpoint; older ones than two go.
-
-    Returns the checkpoint's folder.
-    """
+def save(checkpoints: Path, state: TrainState, position: Position) -> Path:
+    """Write `state` as the newest checkpoint; all but the newest two go. Returns its folder."""
     target = checkpoints / f"step-{state.step:06d}"
     model, optimizer = state.classifier.state_dict(), state.optimizer_tensors()
     with whole_folder(target) as new:
         save_tensors(model, new / "model.safetensors")
         save_tensors(optimizer, new / "optimizer.safetensors")
-        numbers = {name: getattr(state, name) for name in _NUMBERS}
-        tensors = {"model": describe_tensors(model), "optimizer": describe_tensors(optimizer)}
-        write_json(new / "state.json", {"schema": 1, **numbers, "extra": extra, "tensors": tensors})
+        saved = _Saved(
+            schema=1,
+            position=position,
+            tensors={"model": describe_tensors(model), "optimizer": describe_tensors(optimizer)},
+            **{name: getattr(state, name) for name in _NUMBERS},
+        )
+        write_sealed_json(new / "state.json", saved.model_dump(by_alias=True))
     for old in _all(checkpoints)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -40,42 +68,45 @@ def _all(checkpoints: Path) -> list[Path]:
     return sorted(checkpoints.glob("step-*"), key=lambda path: (len(path.name), path.name))
 
 
-def newest(checkpoints: Path) -> Path | None:
-    """The folder of the newest checkpoint, or None."""
-    found = _all(checkpoints)
-    return found[-1] if found else None
-
-
 def load_newest(
     checkpoints: Path, architecture: Architecture, settings: TrainSettings, device: str
-) -> tuple[TrainState, dict[str, Any], list[str]]:
-    """The newest whole checkpoint: its state, its `extra`, and a complaint for each damaged one passed over.
+) -> tuple[TrainState, Position, list[Path], list[str]]:
+    """The newest whole checkpoint: its state and position; newer ones that are damaged, and why.
 
     Raises ModelError if none is whole.
     """
+    damaged: list[Path] = []
     complaints: list[str] = []
     for folder in reversed(_all(checkpoints)):
         try:
-            state, extra = _load(folder, architecture, settings, device)
+            state, position = _load(folder, architecture, settings, device)
         except ModelError as error:
-            complaints.append(str(error))
+            damaged.append(folder)
+            complaints.append(f"checkpoint {folder.name} is passed over: {error}")
             continue
-        return state, extra, complaints
-    reasons = f": {'; '.join(complaints)}" if complaints else ""
-    raise ModelError(f"{checkpoints.parent} has no whole checkpoint to go on from{reasons}")
+        return state, position, damaged, complaints
+    run = checkpoints.parent
+    reasons = f" ({'; '.join(complaints)})" if complaints else ""
+    raise ModelError(
+        f"{run} has no whole checkpoint to go on from{reasons}; start anew with "
+        f"`scanline train --recipe {run / 'recipe.toml'}`"
+    )
 
 
 def _load(
     folder: Path, architecture: Architecture, settings: TrainSettings, device: str
-) -> tuple[TrainState, dict[str, Any]]:
-    described = read_json(folder / "state.json")
+) -> tuple[TrainState, Position]:
+    path = folder / "state.json"
+    try:
+        saved = _Saved.model_validate(read_sealed_json(path))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise ModelError(f"{path} is damaged: {where}: {fault['msg']}") from None
     model = load_tensors(folder / "model.safetensors")
     optimizer = load_tensors(folder / "optimizer.safetensors")
-    if described.get("tensors") != {
-        "model": describe_tensors(model),
-        "optimizer": describe_tensors(optimizer),
-    }:
-        raise ModelError(f"checkpoint {folder} is damaged: its tensors are not the ones that were saved")
+    if saved.tensors != {"model": describe_tensors(model), "optimizer": describe_tensors(optimizer)}:
+        raise ModelError(f"{folder} is damaged: its tensors are not the ones that were saved")
     classifier = build(architecture, model, folder / "model.safetensors").to(device)
     state = TrainState(classifier, make_optimizer(classifier, settings))
     on_device = {
@@ -84,9 +115,6 @@ def _load(
         for name, value in optimizer.items()
     }
     state.load_optimizer_tensors(on_device)
-    try:
-        for name in _NUMBERS:
-            setattr(state, name, described[name])
-        return state, dict(described["extra"])
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"checkpoint {folder} is damaged: state.json lacks {error}") from error
+    for name in _NUMBERS:
+        setattr(state, name, getattr(saved, name))
+    return state, saved.position

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,10 @@ class RunFolder:
 
         Raises UsageError if something is there already, ScanlineError if it cannot be written.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(
-                f"{path} exists already: choose another --run, or go on with that one by "
-                f"`scanline train --resume --run {path}`"
-            )
+        if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
+            resume = f", or go on with that one by `scanline train --resume --run {path}`"
+            is_run = (path / "recipe.toml").is_file()
+            raise UsageError(f"{path} exists already: choose another --run{resume if is_run else ''}")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -62,7 +63,11 @@ class RunFolder:
         if not folder.recipe.is_file():
             raise ModelError(f"{path} is not a run folder: it has no recipe.toml{_nearest_run(path)}")
         folder.lock()
-        return folder, parse(folder.recipe.read_text(encoding="utf-8"), str(folder.recipe))
+        try:
+            return folder, parse(folder.recipe.read_text(encoding="utf-8"), str(folder.recipe))
+        except (OSError, UnicodeDecodeError, UsageError) as error:
+            folder.unlock()
+            raise ModelError(f"cannot go on with {path}: {error}") from error
 
     def lock(self) -> None:
         """Keep other processes from writing here until this one ends, however it ends."""
@@ -72,6 +77,8 @@ class RunFolder:
             raise UsageError(
                 f"{self.path} is being written by another process: wait for it or stop it"
             ) from None
+        except OSError as error:
+            raise ScanlineError(f"cannot write into {self.path}: {error.strerror or error}") from error
 
     def unlock(self) -> None:
         """Let others write here."""
@@ -92,24 +99,48 @@ class RunFolder:
         except OSError as error:
             raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
 
-    def rewind(self, metrics_bytes: int) -> None:
-        """Cut metrics.jsonl back to where a checkpoint left it."""
-        if self.metrics.exists():
-            os.truncate(self.metrics, min(metrics_bytes, self.metrics.stat().st_size))
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of metrics.jsonl and of log.txt."""
+        return self.metrics.stat().st_size, self.log.stat().st_size
+
+    def rewind(self, metrics_bytes: int, log_bytes: int) -> None:
+        """Cut metrics.jsonl and log.txt back to where a checkpoint left them; make them if they are gone."""
+        for path, size in ((self.metrics, metrics_bytes), (self.log, log_bytes)):
+            try:
+                path.touch()
+                os.truncate(path, min(size, path.stat().st_size))
+            except OSError as error:
+                raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def free_name(parent: Path, stem: str) -> Path:
-    """The first of `parent/stem-001`, `-002`, ... that does not exist."""
-    number = 1
-    while (parent / f"{stem}-{number:03d}").exists():
-        number += 1
-    return parent / f"{stem}-{number:03d}"
+def claim(parent: Path, stem: str) -> Path:
+    """The first of `parent/stem-001`, `-002`, ... that does not exist, made so that nobody else takes it."""
+    for number in itertools.count(1):
+        path = parent / f"{stem}-{number:03d}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
+        return path
+    raise AssertionError("unreachable")
 
 
 def trained_on(path: Path) -> str | None:
-    """The data set's name or path in the recipe of the run at `path`; None if that is a bundle alone."""
+    """The data set's name or path in the recipe of the run at `path`; None if that is a bundle alone.
+
+    Reads no more of the recipe than that: it may have been written by another version.
+    """
     recipe = path / "recipe.toml"
-    return parse(recipe.read_text(encoding="utf-8"), str(recipe)).data.name if recipe.is_file() else None
+    if not recipe.is_file():
+        return None
+    try:
+        return str(tomllib.loads(recipe.read_text(encoding="utf-8"))["data"]["name"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(
+            f"{recipe} is damaged: it names no data ({error}); say where they lie by --data"
+        ) from error
 
 
 def find_bundle(path: Path) -> Path:

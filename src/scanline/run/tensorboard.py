@@ -11,10 +11,11 @@ from scanline.training.records import Judged, Logged
 class Events:
     """Writes what the loop tells into `<run>/events.out.tfevents...`."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, steps_done: int) -> None:
+        """steps_done: what an earlier writer told of later steps is hidden."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(run))
+        self._writer = SummaryWriter(str(run), purge_step=steps_done + 1 if steps_done else None)
 
     @staticmethod
     def check() -> None:

@@ -33,7 +33,8 @@ class Logged:
 
 @dataclass(frozen=True)
 class Judged:
-    """A look at a whole part of the data. part: "validation" or "test". best: so far, of this part."""
+    """A look at a whole part of the data. part: "validation" or "test". best: whether it is the best
+    validation so far; always False for the test part."""
 
     step: int
     samples: int

@@ -1,0 +1,76 @@
+"""Run folders: made once, written by one, found by name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scanline import recipe
+from scanline.errors import ModelError, ScanlineError, UsageError
+from scanline.run.environment import describe
+from scanline.run.folder import RunFolder, claim, trained_on
+
+PLAN = recipe.load("rows")
+
+
+def test_a_free_number_is_claimed_and_never_twice(tmp_path):
+    assert [claim(tmp_path / "runs", "a-b").name for _ in range(3)] == ["a-b-001", "a-b-002", "a-b-003"]
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ScanlineError, match=r"cannot make the run folder .*Not a directory"):
+        claim(tmp_path / "file", "a")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_what_is_no_run_is_not_offered_for_resuming(tmp_path, kind):
+    path = tmp_path / "run"
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.mkdir()
+        (path / "mine").write_text("")
+    with pytest.raises(UsageError, match=r"exists already: choose another --run$"):
+        RunFolder.create(path, PLAN, {})
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    folder = RunFolder.create(tmp_path, PLAN, {"schema": 1})
+    folder.unlock()
+    assert recipe.parse(folder.recipe.read_text()) == PLAN
+    assert json.loads(folder.environment.read_text()) == {"schema": 1}
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"name = 3", b"= ="])
+def test_a_run_with_a_damaged_recipe_is_refused_as_a_model(tmp_path, content):
+    (tmp_path / "recipe.toml").write_bytes(content)
+    with pytest.raises(ModelError, match=f"cannot go on with {tmp_path}: "):
+        RunFolder.reopen(tmp_path)
+
+
+def test_lost_metrics_are_begun_anew_and_longer_ones_cut(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", PLAN, {})
+    folder.append_log("first")
+    folder.append_log("second")
+    folder.metrics.unlink()
+    folder.rewind(metrics_bytes=100, log_bytes=6)
+    folder.unlock()
+    assert folder.log.read_text() == "first\n"
+    assert folder.sizes() == (0, 6)
+
+
+def test_the_data_of_a_run_are_found_and_a_bundle_has_none(tmp_path):
+    (tmp_path / "recipe.toml").write_text('[data]\nname = "mnist"\n')
+    assert trained_on(tmp_path) == "mnist"
+    assert trained_on(tmp_path / "model") is None
+
+
+def test_the_environment_names_versions_and_no_person():
+    found = describe("cpu")
+    assert found["packages"].keys() >= {"scanline", "torch", "numpy"}
+    assert found["threads"] >= 1
+    assert not {"user", "host", "hostname", "path"} & found.keys()
