@@ -16,7 +16,7 @@ from scanline.training.records import Stepped
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What `scanline.train` gives back. result: the content of `result.json`."""
+    """What `scanline.train` gives back. path: the run folder. result: the content of `result.json`."""
 
     path: Path
     result: dict[str, Any]

@@ -119,11 +119,12 @@ class Experiment:
         folder = RunFolder.create(path, plan, environment)
         try:
             made = cls(folder, plan, data_set, state, tensorboard)
-            made.notes = [note] if note else []
+            if note:
+                made.notes.append(note)
+                folder.append_log(note)
             made._checkpoint()  # from here on there is always one to go on from
         except BaseException:
-            folder.unlock()
-            shutil.rmtree(path, ignore_errors=True)
+            folder.discard()
             raise
         return made
 

@@ -38,6 +38,16 @@ def test_what_is_no_run_is_not_offered_for_resuming(tmp_path, kind):
         RunFolder.create(path, PLAN, {})
 
 
+def test_a_folder_that_cannot_be_filled_is_taken_away(tmp_path, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise ScanlineError("cannot write environment.json: No space left on device")
+
+    monkeypatch.setattr("scanline.run.folder.write_json", full)
+    with pytest.raises(ScanlineError, match="No space left"):
+        RunFolder.create(tmp_path / "run", PLAN, {})
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_empty_folder_may_be_filled(tmp_path):
     folder = RunFolder.create(tmp_path, PLAN, {"schema": 1})
     folder.unlock()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,20 @@ class RunFolder:
         except OSError as error:
             raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
         folder = cls(path)
-        folder.lock()
-        write_whole(folder.recipe, recipe.to_toml())
-        write_json(folder.environment, environment)
-        folder.metrics.touch()
-        folder.log.touch()
+        try:
+            folder.lock()
+            write_whole(folder.recipe, recipe.to_toml())
+            write_json(folder.environment, environment)
+            folder.rewind(0, 0)
+        except BaseException:
+            folder.discard()
+            raise
         return folder
+
+    def discard(self) -> None:
+        """Take away the folder and all that is in it."""
+        self.unlock()
+        shutil.rmtree(self.path, ignore_errors=True)
 
     @classmethod
     def reopen(cls, path: Path) -> tuple[RunFolder, Recipe]:
@@ -115,16 +123,16 @@ class RunFolder:
 
 def claim(parent: Path, stem: str) -> Path:
     """The first of `parent/stem-001`, `-002`, ... that does not exist, made so that nobody else takes it."""
-    for number in itertools.count(1):
+    number = 1
+    while True:
         path = parent / f"{stem}-{number:03d}"
         try:
             path.mkdir(parents=True)
+            return path
         except FileExistsError:
-            continue
+            number += 1
         except OSError as error:
             raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
-        return path
-    raise AssertionError("unreachable")
 
 
 def trained_on(path: Path) -> str | None:
