@@ -15,7 +15,7 @@ from scanline.training.records import Stepped
 def watch(experiment: Experiment) -> None:
     """Train to the end, showing what happens on standard error."""
     state, settings, data = experiment.state, experiment.recipe.train, experiment.data
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     opening = (
         f"training {experiment.recipe.name} on {data.name}: {len(data.train):,} sequences, "
         f"{settings.total_steps:,} steps of {settings.batch_size}, run {experiment.folder.path}"
