@@ -262,8 +262,8 @@ def test_a_path_that_is_too_long_is_one_line(scanline):
 
 
 def test_too_little_memory_is_one_line(tmp_path):
-    size = "--set train.samples=0 --set train.steps=1 --set model.hidden_size=30000"
-    ran = run(f"ulimit -v 8000000; $SCANLINE train digits --run {tmp_path}/run {size}")
+    size = "--set train.samples=0 --set train.steps=1 --set model.hidden_size=65536"
+    ran = run(f"ulimit -v 30000000; $SCANLINE train digits --run {tmp_path}/run {size}")
     assert ran.returncode == 1
     assert "not enough memory: choose a smaller model.hidden_size" in one_line(ran.stderr)
     assert not (tmp_path / "run").exists()
