@@ -29,6 +29,6 @@ def load_or_default(name: str | None, on_progress: Progress | None = None) -> tu
         named = os.environ.get("SCANLINE_DATA")
         where = f"at hand (SCANLINE_DATA is {named}, where it is not)" if named else "at hand"
         return catalog.load(FALLBACK), (
-            f"MNIST is not {where} and {why}: training on `digits`, small ones that come with scikit-learn "
+            f"MNIST is not {where} and {why}: training on `digits`, the small ones of scikit-learn "
             "(`scanline train mnist` says what is missing)"
         )
