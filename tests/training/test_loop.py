@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from scanline import recipe
+from scanline.data.prepare import PictureFormat
 from scanline.data.splits import DataSet
 from scanline.model.classifier import Architecture
 from scanline.training.loop import train
@@ -87,3 +90,26 @@ def test_samples_count_what_was_seen():
     state, plan = begin()
     *_, last = train(state, plan, DATA)
     assert last.samples == pytest.approx(12 * 8)
+
+
+def losses_of_one_sequence(**changes) -> set[float]:
+    """What six steps on a single sequence, too small to change the weights, say of it."""
+    one = replace(DATA, train=DATA.train.take(slice(0, 1)), picture=PictureFormat(5, 3, 3, 255, "mass"))
+    settings = {"train.samples": 0, "train.steps": 6, "train.batch_size": 1, "train.learning_rate": 1e-12}
+    plan = recipe.load("rows", {"train.shift": 0, "model.layers": 2} | settings | changes)
+    model = plan.model
+    architecture = Architecture("lstm", 3, 4, 2, False, model.dropout, model.dropout_on, "last", 2)
+    records = train(start(plan, architecture, 1.0, "cpu"), plan, one)
+    return {round(record.loss, 6) for record in records if isinstance(record, Stepped)}
+
+
+def test_without_dropout_and_shift_a_sequence_always_looks_the_same():
+    assert len(losses_of_one_sequence()) == 1
+
+
+def test_dropout_draws_anew_at_every_step():
+    assert len(losses_of_one_sequence(**{"model.dropout": 0.5})) > 2
+
+
+def test_a_picture_is_shifted_anew_at_every_step():
+    assert len(losses_of_one_sequence(**{"train.shift": 1})) > 2
