@@ -20,6 +20,7 @@ from scanline.errors import DataError, Interrupted, ModelError, UsageError
 from scanline.evaluation.judgement import judge_run
 from scanline.experiment import Experiment
 from scanline.files import sha256
+from scanline.run import checkpoint
 from scanline.training.records import Stepped
 from scanline.training.step import Diverged
 
@@ -435,3 +436,11 @@ def test_a_folder_of_a_single_class_is_refused(tmp_path):
     write_pictures(tmp_path / "threes", replace(digits, train=train_part, test=test_part))
     with pytest.raises(DataError, match="threes has a single class, 3: two are needed"):
         train(tmp_path / "threes", run=tmp_path / "run")
+
+
+def test_a_step_is_saved_once_even_if_it_is_due_and_the_last(tmp_path, monkeypatch):
+    saved: list[int] = []
+    real = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *given: (saved.append(given[1].step), real(*given))[1])
+    finish(short(tmp_path / "run", **{"train.checkpoint_every": 8}))
+    assert saved == [0, 8, 16, 24]

@@ -39,7 +39,10 @@ ENDED = ("finished", "stopped early")
 
 
 def _architecture(recipe: Recipe, data: DataSet) -> Architecture:
-    """The network that `recipe` makes for `data`. Raises UsageError if the two do not fit."""
+    """The network that `recipe` makes for `data`.
+
+    Raises UsageError if the two do not fit, DataError if there is nothing to tell apart.
+    """
     model, known = recipe.model, len(data.train.classes)
     if known < 2:
         raise DataError(
@@ -82,6 +85,7 @@ class Experiment:
     ) -> None:
         self.folder, self.recipe, self.data, self.state = folder, recipe, data, state
         self.seconds = 0.0
+        self._kept_step: int | None = None  # of the newest checkpoint
         self.notes: list[str] = []
         self.events = Events(folder.path, state.step) if tensorboard else None
         self.result: dict[str, Any] = {}
@@ -181,7 +185,7 @@ class Experiment:
             shutil.rmtree(broken, ignore_errors=True)
         folder.rewind(position.metrics_bytes, position.log_bytes)
         resumed = cls(folder, plan, data_set, state, tensorboard)
-        resumed.notes, resumed.seconds = notes, position.seconds
+        resumed.notes, resumed.seconds, resumed._kept_step = notes, position.seconds, state.step
         return resumed
 
     def records(self) -> Iterator[Record]:
@@ -225,9 +229,13 @@ class Experiment:
             self.events.write(record)
 
     def _checkpoint(self) -> None:
+        """Save where the run stands, unless the newest checkpoint has just that."""
+        if self._kept_step == self.state.step:
+            return
         metrics, log = self.folder.sizes()
         position = Position(metrics_bytes=metrics, log_bytes=log, seconds=self.seconds)
         checkpoint.save(self.folder.checkpoints, self.state, position)
+        self._kept_step = self.state.step
 
     def _how_to_go_on(self) -> str:
         step, total = self.state.step, self.recipe.train.total_steps
