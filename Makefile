@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-SOURCES = pyproject.toml constraints.txt
+SOURCES = pyproject.toml constraints.txt $(wildcard csrc/*)
 
 .PHONY: demo test lint format clean
 .DELETE_ON_ERROR:

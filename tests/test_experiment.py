@@ -20,6 +20,7 @@ from scanline.errors import DataError, Interrupted, ModelError, UsageError
 from scanline.evaluation.judgement import judge_run
 from scanline.experiment import Experiment
 from scanline.files import sha256
+from scanline.kernels.library import BFLOAT16, load
 from scanline.run import checkpoint
 from scanline.training.records import Stepped
 from scanline.training.step import Diverged
@@ -84,7 +85,8 @@ def test_the_result_tells_test_validation_and_training(trained):
     assert result["validation"]["n"] == 180
     assert (training["steps"], training["samples_seen"], training["status"]) == (624, 19_968, "finished")
     assert training["samples_per_s"] == pytest.approx(19_968 / training["seconds"], rel=0.01)
-    assert (training["backend"], training["precision"]) == ("torch", "float32")
+    assert training["backend"] == ("torch" if load() is None else "native")
+    assert training["precision"] == "float32"
 
 
 def test_the_environment_tells_versions_threads_and_data(trained):
@@ -444,3 +446,24 @@ def test_a_step_is_saved_once_even_if_it_is_due_and_the_last(tmp_path, monkeypat
     monkeypatch.setattr(checkpoint, "save", lambda *given: (saved.append(given[1].step), real(*given))[1])
     finish(short(tmp_path / "run", **{"train.checkpoint_every": 8}))
     assert saved == [0, 8, 16, 24]
+
+
+@pytest.mark.skipif(load() is None, reason="no native library")
+def test_precision_and_backend_are_the_recipes_and_recorded(tmp_path):
+    small = {"train.samples": 200, "train.batch_size": 32}
+    half = train("digits", settings=small | {"train.precision": "bfloat16"}, run=tmp_path / "half", log=None)
+    torchs = train("digits", settings=small | {"train.backend": "torch"}, run=tmp_path / "torch", log=None)
+    has_kernel = load().kernel(BFLOAT16) is not None
+    assert half.result["training"]["precision"] == ("bfloat16" if has_kernel else "float32")
+    assert half.result["training"]["backend"] == "native"
+    assert torchs.result["training"]["backend"] == "torch"
+    native = json.loads((tmp_path / "half" / "environment.json").read_text())["native"]
+    assert native["found"]
+    assert native["kernels"]["float32"]
+
+
+def test_a_backend_that_cannot_be_had_is_refused_before_anything_is_made(tmp_path):
+    settings = {"model.cell": "gru", "train.backend": "native"}
+    with pytest.raises(UsageError, match="backend=native computes LSTMs, not gru"):
+        train("digits", settings=settings, run=tmp_path / "run", log=None)
+    assert not (tmp_path / "run").exists()

@@ -174,7 +174,9 @@ class Experiment:
             folder.checkpoints, _architecture(plan, data_set), plan.train, device
         )
         changed = [
-            key for key in ("threads", "device", "processor", "packages") if before.get(key) != now[key]
+            key
+            for key in ("threads", "device", "processor", "native", "packages")
+            if before.get(key) != now[key]
         ]
         if changed:
             notes.append(
@@ -267,6 +269,7 @@ class Experiment:
         made = Bundle(classifier, self.data.train.classes, self.data.picture, data)
         bundle.save(made, self.folder.model, __version__)
         seen = self.state.step * self.recipe.train.batch_size
+        backend, precision = classifier.recurrent.path(classifier.scale, training=True)
         self.result = {"schema": 1, "recipe": self.recipe.name, "data": data}
         if status in ENDED:
             for name, part in (("test", self.data.test), ("validation", self.data.validation)):
@@ -277,8 +280,8 @@ class Experiment:
             "steps": self.state.step,
             "seconds": round(self.seconds, 3),
             "samples_per_s": round(seen / self.seconds, 1) if self.seconds else None,
-            "backend": "torch",
-            "precision": "float32",
+            "backend": backend,
+            "precision": precision,
             "device": classifier.scale.device.type,
         }
         write_json(self.folder.result, self.result)

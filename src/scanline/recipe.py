@@ -75,8 +75,14 @@ class ModelSettings(_Section):
 
 
 class TrainSettings(_Section):
-    """The optimisation and how often it is looked at."""
+    """The optimisation, what computes it, and how often it is looked at."""
 
+    backend: Literal["auto", "native", "torch"] = Field(
+        description="native: Scanline's own library or an error; torch: torch's path; auto: native if at hand"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        description="of the LSTM's products in training; answers are always computed in float32"
+    )
     batch_size: Size
     samples: CountOrOff = Field(description="train while step x batch_size < samples; 0: use steps")
     steps: CountOrOff = Field(description="train for so many steps; 0: use samples")

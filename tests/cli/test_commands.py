@@ -17,6 +17,7 @@ from PIL import Image
 
 import scanline as package
 from scanline.data import catalog
+from scanline.kernels.library import load
 
 PROGRAM = [sys.executable, "-m", "scanline"]
 QUICK = ("--set", "train.samples=0", "--set", "train.steps=3", "--set", "model.hidden_size=8")
@@ -328,3 +329,48 @@ def test_on_a_terminal_a_bar_shows_progress_speed_and_the_best_validation(tmp_pa
     assert re.search(r"best 0\.\d{4}", text)
     assert ("samples/s" in text) is (columns > 60)
     assert "step: 50 / loss: " in text
+
+
+def test_the_doctor_says_what_computes(scanline):
+    code, out, err = scanline("doctor")
+    assert (code, err) == (0, "")
+    assert "torch 2" in out
+    found = json.loads(scanline("doctor", "--json")[1])
+    assert found["schema"] == 1
+    if found["native"]["found"]:
+        assert found["native"]["kernels"]["float32"] in out
+        assert "native library; float32:" in out
+    else:
+        assert found["native"]["why"] in out
+
+
+@pytest.mark.parametrize(
+    ("kernel", "code", "expected"),
+    [
+        ("none", 0, "torch's path, which is slower; the native library is not used: SCANLINE_KERNEL=none"),
+        ("fast", 2, "SCANLINE_KERNEL=fast: this processor runs"),
+    ],
+)
+def test_the_environment_chooses_the_kernel(kernel, code, expected):
+    if kernel == "fast" and load() is None:
+        pytest.skip("no native library to choose from")
+    environment = os.environ | {"SCANLINE_KERNEL": kernel}
+    ran = subprocess.run(
+        [sys.executable, "-m", "scanline", "doctor"], env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == code
+    assert expected in ran.stdout + ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_library_that_is_none_is_named(tmp_path):
+    fake = tmp_path / "libscanline.so"
+    fake.write_bytes(b"not a library")
+    environment = {k: v for k, v in os.environ.items() if k != "SCANLINE_KERNEL"} | {
+        "SCANLINE_LIBRARY": str(fake)
+    }
+    ran = subprocess.run(
+        [sys.executable, "-m", "scanline", "doctor"], env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(f"scanline: SCANLINE_LIBRARY={fake} cannot be loaded")

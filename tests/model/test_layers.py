@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from scanline.model.layers import RecurrentLayers, dropout, reverse_steps
+from scanline.kernels.steps import reverse_steps
+from scanline.model.layers import RecurrentLayers, dropout
 
 TORCH = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 CELLS = pytest.mark.parametrize("cell", TORCH)

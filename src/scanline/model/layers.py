@@ -11,24 +11,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from scanline.errors import UsageError
+from scanline.kernels.paths import choose_path, computed_precision, run_layer
+from scanline.kernels.steps import reverse_steps, step_mask
+
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
-
-
-def step_mask(lengths: Tensor, steps: int) -> Tensor:
-    """(N, T) bool, true where a step is inside its sequence. lengths: (N,)."""
-    return torch.arange(steps, device=lengths.device) < lengths[:, None]
-
-
-def reverse_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """Each sequence back to front within its own length; padding stays where it is.
-
-    values: (N, T, F). lengths: (N,), or None if all are T. It is its own inverse.
-    """
-    if lengths is None:
-        return values.flip(1)
-    steps = torch.arange(values.shape[1], device=values.device)
-    index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)  # (N, T)
-    return values.gather(1, index[:, :, None].expand_as(values))
 
 
 def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -47,6 +34,9 @@ class RecurrentLayers(nn.Module):
     cell: "rnn" (tanh), "gru" or "lstm". dropout: the share of outputs dropped in training.
     dropout_on: "between" drops the outputs of all layers but the last (torch's way), "every" of the last
     too (the way of TensorFlow's DropoutWrapper).
+
+    Two attributes say how it is computed, not what: `backend` ("auto", "native", "torch") and `precision`
+    ("float32", "bfloat16"), which holds in training alone; answers are always computed in float32.
     """
 
     def __init__(
@@ -62,6 +52,7 @@ class RecurrentLayers(nn.Module):
         super().__init__()
         self.cell, self.input_size, self.hidden_size, self.layers = cell, input_size, hidden_size, layers
         self.dropout, self.dropout_on = dropout, dropout_on
+        self.backend, self.precision = "auto", "float32"
         self.directions = 2 if bidirectional else 1
         rows = GATES[cell] * hidden_size
         for layer in range(layers):
@@ -100,15 +91,16 @@ class RecurrentLayers(nn.Module):
         generator: where dropout draws from; needed in training when dropout > 0.
         """
         outside = None
-        if lengths is not None:
+        path, precision = self.path(values, self.training)
+        if lengths is not None and path == "torch":
             outside = ~step_mask(lengths, values.shape[1])[:, :, None]  # (N, T, 1)
             # Zeroed before anything is computed: a gradient of 0 times a padded NaN would still be NaN.
             values = values.masked_fill(outside, 0.0)
         for layer in range(self.layers):
-            parts = [self._read(values, layer, 0)]
-            if self.directions == 2:
-                backward = self._read(reverse_steps(values, lengths), layer, 1)
-                parts.append(reverse_steps(backward, lengths))
+            parts = [
+                self._read(path, precision, values, lengths, layer, direction)
+                for direction in range(self.directions)
+            ]
             values = torch.cat(parts, dim=-1) if len(parts) == 2 else parts[0]  # (N, T, D*H)
             last = layer == self.layers - 1
             if self.training and self.dropout and (self.dropout_on == "every" or not last):
@@ -117,20 +109,37 @@ class RecurrentLayers(nn.Module):
                 values = dropout(values, self.dropout, generator)
         return values if outside is None else values.masked_fill(outside, 0.0)
 
-    def _read(self, values: Tensor, layer: int, direction: int) -> Tensor:
+    def path(self, values: Tensor, training: bool) -> tuple[str, str]:
+        """(backend, precision) that compute such `values`: "native" or "torch", "float32" or "bfloat16".
+
+        Raises UsageError if backend is "native" and that cannot be had.
+        """
+        if self.cell != "lstm":
+            if self.backend == "native":
+                raise UsageError(
+                    f"backend=native computes LSTMs, not {self.cell}; backend=auto takes torch's path"
+                )
+            return "torch", "float32"
+        path = choose_path(self.backend, values.dtype, values.device)
+        return path, computed_precision(path, self.precision if training else "float32")
+
+    def _read(
+        self, path: str, precision: str, values: Tensor, lengths: Tensor | None, layer: int, direction: int
+    ) -> Tensor:
         """One layer in one direction over all steps: (N, T, F) -> (N, T, H), from a state of zeros."""
         weights: list[Tensor] = list(self.weights(layer, direction))
+        if path == "native":
+            return run_layer(
+                path, values, None, None, weights, lengths, reverse=direction == 1, precision=precision
+            )[0]
+        if direction:
+            values = reverse_steps(values, lengths)
         state = values.new_zeros(1, values.shape[0], self.hidden_size)
-        keep_for_backward = torch.is_grad_enabled()  # cuDNN can go backward only through this mode
-        settings = (
-            True,
-            1,
-            0.0,
-            keep_for_backward,
-            False,
-            True,
-        )  # biases, layers, dropout, -, directions, N first
+        # cuDNN can go backward only through the mode that keeps what training needs: the fourth.
+        settings = (True, 1, 0.0, torch.is_grad_enabled(), False, True)
         if self.cell == "lstm":
-            return torch.lstm(values, (state, state), weights, *settings)[0]
-        run = torch.gru if self.cell == "gru" else torch.rnn_tanh
-        return run(values, state, weights, *settings)[0]
+            outputs = torch.lstm(values, (state, state), weights, *settings)[0]
+        else:
+            run = torch.gru if self.cell == "gru" else torch.rnn_tanh
+            outputs = run(values, state, weights, *settings)[0]
+        return reverse_steps(outputs, lengths) if direction else outputs

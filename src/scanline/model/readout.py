@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scanline.model.layers import step_mask
+from scanline.kernels.steps import step_mask
 
 
 def read_out(outputs: Tensor, lengths: Tensor | None, how: str, directions: int) -> Tensor:

@@ -14,7 +14,7 @@ from scanline.files import read_sealed_json, whole_folder, write_sealed_json
 from scanline.model.classifier import Architecture
 from scanline.recipe import TrainSettings
 from scanline.training.state import TrainState
-from scanline.training.step import make_optimizer
+from scanline.training.step import choose_computation, make_optimizer
 
 KEPT = 2
 Whole = Annotated[int, Field(strict=True, ge=0)]
@@ -108,6 +108,7 @@ def _load(
     if saved.tensors != {"model": describe_tensors(model), "optimizer": describe_tensors(optimizer)}:
         raise ModelError(f"{folder} is damaged: its tensors are not the ones that were saved")
     classifier = build(architecture, model, folder / "model.safetensors").to(device)
+    choose_computation(classifier, settings)
     state = TrainState(classifier, make_optimizer(classifier, settings))
     on_device = {
         # Adam's step counter stays on the CPU, as torch itself keeps it.

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from scanline.kernels.library import PRECISIONS, load, why_absent
+
 PACKAGES = ("scanline", "torch", "numpy", "safetensors", "scikit-learn", "pillow")
 
 
@@ -22,8 +24,19 @@ def describe(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "native": native(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
+
+
+def native() -> dict[str, Any]:
+    """Whether the native library is there, and which of its kernels computes each precision."""
+    library = load()
+    if library is None:
+        return {"found": False, "why": why_absent()}
+    kernels = {name: library.kernel(code) for name, code in PRECISIONS.items()}
+    choices = {name: library.kernels(code) for name, code in PRECISIONS.items()}
+    return {"found": True, "kernels": kernels, "choices": choices, "threads": library.parallel}
 
 
 def _version(package: str) -> str | None:

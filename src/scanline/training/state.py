@@ -16,7 +16,7 @@ from scanline.model.classifier import Architecture, SequenceClassifier
 from scanline.model.init import initialise
 from scanline.recipe import Recipe
 from scanline.seeding import torch_generator
-from scanline.training.step import make_optimizer
+from scanline.training.step import choose_computation, make_optimizer
 
 BEST = "best/"
 
@@ -79,4 +79,5 @@ def start(recipe: Recipe, architecture: Architecture, scale: float, device: str)
     classifier.shift.zero_()
     classifier.scale.fill_(scale)
     classifier.to(device)
+    choose_computation(classifier, recipe.train)
     return TrainState(classifier, make_optimizer(classifier, recipe.train))

@@ -27,6 +27,12 @@ class Diverged(ScanlineError):
         )
 
 
+def choose_computation(classifier: SequenceClassifier, settings: TrainSettings) -> None:
+    """Has the network computed as the settings ask. Raises UsageError if that cannot be had here."""
+    classifier.recurrent.backend, classifier.recurrent.precision = settings.backend, settings.precision
+    classifier.recurrent.path(classifier.scale, training=True)
+
+
 def make_optimizer(classifier: SequenceClassifier, settings: TrainSettings) -> torch.optim.Adam:
     """Adam (Kingma & Ba 2015) over the trained weights, with the rate of the first step."""
     trained = [weight for weight in classifier.parameters() if weight.requires_grad]
@@ -60,7 +66,7 @@ def train_step(
     result = loss.item()
     if not math.isfinite(result):
         raise Diverged(step + 1, f"the loss became {result}", rate)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     weights = [weight for weight in classifier.parameters() if weight.grad is not None]
     norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
     if not math.isfinite(norm.item()):

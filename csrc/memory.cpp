@@ -1,0 +1,111 @@
+#include "memory.h"
+
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <new>
+
+#if defined(__linux__)
+#include <pthread.h>
+#include <sys/mman.h>
+#endif
+
+namespace scanline {
+namespace {
+
+// Under a sanitizer every block is the system's and as long as was asked for, so that a step beyond it shows.
+#if defined(__linux__) && !defined(SCANLINE_SANITIZE)
+constexpr size_t smallest_kept = size_t{1} << 20, huge_page = size_t{2} << 20;
+#else
+constexpr size_t smallest_kept = ~size_t{0}, huge_page = 64;
+#endif
+
+size_t rounded(size_t bytes) {  // to eighths of a power of two: sizes that are nearly the same share blocks
+  size_t step = huge_page;
+  while (step * 16 <= bytes) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
+class Store {
+ public:
+  void *take(size_t bytes) {
+    if (bytes < smallest_kept) {
+      void *const block = std::aligned_alloc(64, (bytes + 64) / 64 * 64);
+      return block ? block : throw std::bad_alloc();
+    }
+    const size_t size = rounded(bytes);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto fitting = idle_.lower_bound(size);
+    if (fitting != idle_.end() && fitting->first / 2 <= size) {
+      void *const block = fitting->second;
+      in_use_.emplace(block, fitting->first);
+      idle_.erase(fitting);
+      return block;
+    }
+    // What lies idle has the wrong size. Given back, so that no more is held than was in use at once.
+    for (const auto &[length, block] : idle_) unmap(block, length);
+    idle_.clear();
+    void *const block = map(size);
+    in_use_.emplace(block, size);
+    return block;
+  }
+
+  void give(void *block) {
+    if (!block) return;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      const auto found = in_use_.find(block);
+      if (found != in_use_.end()) {
+        idle_.emplace(found->second, block);
+        in_use_.erase(found);
+        return;
+      }
+    }
+    std::free(block);
+  }
+
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
+ private:
+#if defined(__linux__)
+  static void *map(size_t size) {
+    // One huge page more than needed, so that the block can start at the start of one.
+    void *const at = mmap(nullptr, size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) throw std::bad_alloc();
+    auto *const first = static_cast<unsigned char *>(at);
+    const size_t skipped = (huge_page - reinterpret_cast<size_t>(at) % huge_page) % huge_page;
+    if (skipped) munmap(first, skipped);
+    if (skipped < huge_page) munmap(first + skipped + size, huge_page - skipped);
+    madvise(first + skipped, size, MADV_HUGEPAGE);  // where it is refused, small pages do
+    return first + skipped;
+  }
+  static void unmap(void *block, size_t size) { munmap(block, size); }
+#else
+  static void *map(size_t) { throw std::bad_alloc(); }
+  static void unmap(void *, size_t) {}
+#endif
+
+  std::mutex mutex_;
+  std::multimap<size_t, void *> idle_;
+  std::map<void *, size_t> in_use_;
+};
+
+// Never destroyed: tensors may give their blocks back while the process ends.
+Store &store() {
+  static Store *const the = [] {
+    auto *const made = new Store;
+#if defined(__linux__)
+    pthread_atfork([] { store().lock(); }, [] { store().unlock(); }, [] { store().unlock(); });
+#endif
+    return made;
+  }();
+  return *the;
+}
+
+}  // namespace
+
+void *take_block(size_t bytes) { return store().take(bytes); }
+void give_block(void *block) { store().give(block); }
+
+}  // namespace scanline

@@ -1,0 +1,38 @@
+"""scanline doctor"""
+
+from __future__ import annotations
+
+import click
+
+from scanline.cli.output import print_json
+
+
+@click.command(name="doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def command(as_json: bool) -> None:
+    """Say what computes here: versions, processor, the native library and its kernels."""
+    from scanline.device import choose_device
+    from scanline.run.environment import describe
+
+    found = describe(choose_device("auto"))
+    if as_json:
+        print_json(found)
+        return
+    native = found.pop("native")
+    packages = found.pop("packages")
+    lines = {name: str(value) for name, value in found.items()}
+    lines["packages"] = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
+    if native["found"]:
+        kernels = [
+            f"{name}: {kernel or 'none, computed as float32'}" for name, kernel in native["kernels"].items()
+        ]
+        lines["LSTM"] = f"native library; {'; '.join(kernels)}"
+        lines["its threads"] = native["threads"]
+        lines["its choices"] = "; ".join(
+            f"{name}: {', '.join(all_) or 'none'}" for name, all_ in native["choices"].items()
+        )
+    else:
+        lines["LSTM"] = f"torch's path, which is slower; the native library is not used: {native['why']}"
+    width = max(map(len, lines))
+    for name, line in lines.items():
+        click.echo(f"{name:<{width}}  {line}")

@@ -1,0 +1,290 @@
+"""`scanline.nn.LSTM` in the place of `torch.nn.LSTM`."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
+
+import scanline.nn
+from scanline.errors import UsageError
+from scanline.kernels import library, paths
+
+# torch's own path warns once that oneDNN knows no projections.
+pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+
+NATIVE = pytest.mark.skipif(library.load() is None, reason=f"no native library: {library.why_absent()}")
+SHAPES = [
+    {},
+    {"num_layers": 3},
+    {"bidirectional": True},
+    {"num_layers": 2, "bidirectional": True, "batch_first": True},
+    {"batch_first": True, "bias": False},
+    {"proj_size": 2, "num_layers": 2},
+]
+
+
+@pytest.fixture(params=["auto", "torch"])
+def backend(request):
+    return request.param
+
+
+def pair(backend="auto", **options):
+    torch.manual_seed(0)
+    theirs = nn.LSTM(3, 6, **options)
+    ours = scanline.nn.LSTM(3, 6, backend=backend, **options)
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def states_for(module, n):
+    directions = 2 if module.bidirectional else 1
+    h0 = torch.randn(directions * module.num_layers, n, module.proj_size or module.hidden_size)
+    return h0, torch.randn(directions * module.num_layers, n, module.hidden_size)
+
+
+def assert_same_results_and_gradients(ours, theirs, call):
+    results, expected = call(ours), call(theirs)
+    for got, want in zip(results, expected, strict=True):
+        torch.testing.assert_close(got, want, atol=2e-6, rtol=1e-5)
+    sum(r.square().sum() for r in results).backward()
+    sum(r.square().sum() for r in expected).backward()
+    gradients = {name: weight.grad for name, weight in theirs.named_parameters()}
+    for name, weight in ours.named_parameters():
+        torch.testing.assert_close(weight.grad, gradients[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("options", SHAPES, ids=str)
+@pytest.mark.parametrize("given", [False, True], ids=["from zeros", "from states"])
+def test_it_is_torchs_lstm(backend, options, given):
+    ours, theirs = pair(backend, **options)
+    x = torch.randn(4, 5, 3)
+    states = states_for(theirs, x.shape[0] if theirs.batch_first else x.shape[1]) if given else None
+
+    def call(module):
+        y, (h, c) = module(x, states)
+        return y, h, c
+
+    assert_same_results_and_gradients(ours, theirs, call)
+
+
+@pytest.mark.parametrize("options", SHAPES, ids=str)
+def test_a_single_sequence_needs_no_batch(backend, options):
+    ours, theirs = pair(backend, **options)
+    h0, c0 = states_for(theirs, 1)
+    for states in (None, (h0[:, 0], c0[:, 0])):
+        (y, got), (their_y, expected) = ours(torch.ones(5, 3), states), theirs(torch.ones(5, 3), states)
+        torch.testing.assert_close((y, *got), (their_y, *expected))
+
+
+@pytest.mark.parametrize("options", SHAPES, ids=str)
+def test_lengths_are_packed_sequences_without_the_packing(backend, options):
+    ours, theirs = pair(backend, **options)
+    lengths = torch.tensor([4, 1, 6, 3])
+    x = torch.randn(4, 6, 3) if theirs.batch_first else torch.randn(6, 4, 3)
+    states = states_for(theirs, 4)
+    packed = pack_padded_sequence(x, lengths, theirs.batch_first, enforce_sorted=False)
+
+    def call(module):
+        if module is theirs:
+            y, (h, c) = module(packed, states)
+            y = pad_packed_sequence(y, theirs.batch_first, total_length=6)[0]
+        else:
+            y, (h, c) = module(x, states, lengths)
+        return y, h, c
+
+    assert_same_results_and_gradients(ours, theirs, call)
+
+
+@pytest.mark.parametrize("options", SHAPES, ids=str)
+@pytest.mark.parametrize("sort", [True, False])
+def test_packed_sequences_come_back_packed(backend, options, sort):
+    ours, theirs = pair(backend, **options)
+    sizes = [6, 4, 4, 1] if sort else [4, 1, 6, 4]
+    packed = pack_sequence([torch.randn(size, 3) for size in sizes], enforce_sorted=sort)
+    states = states_for(theirs, 4)
+
+    def call(module):
+        y, (h, c) = module(packed, states)
+        assert torch.equal(y.batch_sizes, packed.batch_sizes)
+        if not sort:
+            assert torch.equal(y.sorted_indices, packed.sorted_indices)
+            assert torch.equal(y.unsorted_indices, packed.unsorted_indices)
+        return y.data, h, c
+
+    assert_same_results_and_gradients(ours, theirs, call)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_sequence_of_no_steps_keeps_its_states(backend, reverse):
+    module = scanline.nn.LSTM(3, 6, bidirectional=reverse, backend=backend)
+    h0, c0 = states_for(module, 2)
+    y, (h, c) = module(torch.full((4, 2, 3), torch.nan), (h0, c0), torch.tensor([0, 0]))
+    assert not y.any()
+    assert torch.equal(h, h0)
+    assert torch.equal(c, c0)
+
+
+def test_weights_go_both_ways():
+    ours, theirs = pair(num_layers=2, bidirectional=True)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    theirs.load_state_dict(ours.state_dict())
+    assert isinstance(ours, nn.LSTM)
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+
+def test_it_starts_from_torchs_weights():
+    torch.manual_seed(3)
+    theirs = nn.LSTM(3, 6)
+    torch.manual_seed(3)
+    ours = scanline.nn.LSTM(3, 6)
+    assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+
+
+def test_dropout_lies_between_layers_and_only_in_training():
+    ours, _ = pair(num_layers=2, dropout=0.5)
+    x = torch.randn(5, 4, 3)
+    assert not torch.equal(ours(x)[0], ours(x)[0])
+    ours.eval()
+    assert torch.equal(ours(x)[0], ours(x)[0])
+
+
+def test_a_copy_computes_the_same():
+    ours, _ = pair(num_layers=2)
+    x = torch.randn(5, 4, 3)
+    assert torch.equal(copy.deepcopy(ours)(x)[0], ours(x)[0])
+
+
+def test_weights_changed_in_any_way_count_at_once():
+    ours, theirs = pair()
+    x = torch.randn(5, 4, 3)
+    with torch.inference_mode():
+        ours(x)
+    ours.weight_hh_l0.data.mul_(2)
+    theirs.weight_hh_l0.data.mul_(2)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x)[0], theirs(x)[0])
+
+
+@NATIVE
+def test_under_autocast_the_products_are_bfloat16_and_the_outputs_float32():
+    ours, _ = pair()
+    exact = ours(torch.ones(5, 4, 3))[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = ours(torch.ones(5, 4, 3, dtype=torch.bfloat16))
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, exact, atol=1e-2, rtol=0)
+    if library.load().kernel(library.BFLOAT16):
+        assert not torch.equal(y, exact)
+
+
+@NATIVE
+def test_weights_in_bfloat16_give_outputs_in_bfloat16():
+    ours, _ = pair()
+    exact = ours(torch.ones(5, 4, 3))[0]
+    ours.bfloat16()
+    y, (h, c) = ours(torch.ones(5, 4, 3).bfloat16())
+    assert y.dtype == h.dtype == c.dtype == torch.bfloat16
+    torch.testing.assert_close(y.float(), exact, atol=2e-2, rtol=0)
+    y.sum().backward()
+    assert ours.weight_hh_l0.grad.dtype == torch.bfloat16
+
+
+@NATIVE
+def test_precision_is_asked_for_by_name():
+    exact, _ = pair()
+    rough = scanline.nn.LSTM(3, 6, precision="bfloat16")
+    rough.load_state_dict(exact.state_dict())
+    torch.testing.assert_close(
+        rough(torch.ones(5, 4, 3))[0], exact(torch.ones(5, 4, 3))[0], atol=1e-2, rtol=0
+    )
+    kept = scanline.nn.LSTM(3, 6, precision="float32")
+    kept.load_state_dict(exact.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = kept(torch.ones(5, 4, 3))
+    assert torch.equal(y, exact(torch.ones(5, 4, 3))[0])
+
+
+def test_float64_and_projections_run_on_torchs_path():
+    assert pair()[0].double().path() == "torch"
+    assert pair(proj_size=2)[0].path() == "torch"
+    assert pair(backend="torch")[0].path() == "torch"
+
+
+@NATIVE
+def test_what_can_runs_natively():
+    assert pair()[0].path() == "native"
+
+
+def test_native_where_it_cannot_be_had_is_an_error(monkeypatch):
+    with pytest.raises(UsageError, match="backend=native cannot be had: the native library computes float32"):
+        scanline.nn.LSTM(3, 6, backend="native", dtype=torch.float64)
+    monkeypatch.setattr(paths, "_why_absent", lambda: "it was not built")
+    with pytest.raises(
+        UsageError, match="backend=native cannot be had: it was not built; backend=auto takes"
+    ):
+        scanline.nn.LSTM(3, 6, backend="native")
+    assert scanline.nn.LSTM(3, 6).path() == "torch"
+
+
+def test_second_derivatives_are_torchs():
+    ours, _ = pair("torch")
+    x = torch.randn(5, 4, 3, requires_grad=True)
+    gradient = torch.autograd.grad(ours(x)[0].sum(), x, create_graph=True)[0]
+    gradient.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "fast"}, "backend must be one of auto, native, torch, got 'fast'"),
+        ({"precision": "half"}, "precision must be one of float32, bfloat16 or None, got 'half'"),
+    ],
+)
+def test_unknown_words_are_refused(options, message):
+    with pytest.raises((UsageError, ValueError), match=message):
+        scanline.nn.LSTM(3, 6, **options)
+
+
+def test_shapes_that_do_not_fit_raise_torchs_errors():
+    ours, theirs = pair()
+    for module in (ours, theirs):
+        with pytest.raises(RuntimeError, match=r"input.size\(-1\) must be equal to input_size"):
+            module(torch.zeros(5, 4, 2))
+        with pytest.raises(RuntimeError, match=r"Expected hidden\[0\] size"):
+            module(torch.zeros(5, 4, 3), (torch.zeros(1, 3, 6), torch.zeros(1, 4, 6)))
+        with pytest.raises(ValueError, match="Expected input to be 2D or 3D, got 1D"):
+            module(torch.zeros(3))
+        with pytest.raises(RuntimeError, match="hx and cx should also be 2-D"):
+            module(torch.zeros(5, 3), (torch.zeros(1, 1, 6), torch.zeros(1, 1, 6)))
+
+
+def test_lengths_where_they_make_no_sense_are_refused():
+    ours, _ = pair()
+    with pytest.raises(ValueError, match="a single one has just its steps"):
+        ours(torch.zeros(5, 3), None, torch.tensor([5]))
+    with pytest.raises(ValueError, match="packed sequences have lengths of their own"):
+        ours(pack_sequence([torch.zeros(5, 3)]), None, torch.tensor([5]))
+
+
+def test_it_says_what_was_asked_for():
+    assert repr(scanline.nn.LSTM(3, 6)) == "LSTM(3, 6)"
+    line = repr(scanline.nn.LSTM(3, 6, precision="bfloat16", backend="torch"))
+    assert line == "LSTM(3, 6, precision=bfloat16, backend=torch)"
+
+
+@NATIVE
+@pytest.mark.parametrize("whole", [True, False], ids=["one graph", "as torch does"])
+def test_it_compiles(whole):
+    """Dynamo breaks the graph at every torch.nn.LSTM, ours too, unless it is told to allow them."""
+    ours, _ = pair(num_layers=2, bidirectional=True)
+    x, lengths = torch.randn(5, 4, 3), torch.tensor([5, 1, 2, 3])
+    with torch._dynamo.config.patch(allow_rnn=whole):
+        compiled = torch.compile(ours, fullgraph=whole, backend="aot_eager")
+        assert torch.equal(compiled(x, None, lengths)[0], ours(x, None, lengths)[0])
+        compiled(x)[0].sum().backward()
+    assert ours.weight_ih_l0.grad.isfinite().all()
