@@ -15,6 +15,15 @@ struct Group {
   int64_t saved;  // steps that the groups before this one keep in the reserve
 };
 
+// Threads that compute one group together, each some blocks of units, because there are too few sequences to
+// share out. `wait` returns once every member has called it.
+struct Team {
+  int64_t member, members;
+  void (*wait)(void *data);
+  void *data;
+};
+constexpr int64_t most_members = 8;
+
 struct Kernel {
   const char *name;
   int precision;
@@ -22,12 +31,13 @@ struct Kernel {
   bool (*supported)();
 
   size_t (*packed_bytes)(int64_t features, int64_t units);
-  void (*pack)(const scanline_layer &, void *packed);
+  // The share of blocks from `first` up to `end`.
+  void (*pack)(const scanline_layer &, void *packed, int64_t first, int64_t end);
   size_t (*forward_scratch_bytes)(int64_t features, int64_t units, int64_t count);
   // Bytes that a backward pass needs to know of one step of one sequence.
   size_t (*saved_bytes)(int64_t units);
   void (*forward)(const scanline_forward &, const Group &, const void *packed, unsigned char *saved,
-                  void *scratch);
+                  void *scratch, const Team &);
 
   // Weights as the gradients of states and inputs need them.
   size_t (*packed_backward_bytes)(int64_t features, int64_t units);
@@ -37,7 +47,7 @@ struct Kernel {
   size_t (*gradient_bytes)(int64_t features, int64_t units);
   void (*backward)(const scanline_backward &, const Group &, const void *packed, const unsigned char *saved,
                    void *scratch, float *gradient);
-  // Sums `parts` gradients into the caller's, for units from `first` up to `end`.
+  // Sums `parts` gradients into the caller's, for gates of blocks from `first` up to `end`, four to a block.
   void (*finish)(const scanline_backward &, const float *const *gradients, int64_t parts, int64_t first,
                  int64_t end);
 

@@ -9,6 +9,7 @@
 #include "parallel.h"
 #include "plan.h"
 #include "scanline.h"
+#include "team.h"
 
 namespace scanline {
 namespace {
@@ -34,6 +35,8 @@ struct Header {
   int64_t sequences, steps, units, groups;
 };
 constexpr size_t header_bytes = 64;
+// Weights from which on a second thread saves more than waiting for it costs.
+constexpr size_t worth_sharing = 400 * 1024;
 static_assert(sizeof(Header) <= header_bytes, "the header outgrew its place");
 
 bool sound(const scanline_layer &l) {
@@ -80,19 +83,37 @@ int forward(const scanline_forward &call) {
     header.groups = static_cast<int64_t>(plan.groups.size());
     std::memcpy(reserve, &header, sizeof header);
   }
+  const int64_t blocks = (l.units + kernel->width - 1) / kernel->width;
   const Block own(call.packed ? 0 : kernel->packed_bytes(l.features, l.units));
-  if (!call.packed) kernel->pack(l, own.get());
   const void *const packed = call.packed ? call.packed : own.get();
   const auto scratch = [&](int64_t count) { return kernel->forward_scratch_bytes(l.features, l.units, count); };
+  const auto saved_of = [&](const Group &group) {
+    return reserve ? reserve + header_bytes + group.saved * kernel->saved_bytes(l.units) : nullptr;
+  };
+  const int64_t members = std::min({int64_t{l.threads}, blocks, most_members});
+  if (plan.groups.size() == 1 && members > 1 && kernel->packed_bytes(l.features, l.units) >= worth_sharing) {
+    const Group &group = plan.groups[0];
+    const Block memory(scratch(group.count));
+    Meeting meeting(members);
+    in_parallel(members, l.threads, [&](int64_t k) {
+      const int64_t member = meeting.enter(k == 0);
+      if (member < 0) return;
+      const int64_t all = meeting.members();
+      if (!call.packed) kernel->pack(l, own.get(), blocks * member / all, blocks * (member + 1) / all);
+      kernel->forward(call, group, packed, saved_of(group), memory.get(),
+                      {member, all, [](void *data) { static_cast<Meeting *>(data)->wait(); }, &meeting});
+    });
+    return SCANLINE_OK;
+  }
+  if (!call.packed) kernel->pack(l, own.get(), 0, blocks);
   std::vector<size_t> starts(1, 0);
   for (const auto &lane : plan.lanes) starts.push_back(starts.back() + most_for(plan, lane, scratch));
   const Block memory(starts.back());
   in_parallel(static_cast<int64_t>(plan.lanes.size()), l.threads, [&](int64_t lane) {
-    for (const int64_t g : plan.lanes[lane]) {
-      const Group &group = plan.groups[g];
-      unsigned char *saved = reserve ? reserve + header_bytes + group.saved * kernel->saved_bytes(l.units) : nullptr;
-      kernel->forward(call, group, packed, saved, static_cast<unsigned char *>(memory.get()) + starts[lane]);
-    }
+    for (const int64_t g : plan.lanes[lane])
+      kernel->forward(call, plan.groups[g], packed, saved_of(plan.groups[g]),
+                      static_cast<unsigned char *>(memory.get()) + starts[lane],
+                      {0, 1, [](void *) {}, nullptr});
   });
   return SCANLINE_OK;
 }
@@ -132,10 +153,11 @@ int backward(const scanline_backward &call) {
     }
   });
   if (wants_weights) {
-    const int64_t parts = std::min<int64_t>(l.threads, l.units);
+    const int64_t gates = (l.units + kernel->width - 1) / kernel->width * 4;
+    const int64_t parts = std::min<int64_t>(l.threads, gates);
     in_parallel(parts, l.threads, [&](int64_t part) {
-      kernel->finish(call, gradients.data(), static_cast<int64_t>(gradients.size()), l.units * part / parts,
-                     l.units * (part + 1) / parts);
+      kernel->finish(call, gradients.data(), static_cast<int64_t>(gradients.size()), gates * part / parts,
+                     gates * (part + 1) / parts);
     });
   }
   return SCANLINE_OK;
@@ -207,7 +229,7 @@ int scanline_pack(const scanline_layer *layer, void *packed) {
     return SCANLINE_BAD_ARGUMENT;
   const Kernel *const kernel = in_use(layer->precision);
   if (!kernel) return SCANLINE_NO_SUCH_KERNEL;
-  kernel->pack(*layer, packed);
+  kernel->pack(*layer, packed, 0, (layer->units + kernel->width - 1) / kernel->width);
   return SCANLINE_OK;
 }
 

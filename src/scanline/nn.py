@@ -129,6 +129,8 @@ class LSTM(nn.LSTM):
             values = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # (N, T, D * H)
             if self.dropout and layer < self.num_layers - 1:
                 values = nn.functional.dropout(values, self.dropout, self.training)
+        if len(last_h) == 1:
+            return values, (last_h[0].unsqueeze(0), last_c[0].unsqueeze(0))
         return values, (torch.stack(last_h), torch.stack(last_c))
 
     def _weights_of(self, layer: int, direction: int) -> list[Tensor | None]:

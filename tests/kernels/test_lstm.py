@@ -249,3 +249,20 @@ def test_a_graph_can_be_walked_twice(precision):
     first = torch.autograd.grad(loss, arguments["x"], retain_graph=True)[0]
     lstm(*make(4, 3, 2, 6, seed=5).values(), precision=precision)
     assert torch.equal(torch.autograd.grad(loss, arguments["x"])[0], first)
+
+
+@pytest.mark.parametrize("lengths", [None, 7])
+def test_one_sequence_shared_by_threads_equals_one_thread_to_the_bit(precision, lengths):
+    arguments = make(1, 20, 40, 150)  # large enough to be shared
+    lengths = None if lengths is None else torch.tensor([lengths])
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3, 8):
+            torch.set_num_threads(threads)
+            results.append(compute(lstm, arguments, lengths=lengths, precision=precision))
+    finally:
+        torch.set_num_threads(before)
+    for forward, gradients in results[1:]:
+        assert all(map(torch.equal, forward, results[0][0]))
+        assert all(torch.equal(gradients[name], results[0][1][name]) for name in gradients)

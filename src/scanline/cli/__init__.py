@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": "Name what is on pictures.",
     "recipes": "List the recipes, or print one.",
     "data": "List, fetch and verify data sets.",
+    "bench": "Measure the LSTM beside those of other frameworks.",
     "doctor": "Say what computes here, and what is missing.",
 }
 

@@ -58,7 +58,7 @@ def lstm(
     """
     tensors = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh)
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-    y, hn, cn, _ = torch.ops.scanline.lstm(*tensors, lengths, reverse, batch_first, precision, keep)
+    y, hn, cn, _ = torch.ops.scanline.lstm.default(*tensors, lengths, reverse, batch_first, precision, keep)
     return y, hn, cn
 
 
@@ -203,7 +203,7 @@ def _forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     y = library.empty(*call.like_x(H))
     hn, cn = torch.empty(N, H), torch.empty(N, H)
     reserve = library.empty(library.reserve_bytes(precision, N, T, H) if keep else 0, dtype=torch.uint8)
-    if reserve.numel() < LARGE_BYTES:
+    if keep and reserve.numel() < LARGE_BYTES:
         reserve.zero_()  # lengths leave some of it unused; what is small is the same at every call
     native_call = Forward(
         call.layer(precision), None, y.data_ptr(), *call.strides(y),

@@ -1,0 +1,64 @@
+// A meeting of threads that compute one sequence together.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+
+namespace scanline {
+
+// Who comes in time takes part: a pool may be slow, or run all on one thread, and nobody may wait for a member
+// that will never come. So the first opens the door for a moment, and what is shared out depends on who is there.
+class Meeting {
+ public:
+  explicit Meeting(int64_t wanted) : wanted_(wanted) {}
+
+  // The calling thread's place, 0 for the host, or -1 for one that comes too late. `members()` is settled then.
+  int64_t enter(bool host) {
+    if (!host) {
+      const int64_t place = came_.fetch_add(1, std::memory_order_acq_rel) + 1;
+      if (place < 1) return -1;
+      while (members_.load(std::memory_order_acquire) == 0) pause();
+      return place < members() ? place : -1;
+    }
+    const auto closes = std::chrono::steady_clock::now() + std::chrono::microseconds(5);
+    while (came_.load(std::memory_order_acquire) + 1 < wanted_ && std::chrono::steady_clock::now() < closes) pause();
+    const int64_t here = came_.exchange(closed, std::memory_order_acq_rel) + 1;
+    members_.store(here < wanted_ ? here : wanted_, std::memory_order_release);
+    return 0;
+  }
+
+  int64_t members() const { return members_.load(std::memory_order_acquire); }
+
+  void wait() {
+    const int64_t all = members();
+    if (all == 1) return;
+    const int64_t round = round_.load(std::memory_order_acquire);
+    if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == all) {
+      waiting_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
+      spins < 10000 ? pause() : std::this_thread::yield();
+  }
+
+ private:
+  static constexpr int64_t closed = INT64_MIN / 2;
+
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+  const int64_t wanted_;
+  std::atomic<int64_t> came_{0}, members_{0};
+  alignas(64) std::atomic<int64_t> waiting_{0};
+  alignas(64) std::atomic<int64_t> round_{0};
+};
+
+}  // namespace scanline

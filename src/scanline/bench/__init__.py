@@ -1,0 +1,1 @@
+"""`scanline bench`: the same work by Scanline and by its peers, side by side in one run."""
