@@ -19,7 +19,7 @@ struct Group {
 // share out. `wait` returns once every member has called it.
 struct Team {
   int64_t member, members;
-  void (*wait)(void *data);
+  void (*wait)(void *data, int64_t member);
   void *data;
 };
 constexpr int64_t most_members = 8;

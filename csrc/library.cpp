@@ -36,7 +36,7 @@ struct Header {
 };
 constexpr size_t header_bytes = 64;
 // Weights from which on a second thread saves more than waiting for it costs.
-constexpr size_t worth_sharing = 400 * 1024;
+constexpr size_t worth_sharing = 100 * 1024;
 static_assert(sizeof(Header) <= header_bytes, "the header outgrew its place");
 
 bool sound(const scanline_layer &l) {
@@ -101,7 +101,7 @@ int forward(const scanline_forward &call) {
       const int64_t all = meeting.members();
       if (!call.packed) kernel->pack(l, own.get(), blocks * member / all, blocks * (member + 1) / all);
       kernel->forward(call, group, packed, saved_of(group), memory.get(),
-                      {member, all, [](void *data) { static_cast<Meeting *>(data)->wait(); }, &meeting});
+                      {member, all, [](void *data, int64_t me) { static_cast<Meeting *>(data)->wait(me); }, &meeting});
     });
     return SCANLINE_OK;
   }
@@ -113,7 +113,7 @@ int forward(const scanline_forward &call) {
     for (const int64_t g : plan.lanes[lane])
       kernel->forward(call, plan.groups[g], packed, saved_of(plan.groups[g]),
                       static_cast<unsigned char *>(memory.get()) + starts[lane],
-                      {0, 1, [](void *) {}, nullptr});
+                      {0, 1, [](void *, int64_t) {}, nullptr});
   });
   return SCANLINE_OK;
 }

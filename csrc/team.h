@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <thread>
 
+#include "kernel.h"
+
 namespace scanline {
 
 // Who comes in time takes part: a pool may be slow, or run all on one thread, and nobody may wait for a member
@@ -31,17 +33,18 @@ class Meeting {
 
   int64_t members() const { return members_.load(std::memory_order_acquire); }
 
-  void wait() {
+  // Returns once every member has called it as often as this one. Each says so in a cache line of its own, which
+  // costs one transfer between cores where a shared count would cost three.
+  void wait(int64_t member) {
+    const int64_t round = rounds_[member].count.load(std::memory_order_relaxed) + 1;
+    rounds_[member].count.store(round, std::memory_order_release);
     const int64_t all = members();
-    if (all == 1) return;
-    const int64_t round = round_.load(std::memory_order_acquire);
-    if (waiting_.fetch_add(1, std::memory_order_acq_rel) + 1 == all) {
-      waiting_.store(0, std::memory_order_relaxed);
-      round_.store(round + 1, std::memory_order_release);
-      return;
-    }
-    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-      spins < 10000 ? pause() : std::this_thread::yield();
+    for (int64_t other = 0; other < all; ++other)
+      for (int spins = 0; rounds_[other].count.load(std::memory_order_acquire) < round; ++spins)
+        if (spins >= 10000)
+          std::this_thread::yield();
+        else if (spins >= 100)
+          pause();
   }
 
  private:
@@ -57,8 +60,9 @@ class Meeting {
 
   const int64_t wanted_;
   std::atomic<int64_t> came_{0}, members_{0};
-  alignas(64) std::atomic<int64_t> waiting_{0};
-  alignas(64) std::atomic<int64_t> round_{0};
+  struct alignas(64) Round {
+    std::atomic<int64_t> count{0};
+  } rounds_[most_members];
 };
 
 }  // namespace scanline

@@ -134,9 +134,10 @@ class LSTM(nn.LSTM):
         return values, (torch.stack(last_h), torch.stack(last_c))
 
     def _weights_of(self, layer: int, direction: int) -> list[Tensor | None]:
-        suffix = f"_l{layer}" + ("_reverse" if direction else "")
-        names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"] + (["weight_hr"] if self.proj_size else [])
-        return [getattr(self, name + suffix, None) for name in names]
+        names = self._all_weights[layer * (2 if self.bidirectional else 1) + direction]
+        kept = self._parameters  # a parametrisation takes its weight out of there
+        weights = [kept[name] if name in kept else getattr(self, name) for name in names]
+        return weights if self.bias else [*weights[:2], None, None, *weights[2:]]
 
     def _forward_packed(
         self, packed: PackedSequence, hx: States | None

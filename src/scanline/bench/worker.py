@@ -58,7 +58,11 @@ def main() -> None:
         contestant = module.make(Work(**task["work"]), task["precision"], task["variant"])
         if task["batch"]:
             contestant.use_batch(task["batch"])
-        answer(ready=[contestant.step() for _ in range(3)])
+        results = []
+        for _ in range(3):
+            contestant.step()
+            results.append(contestant.result())
+        answer(ready=results)
     except Exception as error:  # noqa: BLE001 (whatever a framework cannot do here, the others can be measured)
         answer(failed=f"{type(error).__name__}: {error}")
         return

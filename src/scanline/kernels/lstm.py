@@ -136,6 +136,9 @@ class _Call(NamedTuple):
         return tensor if self.batch_first else tensor.transpose(0, 1)
 
 
+_TENSORS = _Call._fields[1:7]
+
+
 def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
@@ -158,15 +161,16 @@ def _check(call: _Call) -> None:
         )
     N, _, F, H = call.sizes()
     shapes = ((N, H), (N, H), (4 * H, F), (4 * H, H), (4 * H,), (4 * H,))
+    dtype, device = x.dtype, x.device
     faults = []
-    for name, tensor, shape in zip(_Call._fields[1:7], call[1:7], shapes, strict=True):
+    for name, tensor, shape in zip(_TENSORS, call[1:7], shapes, strict=True):
         if not isinstance(tensor, Tensor):
             continue
         if tensor.shape != shape:
             faults.append(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
-        if tensor.dtype != x.dtype or tensor.device != x.device:
+        if tensor.dtype != dtype or tensor.device != device:
             faults.append(
-                f"{name} must be {x.dtype} on {x.device} as x is, got {tensor.dtype} on {tensor.device}"
+                f"{name} must be {dtype} on {device} as x is, got {tensor.dtype} on {tensor.device}"
             )
     lengths = call.lengths
     if lengths is not None and (

@@ -60,16 +60,19 @@ class JaxContestant:
         self._update = jax.jit(update, donate_argnums=(0, 1))
         self._logits = jax.jit(logits)
 
-    def step(self) -> float | None:
+    def step(self) -> None:
         """As the contestant's protocol has it."""
         if self.work.kind == "train":
             self.weights, self.state, loss = self._update(self.weights, self.state, self.x, self.y, self.last)
-            return float(loss)
-        total = 0.0
-        for first in range(0, self.work.N, self.batch):
-            part = slice(first, first + self.batch)
-            total += float(np.asarray(self._logits(self.weights, self.x[part], self.last[part])).sum())
-        return total
+            self.made = [jax.block_until_ready(loss)]
+            return
+        parts = [slice(first, first + self.batch) for first in range(0, self.work.N, self.batch)]
+        self.made = [self._logits(self.weights, self.x[part], self.last[part]) for part in parts]
+        jax.block_until_ready(self.made)
+
+    def result(self) -> float:
+        """As the contestant's protocol has it."""
+        return float(sum(np.asarray(part).sum() for part in self.made))
 
     def use_batch(self, size: int) -> None:
         """As the contestant's protocol has it."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +33,7 @@ class TorchContestant:
         self.weights = [p for p in (*self.lstm.parameters(), *self.head.parameters()) if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.weights, lr=1e-3, fused=True)
         self.batch = work.N
+        self.loss, self.logits = torch.zeros(()), list[Tensor]()
 
     def _load(self) -> None:
         weights = iter(map(torch.from_numpy, self.work.make_weights()))
@@ -59,26 +63,32 @@ class TorchContestant:
         last: Tensor = states[0][-1]
         return last
 
-    def step(self) -> float | None:
+    def step(self) -> None:
         """As the contestant's protocol has it."""
         if self.work.kind != "train":
-            return self._answer()
+            self._answer()
+            return
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
-            loss = F.cross_entropy(self.head(self._read(self.x)).float(), self.y)
-        loss.backward()
+        with self._autocast():
+            self.loss = F.cross_entropy(self.head(self._read(self.x)).float(), self.y)
+        self.loss.backward()
         nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimizer.step()
-        return loss.item()
 
     @torch.inference_mode()
-    def _answer(self) -> float:
-        total = 0.0
-        for first in range(0, self.work.N, self.batch):
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
-                logits = self.head(self._read(self.x[first : first + self.batch]))
-            total += logits.float().sum().item()
-        return total
+    def _answer(self) -> None:
+        with self._autocast():
+            parts = self.x.split(self.batch)
+            self.logits = [self.head(self._read(part)) for part in parts]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast("cpu", torch.bfloat16) if self.autocast else contextlib.nullcontext()
+
+    def result(self) -> float:
+        """As the contestant's protocol has it."""
+        if self.work.kind == "train":
+            return self.loss.item()
+        return sum(part.float().sum().item() for part in self.logits)
 
     def use_batch(self, size: int) -> None:
         """As the contestant's protocol has it."""
