@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import metadata, util
 from typing import Any
 
-from scanline.bench.works import BATCH_SIZES, Work
+from scanline.bench.works import BATCH_SIZES, CLASSES, Work
 from scanline.errors import ScanlineError
 
 Say = Callable[[str], None]
@@ -179,15 +179,20 @@ def _start(work: Work, precision: str, threads: int, say: Say, stack: ExitStack)
                 raise ScanlineError(f"bench: {peer.name} cannot do {work.name}: {worker.failed}")
             say(f"{work.name}, {precision}: without {peer.name}: {worker.failed[:200]}")
             continue
-        expected = expected or worker.results
-        scale = max(abs(expected[0]), work.N / 10 if work.kind != "train" else 0)
-        off = max(abs(a - b) for a, b in zip(worker.results, expected, strict=True)) / scale
-        if off > SAME[precision]:
+        if not expected:
+            expected = worker.results
+        elif difference(work, worker.results, expected) > SAME[precision]:
             raise ScanlineError(
                 f"bench: {peer.name} does not compute what Scanline does on {work.name}: "
                 f"{worker.results} in place of {expected}"
             )
         yield worker
+
+
+def difference(work: Work, results: list[float], expected: list[float]) -> float:
+    """The largest difference of losses, relative to the first; of sums of logits, by their number."""
+    scale = abs(expected[0]) if work.kind == "train" else work.N * CLASSES
+    return max(abs(a - b) for a, b in zip(results, expected, strict=True)) / scale
 
 
 def _best_batch(worker: Worker) -> int:

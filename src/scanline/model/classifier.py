@@ -64,16 +64,19 @@ class SequenceClassifier(nn.Module):
         values: (N, T, F) as they were read, any real dtype. lengths: (N,), or None if all are T.
         generator: where dropout draws from, in training.
         """
-        outputs = self.outputs(values, lengths, generator)
-        return self.logits(read_out(outputs, lengths, self.architecture.readout, self.recurrent.directions))
+        outputs, states = self.recurrent.read(self._standard(values), lengths, generator)
+        how, directions = self.architecture.readout, self.recurrent.directions
+        return self.logits(read_out(outputs, lengths, how, directions, states))
 
     def outputs(
         self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """The last recurrent layer's outputs at every step, (N, T, D*H), 0 past each sequence's end."""
-        standard = (values.to(self.scale.dtype) - self.shift) / self.scale
-        outputs: Tensor = self.recurrent(standard, lengths, generator)
+        outputs: Tensor = self.recurrent(self._standard(values), lengths, generator)
         return outputs
+
+    def _standard(self, values: Tensor) -> Tensor:
+        return (values.to(self.scale.dtype) - self.shift) / self.scale
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits (N, K) for what was read out, (N, D*H)."""

@@ -7,6 +7,7 @@ order i, f, g, o for an LSTM and r, z, n for a GRU), so that a `state_dict` of `
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,16 @@ class RecurrentLayers(nn.Module):
         What stands in `values` past a sequence's end is never read: it may be NaN.
         generator: where dropout draws from; needed in training when dropout > 0.
         """
+        return self.read(values, lengths, generator)[0]
+
+    def read(
+        self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `forward`, and the last layer's states (N, D*H) after each direction's last step.
+
+        The states are None where they would have to be picked from the outputs. Whoever needs nothing else
+        saves the gradient of all outputs by taking them.
+        """
         outside = None
         path, precision = self.path(values, self.training)
         if lengths is not None and path == "torch":
@@ -97,17 +108,21 @@ class RecurrentLayers(nn.Module):
             # Zeroed before anything is computed: a gradient of 0 times a padded NaN would still be NaN.
             values = values.masked_fill(outside, 0.0)
         for layer in range(self.layers):
-            parts = [
-                self._read(path, precision, values, lengths, layer, direction)
-                for direction in range(self.directions)
-            ]
+            parts, states = [], []
+            for direction in range(self.directions):
+                outputs, state = self._read(path, precision, values, lengths, layer, direction)
+                parts.append(outputs)
+                states.append(state)
             values = torch.cat(parts, dim=-1) if len(parts) == 2 else parts[0]  # (N, T, D*H)
             last = layer == self.layers - 1
             if self.training and self.dropout and (self.dropout_on == "every" or not last):
                 if generator is None:
                     raise ValueError("a network with dropout needs a generator in training")
                 values = dropout(values, self.dropout, generator)
-        return values if outside is None else values.masked_fill(outside, 0.0)
+                states = []  # they are dropped as the outputs are
+        known = [state for state in states if state is not None]
+        last_states = torch.cat(known, dim=-1) if len(known) == self.directions else None
+        return values if outside is None else values.masked_fill(outside, 0.0), last_states
 
     def path(self, values: Tensor, training: bool) -> tuple[str, str]:
         """(backend, precision) that compute such `values`: "native" or "torch", "float32" or "bfloat16".
@@ -124,14 +139,19 @@ class RecurrentLayers(nn.Module):
         return path, computed_precision(path, self.precision if training else "float32")
 
     def _read(
-        self, path: str, precision: str, values: Tensor, lengths: Tensor | None, layer: int, direction: int
-    ) -> Tensor:
-        """One layer in one direction over all steps: (N, T, F) -> (N, T, H), from a state of zeros."""
+        self,
+        path: str,
+        precision: str,
+        values: Tensor,
+        lengths: Tensor | None,
+        layer: int,
+        direction: int,
+    ) -> tuple[Tensor, Tensor | None]:
+        """One layer in one direction, from zeros: outputs (N, T, H), and the last state (N, H) if known."""
         weights: list[Tensor] = list(self.weights(layer, direction))
         if path == "native":
-            return run_layer(
-                path, values, None, None, weights, lengths, reverse=direction == 1, precision=precision
-            )[0]
+            options: Any = {"reverse": direction == 1, "precision": precision}
+            return run_layer(path, values, None, None, weights, lengths, **options)[:2]
         if direction:
             values = reverse_steps(values, lengths)
         state = values.new_zeros(1, values.shape[0], self.hidden_size)
@@ -142,4 +162,4 @@ class RecurrentLayers(nn.Module):
         else:
             run = torch.gru if self.cell == "gru" else torch.rnn_tanh
             outputs = run(values, state, weights, *settings)[0]
-        return reverse_steps(outputs, lengths) if direction else outputs
+        return reverse_steps(outputs, lengths) if direction else outputs, None

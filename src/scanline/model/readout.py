@@ -8,12 +8,15 @@ from torch import Tensor
 from scanline.kernels.steps import step_mask
 
 
-def read_out(outputs: Tensor, lengths: Tensor | None, how: str, directions: int) -> Tensor:
+def read_out(
+    outputs: Tensor, lengths: Tensor | None, how: str, directions: int, states: Tensor | None = None
+) -> Tensor:
     """One vector (N, D*H) for each sequence.
 
     outputs: (N, T, D*H), 0 past each sequence's end. lengths: (N,), or None if all are T.
     how: "last" takes each direction's state after it has read the whole sequence: the forward one at the
     sequence's last step, the backward one at its first; "mean" and "max" go over the sequence's own steps.
+    states: what "last" takes, (N, D*H), where it is known already.
     """
     steps = outputs.shape[1]
     if how == "mean":
@@ -23,6 +26,8 @@ def read_out(outputs: Tensor, lengths: Tensor | None, how: str, directions: int)
         if lengths is not None:
             outputs = outputs.masked_fill(~step_mask(lengths, steps)[:, :, None], -torch.inf)
         return outputs.amax(1)
+    if states is not None:
+        return states
     if lengths is None:
         last = outputs[:, -1]
     else:
