@@ -1,14 +1,20 @@
 # make demo   install, train on digits, judge, show where the run lies
 # make test   the tests            make lint   style, types, import rules
 # make format mend the style       make clean  remove the environment and caches
+# make sanitize   the native library's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+# make test-neon  the LSTM's on an emulated AArch64; with SANITIZE=ON under the sanitizers, six times as long
+# make valgrind   the LSTM's under valgrind, which sees what is read before it is written
+# make bench  the LSTM beside those of torch, Keras, JAX and ONNX Runtime, into benchmarks/RESULTS.md; leave the
+#             machine alone meanwhile
 # A second call installs nothing: the stamps in .venv are older than nothing they depend on.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
+SANITIZE = OFF
 SOURCES = pyproject.toml constraints.txt $(wildcard csrc/*)
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format clean bench sanitize test-neon valgrind
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -30,8 +36,55 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+bench: .venv-bench/.installed
+	.venv-bench/bin/scanline bench --markdown benchmarks/RESULTS.md
+
+# $(call needs,programs,Debian packages): says what is missing in one line.
+needs = @for program in $(1); do command -v $$program > /dev/null \
+  || { echo "make $@ needs $$program; on Debian: apt-get install $(2)"; exit 1; }; done
+
+# -O1 builds quickly and keeps the lines of a stack trace apart.
+CHECKED = -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_COMPILER=g++ -DCMAKE_CXX_FLAGS="-O1 $(1)"
+CMAKE   = cmake --log-level=NOTICE -S csrc -B build/$@
+PYTEST  = $(BIN)/python -m pytest
+# What is written to the process's own standard error, by a sanitizer above all, must outlive its end.
+SHOWING = --capture=sys
+
+# Python and torch keep memory until they end, so leaks are not looked for. AddressSanitizer has to be there before
+# anything is allocated, and libstdc++ with it, for without it an exception that torch throws has nowhere to go.
+# An abort rather than an exit, so that pytest says which test it was.
+sanitize: $(VENV)/.dev
+	$(call needs,cmake g++,cmake g++)
+	$(CMAKE) $(call CHECKED,) -DSCANLINE_SANITIZE=ON
+	cmake --build build/$@ --parallel
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
+	  SCANLINE_LIBRARY="$(CURDIR)/build/$@/libscanline.so" \
+	  $(PYTEST) $(SHOWING) tests/kernels tests/test_nn.py
+
+# Python runs here, the library in a process of its own (csrc/remote.cpp), and there on its own threads.
+test-neon: $(VENV)/.dev
+	$(call needs,cmake aarch64-linux-gnu-g++ qemu-aarch64,cmake g++-aarch64-linux-gnu qemu-user)
+	$(CMAKE) -DSCANLINE_REMOTE=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DSCANLINE_SANITIZE=$(SANITIZE)
+	cmake --build build/$@ --parallel --target scanline-remote
+	SCANLINE_TEST_REMOTE="qemu-aarch64 -L /usr/aarch64-linux-gnu build/$@/scanline-remote" \
+	  ASAN_OPTIONS=detect_leaks=0 $(PYTEST) tests/kernels/test_lstm.py tests/kernels/test_activations.py
+
+# SCANLINE_SANITIZE leaves every block of memory to the system, where valgrind sees its bounds. The kernels that run
+# are those that valgrind can emulate: "portable", and "avx2" where the processor has it. The random shapes are
+# smaller there, for everything takes fifty times as long.
+valgrind: $(VENV)/.dev
+	$(call needs,cmake g++ valgrind,cmake g++ valgrind)
+	$(CMAKE) $(call CHECKED,-DSCANLINE_SANITIZE) -DSCANLINE_REMOTE=ON
+	cmake --build build/$@ --parallel --target scanline-remote
+	SCANLINE_TEST_REMOTE="valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes --track-origins=yes \
+	  build/$@/scanline-remote" SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=2e5 \
+	  $(PYTEST) tests/kernels/test_lstm.py
+
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv-bench build/sanitize build/test-neon build/valgrind
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -45,3 +98,9 @@ $(VENV)/.core: $(SOURCES) | $(BIN)/python
 $(VENV)/.dev: $(SOURCES) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.core
+
+# The other frameworks have an environment of their own, so that none of them reaches the tests.
+.venv-bench/.installed: $(SOURCES)
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@

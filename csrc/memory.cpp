@@ -26,13 +26,20 @@ size_t rounded(size_t bytes) {  // to eighths of a power of two: sizes that are 
   return (bytes + step - 1) / step * step;
 }
 
+void *from_system(size_t bytes) {
+#if defined(_WIN32) || defined(__APPLE__)
+  void *const block = std::aligned_alloc(64, (bytes + 64) / 64 * 64);
+#else
+  void *block = nullptr;  // not a byte longer than asked for, unlike aligned_alloc
+  if (posix_memalign(&block, 64, bytes ? bytes : 1) != 0) block = nullptr;
+#endif
+  return block ? block : throw std::bad_alloc();
+}
+
 class Store {
  public:
   void *take(size_t bytes) {
-    if (bytes < smallest_kept) {
-      void *const block = std::aligned_alloc(64, (bytes + 64) / 64 * 64);
-      return block ? block : throw std::bad_alloc();
-    }
+    if (bytes < smallest_kept) return from_system(bytes);
     const size_t size = rounded(bytes);
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto fitting = idle_.lower_bound(size);

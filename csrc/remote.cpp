@@ -82,7 +82,9 @@ int64_t call(int64_t function, const void *frame) {
     case 4: return scanline_use_kernel(first, static_cast<const char *>(pointers[0]));
     case 5: return scanline_reserve_form(first, static_cast<int64_t *>(pointers[0]));
     case 6: return static_cast<int64_t>(scanline_packed_bytes(first, numbers[1], numbers[2]));
-    case 7: return scanline_activate(first, static_cast<const float *>(pointers[0]), static_cast<float *>(pointers[1]), numbers[1]);
+    case 7:
+      return scanline_activate(first, static_cast<const float *>(pointers[0]), static_cast<float *>(pointers[1]),
+                               numbers[1]);
     case 8: return scanline_lstm_forward(static_cast<const scanline_forward *>(frame));
     case 9: return scanline_lstm_backward(static_cast<const scanline_backward *>(frame));
     default: std::fprintf(stderr, "scanline-remote: there is no function %lld\n", static_cast<long long>(function));

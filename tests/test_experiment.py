@@ -457,7 +457,9 @@ def test_precision_and_backend_are_the_recipes_and_recorded(tmp_path):
     assert half.result["training"]["precision"] == ("bfloat16" if has_kernel else "float32")
     assert half.result["training"]["backend"] == "native"
     assert torchs.result["training"]["backend"] == "torch"
-    native = json.loads((tmp_path / "half" / "environment.json").read_text())["native"]
+    environment = json.loads((tmp_path / "half" / "environment.json").read_text())
+    assert environment["computes"] == {k: half.result["training"][k] for k in ("backend", "precision")}
+    native = environment["native"]
     assert native["found"]
     assert native["kernels"]["float32"]
 

@@ -118,7 +118,9 @@ class Experiment:
         plan = plan.model_copy(update={"data": plan.data.model_copy(update={"name": data_set.address})})
         data_set = cut_all(data_set, plan.data.features)
         state = start(plan, _architecture(plan, data_set), data_set.scale, device)
-        environment = {"schema": 1, **describe(device), "data": _digests(data_set)}
+        backend, precision = state.classifier.recurrent.path(state.classifier.scale, training=True)
+        computes = {"backend": backend, "precision": precision}
+        environment = {"schema": 1, **describe(device), "computes": computes, "data": _digests(data_set)}
         path = Path(run) if run else claim(Path("runs"), f"{data_set.name}-{plan.name}")
         folder = RunFolder.create(path, plan, environment)
         try:

@@ -1,17 +1,34 @@
-"""Every kernel that this machine can run."""
+"""Every kernel that this machine can run.
+
+With SCANLINE_TEST_REMOTE, a command line that starts csrc/remote.cpp, the kernels of that process instead.
+"""
 
 from __future__ import annotations
+
+import functools
+import os
 
 import pytest
 
 from scanline.kernels import library as native
+from tests.kernels.remote import Remote
 
+REMOTE = Remote(os.environ["SCANLINE_TEST_REMOTE"]) if os.environ.get("SCANLINE_TEST_REMOTE") else None
+if REMOTE is not None:
+    native._loaded = functools.cache(lambda: (REMOTE, ""))
 LOADED = native.load()
 KERNELS = [
     (precision, kernel)
     for precision, code in native.PRECISIONS.items()
     for kernel in (LOADED.kernels(code) if LOADED else [])
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_remote_process_ends_in_order():
+    yield
+    if REMOTE is not None:
+        REMOTE.close()
 
 
 @pytest.fixture

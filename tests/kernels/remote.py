@@ -10,26 +10,26 @@ import ctypes
 import shlex
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from scanline.kernels.library import ABI, Backward, Forward, Layer, Library
 
-# In the order in which csrc/remote.cpp numbers them.
+# As csrc/remote.cpp numbers them.
 LAYOUT, ERROR, KERNEL, IN_USE, USE, FORM, PACKED_BYTES, ACTIVATE, FORWARD, BACKWARD = range(10)
-POINTERS = 24  # where a frame's two pointers stand, after three numbers
-TEXT_BYTES = 128
+NUMBERS, TEXT_BYTES = 3, 128
 
 
 class Memory(NamedTuple):
-    """What a pointer leads to; its own place is in bytes from the start of the frame."""
+    """What a pointer leads to; `place` is the pointer's own, in bytes from the start of the frame."""
 
     place: int
     address: int
-    bytes: int
+    length: int  # in bytes
     sent: bool
     returned: bool
 
@@ -42,20 +42,151 @@ class Remote(Library):
         self.parallel = "own"
         self._off = set()
         self._process = subprocess.Popen(shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        theirs = self._filled(LAYOUT, 4)
-        ours = (ABI, ctypes.sizeof(Layer), ctypes.sizeof(Forward), ctypes.sizeof(Backward))
-        if theirs != ours:
-            raise RuntimeError(f"{command} speaks another version of the interface: {theirs}, not {ours}")
-        self._error = lambda code: self._text(ERROR, code)
-        self._nth_kernel = lambda precision, index: self._text(KERNEL, precision, index)
-        self._in_use = lambda precision: self._text(IN_USE, precision)
-        self._packed_bytes = lambda *sizes: self._plain(PACKED_BYTES, sizes)
-        self.forward = lambda call: self._call(FORWARD, bytes(call._obj), self._of_forward(call._obj))
-        self.backward = lambda call: self._call(BACKWARD, bytes(call._obj), self._of_backward(call._obj))
+        layout = (ctypes.c_int64 * 4)()
+        self._call(LAYOUT, (), layout)
+        if tuple(layout) != (ABI, *map(ctypes.sizeof, (Layer, Forward, Backward))):
+            self.close()
+            raise RuntimeError(f"{command} has another version of the interface: {tuple(layout)}")
+        self.forward = lambda call: self._ask(FORWARD, bytes(call._obj), self._of_forward(call._obj))
+        self.backward = lambda call: self._ask(BACKWARD, bytes(call._obj), self._of_backward(call._obj))
 
     def close(self) -> None:
-        """Lets the process end. Raises RuntimeError if it found fault with itself."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            pipe.close()
-        if code := self._process.wait():
-            raise RuntimeError(f"{self.path} ended with exit code {code}")
+        """Lets the process end. Raises RuntimeError where its exit code is not 0."""
+        self._process.communicate()
+        if self._process.returncode:
+            raise self._ended()
+
+    def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype)
+
+    # The C functions, in the place of those that Library finds in a file.
+
+    def _error(self, code: int) -> bytes | None:
+        return self._text(ERROR, code)
+
+    def _nth_kernel(self, precision: int, index: int) -> bytes | None:
+        return self._text(KERNEL, precision, index)
+
+    def _in_use(self, precision: int) -> bytes | None:
+        return self._text(IN_USE, precision)
+
+    def _use(self, precision: int, name: bytes | None) -> int:
+        return self._call(USE, (precision,), None if name is None else ctypes.create_string_buffer(name))
+
+    def _form(self, precision: int, form: Any) -> int:
+        return self._call(FORM, (precision,), form)
+
+    def _packed_bytes(self, precision: int, features: int, units: int) -> int:
+        return self._call(PACKED_BYTES, (precision, features, units))
+
+    def _activate(self, tanh: int, values: int, result: int, count: int) -> int:
+        arrays = [(ctypes.c_float * count).from_address(address) for address in (values, result)]
+        return self._call(ACTIVATE, (tanh, count), *arrays)
+
+    def _text(self, function: int, *numbers: int) -> bytes | None:
+        text = ctypes.create_string_buffer(TEXT_BYTES)
+        return text.value if self._call(function, numbers, text) else None
+
+    def _call(self, function: int, numbers: Sequence[int], *arrays: Any) -> int:
+        """Of a function that takes no structure; what its arrays hold goes there and back."""
+        frame = struct.pack(f"<{NUMBERS + 2}q", *numbers, *(0,) * (NUMBERS + 2 - len(numbers)))
+        memory = [
+            Memory(8 * (NUMBERS + k), ctypes.addressof(array), ctypes.sizeof(array), True, True)
+            for k, array in enumerate(arrays)
+            if array is not None
+        ]
+        return self._ask(function, frame, memory)
+
+    def _ask(self, function: int, frame: bytes, memory: Sequence[Memory]) -> int:
+        """The result of a call, with everything put back that it wrote."""
+        if self._process.returncode is not None:
+            raise self._ended()
+        request = [struct.pack("<3q", function, len(frame), len(memory)), frame]
+        for place, address, length, sent, returned in memory:
+            request.append(struct.pack("<4q", place, length, sent, returned))
+            if sent:
+                request.append(ctypes.string_at(address, length))
+        try:
+            self._process.stdin.write(b"".join(request))
+            self._process.stdin.flush()
+            result = struct.unpack("<q", self._read(8))[0]
+            for part in memory:
+                if part.returned:
+                    ctypes.memmove(part.address, self._read(part.length), part.length)
+        except (BrokenPipeError, EOFError):
+            self._process.communicate()
+            raise self._ended() from None
+        return result
+
+    def _read(self, length: int) -> bytes:
+        content = self._process.stdout.read(length)
+        if len(content) < length:
+            raise EOFError
+        return content
+
+    def _ended(self) -> RuntimeError:
+        return RuntimeError(f"{self.path} ended with exit code {self._process.returncode}")
+
+    # What the pointers of a structure lead to.
+
+    def _of_forward(self, call: Forward) -> list[Memory]:
+        layer = call.layer
+        N, F, H = layer.sequences, layer.features, layer.units
+        return [
+            *_of_layer(layer),
+            *_lead(call, packed=self.packed_bytes(layer.precision, F, H)),
+            *_rows(call, layer, "y", H, returned=True),
+            *_lead(call, sent=False, returned=True, hn=4 * N * H, cn=4 * N * H),
+            # Of the reserve the call writes a part only; the rest is to stay as it is.
+            *_lead(call, returned=True, reserve=self._reserve_of(layer)),
+        ]
+
+    def _of_backward(self, call: Backward) -> list[Memory]:
+        layer = call.layer
+        N, F, H = layer.sequences, layer.features, layer.units
+        weights = {"dweight_ih": 16 * H * F, "dweight_hh": 16 * H * H, "dbias": 16 * H}
+        return [
+            *_of_layer(layer),
+            *_rows(call, layer, "y", H),
+            *_rows(call, layer, "dy", H),
+            *_lead(call, reserve=self._reserve_of(layer), dhn=4 * N * H, dcn=4 * N * H),
+            *_rows(call, layer, "dx", F, returned=True),
+            *_lead(call, sent=False, returned=True, dh0=4 * N * H, dc0=4 * N * H, **weights),
+        ]
+
+    def _reserve_of(self, layer: Layer) -> int:
+        return self.reserve_bytes(layer.precision, layer.sequences, layer.steps, layer.units)
+
+
+def _of_layer(layer: Layer) -> list[Memory]:
+    """A layer stands at the start of either structure."""
+    N, F, H = layer.sequences, layer.features, layer.units
+    biases = {"bias_ih": 16 * H, "bias_hh": 16 * H}
+    weights = {"weight_ih": 16 * H * F, "weight_hh": 16 * H * H}
+    return [
+        *_rows(layer, layer, "x", F),
+        *_lead(layer, lengths=8 * N, h0=4 * N * H, c0=4 * N * H, **weights, **biases),
+    ]
+
+
+def _lead(
+    structure: ctypes.Structure, *, sent: bool = True, returned: bool = False, **lengths: int
+) -> list[Memory]:
+    """By the names of pointers, how many bytes each leads to; those that are NULL are left out."""
+    addresses = {name: getattr(structure, name) for name in lengths}
+    return [
+        Memory(getattr(type(structure), name).offset, address, lengths[name], sent, returned)
+        for name, address in addresses.items()
+        if address is not None
+    ]
+
+
+def _rows(
+    structure: ctypes.Structure, layer: Layer, name: str, width: int, returned: bool = False
+) -> list[Memory]:
+    """A tensor (N, T, width) with strides, from its first number to its last."""
+    strides = (getattr(structure, f"{name}_{axis}") for axis in ("sequence", "step"))
+    sizes = (layer.sequences, layer.steps)
+    extent = sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True)) + width
+    gaps = extent != layer.sequences * layer.steps * width
+    return _lead(structure, sent=gaps or not returned, returned=returned, **{name: 4 * extent})

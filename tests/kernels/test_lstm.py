@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 import torch
@@ -63,18 +64,24 @@ def assert_near(got, expected, bound, name, least=1e-30):
 def check(precision, arguments, **options):
     """Against the float64 reference; the bound is relative to the largest value of each tensor.
 
-    Of a handful of numbers even the largest may be a small difference of large products, of which bfloat16
-    keeps 8 bits: there its bound is relative to a tenth of the largest of all gradients, if that is more.
+    In layers of fewer than 8 units, and for bfloat16 in batches of a handful of numbers, even the largest may
+    be a small difference of large sums: there it is relative to a tenth of the largest of all gradients, if
+    that is more. And one rounded weight is all that a few units' many steps and sequences see, so that bfloat16's
+    error does not average out: there its bound is 5e-2.
     """
     exact = {name: None if tensor is None else tensor.double() for name, tensor in arguments.items()}
     expected, expected_gradients = compute(reference.lstm, exact, **options)
     results, gradients = compute(lstm, arguments, precision=precision, **options)
+    rough, bound = precision == "bfloat16", BOUNDS[precision]
+    narrow = results[0].shape[2] < 8
+    if rough and narrow:
+        bound = 5e-2
     for name, got, want in zip(("y", "hn", "cn"), results, expected, strict=True):
-        assert_near(got, want, BOUNDS[precision], name)
-    few = precision == "bfloat16" and results[1].numel() < 50
+        assert_near(got, want, bound, name)
+    few = narrow or (rough and results[1].numel() < 50)
     least = 0.1 * max(g.abs().max().item() for g in expected_gradients.values()) if few else 1e-30
     for name, want in expected_gradients.items():
-        assert_near(gradients[name], want, BOUNDS[precision], f"gradient of {name}", least)
+        assert_near(gradients[name], want, bound, f"gradient of {name}", least)
 
 
 @pytest.mark.parametrize(
@@ -94,11 +101,18 @@ def test_results_and_gradients_equal_the_references(precision, N, T, F, H, rever
     check(precision, make(N, T, F, H), reverse=reverse)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = int(os.environ.get("SCANLINE_TEST_EXAMPLES", "25"))
+# Multiply-adds of a forward pass: what would be more gets fewer sequences and steps.
+MOST_PRODUCTS = float(os.environ.get("SCANLINE_TEST_PRODUCTS", "3e7"))
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_shapes_lengths_and_directions_equal_the_references(precision, data):
-    N, T = data.draw(st.integers(1, 40), "N"), data.draw(st.integers(1, 30), "T")
-    F, H = data.draw(st.integers(1, 70), "F"), data.draw(st.integers(1, 80), "H")
+    F, H = data.draw(st.integers(1, 300), "F"), data.draw(st.integers(1, 300), "H")
+    steps = max(1, int(MOST_PRODUCTS / (4 * H * (F + H))))
+    N = data.draw(st.integers(1, min(300, steps)), "N")
+    T = data.draw(st.integers(1, min(100, max(1, steps // N))), "T")
     lengths = data.draw(st.none() | st.lists(st.integers(0, T), min_size=N, max_size=N), "lengths")
     states, biases = data.draw(st.booleans(), "states"), data.draw(st.booleans(), "biases")
     arguments = make(N, T, F, H, data.draw(st.integers(0, 99), "seed"), states, biases)
