@@ -66,8 +66,8 @@ def check(precision, arguments, **options):
 
     In layers of fewer than 8 units, and for bfloat16 in batches of a handful of numbers, even the largest may
     be a small difference of large sums: there it is relative to a tenth of the largest of all gradients, if
-    that is more. And one rounded weight is all that a few units' many steps and sequences see, so that bfloat16's
-    error does not average out: there its bound is 5e-2.
+    that is more. And one rounded weight is all that a few units' many steps and sequences see, so that
+    bfloat16's error does not average out: there its bound is 5e-2.
     """
     exact = {name: None if tensor is None else tensor.double() for name, tensor in arguments.items()}
     expected, expected_gradients = compute(reference.lstm, exact, **options)
