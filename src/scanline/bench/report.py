@@ -27,7 +27,7 @@ def markdown(result: dict[str, Any]) -> str:
     kernels = ", ".join(f"{name}: {kernel}" for name, kernel in machine["native"].get("kernels", {}).items())
     lines = [
         f"- {machine['processor']}, {machine['cores']} cores, {result['threads']} threads",
-        f"- {machine['platform']}, Python {machine['python']}",
+        f"- {machine['platform'].partition('-')[0]}, Python {machine['python']}",
         f"- {versions}",
         f"- Scanline's kernels: {kernels or 'none'}",
     ]
