@@ -109,7 +109,6 @@ class Library:
         self._activate.argtypes = (_int, _pointer, _pointer, _size)
         self.forward = library.scanline_lstm_forward
         self.backward = library.scanline_lstm_backward
-        self.pack = library.scanline_pack
         library.scanline_use_parallel.argtypes = (_pointer,)
         parallel = _openmp_of_torch()
         if parallel is not None:
@@ -149,13 +148,10 @@ class Library:
 
     def reserve_bytes(self, precision: int, sequences: Any, steps: Any, units: Any) -> Any:
         """Length of what a forward pass keeps for its backward pass; the sizes may be symbols."""
-        header, width, block = self._reserve_form(precision)
-        return header + sequences * steps * ((units + width - 1) // width) * block
-
-    def _reserve_form(self, precision: int) -> tuple[int, int, int]:
         form = (ctypes.c_int64 * 3)()
         self.check(self._form(precision, form))
-        return form[0], form[1], form[2]
+        header, width, block = form
+        return header + sequences * steps * ((units + width - 1) // width) * block
 
     def packed_bytes(self, precision: int, features: int, units: int) -> int:
         """Bytes that packed weights take."""

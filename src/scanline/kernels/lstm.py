@@ -353,9 +353,9 @@ def _refuse(ctx: Any, *gradients: Tensor | None) -> None:
     )
 
 
-for _device in ("cpu", "cuda"):
-    _ops.impl("lstm", _forward, _device.upper())
-    _ops.impl("lstm_backward", _backward, _device.upper())
+for _key in ("CPU", "CUDA"):
+    _ops.impl("lstm", _forward, _key)
+    _ops.impl("lstm_backward", _backward, _key)
 torch.library.register_fake("scanline::lstm", _forward_shapes, lib=_ops)
 torch.library.register_fake("scanline::lstm_backward", _backward_shapes, lib=_ops)
 torch.library.register_autograd("scanline::lstm", _differentiate, setup_context=_keep_for_backward, lib=_ops)
