@@ -11,17 +11,23 @@ import torch
 
 from scanline import bundle
 from scanline.bundle import Bundle
+from scanline.data.form import InputForm
 from scanline.data.prepare import PictureFormat
 from scanline.errors import ModelError
 from scanline.files import write_sealed_json
 from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.recipe import UNSAID
+
+
+def form(picture: PictureFormat | None = None) -> InputForm:
+    return InputForm(picture, "rows", 0, 3, 3, "error", (), UNSAID)
 
 
 @pytest.fixture
 def saved(tmp_path) -> tuple[Bundle, Path]:
     architecture = Architecture("lstm", 3, 4, 1, True, 0.5, "every", "mean", 2)
     picture = PictureFormat(height=3, width=3, box=2, levels=255, centre="mass")
-    made = Bundle(SequenceClassifier(architecture), ("no", "yes"), picture, "made up")
+    made = Bundle(SequenceClassifier(architecture), ("no", "yes"), form(picture), "made up")
     bundle.save(made, tmp_path / "model", "0.0.0")
     return made, tmp_path / "model"
 
@@ -30,7 +36,7 @@ def test_a_bundle_comes_back_as_it_was(saved):
     made, folder = saved
     found = bundle.load(folder)
     assert found.classifier.architecture == made.classifier.architecture
-    assert (found.classes, found.picture, found.data) == (made.classes, made.picture, made.data)
+    assert (found.classes, found.form, found.data) == (made.classes, made.form, made.data)
     values = torch.randn(2, 5, 3)
     with torch.inference_mode():
         assert torch.equal(found.classifier(values), made.classifier.eval()(values))
@@ -39,7 +45,7 @@ def test_a_bundle_comes_back_as_it_was(saved):
 
 def test_numbers_as_class_names_stay_numbers(tmp_path):
     classifier = SequenceClassifier(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2))
-    bundle.save(Bundle(classifier, (0, 1), None, "x"), tmp_path / "model", "0.0.0")
+    bundle.save(Bundle(classifier, (0, 1), form(), "x"), tmp_path / "model", "0.0.0")
     assert bundle.load(tmp_path / "model").classes == (0, 1)
 
 
@@ -78,7 +84,7 @@ def change(folder: Path, edit) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.update(schema=2), "expected schema 1, found 2"),
+        (lambda t: t.update(schema=1), "expected schema 2, found 1"),
         (lambda t: t.pop("classes"), "model.json is damaged: classes: Field required"),
         (lambda t: t["classes"].append("x"), "2 outputs but 3 class names"),
         (lambda t: t["architecture"].update(cell="tree"), "model.json is damaged: architecture: cell"),
@@ -94,12 +100,19 @@ def change(folder: Path, edit) -> None:
         (lambda t: t["tensors"].pop("scale"), "tensor scale is not the one that was saved"),
         (lambda t: t["tensors"]["scale"].update(sha256="0" * 64), "tensor scale is not the one"),
         (lambda t: t.update(code="import os"), "model.json is damaged: code: Extra inputs"),
-        (lambda t: t["picture"].update(height="tall"), "model.json is damaged: picture"),
-        (lambda t: t["picture"].update(height=-3), "cannot be cut into steps of 3"),
-        (lambda t: t["picture"].update(width=100_000), "cannot be cut into steps of 3"),
-        (lambda t: t["picture"].update(levels=0), "cannot be cut into steps of 3"),
-        (lambda t: t["picture"].update(box=4), "cannot be cut into steps of 3"),
+        (lambda t: t["input"]["picture"].update(height="tall"), "model.json is damaged: input: picture"),
+        (lambda t: t["input"]["picture"].update(height=-3), "cannot be cut into steps of 3"),
+        (lambda t: t["input"]["picture"].update(width=100_000), "cannot be cut into steps of 3"),
+        (lambda t: t["input"]["picture"].update(levels=0), "cannot be cut into steps of 3"),
+        (lambda t: t["input"]["picture"].update(box=4), "cannot be cut into steps of 3"),
         (lambda t: t.update(classes=["no", "no"]), "two classes have the same name"),
+        (lambda t: t.update(classes=[1, "1"]), "two classes have the same name"),
+        (lambda t: t["input"].update(features=4), "steps of 4 for a network that reads 3"),
+        (lambda t: t["input"].update(view="patches:2"), "needs a height and a width that 2 divides"),
+        (lambda t: t["input"].update(view="spiral"), "input.view must be one of rows, columns"),
+        (lambda t: t["input"].update(missing="mean"), "0 means of 3 features"),
+        (lambda t: t["input"].update(missing="mean", means=[0, 0, "x"]), "input: means"),
+        (lambda t: t["input"]["settings"].update(shape="tall"), "input: settings: shape"),
     ],
 )
 def test_a_description_that_is_damaged_is_refused(saved, edit, message):
@@ -132,7 +145,7 @@ def test_weights_of_another_kind_of_number_are_refused(saved):
 
 def test_weights_of_another_network_are_refused(saved, tmp_path):
     other = SequenceClassifier(Architecture("lstm", 3, 5, 1, True, 0.5, "every", "mean", 2))
-    bundle.save(Bundle(other, (0, 1), None, "x"), tmp_path / "other", "0.0.0")
+    bundle.save(Bundle(other, (0, 1), form(), "x"), tmp_path / "other", "0.0.0")
     shutil.copy(tmp_path / "other" / "model.safetensors", saved[1])
     with pytest.raises(ModelError, match="is not the one that was saved"):
         bundle.load(saved[1])

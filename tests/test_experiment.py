@@ -64,6 +64,7 @@ def stop_at(experiment: Experiment, step: int, number: int = signal.SIGINT) -> I
 def test_a_run_folder_holds_what_the_house_says(trained):
     assert sorted(p.name for p in trained.iterdir() if p.name != ".lock") == [
         "checkpoints", "environment.json", "log.txt", "metrics.jsonl", "model", "recipe.toml", "result.json",
+        "split.json",
     ]  # fmt: skip
     assert sorted(p.name for p in (trained / "model").iterdir()) == ["model.json", "model.safetensors"]
     newest = sorted((trained / "checkpoints").iterdir())[-1]
@@ -200,7 +201,7 @@ def test_a_run_folder_that_exists_is_not_touched(tmp_path):
     ("changes", "error", "message"),
     [
         ({"train.batch_size": 0}, UsageError, "train.batch_size must be >= 1"),
-        ({"data.features": 7}, UsageError, "data.features must divide the 64 values"),
+        ({"input.features": 7}, UsageError, "input.features must divide the 64 values"),
         ({"model.classes": 11}, UsageError, "model.classes must be 0 or 10, as many as digits has, got 11"),
     ],
 )
@@ -275,7 +276,7 @@ def test_only_the_two_newest_checkpoints_stay(tmp_path):
 
 
 def test_wide_steps_can_be_cut_in_two_as_the_fifth_tutorial_lets_its_reader_choose(tmp_path):
-    changes = {"data.features": 4, "model.classes": 10, "train.batch_size": 16, "train.steps": 3}
+    changes = {"input.features": 4, "model.classes": 10, "train.batch_size": 16, "train.steps": 3}
     experiment = finish(short(tmp_path / "run", **changes))
     assert experiment.data.train.values.shape[1:] == (16, 4)
     assert experiment.state.classifier.architecture.input_size == 4

@@ -12,16 +12,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Run", "ScanlineError", "__version__", "load", "train"]
+__all__ = ["Arrays", "Model", "Run", "ScanlineError", "__version__", "load", "train"]
 
 if TYPE_CHECKING:
     from scanline.api import Run as Run
     from scanline.api import train as train
+    from scanline.data.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
     from scanline.evaluation.model import Model as Model
     from scanline.evaluation.model import load as load
 
 _HOMES = {
+    "Arrays": "scanline.data.arrays",
     "Model": "scanline.evaluation.model",
     "load": "scanline.evaluation.model",
     "Run": "scanline.api",

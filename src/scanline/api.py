@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from scanline.data.arrays import Arrays
 from scanline.errors import UsageError
 from scanline.evaluation.model import Model, load
 from scanline.experiment import Experiment
@@ -28,7 +29,7 @@ class Run:
 
 
 def train(
-    data: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | Arrays | None = None,
     *,
     recipe: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -41,23 +42,26 @@ def train(
 ) -> Run:
     """Train, test and keep a classifier; the same as `scanline train`.
 
-    data: a data set's name or path; None takes MNIST if it can be had, otherwise the small digits.
+    data: a data set's name or path, or `scanline.Arrays(values, labels)`; None takes MNIST if it can be had,
+    otherwise the small digits.
     recipe: a name or a TOML file. settings: dotted key to value, {"train.batch_size": 64}. run: the folder
     to make. seed: short for settings["seed"]. resume: a run folder to go on with; then nothing else may be
-    set. log: takes each line that is worth reading; None is silent.
+    set, but a run that began with arrays needs them again. log: takes each line that is worth reading; None
+    is silent.
     Raises ScanlineError: UsageError, DataError, ModelError, Diverged. Ctrl-C or SIGTERM in the main thread
     ends the step, saves the run and raises Interrupted, a ScanlineError too; a second one acts at once.
     """
     if resume is not None:
-        if any(value is not None for value in (data, recipe, settings, run, seed)):
+        arrays = data if isinstance(data, Arrays) else None
+        if any(value is not None for value in (None if arrays else data, recipe, settings, run, seed)):
             raise UsageError(
                 "resume takes data, recipe, settings, run and seed from the run folder: give none of them"
             )
-        experiment = Experiment.resume(resume, device, tensorboard)
+        experiment = Experiment.resume(resume, device, tensorboard, data=arrays)
     else:
         changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
         experiment = Experiment.begin(
-            None if data is None else os.fspath(data),
+            data if data is None or isinstance(data, Arrays) else os.fspath(data),
             None if recipe is None else os.fspath(recipe),
             changes,
             run,

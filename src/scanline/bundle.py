@@ -16,9 +16,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
+from scanline.data.form import InputForm
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import ClassName
-from scanline.errors import ModelError
+from scanline.errors import ModelError, UsageError
 from scanline.files import read_sealed_json, sha256, whole_folder, write_sealed_json
 from scanline.model.classifier import Architecture, SequenceClassifier
 
@@ -30,13 +31,13 @@ REMEDY = "copy the folder again from where it came, or train anew"
 class Bundle:
     """A classifier that is ready to be used.
 
-    classes: the K names. picture: how a picture file becomes the network's input, or None.
+    classes: the K names. form: how what is read becomes the network's input.
     data: the name or path of the data set that it was trained on.
     """
 
     classifier: SequenceClassifier
     classes: tuple[ClassName, ...]
-    picture: PictureFormat | None
+    form: InputForm
     data: str
 
 
@@ -51,30 +52,47 @@ class _Description(BaseModel):
     """What `model.json` holds."""
 
     model_config = ConfigDict(extra="forbid")
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Literal[2] = Field(alias="schema")
     scanline: str
     architecture: Architecture
     classes: Annotated[list[Annotated[int, Field(strict=True)] | str], Field(min_length=1)]
-    picture: PictureFormat | None
+    input: InputForm
     data: str
     tensors: dict[str, _Tensor]
 
     @model_validator(mode="after")
     def _fits(self) -> _Description:
-        outputs, names, form = self.architecture.classes, self.classes, self.picture
+        outputs, names, form = self.architecture.classes, self.classes, self.input
         if len(names) != outputs:
             raise ValueError(f"{outputs} outputs but {len(names)} class names")
-        if len(set(names)) != outputs:
+        if len(set(map(str, names))) != outputs:
             raise ValueError("two classes have the same name")
-        if form and not (
-            0 < form.height <= 4096
-            and 0 < form.width <= 4096
-            and 0 < form.box <= min(form.height, form.width)
-            and 0 < form.levels <= 255
-            and (form.height * form.width) % self.architecture.input_size == 0
-        ):
-            raise ValueError(f"pictures of {form} cannot be cut into steps of {self.architecture.input_size}")
+        if form.features != self.architecture.input_size:
+            raise ValueError(
+                f"steps of {form.features} for a network that reads {self.architecture.input_size}"
+            )
+        needs_means = form.missing in ("mean", "forward-fill")
+        if len(form.means) != (form.features if needs_means else 0):
+            raise ValueError(f"{len(form.means)} means of {form.features} features")
+        if form.picture:
+            _check_picture(form.picture, form)
         return self
+
+
+def _check_picture(picture: PictureFormat, form: InputForm) -> None:
+    if not (
+        0 < picture.height <= 4096
+        and 0 < picture.width <= 4096
+        and 0 < picture.box <= min(picture.height, picture.width)
+        and 0 < picture.levels <= 255
+        and (picture.height * picture.width * picture.channels) % form.features == 0
+        and form.source_features == picture.width * picture.channels
+    ):
+        raise ValueError(f"pictures of {picture} cannot be cut into steps of {form.features}")
+    try:
+        assert form.seen
+    except UsageError as error:
+        raise ValueError(str(error)) from None
 
 
 def describe_tensors(tensors: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
@@ -93,11 +111,11 @@ def save(bundle: Bundle, folder: Path, version: str) -> None:
     """Write the bundle to `folder`, whole or not at all, in place of what is there."""
     weights = bundle.classifier.state_dict()
     description = _Description(
-        schema=1,
+        schema=2,
         scanline=version,
         architecture=bundle.classifier.architecture,
         classes=list(bundle.classes),
-        picture=bundle.picture,
+        input=bundle.form,
         data=bundle.data,
         tensors={name: _Tensor(**value) for name, value in describe_tensors(weights).items()},
     )
@@ -115,9 +133,9 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     if not path.is_file():
         raise ModelError(f"{path} is missing; {REMEDY}")
     tree = read_sealed_json(path)
-    if tree.get("schema") != 1:
+    if tree.get("schema") != 2:
         raise ModelError(
-            f"{path}: expected schema 1, found {tree.get('schema')!r}; {REMEDY}, or update Scanline"
+            f"{path}: expected schema 2, found {tree.get('schema')!r}; {REMEDY}, or update Scanline"
         )
     try:
         description = _Description.model_validate(tree)
@@ -132,7 +150,7 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
         {n: t.model_dump() for n, t in description.tensors.items()},
     )
     classifier = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
-    return Bundle(classifier, tuple(description.classes), description.picture, description.data)
+    return Bundle(classifier, tuple(description.classes), description.input, description.data)
 
 
 def build(architecture: Architecture, tensors: dict[str, Tensor], source: Path) -> SequenceClassifier:

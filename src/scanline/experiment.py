@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from scanline import __version__, bundle
-from scanline import recipe as recipes
 from scanline.bundle import Bundle
-from scanline.data.default import FALLBACK, load_or_default
+from scanline.data.arrays import Arrays
 from scanline.data.download import Progress
+from scanline.data.form import InputForm
+from scanline.data.scaling import shift_and_scale
 from scanline.data.splits import DataSet
-from scanline.data.views import cut_all
 from scanline.device import choose_device
 from scanline.errors import DataError, Interrupted, UsageError
 from scanline.evaluation.metrics import judge
 from scanline.files import read_json, write_json
-from scanline.model.classifier import Architecture
 from scanline.model.inference import predict_logits
+from scanline.preparation import prepare, prepare_again
 from scanline.recipe import Recipe
 from scanline.run import checkpoint
 from scanline.run.checkpoint import Position
@@ -38,40 +38,8 @@ from scanline.training.step import Diverged
 ENDED = ("finished", "stopped early")
 
 
-def _architecture(recipe: Recipe, data: DataSet) -> Architecture:
-    """The network that `recipe` makes for `data`.
-
-    Raises UsageError if the two do not fit, DataError if there is nothing to tell apart.
-    """
-    model, known = recipe.model, len(data.train.classes)
-    if known < 2:
-        raise DataError(
-            f"{data.name} has a single class, {data.train.classes[0]}: two are needed to tell apart"
-        )
-    if model.classes not in (0, known):
-        raise UsageError(
-            f"model.classes must be 0 or {known}, as many as {data.name} has, got {model.classes}"
-        )
-    if recipe.train.shift and data.picture is None:
-        raise UsageError(
-            f"train.shift must be 0 for {data.name}, which has no pictures, got {recipe.train.shift}"
-        )
-    return Architecture(
-        cell=model.cell,
-        input_size=data.train.features,
-        hidden_size=model.hidden_size,
-        layers=model.layers,
-        bidirectional=model.bidirectional,
-        dropout=model.dropout,
-        dropout_on=model.dropout_on,
-        readout=model.readout,
-        classes=known,
-    )
-
-
 def _digests(data: DataSet) -> dict[str, Any]:
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    return {name: {"n": len(part), "sha256": part.digest()} for name, part in parts.items()}
+    return {name: {"n": len(part), "sha256": part.digest()} for name, part in data.parts.items()}
 
 
 class Experiment:
@@ -81,9 +49,15 @@ class Experiment:
     """
 
     def __init__(
-        self, folder: RunFolder, recipe: Recipe, data: DataSet, state: TrainState, tensorboard: bool
+        self,
+        folder: RunFolder,
+        recipe: Recipe,
+        data: DataSet,
+        form: InputForm,
+        state: TrainState,
+        tensorboard: bool,
     ) -> None:
-        self.folder, self.recipe, self.data, self.state = folder, recipe, data, state
+        self.folder, self.recipe, self.data, self.form, self.state = folder, recipe, data, form, state
         self.seconds = 0.0
         self._kept_step: int | None = None  # of the newest checkpoint
         self.notes: list[str] = []
@@ -93,7 +67,7 @@ class Experiment:
     @classmethod
     def begin(
         cls,
-        data: str | None = None,
+        data: str | Arrays | None = None,
         recipe: str | None = None,
         settings: Mapping[str, Any] | None = None,
         run: str | os.PathLike[str] | None = None,
@@ -103,31 +77,29 @@ class Experiment:
     ) -> Experiment:
         """A new run. Everything is checked before its folder is made.
 
-        data: a data set's name or path; None leaves it to the recipe. recipe: a name or a TOML file; None
-        takes `digits` for the digits and `rows` for all else. settings: dotted key to value. run: its
+        data: a data set's name or path, or arrays; None leaves it to the recipe. recipe: a name
+        or a TOML file; None takes `digits` for the digits, `rows` for other pictures and `sequences` for all
+        else. settings: dotted key to value. run: its
         folder; None takes the first free `runs/<data>-<recipe>-NNN`. tensorboard: write event files too.
         on_progress: told (received, total) bytes of a download.
         """
         device = choose_device(device)
         if tensorboard:
             Events.check()
-        plan = recipes.load(recipe or (FALLBACK if data == FALLBACK else recipes.DEFAULT), settings)
-        data_set, note = load_or_default(data or plan.data.name, on_progress)
-        if recipe is None and data_set.address == FALLBACK:
-            plan = recipes.load(FALLBACK, settings)
-        plan = plan.model_copy(update={"data": plan.data.model_copy(update={"name": data_set.address})})
-        data_set = cut_all(data_set, plan.data.features)
-        state = start(plan, _architecture(plan, data_set), data_set.scale, device)
+        ready = prepare(data, recipe, settings, on_progress)
+        plan, data_set = ready.recipe, ready.data
+        state = start(plan, ready.architecture, *shift_and_scale(data_set, plan.input.scaling), device)
         backend, precision = state.classifier.recurrent.path(state.classifier.scale, training=True)
         computes = {"backend": backend, "precision": precision}
         environment = {"schema": 1, **describe(device), "computes": computes, "data": _digests(data_set)}
         path = Path(run) if run else claim(Path("runs"), f"{data_set.name}-{plan.name}")
-        folder = RunFolder.create(path, plan, environment)
+        split = {"schema": 1, "parts": data_set.describe_split()}
+        folder = RunFolder.create(path, plan, environment, split)
         try:
-            made = cls(folder, plan, data_set, state, tensorboard)
-            if note:
-                made.notes.append(note)
-                folder.append_log(note)
+            made = cls(folder, plan, data_set, ready.form, state, tensorboard)
+            made.notes += data_set.notes
+            for line in data_set.notes:
+                folder.append_log(line)
             made._checkpoint()  # from here on there is always one to go on from
         except BaseException:
             folder.discard()
@@ -141,9 +113,11 @@ class Experiment:
         device: str = "auto",
         tensorboard: bool = False,
         on_progress: Progress | None = None,
+        data: Arrays | None = None,
     ) -> Experiment:
         """The run in the folder `run`, from its newest whole checkpoint on.
 
+        data: those that it began with, if they are arrays of a program, which no folder holds.
         Raises ModelError if there is none, DataError if the data are not those that it began with, UsageError
         if it has come to its end.
         """
@@ -152,28 +126,35 @@ class Experiment:
             Events.check()
         folder, plan = RunFolder.reopen(Path(run))
         try:
-            return cls._resume(folder, plan, device, tensorboard, on_progress)
+            return cls._resume(folder, plan, device, tensorboard, on_progress, data)
         except BaseException:
             folder.unlock()
             raise
 
     @classmethod
     def _resume(
-        cls, folder: RunFolder, plan: Recipe, device: str, tensorboard: bool, on_progress: Progress | None
+        cls,
+        folder: RunFolder,
+        plan: Recipe,
+        device: str,
+        tensorboard: bool,
+        on_progress: Progress | None,
+        data: Arrays | None,
     ) -> Experiment:
         status = (
             read_json(folder.result).get("training", {}).get("status") if folder.result.exists() else None
         )
         if status in ENDED:
             raise UsageError(f"{folder.path} has {status}: nothing is left to do")
-        data_set = cut_all(load_or_default(plan.data.name, on_progress)[0], plan.data.features)
+        ready = prepare_again(plan, data, on_progress)
+        data_set = ready.data
         before, now = read_json(folder.environment), describe(device)
         if before.get("data") != _digests(data_set):
             raise DataError(
                 f"{plan.data.name} is not the data that {folder.path} was trained on: its digest differs"
             )
         state, position, damaged, notes = checkpoint.load_newest(
-            folder.checkpoints, _architecture(plan, data_set), plan.train, device
+            folder.checkpoints, ready.architecture, plan.train, device
         )
         changed = [
             key
@@ -188,7 +169,7 @@ class Experiment:
         for broken in damaged:  # else they would count as the newest
             shutil.rmtree(broken, ignore_errors=True)
         folder.rewind(position.metrics_bytes, position.log_bytes)
-        resumed = cls(folder, plan, data_set, state, tensorboard)
+        resumed = cls(folder, plan, data_set, ready.form, state, tensorboard)
         resumed.notes, resumed.seconds, resumed._kept_step = notes, position.seconds, state.step
         return resumed
 
@@ -266,16 +247,18 @@ class Experiment:
         if self.state.best_weights and status in ENDED:
             self.state.classifier.load_state_dict(self.state.best_weights)
         classifier = self.state.classifier.eval()
-        # A bundle travels: no folder of this machine goes with it.
-        data = self.data.name if self.data.folder is None else f"the folder {self.data.name}"
-        made = Bundle(classifier, self.data.train.classes, self.data.picture, data)
+        data = self.data.title
+        made = Bundle(classifier, self.data.train.classes, self.form, data)
         bundle.save(made, self.folder.model, __version__)
         seen = self.state.step * self.recipe.train.batch_size
         backend, precision = classifier.recurrent.path(classifier.scale, training=True)
         self.result = {"schema": 1, "recipe": self.recipe.name, "data": data}
         if status in ENDED:
-            for name, part in (("test", self.data.test), ("validation", self.data.validation)):
-                self.result[name] = judge(predict_logits(classifier, part), part.labels, part.classes)
+            for name in ("test", "validation"):
+                part = self.data.parts.get(name)
+                self.result[name] = part and judge(
+                    predict_logits(classifier, part), part.labels, part.classes
+                )
         self.result["training"] = {
             "status": status,
             "samples_seen": seen,

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -63,9 +64,19 @@ def _umask() -> int:
     return mask
 
 
+_LINE_BREAKS = re.compile(r"(\[?)\n *(\]?)")
+
+
+def _joint(found: re.Match[str]) -> str:
+    return found[1] + found[2] or " "
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as readable JSON, whole or not at all. NaN is refused: JSON has none."""
-    write_whole(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, allow_nan=False)
+    # A list of plain values stands on one line. No string of JSON holds a line break, so none is touched.
+    text = re.sub(r"\[\n[^\[\]{}]*\]", lambda found: _LINE_BREAKS.sub(_joint, found[0]), text)
+    write_whole(path, text + "\n")
 
 
 def write_sealed_json(path: Path, value: dict[str, Any]) -> None:

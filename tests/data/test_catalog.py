@@ -133,7 +133,7 @@ def test_digits_are_always_at_hand_and_verify():
 
 def test_a_folder_of_idx_files_is_a_data_set(tmp_path):
     data = catalog.load(str(write_folder(tmp_path / "mine", contents(classes=3))))
-    assert (data.name, data.folder) == ("mine", tmp_path / "mine")
+    assert (data.name, data.path) == ("mine", tmp_path / "mine")
     assert data.address == str(tmp_path / "mine")
     assert data.train.classes == (0, 1, 2)
     assert len(data.train) + len(data.validation) == 24
@@ -196,18 +196,20 @@ def test_missing_files_are_all_named(tmp_path):
 
 
 def test_a_path_to_nothing_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="nothing: expected a folder of IDX files, found none; give a folder"):
+    with pytest.raises(
+        DataError, match=r"nothing: there is nothing; expected a \.ts, \.csv, .* a folder of IDX files"
+    ):
         catalog.load(str(tmp_path / "nothing"))
 
 
-def test_a_file_in_place_of_the_folder_is_a_data_error(tmp_path):
+def test_a_file_of_another_name_is_a_data_error(tmp_path):
     (tmp_path / "mine").write_bytes(b"")
-    with pytest.raises(DataError, match="mine: expected a folder of IDX files, found a file"):
+    with pytest.raises(DataError, match="mine: expected a .ts, .*, found a file of another name"):
         catalog.load(str(tmp_path / "mine"))
 
 
 def test_a_path_that_no_system_allows_is_a_data_error():
-    with pytest.raises(DataError, match="expected a folder of IDX files, found none"):
+    with pytest.raises(DataError, match="there is nothing; expected a .ts"):
         catalog.load("./" + "x" * 5000)
 
 
@@ -220,7 +222,7 @@ def test_training_and_test_pictures_of_different_sizes_are_refused(tmp_path):
 def test_a_class_of_one_picture_is_named_with_its_file(tmp_path):
     files = contents(classes=1) | {published.FILES[1]: idx([9] + [0] * 23)}
     with pytest.raises(
-        DataError, match=r"train-labels-idx1-ubyte: class 9 has a single sequence.*; give more of that class"
+        DataError, match=r"train-images-idx3-ubyte: class 9 has a single sequence.*; give more of that class"
     ):
         catalog.load(str(write_folder(tmp_path / "mine", files)))
 

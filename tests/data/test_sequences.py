@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scanline.data.batches import BatchOrder, gather
-from scanline.data.sequences import Sequences, full_length
+from scanline.data.sequences import Sequences, from_padded, full_length
 from scanline.data.splits import stratified
 from scanline.data.views import cut_steps
 from scanline.errors import DataError, UsageError
@@ -17,7 +17,7 @@ from tests.conftest import make_sequences
 
 def build(values=None, lengths=(2, 1), labels=(0, 1)) -> Sequences:
     values = np.zeros((2, 2, 3), np.float32) if values is None else values
-    return Sequences(values, np.array(lengths), np.array(labels), ("no", "yes"), "test.ts")
+    return from_padded(values, np.array(lengths), np.array(labels), ("no", "yes"), "test.ts")
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,16 @@ def test_parts_that_do_not_fit_are_refused(change, message):
 
 def test_equal_data_has_an_equal_digest_and_a_changed_value_another():
     changed = np.zeros((2, 2, 3), np.float32)
-    changed[1, 1, 2] = 1
+    changed[0, 1, 2] = 1
     assert build().digest() == build().digest()
     assert len({build().digest(), build(values=changed).digest(), build(lengths=(2, 2)).digest()}) == 3
+
+
+def test_what_stands_in_the_padding_is_dropped():
+    padded = np.zeros((2, 2, 3), np.float32)
+    padded[1, 1] = np.nan
+    assert build(values=padded).digest() == build().digest()
+    assert build(values=padded).values[1, 1].tolist() == [0, 0, 0]
 
 
 def test_a_batch_is_as_long_as_its_longest_sequence():
@@ -100,6 +107,10 @@ def test_steps_that_do_not_come_out_even_are_refused():
         cut_steps(make_sequences(), 4)
 
 
-def test_sequences_of_different_lengths_are_not_cut():
-    with pytest.raises(UsageError, match="must be 0 or 3 for sequences of different lengths, got 1"):
-        cut_steps(build(), 1)
+def test_sequences_of_different_lengths_are_cut_each_by_itself():
+    ragged = Sequences(np.arange(6, dtype=np.float32)[:, None], np.array([4, 2]), np.zeros(2, int), (0,), "x")
+    cut = cut_steps(ragged, 2)
+    assert cut.lengths.tolist() == [2, 1]
+    assert cut.flat.tolist() == [[0, 1], [2, 3], [4, 5]]
+    with pytest.raises(UsageError, match=r"must divide the 2 values \(2 steps of 1\).* got 4"):
+        cut_steps(ragged, 4)

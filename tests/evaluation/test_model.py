@@ -13,7 +13,7 @@ from scanline.data import catalog
 from scanline.data.sequences import full_length
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation.judgement import judge_run
-from scanline.evaluation.pictures import predict_files
+from scanline.evaluation.answers import predict_files
 from tests.conftest import make_sequences
 
 

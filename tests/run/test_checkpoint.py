@@ -20,7 +20,7 @@ POSITION = Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
 
 def state(step: int) -> TrainState:
     """After one real step of Adam, so that the optimiser has something to keep."""
-    made = start(PLAN, ARCHITECTURE, 1.0, "cpu")
+    made = start(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
     made.classifier(torch.randn(2, 3, 3)).sum().backward()
     made.optimizer.step()
     made.step, made.best_accuracy, made.best_step, made.misses = step, 0.5, 3, 2

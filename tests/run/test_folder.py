@@ -9,6 +9,7 @@ import pytest
 from scanline import recipe
 from scanline.errors import ModelError, ScanlineError, UsageError
 from scanline.run.environment import describe
+from scanline.recipe import UNSAID, UNSPLIT
 from scanline.run.folder import RunFolder, claim, trained_on
 
 PLAN = recipe.load("rows")
@@ -35,7 +36,7 @@ def test_what_is_no_run_is_not_offered_for_resuming(tmp_path, kind):
         path.mkdir()
         (path / "mine").write_text("")
     with pytest.raises(UsageError, match=r"exists already: choose another --run$"):
-        RunFolder.create(path, PLAN, {})
+        RunFolder.create(path, PLAN, {}, {})
 
 
 def test_a_folder_that_cannot_be_filled_is_taken_away(tmp_path, monkeypatch):
@@ -44,15 +45,16 @@ def test_a_folder_that_cannot_be_filled_is_taken_away(tmp_path, monkeypatch):
 
     monkeypatch.setattr("scanline.run.folder.write_json", full)
     with pytest.raises(ScanlineError, match="No space left"):
-        RunFolder.create(tmp_path / "run", PLAN, {})
+        RunFolder.create(tmp_path / "run", PLAN, {}, {})
     assert not (tmp_path / "run").exists()
 
 
 def test_an_empty_folder_may_be_filled(tmp_path):
-    folder = RunFolder.create(tmp_path, PLAN, {"schema": 1})
+    folder = RunFolder.create(tmp_path, PLAN, {"schema": 1}, {"parts": {}})
     folder.unlock()
     assert recipe.parse(folder.recipe.read_text()) == PLAN
     assert json.loads(folder.environment.read_text()) == {"schema": 1}
+    assert json.loads(folder.split.read_text()) == {"parts": {}}
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"name = 3", b"= ="])
@@ -63,7 +65,7 @@ def test_a_run_with_a_damaged_recipe_is_refused_as_a_model(tmp_path, content):
 
 
 def test_lost_metrics_are_begun_anew_and_longer_ones_cut(tmp_path):
-    folder = RunFolder.create(tmp_path / "run", PLAN, {})
+    folder = RunFolder.create(tmp_path / "run", PLAN, {}, {})
     folder.append_log("first")
     folder.append_log("second")
     folder.metrics.unlink()
@@ -75,7 +77,9 @@ def test_lost_metrics_are_begun_anew_and_longer_ones_cut(tmp_path):
 
 def test_the_data_of_a_run_are_found_and_a_bundle_has_none(tmp_path):
     (tmp_path / "recipe.toml").write_text('[data]\nname = "mnist"\n')
-    assert trained_on(tmp_path) == "mnist"
+    assert trained_on(tmp_path) == (UNSAID.model_copy(update={"name": "mnist"}), UNSPLIT)
+    (tmp_path / "recipe.toml").write_text(PLAN.to_toml().replace("test = 0.2", "test = 0.3"))
+    assert trained_on(tmp_path) == (PLAN.data, PLAN.split.model_copy(update={"test": 0.3}))
     assert trained_on(tmp_path / "model") is None
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from scanline import recipe
-from scanline.data.prepare import PictureFormat
 from scanline.data.splits import DataSet
+from scanline.data.views import View
 from scanline.model.classifier import Architecture
 from scanline.training.loop import train
 from scanline.training.records import Judged, Logged, Stepped
@@ -23,7 +23,7 @@ def begin(**changes):
     changes = {"samples": 0, "steps": 12, "batch_size": 8, "validate_every": 4, "log_every": 3, **changes}
     plan = recipe.load("rows", {f"train.{key}": value for key, value in changes.items()})
     architecture = Architecture("lstm", 3, 4, 1, False, 0.0, "between", "last", 2)
-    return start(plan, architecture, 1.0, "cpu"), plan
+    return start(plan, architecture, 0.0, 1.0, "cpu"), plan
 
 
 def digest(state) -> list[float]:
@@ -94,12 +94,12 @@ def test_samples_count_what_was_seen():
 
 def losses_of_one_sequence(**changes) -> set[float]:
     """What six steps on a single sequence, too small to change the weights, say of it."""
-    one = replace(DATA, train=DATA.train.take(slice(0, 1)), picture=PictureFormat(5, 3, 3, 255, "mass"))
+    one = replace(DATA, train=DATA.train.take(slice(0, 1)), view=View("rows", 5, 3))
     settings = {"train.samples": 0, "train.steps": 6, "train.batch_size": 1, "train.learning_rate": 1e-12}
     plan = recipe.load("rows", {"train.shift": 0, "model.layers": 2} | settings | changes)
     model = plan.model
     architecture = Architecture("lstm", 3, 4, 2, False, model.dropout, model.dropout_on, "last", 2)
-    records = train(start(plan, architecture, 1.0, "cpu"), plan, one)
+    records = train(start(plan, architecture, 0.0, 1.0, "cpu"), plan, one)
     return {round(record.loss, 6) for record in records if isinstance(record, Stepped)}
 
 

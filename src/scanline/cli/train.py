@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from scanline.cli.data_options import chosen_settings, data_options
 from scanline.cli.output import download_bar, print_json, say
 from scanline.errors import UsageError
 
@@ -17,6 +18,7 @@ from scanline.errors import UsageError
 @click.option(
     "--run", metavar="DIR", help="The run folder to make.  [default: the next runs/DATA-RECIPE-NNN]"
 )
+@data_options
 @click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
 @click.option(
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Where to compute."
@@ -34,17 +36,19 @@ def command(
     resume: bool,
     tensorboard: bool,
     as_json: bool,
+    **options: str | None,
 ) -> None:
     """Train a classifier, test it, and keep the run.
 
-    DATA is a data set's name (`scanline data list`) or a folder of IDX files. Without it Scanline takes
-    MNIST if it is at hand or can be fetched, and otherwise the small digits that come with scikit-learn.
+    DATA is a data set's name (`scanline data list`), a .ts, CSV, Parquet or .npz file, a folder of pictures
+    or of IDX files, or the NAME of NAME_TRAIN and NAME_TEST files. Without it Scanline takes MNIST if it is at
+    hand or can be fetched, and otherwise the small digits that come with scikit-learn.
     """
-    if resume and (data or recipe or settings or seed is not None or not run):
+    changes = _changes(settings, seed) | chosen_settings(options)
+    if resume and (data or recipe or changes or not run):
         raise UsageError(
             "--resume needs --run DIR and takes data, recipe, settings and seed from there: give none"
         )
-    changes = _changes(settings, seed)
 
     from scanline.cli.watch import watch
     from scanline.experiment import Experiment
@@ -61,10 +65,13 @@ def command(
         print_json({"run": str(experiment.folder.path)} | experiment.result)
         return
     test = experiment.result["test"]
-    click.echo(
-        f"test: {test['correct']:,} of {test['n']:,} right, accuracy {test['accuracy']:.4f}, "
-        f"95 % interval {test['ci95'][0]:.4f} to {test['ci95'][1]:.4f}"
-    )
+    if test is None:
+        click.echo("test: there is no test part")
+    else:
+        click.echo(
+            f"test: {test['correct']:,} of {test['n']:,} right, accuracy {test['accuracy']:.4f}, "
+            f"95 % interval {test['ci95'][0]:.4f} to {test['ci95'][1]:.4f}"
+        )
     click.echo(f"run:  {experiment.folder.path}")
 
 

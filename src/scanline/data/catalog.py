@@ -1,27 +1,30 @@
-"""Named data sets, where they lie and where they come from; and folders of IDX files by path."""
+"""Named data sets, where they lie and where they come from; and all others by their path."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from scanline.data import digits, download
-from scanline.data.folders import (
+from scanline.data.arrays import Arrays
+from scanline.data.idx import REMEDY, read_idx, read_pair
+from scanline.data.idx_folder import (
     MNIST_TRAINING_FILE,
     MNIST_VALIDATION,
-    byte_pictures,
-    exists,
     idx_file,
-    load_folder,
+    idx_format,
+    tutorials_split,
 )
-from scanline.data.idx import REMEDY, read_idx, read_pair
 from scanline.data.published import FILES, PUBLISHED, SHAPES, Entry
 from scanline.data.sequences import Sequences
-from scanline.data.splits import DataSet
+from scanline.data.sources import KINDS, Samples, has_source, read_samples
+from scanline.data.splits import DataSet, Origin
 from scanline.errors import DataError, UsageError, did_you_mean
+from scanline.recipe import UNSAID, UNSPLIT, DataSettings
 
 # A .gz that is not packed at all is a little larger than what it holds.
 _GZIP_SLACK_BYTES = 2**16
@@ -131,22 +134,57 @@ def verify(name: str) -> tuple[FileCheck, ...]:
 
 
 def load(name_or_path: str, on_progress: download.Progress | None = None) -> DataSet:
-    """The data set of that name, downloaded if it is not at hand, or the one in a folder of IDX files.
+    """The data set of that name or path, split as the shipped recipes do. As `read` otherwise."""
+    return read(name_or_path, UNSAID, on_progress).data_set(UNSPLIT)
 
-    A folder has MNIST's file names, raw or .gz; a name wins over a folder of the same name (write ./mnist
-    for the folder). on_progress: as for `fetch`.
+
+def read(
+    source: str | Arrays,
+    settings: DataSettings,
+    on_progress: download.Progress | None = None,
+    optional: Collection[str] = (),
+) -> Samples:
+    """The data set of that name, downloaded if it is not at hand, or what lies at a path, or given arrays.
+
+    A name wins over a path of the same name (write ./mnist for that); what is neither is looked for in
+    $SCANLINE_DATA. settings: how to read it. on_progress: as for `fetch`. optional:
+    columns that may be absent from a table, see `columns.assign`.
     Raises UsageError if it is neither a name nor a path, DataError if files are missing, damaged, or not
     those that the name stands for, ScanlineError if the cache cannot be written.
     """
-    if name_or_path == digits.NAME:
-        return digits.load()
-    if name_or_path in names():
-        folder = find(name_or_path) or fetch(name_or_path, on_progress)
-        return _load_published(_entry(name_or_path), folder)
+    if isinstance(source, Arrays):
+        return Samples(source.name, None, source.read(settings))
+    if source in names():
+        return Samples(source, None, {}, _load_named(source, settings, on_progress))
+    path = locate(source)
+    if path is None:
+        raise _unknown(source)
+    return read_samples(path, settings, optional)
+
+
+def locate(name_or_path: str) -> Path | None:
+    """The path that is meant by what is no name of the catalog; None if nothing of that name can be found.
+
+    Looked for here, then in $SCANLINE_DATA, its ts/ and a folder of the same name there.
+    """
     separators = {os.sep, os.altsep or os.sep}
-    if separators & set(name_or_path) or (name_or_path and exists(Path(name_or_path))):
-        return load_folder(Path(name_or_path), names())
-    raise _unknown(name_or_path)
+    path = Path(name_or_path)
+    if separators & set(name_or_path) or (name_or_path and has_source(path)):
+        return path
+    data = os.environ.get("SCANLINE_DATA")
+    if not data or not name_or_path:
+        return None
+    return next((p for p in (Path(data) / path, Path(data) / "ts" / path) if has_source(p)), None)
+
+
+def _load_named(name: str, settings: DataSettings, on_progress: download.Progress | None) -> DataSet:
+    said = [key for key, value in settings if key != "name" and value != getattr(UNSAID, key)]
+    if said:
+        raise UsageError(f"data.{said[0]} is not for {name}, whose format and parts are known: leave it out")
+    if name == digits.NAME:
+        return digits.load()
+    folder = find(name) or fetch(name, on_progress)
+    return _load_published(_entry(name), folder)
 
 
 def _entry(name: str) -> Entry:
@@ -158,7 +196,7 @@ def _entry(name: str) -> Entry:
 
 def _unknown(name: str) -> UsageError:
     return UsageError(
-        f"unknown data set {name!r}: expected one of {', '.join(names())}, or a folder of IDX files"
+        f"unknown data set {name!r}: expected one of {', '.join(names())}, or the path of {KINDS}"
         + did_you_mean(name.lower(), names())
     )
 
@@ -236,4 +274,14 @@ def _load_published(entry: Entry, folder: Path) -> DataSet:
             digest = digests[offset].hexdigest()
             _check_published(entry, number + offset, paths[offset], shape, digest, folder)
         parts.append(pair)
-    return byte_pictures(entry.name, parts[0], parts[1], box=20)
+    own = tutorials_split(parts[0])
+    test = parts[1]
+    return DataSet(
+        entry.name,
+        own["train"],
+        own["validation"],
+        test,
+        scale=255.0,
+        picture=idx_format(test, box=20),
+        origins={name: Origin(part.source) for name, part in {**own, "test": test}.items()},
+    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import full_length
-from scanline.data.splits import DataSet, stratified
+from scanline.data.splits import DataSet, Origin, stratified
 
 NAME = "digits"
 # Sequences that train, that validate, that test.
@@ -43,11 +43,15 @@ def load() -> DataSet:
     outer, test = stratified(everything, COUNTS[2] / len(everything), SPLIT_SEED)
     rest = everything.take(outer)
     kept, held = stratified(rest, COUNTS[1] / len(rest), SPLIT_SEED)
+    how = f"scikit-learn's 1,797 digits, drawn by class with seed {SPLIT_SEED}"
+    indices = {"train": outer[kept], "validation": outer[held], "test": test}
+    train, validation, test_part = (everything.take(index) for index in indices.values())
     return DataSet(
         NAME,
-        train=rest.take(kept),
-        validation=rest.take(held),
-        test=everything.take(test),
+        train,
+        validation,
+        test_part,
+        origins={part: Origin(how, index) for part, index in indices.items()},
         scale=16.0,
         picture=PictureFormat(height=8, width=8, box=8, levels=16, centre="box"),
     )

@@ -1,4 +1,4 @@
-"""A folder of four IDX files, named like MNIST's, as a data set."""
+"""A folder of four IDX files, named like MNIST's."""
 
 from __future__ import annotations
 
@@ -8,25 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.found import Found
 from scanline.data.idx import REMEDY, read_pair
 from scanline.data.prepare import PictureFormat
 from scanline.data.published import FILES
 from scanline.data.sequences import Sequences
-from scanline.data.splits import DataSet, stratified
 from scanline.errors import DataError
+from scanline.recipe import DataSettings
 
-SPLIT_SEED = 0
 _ANY_BYTE = tuple(range(256))
 # The tutorials' split of MNIST: the first 5,000 of the 60,000 training images validate, the rest train.
 MNIST_TRAINING_FILE, MNIST_VALIDATION = 60_000, 5_000
-
-
-def exists(path: Path) -> bool:
-    """Whether `path` exists and can be reached; never raises."""
-    try:
-        return path.exists()
-    except OSError:  # a name that is too long, a folder that may not be entered
-        return False
 
 
 def idx_file(folder: Path, name: str) -> Path | None:
@@ -34,22 +26,21 @@ def idx_file(folder: Path, name: str) -> Path | None:
     # Packed first: `fetch --force` writes the .gz, which must win over a damaged raw file beside it.
     spellings = (name, name.replace("-idx", ".idx"))
     paths = [folder / (spelling + end) for spelling in spellings for end in (".gz", "")]
-    return next((path for path in paths if exists(path)), None)
+    return next((path for path in paths if path.exists()), None)
 
 
-def load_folder(folder: Path, names: tuple[str, ...]) -> DataSet:
-    """The data set of the four IDX files in `folder`, found under MNIST's names, raw or .gz.
+def is_idx_folder(folder: Path) -> bool:
+    """Whether one of the four files is in `folder`."""
+    return any(idx_file(folder, name) for name in FILES)
 
-    names: what could be given in place of a folder, for the message. Classes are the labels that the
-    training file has. One of 60,000 images is split like MNIST's, of any other a twelfth validates.
+
+def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, Found]:
+    """{"train": ..., "test": ...} of the four IDX files in `folder`, under MNIST's names, raw or .gz.
+
+    Classes are the labels that the training file has. One of 60,000 images has a "validation" part too, the
+    tutorials' for MNIST: its first 5,000.
     Raises DataError naming the files that are missing or damaged, or that do not fit together.
     """
-    if not (exists(folder) and folder.is_dir()):
-        found = "a file" if exists(folder) else "none"
-        raise DataError(
-            f"{folder}: expected a folder of IDX files, found {found}; "
-            f"give a folder that has {', '.join(FILES)}, or one of the names {', '.join(names)}"
-        )
     paths = [idx_file(folder, file) for file in FILES]
     missing = [file for file, path in zip(FILES, paths, strict=True) if path is None]
     if missing:
@@ -68,11 +59,33 @@ def load_folder(folder: Path, names: tuple[str, ...]) -> DataSet:
             f"{test_images}: expected pictures of {sizes[0][0]} x {sizes[0][1]} pixels as in {train_images}, "
             f"found {sizes[1][0]} x {sizes[1][1]}; {REMEDY}"
         )
-    try:
-        data = byte_pictures(folder.resolve().name, train, test, box=max(1, round(20 / 28 * min(sizes[0]))))
-    except DataError as error:
-        raise DataError(f"{train_labels}: {error}; give more of that class, or leave it out") from error
-    return replace(data, folder=folder)
+    box = max(1, round(20 / 28 * min(sizes[0])))
+    form = idx_format(train, box, settings)
+    chosen = settings.model_copy(update={"picture": f"{form.height}x{form.width}"})
+
+    def where(index: int, step: int = 0) -> str:
+        return f"item {index}"
+
+    parts = {**tutorials_split(train), "test": test}
+    return {name: Found(part, chosen, where, scale=255.0, picture=form) for name, part in parts.items()}
+
+
+def idx_format(pictures: Sequences, box: int, settings: DataSettings | None = None) -> PictureFormat:
+    """How a picture file gets to look like these: as LeCun made MNIST, unless said otherwise."""
+    fit = settings.fit if settings is not None and settings.fit else "ink"
+    return PictureFormat(pictures.steps, pictures.features, box, levels=255, centre="mass", fit=fit)
+
+
+def tutorials_split(train: Sequences) -> dict[str, Sequences]:
+    """A training file of MNIST's size as {"train": ..., "validation": ...}, another as {"train": ...}."""
+    if len(train) != MNIST_TRAINING_FILE:
+        return {"train": train}
+    first = f"{MNIST_VALIDATION:,}"
+    rest, held = train.take(slice(MNIST_VALIDATION, None)), train.take(slice(MNIST_VALIDATION))
+    return {
+        "train": replace(rest, source=f"{train.source} without its first {first} images"),
+        "validation": replace(held, source=f"the first {first} images of {train.source}"),
+    }
 
 
 def _name_classes(part: Sequences, known: NDArray[np.int64], labels: Path) -> Sequences:
@@ -89,17 +102,3 @@ def _name_classes(part: Sequences, known: NDArray[np.int64], labels: Path) -> Se
         )
     classes = tuple(int(label) for label in known)
     return replace(part, labels=np.searchsorted(known, part.labels), classes=classes)
-
-
-def byte_pictures(name: str, rest: Sequences, test: Sequences, box: int) -> DataSet:
-    """The data set whose training file holds `rest`: split like MNIST's, or a twelfth of it validates.
-
-    box: as in PictureFormat. Raises DataError if a class is too small to be split.
-    """
-    picture = PictureFormat(height=rest.steps, width=rest.features, box=box, levels=255, centre="mass")
-    if len(rest) == MNIST_TRAINING_FILE:
-        validation, train = rest.take(slice(MNIST_VALIDATION)), rest.take(slice(MNIST_VALIDATION, None))
-    else:
-        kept, held = stratified(rest, 1 / 12, SPLIT_SEED)
-        train, validation = rest.take(kept), rest.take(held)
-    return DataSet(name, train, validation, test, scale=255.0, picture=picture)

@@ -23,8 +23,18 @@ _EXPECTED = "expected a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP picture, or a .np
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma, as Pillow turns RGB to grey
 
 
-def read_picture(path: Path) -> NDArray[np.float32]:
-    """The picture in the file `path` as grey values (H, W), 0 black to 1 white.
+def read_pixels(path: Path, colour: bool) -> NDArray[np.uint8]:
+    """The picture in the file `path` as bytes (H, W, 1), grey, or (H, W, 3), red, green and blue.
+
+    What is read, and what is raised: as for `read_picture`.
+    """
+    values = read_picture(path, colour)
+    pixels: NDArray[np.uint8] = np.rint(values * np.float32(255)).astype(np.uint8)
+    return pixels.reshape(*values.shape[:2], -1)
+
+
+def read_picture(path: Path, colour: bool = False) -> NDArray[np.float32]:
+    """The picture in the file `path` as grey values (H, W), 0 black to 1 white; with colour (H, W, 3).
 
     A name ending in .npy is read as an array (H, W), (H, W, 3) or (H, W, 4): whole numbers 0..255,
     floats 0..1, or booleans. Anything else is opened as PNG, JPEG, PGM, PPM, BMP, TIFF or WebP, whatever
@@ -46,7 +56,8 @@ def read_picture(path: Path) -> NDArray[np.float32]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about oddities inside the file, of no use to its reader
-            return _read_array(path) if path.suffix.lower() == ".npy" else _read_still(path)
+            is_array = path.suffix.lower() == ".npy"
+            return _read_array(path, colour) if is_array else _read_still(path, colour)
     except DataError:
         raise
     except OSError as error:
@@ -68,7 +79,7 @@ def _check_pixels(path: Path, height: int, width: int) -> None:
         )
 
 
-def _read_still(path: Path) -> NDArray[np.float32]:
+def _read_still(path: Path, colour: bool) -> NDArray[np.float32]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -81,38 +92,47 @@ def _read_still(path: Path) -> NDArray[np.float32]:
         ) from error
     with picture:
         _check_pixels(path, picture.height, picture.width)
-        return _grey(ImageOps.exif_transpose(picture))
+        return _values(ImageOps.exif_transpose(picture), colour)
 
 
-def _grey(picture: Image.Image) -> NDArray[np.float32]:
-    """A decoded picture of any mode as grey values (H, W), 0..1."""
+def _values(picture: Image.Image, colour: bool) -> NDArray[np.float32]:
+    """A decoded picture of any mode as grey values (H, W) or colours (H, W, 3), 0..1."""
     if picture.mode == "F":
-        return _unit(np.asarray(picture, np.float32))
+        return _threefold(_unit(np.asarray(picture, np.float32)), colour)
     if picture.mode.startswith("I"):  # 16 bits, which Pillow holds in 16 or in 32
         values = np.asarray(picture).astype(np.float32)
         largest = 65535 if values.max() <= 65535 else 2**31 - 1
-        return np.asarray(np.clip(values / largest, 0, 1), np.float32)
+        return _threefold(np.asarray(np.clip(values / largest, 0, 1), np.float32), colour)
     if picture.has_transparency_data:
         whole = picture.convert("RGBA").convert("RGBa")  # a: colours times their opacity
         layers: NDArray[np.float32] = np.asarray(whole, np.float32) / np.float32(255)
-        return _over_background(np.asarray(layers[..., :3] @ _REC601), layers[..., 3])
-    return np.asarray(picture.convert("L"), np.float32) / np.float32(255)
+        return _over_background(layers[..., :3], layers[..., 3], colour)
+    return np.asarray(picture.convert("RGB" if colour else "L"), np.float32) / np.float32(255)
 
 
-def _over_background(light: NDArray[np.float32], alpha: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`light` (H, W), grey values times their opacity `alpha` (H, W), on the background it was drawn for.
+def _threefold(grey: NDArray[np.float32], colour: bool) -> NDArray[np.float32]:
+    return np.repeat(grey[:, :, None], 3, axis=2) if colour else grey
+
+
+def _over_background(
+    layers: NDArray[np.float32], alpha: NDArray[np.float32], colour: bool
+) -> NDArray[np.float32]:
+    """Colours (H, W, 3) times their opacity `alpha` (H, W), on the background they were drawn for.
 
     White, unless what is opaque is all of one light grey, which white would hide.
     """
+    light: NDArray[np.float32] = np.asarray(layers @ _REC601)
     seen = alpha > 0.5
     background = 1.0
     if seen.any():
         low, high = np.percentile(light[seen] / alpha[seen], [5, 95])
         background = 0.0 if low > 0.5 and high - low < 0.3 and alpha.min() < 0.5 else 1.0
-    return np.asarray(np.clip(light + background * (1 - alpha), 0, 1), np.float32)
+    through = background * (1 - alpha)
+    drawn = layers + through[:, :, None] if colour else light + through
+    return np.asarray(np.clip(drawn, 0, 1), np.float32)
 
 
-def _read_array(path: Path) -> NDArray[np.float32]:
+def _read_array(path: Path, colour: bool) -> NDArray[np.float32]:
     with open(path, "rb") as file:
         if file.read(6) != b"\x93NUMPY":
             raise DataError(
@@ -145,10 +165,10 @@ def _read_array(path: Path) -> NDArray[np.float32]:
         )
     values /= np.float32(legal)
     if values.ndim == 2:
-        return values
-    if shape[2] == 3:
-        return (values @ _REC601).clip(0, 1)
-    return _over_background(values[..., :3] @ _REC601 * values[..., 3], values[..., 3])
+        return _threefold(values, colour)
+    if shape[2] == 4:
+        return _over_background(values[..., :3] * values[..., 3:], values[..., 3], colour)
+    return values if colour else (values @ _REC601).clip(0, 1)
 
 
 def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -159,12 +179,13 @@ def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def save_picture(values: NDArray[np.uint8], path: Path, levels: int) -> None:
-    """Write a prepared picture as a grey PNG: 0 black, `levels` white.
+    """Write a prepared picture as a PNG: 0 black, `levels` white.
 
-    values: (H, W), 0..levels. levels: 1..255.
+    values: (H, W) grey or (H, W, 3) coloured, 0..levels. levels: 1..255.
     Raises ValueError if the shape or a value does not fit, ScanlineError if the file cannot be written.
     """
-    if values.ndim != 2 or values.size == 0 or not 1 <= levels <= 255 or int(values.max()) > levels:
+    fits = values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)
+    if not fits or values.size == 0 or not 1 <= levels <= 255 or int(values.max()) > levels:
         raise ValueError(
             f"expected (height, width) of 0..levels, 1 <= levels <= 255; got shape {values.shape}, "
             f"levels {levels}" + (f", largest value {values.max()}" if values.size else "")

@@ -37,6 +37,10 @@ class PictureFormat:
     box: the longest side of the ink in pixels.
     levels: the largest pixel value, 255 for bytes.
     centre: what lies in the middle of the field, the ink's centre of mass or its bounding box.
+    channels: 1 for grey levels, 3 for red, green and blue.
+    fit: ink finds the character, sizes it and moves it to the centre; the others take the picture as it is
+    and fit it into the field: contain whole, with a margin, cover by cutting what stands over, stretch
+    without keeping its proportions. box and centre belong to ink alone.
     """
 
     height: int
@@ -44,6 +48,8 @@ class PictureFormat:
     box: int
     levels: int
     centre: Literal["mass", "box"]
+    channels: Literal[1, 3] = 1
+    fit: Literal["ink", "contain", "cover", "stretch"] = "ink"
 
 
 def prepare_picture(grey: Grey, form: PictureFormat, source: str = "picture") -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Answers for picture files."""
+"""Answers for picture files, and for files of sequences."""
 
 from __future__ import annotations
 
@@ -6,46 +6,77 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.found import check_values
 from scanline.data.images import save_picture
+from scanline.data.sources import TO_PREDICT, read_source
+from scanline.data.tables import SUFFIXES
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
-from scanline.evaluation.model import load
+from scanline.evaluation.model import Model, load
 
 
 def predict_files(
     run: str | Path, files: Sequence[str], device: str = "cpu", save_input: str | None = None
 ) -> Iterator[dict[str, Any] | ScanlineError]:
-    """For each picture file its answer, or what is wrong with it.
+    """For each picture, or each sequence of each file, its answer; or what is wrong with the file.
 
-    An answer is {"file", "label", "probability", "probabilities" by class name}.
+    files: pictures, if the model reads pictures; otherwise, or where the name ends like a table's, an .npz's
+    or a .ts file's, whatever a data set can be read from, with labels or without.
+    An answer is {"file", "label", "probability", "probabilities" by class name}, with "sequence", its name or
+    number, where a file may have several.
     save_input: where to write what the network saw: a .png file for a single picture, otherwise a folder.
-    Raises ModelError if the run cannot be used, UsageError if it reads no pictures.
+    Raises ModelError if the run cannot be used, UsageError if the request makes no sense.
     """
     model = load(run, choose_device(device))
     targets = _targets(files, save_input)
+    if save_input is not None and model.bundle.form.picture is None:
+        raise UsageError("--save-input is for models of pictures: this one reads sequences")
     for target in targets:
         if target is not None and any(_same(target, Path(file)) for file in files):
             raise UsageError(f"--save-input would overwrite the picture {target}: name another place")
     for file, target in zip(files, targets, strict=True):
         try:
-            prepared = model.prepare(file)
-            if target is not None and model.bundle.picture is not None:
-                save_picture(prepared, target, model.bundle.picture.levels)
+            if model.bundle.form.picture is None or _holds_several(file):
+                yield from _sequences(model, file)
+            else:
+                yield _picture(model, file, target)
         except UsageError:
             raise
         except ScanlineError as error:
             yield error
-            continue
-        shares = model.predict_proba(prepared)[0]
-        best = int(shares.argmax())
-        yield {
-            "file": file,
-            "label": model.bundle.classes[best],
-            "probability": float(shares[best]),
-            "probabilities": {
-                str(name): float(p) for name, p in zip(model.bundle.classes, shares, strict=True)
-            },
-        }
+
+
+def _holds_several(file: str) -> bool:
+    return file.lower().endswith((".ts", ".npz", *SUFFIXES)) or Path(file).is_dir()
+
+
+def _picture(model: Model, file: str, target: Path | None) -> dict[str, Any]:
+    prepared, form = model.prepare(file), model.bundle.form.picture
+    if target is not None and form is not None:
+        save_picture(prepared, target, form.levels)
+    return {"file": file} | _answer(model, model.predict_proba(prepared)[0])
+
+
+def _sequences(model: Model, file: str) -> Iterator[dict[str, Any]]:
+    form = model.bundle.form
+    for found in read_source(Path(file), form.settings, TO_PREDICT).values():
+        check_values(found, form.missing != "error")
+        part = found.sequences
+        for index, shares in enumerate(model.answer(part)):
+            name = index if part.ids is None else str(part.ids[index])
+            yield {"file": file, "sequence": name} | _answer(model, shares)
+
+
+def _answer(model: Model, shares: NDArray[np.float64]) -> dict[str, Any]:
+    best = int(shares.argmax())
+    return {
+        "label": model.bundle.classes[best],
+        "probability": float(shares[best]),
+        "probabilities": {str(name): float(p) for name, p in zip(model.bundle.classes, shares, strict=True)},
+    }
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from scanline.data import catalog
 from scanline.data.download import Progress
 from scanline.data.sequences import Sequences
+from scanline.data.sources import TO_JUDGE
 from scanline.device import choose_device
 from scanline.errors import UsageError
 from scanline.evaluation.metrics import judge
-from scanline.evaluation.model import load
+from scanline.evaluation.model import Model, load
 from scanline.model.inference import predict_logits
+from scanline.recipe import UNSAID, UNSPLIT, DataSettings, SplitSettings
 from scanline.run.folder import trained_on
 
 
@@ -41,16 +43,44 @@ class Judgement:
 def judge_run(
     run: str, data: str | None, device: str = "auto", on_progress: Progress | None = None
 ) -> Judgement:
-    """Judge the run or bundle at `run` on the test part of `data`, or of what it was trained on.
+    """Judge the run or bundle at `run` on the test part of what it was trained on, or on `data`.
 
+    data: a name or path. Its test part is judged, or all of it where it has no parts; what the run itself
+    was trained on is split as it was then.
     Raises ModelError, DataError or UsageError naming what cannot be used.
     """
     model = load(run, choose_device(device))
-    name = data or trained_on(Path(run))
-    if name is None and model.bundle.data in catalog.names():
-        name = model.bundle.data
-    if name is None:
-        raise UsageError(f"{run} was trained on {model.bundle.data}: say where that lies by --data")
-    part = model.fit(catalog.load(name, on_progress).test)
+    known = trained_on(Path(run))
+    if data is None or (known is not None and known[0].name == _address(data)):
+        name, part = _own_test_part(model, run, known, on_progress)
+    else:
+        form = model.bundle.form
+        settings = UNSAID if data in catalog.names() else form.settings
+        samples = catalog.read(data, settings, on_progress, TO_JUDGE)
+        name, part = data, samples.to_judge(form.missing)
+    part = model.fit(part)
     logits = predict_logits(model.bundle.classifier, part)
     return Judgement(name, part, logits, judge(logits, part.labels, part.classes))
+
+
+def _address(data: str) -> str:
+    path = None if data in catalog.names() else catalog.locate(data)
+    return data if path is None else str(path.resolve())
+
+
+def _own_test_part(
+    model: Model,
+    run: str,
+    known: tuple[DataSettings, SplitSettings] | None,
+    on_progress: Progress | None,
+) -> tuple[str, Sequences]:
+    """The name of what `model` was trained on, and its test part."""
+    if known is None and model.bundle.data in catalog.names():
+        known = UNSAID.model_copy(update={"name": model.bundle.data}), UNSPLIT
+    if known is None or not known[0].name:
+        raise UsageError(f"{run} was trained on {model.bundle.data}: say where that lies by --data")
+    settings, split = known
+    test = catalog.read(settings.name, settings, on_progress).data_set(split, model.bundle.form.missing).test
+    if test is None:
+        raise UsageError(f"{run} has no test part: say what to judge it on by --data")
+    return settings.name, test

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from scanline import bundle as bundles
 from scanline.bundle import Bundle
-from scanline.data.images import read_picture
-from scanline.data.prepare import PictureFormat, prepare_picture
-from scanline.data.sequences import Sequences, full_length
-from scanline.data.views import cut_steps
+from scanline.data.arrays import as_numbers, from_arrays
+from scanline.data.found import check_values, some
+from scanline.data.frame import fit_picture
+from scanline.data.images import read_pixels
+from scanline.data.prepare import PictureFormat
+from scanline.data.sequences import Sequences
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.metrics import judge
 from scanline.model.inference import predict_logits, softmax
+from scanline.recipe import UNSAID
 from scanline.run.folder import find_bundle
 
 
@@ -35,28 +38,32 @@ class Model:
         """(K,) class names, in the order of the columns of `predict_proba`."""
         return np.asarray(self.bundle.classes)
 
-    def predict(self, values: ArrayLike) -> NDArray[Any]:
-        """(N,) class names, one for each picture or sequence. `values`: as for `predict_proba`."""
-        answers: NDArray[Any] = self.classes[self._logits(values).argmax(1)]
+    def predict(self, values: Any, lengths: Any = None) -> NDArray[Any]:
+        """(N,) class names, one for each sequence. `values`, `lengths`: as for `predict_proba`."""
+        answers: NDArray[Any] = self.classes[self._logits(values, lengths).argmax(1)]
         return answers
 
-    def predict_proba(self, values: ArrayLike) -> NDArray[np.float64]:
+    def predict_proba(self, values: Any, lengths: Any = None) -> NDArray[np.float64]:
         """(N, K) probabilities.
 
-        values: (N, T, F), or (T, F) for a single one. For a model of pictures they are (N, height, width):
-        whole numbers are grey levels as in the training data (0 to 255 for MNIST), floating-point numbers
-        are 0 to 1. They are taken as they are: light ink on black, in place, as the training pictures are;
-        `prepare` makes them of others.
+        values: (N, T, F), a list of N arrays (T_i, F), or (T, F) for a single one; where the model reads one
+        feature (N, T) also. lengths: (N,), how many steps of padded values are real; the others are not read.
+        For a model of pictures values are (N, height, width), with colours (N, height, width, 3): whole
+        numbers are grey levels as in the training data (0 to 255 for MNIST), floating-point numbers are 0 to
+        1. They are taken as they are: light ink on black, in place, as the training pictures are; `prepare`
+        makes them of others.
         Raises DataError naming the expected and the found shape, or a value out of range.
         """
-        return softmax(self._logits(values))
+        return softmax(self._logits(values, lengths))
 
     def prepare(self, path: str | Path) -> NDArray[np.uint8]:
-        """(height, width) grey levels: what the network sees of the picture file `path`.
+        """(height, width) grey levels, or (height, width, 3): what the network sees of a picture file.
 
         Raises DataError if it is no picture, UsageError if the model reads no pictures.
         """
-        return prepare_picture(read_picture(Path(path)), self._picture(), str(path))
+        form = self._picture()
+        seen = fit_picture(read_pixels(Path(path), form.channels == 3), form, str(path))
+        return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
 
     def evaluate(self, part: Sequences) -> dict[str, Any]:
         """The figures of `scanline.evaluation.metrics.judge` on labelled sequences."""
@@ -64,75 +71,76 @@ class Model:
         return judge(predict_logits(self.bundle.classifier, part), part.labels, self.bundle.classes)
 
     def fit(self, part: Sequences) -> Sequences:
-        """`part` with this model's steps and class indices.
+        """`part`, as it was read, with this model's steps and class indices.
 
         Raises DataError naming classes that the model does not know, or both shapes if they differ.
         """
-        self._check_shape(part.values.shape, part.source)
-        part = cut_steps(part, self.bundle.classifier.architecture.input_size)
-        known = {name: index for index, name in enumerate(self.bundle.classes)}
-        strange = [name for name in part.classes if name not in known]
+        self.bundle.form.check(part.shape, part.source, self.bundle.data)
+        known = {str(name): index for index, name in enumerate(self.bundle.classes)}
+        strange = [name for name in part.classes if str(name) not in known]
         if strange:
             raise DataError(
-                f"{part.source} has classes that the model does not know: {_some(strange)}; "
-                f"the model was trained on {self.bundle.data} and knows {_some(self.bundle.classes)}"
+                f"{part.source} has classes that the model does not know: {some(strange)}; "
+                f"the model was trained on {self.bundle.data} and knows {some(self.bundle.classes)}"
             )
-        index = np.array([known[name] for name in part.classes], dtype=np.int64)
-        return Sequences(part.values, part.lengths, index[part.labels], self.bundle.classes, part.source)
+        index = np.array([known[str(name)] for name in part.classes], dtype=np.int64)
+        return replace(self.bundle.form.prepare(part), labels=index[part.labels], classes=self.bundle.classes)
+
+    def answer(self, part: Sequences) -> NDArray[np.float64]:
+        """(N, K) probabilities for sequences as they were read, labelled or not."""
+        self.bundle.form.check(part.shape, part.source, self.bundle.data)
+        return softmax(predict_logits(self.bundle.classifier, self.bundle.form.prepare(part)))
 
     def _picture(self) -> PictureFormat:
-        if self.bundle.picture is None:
+        form = self.bundle.form.picture
+        if form is None:
             raise UsageError(
-                f"this model reads sequences of {self.bundle.classifier.architecture.input_size} features, "
+                f"this model reads sequences of {self.bundle.form.source_features} features, "
                 f"not pictures; it was trained on {self.bundle.data}"
             )
-        return self.bundle.picture
+        return form
 
-    def _logits(self, values: ArrayLike) -> NDArray[np.float32]:
-        try:
-            array = np.asarray(values)
-        except ValueError as error:
-            raise DataError(f"expected an array, found rows of different lengths ({error})") from error
-        if array.dtype.kind not in "biuf":
-            raise DataError(f"expected an array of numbers, found {array.dtype}")
-        if array.ndim == 2:
-            array = array[None]
-        self._check_shape(array.shape, "the given values")
-        form = self.bundle.picture
-        if form and array.dtype.kind != "f" and not ((array >= 0) & (array <= form.levels)).all():
+    def _logits(self, values: Any, lengths: Any) -> NDArray[np.float32]:
+        form = self.bundle.form
+        if form.picture:
+            if lengths is not None:
+                raise UsageError("pictures have no lengths: give none")
+            values = _grey_levels(values, form.picture, self.bundle.data)
+        elif getattr(values, "ndim", 0) == 2 and form.source_features > 1:
+            values = values[None]  # a single sequence
+        found = from_arrays(values, lengths=lengths, settings=_PLAIN)
+        form.check(found.sequences.shape, found.sequences.source, self.bundle.data)
+        check_values(found, form.missing != "error")
+        return predict_logits(self.bundle.classifier, form.prepare(found.sequences))
+
+
+_PLAIN = UNSAID.model_copy(update={"picture": "none"})
+
+
+def _grey_levels(values: Any, form: PictureFormat, trained_on: str) -> NDArray[np.float32]:
+    """(N, height, width x channels) pixels, 0 to form.levels, out of whole numbers or shares of 1."""
+    array = as_numbers(values, "the given values")
+    wanted = (form.height, form.width) + ((3,) if form.channels == 3 else ())
+    if array.shape == wanted:
+        array = array[None]
+    if array.shape[1:] != wanted or 0 in array.shape:
+        raise DataError(
+            f"the given values: expected shape (N, {', '.join(map(str, wanted))}), found {array.shape}; "
+            f"the model was trained on {trained_on}"
+        )
+    array = array.reshape(len(array), form.height, -1)
+    if array.dtype.kind != "f":
+        if not ((array >= 0) & (array <= form.levels)).all():
             raise DataError(
                 f"pictures of whole numbers must be 0 to {form.levels}, found {array.min()} to {array.max()}"
             )
-        if form and array.dtype.kind == "f":
-            if not ((array >= 0) & (array <= 1)).all():
-                raise DataError(
-                    "pictures of floating-point numbers must be 0 to 1; "
-                    f"give grey levels 0 to {form.levels} as whole numbers"
-                )
-            array = array * form.levels
-        if not np.isfinite(array).all():
-            raise DataError("expected finite values, found NaN or infinity")
-        array = array.astype(np.float32)
-        # Labels are not known here: zeros stand in for them and are not looked at.
-        part = full_length(array, np.zeros(len(array)), self.bundle.classes, "the given values")
-        return predict_logits(
-            self.bundle.classifier, cut_steps(part, self.bundle.classifier.architecture.input_size)
+        return array.astype(np.float32)
+    if not ((array >= 0) & (array <= 1)).all():
+        raise DataError(
+            "pictures of floating-point numbers must be 0 to 1; "
+            f"give grey levels 0 to {form.levels} as whole numbers"
         )
-
-    def _check_shape(self, found: tuple[int, ...], source: str) -> None:
-        form, width = self.bundle.picture, self.bundle.classifier.architecture.input_size
-        expected = ("N", form.height, form.width) if form else ("N", "steps", width)
-        fits = found[1:] == expected[1:] if form else found[2:] == expected[2:]
-        if len(found) != 3 or 0 in found or not fits:
-            raise DataError(
-                f"{source}: expected shape ({', '.join(map(str, expected))}), found {found}; "
-                f"the model was trained on {self.bundle.data}"
-            )
-
-
-def _some(names: list[Any] | tuple[Any, ...]) -> str:
-    shown = ", ".join(str(name) for name in names[:12])
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return (array * form.levels).astype(np.float32)
 
 
 def load(run: str | Path, device: str = "cpu") -> Model:

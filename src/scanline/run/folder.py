@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+from pydantic import ValidationError
 
 from scanline import bundle
 from scanline.errors import ModelError, ScanlineError, UsageError, did_you_mean
 from scanline.files import write_json, write_whole
-from scanline.recipe import Recipe, parse
+from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, parse
 
 
 class RunFolder:
@@ -24,6 +25,7 @@ class RunFolder:
         self.path = path
         self.recipe = path / "recipe.toml"
         self.environment = path / "environment.json"
+        self.split = path / "split.json"
         self.metrics = path / "metrics.jsonl"
         self.result = path / "result.json"
         self.log = path / "log.txt"
@@ -32,8 +34,10 @@ class RunFolder:
         self._lock = filelock.FileLock(path / ".lock")
 
     @classmethod
-    def create(cls, path: Path, recipe: Recipe, environment: dict[str, Any]) -> RunFolder:
-        """A new run folder, locked for this process.
+    def create(
+        cls, path: Path, recipe: Recipe, environment: dict[str, Any], split: dict[str, Any]
+    ) -> RunFolder:
+        """A new run folder, locked for this process. split: which sequences train, validate and test.
 
         Raises UsageError if something is there already, ScanlineError if it cannot be written.
         """
@@ -50,6 +54,7 @@ class RunFolder:
             folder.lock()
             write_whole(folder.recipe, recipe.to_toml())
             write_json(folder.environment, environment)
+            write_json(folder.split, split)
             folder.rewind(0, 0)
         except BaseException:
             folder.discard()
@@ -135,8 +140,8 @@ def claim(parent: Path, stem: str) -> Path:
             raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
 
 
-def trained_on(path: Path) -> str | None:
-    """The data set's name or path in the recipe of the run at `path`; None if that is a bundle alone.
+def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
+    """Where the data of the run at `path` lie and how they were split; None for a bundle alone.
 
     Reads no more of the recipe than that: it may have been written by another version.
     """
@@ -144,10 +149,16 @@ def trained_on(path: Path) -> str | None:
     if not recipe.is_file():
         return None
     try:
-        return str(tomllib.loads(recipe.read_text(encoding="utf-8"))["data"]["name"])
+        tree = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        plain = UNSAID.model_copy(update={"name": str(tree["data"]["name"])})
+        try:
+            return DataSettings.model_validate(tree["data"]), SplitSettings.model_validate(tree["split"])
+        except (ValidationError, KeyError):
+            return plain, UNSPLIT
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
-            f"{recipe} is damaged: it names no data ({error}); say where they lie by --data"
+            f"{recipe} is damaged: it names no data ({' '.join(str(error).split())}); "
+            "say where they lie by --data"
         ) from error
 
 

@@ -12,7 +12,7 @@ from scanline.data.augment import shift_pictures
 from scanline.data.batches import Batch, BatchOrder, gather
 from scanline.data.sequences import Sequences
 from scanline.data.splits import DataSet
-from scanline.model.inference import mean_loss, predict_logits, to_device
+from scanline.model.inference import Tensors, mean_loss, predict_logits, to_device
 from scanline.recipe import Recipe
 from scanline.seeding import numpy_generator, torch_generator
 from scanline.training.records import Judged, Logged, Record, Stepped
@@ -28,13 +28,16 @@ def train(state: TrainState, recipe: Recipe, data: DataSet) -> Iterator[Record]:
     Raises Diverged if the loss becomes NaN or infinite.
     """
     settings, device = recipe.train, state.classifier.scale.device
-    order = BatchOrder(len(data.train), settings.batch_size, recipe.seed)
+    order = BatchOrder(len(data.train), settings.batch_size, recipe.seed, settings.bucket, data.train.lengths)
     while not state.done(recipe):
-        batch = to_device(_draw(state.step, order, recipe, data), device)
+        drawn = _draw(state.step, order, recipe, data)
+        batch = to_device(drawn, device)
         generator = None
         if recipe.model.dropout:
             generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
-        loss = train_step(state.classifier, state.optimizer, batch, settings, state.step, generator)
+        weights = None if drawn.weights is None else torch.tensor(drawn.weights, device=device)
+        seen = _with_noise(batch, state, recipe) if settings.noise else batch
+        loss = train_step(state.classifier, state.optimizer, seen, settings, state.step, generator, weights)
         state.step += 1
         samples = state.step * settings.batch_size
         last = state.step == settings.total_steps
@@ -42,26 +45,35 @@ def train(state: TrainState, recipe: Recipe, data: DataSet) -> Iterator[Record]:
         # These look at the weights and draw nothing: leaving one out changes no later step.
         if settings.log_every and state.step % settings.log_every == 0:
             yield _log(state, recipe, batch)
-        if (settings.validate_every and state.step % settings.validate_every == 0) or last:
+        due = (settings.validate_every and state.step % settings.validate_every == 0) or last
+        if due and data.validation is not None:
             yield _validate(state, recipe, data.validation)
-        if settings.test_every and state.step % settings.test_every == 0:
+        if settings.test_every and state.step % settings.test_every == 0 and data.test is not None:
             yield _judge(state, samples, "test", data.test)
         yield Stepped(state.step, samples, loss)
 
 
 def _draw(step: int, order: BatchOrder, recipe: Recipe, data: DataSet) -> Batch:
     """The batch of `step`, counted from 0."""
-    batch, pixels = gather(data.train, order.at(step)), recipe.train.shift
-    if pixels and data.picture:
+    batch, pixels = gather(data.train, order.at(step), data.weights), recipe.train.shift
+    view = data.view
+    if pixels and view is not None:
         draw = numpy_generator(recipe.seed, "shift", step)
-        moved = shift_pictures(batch.values, data.picture.height, data.picture.width, pixels, draw)
-        batch = replace(batch, values=moved)
+        moved = view.apply(shift_pictures(view.undo(batch.values), view.channels, pixels, draw))
+        batch = replace(batch, values=moved.reshape(batch.values.shape))
     return batch
 
 
-def _log(
-    state: TrainState, recipe: Recipe, batch: tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]
-) -> Logged:
+def _with_noise(batch: Tensors, state: TrainState, recipe: Recipe) -> Tensors:
+    """The batch with normal noise, new at every step, on what the network will scale."""
+    values, lengths, labels = batch
+    scale = state.classifier.scale
+    draw = torch_generator(recipe.seed, "noise", state.step, scale.device.type)
+    noise = torch.randn(values.shape, generator=draw, device=scale.device)
+    return values + recipe.train.noise * scale * noise, lengths, labels
+
+
+def _log(state: TrainState, recipe: Recipe, batch: Tensors) -> Logged:
     values, lengths, labels = batch
     with torch.inference_mode():
         logits = state.classifier.eval()(values, lengths)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.errors import ModelError
@@ -65,10 +67,16 @@ class TrainState:
             self.optimizer.state[weights[name]][key] = value
 
 
-def start(recipe: Recipe, architecture: Architecture, scale: float, device: str) -> TrainState:
+def start(
+    recipe: Recipe,
+    architecture: Architecture,
+    shift: NDArray[np.float32] | float,
+    scale: NDArray[np.float32] | float,
+    device: str,
+) -> TrainState:
     """A run before its first step: the weights drawn from the recipe's seed.
 
-    scale: raw values are divided by it before the network sees them.
+    shift, scale: (F,) or one for all features; the network sees (value - shift) / scale.
     """
     with torch.device("meta"):  # shapes alone: modules would fill their weights from torch's global state
         classifier = SequenceClassifier(architecture)
@@ -76,8 +84,8 @@ def start(recipe: Recipe, architecture: Architecture, scale: float, device: str)
     model = recipe.model
     generator = torch_generator(recipe.seed, "init")
     initialise(classifier, model.init, model.head_init, model.forget_bias, generator)
-    classifier.shift.zero_()
-    classifier.scale.fill_(scale)
+    classifier.shift.copy_(torch.as_tensor(shift))
+    classifier.scale.copy_(torch.as_tensor(scale))
     classifier.to(device)
     choose_computation(classifier, recipe.train)
     return TrainState(classifier, make_optimizer(classifier, recipe.train))

@@ -46,10 +46,12 @@ def train_step(
     settings: TrainSettings,
     step: int,
     generator: torch.Generator | None = None,
+    weights: Tensor | None = None,
 ) -> float:
     """Forward, loss, backward, clipping, update. Returns the batch's mean cross-entropy before the update.
 
     batch: values (N, T, F), lengths (N,) or None, labels (N,). step: counted from 0. generator: for dropout.
+    weights: (N,) how much each sequence's cross-entropy counts in the mean, or None if all count 1.
     Raises Diverged, and leaves the weights as they were, if the loss or the gradient is not finite.
     """
     values, lengths, labels = batch
@@ -62,16 +64,20 @@ def train_step(
             group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
     classifier.train()
     optimizer.zero_grad()
-    loss = F.cross_entropy(classifier(values, lengths, generator), labels)
+    logits = classifier(values, lengths, generator)
+    if weights is None:
+        loss = F.cross_entropy(logits, labels)
+    else:
+        loss = (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
     result = loss.item()
     if not math.isfinite(result):
         raise Diverged(step + 1, f"the loss became {result}", rate)
     loss.backward()
-    weights = [weight for weight in classifier.parameters() if weight.grad is not None]
-    norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    trained = [weight for weight in classifier.parameters() if weight.grad is not None]
+    norm = nn.utils.get_total_norm([weight.grad for weight in trained if weight.grad is not None])
     if not math.isfinite(norm.item()):
         raise Diverged(step + 1, f"the gradient's norm became {norm.item()}", rate)
     if settings.clip_norm:
-        nn.utils.clip_grads_with_norm_(weights, settings.clip_norm, norm)
+        nn.utils.clip_grads_with_norm_(trained, settings.clip_norm, norm)
     optimizer.step()
     return result

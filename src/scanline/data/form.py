@@ -1,0 +1,110 @@
+"""How what was read becomes what the network is given. It belongs to the model and travels with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scanline.data.missing import fill, training_means
+from scanline.data.prepare import PictureFormat
+from scanline.data.sequences import Sequences
+from scanline.data.splits import DataSet
+from scanline.data.views import View, cut_steps
+from scanline.errors import DataError, UsageError
+from scanline.recipe import UNSAID, CountOrOff, DataSettings, Finite, InputSettings, Missing, Size, ViewName
+
+
+@dataclass(frozen=True)
+class InputForm:
+    """From the sequences of a source to the steps of the network.
+
+    picture: how a picture file becomes a sequence of its rows, or None if the model reads no pictures.
+    view, permutation_seed: as in the recipe. source_features: the width of a step as it is read; features: as
+    the network reads it. missing: what stands in for a NaN; means: of the features, for that.
+    settings: how the source was read, for reading more of the kind; it names no file.
+    """
+
+    picture: PictureFormat | None
+    view: ViewName
+    permutation_seed: CountOrOff
+    source_features: Size
+    features: Size
+    missing: Missing
+    means: tuple[Finite, ...]
+    settings: DataSettings
+
+    @classmethod
+    def of(cls, data: DataSet, wanted: InputSettings) -> InputForm:
+        """The form that `wanted` asks for, with what has to be learnt from the training part.
+
+        Raises UsageError if the data cannot be seen like that.
+        """
+        if data.picture is None and wanted.view != "rows":
+            raise UsageError(
+                f"input.view must be rows for {data.name}, which has no pictures, got {wanted.view}"
+            )
+        settings = (data.settings or UNSAID).model_copy(update=dict.fromkeys(_FILES, ""))
+        form = cls(
+            data.picture,
+            wanted.view,
+            wanted.permutation_seed,
+            data.train.features,
+            0,
+            wanted.missing,
+            (),
+            settings,
+        )
+        width = wanted.features or (form.seen.features if form.seen else data.train.features)
+        form = replace(form, features=width)
+        if wanted.missing in ("mean", "forward-fill"):
+            form = replace(form, means=training_means(form.cut(data.train)))
+        return form
+
+    @property
+    def seen(self) -> View | None:
+        """The view of pictures, or None."""
+        form = self.picture
+        if form is None:
+            return None
+        return View(self.view, form.height, form.width, form.channels, self.permutation_seed)
+
+    def cut(self, sequences: Sequences) -> Sequences:
+        """`sequences` as the network's steps, with NaN where a value is missing."""
+        if self.seen is not None:
+            sequences = self.seen.see(sequences)
+        return cut_steps(sequences, self.features)
+
+    def prepare(self, sequences: Sequences) -> Sequences:
+        """`sequences`, as they were read, as the network's steps.
+
+        Raises DataError naming the expected and the found shape.
+        """
+        self.check(sequences.shape, sequences.source)
+        cut = self.cut(sequences)
+        return cut if self.missing == "error" else replace(cut, flat=fill(cut, self.missing, self.means))
+
+    def prepare_all(self, data: DataSet) -> DataSet:
+        """`prepare` for the parts of a data set."""
+        made: dict[str, Any] = {name: self.prepare(part) for name, part in data.parts.items()}
+        return replace(data, view=self.seen, **made)
+
+    def check(self, found: tuple[int, ...], source: str, trained_on: str = "") -> None:
+        """Raises DataError naming both shapes if sequences of the shape `found` are none of this form."""
+        form = self.picture
+        if form:
+            wanted = ["N", form.height, form.width * form.channels]
+            fits = len(found) == 3 and list(found[1:]) == wanted[1:]
+        else:
+            wanted = ["N", "steps", self.source_features]
+            fits = len(found) == 3 and found[2] in (self.source_features, self.features)
+        if fits and 0 not in found:
+            return
+        turned = len(found) == 3 and not fits and found[1] == self.source_features
+        raise DataError(
+            f"{source}: expected shape ({', '.join(map(str, wanted))}), found {found}"
+            + ("; steps and features seem to have changed places" if turned else "")
+            + (f"; the model was trained on {trained_on}" if trained_on else "")
+        )
+
+
+_FILES = ("name", "test", "validation")

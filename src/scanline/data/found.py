@@ -1,0 +1,164 @@
+"""What a reader brings home from one source, before its classes and parts are settled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.prepare import PictureFormat
+from scanline.data.sequences import ClassName, Sequences
+from scanline.errors import DataError
+from scanline.recipe import DataSettings
+
+CLASS_LIMIT = 65_536
+_ROWS = 2**16
+
+
+class Place(Protocol):
+    """Says where at its source a sequence stands, or its step `step`."""
+
+    def __call__(self, index: int, step: int = 0, /) -> str: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The sequences of one source.
+
+    sequences: with the classes that this source has; none if it has no labels. Missing values are NaN.
+    settings: how it was read, with what was guessed filled in. where: the place of a sequence, or of one of
+    its steps, at its source, for messages. features: what the F values of a step are called, or, where a
+    step has one, what each step is; empty if they have no names. parts: (N,) "train", "validation" or "test"
+    if the source says so. notes: what was guessed or mended, for the user. scale, picture: as in DataSet.
+    """
+
+    sequences: Sequences
+    settings: DataSettings
+    where: Place
+    features: tuple[str, ...] = ()
+    parts: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
+    scale: float = 1.0
+    picture: PictureFormat | None = None
+
+    def fail(self, row: int, feature: int, what: str) -> NoReturn:
+        """Raises DataError naming the place of the value at `row` and `feature` of the sequences' `flat`."""
+        part, names = self.sequences, self.features
+        index = int(np.searchsorted(part.starts, row, side="right")) - 1
+        step = row - int(part.starts[index])
+        cell = f"step {step}, feature {feature}"
+        if names:
+            cell = f"column {names[feature if len(names) == part.features else step]}"
+        raise DataError(f"{part.source}: {self.where(index, step)}, {cell}: {what}")
+
+
+def name_classes(
+    names: Sequence[Any], codes: NDArray[np.integer[Any]], source: str, where: Place
+) -> tuple[tuple[ClassName, ...], NDArray[np.int64]]:
+    """The class names, sorted, and each sequence's index among them, (N,).
+
+    names, codes: the label of sequence i is names[codes[i]]; names that no code uses are no classes.
+    Whole numbers, also as text ("7", "7.0"), become whole numbers; if any label is something else, all are
+    text. where: the place of a sequence, for messages.
+    Raises DataError naming the first label that is empty, a fraction or NaN, and if there are too many.
+    """
+    used = np.unique(codes)
+    texts = {int(code): str(names[code]).strip() for code in used}
+    numbers = {code: _whole(text) for code, text in texts.items()}
+    numeric = all(map(_is_number, texts.values()))
+    for code, text in texts.items():
+        # 007 is a name, 0.5 the target of a regression
+        fraction = numeric and numbers[code] is None and not re.fullmatch(r"0\d+", text)
+        if fraction or not text:
+            place = where(int(np.flatnonzero(codes == code)[0]))
+            raise DataError(
+                f"{source}: {place}: expected a label, a whole number or text, found {text or 'nothing'}"
+            )
+    whole = all(number is not None for number in numbers.values())
+    chosen: dict[int, Any] = dict(numbers) if whole else dict(texts)
+    classes = tuple(sorted(set(chosen.values())))
+    if len(classes) > CLASS_LIMIT:
+        raise DataError(f"{source}: expected at most {CLASS_LIMIT:,} classes, found {len(classes):,}")
+    index = {name: number for number, name in enumerate(classes)}
+    translate = np.zeros(int(used.max()) + 1, np.int64)
+    for code, name in chosen.items():
+        translate[code] = index[name]
+    return classes, translate[codes]
+
+
+def _whole(text: str) -> int | None:
+    """The whole number that `text` writes down in the usual way, or None."""
+    match = re.fullmatch(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?", text)
+    return int(match[1]) if match else None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def with_classes(found: Found, classes: tuple[ClassName, ...], owner: str) -> Found:
+    """`found` with its labels as indices into `classes`, matched by name.
+
+    owner: what has these classes, for the message. Raises DataError naming the first strange label.
+    """
+    part = found.sequences
+    if part.classes == classes:
+        return found
+    index = {str(name): number for number, name in enumerate(classes)}
+    translated = np.array([index.get(str(name), -1) for name in part.classes], np.int64)[part.labels]
+    strange = np.flatnonzero(translated < 0)
+    if strange.size:
+        first = int(strange[0])
+        raise DataError(
+            f"{part.source}: {found.where(first)}: expected a class that {owner} has too, one of "
+            f"{some(classes)}, found {part.classes[part.labels[first]]}"
+            + (f" ({strange.size:,} of {len(part):,} are unknown)" if strange.size > 1 else "")
+        )
+    return replace(found, sequences=replace(part, labels=translated, classes=classes))
+
+
+def check_values(found: Found, missing: bool) -> None:
+    """Raises DataError naming the place of the first value that is infinite or NaN.
+
+    missing: whether NaN may stand for a value.
+    """
+    if found.sequences.flat.dtype == np.uint8:
+        return
+    place = first_wrong(found.sequences.flat, np.isinf if missing else lambda values: ~np.isfinite(values))
+    if place is None:
+        return
+    value = found.sequences.flat[place]
+    remedy = "a missing value; --missing forward-fill, zero or mean puts one there"
+    found.fail(*place, f"expected a finite number, found {remedy if np.isnan(value) else value}")
+
+
+def first_wrong(
+    flat: NDArray[Any], wrong: Callable[[NDArray[Any]], NDArray[np.bool_]]
+) -> tuple[int, int] | None:
+    """Row and column of the first of the (S, F) values that is `wrong`, or None. Looks at them bit by bit."""
+    for first in range(0, len(flat), _ROWS):
+        places = wrong(flat[first : first + _ROWS])
+        if places.any():
+            row, column = np.argwhere(places)[0]
+            return first + int(row), int(column)
+    return None
+
+
+def to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """`values` of any real dtype as float32; what is too large becomes infinite, and is refused later."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, np.float32)
+
+
+def some(names: Sequence[Any]) -> str:
+    """Names for a message: at most twelve."""
+    shown = ", ".join(str(name) for name in names[:12])
+    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")

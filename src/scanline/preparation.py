@@ -1,0 +1,126 @@
+"""From a recipe and a source to what training needs: the steps, their form, and the network's shape."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scanline import recipe as recipes
+from scanline.data.arrays import Arrays
+from scanline.data.default import FALLBACK, read_or_default
+from scanline.data.download import Progress
+from scanline.data.form import InputForm
+from scanline.data.sources import Samples
+from scanline.data.splits import DataSet, balanced
+from scanline.errors import DataError, UsageError
+from scanline.model.classifier import Architecture
+from scanline.recipe import Recipe
+
+SEQUENCES = "sequences"  # the recipe for all that are no pictures
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """recipe: with what was guessed of the data filled in. data: as the network's steps. form: how they got
+    so. architecture: of the network that reads them."""
+
+    recipe: Recipe
+    data: DataSet
+    form: InputForm
+    architecture: Architecture
+
+
+def prepare(
+    data: str | Arrays | None,
+    recipe: str | None,
+    settings: Mapping[str, Any] | None,
+    on_progress: Progress | None = None,
+) -> Prepared:
+    """Read, split and cut what is to be trained on.
+
+    data: a name or path, or arrays; None leaves it to the recipe. recipe: a name or a TOML file; None takes
+    `digits` for the digits, `rows` for other pictures, `sequences` for all else. settings: dotted key to
+    value.
+    Raises UsageError or DataError before anything is made.
+    """
+    plan = recipes.load(recipe or (FALLBACK if data == FALLBACK else recipes.DEFAULT), settings)
+    samples, note = read_or_default(data or plan.data.name, plan.data, on_progress)
+    if recipe is None and _usual_recipe(samples) != plan.name:
+        plan = recipes.load(_usual_recipe(samples), settings)
+    found = samples.data_set(plan.split, plan.input.missing)
+    if note:
+        found = dataclasses.replace(found, notes=(note, *found.notes))
+    return _prepared(_settled(plan, found), found)
+
+
+def prepare_again(plan: Recipe, data: Arrays | None, on_progress: Progress | None = None) -> Prepared:
+    """The same for a run that goes on. data: what it began with, if that is in no file."""
+    if data is None and not plan.data.name:
+        raise UsageError(
+            "this run was trained on arrays of a program: go on there, with "
+            "scanline.train(scanline.Arrays(...), resume=RUN)"
+        )
+    samples, _ = read_or_default(data or plan.data.name, plan.data, on_progress)
+    return _prepared(plan, samples.data_set(plan.split, plan.input.missing))
+
+
+def _usual_recipe(samples: Samples) -> str:
+    """The recipe that is taken where none is named."""
+    if samples.named is not None and samples.name == FALLBACK:
+        return FALLBACK
+    return recipes.DEFAULT if samples.are_pictures else SEQUENCES
+
+
+def _settled(plan: Recipe, data: DataSet) -> Recipe:
+    """`plan` with all that is needed to read the same data again in the same way, from anywhere."""
+    wanted = data.settings or plan.data
+    paths = {"test": wanted.test, "validation": wanted.validation}
+    whole = {key: str(Path(path).resolve()) if path else "" for key, path in paths.items()}
+    settled = wanted.model_copy(update={**whole, "name": data.address})
+    return plan.model_copy(update={"data": settled})
+
+
+def _prepared(plan: Recipe, found: DataSet) -> Prepared:
+    form = InputForm.of(found, plan.input)
+    data = form.prepare_all(found)
+    if plan.train.class_weights == "balanced":
+        data = dataclasses.replace(data, weights=balanced(data.train))
+    return Prepared(plan, data, form, _architecture(plan, data))
+
+
+def _architecture(recipe: Recipe, data: DataSet) -> Architecture:
+    """The network that `recipe` makes for `data`, which are its steps already.
+
+    Raises UsageError if the two do not fit, DataError if there is nothing to tell apart.
+    """
+    model, known = recipe.model, len(data.train.classes)
+    if known < 2:
+        raise DataError(
+            f"{data.name} has a single class, {data.train.classes[0]}: two are needed to tell apart"
+        )
+    if model.classes not in (0, known):
+        raise UsageError(
+            f"model.classes must be 0 or {known}, as many as {data.name} has, got {model.classes}"
+        )
+    if recipe.train.shift and data.picture is None:
+        raise UsageError(
+            f"train.shift must be 0 for {data.name}, which has no pictures, got {recipe.train.shift}"
+        )
+    if recipe.train.patience and data.validation is None:
+        raise UsageError(
+            "train.patience counts validations, but there is no validation part: set split.validation"
+        )
+    return Architecture(
+        cell=model.cell,
+        input_size=data.train.features,
+        hidden_size=model.hidden_size,
+        layers=model.layers,
+        bidirectional=model.bidirectional,
+        dropout=model.dropout,
+        dropout_on=model.dropout_on,
+        readout=model.readout,
+        classes=known,
+    )

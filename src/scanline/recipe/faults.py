@@ -1,0 +1,67 @@
+"""What is wrong with a recipe, in one line that names every fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from scanline.errors import did_you_mean
+from scanline.recipe.sections import DEFAULT, Recipe, keys
+
+_RULES = {
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "tuple_type": "must be a list",
+    "model_type": "must be a section of its own",
+    "finite_number": "must be finite",
+    "string_pattern_mismatch": "must be up to 64 letters, digits, dots, dashes and underscores",
+}
+
+
+def describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> str:
+    """All `faults` of the recipe called `source`. overridden: whether single values were changed."""
+    lines = []
+    for fault in faults:
+        key = ".".join(str(part) for part in fault["loc"])
+        kind, context, value = fault["type"], fault.get("ctx", {}), fault["input"]
+        if kind == "extra_forbidden":
+            lines.append(f"unknown key {key!r}" + _nearest(key))
+        elif kind == "missing":
+            lines.append(
+                f"{key} is missing (base = {DEFAULT!r} at the top takes what is not named from there)"
+            )
+        elif kind == "value_error":
+            lines.append(str(context["error"]))
+        elif kind == "literal_error":
+            lines.append(
+                f"{key} must be one of {context['expected']}, got {value!r}" + _nearest_choice(value, context)
+            )
+        else:
+            shown = repr(value) if len(repr(value)) < 80 else f"{repr(value)[:60]}..."
+            lines.append(f"{key} {_rule(kind, context, fault['msg'])}, got {shown}")
+    where = f"{source} with these settings" if overridden else source
+    return f"{where}: " + "; ".join(lines)
+
+
+def _nearest(key: str) -> str:
+    same_word = [known for known in keys() if known.rpartition(".")[2] == key.rpartition(".")[2]]
+    if same_word:  # the right word in the wrong section
+        return f"; did you mean {same_word[0]!r}?"
+    return did_you_mean(key, [*keys(), *Recipe.model_fields]) or "; `scanline recipes rows` lists them all"
+
+
+def _nearest_choice(value: Any, context: Mapping[str, Any]) -> str:
+    choices = [part.strip(" '") for part in str(context["expected"]).replace(" or ", ",").split(",")]
+    return did_you_mean(str(value), choices)
+
+
+def _rule(kind: str, context: Mapping[str, Any], message: str) -> str:
+    for limit, words in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+        if limit in context:
+            return f"must be {words} {context[limit]:g}"
+    return _RULES.get(kind, message[:1].lower() + message[1:])
