@@ -204,12 +204,12 @@ def test_a_path_to_nothing_is_a_data_error(tmp_path):
 
 def test_a_file_of_another_name_is_a_data_error(tmp_path):
     (tmp_path / "mine").write_bytes(b"")
-    with pytest.raises(DataError, match="mine: expected a .ts, .*, found a file of another name"):
+    with pytest.raises(DataError, match=r"mine: expected a \.ts, .*, found a file of another name"):
         catalog.load(str(tmp_path / "mine"))
 
 
 def test_a_path_that_no_system_allows_is_a_data_error():
-    with pytest.raises(DataError, match="there is nothing; expected a .ts"):
+    with pytest.raises(DataError, match=r"there is nothing; expected a \.ts"):
         catalog.load("./" + "x" * 5000)
 
 

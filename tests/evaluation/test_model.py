@@ -12,8 +12,8 @@ import scanline
 from scanline.data import catalog
 from scanline.data.sequences import full_length
 from scanline.errors import DataError, ModelError, UsageError
-from scanline.evaluation.judgement import judge_run
 from scanline.evaluation.answers import predict_files
+from scanline.evaluation.judgement import judge_run
 from tests.conftest import make_sequences
 
 

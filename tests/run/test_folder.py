@@ -8,8 +8,8 @@ import pytest
 
 from scanline import recipe
 from scanline.errors import ModelError, ScanlineError, UsageError
-from scanline.run.environment import describe
 from scanline.recipe import UNSAID, UNSPLIT
+from scanline.run.environment import describe
 from scanline.run.folder import RunFolder, claim, trained_on
 
 PLAN = recipe.load("rows")

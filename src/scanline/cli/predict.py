@@ -23,9 +23,9 @@ from scanline.errors import ScanlineError
 def command(run: str, files: tuple[str, ...], save_input: str | None, device: str, as_json: bool) -> int:
     """Name what FILES hold: pictures of any size, or sequences in the formats that training reads.
 
-    A picture (PNG, JPEG, PGM, .npy) is prepared as the training pictures were, dark on light or light on dark.
-    A .ts, CSV, Parquet or .npz file may have labels, which are not looked at, or none. RUN is a run folder or
-    a bundle.
+    A picture (PNG, JPEG, PGM, .npy) is prepared as the training pictures were, dark on light or light on
+    dark. A .ts, CSV, Parquet or .npz file may have labels, which are not looked at, or none. RUN is a run
+    folder or a bundle.
     """
     from scanline.evaluation.answers import predict_files
 

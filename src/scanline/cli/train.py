@@ -41,8 +41,8 @@ def command(
     """Train a classifier, test it, and keep the run.
 
     DATA is a data set's name (`scanline data list`), a .ts, CSV, Parquet or .npz file, a folder of pictures
-    or of IDX files, or the NAME of NAME_TRAIN and NAME_TEST files. Without it Scanline takes MNIST if it is at
-    hand or can be fetched, and otherwise the small digits that come with scikit-learn.
+    or of IDX files, or the NAME of NAME_TRAIN and NAME_TEST files. Without it Scanline takes MNIST if it is
+    at hand or can be fetched, and otherwise the small digits that come with scikit-learn.
     """
     changes = _changes(settings, seed) | chosen_settings(options)
     if resume and (data or recipe or changes or not run):
