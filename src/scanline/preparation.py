@@ -86,6 +86,7 @@ def _settled(plan: Recipe, data: DataSet) -> Recipe:
 def _prepared(plan: Recipe, found: DataSet) -> Prepared:
     form = InputForm.of(found, plan.input)
     data = form.prepare_all(found)
+    plan = plan.model_copy(update={"train": plan.train.limited(len(data.train))})
     if plan.train.class_weights == "balanced":
         data = dataclasses.replace(data, weights=balanced(data.train))
     return Prepared(plan, data, form, _architecture(plan, data))

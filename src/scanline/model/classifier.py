@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from scanline.model.layers import RecurrentLayers
 from scanline.model.readout import read_out
@@ -79,6 +80,9 @@ class SequenceClassifier(nn.Module):
         return (values.to(self.scale.dtype) - self.shift) / self.scale
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits (N, K) for what was read out, (N, D*H)."""
-        logits: Tensor = self.head(features)
-        return logits
+        """Logits (N, K) for what was read out, (N, D*H); answers are added up in float64."""
+        if self.training or features.device.type != "cpu":
+            logits: Tensor = self.head(features)
+            return logits
+        weight, bias = self.head.weight.double(), self.head.bias.double()
+        return F.linear(features.double(), weight, bias).to(features.dtype)

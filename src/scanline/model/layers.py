@@ -37,7 +37,9 @@ class RecurrentLayers(nn.Module):
     too (the way of TensorFlow's DropoutWrapper).
 
     Two attributes say how it is computed, not what: `backend` ("auto", "native", "torch") and `precision`
-    ("float32", "bfloat16"), which holds in training alone; answers are always computed in float32.
+    ("float32", "bfloat16"), which holds in training alone; answers are computed in float32 by the native
+    library, which adds up a sequence in the same order whoever travels with it, and in float64 where torch
+    computes on the CPU, whose order changes with the size of the batch: in float64 no answer shows that.
     """
 
     def __init__(
@@ -101,8 +103,10 @@ class RecurrentLayers(nn.Module):
         The states are None where they would have to be picked from the outputs. Whoever needs nothing else
         saves the gradient of all outputs by taking them.
         """
-        outside = None
+        outside, dtype = None, values.dtype
         path, precision = self.path(values, self.training)
+        if path == "torch" and not self.training and values.device.type == "cpu":
+            values = values.double()
         if lengths is not None and path == "torch":
             outside = ~step_mask(lengths, values.shape[1])[:, :, None]  # (N, T, 1)
             # Zeroed before anything is computed: a gradient of 0 times a padded NaN would still be NaN.
@@ -122,7 +126,8 @@ class RecurrentLayers(nn.Module):
                 states = []  # they are dropped as the outputs are
         known = [state for state in states if state is not None]
         last_states = torch.cat(known, dim=-1) if len(known) == self.directions else None
-        return values if outside is None else values.masked_fill(outside, 0.0), last_states
+        values = values if outside is None else values.masked_fill(outside, 0.0)
+        return values.to(dtype), None if last_states is None else last_states.to(dtype)
 
     def path(self, values: Tensor, training: bool) -> tuple[str, str]:
         """(backend, precision) that compute such `values`: "native" or "torch", "float32" or "bfloat16".
@@ -148,7 +153,7 @@ class RecurrentLayers(nn.Module):
         direction: int,
     ) -> tuple[Tensor, Tensor | None]:
         """One layer in one direction, from zeros: outputs (N, T, H), and the last state (N, H) if known."""
-        weights: list[Tensor] = list(self.weights(layer, direction))
+        weights: list[Tensor] = [weight.to(values.dtype) for weight in self.weights(layer, direction)]
         if path == "native":
             options: Any = {"reverse": direction == 1, "precision": precision}
             return run_layer(path, values, None, None, weights, lengths, **options)[:2]

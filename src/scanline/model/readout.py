@@ -16,12 +16,13 @@ def read_out(
     outputs: (N, T, D*H), 0 past each sequence's end. lengths: (N,), or None if all are T.
     how: "last" takes each direction's state after it has read the whole sequence: the forward one at the
     sequence's last step, the backward one at its first; "mean" and "max" go over the sequence's own steps.
+    "mean" adds up in float64: how many zeros are added then makes no difference.
     states: what "last" takes, (N, D*H), where it is known already.
     """
     steps = outputs.shape[1]
     if how == "mean":
-        total = outputs.sum(1)
-        return total / (steps if lengths is None else lengths[:, None])
+        total = outputs.sum(1, dtype=torch.float64)
+        return (total / (steps if lengths is None else lengths[:, None])).to(outputs.dtype)
     if how == "max":
         if lengths is not None:
             outputs = outputs.masked_fill(~step_mask(lengths, steps)[:, :, None], -torch.inf)

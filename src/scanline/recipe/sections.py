@@ -198,6 +198,9 @@ class TrainSettings(_Section):
     )
     samples: CountOrOff = Field(description="train while step x batch_size < samples; 0: use steps")
     steps: CountOrOff = Field(description="train for so many steps; 0: use samples")
+    epochs: CountOrOff = Field(
+        description="but see no training sequence more often than so many times; 0: as often as that takes"
+    )
     optimizer: Literal["adam", "tf1-adam"] = Field(
         description="tf1-adam: TensorFlow 1's, whose epsilon is added before the bias correction"
     )
@@ -236,8 +239,15 @@ class TrainSettings(_Section):
 
     @property
     def total_steps(self) -> int:
-        """How many steps a whole run has."""
+        """How many steps a whole run has, if `epochs` does not end it before."""
         return self.steps or (self.samples - 1) // self.batch_size
+
+    def limited(self, count: int) -> TrainSettings:
+        """The same training for `count` sequences: where `epochs` ends it before, as so many steps."""
+        most = -(-self.epochs * count // self.batch_size)
+        if not self.epochs or self.total_steps <= most:
+            return self
+        return self.model_copy(update={"samples": 0, "steps": most, "epochs": 0})
 
 
 class Recipe(_Section):
