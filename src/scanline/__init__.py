@@ -12,13 +12,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Arrays", "Model", "Run", "ScanlineError", "__version__", "load", "train"]
+__all__ = [
+    "Arrays",
+    "GRUClassifier",
+    "LSTMClassifier",
+    "Model",
+    "RNNClassifier",
+    "Run",
+    "ScanlineError",
+    "__version__",
+    "load",
+    "train",
+]
 
 if TYPE_CHECKING:
     from scanline.api import Run as Run
     from scanline.api import train as train
     from scanline.data.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
+    from scanline.estimator import GRUClassifier as GRUClassifier
+    from scanline.estimator import LSTMClassifier as LSTMClassifier
+    from scanline.estimator import RNNClassifier as RNNClassifier
     from scanline.evaluation.model import Model as Model
     from scanline.evaluation.model import load as load
 
@@ -29,6 +43,9 @@ _HOMES = {
     "Run": "scanline.api",
     "train": "scanline.api",
     "ScanlineError": "scanline.errors",
+    "LSTMClassifier": "scanline.estimator",
+    "GRUClassifier": "scanline.estimator",
+    "RNNClassifier": "scanline.estimator",
 }
 
 

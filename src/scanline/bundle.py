@@ -6,6 +6,8 @@ runs no code, takes no memory that the weights file does not back, and refuses w
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -151,6 +153,23 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     )
     classifier = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
     return Bundle(classifier, tuple(description.classes), description.input, description.data)
+
+
+def to_bytes(bundle: Bundle, version: str) -> dict[str, bytes]:
+    """The files of the bundle by their names, for whoever keeps them elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(bundle, Path(folder) / "model", version)
+        return {file.name: file.read_bytes() for file in sorted((Path(folder) / "model").iterdir())}
+
+
+def from_bytes(files: Mapping[str, bytes], device: str = "cpu") -> Bundle:
+    """The bundle in what `to_bytes` gave. Raises ModelError as `load` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (DESCRIPTION, WEIGHTS):
+            if name not in files:
+                raise ModelError(f"{name} is missing; {REMEDY}")
+            (Path(folder) / name).write_bytes(files[name])
+        return load(Path(folder), device)
 
 
 def build(architecture: Architecture, tensors: dict[str, Tensor], source: Path) -> SequenceClassifier:

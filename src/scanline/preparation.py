@@ -53,7 +53,7 @@ def prepare(
     found = samples.data_set(plan.split, plan.input.missing)
     if note:
         found = dataclasses.replace(found, notes=(note, *found.notes))
-    return _prepared(_settled(plan, found), found)
+    return make_ready(_settled(plan, found), found)
 
 
 def prepare_again(plan: Recipe, data: Arrays | None, on_progress: Progress | None = None) -> Prepared:
@@ -64,7 +64,7 @@ def prepare_again(plan: Recipe, data: Arrays | None, on_progress: Progress | Non
             "scanline.train(scanline.Arrays(...), resume=RUN)"
         )
     samples, _ = read_or_default(data or plan.data.name, plan.data, on_progress)
-    return _prepared(plan, samples.data_set(plan.split, plan.input.missing))
+    return make_ready(plan, samples.data_set(plan.split, plan.input.missing))
 
 
 def _usual_recipe(samples: Samples) -> str:
@@ -83,7 +83,8 @@ def _settled(plan: Recipe, data: DataSet) -> Recipe:
     return plan.model_copy(update={"data": settled})
 
 
-def _prepared(plan: Recipe, found: DataSet) -> Prepared:
+def make_ready(plan: Recipe, found: DataSet) -> Prepared:
+    """`found`, as it was read and split, made ready for `plan`. Raises UsageError if they do not fit."""
     form = InputForm.of(found, plan.input)
     data = form.prepare_all(found)
     plan = plan.model_copy(update={"train": plan.train.limited(len(data.train))})
