@@ -140,7 +140,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"classes must be those of the first call, {self.classes_}, got {classes}")
         strange = np.setdiff1d(labels, self.classes_)
         if strange.size:
-            raise ValueError(f"y holds the class {strange[0]!r}, which is not in classes {self.classes_}")
+            raise ValueError(f"y holds the class {strange[0]}, which is not in classes {self.classes_}")
         codes = np.searchsorted(self.classes_, labels)
         part, weights = _unique(*self._weighted(sequences, codes, sample_weight))
         seed, passes = (self._seed(), 0) if first else (self._first_seed, self._passes)
@@ -276,7 +276,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         if len(present) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 classes to tell apart, found 1 class: "
-                f"{self.classes_[present[0]]!r}"
+                f"{self.classes_[present[0]]}"
             )
 
     # --- from parameters to training
@@ -307,7 +307,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             "train.validate_every": 0 if one_pass else max(1, count // batch_size),
             "train.patience": 0 if one_pass else self.patience,
         }
-        if one_pass:
+        if one_pass or self.patience:  # who may stop at any time cannot wait for the rate to fall
             chosen["train.schedule"] = "constant"
         return recipe.load("sequences", chosen | dict(self.settings or {}))
 
@@ -416,11 +416,11 @@ _PARAMETERS = """
     features_per_step : F, how many columns of a 2-D X make one step.
     scaling : "standard" gives each feature mean 0 and deviation 1 over the training steps; "none".
     epochs : passes over the training samples in `fit`.
-    batch_size, learning_rate : of Adam, whose rate rises and falls in one cycle.
+    batch_size, learning_rate : of Adam, whose rate rises and falls in one cycle unless `patience` is set.
     noise : deviation of the normal noise that scaled values get in training.
     class_weight : None, "balanced", or a dict of class to weight.
-    validation_fraction, patience : hold out so many samples, stop after so many epochs without a better
-        accuracy on them, and keep the best weights; 0: do not.
+    validation_fraction, patience : hold out so many samples, train at a constant rate, stop after so many
+        epochs without a better accuracy on them, and keep the best weights; 0: do not.
     settings : further keys of Scanline's recipe, as {"train.precision": "bfloat16"}.
     device : "cpu", "cuda" or "auto".
     random_state : the same number gives the same classifier, bit for bit, on one machine and thread count.

@@ -18,9 +18,9 @@ from scanline.errors import ScanlineError, did_you_mean
 COMMANDS = {
     "train": "Train a classifier, test it, and keep the run.",
     "evaluate": "Judge a run on all test sequences.",
-    "predict": "Name what is on pictures.",
+    "predict": "Name what pictures or other sequences are.",
     "recipes": "List the recipes, or print one.",
-    "data": "List, fetch and verify data sets.",
+    "data": "List, show, fetch and verify data sets.",
     "bench": "Measure the LSTM beside those of other frameworks.",
     "doctor": "Say what computes here, and what is missing.",
 }
@@ -47,12 +47,13 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="scanline", message="%(prog)s %(version)s")
 def command() -> None:
-    """Recurrent sequence classifiers that read a picture one row at a time.
+    """Recurrent sequence classifiers that read a picture row by row, or any other sequence step by step.
 
     \b
     scanline train                        an LSTM learns to read digits
     scanline evaluate runs/mnist-rows-001 how well it does
     scanline predict  runs/mnist-rows-001 seven.png
+    scanline train    sensors.csv         the same for your own sequences
     """
 
 

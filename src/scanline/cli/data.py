@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import click
 
+from scanline.cli.data_options import chosen_settings, data_options
 from scanline.cli.output import download_bar, print_json, say
 from scanline.errors import DataError
 
 
 @click.group(name="data")
 def command() -> None:
-    """List, fetch and verify data sets."""
+    """List, show, fetch and verify data sets."""
 
 
 @command.command(name="list")
@@ -33,6 +35,49 @@ def list_sets(as_json: bool) -> None:
             f"  {each.classes} classes, {each.train:,} + {each.validation:,} + {each.test:,}; {each.licence}"
         )
         click.echo(f"  {each.found or f'not at hand: `scanline data fetch {each.name}`'}")
+
+
+@command.command()
+@click.argument("data")
+@data_options
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def show(data: str, as_json: bool, **options: str | None) -> None:
+    """Read DATA, a name or a path, and say what is in it: counts, lengths, classes, what was guessed."""
+    from scanline import recipe
+    from scanline.data import catalog
+    from scanline.data.summary import summarise
+
+    settings = recipe.load(recipe.DEFAULT, chosen_settings(options)).data
+    samples = catalog.read(data, settings)
+    for note in {note for found in samples.found.values() for note in found.notes}:
+        say(note)
+    told = summarise(samples)
+    if as_json:
+        print_json(told)
+        return
+    picture = told["pictures"]
+    if picture:
+        kind = "colour " if picture["channels"] == 3 else ""
+        click.echo(f"{told['name']}: {kind}pictures of {picture['height']} x {picture['width']}")
+    else:
+        names = ": " + ", ".join(told["feature_names"][:12]) if told["feature_names"] else ""
+        click.echo(f"{told['name']}: sequences{names}")
+    for name, part in told["parts"].items():
+        click.echo(_part_line("" if name == "all" else f"{name}: ", part))
+
+
+def _part_line(title: str, part: dict[str, Any]) -> str:
+    steps, classes = part["steps"], part["classes"]
+    length = f"{steps['min']}" if steps["min"] == steps["max"] else f"{steps['min']} to {steps['max']}"
+    line = f"  {title}{part['sequences']:,} of {length} steps of {part['features']}"
+    if part["groups"] is not None:
+        line += f", {part['groups']:,} groups"
+    if part["missing"]:
+        line += f", {part['missing']:,} missing values"
+    shown = list(classes.items())[:20]
+    counts = ", ".join(f"{name} {count:,}" for name, count in shown)
+    more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""
+    return f"{line}\n    {len(classes)} classes: {counts}{more}" if classes else line
 
 
 @command.command()

@@ -1,0 +1,349 @@
+"""The scikit-learn face: its own checks, and what they do not ask."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import scanline
+from scanline import recipe
+from scanline.errors import ModelError
+from scanline.estimator import GRUClassifier, LSTMClassifier, RNNClassifier
+
+CLASSIFIERS = [LSTMClassifier, GRUClassifier, RNNClassifier]
+SMALL = {"hidden_size": 16, "epochs": 20, "random_state": 0}
+
+
+@parametrize_with_checks([each(hidden_size=16, epochs=20) for each in CLASSIFIERS])
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+def turns(n: int = 40, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Sequences of 3 to 12 steps of 2 features that rise or fall, and the names of what they do."""
+    draw = np.random.default_rng(seed)
+    X = []
+    for index in range(n):
+        steps = np.arange(draw.integers(3, 13))
+        rise = np.stack([steps, draw.normal(size=len(steps))], axis=1)
+        X.append((rise if index % 2 else -rise) + draw.normal(size=rise.shape) * 0.1)
+    return X, np.array(["falls", "rises"])[np.arange(n) % 2]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> LSTMClassifier:
+    return LSTMClassifier(**SMALL).fit(*turns())
+
+
+def test_sequences_of_different_lengths_are_read(fitted):
+    X, y = turns(seed=1)
+    assert fitted.score(X, y) == 1.0
+    assert fitted.classes_.tolist() == ["falls", "rises"]
+    assert fitted.n_features_in_ == 2
+    assert fitted.predict_proba(X).shape == (40, 2)
+
+
+def test_logarithms_are_those_of_the_probabilities(fitted):
+    X, _ = turns(seed=1)
+    assert fitted.predict_log_proba(X) == pytest.approx(np.log(fitted.predict_proba(X)), abs=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 15), min_size=1, max_size=8),
+    padding=st.sampled_from([0.0, 1.0, np.nan, -1e30]),
+    seed=st.integers(0, 1000),
+)
+def test_an_answer_depends_on_its_own_sequence_alone(fitted, lengths, padding, seed):
+    draw = np.random.default_rng(seed)
+    X = [draw.normal(size=(length, 2)) * 3 for length in lengths]
+    together = fitted.predict_proba(X)
+    padded = np.full((len(X), max(lengths) + 2, 2), padding)
+    for row, sequence in zip(padded, X, strict=True):
+        row[: len(sequence)] = sequence
+    with_lengths = fitted.model_.predict_proba(padded, lengths)
+    for index, sequence in enumerate(X):
+        assert np.abs(fitted.predict_proba([sequence])[0] - together[index]).max() <= 1e-6
+        assert np.abs(with_lengths[index] - together[index]).max() <= 1e-6
+
+
+def test_the_same_data_in_any_dress_give_the_same_classifier():
+    """A table, an array, lists, tensors: T * F columns are T steps of F features."""
+    draw = np.random.default_rng(0)
+    X, y = draw.normal(size=(24, 5, 3)).astype(np.float32), np.arange(24) % 3
+    X[:, :, 0] += y[:, None]
+    kinds = {
+        "array": X,
+        "list of arrays": list(X),
+        "nested lists": X.tolist(),
+        "tensor": torch.tensor(X),
+        "list of tensors": [torch.tensor(each) for each in X],
+        "objects": np.array([*X, None], dtype=object)[:-1],
+        "table": X.reshape(24, 15),
+    }
+    answers = {}
+    for name, dress in kinds.items():
+        made = LSTMClassifier(**SMALL | {"epochs": 3}, features_per_step=3).fit(dress, y)
+        answers[name] = made.predict_proba(dress)
+        assert made.n_features_in_ == (15 if name == "table" else 3)
+    for name, found in answers.items():
+        assert np.array_equal(found, answers["array"]), name
+
+
+def test_a_list_of_plain_rows_is_a_table_of_single_values():
+    X = [[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]] * 5
+    made = LSTMClassifier(**SMALL).fit(X, ["up", "down"] * 5)
+    assert made.n_features_in_ == 3
+    assert made.predict(X[:2]).tolist() == ["up", "down"]
+
+
+def test_series_of_one_feature_may_be_one_dimensional():
+    X = [np.arange(3.0), -np.arange(5.0), np.arange(4.0), -np.arange(2.0)] * 4
+    made = LSTMClassifier(**SMALL).fit(X, ["up", "down"] * 8)
+    assert made.n_features_in_ == 1
+    assert made.predict([np.arange(6.0)]).tolist() == ["up"]
+    assert made.predict(np.arange(4.0)[None]).tolist() == ["up"]  # (n, T), as one feature needs no axis
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([np.zeros((3, 2)), np.zeros((4, 3))], "X: sequence 1: expected 2 features as in sequence 0"),
+        ([np.zeros((3, 2)), np.zeros((0, 2))], "X: sequence 1: expected shape .* found \\(0, 2\\)"),
+        ([np.zeros((3, 2)), np.full((4, 2), np.nan)], "X: sequence 1, step 0, feature 0: expected a finite"),
+        ([np.zeros((3, 2)), np.full((4, 2), "a")], "expected an array of numbers"),
+        (np.full((2, 3, 2), np.inf), "sequence 0, step 0, feature 0: expected a finite number, found inf"),
+        (np.zeros((2, 3, 2, 2)), "expected <= 2|expected values of shape|dim 4"),
+        (np.zeros((2, 7)), "features_per_step must divide the 7 columns of X, got 2"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(X, message):
+    with pytest.raises(ValueError, match=message):
+        LSTMClassifier(**SMALL, features_per_step=2).fit(X, [0, 1])
+
+
+def test_steps_of_another_width_are_refused(fitted):
+    with pytest.raises(ValueError, match="X has steps of 3 features, but LSTMClassifier is expecting 2"):
+        fitted.predict([np.zeros((4, 3))])
+    with pytest.raises(ValueError, match=r"expected X of shape \(n, T, 2\), or a list of \(T, 2\) arrays"):
+        fitted.predict(np.zeros((4, 6)))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"hidden_size": 0}, "model.hidden_size must be >= 1, got 0"),
+        ({"readout": "first"}, "model.readout must be one of 'last', 'mean' or 'max'"),
+        ({"patience": 3}, "train.patience counts validations, but there is no validation part"),
+        ({"settings": {"train.precission": "bfloat16"}}, "did you mean 'train.precision'"),
+        ({"learning_rate": -1.0}, "train.learning_rate must be > 0"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused_by_the_recipes_rules(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        LSTMClassifier(**SMALL | parameters).fit(*turns())
+
+
+def test_the_defaults_are_those_of_the_sequences_recipe():
+    plan, made = recipe.load("sequences"), LSTMClassifier()
+    assert (
+        made.get_params()
+        | {
+            "hidden_size": plan.model.hidden_size,
+            "layers": plan.model.layers,
+            "bidirectional": plan.model.bidirectional,
+            "readout": plan.model.readout,
+            "dropout": plan.model.dropout,
+            "scaling": plan.input.scaling,
+            "epochs": plan.train.epochs,
+            "batch_size": plan.train.batch_size,
+            "learning_rate": plan.train.learning_rate,
+            "noise": plan.train.noise,
+        }
+        == made.get_params()
+    )
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_the_cell_is_the_one_of_the_name(kind):
+    made = kind(**SMALL | {"epochs": 1}).fit(*turns(8))
+    assert kind.__name__.lower().startswith(made.model_.bundle.classifier.architecture.cell)
+
+
+def test_a_seed_decides_everything_and_no_seed_draws_anew():
+    X, y = turns(12)
+    one, two = (LSTMClassifier(**SMALL).fit(X, y).predict_proba(X) for _ in range(2))
+    assert np.array_equal(one, two)
+    other = LSTMClassifier(**SMALL | {"random_state": 1}).fit(X, y).predict_proba(X)
+    drawn = LSTMClassifier(**SMALL | {"random_state": None}).fit(X, y).predict_proba(X)
+    generator = np.random.RandomState(3)
+    first, second = (
+        LSTMClassifier(**SMALL | {"random_state": generator}).fit(X, y).predict_proba(X) for _ in range(2)
+    )
+    assert len({a.tobytes() for a in (one, other, drawn, first, second)}) == 5
+
+
+def test_the_order_of_the_samples_makes_no_difference():
+    X, y = turns(16)
+    order = np.random.default_rng(0).permutation(16)
+    one = LSTMClassifier(**SMALL).fit(X, y)
+    two = LSTMClassifier(**SMALL).fit([X[i] for i in order], y[order])
+    assert np.array_equal(one.predict_proba(X), two.predict_proba(X))
+
+
+def test_a_weight_of_two_is_the_sample_twice_also_for_sequences_of_different_lengths():
+    X, y = turns(12)
+    weights = np.array([2, 0, 1] * 4)
+    weighted = LSTMClassifier(**SMALL).fit(X, y, sample_weight=weights)
+    index = np.repeat(np.arange(12), weights)
+    repeated = LSTMClassifier(**SMALL).fit([X[i] for i in index], y[index])
+    assert np.array_equal(weighted.predict_proba(X), repeated.predict_proba(X))
+    assert not np.array_equal(weighted.predict_proba(X), LSTMClassifier(**SMALL).fit(X, y).predict_proba(X))
+
+
+def test_balanced_classes_answer_the_rare_one_more_often():
+    draw = np.random.default_rng(0)
+    y = np.array([0] * 90 + [1] * 10)
+    X = draw.normal(size=(100, 6)) + 0.4 * y[:, None]
+    plain = LSTMClassifier(**SMALL).fit(X, y)
+    balanced = LSTMClassifier(**SMALL, class_weight="balanced").fit(X, y)
+    assert balanced.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean() + 0.1
+
+
+def test_a_part_can_be_held_out_and_end_the_training():
+    X, y = turns(60)
+    made = LSTMClassifier(**SMALL, validation_fraction=0.3, patience=2, batch_size=8)
+    made.set_params(epochs=200).fit(X, y)
+    assert made._state.step < 200 * 42 // 8
+    assert made.score(X, y) > 0.9
+
+
+def test_pickles_hold_the_bundle_and_answer_the_same(fitted):
+    X, _ = turns(seed=1)
+    held = fitted.__getstate__()
+    assert sorted(held["_bundle"]) == ["model.json", "model.safetensors"]
+    assert isinstance(held["_optimizer"], bytes)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_a_pickle_whose_weights_were_changed_is_refused(fitted):
+    content = pickle.dumps(fitted)
+    weights = fitted.__getstate__()["_bundle"]["model.safetensors"]
+    changed = content.replace(weights, weights[:-1] + bytes([weights[-1] ^ 1]))
+    assert changed != content
+    with pytest.raises(ModelError, match=r"is damaged: tensor .* is not the one that was saved"):
+        pickle.loads(changed)
+
+
+def test_training_on_after_a_pickle_is_training_on():
+    X, y = turns(16)
+    one = LSTMClassifier(**SMALL).partial_fit(X, y, classes=["falls", "rises"])
+    two = pickle.loads(pickle.dumps(one))
+    for made in (one, two):
+        made.partial_fit(X, y)
+    assert np.array_equal(one.predict_proba(X), two.predict_proba(X))
+
+
+def test_passes_over_parts_of_the_data_learn():
+    X, y = turns(60)
+    made = LSTMClassifier(**SMALL, learning_rate=0.01)
+    for begin in [0, 20, 40] * 6:
+        made.partial_fit(X[begin : begin + 20], y[begin : begin + 20], classes=["falls", "rises"])
+    assert made.score(*turns(seed=2)) > 0.9
+
+
+def test_fit_begins_anew_and_partial_fit_goes_on():
+    X, y = turns(16)
+    made = LSTMClassifier(**SMALL).fit(X, y)
+    before = made.predict_proba(X)
+    made.partial_fit(X, y)
+    assert not np.array_equal(made.predict_proba(X), before)
+    assert np.array_equal(made.fit(X, y).predict_proba(X), before)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ({}, None, "classes must be given at the first call of partial_fit"),
+        ({"classes": [0, 1]}, {"classes": [0, 1, 2]}, "classes must be those of the first call"),
+        ({"classes": [0, 1]}, {"y": [0, 2]}, "y holds the class 2, which is not in classes"),
+    ],
+)
+def test_classes_are_settled_by_the_first_call_of_partial_fit(first, then, message):
+    X = np.zeros((2, 3, 1))
+    X[1] = 1
+    made = LSTMClassifier(**SMALL)
+    with pytest.raises(ValueError, match=message):
+        made.partial_fit(X, [0, 1], **first).partial_fit(X, **{"y": [0, 1]} | (then or {}))
+
+
+def test_one_class_is_not_enough():
+    with pytest.raises(ValueError, match=r"LSTMClassifier needs at least 2 classes .*, found 1 class: x"):
+        LSTMClassifier(**SMALL).fit(turns(4)[0], ["x"] * 4)
+
+
+def test_it_is_at_home_in_pipelines_searches_and_cross_validation():
+    draw = np.random.default_rng(0)
+    y = np.array(["a", "b"] * 20)
+    X = draw.normal(size=(40, 12)) + (y == "a")[:, None]
+    pipeline = make_pipeline(StandardScaler(), LSTMClassifier(**SMALL, features_per_step=3))
+    assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.8
+    search = GridSearchCV(
+        LSTMClassifier(**SMALL), {"hidden_size": [4, 16], "features_per_step": [2, 3]}, cv=2, n_jobs=2
+    )
+    search.fit(X, y)
+    assert len(search.cv_results_["mean_test_score"]) == 4
+    assert search.best_score_ > 0.8
+
+
+def test_searches_take_sequences_of_different_lengths():
+    X, y = turns(24)
+    search = GridSearchCV(LSTMClassifier(**SMALL), {"bidirectional": [False, True]}, cv=2).fit(X, y)
+    assert search.best_score_ > 0.8
+    steps = make_pipeline(
+        FunctionTransformer(lambda X: [each[:, :1] for each in X]), LSTMClassifier(**SMALL)
+    ).fit(X, y)
+    assert steps.score(X, y) == 1.0
+
+
+def test_an_unfitted_one_says_so_and_a_clone_is_unfitted(fitted):
+    with pytest.raises(NotFittedError):
+        LSTMClassifier().predict([np.zeros((3, 2))])
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    with pytest.raises(NotFittedError):
+        copy.predict([np.zeros((3, 2))])
+
+
+def test_it_shows_itself_in_notebooks(fitted):
+    assert "LSTMClassifier" in fitted._repr_html_()
+    assert "hidden_size" in fitted._repr_html_()
+
+
+def test_the_model_behind_it_is_one_of_scanline(fitted):
+    X, _ = turns(seed=1)
+    model = fitted.model_
+    assert isinstance(model, scanline.Model)
+    assert model.classes.tolist() == ["falls", "rises"]
+    assert np.array_equal(model.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_importing_scanline_imports_no_scikit_learn():
+    import subprocess
+    import sys
+
+    program = "import sys, scanline; print([m for m in ('sklearn', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
