@@ -1,0 +1,40 @@
+"""Every script in examples/ runs as it stands, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SHARED
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+# The figure that each prints last, and what it must reach.
+EXPECTED = {
+    "grid_search.py": (r"other half of the digits: ([\d.]+)", 0.93),
+    "pictures_in_folders.py": (r"([\d.]+) of the held-out pictures right", 0.9),
+    "sensors_in_a_csv.py": (r"people who were not in training: ([\d.]+) right", 0.9),
+    "vowels_by_speaker.py": (r"accuracy ([\d.]+)", 0.95),
+}
+
+
+def test_no_example_is_left_out():
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_runs_and_reaches_its_figure(name, tmp_path):
+    if name.startswith("vowels") and (SHARED is None or not (SHARED / "ts").is_dir()):
+        pytest.skip("JapaneseVowels is not at hand: set SCANLINE_DATA to the folder that has ts/")
+    environment = os.environ | {"SCANLINE_OFFLINE": "1"}
+    command = [sys.executable, str(EXAMPLES / name)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    pattern, least = EXPECTED[name]
+    figure = re.search(pattern, done.stdout)
+    assert figure, done.stdout
+    assert float(figure[1]) >= least
