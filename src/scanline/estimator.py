@@ -67,7 +67,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         dropout: float = 0.3,
         features_per_step: int = 1,
         scaling: str = "standard",
-        epochs: int = 60,
+        epochs: int = 100,
         batch_size: int = 16,
         learning_rate: float = 0.003,
         noise: float = 0.3,

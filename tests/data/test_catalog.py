@@ -17,6 +17,7 @@ import pytest
 from scanline.data import catalog, published
 from scanline.data.prepare import PictureFormat
 from scanline.errors import DataError, UsageError
+from scanline.recipe import UNSAID, UNSPLIT
 
 SHARED = os.environ.get("SCANLINE_DATA")
 needs_mnist = pytest.mark.skipif(
@@ -362,7 +363,163 @@ def test_fetch_brings_all_four_files_checked_and_counts_the_bytes(small, tmp_pat
     assert len(seen) == 4
 
 
-# --- the real one
+# --- what is no name of the catalog
+
+
+TS = "@univariate true\n@classLabel true a b\n@data\n" + "1,2:a\n3,4:b\n" * 10
+
+
+@pytest.fixture
+def data(monkeypatch, tmp_path):
+    """An empty $SCANLINE_DATA, seen from another empty folder."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("SCANLINE_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "data"
+
+
+def write(path: Path, text: str = TS) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["Vowels_TRAIN.ts", "ts/Vowels_TRAIN.ts", "Vowels/Vowels_TRAIN.ts", "ts/Vowels/Vowels_TRAIN.ts"],
+)
+def test_a_name_is_looked_for_in_scanline_data_and_its_ts(data, file):
+    write(data / file)
+    path = catalog.locate("Vowels")
+    assert path == data / ("ts/Vowels" if file.startswith("ts/") else "Vowels")
+    samples = catalog.read("Vowels", UNSAID)
+    assert (samples.name, samples.path) == ("Vowels", path)
+    assert samples.data_set(UNSPLIT).address == str(path)
+
+
+def test_a_file_in_scanline_data_is_found_by_its_name(data):
+    write(data / "mine.csv", "label,a\n" + "x,1\ny,2\n" * 6)
+    assert catalog.locate("mine.csv") == data / "mine.csv"
+
+
+def test_what_lies_here_wins_over_scanline_data(data, tmp_path):
+    write(data / "Vowels_TRAIN.ts")
+    write(tmp_path / "here" / "Vowels_TRAIN.ts")
+    assert catalog.locate("Vowels") == Path("Vowels")
+
+
+def test_a_path_is_not_looked_for_elsewhere(data):
+    write(data / "Vowels_TRAIN.ts")
+    assert catalog.locate("./Vowels") == Path("Vowels")
+    with pytest.raises(DataError, match=r"^Vowels: there is nothing"):
+        catalog.read("./Vowels", UNSAID)
+
+
+def test_a_name_that_nothing_has_lists_the_names(data):
+    assert catalog.locate("Vowels") is None
+    assert catalog.locate("") is None
+    with pytest.raises(
+        UsageError, match=r"unknown data set 'Vowels': expected one of mnist, .*, or the path of"
+    ):
+        catalog.read("Vowels", UNSAID)
+
+
+def test_two_files_that_a_name_may_mean_are_a_usage_error(data):
+    write(data / "ts" / "Vowels_TRAIN.ts")
+    write(data / "ts" / "Vowels_TRAIN.csv", "label,a\nx,1\n")
+    with pytest.raises(
+        UsageError, match=r"Vowels: which of these is meant\? Name one: Vowels_TRAIN\.csv, Vowels_T"
+    ):
+        catalog.read("Vowels", UNSAID)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b"])
+def test_a_name_that_no_system_allows_is_unknown(data, name):
+    with pytest.raises(UsageError, match="unknown data set"):
+        catalog.read(name, UNSAID)
+
+
+def test_a_scanline_data_that_no_system_allows_holds_nothing(monkeypatch):
+    monkeypatch.setenv("SCANLINE_DATA", "x" * 5000)
+    assert catalog.find("mnist") is None
+    assert catalog.locate("Vowels") is None
+
+
+def test_a_scanline_data_that_may_not_be_entered_holds_nothing(data, monkeypatch):
+    def refuse(folder, name):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(catalog, "idx_file", refuse)
+    assert catalog.find("mnist") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("test", "x.ts"),
+        ("label_column", "y"),
+        ("picture", "8x8"),
+        ("colour", True),
+        ("fit", "cover"),
+        ("shape", "wide"),
+    ],
+)
+def test_nothing_is_to_be_said_of_how_a_named_set_is_read(key, value):
+    settings = UNSAID.model_copy(update={"name": "digits", key: value})
+    message = f"^data.{key} is not for digits, whose format and parts are known: leave it out$"
+    with pytest.raises(UsageError, match=message):
+        catalog.read("digits", settings)
+
+
+def test_a_named_set_is_read_whole_whatever_the_split_says():
+    samples = catalog.read("digits", UNSAID.model_copy(update={"name": "digits"}))
+    data_set = samples.data_set(UNSPLIT.model_copy(update={"test": 0.0}))
+    assert [len(part) for part in data_set.parts.values()] == [1257, 180, 360]
+
+
+# --- the real ones
+
+
+needs_ts = pytest.mark.skipif(
+    not (SHARED and (Path(SHARED) / "ts" / "JapaneseVowels_TRAIN.ts").is_file()),
+    reason="JapaneseVowels is not in $SCANLINE_DATA/ts",
+)
+
+
+@needs_ts
+def test_japanese_vowels_have_270_and_370_sequences_of_7_to_29_steps(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCANLINE_DATA", SHARED)
+    monkeypatch.chdir(tmp_path)
+    data_set = catalog.load("JapaneseVowels")
+    assert [len(part) for part in data_set.parts.values()] == [243, 27, 370]
+    lengths = np.concatenate([part.lengths for part in data_set.parts.values()])
+    assert (lengths.min(), lengths.max()) == (7, 29)
+    assert data_set.train.features == 12
+    assert data_set.train.classes == tuple("123456789")
+    # each of nine speakers has 30 utterances, in order; the test part's counts stand in the file's header
+    assert np.bincount(data_set.validation.labels).tolist() == [3] * 9
+    assert np.bincount(data_set.test.labels).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+    assert data_set.name == "JapaneseVowels"
+    assert data_set.address == str(Path(SHARED).resolve() / "ts" / "JapaneseVowels")
+
+
+@needs_ts
+def test_basic_motions_have_40_and_40_sequences_of_100_steps(monkeypatch, tmp_path):
+    monkeypatch.setenv("SCANLINE_DATA", SHARED)
+    monkeypatch.chdir(tmp_path)
+    data_set = catalog.load("BasicMotions")
+    assert data_set.test.shape == (40, 100, 6)
+    assert data_set.train.classes == ("Standing", "Running", "Walking", "Badminton")
+    assert np.bincount(data_set.test.labels).tolist() == [10, 10, 10, 10]
+    assert [len(part) for part in data_set.parts.values()] == [36, 4, 40]
+
+
+@needs_ts
+def test_a_folder_of_several_archives_asks_for_one(monkeypatch):
+    message = r"ts: which of these is meant\? Name one: BasicMotions_TEST\.ts, .*JapaneseVowels_TRAIN\.ts"
+    with pytest.raises(UsageError, match=message):
+        catalog.read(f"{SHARED}/ts", UNSAID)
 
 
 @needs_mnist

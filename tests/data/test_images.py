@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scanline.data.images import read_picture, save_picture
+from scanline.data import images
+from scanline.data.images import read_picture, read_pixels, save_picture
 from scanline.data.prepare import PictureFormat
 from scanline.errors import DataError, ScanlineError
 
@@ -185,6 +186,29 @@ def test_a_missing_file_is_named(tmp_path):
         read_picture(tmp_path / "b.png")
 
 
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = saved(Image.fromarray(CORNERS), tmp_path / "a.png")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(images, "_read_still", refuse)
+    with pytest.raises(DataError, match=r"^cannot read .*a\.png: Permission denied; expected a PNG.*; check"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b"])
+def test_a_name_that_no_system_allows_is_a_data_error(tmp_path, name):
+    with pytest.raises(DataError, match=r"cannot read .*; check the path$"):
+        read_picture(tmp_path / name)
+
+
+def test_a_link_that_leads_to_itself_is_a_data_error(tmp_path):
+    (tmp_path / "a.png").symlink_to(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"cannot read .*a\.png: Too many levels of symbolic links"):
+        read_picture(tmp_path / "a.png")
+
+
 def test_a_folder_is_not_a_picture(tmp_path):
     with pytest.raises(DataError, match="found a folder; name one file"):
         read_picture(tmp_path)
@@ -250,6 +274,52 @@ def test_damaged_bytes_read_or_raise_a_data_error_and_nothing_else(tmp_path, dat
     assert found.ndim == 2
     assert found.dtype == np.float32
     assert 0 <= found.min() <= found.max() <= 1
+
+
+# --- bytes
+
+
+@pytest.mark.parametrize("suffix", ["png", "pgm", "bmp", "tif"])
+def test_all_256_grey_levels_are_read_bit_for_bit(tmp_path, suffix):
+    pixels = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    path = saved(Image.fromarray(pixels), tmp_path / f"a.{suffix}")
+    found = read_pixels(path, colour=False)
+    assert found.dtype == np.uint8
+    assert found.shape == (8, 32, 1)
+    assert (found[..., 0] == pixels).all()
+    assert (read_pixels(path, colour=True) == pixels[..., None]).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "ppm", "bmp", "tif"])
+def test_colours_are_read_bit_for_bit_and_become_grey_as_pillow_does_it(tmp_path, suffix):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    path = saved(Image.fromarray(pixels), tmp_path / f"a.{suffix}")
+    assert (read_pixels(path, colour=True) == pixels).all()
+    assert (read_pixels(path, colour=False)[..., 0] == np.asarray(Image.fromarray(pixels).convert("L"))).all()
+
+
+def test_colours_of_a_transparent_picture_lie_on_white(tmp_path):
+    pixels = np.array([[[255, 0, 0, 255], [255, 0, 0, 51], [1, 2, 3, 0]]], np.uint8)
+    path = saved(Image.fromarray(pixels), tmp_path / "a.png")
+    assert read_pixels(path, colour=True).tolist() == [[[255, 0, 0], [255, 204, 204], [255, 255, 255]]]
+
+
+def test_colours_of_an_array_are_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[[1.0, 0.0, 0.2]]]))
+    assert read_pixels(tmp_path / "a.npy", colour=True).tolist() == [[[255, 0, 51]]]
+    np.save(tmp_path / "b.npy", np.array([[7]]))
+    assert read_pixels(tmp_path / "b.npy", colour=True).tolist() == [[[7, 7, 7]]]
+
+
+def test_sixteen_bits_in_colour_are_three_equal_ones(tmp_path):
+    path = saved(Image.fromarray(np.array([[0, 257, 65535]], np.uint16)), tmp_path / "a.png")
+    assert read_pixels(path, colour=True).tolist() == [[[0] * 3, [1] * 3, [255] * 3]]
+
+
+def test_a_coloured_picture_is_saved_and_reads_back_as_its_values(tmp_path):
+    values = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    save_picture(values, tmp_path / "a.png", levels=255)
+    assert read_pixels(tmp_path / "a.png", colour=True).tolist() == values.tolist()
 
 
 def test_reading_leaves_the_warning_filters_as_they_were(tmp_path):

@@ -1,4 +1,4 @@
-"""The value that flows through the house, its batches and its parts."""
+"""The value that flows through the house."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from scanline.data.batches import BatchOrder, gather
-from scanline.data.sequences import Sequences, from_padded, full_length
-from scanline.data.splits import stratified
-from scanline.data.views import cut_steps
-from scanline.errors import DataError, UsageError
-from tests.conftest import make_sequences
+from scanline.data.sequences import Sequences, from_padded, join
+from scanline.errors import DataError
 
 
 def build(values=None, lengths=(2, 1), labels=(0, 1)) -> Sequences:
@@ -53,64 +49,45 @@ def test_what_stands_in_the_padding_is_dropped():
     assert build(values=padded).values[1, 1].tolist() == [0, 0, 0]
 
 
-def test_a_batch_is_as_long_as_its_longest_sequence():
-    batch = gather(build(lengths=(1, 1)), np.array([1, 0]))
-    assert batch.values.shape == (2, 1, 3)
-    assert batch.lengths is None
+def ragged() -> Sequences:
+    """Three sequences of 2, 1 and 3 steps of one feature: 0 1, 2, 3 4 5."""
+    flat = np.arange(6, dtype=np.float32)[:, None]
+    ids, groups = np.array(["a", "b", "c"], object), np.array(["p", "q", "p"], object)
+    return Sequences(flat, np.array([2, 1, 3]), np.array([0, 1, 1]), ("no", "yes"), "x", ids, groups)
 
 
-def test_a_batch_of_different_lengths_tells_them():
-    assert gather(build(), np.array([1, 0])).lengths.tolist() == [1, 2]
+@pytest.mark.parametrize(
+    ("index", "flat", "lengths", "ids"),
+    [
+        (np.array([2, 0]), [3, 4, 5, 0, 1], [3, 2], ["c", "a"]),
+        (np.array([1, 1]), [2, 2], [1, 1], ["b", "b"]),
+        (slice(1, None), [2, 3, 4, 5], [1, 3], ["b", "c"]),
+        (slice(None, None, 2), [0, 1, 3, 4, 5], [2, 3], ["a", "c"]),
+        (slice(None, None, -1), [3, 4, 5, 2, 0, 1], [3, 1, 2], ["c", "b", "a"]),
+    ],
+)
+def test_taking_some_takes_their_steps_labels_names_and_groups(index, flat, lengths, ids):
+    taken = ragged().take(index)
+    assert taken.flat.ravel().tolist() == flat
+    assert taken.lengths.tolist() == lengths
+    assert taken.ids.tolist() == ids
+    assert taken.labels.tolist() == [0 if name == "a" else 1 for name in ids]
+    assert taken.groups.tolist() == ["q" if name == "b" else "p" for name in ids]
 
 
-def test_every_epoch_shows_every_sequence_once_across_batch_borders():
-    order = BatchOrder(count=10, batch_size=4, seed=3)
-    stream = np.concatenate([order.at(step) for step in range(5)])
-    assert sorted(stream[:10]) == sorted(stream[10:]) == list(range(10))
-    assert list(stream[:10]) != list(stream[10:])
+def test_taking_none_is_refused():
+    with pytest.raises(DataError, match=r"^x: no sequence is left$"):
+        ragged().take(np.array([], np.int64))
 
 
-def test_the_order_of_a_step_depends_on_the_seed_and_the_step_alone():
-    walked, jumped = BatchOrder(10, 4, 3), BatchOrder(10, 4, 3)
-    for step in range(8):
-        walked.at(step)
-    assert walked.at(8).tolist() == jumped.at(8).tolist()
-    assert walked.at(0).tolist() != BatchOrder(10, 4, 4).at(0).tolist()
+def test_values_are_padded_with_0_to_the_longest():
+    assert ragged().values[:, :, 0].tolist() == [[0, 1, 0], [2, 0, 0], [3, 4, 5]]
+    assert ragged().padded(np.array([1, 0]))[:, :, 0].tolist() == [[2, 0], [0, 1]]
+    assert ragged().shape == (3, 3, 1)
 
 
-def test_a_batch_larger_than_the_data_spans_epochs():
-    assert np.bincount(BatchOrder(3, 8, 0).at(0)).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
-
-
-def test_a_stratified_split_keeps_proportions_and_loses_nothing():
-    labels = np.array([0] * 80 + [1] * 20)
-    kept, held = stratified(full_length(np.zeros((100, 1, 1), np.uint8), labels, (0, 1), "x"), 0.1, seed=0)
-    assert sorted([*kept, *held]) == list(range(100))
-    assert np.bincount(labels[held]).tolist() == [8, 2]
-
-
-def test_a_class_of_one_cannot_be_split():
-    three = full_length(np.zeros((3, 1, 1), np.uint8), np.array([0, 0, 1]), ("cat", "dog"), "x")
-    with pytest.raises(DataError, match="class dog has a single sequence"):
-        stratified(three, 0.3, seed=0)
-
-
-def test_steps_are_cut_in_reading_order():
-    values = np.arange(12, dtype=np.float32).reshape(1, 2, 6)
-    cut = cut_steps(full_length(values, np.array([0]), (0,), "x"), 3)
-    assert cut.values.tolist() == [[[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]]
-    assert cut.lengths.tolist() == [4]
-
-
-def test_steps_that_do_not_come_out_even_are_refused():
-    with pytest.raises(UsageError, match=r"must divide the 15 values \(5 steps of 3\).* got 4"):
-        cut_steps(make_sequences(), 4)
-
-
-def test_sequences_of_different_lengths_are_cut_each_by_itself():
-    ragged = Sequences(np.arange(6, dtype=np.float32)[:, None], np.array([4, 2]), np.zeros(2, int), (0,), "x")
-    cut = cut_steps(ragged, 2)
-    assert cut.lengths.tolist() == [2, 1]
-    assert cut.flat.tolist() == [[0, 1], [2, 3], [4, 5]]
-    with pytest.raises(UsageError, match=r"must divide the 2 values \(2 steps of 1\).* got 4"):
-        cut_steps(ragged, 4)
+def test_joined_arrays_are_one_after_another():
+    parts = [np.full((length, 2), length, np.float32) for length in (2, 1)]
+    joined = join(parts, np.array([0, 1]), (0, 1), "x")
+    assert joined.flat.tolist() == [[2, 2], [2, 2], [1, 1]]
+    assert joined.lengths.tolist() == [2, 1]

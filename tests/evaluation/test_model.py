@@ -66,7 +66,7 @@ def test_a_single_picture_is_a_batch_of_one(model):
         (np.full((1, 8, 8), np.nan), "must be 0 to 1"),
         (np.full((1, 8, 8), 17), "pictures of whole numbers must be 0 to 16, found 17 to 17"),
         (np.full((1, 8, 8), -1), "found -1 to -1"),
-        ([[1, 2], [3]], "found rows of different lengths"),
+        ([[1, 2], [3]], "expected an array of numbers, found what cannot be made one"),
         (np.full((1, 8, 8), "a"), "expected an array of numbers, found <U1"),
     ],
 )

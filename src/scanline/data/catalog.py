@@ -79,7 +79,7 @@ def find(name: str) -> Path | None:
     _entry(name)
     data = os.environ.get("SCANLINE_DATA")
     folders = ([Path(data) / name] if data else []) + [_cache_folder() / name]
-    return next((folder for folder in folders if all(idx_file(folder, file) for file in FILES)), None)
+    return next((folder for folder in folders if _is_whole(folder)), None)
 
 
 def fetch(name: str, on_progress: download.Progress | None = None, *, force: bool = False) -> Path:
@@ -206,6 +206,13 @@ def _cache_folder() -> Path:
 
     chosen = os.environ.get("SCANLINE_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("scanline", appauthor=False)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return all(idx_file(folder, file) for file in FILES)
+    except OSError:  # a folder that may not be entered, or a name that is too long for one
+        return False
 
 
 def _remedy(name: str, folder: Path) -> str:

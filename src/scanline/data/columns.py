@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scanline.data.found import shown
 from scanline.errors import DataError, UsageError, did_you_mean
 from scanline.recipe import DataSettings
 
@@ -18,6 +21,8 @@ _USUAL = {
     "group": ("group", "subject", "subject_id", "person", "participant", "speaker", "user", "patient"),
 }
 _ROLES = ("label", "id", "time", "length", "group", "split")
+# The index of a pandas table: in CSV, in CSV that was read and written again, and in Parquet.
+_INDEX = re.compile(r"|Unnamed: 0(\.\d+)?|__index_level_\d+__")
 
 
 @dataclass(frozen=True)
@@ -38,28 +43,31 @@ class Columns:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """All that are no features."""
-        return tuple(name for role in _ROLES if (name := getattr(self, role)))
+        """All that are no features, each once."""
+        return tuple(dict.fromkeys(name for role in _ROLES if (name := getattr(self, role))))
 
 
-def assign(names: list[str], settings: DataSettings, source: str, optional: Collection[str] = ()) -> Columns:
+def assign(
+    names: Sequence[str], settings: DataSettings, source: str, optional: Collection[str] = ()
+) -> Columns:
     """What each of the columns `names` is.
 
     settings: what was said of them; what was not is guessed if exactly one column has one of the usual names.
     optional: roles whose column may be absent although it was said, and "label" if there need be none.
     Raises DataError if two columns have one name, UsageError naming what is not there or cannot be guessed.
     """
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = _first_twice(name for name in names if name)
     if twice:
-        raise DataError(f"{source}: expected columns of different names, found {twice[0]!r} twice")
+        raise DataError(f"{source}: expected columns of different names, found {shown(twice)!r} twice")
+    there = set(names)
     roles, notes = {}, []
+    taken = {*settings.feature_columns, *(getattr(settings, f"{role}_column") for role in _ROLES)}
     for role in _ROLES:
         said = getattr(settings, f"{role}_column")
         if said:
-            roles[role] = said if role not in optional or said in names else ""
+            roles[role] = said if role not in optional or said in there else ""
             continue
-        usual = [name for name in names if name.strip().lower() in _USUAL.get(role, ())]
-        usual = [name for name in usual if name not in settings.feature_columns]
+        usual = [name for name in names if _is_usual(name, role, names) and name not in taken]
         if len(usual) > 1:
             raise UsageError(
                 f"{source}: {' and '.join(map(repr, usual))} may both be the {role} column; "
@@ -74,20 +82,53 @@ def assign(names: list[str], settings: DataSettings, source: str, optional: Coll
         )
     features = settings.feature_columns
     if not features:
-        features = tuple(name for name in names if name and name not in roles.values())
-        if "" in names:
-            notes.append("a column without a name left out")
+        named = set(roles.values()) - {""}
+        rest = [name for name in names if name not in named]
+        features = tuple(name for name in rest if not _INDEX.fullmatch(name))
+        notes += [f"{_called(name)} left out" for name in dict.fromkeys(rest) if _INDEX.fullmatch(name)]
+    time = roles["time"]
+    if settings.shape == "wide" and time and not settings.time_column:
+        roles["time"] = ""
+        notes[notes.index(f"time column {time}")] = f"column {time} left out"
     for name in (*roles.values(), *features):
-        if name and name not in names:
+        if name and name not in there:
             raise UsageError(
                 f"{source}: there is no column {name!r}{did_you_mean(name, names)}; there are {_list(names)}"
             )
-    taken = [role for role in _ROLES if roles[role] and roles[role] in features]
-    if taken:
-        raise UsageError(f"{source}: the {taken[0]} column {roles[taken[0]]!r} cannot be a feature too")
+    _check_once(roles, features, source)
     if not features:
         raise DataError(f"{source}: expected a column with values, found only {_list(names)}")
     return Columns(**roles, features=tuple(features), notes=tuple(notes))
+
+
+def _is_usual(name: str, role: str, names: Sequence[str]) -> bool:
+    """Whether `name` says that the column has this role; a y beside x or z is a coordinate."""
+    plain = name.strip().lower()
+    if plain == "y" and any(other.strip().lower() in ("x", "z") for other in names):
+        return False
+    return plain in _USUAL.get(role, ())
+
+
+def _check_once(roles: dict[str, str], features: Sequence[str], source: str) -> None:
+    """Raises UsageError if a column is to be two things; the groups may be the sequences."""
+    twice = _first_twice(features)
+    if twice:
+        raise UsageError(f"{source}: the feature column {twice!r} is named twice")
+    values = set(features)
+    for role, name in roles.items():
+        if name in values:
+            raise UsageError(f"{source}: the {role} column {name!r} cannot be a feature too")
+        other = next((other for other in roles if other != role and roles[other] == name), "")
+        if name and other and {role, other} != {"id", "group"}:
+            raise UsageError(f"{source}: the {role} column {name!r} cannot be the {other} column too")
+
+
+def _first_twice(names: Any) -> str:
+    return next((name for name, count in Counter(names).items() if count > 1), "")
+
+
+def _called(name: str) -> str:
+    return f"column {name}" if name else "a column without a name"
 
 
 def settle(settings: DataSettings, columns: Columns, shape: str) -> DataSettings:
@@ -101,6 +142,6 @@ def settle(settings: DataSettings, columns: Columns, shape: str) -> DataSettings
     return settings.model_copy(update={**changes, "shape": shape})
 
 
-def _list(names: list[str]) -> str:
-    shown = ", ".join(names[:20])
-    return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+def _list(names: Sequence[str]) -> str:
+    listed = ", ".join(shown(name) or "''" for name in names[:20])
+    return listed + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from scanline.data.missing import fill, training_means
+from scanline.data.missing import carried, fill, training_means
+from scanline.data.pictures import picture_format
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import Sequences
 from scanline.data.splits import DataSet
 from scanline.data.views import View, cut_steps
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID, CountOrOff, DataSettings, Finite, InputSettings, Missing, Size, ViewName
+
+FEATURE_LIMIT = 65_536  # as `Size` says
+_FILES = ("name", "test", "validation")  # the settings that name one
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,6 @@ class InputForm:
             raise UsageError(
                 f"input.view must be rows for {data.name}, which has no pictures, got {wanted.view}"
             )
-        settings = (data.settings or UNSAID).model_copy(update=dict.fromkeys(_FILES, ""))
         form = cls(
             data.picture,
             wanted.view,
@@ -52,9 +55,14 @@ class InputForm:
             0,
             wanted.missing,
             (),
-            settings,
+            _how_to_read(data),
         )
         width = wanted.features or (form.seen.features if form.seen else data.train.features)
+        if max(width, form.source_features) > FEATURE_LIMIT:
+            raise UsageError(
+                f"{data.name}: expected steps of at most {FEATURE_LIMIT:,} values, "
+                f"found {max(width, form.source_features):,}"
+            )
         form = replace(form, features=width)
         if wanted.missing in ("mean", "forward-fill"):
             form = replace(form, means=training_means(form.cut(data.train)))
@@ -80,8 +88,11 @@ class InputForm:
         Raises DataError naming the expected and the found shape.
         """
         self.check(sequences.shape, sequences.source)
-        cut = self.cut(sequences)
-        return cut if self.missing == "error" else replace(cut, flat=fill(cut, self.missing, self.means))
+        # Before they are cut: several values of one feature may come to stand side by side in a step.
+        cut = self.cut(carried(sequences) if self.missing == "forward-fill" else sequences)
+        if self.missing == "error":
+            return cut
+        return fill(cut, (0.0,) * self.features if self.missing == "zero" else self.means)
 
     def prepare_all(self, data: DataSet) -> DataSet:
         """`prepare` for the parts of a data set."""
@@ -107,4 +118,14 @@ class InputForm:
         )
 
 
-_FILES = ("name", "test", "validation")
+def _how_to_read(data: DataSet) -> DataSettings:
+    """How to read more of the kind of `data`, and pictures so that they look like theirs."""
+    settings = (data.settings or UNSAID).model_copy(update=dict.fromkeys(_FILES, ""))
+    form = data.picture
+    if form is None:
+        return settings
+    own = {"picture": f"{form.height}x{form.width}", "colour": form.channels == 3, "fit": form.fit}
+    settings = settings.model_copy(update=own)
+    if picture_format(form.height, form.width, form.channels, settings) == form:
+        return settings
+    return settings.model_copy(update={"picture": "none"})  # of other grey levels than files have: digits

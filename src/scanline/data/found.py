@@ -52,7 +52,7 @@ class Found:
         step = row - int(part.starts[index])
         cell = f"step {step}, feature {feature}"
         if names:
-            cell = f"column {names[feature if len(names) == part.features else step]}"
+            cell = f"column {shown(names[feature if len(names) == part.features else step])}"
         raise DataError(f"{part.source}: {self.where(index, step)}, {cell}: {what}")
 
 
@@ -69,15 +69,12 @@ def name_classes(
     used = np.unique(codes)
     texts = {int(code): str(names[code]).strip() for code in used}
     numbers = {code: _whole(text) for code, text in texts.items()}
-    numeric = all(map(_is_number, texts.values()))
-    for code, text in texts.items():
-        # 007 is a name, 0.5 the target of a regression
-        fraction = numeric and numbers[code] is None and not re.fullmatch(r"0\d+", text)
-        if fraction or not text:
-            place = where(int(np.flatnonzero(codes == code)[0]))
-            raise DataError(
-                f"{source}: {place}: expected a label, a whole number or text, found {text or 'nothing'}"
-            )
+    numeric = all(map(is_number, texts.values()))
+    wrong = [code for code, text in texts.items() if not text or (numeric and _is_fraction(text))]
+    if wrong:
+        first = int(np.flatnonzero(np.isin(codes, wrong))[0])
+        text = shown(texts[int(codes[first])]) or "nothing"
+        raise DataError(f"{source}: {where(first)}: expected a label, a whole number or text, found {text}")
     whole = all(number is not None for number in numbers.values())
     chosen: dict[int, Any] = dict(numbers) if whole else dict(texts)
     classes = tuple(sorted(set(chosen.values())))
@@ -92,13 +89,19 @@ def name_classes(
 
 def _whole(text: str) -> int | None:
     """The whole number that `text` writes down in the usual way, or None."""
-    match = re.fullmatch(r"(-?(?:0|[1-9]\d{0,17}))(?:\.0*)?", text)
+    match = re.fullmatch(r"(-?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?", text)
     return int(match[1]) if match else None
 
 
-def _is_number(text: str) -> bool:
+def _is_fraction(text: str) -> bool:
+    """Whether the number `text` is the target of a regression, and no name: 007 is a name."""
+    return _whole(text) is None and not re.fullmatch(r"-?[0-9]+", text)
+
+
+def is_number(text: str) -> bool:
+    """Whether `text` writes down a number, NaN or infinity; 1_2 is a name, though Python reads it as 12."""
     try:
-        float(text)
+        float(text.replace("_", "?"))
     except ValueError:
         return False
     return True
@@ -112,6 +115,8 @@ def with_classes(found: Found, classes: tuple[ClassName, ...], owner: str) -> Fo
     part = found.sequences
     if part.classes == classes:
         return found
+    if not part.classes:
+        raise DataError(f"{part.source}: expected labels, as {owner} has, found none")
     index = {str(name): number for number, name in enumerate(classes)}
     translated = np.array([index.get(str(name), -1) for name in part.classes], np.int64)[part.labels]
     strange = np.flatnonzero(translated < 0)
@@ -119,7 +124,7 @@ def with_classes(found: Found, classes: tuple[ClassName, ...], owner: str) -> Fo
         first = int(strange[0])
         raise DataError(
             f"{part.source}: {found.where(first)}: expected a class that {owner} has too, one of "
-            f"{some(classes)}, found {part.classes[part.labels[first]]}"
+            f"{some(classes)}, found {shown(part.classes[part.labels[first]])}"
             + (f" ({strange.size:,} of {len(part):,} are unknown)" if strange.size > 1 else "")
         )
     return replace(found, sequences=replace(part, labels=translated, classes=classes))
@@ -136,8 +141,11 @@ def check_values(found: Found, missing: bool) -> None:
     if place is None:
         return
     value = found.sequences.flat[place]
-    remedy = "a missing value; --missing forward-fill, zero or mean puts one there"
-    found.fail(*place, f"expected a finite number, found {remedy if np.isnan(value) else value}")
+    if np.isnan(value):
+        seen = "a missing value; --missing forward-fill, zero or mean puts one there"
+    else:
+        seen = f"{value}, or a number that does not fit into 32 bits"
+    found.fail(*place, f"expected a finite number, found {seen}")
 
 
 def first_wrong(
@@ -160,5 +168,11 @@ def to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
 
 def some(names: Sequence[Any]) -> str:
     """Names for a message: at most twelve."""
-    shown = ", ".join(str(name) for name in names[:12])
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    first = ", ".join(map(shown, names[:12]))
+    return first + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def shown(name: Any, most: int = 60) -> str:
+    """A name, or what another library says, for a message: one line of at most `most` characters."""
+    text = " ".join(str(name).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."

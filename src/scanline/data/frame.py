@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.prepare import PictureFormat, prepare_picture
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def fit_picture(pixels: NDArray[np.uint8], form: PictureFormat, source: str) -> NDArray[np.uint8]:
@@ -37,8 +42,23 @@ def _resize(pixels: NDArray[np.uint8], form: PictureFormat) -> NDArray[np.uint8]
     elif form.fit == "cover":
         picture = ImageOps.fit(picture, size, way)
     else:
-        # The margin takes the colour of the picture's own border: on white paper it stays white.
-        edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-        margin = tuple(int(value) for value in np.median(edge, 0))
-        picture = ImageOps.pad(picture, size, way, margin[0] if form.channels == 1 else margin)
+        scale = min(form.width / picture.width, form.height / picture.height)
+        # Pillow's own `pad` loses a picture that is much longer than wide: no side may come out as 0.
+        inner = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        picture = _centred(picture.resize(inner, way), size, _margin(pixels))
     return np.asarray(picture, np.uint8).reshape(form.height, form.width, form.channels)
+
+
+def _margin(pixels: NDArray[np.uint8]) -> tuple[int, ...]:
+    """The usual colour of the picture's own border: on white paper the margin stays white."""
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return tuple(int(value) for value in np.median(edge, 0))
+
+
+def _centred(picture: Image.Image, size: tuple[int, int], margin: tuple[int, ...]) -> Image.Image:
+    from PIL import Image
+
+    field = Image.new(picture.mode, size, margin if len(margin) > 1 else margin[0])
+    place = round((size[0] - picture.width) / 2), round((size[1] - picture.height) / 2)
+    field.paste(picture, place)
+    return field

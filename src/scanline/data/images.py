@@ -46,8 +46,7 @@ def read_picture(path: Path, colour: bool = False) -> NDArray[np.float32]:
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read {path}: {reason}; {_EXPECTED}; check the path") from error
+        raise _out_of_reach(path, error) from error
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "not a regular file"
         raise DataError(f"cannot read {path}: {_EXPECTED}, found {kind}; name one file")
@@ -60,10 +59,15 @@ def read_picture(path: Path, colour: bool = False) -> NDArray[np.float32]:
             return _read_array(path, colour) if is_array else _read_still(path, colour)
     except DataError:
         raise
-    except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
+    except OSError as error:  # the system's have a number, the decoders' have none
+        raise _out_of_reach(path, error) if error.errno else _damaged(path, str(error)) from error
     except Exception as error:  # on damaged bytes decoders raise nearly every kind there is
         raise _damaged(path, str(error) or type(error).__name__) from error
+
+
+def _out_of_reach(path: Path, error: Exception) -> DataError:
+    reason = getattr(error, "strerror", None) or error
+    return DataError(f"cannot read {path}: {reason}; {_EXPECTED}; check the path")
 
 
 def _damaged(path: Path, reason: str) -> DataError:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scanline.data.sequences import Sequences
 
@@ -18,24 +17,29 @@ def training_means(train: Sequences) -> tuple[float, ...]:
     return tuple((sums / np.maximum(counts, 1)).tolist())
 
 
-def fill(sequences: Sequences, how: str, means: tuple[float, ...]) -> NDArray[Any]:
-    """The values (S, F) of `sequences` without a NaN.
+def carried(sequences: Sequences) -> Sequences:
+    """`sequences` with each missing value replaced by the last one of its feature in the same sequence.
 
-    how: "zero"; "mean", of the feature over the training steps; "forward-fill", the sequence's own last
-    value, or that mean before there is one: a step never looks ahead. means: F numbers, `training_means`.
+    What has none before it stays NaN: a step never looks ahead, nor into another sequence.
     """
     flat = sequences.flat
     holes = np.isnan(flat)
     if not holes.any():
-        return flat
+        return sequences
     filled = flat.copy()
-    if how == "forward-fill":
-        rows = np.broadcast_to(np.arange(len(flat))[:, None], flat.shape)
-        last = np.maximum.accumulate(np.where(holes, -1, rows), axis=0)  # of any sequence
-        own = last >= np.repeat(sequences.starts, sequences.lengths)[:, None]
-        carried = np.take_along_axis(flat, np.maximum(last, 0), axis=0)
-        filled = np.where(own, carried, flat)
-        holes = holes & ~own
-    stand_in = np.zeros(flat.shape[1]) if how == "zero" else np.array(means)
-    filled[holes] = np.broadcast_to(stand_in, flat.shape)[holes].astype(np.float32)
-    return filled
+    rows = np.arange(len(flat))
+    own = np.repeat(sequences.starts, sequences.lengths)  # (S,) where the sequence of a step begins
+    for feature in np.flatnonzero(holes.any(0)):  # one at a time: indices take more room than values
+        last = np.maximum.accumulate(np.where(holes[:, feature], -1, rows))  # of any sequence
+        late = np.flatnonzero(holes[:, feature] & (last >= own))
+        filled[late, feature] = flat[last[late], feature]
+    return replace(sequences, flat=filled)
+
+
+def fill(sequences: Sequences, stand_in: tuple[float, ...]) -> Sequences:
+    """`sequences` with `stand_in`, (F,), where a value is missing."""
+    holes = np.isnan(sequences.flat)
+    if not holes.any():
+        return sequences
+    means = np.array(stand_in, np.float32)
+    return replace(sequences, flat=np.where(holes, means, sequences.flat))

@@ -27,5 +27,8 @@ def shift_and_scale(data: DataSet, how: str) -> tuple[NDArray[np.float32], NDArr
     for first in range(0, len(flat), _ROWS):
         chosen = slice(first, first + _ROWS)
         own = None if weights is None else weights[chosen]
-        scaler.partial_fit(flat[chosen].astype(np.float64), sample_weight=own)
-    return scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+        if own is None or own.any():
+            scaler.partial_fit(flat[chosen].astype(np.float64), sample_weight=own)
+    shift, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+    scale[scale < np.finfo(np.float32).tiny] = 1  # what varies by less than float32 can tell is constant
+    return shift, scale

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.columns import Columns, settle
-from scanline.data.found import Found, Place, name_classes
+from scanline.data.found import Found, Place, name_classes, shown
 from scanline.data.pictures import as_pictures
 from scanline.data.sequences import ClassName, Sequences
 from scanline.data.splits import PARTS
@@ -31,13 +31,23 @@ def read_sequences(path: Path, settings: DataSettings, optional: Collection[str]
     understood in more than one way.
     """
     table = read_table(path, settings, optional)
-    shape = settings.shape or _guess(table)
-    found = _long(table, settings) if shape == "long" else _wide(table, settings)
-    notes = [*table.notes, *found.notes]
-    if not settings.shape:
-        notes.insert(0, f"a {shape} table, a row for each {'step' if shape == 'long' else 'sequence'}")
-    told = f"{path}: taken for " + "; ".join(notes)
-    return replace(found, notes=(told,) if notes else ())
+    _check_named(table, "id", "sequence")
+    _check_named(table, "group", "group")
+    shape: str = settings.shape
+    guessed = list(table.notes)
+    if not shape:
+        shape = _guess(table)
+        guessed.insert(0, f"a {shape} table, a row for each {'step' if shape == 'long' else 'sequence'}")
+    if shape == "long":
+        if table.time is None:
+            guessed.append("rows in order of time")
+        found = _long(table, settings)
+    else:
+        found = _wide(table, settings)
+        guessed += found.notes
+        found = replace(found, notes=())
+    told = [f"{path}: taken for {'; '.join(guessed)}"] if guessed else []
+    return replace(found, notes=(*told, *found.notes))
 
 
 def _guess(table: Table) -> str:
@@ -49,7 +59,12 @@ def _guess(table: Table) -> str:
             "say --shape wide if each row is a sequence"
         )
     repeats = ids is not None and len(ids.texts) < len(ids.codes)
-    return "long" if columns.time or repeats else "wide"
+    if columns.time and not repeats:
+        raise UsageError(
+            f"{table.path}: is each row a step, or a sequence? There is a time column, {columns.time}, but "
+            f"each {columns.id} has a single row; say --shape long or wide"
+        )
+    return "long" if repeats else "wide"
 
 
 # --- long
@@ -62,56 +77,58 @@ def _long(table: Table, settings: DataSettings) -> Found:
             f"{table.path}: a long table needs a column that names the sequence of a row: "
             "say it by --id-column"
         )
-    if "" in ids.texts:
-        row = int(np.flatnonzero(ids.codes == ids.texts.index(""))[0])
-        table.fail(row, f"column {columns.id}: expected the name of a sequence, found nothing")
+    if columns.length:
+        raise UsageError(
+            f"{table.path}: a long table has no length column, its sequences are as long as they have rows: "
+            f"got --length-column {columns.length}"
+        )
     order, notes = _order(table, ids)
     codes = ids.codes if order is None else ids.codes[order]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
     lengths = np.diff(np.append(starts, len(codes)))
     first_rows = starts if order is None else order[starts]
+    place = table.place  # the table itself is not kept
 
     def where(index: int, step: int = 0) -> str:
         row = starts[index] + step
-        return table.place(int(row if order is None else order[row]))
+        return place(int(row if order is None else order[row]))
 
     for role in ("label", "group", "split"):
         names: Names | None = getattr(table, role)
         if names is not None:
             _check_constant(table, role, names, order, starts, lengths)
     flat = table.values if order is None else table.values[order]
-    return _found(table, settings, "long", flat, lengths, first_rows, where, tuple(notes))
+    return _found(table, settings, "long", flat, lengths, first_rows, where, notes)
 
 
-def _order(table: Table, ids: Names) -> tuple[NDArray[np.int64] | None, list[str]]:
-    """Rows so that sequences stand together, each in order of time; None if they do already."""
+def _order(table: Table, ids: Names) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Rows so that sequences stand together, each in order of time; None if they do already. And notes."""
     codes, time = ids.codes, table.time
     order = None
-    if np.count_nonzero(np.diff(codes)) != len(ids.texts) - 1:
+    notes: tuple[str, ...] = ()
+    if np.count_nonzero(codes[1:] != codes[:-1]) != len(ids.texts) - 1:
         order = np.argsort(codes, kind="stable")
     if time is None:
-        return order, ["rows in order of time"]
+        return order, ()
     if order is not None:
         codes, time = codes[order], time[order]
-    steps, same = np.diff(time), codes[1:] == codes[:-1]
-    zero = np.zeros(1, steps.dtype)[0]
-    notes = []
-    if ((steps < zero) & same).any():
-        late = len(np.unique(codes[1:][(steps < zero) & same]))
-        notes.append(f"{late:,} of {len(ids.texts):,} sequences not in order of time, and sorted")
+    same = codes[1:] == codes[:-1]
+    back = same & (time[1:] < time[:-1])  # no differences: they run over in small and unsigned numbers
+    if back.any():
+        late = len(np.unique(codes[1:][back]))
+        notes = (f"{table.path}: {late:,} of {len(ids.texts):,} sequences were not in order of time: sorted",)
         again = np.lexsort((time, codes))
         order = again if order is None else order[again]
-        codes, time = codes[again], time[again]
-        steps, same = np.diff(time), codes[1:] == codes[:-1]
-    twice = np.flatnonzero((steps == zero) & same)
+        codes, time = codes[again], time[again]  # and same stays the same
+    twice = np.flatnonzero(same & (time[1:] == time[:-1]))
     if twice.size:
         rows = (int(twice[0]), int(twice[0]) + 1)
         one, other = rows if order is None else (int(order[row]) for row in rows)
         more = f" ({twice.size:,} such pairs)" if twice.size > 1 else ""
         table.fail(
             other,
-            f"expected one row of sequence {ids.texts[codes[rows[0]]]} at each time, found another of the "
-            f"same {table.columns.time} in {table.place(one)}{more}",
+            f"expected one row of sequence {shown(ids.texts[codes[rows[0]]])} at each time, found another of "
+            f"the same {shown(table.columns.time)} in {table.place(one)}{more}",
         )
     return order, notes
 
@@ -131,9 +148,10 @@ def _check_constant(
         start = int(starts[np.searchsorted(starts, row, side="right") - 1])
         table.fail(
             row if order is None else int(order[row]),
-            f"expected one {role} for a sequence, {names.texts[codes[start]]!r} as in "
+            f"expected one {role} for a sequence, {shown(names.texts[codes[start]])!r} as in "
             f"{table.place(start if order is None else int(order[start]))}, "
-            f"found {names.texts[codes[row]]!r}",
+            f"found {shown(names.texts[codes[row]])!r}",
+            getattr(table.columns, role),
         )
 
 
@@ -143,24 +161,29 @@ def _check_constant(
 def _wide(table: Table, settings: DataSettings) -> Found:
     columns, ids = table.columns, table.id
     rows, width = table.values.shape
+    place = table.place
 
     def where(index: int, step: int = 0) -> str:
-        return table.place(index)
+        return place(index)
 
     if ids is not None and len(ids.texts) < rows:
-        row = int(np.flatnonzero(np.bincount(ids.codes, minlength=len(ids.texts))[ids.codes] > 1)[1])
-        table.fail(row, f"expected a row for each {columns.id}, found {ids.texts[ids.codes[row]]!r} again")
+        row = int(np.flatnonzero(ids.codes != np.arange(rows))[0])  # names are counted as they appear
+        first = int(ids.codes[row])
+        table.fail(
+            row,
+            f"expected a row for each {shown(columns.id)}, found {shown(ids.texts[first])!r} as in "
+            f"{table.place(first)}",
+        )
     lengths = np.full(rows, width, np.int64)
     flat = table.values.reshape(-1, 1)
     if table.counts is not None:
-        wrong = np.flatnonzero((table.counts % 1 != 0) | (table.counts < 1) | (table.counts > width))
+        counts = table.counts
+        wrong = np.flatnonzero((np.trunc(counts) != counts) | (counts < 1) | (counts > width))
         if wrong.size:
             row = int(wrong[0])
-            table.fail(
-                row,
-                f"column {columns.length}: expected a length of 1 to {width}, found {table.counts[row]:g}",
-            )
-        lengths = table.counts.astype(np.int64)
+            what = f"expected a length of 1 to {width}, found {counts[row]:g}"
+            table.fail(row, what, columns.length)
+        lengths = counts.astype(np.int64)
         flat = table.values[np.arange(width) < lengths[:, None]][:, None]
     found = _found(table, settings, "wide", flat, lengths, np.arange(rows), where)
     if settings.picture == "none":
@@ -175,10 +198,10 @@ def _wide(table: Table, settings: DataSettings) -> Found:
 def _named_picture(columns: Columns) -> tuple[int, int] | None:
     """(height, width) where the columns are called as published tables of pictures call their pixels."""
     names = columns.features
-    corner = re.fullmatch(r"(\d+)x(\d+)", names[-1])
+    corner = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", names[-1])
     if corner:
         height, width = int(corner[1]), int(corner[2])
-        if names == tuple(
+        if height * width == len(names) and names == tuple(
             f"{row}x{column}" for row in range(1, height + 1) for column in range(1, width + 1)
         ):
             return height, width
@@ -191,6 +214,14 @@ def _named_picture(columns: Columns) -> tuple[int, int] | None:
 
 
 # --- both
+
+
+def _check_named(table: Table, role: str, what: str) -> None:
+    """Raises DataError naming the first row whose sequence, or group, has no name."""
+    names: Names | None = getattr(table, role)
+    if names is not None and "" in names.texts:
+        row = int(np.flatnonzero(names.codes == names.texts.index(""))[0])
+        table.fail(row, f"expected the name of a {what}, found nothing", getattr(table.columns, role))
 
 
 def _found(
@@ -228,8 +259,7 @@ def _parts(table: Table, split: Names, rows: NDArray[np.int64]) -> NDArray[Any]:
     strange = [text for text, name in zip(split.texts, named, strict=True) if name not in PARTS]
     if strange:
         row = int(np.flatnonzero(split.codes == split.texts.index(strange[0]))[0])
-        table.fail(
-            row, f"column {table.columns.split}: expected train, validation or test, found {strange[0]!r}"
-        )
+        what = f"expected train, validation or test, found {shown(strange[0])!r}"
+        table.fail(row, what, table.columns.split)
     parts: NDArray[Any] = np.array(named, dtype=object)[split.codes[rows]]
     return parts

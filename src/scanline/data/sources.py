@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from scanline.data.arrays import read_npy, read_npz
+from scanline.data.array_files import read_npy, read_npz
 from scanline.data.found import Found, check_values, with_classes
 from scanline.data.idx_folder import is_idx_folder, read_idx_folder
-from scanline.data.pictures import PART_FOLDERS, is_picture_folder, read_picture_folder
+from scanline.data.pictures import is_picture_folder, read_picture_folder
 from scanline.data.sequences import Sequences
 from scanline.data.shapes import read_sequences
+from scanline.data.siblings import named_like, pair_in
 from scanline.data.splits import PARTS, DataSet, Origin, hold_out
 from scanline.data.tables import SUFFIXES
 from scanline.data.ts import read_ts
 from scanline.errors import DataError, UsageError
 from scanline.recipe import DataSettings, Missing, SplitSettings
 
-_FILES = (".ts", *SUFFIXES, ".npz", ".npy")
 KINDS = (
     "a .ts, .csv, .tsv, .parquet or .npz file, X.npy beside y.npy, a folder of IDX files or of pictures, "
     "or the NAME of NAME_TRAIN and NAME_TEST files"
@@ -42,7 +41,7 @@ def exists(path: Path) -> bool:
 
 def has_source(path: Path) -> bool:
     """Whether something lies at `path` that `read_source` would look into."""
-    return exists(path) or bool(_pair(path))
+    return exists(path) or bool(named_like(path))
 
 
 def read_source(path: Path, settings: DataSettings, optional: Collection[str] = ()) -> dict[str, Found]:
@@ -53,14 +52,17 @@ def read_source(path: Path, settings: DataSettings, optional: Collection[str] = 
     Raises DataError naming the file, the place, what was expected and what was found, UsageError where it
     has to be said what is what.
     """
-    if exists(path) and path.is_dir():
-        return _read_folder(path, settings, optional)
-    if exists(path):
-        return _read_file(path, settings, optional)
-    pair = _pair(path)
-    if not pair:
-        raise DataError(f"{path}: there is nothing; expected {KINDS}")
-    return _read_parts(path, pair, settings, optional)
+    try:
+        if exists(path) and path.is_dir():
+            return _read_folder(path, settings, optional)
+        if exists(path):
+            return _read_file(path, settings, optional)
+        pair = named_like(path)
+        if pair:
+            return _read_parts(path, pair, settings, optional)
+    except OSError as error:  # of looking at what lies there; the readers have their own
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    raise DataError(f"{path}: there is nothing; expected {KINDS}")
 
 
 def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) -> dict[str, Found]:
@@ -68,18 +70,18 @@ def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) ->
     if not path.is_file():
         raise DataError(f"{path}: expected {KINDS}, found something that is no regular file")
     if name.endswith(".ts"):
-        return {"all": read_ts(path, settings)}
+        return {"all": read_ts(path, settings, "label" not in optional)}
     if name.endswith(".npz"):
         return read_npz(path, settings, "label" not in optional)
     if name.endswith(".npy"):
         return {"all": read_npy(path, settings, "label" not in optional)}
     if name.endswith(SUFFIXES):
-        return _by_column(read_sequences(path, settings, optional))
+        return _by_column(read_sequences(path, settings, optional), to_train=not optional)
     raise DataError(f"{path}: expected {KINDS}, found a file of another name")
 
 
-def _by_column(found: Found) -> dict[str, Found]:
-    """A table with a split column in its parts."""
+def _by_column(found: Found, to_train: bool) -> dict[str, Found]:
+    """A table with a split column in its parts. The classes are those of its training part, if it has one."""
     if found.parts is None:
         return {"all": found}
     parts = {}
@@ -87,12 +89,22 @@ def _by_column(found: Found) -> dict[str, Found]:
         index = np.flatnonzero(found.parts == name)
         if index.size:
             parts[name] = _take(found, index)
-    if "train" not in parts:
+    if "train" in parts:
+        parts["train"] = _with_own_classes(parts["train"])
+    elif to_train:
         raise DataError(
             f"{found.sequences.source}: column {found.settings.split_column}: expected some sequences that "
             "train, found none"
         )
     return parts
+
+
+def _with_own_classes(found: Found) -> Found:
+    """`found` without the classes that none of its sequences has."""
+    part = found.sequences
+    used, labels = np.unique(part.labels, return_inverse=True)
+    classes = tuple(part.classes[label] for label in used) if part.classes else ()
+    return replace(found, sequences=replace(part, labels=labels.reshape(-1), classes=classes))
 
 
 def _take(found: Found, index: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Found:
@@ -105,13 +117,13 @@ def _take(found: Found, index: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Fo
 def _read_folder(folder: Path, settings: DataSettings, optional: Collection[str]) -> dict[str, Found]:
     if is_idx_folder(folder):
         return read_idx_folder(folder, settings)
-    pair = _pair(folder / folder.name) or _pair(folder / "X") or _pair_in(folder)
+    pair = named_like(folder / folder.resolve().name) or named_like(folder / "X") or pair_in(folder)
     if pair:
         return _read_parts(folder, pair, settings, optional)
     if (folder / "X.npy").is_file():
         return {"all": read_npy(folder / "X.npy", settings, "label" not in optional)}
     if is_picture_folder(folder):
-        return read_picture_folder(folder, settings)
+        return read_picture_folder(folder, settings, to_train=not optional)
     raise DataError(
         f"{folder}: expected {KINDS}, found a folder without train-images-idx3-ubyte, sub-folders of "
         "pictures, train and test files, or X.npy"
@@ -127,47 +139,11 @@ def _read_parts(
         if part not in files:
             continue
         own = _read_file(files[part], settings, optional if part == "train" else {*optional, *TO_JUDGE})
-        if list(own) != ["all"]:
+        if list(own) not in (["all"], [part]):
             raise DataError(f"{files[part]}: expected the {part} part of {path}, found parts of its own")
-        found[part] = own["all"]
+        found[part] = own.get("all") or own[part]
         settings = found[part].settings
     return found
-
-
-def _pair(path: Path) -> dict[str, Path]:
-    """{"train": NAME_TRAIN.ts, "test": NAME_TEST.ts, ...} for the path of NAME, or nothing."""
-    return _match(path.parent, re.escape(path.name) + r"[-_]", path)
-
-
-def _pair_in(folder: Path) -> dict[str, Path]:
-    """The same for train.csv and test.csv in `folder`, or any one name in front of them."""
-    return _match(folder, r"(?:.*[-_])?", folder)
-
-
-def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
-    words = "|".join(PART_FOLDERS)
-    endings = "|".join(map(re.escape, sorted(_FILES, key=len, reverse=True)))
-    pattern = re.compile(rf"({stem})({words})({endings})", re.IGNORECASE)
-    found: dict[str, list[Path]] = {}
-    kinds = set()
-    for name in _names_in(folder):
-        match = pattern.fullmatch(name)
-        if match:
-            found.setdefault(PART_FOLDERS[match[2].lower()], []).append(folder / name)
-            kinds.add((match[1], match[3].lower()))
-    if "train" not in found:
-        return {}
-    if len(kinds) > 1 or any(len(files) > 1 for files in found.values()):
-        names = ", ".join(sorted(file.name for files in found.values() for file in files))
-        raise UsageError(f"{path}: which of these is meant? Name one: {names}")
-    return {part: files[0] for part, files in found.items()}
-
-
-def _names_in(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
 
 
 # --- a data set out of what was read
@@ -209,7 +185,7 @@ class Samples:
         """The test part, or all where there are no parts. Raises DataError if a value is missing."""
         if self.named is not None and self.named.test is not None:
             return self.named.test
-        chosen = self.found.get("test") or self.found.get("all") or self.found["train"]
+        chosen = self.found.get("test") or next(iter(self.found.values()))
         check_values(chosen, missing != "error")
         return chosen.sequences
 
@@ -220,13 +196,20 @@ def read_samples(path: Path, settings: DataSettings, optional: Collection[str] =
     Raises DataError naming what is wrong in the data, UsageError where it has to be said what is what.
     """
     found = read_source(path, settings, optional)
-    first = found.get("all") or found["train"]
+    if not optional and not found.keys() & {"all", "train"}:
+        raise DataError(f"{path}: expected sequences that train, found only those of {' and '.join(found)}")
+    first = next(iter(found.values()))
     for part, other in (("test", settings.test), ("validation", settings.validation)):
         if not other:
             continue
         if part in found:
             raise UsageError(f"data.{part} must be empty for {path}, which has a {part} part, got {other}")
         own = read_source(Path(other), first.settings, TO_JUDGE)
+        if not own.keys() & {"all", part}:
+            raise UsageError(
+                f"data.{part} must be the path of a {part} part, or of sequences without parts, got {other}, "
+                f"which has those of {' and '.join(own)}"
+            )
         found[part] = own.get("all") or own[part]
     return Samples(path.resolve().name, path, found)
 
@@ -246,13 +229,14 @@ def _assemble(samples: Samples, split: SplitSettings, missing: Missing) -> DataS
             parts[part], origins[part] = own.sequences, Origin(own.sequences.source)
     train, index = rest.sequences, np.arange(len(rest.sequences))
     origins["train"] = Origin(train.source)
-    _check_groups(train, parts)
+    _check_groups({"training": train, **parts})
     for part, share in (("test", split.test), ("validation", split.validation)):
         if part in parts or share == 0:
             continue
-        kept, held = hold_out(train, share, split.seed)
+        pile = origins["train"].how
+        kept, held = hold_out(replace(train, source=pile), share, split.seed)
         by = f"by {settings.group_column or 'group'}" if train.groups is not None else "by class"
-        how = f"{share:g} of {train.source}, drawn {by} with seed {split.seed}"
+        how = f"{share:g} of {pile}, drawn {by} with seed {split.seed}"
         parts[part], origins[part] = train.take(held), Origin(how, index[held])
         train, index = train.take(kept), index[kept]
         origins["train"] = Origin(f"the rest of {rest.sequences.source}", index)
@@ -288,15 +272,16 @@ def _shape(part: Sequences) -> str:
     return f"({len(part)}, {steps}, {part.features})"
 
 
-def _check_groups(train: Sequences, others: Mapping[str, Sequences]) -> None:
-    """Raises DataError if a group stands on both sides of a split that the source made itself."""
-    for name, part in others.items():
-        if train.groups is None or part.groups is None:
+def _check_groups(parts: Mapping[str, Sequences]) -> None:
+    """Raises DataError if a group stands in two parts that the source made itself."""
+    for one, other in itertools.combinations(parts, 2):
+        groups = [parts[name].groups for name in (one, other)]
+        if groups[0] is None or groups[1] is None:
             continue
-        both = sorted(set(map(str, train.groups)) & set(map(str, part.groups)))
+        both = sorted(set(map(str, groups[0])) & set(map(str, groups[1])))
         if both:
             raise DataError(
-                f"{part.source}: group {both[0]} stands in the training part and in the {name} part"
-                + (f", as do {len(both) - 1} others" if len(both) > 1 else "")
+                f"{parts[other].source}: group {both[0]} stands in the {one} part and in the {other} part"
+                + (f" ({len(both):,} groups do)" if len(both) > 1 else "")
                 + "; split by group, or leave the group column out"
             )

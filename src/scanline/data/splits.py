@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from scanline.errors import DataError
 from scanline.recipe import DataSettings
 
 PARTS = ("train", "validation", "test")
+_SEEDS = 2**32  # how many scikit-learn knows
+_FOLDS = 20  # meet any share to a few hundredths; a smaller one needs more
 Indices = NDArray[np.int64]
 
 
@@ -131,14 +134,22 @@ def stratified(sequences: Sequences, share: float, seed: int) -> tuple[Indices, 
             f"{sequences.source}: {len(labels)} sequences of {len(values)} classes are too few to split off "
             "a part; give more, or set split.validation and split.test to 0"
         )
-    kept, held = train_test_split(indices, test_size=held_out, random_state=seed, stratify=labels)
+    drawn = train_test_split(indices, test_size=held_out, random_state=seed % _SEEDS, stratify=labels)
+    # scikit-learn may leave a class of few sequences on one side.
+    kept, held = _with_each_class(drawn[0], drawn[1], labels)
+    held, kept = _with_each_class(held, kept, labels)
     return np.sort(kept), np.sort(held)
 
 
-def grouped(sequences: Sequences, share: float, seed: int) -> tuple[Indices, Indices]:
-    """As `hold_out`, each group on one side. Of scikit-learn's folds the one nearest in size is held out."""
-    from sklearn.model_selection import StratifiedGroupKFold
+def _with_each_class(own: Indices, others: Indices, labels: NDArray[np.int64]) -> tuple[Indices, Indices]:
+    """Both after one sequence of each class that `own` lacks has come over from `others`."""
+    lacking = np.setdiff1d(labels, labels[own])
+    moved = np.array([others[labels[others] == label][0] for label in lacking], np.int64)
+    return np.append(own, moved), np.setdiff1d(others, moved)
 
+
+def grouped(sequences: Sequences, share: float, seed: int) -> tuple[Indices, Indices]:
+    """As `hold_out`, each group on one side. scikit-learn draws folds; those nearest in size are held out."""
     assert sequences.groups is not None
     _, groups = np.unique(sequences.groups.astype(str), return_inverse=True)
     groups, labels = groups.reshape(-1), sequences.labels
@@ -148,26 +159,48 @@ def grouped(sequences: Sequences, share: float, seed: int) -> tuple[Indices, Ind
             f"{sequences.source}: all sequences belong to one group: at least 2 are needed to split off a "
             "part by group; leave the group column out, or set split.validation and split.test to 0"
         )
-    folds = StratifiedGroupKFold(min(max(2, round(1 / share)), count), shuffle=True, random_state=seed)
+    classes = np.unique(labels)
+
+    def trains_all(held: NDArray[np.bool_]) -> bool:
+        return len(np.unique(labels[~held])) == len(classes)
+
+    drawn = [held for held in _folds(groups, labels, share, seed) if trains_all(held)]
+    # Where no fold will do, a single group may.
+    drawn = drawn or [held for held in (groups == group for group in range(count)) if trains_all(held)]
+    if not drawn:
+        alone = next(label for label in classes if len(np.unique(groups[labels == label])) == 1)
+        raise DataError(
+            f"{sequences.source}: class {sequences.classes[alone]} stands in one group alone, so groups "
+            "cannot be held out; give more groups of it, leave the group column out, or set "
+            "split.validation and split.test to 0"
+        )
+    held = min(drawn, key=lambda mask: abs(mask.mean() - share))
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _folds(
+    groups: NDArray[np.int64], labels: NDArray[np.int64], share: float, seed: int
+) -> list[NDArray[np.bool_]]:
+    """Masks (N,) of what may be held out: some of scikit-learn's folds, together about `share` of all."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fine = max(_FOLDS, round(1 / min(share, 1 - share)))
+    most = int(min(groups.max() + 1, np.bincount(labels).max(), fine))
+    if most < 2:
+        return []
+    part = Fraction(share).limit_denominator(most)
+    part = min(max(part, Fraction(1, most)), Fraction(most - 1, most))
+    folds = StratifiedGroupKFold(part.denominator, shuffle=True, random_state=seed % _SEEDS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer sequences than folds
-        drawn = [
-            (kept, held) for kept, held in folds.split(groups, labels, groups) if len(held) and len(kept)
-        ]
-    classes = np.unique(labels)
-    whole = [pair for pair in drawn if len(np.unique(labels[pair[0]])) == len(classes)]
-    if not whole:
-        where = {label: np.unique(groups[labels == label]) for label in classes}
-        lonely = [sequences.classes[label] for label, own in where.items() if len(own) == 1]
-        reason = (
-            f"class {lonely[0]} stands in one group alone" if lonely else "some class would not be trained"
-        )
-        raise DataError(
-            f"{sequences.source}: {reason}, so groups cannot be held out; give more groups of it, leave the "
-            "group column out, or set split.validation and split.test to 0"
-        )
-    kept, held = min(whole, key=lambda pair: abs(len(pair[1]) - share * len(labels)))
-    return np.sort(kept), np.sort(held)
+        drawn = [held for _, held in folds.split(groups, labels, groups)]
+    masks = []
+    for first in range(len(drawn)):
+        mask = np.zeros(len(groups), bool)
+        for turn in range(part.numerator):
+            mask[drawn[(first + turn) % len(drawn)]] = True
+        masks.append(mask)
+    return [mask for mask in masks if mask.any() and not mask.all()]
 
 
 def balanced(sequences: Sequences) -> NDArray[np.float32]:

@@ -12,8 +12,9 @@ from scanline.data.sources import Samples
 
 def summarise(samples: Samples) -> dict[str, Any]:
     """Ready for JSON: of each part its counts, lengths and classes, and how many values are missing."""
+    names: tuple[str, ...] = ()
     if samples.named is not None:
-        parts, picture, names = samples.named.parts, samples.named.picture, ()
+        parts, picture = samples.named.parts, samples.named.picture
     else:
         parts = {name: found.sequences for name, found in samples.found.items()}
         first = next(iter(samples.found.values()))

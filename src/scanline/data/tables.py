@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scanline.data.columns import Columns, assign
 from scanline.data.delimited import open_delimited
+from scanline.data.found import shown
 from scanline.errors import DataError, UsageError
 from scanline.recipe import DataSettings
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+_NAMES = ("label", "id", "group", "split")
+_NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
+_BATCH_CELLS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +55,13 @@ class Table:
     group: Names | None
     split: Names | None
     time: NDArray[Any] | None
-    counts: NDArray[np.float64] | None
+    counts: NDArray[Any] | None
     place: Callable[[int], str]
     notes: tuple[str, ...]
 
-    def fail(self, row: int, what: str) -> NoReturn:
-        """Raises DataError naming the place of `row`."""
-        raise DataError(f"{self.path}: {self.place(row)}: {what}")
+    def fail(self, row: int, what: str, column: str = "") -> NoReturn:
+        """Raises DataError naming the place of `row`, and the column if it is in one."""
+        raise DataError(f"{self.path}: {self.place(row)}{_cell(column)}: {what}")
 
 
 def is_table(path: Path) -> bool:
@@ -82,150 +86,175 @@ def read_table(path: Path, settings: DataSettings, optional: Collection[str] = (
             return _read_parquet(path, settings, optional)
         return _read_csv(path, settings, optional)
     except OSError as error:
-        reason = " ".join((error.strerror or str(error)).split())[:200]
-        raise DataError(f"{path}: cannot be read ({reason})") from error
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+        raise DataError(f"{path}: cannot be read ({shown(error.strerror or error, 200)})") from error
+    except (pyarrow.ArrowException, UnicodeError) as error:
+        raise DataError(f"{path}: cannot be read ({shown(error, 200)})") from error
+
+
+def _cell(column: str) -> str:
+    return f", column {shown(column)}" if column else ""
 
 
 def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
     import pyarrow
 
     file = open_delimited(path)
-    columns = assign(list(file.names), settings, str(path), optional)
-    types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float32())
+    columns = assign(file.names, settings, str(path), optional)
+    # Not straight to 32 bits: a number is rounded as it is in Parquet and in a Python program.
+    types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
     text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    types |= {name: text for name in (columns.label, columns.id, columns.group, columns.split) if name}
+    types |= {name: text for role in _NAMES if (name := getattr(columns, role))}
     if columns.length:
         types[columns.length] = pyarrow.float64()
     if columns.time:
-        types[columns.time] = _time_type(path, columns.time, file.infer(columns.time))
-    table = file.read(types)
-    if table.num_rows == 0:
-        raise DataError(f"{path}: expected rows after the header, found none")
-    rows, batches = table.num_rows, table.to_batches()
-    del table  # so that each batch can be given back as soon as it has been copied
-    batches.reverse()
-    emptied = (batches.pop() for _ in range(len(batches)))
-    return _collect(path, columns, emptied, rows, lambda row: f"line {file.line(row)}", file.notes)
-
-
-def _time_type(path: Path, name: str, inferred: Any) -> Any:
-    """How to read the time column: numbers with their fractions, or moments in nanoseconds."""
-    import pyarrow.types as kinds
-    from pyarrow import float64, timestamp
-
-    if kinds.is_integer(inferred) or kinds.is_floating(inferred) or kinds.is_null(inferred):
-        return float64()
-    if kinds.is_timestamp(inferred) or kinds.is_date(inferred):
-        return timestamp("ns", inferred.tz if kinds.is_timestamp(inferred) else None)
-    if kinds.is_time(inferred):
-        return inferred
-    raise DataError(
-        f"{path}: column {name}: expected times, numbers or dates as 2026-01-31 12:00:00, found {inferred}"
-    )
+        types[columns.time] = file.time_type(columns.time)
+    return _collect(path, columns, file.batches(types), lambda row: f"line {file.line(row)}", file.notes)
 
 
 def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
-    from pyarrow import parquet
-    from pyarrow import types as kinds
+    from pyarrow import parquet, types
 
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         columns = assign(schema.names, settings, str(path), optional)
+        kinds = {name: schema.field(name).type for name in (*columns.features, *columns.named)}
         for name in columns.features:
-            kind = schema.field(name).type
-            if not any(test(kind) for test in (kinds.is_integer, kinds.is_floating, kinds.is_decimal)):
-                raise DataError(f"{path}: column {name}: expected numbers, found {kind}")
+            _check_type(path, name, kinds[name], "numbers", _NUMBERS)
+        if columns.length:
+            _check_type(path, columns.length, kinds[columns.length], "whole numbers", _NUMBERS)
         if columns.time:
-            _time_type(path, columns.time, schema.field(columns.time).type)
-        if file.metadata.num_rows == 0:
-            raise DataError(f"{path}: expected rows, found none")
-        wanted = [*columns.named, *columns.features]
-        batches = file.iter_batches(columns=wanted)
-        return _collect(path, columns, batches, file.metadata.num_rows, lambda row: f"row {row + 1}", ())
+            times = (*_NUMBERS, "is_temporal")
+            _check_type(path, columns.time, kinds[columns.time], "numbers, times or dates", times)
+        for name in columns.named:
+            if types.is_nested(kinds[name]):
+                raise DataError(f"{path}: column {shown(name)}: expected text, found {shown(kinds[name])}")
+        batches = file.iter_batches(max(1, _BATCH_CELLS // len(kinds)), columns=list(kinds))
+        return _collect(path, columns, batches, lambda row: f"row {row + 1}", ())
+
+
+def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
+    from pyarrow import types
+
+    if not any(getattr(types, test)(kind) for test in tests):
+        raise DataError(f"{path}: column {shown(name)}: expected {expected}, found {shown(kind)}")
 
 
 class _Collector:
     """A column of names as it grows batch by batch."""
 
-    def __init__(self, rows: int) -> None:
-        self.codes = np.empty(rows, np.int32)
+    def __init__(self) -> None:
+        self.codes: list[NDArray[np.int32]] = []
         self.known: dict[str, int] = {}
 
-    def add(self, first: int, column: Any) -> None:
+    def add(self, column: Any) -> int | None:
+        """The row in `column` of the first name of more than one line, if there is one."""
         import pyarrow
         from pyarrow import compute
 
+        if pyarrow.types.is_boolean(column.type):  # as Python writes it
+            column = compute.if_else(column, "True", "False")
+        if pyarrow.types.is_floating(column.type):
+            column = compute.if_else(compute.is_nan(column), None, column)
         if not pyarrow.types.is_dictionary(column.type):
-            column = compute.cast(column, pyarrow.string()).dictionary_encode()
-        known = self.known
-        texts = ["" if text is None else str(text) for text in column.dictionary.to_pylist()]
-        codes = [known.setdefault(text, len(known)) for text in texts]
-        empty = known.setdefault("", len(known)) if column.null_count else 0
-        indices = column.indices.fill_null(len(codes)).to_numpy(zero_copy_only=False)
-        self.codes[first : first + len(column)] = np.array([*codes, empty], np.int32)[indices]
+            column = column.cast(pyarrow.string()).dictionary_encode()
+        # The dictionary may have names that no row uses, and in another order.
+        appeared = column.indices.unique()
+        texts = ["" if text is None else str(text) for text in column.dictionary.take(appeared).to_pylist()]
+        known, null = self.known, len(column.dictionary)
+        translate = np.empty(null + 1, np.int32)
+        translate[_filled(appeared, null)] = [known.setdefault(text, len(known)) for text in texts]
+        codes = translate[_filled(column.indices, null)]
+        self.codes.append(codes)
+        long = [known[text] for text in texts if len(text.splitlines()) > 1]
+        return int(np.flatnonzero(np.isin(codes, long))[0]) if long else None
 
     def names(self) -> Names:
-        return Names(self.codes, tuple(self.known))
+        return Names(np.concatenate(self.codes), tuple(self.known))
+
+
+def _filled(indices: Any, null: int) -> NDArray[np.int64]:
+    """The places in a dictionary that `indices` name, `null` where there is none."""
+    import pyarrow
+
+    filled: NDArray[np.int64] = indices.cast(pyarrow.int64()).fill_null(null).to_numpy()
+    return filled
 
 
 def _collect(
     path: Path,
     columns: Columns,
     batches: Iterable[pyarrow.RecordBatch],
-    rows: int,
     place: Callable[[int], str],
     notes: tuple[str, ...],
 ) -> Table:
-    import pyarrow
-
-    values = np.empty((rows, len(columns.features)), np.float32)
-    named = {role: _Collector(rows) for role in ("label", "id", "group", "split") if getattr(columns, role)}
-    time: list[NDArray[Any]] = []
-    counts: list[NDArray[Any]] = []
+    values = np.empty((0, len(columns.features)), np.float32)
+    named = {name: _Collector() for role in _NAMES if (name := getattr(columns, role))}
+    measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
     first = 0
+
+    def fail(row: int, name: str, what: str) -> NoReturn:
+        raise DataError(f"{path}: {place(first + row)}{_cell(name)}: {what}")
+
     for batch in batches:
-        block = values[first : first + batch.num_rows]
+        end = first + batch.num_rows
+        if end > len(values):  # the memory grows where it lies, if it can
+            values.resize((max(end, len(values) * 5 // 4), values.shape[1]), refcheck=False)
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
             for index, name in enumerate(columns.features):
-                column = batch.column(name)
-                if pyarrow.types.is_decimal(column.type):
-                    column = column.cast(pyarrow.float64())
-                block[:, index] = column.to_numpy(zero_copy_only=False)
-        for role, collector in named.items():
-            collector.add(first, batch.column(getattr(columns, role)))
-        for name, parts in ((columns.time, time), (columns.length, counts)):
-            if name:
-                column = batch.column(name)
-                if column.null_count:
-                    row = first + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-                    raise DataError(f"{path}: {place(row)}, column {name}: expected a value, found none")
-                parts.append(_sortable(column))
-        first += batch.num_rows
+                values[first:end, index] = _numbers(batch.column(name))
+        for name, collector in named.items():
+            long = collector.add(batch.column(name))
+            if long is not None:
+                fail(long, name, "expected text of one line, found more")
+        for name, parts in measured.items():
+            part = _sortable(batch.column(name))
+            wrong = np.flatnonzero(~np.isfinite(part))
+            if wrong.size:
+                value = part[wrong[0]]
+                fail(int(wrong[0]), name, f"expected a value, found {'none' if np.isnan(value) else value}")
+            parts.append(part)
+        first = end
+    if first == 0:
+        raise DataError(f"{path}: expected rows, found none")
+    values.resize((first, values.shape[1]), refcheck=False)
+
+    def names(name: str) -> Names | None:
+        return named[name].names() if name else None
+
     return Table(
         path,
         columns,
         values,
-        **{
-            role: named[role].names() if role in named else None for role in ("label", "id", "group", "split")
-        },
-        time=np.concatenate(time) if time else None,
-        counts=np.concatenate(counts) if counts else None,
+        label=names(columns.label),
+        id=names(columns.id),
+        group=names(columns.group),
+        split=names(columns.split),
+        time=np.concatenate(measured[columns.time]) if columns.time else None,
+        counts=np.concatenate(measured[columns.length]) if columns.length else None,
         place=place,
         notes=(*notes, *columns.notes),
     )
 
 
-def _sortable(column: Any) -> NDArray[Any]:
-    """Numbers as they are; dates and times as whole numbers of their unit."""
+def _numbers(column: Any) -> NDArray[Any]:
+    """Numbers as they are, those of another kind as 64 bits; NaN where there is none."""
     import pyarrow
-    from pyarrow import compute
+    from pyarrow import types
 
-    kind = column.type
-    if pyarrow.types.is_date32(kind) or pyarrow.types.is_time32(kind):
-        column = compute.cast(column, pyarrow.int32())
-    elif pyarrow.types.is_temporal(kind):
-        column = compute.cast(column, pyarrow.int64())
+    if not types.is_integer(column.type) and not types.is_floating(column.type):
+        column = column.cast(pyarrow.float64())
     array: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return array
+
+
+def _sortable(column: Any) -> NDArray[Any]:
+    """Numbers as they are; dates and times as whole numbers of their unit, NaN where there is none."""
+    import pyarrow
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_date32(kind) or types.is_time32(kind):
+        column = column.cast(pyarrow.int32())
+    elif types.is_temporal(kind):
+        column = column.cast(pyarrow.int64())
+    return _numbers(column)

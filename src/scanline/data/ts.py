@@ -8,6 +8,7 @@ formats). Lengths are those of the lines; what the header says of them is not ne
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +16,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, to_float32
+from scanline.data.found import Found, some, to_float32
 from scanline.data.sequences import ClassName, join
 from scanline.errors import DataError
 from scanline.recipe import DataSettings
@@ -23,10 +24,10 @@ from scanline.recipe import DataSettings
 MISSING = "?"
 
 
-def read_ts(path: Path, settings: DataSettings) -> Found:
+def read_ts(path: Path, settings: DataSettings, labelled: bool = False) -> Found:
     """The sequences in the `.ts` file `path`; class labels stay text, in the header's order.
 
-    A missing value, `?`, becomes NaN.
+    A missing value, `?`, becomes NaN. labelled: whether the file must have labels.
     Raises DataError naming the line, what was expected and what was found.
     """
     sequences: list[NDArray[np.float32]] = []
@@ -41,13 +42,15 @@ def read_ts(path: Path, settings: DataSettings) -> Found:
         if header.labelled:
             labels.append(fields.pop().strip())
             header.check_label(number, labels[-1])
-        sequences.append(_sequence(path, number, fields))
-        places.append(number)
         if len(fields) != (header.dimensions or len(fields)):
             _fail(path, number, f"expected {header.dimensions} features, found {len(fields)}")
         header.dimensions = len(fields)
+        sequences.append(_sequence(path, number, fields))
+        places.append(number)
     if not header.done:
         raise DataError(f"{path}: expected a .ts file of the UEA archive, found no @data line")
+    if labelled and not header.labelled:
+        raise DataError(f"{path}: expected class labels, found @classLabel false")
     if not sequences:
         raise DataError(f"{path}: expected sequences after @data, found none")
 
@@ -88,37 +91,39 @@ class _Header:
         self.dimensions = 0  # not said
         self.labelled = True
         self.classes: list[str] = []
+        self.known: set[str] = set()
 
     def take(self, number: int, line: str) -> None:
         tag, *words = line.split()
-        tag = tag.lower()
+        tag, flag = tag.lower(), "".join(words[:1]).lower()
         if tag == "@data":
             self.done = True
         elif not tag.startswith("@"):
             _fail(self.path, number, f"expected a header line that begins with @, found {line[:40]!r}")
-        elif tag == "@timestamps" and words[:1] == ["true"]:
+        elif tag == "@timestamps" and flag == "true":
             _fail(self.path, number, "time stamps are not read; write the values alone, in order of time")
-        elif tag == "@targetlabel" and words[:1] == ["true"]:
+        elif tag == "@targetlabel" and flag == "true":
             _fail(self.path, number, "expected class labels, found a target of regression")
         elif tag in ("@dimensions", "@dimension"):
-            if not (words and words[0].isdecimal() and int(words[0])):
-                _fail(self.path, number, f"expected a number of features, found {' '.join(words) or 'none'}")
-            self.dimensions = int(words[0])
-        elif tag == "@univariate" and words[:1] == ["true"]:
+            if not re.fullmatch(r"[1-9][0-9]{0,8}", flag):
+                _fail(self.path, number, f"expected a number of features, found {flag[:40] or 'none'}")
+            self.dimensions = int(flag)
+        elif tag == "@univariate" and flag == "true":
             self.dimensions = 1
         elif tag == "@classlabel":
-            self.labelled = words[:1] != ["false"]
+            self.labelled = flag != "false"
             self.classes = words[1:]
+            self.known = set(self.classes)
             twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
             if twice:
                 _fail(self.path, number, f"expected different class names, found {twice[0]} twice")
 
     def check_label(self, number: int, label: str) -> None:
-        if self.classes and label not in self.classes:
-            names = ", ".join(self.classes)
-            _fail(self.path, number, f"expected a class of the header ({names}), found {label or 'none'}")
         if not label:
             _fail(self.path, number, "expected a label after the last colon, found none")
+        if self.classes and label not in self.known:
+            names, found = some(self.classes), label[:40]
+            _fail(self.path, number, f"expected a class of the header ({names}), found {found!r}")
 
 
 def _sequence(path: Path, line: int, fields: list[str]) -> NDArray[np.float32]:

@@ -61,8 +61,11 @@ class View:
         if self.name == "columns":
             return values.transpose(1, 0, 2).reshape(-1)
         if self.name == "permuted":
-            drawn = numpy_generator(self.seed, "permutation").permutation(self.height * self.width)
-            return values.reshape(-1, self.channels)[drawn].reshape(-1)
+            # Sorted raw bits, not `permutation`: NumPy may change that, and a model is read for years.
+            bits = numpy_generator(self.seed, "permutation").bit_generator.random_raw(
+                self.height * self.width
+            )
+            return values.reshape(-1, self.channels)[np.argsort(bits, kind="stable")].reshape(-1)
         if self.patch:
             k = self.patch
             tiles = values.reshape(self.height // k, k, self.width // k, k, self.channels)
