@@ -6,10 +6,12 @@ import gzip
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scanline.data import delimited
 from scanline.data.delimited import open_delimited
 from scanline.data.found import check_values
 from scanline.data.shapes import read_sequences
@@ -370,3 +372,32 @@ def test_any_mutation_of_a_good_file_is_read_or_refused(read, data, original, pa
     except ScanlineError as error:
         message = str(error)
     assert len(message.splitlines()) < 2
+
+
+CELLS = ["walk", '"run"', '"sit, still"', '"say ""hi"""', '"two\nlines"', '5" wide']
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.tuples(st.floats(-9, 9), st.sampled_from(CELLS)), min_size=1, max_size=80),
+    piece=st.sampled_from([700, 1500, 2**20]),
+    blank=st.booleans(),
+)
+def test_a_file_cut_into_pieces_reads_as_a_whole(tmp_path, monkeypatch, rows, piece, blank):
+    """Quoted line ends and stray quotes make it hard to see where a row ends."""
+    monkeypatch.setattr(delimited, "_PIECE_BYTES", piece)
+    monkeypatch.setattr(delimited, "_BLOCK_BYTES", 400)
+    path = tmp_path / "cut.csv"
+    lines = [f"{value!r},{cell}" for value, cell in rows]
+    path.write_text("value,label\n" + ("\n\n" if blank else "\n").join(lines) + "\n")
+    types = {"value": pa.float64(), "label": pa.string()}
+    file = open_delimited(path)
+    try:
+        batches = list(file.batches(types))
+    except delimited.CutWrongly:
+        batches = list(file.batches(types, in_pieces=False))
+    read = pa.Table.from_batches(batches).to_pydict()
+    assert read["value"] == [value for value, _ in rows]
+    words = {cell: cell.strip('"').replace('""', '"') if cell[0] == '"' else cell for cell in CELLS}
+    words['"say ""hi"""'] = 'say "hi"'
+    assert read["label"] == [words[cell] for _, cell in rows]

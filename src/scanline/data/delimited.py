@@ -1,6 +1,7 @@
 """CSV files as Arrow record batches: separator and header found out, and the line of what is wrong.
 
-PyArrow parses. Where it stops, the file is read once more on one thread, for then it counts its rows.
+PyArrow parses, pieces of the file on all cores. Where it stops, the file is read once more on one thread, for
+then it counts its rows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import re
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,9 @@ from scanline.errors import DataError
 if TYPE_CHECKING:
     import pyarrow
 
-_BLOCK_BYTES = 2**22  # what PyArrow reads at once; a row has to fit in
+_BLOCK_BYTES = 2**22  # what one thread of PyArrow reads at once; a row has to fit in
+_HEAD_BYTES = 2**20
+_PIECE_BYTES = 2**25  # what is parsed on all cores at once
 _GZIP = b"\x1f\x8b"
 _KINDS = {
     "double": "a number",
@@ -31,6 +35,10 @@ _KINDS = {
     "timestamp[ns]": "a date",
     "timestamp[ns, tz=UTC]": "a date with its time zone",
 }
+
+
+class CutWrongly(Exception):
+    """A file was cut into pieces where no row ends."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,15 @@ class Delimited:
     skip: int
     first: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    def rows_about(self) -> int:
+        """About how many rows there are, by the first of them; 0 if that cannot be told."""
+        if _is_gzip(self.path):
+            return 0
+        with open(self.path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+        rows = head.count(b"\n")
+        return int(1.05 * rows * self.path.stat().st_size / len(head)) if rows else 0
 
     def line(self, row: int) -> int:
         """The line where the row `row`, counted from 0, begins. Empty lines are no rows."""
@@ -93,31 +110,72 @@ class Delimited:
             f"date as 2026-01-31 12:00:00, found {cell[:60]!r}"
         )
 
-    def batches(self, types: dict[str, Any]) -> Iterator[pyarrow.RecordBatch]:
+    def batches(self, types: dict[str, Any], in_pieces: bool = True) -> Iterator[pyarrow.RecordBatch]:
         """The columns in `types`, each as its Arrow type.
 
-        Raises DataError naming the line that has more or fewer cells, or a cell that is of another type.
+        in_pieces: parse on all cores, which needs to know where rows end without parsing.
+        Raises DataError naming the line that has more or fewer cells, or a cell that is of another type, and
+        CutWrongly if that went wrong: then read again, not in pieces.
         """
         import pyarrow
 
+        if not in_pieces:
+            try:
+                yield from self._in_turn(types)
+            except pyarrow.ArrowInvalid as error:
+                self._explain(str(error))
+            return
         try:
-            yield from self._read(types, threads=True)
+            # One thread parses a piece, on all cores, while the caller works on the one before.
+            with ThreadPoolExecutor(1) as pool, self._stream() as stream:
+                waiting: Future[pyarrow.Table] | None = None
+                for piece in _pieces(stream, self.skip, self._piece_bytes()):
+                    coming = pool.submit(self._parse, piece, types)
+                    if waiting is not None:
+                        yield from waiting.result().to_batches()
+                    waiting = coming
+                if waiting is not None:
+                    yield from waiting.result().to_batches()
         except pyarrow.ArrowInvalid as error:
-            self._explain(types, str(error))
+            for _ in self.batches(types, in_pieces=False):  # raises what is wrong, with its row
+                pass
+            raise CutWrongly from error
 
-    def _read(self, types: dict[str, Any], threads: bool) -> Iterator[pyarrow.RecordBatch]:
+    def _piece_bytes(self) -> int:
+        if _is_gzip(self.path):
+            return _BLOCK_BYTES * 2
+        return min(_PIECE_BYTES, self.path.stat().st_size + 1)
+
+    def _stream(self) -> pyarrow.NativeFile:
+        """The bytes of the file, unpacked if it is a gzip stream."""
+        import pyarrow
+
+        return pyarrow.input_stream(str(self.path), "gzip" if _is_gzip(self.path) else None)
+
+    def _parse(self, piece: memoryview, types: dict[str, Any]) -> pyarrow.Table:
         import pyarrow
         from pyarrow import csv as arrow
 
+        return arrow.read_csv(
+            pyarrow.BufferReader(pyarrow.py_buffer(piece)),
+            arrow.ReadOptions(column_names=list(self.names), block_size=_BLOCK_BYTES),
+            arrow.ParseOptions(delimiter=self.separator, newlines_in_values=_has_quote(piece)),
+            arrow.ConvertOptions(column_types=types, include_columns=list(types)),
+        )
+
+    def _in_turn(self, types: dict[str, Any]) -> Iterator[pyarrow.RecordBatch]:
+        """The same on one thread, which says in which row it stops."""
+        from pyarrow import csv as arrow
+
         with (
-            pyarrow.input_stream(str(self.path), "gzip" if _is_gzip(self.path) else None) as stream,
+            self._stream() as stream,
             arrow.open_csv(
                 stream,
                 arrow.ReadOptions(
                     column_names=list(self.names),
                     skip_rows=self.skip,
                     block_size=_BLOCK_BYTES,
-                    use_threads=threads,
+                    use_threads=False,
                 ),
                 arrow.ParseOptions(delimiter=self.separator, newlines_in_values=True),
                 arrow.ConvertOptions(column_types=types, include_columns=list(types)),
@@ -125,15 +183,8 @@ class Delimited:
         ):
             yield from reader
 
-    def _explain(self, types: dict[str, Any], message: str) -> NoReturn:
+    def _explain(self, message: str) -> NoReturn:
         """Raises the DataError that says in our words what Arrow stumbled over."""
-        import pyarrow
-
-        try:
-            for _ in self._read(types, threads=False):
-                pass
-        except pyarrow.ArrowInvalid as error:
-            message = str(error)
         told = re.match(r"(?:In CSV column #(\d+)|CSV parse error): Row #(\d+): (.*)", message, re.DOTALL)
         if told is None:
             what = f"cannot be read as CSV ({shown(message, 200)})"
@@ -155,6 +206,66 @@ class Delimited:
         else:
             what = shown(message, 200)
         raise DataError(f"{self.path}: {where}: {what}")
+
+
+def _has_quote(piece: memoryview) -> bool:
+    whole = piece.obj
+    assert isinstance(whole, bytearray)
+    return whole.find(b'"') >= 0  # also where it is left over from another piece: that costs time alone
+
+
+def _pieces(stream: pyarrow.NativeFile, skip: int, size: int) -> Iterator[memoryview]:
+    """The file after its first `skip` lines, in pieces of at most `size` bytes that end where a row does.
+
+    A piece lasts until the next but one is asked for: two buffers take turns, as fresh memory costs more time
+    than reading into it.
+    """
+    own, other = bytearray(size), bytearray(size)
+    filled = _fill(stream, own, 0)
+    begin = 0
+    for _ in range(skip):
+        begin = _line_end(own, begin, filled)
+    while begin < filled:
+        more = filled == len(own)
+        end = _row_end(own, begin, filled) if more else filled
+        yield memoryview(own)[begin:end]
+        rest = filled - end
+        other[:rest] = memoryview(own)[end:filled]  # the piece before lay there until now
+        own, other, begin = other, own, 0
+        filled = _fill(stream, own, rest) if more else 0
+
+
+def _fill(stream: pyarrow.NativeFile, buffer: bytearray, filled: int) -> int:
+    """How far `buffer`, so far filled, can be filled from `stream`: to its end unless the stream ends."""
+    view = memoryview(buffer)
+    while filled < len(buffer):
+        read: int = stream.readinto(view[filled:])
+        if not read:
+            break
+        filled += read
+    return filled
+
+
+def _row_end(text: bytearray, begin: int, filled: int) -> int:
+    """Where the last whole row of `text[begin:filled]` ends, or `filled` if none does.
+
+    Raises CutWrongly if the quotes do not tell.
+    """
+    mark = b"\n" if text.find(b"\n", begin, filled) >= 0 else b"\r"
+    end = text.rfind(mark, begin, filled) + 1
+    quotes = text.count(b'"', begin, end)
+    while end and quotes % 2:  # in a quoted cell, which may have more than one line
+        before = text.rfind(mark, begin, text.rfind(b'"', begin, end)) + 1
+        if before < filled - _BLOCK_BYTES:  # no cell is as long as that: some quote means itself
+            raise CutWrongly
+        quotes, end = quotes - text.count(b'"', before, end), before
+    return end or filled
+
+
+def _line_end(text: bytearray, begin: int, filled: int) -> int:
+    """Where the line that begins there ends; lines end with LF, CR LF or CR."""
+    found = re.compile(rb"\r\n|\n|\r").search(text, begin, filled)
+    return found.end() if found else filled
 
 
 def _is_gzip(path: Path) -> bool:

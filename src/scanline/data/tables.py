@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.columns import Columns, assign
-from scanline.data.delimited import open_delimited
+from scanline.data.delimited import CutWrongly, open_delimited
 from scanline.data.found import shown
 from scanline.errors import DataError, UsageError
 from scanline.recipe import DataSettings
@@ -108,7 +108,15 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
         types[columns.length] = pyarrow.float64()
     if columns.time:
         types[columns.time] = file.time_type(columns.time)
-    return _collect(path, columns, file.batches(types), lambda row: f"line {file.line(row)}", file.notes)
+
+    def place(row: int) -> str:
+        return f"line {file.line(row)}"
+
+    try:
+        return _collect(path, columns, file.batches(types), place, file.notes, file.rows_about())
+    except CutWrongly:  # lines within cells, and quotes within words
+        batches = file.batches(types, in_pieces=False)
+        return _collect(path, columns, batches, place, file.notes, file.rows_about())
 
 
 def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
@@ -129,7 +137,7 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
             if types.is_nested(kinds[name]):
                 raise DataError(f"{path}: column {shown(name)}: expected text, found {shown(kinds[name])}")
         batches = file.iter_batches(max(1, _BATCH_CELLS // len(kinds)), columns=list(kinds))
-        return _collect(path, columns, batches, lambda row: f"row {row + 1}", ())
+        return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), file.metadata.num_rows)
 
 
 def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
@@ -186,8 +194,10 @@ def _collect(
     batches: Iterable[pyarrow.RecordBatch],
     place: Callable[[int], str],
     notes: tuple[str, ...],
+    about: int,
 ) -> Table:
-    values = np.empty((0, len(columns.features)), np.float32)
+    """about: how many rows are expected; there may be more."""
+    values = np.empty((about, len(columns.features)), np.float32)  # takes memory where it is filled
     named = {name: _Collector() for role in _NAMES if (name := getattr(columns, role))}
     measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
     first = 0
