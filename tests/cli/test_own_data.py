@@ -1,0 +1,189 @@
+"""The program on data of one's own: options, what is said, and one line for what cannot be."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+QUICK = ("--set", "train.samples=0", "--set", "train.steps=3", "--set", "model.hidden_size=8")
+ROWS = [
+    f"{sequence},{step},{sequence % 4},{sequence % 2 + 0.1 * step},{'ab'[sequence % 2]}"
+    for sequence in range(24)
+    for step in range(3 + sequence % 3)
+]
+TABLE = "\n".join(["rec,when,who,x,kind", *ROWS]) + "\n"
+COLUMNS = ("--id-column", "rec", "--time-column", "when", "--label-column", "kind", "--feature-columns", "x")
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def one_line(text: str) -> str:
+    assert text.endswith("\n")
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+    return text
+
+
+def test_columns_are_named_by_options_and_groups_stay_together(scanline, table, tmp_path):
+    code, out, err = scanline(
+        "train",
+        table,
+        *COLUMNS,
+        "--group-column",
+        "who",
+        "--run",
+        tmp_path / "run",
+        "--set",
+        "split.test=0.3",
+        *QUICK,
+    )
+    assert code == 0, err
+    assert out.startswith("test: ")
+    assert "taken for a long table" in err
+    parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
+    assert sum(len(part["groups"]) for part in parts.values()) == 4
+
+
+def test_show_says_what_is_in_a_source(scanline, table):
+    code, out, err = scanline("data", "show", table, *COLUMNS)
+    assert code == 0
+    assert out == "mine.csv: sequences: x\n  24 of 3 to 5 steps of 1\n    2 classes: a 12, b 12\n"
+    assert "taken for a long table, a row for each step" in err
+    told = json.loads(scanline("data", "show", table, *COLUMNS, "--json")[1])
+    assert told["parts"]["all"]["steps"] == {"min": 3, "median": 4.0, "max": 5}
+    assert (told["feature_names"], told["schema"]) == (["x"], 1)
+
+
+def test_show_knows_named_sets_and_their_parts(scanline):
+    _, out, _ = scanline("data", "show", "digits")
+    assert out.startswith(
+        "digits: pictures of 8 x 8\n  train: 1,257 of 8 steps of 8\n    10 classes: 0 124, "
+    )
+
+
+def test_predict_names_every_sequence_of_a_file(scanline, table, tmp_path):
+    assert scanline("train", table, *COLUMNS, "--run", tmp_path / "run", *QUICK)[0] == 0
+    (tmp_path / "new.csv").write_text("rec,when,x\nfirst,0,1.5\nfirst,1,1.6\nsecond,0,0.1\n")
+    code, out, _ = scanline("predict", tmp_path / "run", tmp_path / "new.csv")
+    assert code == 0
+    assert re.fullmatch(
+        r".*new\.csv: first: [ab] \([01]\.\d{4}\)\n.*new\.csv: second: [ab] \([01]\.\d{4}\)\n", out
+    )
+    answers = json.loads(scanline("predict", tmp_path / "run", tmp_path / "new.csv", "--json")[1])[
+        "predictions"
+    ]
+    assert [answer["sequence"] for answer in answers] == ["first", "second"]
+    code, _, err = scanline(
+        "predict", tmp_path / "run", tmp_path / "new.csv", "--save-input", tmp_path / "x.png"
+    )
+    assert code == 2
+    assert "--save-input is for models of pictures: this one reads sequences" in one_line(err)
+
+
+def test_evaluate_judges_other_files_in_the_same_way(scanline, table, tmp_path):
+    assert scanline("train", table, *COLUMNS, "--run", tmp_path / "run", *QUICK)[0] == 0
+    (tmp_path / "other.csv").write_text(TABLE.replace("who,", "").replace("\n0,", "\n100,"))
+    code, out, err = scanline("evaluate", tmp_path / "run", "--data", tmp_path / "other.csv")
+    assert code == 3
+    assert "line 2: expected 4 cells, found 5" in one_line(err)
+    (tmp_path / "other.csv").write_text(TABLE)
+    (tmp_path / "copy.csv").write_text(TABLE)
+    code, out, _ = scanline("evaluate", tmp_path / "run", "--data", tmp_path / "copy.csv")
+    assert code == 0
+    assert "of 24 right" in out  # another file is judged as a whole
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "message"),
+    [
+        (TABLE.replace("0,1,0,0.1,a", "0,1,0,0.1"), (), 3, "line 3: expected 5 cells, found 4"),
+        (
+            TABLE.replace("0,1,0,0.1,a", "0,1,0,fast,a"),
+            (),
+            3,
+            "line 3, column x: expected a number, found 'fast'",
+        ),
+        (
+            TABLE.replace("0,1,0,0.1,a", "0,1,0,,a"),
+            (),
+            3,
+            "line 3, column x: expected a finite number, found a mis",
+        ),
+        (
+            TABLE.replace("0,1,0,0.1,a", "0,1,0,inf,a"),
+            (),
+            3,
+            "line 3, column x: expected a finite number, found inf",
+        ),
+        (
+            TABLE.replace("0,1,0,0.1,a", "0,0,0,0.1,a"),
+            (),
+            3,
+            "line 3: expected one row of sequence 0 at each time",
+        ),
+        (
+            TABLE.replace("0,1,0,0.1,a", "0,1,0,0.1,b"),
+            (),
+            3,
+            "line 3, column kind: expected one label for a seq",
+        ),
+        (
+            TABLE.replace("0,1,0,0.1,a", "0,1,0,0.1,"),
+            (),
+            3,
+            "expected one label for a sequence, 'a' as in line 2",
+        ),
+        (TABLE + "99,0,0,1,c\n99,1,0,1,c\n", (), 3, "class c has a single sequence"),
+        (TABLE, ("--label-column", "knd"), 2, "there is no column 'knd'; did you mean 'kind'"),
+        (TABLE, ("--view", "columns"), 2, "input.view must be rows for mine.csv, which has no pictures"),
+        (
+            TABLE,
+            ("--view", "spiral"),
+            2,
+            "input.view must be one of rows, columns, pixels, permuted or patches:k",
+        ),
+        (TABLE, ("--picture", "big"), 2, "data.picture must be height x width, as 28x28, or none, got 'big'"),
+        (
+            TABLE,
+            ("--missing", "guess"),
+            2,
+            "input.missing must be one of 'error', 'forward-fill', 'zero' or 'mean'",
+        ),
+        (TABLE, ("--recipe", "rows"), 2, "train.shift must be 0 for mine.csv, which has no pictures, got 1"),
+        (TABLE, ("--test", "nowhere.csv"), 3, "nowhere.csv: there is nothing; expected a .ts"),
+        ("", (), 3, "mine.csv: expected a table, found an empty file"),
+        ("\x89PNG\r\n\x1a\n\0\0\0", (), 3, "mine.csv: line 1: expected CSV text"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_one_line_and_leaves_nothing(
+    scanline, tmp_path, content, options, code, message
+):
+    (tmp_path / "mine.csv").write_bytes(content.encode("latin-1"))
+    columns = COLUMNS if "--label-column" not in options else COLUMNS[:4]
+    found, out, err = scanline(
+        "train", tmp_path / "mine.csv", *columns, *options, "--run", tmp_path / "run", *QUICK
+    )
+    assert (found, out) == (code, "")
+    assert message in one_line(err)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unsorted_times_are_sorted_and_said(scanline, table, tmp_path):
+    rows = TABLE.splitlines()
+    table.write_text("\n".join([rows[0], rows[2], rows[1], *rows[3:]]) + "\n")
+    code, _, err = scanline("train", table, *COLUMNS, "--run", tmp_path / "run", *QUICK)
+    assert code == 0
+    assert "1 of 24 sequences were not in order of time: sorted" in err
+
+
+def test_resuming_takes_no_options_of_data(scanline, tmp_path):
+    code, _, err = scanline("train", "--resume", "--run", tmp_path, "--view", "columns")
+    assert code == 2
+    assert "--resume needs --run DIR and takes data" in one_line(err)
