@@ -24,6 +24,6 @@ for recording in range(180):
 Path("sensors.csv").write_text("\n".join(rows) + "\n")
 print(f"wrote sensors.csv, {len(rows) - 1:,} made-up readings")
 
-columns = {"data.id_column": "recording", "data.group_column": "person"}
-run = scanline.train("sensors.csv", settings=columns)  # prints what it guessed of the other columns
+# Prints what it guesses of the other columns.
+run = scanline.train("sensors.csv", settings={"data.group_column": "person"})
 print(f"people who were not in training: {run.result['test']['accuracy']:.3f} right")

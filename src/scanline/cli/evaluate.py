@@ -40,9 +40,9 @@ def command(run: str, data: str | None, as_list: bool, device: str, as_json: boo
         )
         return
     if as_list:
-        click.echo("image\tpredicted\ttrue")
-        for number, (predicted, true) in enumerate(zip(*judgement.answers().values(), strict=True)):
-            click.echo(f"{number}\t{predicted}\t{true}")
+        click.echo("sequence\tpredicted\ttrue")
+        for name, predicted, true in zip(*judgement.answers().values(), strict=True):
+            click.echo(f"{name}\t{predicted}\t{true}")
     click.echo("\n".join(_summary(judgement.test, judgement.data)))
 
 

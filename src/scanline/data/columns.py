@@ -15,7 +15,10 @@ from scanline.recipe import DataSettings
 # Names that say what a column is, in lower case.
 _USUAL = {
     "label": ("label", "labels", "class", "class_label", "target", "y"),
-    "id": ("id", "sequence", "sequence_id", "seq_id", "series", "series_id", "sample_id", "case_id"),
+    "id": (
+        *("id", "sequence", "sequence_id", "seq_id", "series", "series_id", "sample_id", "case_id"),
+        *("recording", "recording_id", "trial", "trial_id"),
+    ),
     "time": ("time", "t", "step", "time_step", "timestep", "timestamp", "datetime", "date"),
     "split": ("split",),
     "group": ("group", "subject", "subject_id", "person", "participant", "speaker", "user", "patient"),

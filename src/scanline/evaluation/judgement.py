@@ -32,9 +32,10 @@ class Judgement:
     test: dict[str, Any]
 
     def answers(self) -> dict[str, list[Any]]:
-        """{"predicted": N class names, "true": N class names}, in the order of the data."""
-        classes = self.part.classes
+        """{"sequence": N names or numbers, "predicted": N classes, "true": N}, in the order of the data."""
+        classes, ids = self.part.classes, self.part.ids
         return {
+            "sequence": list(range(len(self.part))) if ids is None else [str(name) for name in ids],
             "predicted": [classes[index] for index in self.logits.argmax(1)],
             "true": [classes[index] for index in self.part.labels],
         }
