@@ -63,7 +63,7 @@ def page(results: dict[str, list[dict[str, Any]]]) -> str:
         "# Accuracy on whole test parts",
         "",
         "Made by `python benchmarks/accuracy.py`. The recipes were chosen on training data alone",
-        "(docs/decisions/0006 and 0008); a run reads the test part once, after training, but",
+        "(docs/decisions/0006 and 0009); a run reads the test part once, after training, but",
         "`tutorial-stacked` also prints it on the way, as its tutorial does.",
         f"{environment['processor']}, {environment['threads']} threads,",
         f"torch {environment['packages']['torch']}, Python {environment['python']}, kernels {kernels}.",
