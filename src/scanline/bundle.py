@@ -35,12 +35,15 @@ class Bundle:
 
     classes: the K names. form: how what is read becomes the network's input.
     data: the name or path of the data set that it was trained on.
+    temperature: by which its logits are divided where calibrated probabilities are asked for; None where
+    there was no validation part to fit it on.
     """
 
     classifier: SequenceClassifier
     classes: tuple[ClassName, ...]
     form: InputForm
     data: str
+    temperature: float | None = None
 
 
 class _Tensor(BaseModel):
@@ -60,6 +63,7 @@ class _Description(BaseModel):
     classes: Annotated[list[Annotated[int, Field(strict=True)] | str], Field(min_length=1)]
     input: InputForm
     data: str
+    temperature: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None
     tensors: dict[str, _Tensor]
 
     @model_validator(mode="after")
@@ -119,6 +123,7 @@ def save(bundle: Bundle, folder: Path, version: str) -> None:
         classes=list(bundle.classes),
         input=bundle.form,
         data=bundle.data,
+        temperature=bundle.temperature,
         tensors={name: _Tensor(**value) for name, value in describe_tensors(weights).items()},
     )
     with whole_folder(folder) as new:
@@ -152,7 +157,13 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
         {n: t.model_dump() for n, t in description.tensors.items()},
     )
     classifier = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
-    return Bundle(classifier, tuple(description.classes), description.input, description.data)
+    return Bundle(
+        classifier,
+        tuple(description.classes),
+        description.input,
+        description.data,
+        description.temperature,
+    )
 
 
 def to_bytes(bundle: Bundle, version: str) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from scanline.data.scaling import shift_and_scale
 from scanline.data.splits import DataSet
 from scanline.device import choose_device
 from scanline.errors import DataError, Interrupted, UsageError
+from scanline.evaluation.calibration import fit_temperature
 from scanline.evaluation.metrics import judge
 from scanline.files import read_json, write_json
 from scanline.model.inference import predict_logits
@@ -248,17 +249,19 @@ class Experiment:
             self.state.classifier.load_state_dict(self.state.best_weights)
         classifier = self.state.classifier.eval()
         data = self.data.title
-        made = Bundle(classifier, self.data.train.classes, self.form, data)
+        parts = self.data.parts if status in ENDED else {}
+        logits = {name: predict_logits(classifier, part) for name, part in parts.items() if name != "train"}
+        temperature = None
+        if "validation" in logits:
+            temperature = fit_temperature(logits["validation"], parts["validation"].labels)
+        made = Bundle(classifier, self.data.train.classes, self.form, data, temperature)
         bundle.save(made, self.folder.model, __version__)
         seen = self.state.step * self.recipe.train.batch_size
         backend, precision = classifier.recurrent.path(classifier.scale, training=True)
         self.result = {"schema": 1, "recipe": self.recipe.name, "data": data}
         if status in ENDED:
             for name in ("test", "validation"):
-                part = self.data.parts.get(name)
-                self.result[name] = part and judge(
-                    predict_logits(classifier, part), part.labels, part.classes
-                )
+                self.result[name] = judge(logits[name], parts[name]) if name in logits else None
         self.result["training"] = {
             "status": status,
             "samples_seen": seen,

@@ -151,7 +151,9 @@ def test_evaluate_prints_what_the_run_kept(scanline, trained):
     assert code == 0
     assert f"{kept['correct']} of 360 right" in out
     assert f"the tutorials' measure, the first 128 only: {kept['first128_accuracy']:.6f}" in out
-    rows = [line.split() for line in out.splitlines()[-10:]]
+    table = out.splitlines()
+    first = next(number for number, line in enumerate(table) if line.startswith("confusion matrix")) + 2
+    rows = [line.split() for line in table[first : first + 10]]
     assert [[0 if cell == "." else int(cell) for cell in row[1:]] for row in rows] == kept["confusion"]
 
 

@@ -7,8 +7,14 @@ import math
 import numpy as np
 import pytest
 
+from scanline.data.sequences import Sequences, full_length
 from scanline.evaluation.intervals import wilson_interval
 from scanline.evaluation.metrics import judge
+
+
+def part(labels: list[int], classes: tuple[str | int, ...]) -> Sequences:
+    """Sequences of one empty step with these labels."""
+    return full_length(np.zeros((len(labels), 1, 1), np.float32), np.array(labels), classes, "made up")
 
 
 def test_wilsons_interval_worked_by_hand():
@@ -33,20 +39,20 @@ def test_counts_that_make_no_sense_are_refused(correct, total):
 def test_the_figures_of_four_answers_worked_by_hand():
     # answers a, a, b, a for true a, a, b, b; class c never comes
     logits = np.log(np.array([[8, 1, 1], [6, 2, 2], [1, 8, 1], [5, 4, 1]], np.float32) / 10)
-    found = judge(logits, np.array([0, 0, 1, 1]), ("a", "b", "c"))
+    found = judge(logits, part([0, 0, 1, 1], ("a", "b", "c")))
     assert (found["n"], found["correct"], found["accuracy"], found["first128_accuracy"]) == (4, 3, 0.75, 0.75)
     assert found["loss"] == pytest.approx(-math.log(0.8 * 0.6 * 0.8 * 0.4) / 4, abs=1e-6)
     assert found["confusion"] == [[2, 0, 0], [1, 1, 0], [0, 0, 0]]
-    assert found["classes"] == [
-        {"class": "a", "n": 2, "correct": 2, "accuracy": 1.0},
-        {"class": "b", "n": 2, "correct": 1, "accuracy": 0.5},
-        {"class": "c", "n": 0, "correct": 0, "accuracy": None},
+    kinds = ("class", "n", "correct", "accuracy", "precision", "recall", "f1")
+    assert [[entry[kind] for kind in kinds] for entry in found["classes"]] == [
+        ["a", 2, 2, 1.0, pytest.approx(2 / 3), 1.0, pytest.approx(0.8)],
+        ["b", 2, 1, 0.5, 1.0, 0.5, pytest.approx(2 / 3)],
+        ["c", 0, 0, None, None, None, None],
     ]
 
 
 def test_the_tutorials_measure_looks_at_the_first_128_only():
     logits = np.zeros((256, 2), np.float32)
     logits[:, 0] = 1
-    labels = np.array([0] * 96 + [1] * 32 + [1] * 128)
-    found = judge(logits, labels, (0, 1))
+    found = judge(logits, part([0] * 96 + [1] * 160, (0, 1)))
     assert (found["first128_accuracy"], found["accuracy"]) == (0.75, 96 / 256)

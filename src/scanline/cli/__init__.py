@@ -18,6 +18,8 @@ from scanline.errors import ScanlineError, did_you_mean
 COMMANDS = {
     "train": "Train a classifier, test it, and keep the run.",
     "evaluate": "Judge a run on all test sequences.",
+    "compare": "Set runs beside each other on the same test sequences.",
+    "explain": "Tell why it answered so: step by step, gate by gate.",
     "predict": "Name what pictures or other sequences are.",
     "recipes": "List the recipes, or print one.",
     "data": "List, show, fetch and verify data sets.",

@@ -9,6 +9,7 @@ import click
 from scanline.cli.output import download_bar, print_json
 
 WIDEST_CONFUSION = 30
+SHOWN_MISTAKES = 5
 
 
 @click.command(name="evaluate")
@@ -17,22 +18,28 @@ WIDEST_CONFUSION = 30
     "--data", metavar="DATA", help="A data set's name or path.  [default: what the run was trained on]"
 )
 @click.option(
+    "--calibrated",
+    is_flag=True,
+    help="Judge the probabilities after temperature scaling (answers are the same).",
+)
+@click.option(
     "--list", "as_list", is_flag=True, help="Print predicted and true label of each test sequence first."
 )
 @click.option(
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Where to compute."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(run: str, data: str | None, as_list: bool, device: str, as_json: bool) -> None:
+def command(run: str, data: str | None, calibrated: bool, as_list: bool, device: str, as_json: bool) -> None:
     """Judge RUN, a run folder or a bundle, on all test sequences.
 
-    Prints how many are right, the accuracy with its 95 % Wilson interval and of each class, the confusion
-    matrix, and the tutorials' measure: the accuracy on the first 128.
+    Prints how many are right and the accuracy, with its 95 % Wilson interval; of each class precision, recall
+    and F1 with bootstrap intervals; how far its probabilities can be believed; how accurate it is where it is
+    surest, and by length; the confusion matrix, and the mistakes it was surest of.
     """
     from scanline.evaluation.judgement import judge_run
 
     with download_bar() as on_progress:
-        judgement = judge_run(run, data, device, on_progress)
+        judgement = judge_run(run, data, device, on_progress, calibrated)
     if as_json:
         print_json(
             {"run": run, "data": judgement.data, "test": judgement.test}
@@ -43,38 +50,82 @@ def command(run: str, data: str | None, as_list: bool, device: str, as_json: boo
         click.echo("sequence\tpredicted\ttrue")
         for name, predicted, true in zip(*judgement.answers().values(), strict=True):
             click.echo(f"{name}\t{predicted}\t{true}")
-    click.echo("\n".join(_summary(judgement.test, judgement.data)))
+    click.echo("\n".join(_summary(judgement.test, judgement.data, judgement.pictures)))
 
 
-def _summary(test: dict[str, Any], data: str) -> list[str]:
+def _summary(test: dict[str, Any], data: str, pictures: bool) -> list[str]:
     low, high = test["ci95"]
-    first = min(128, test["n"])
+    surest = {round(100 * each["coverage"]): each["accuracy"] for each in test["coverage"]}
     lines = [
         f"test part of {data}: {test['correct']:,} of {test['n']:,} right",
         f"accuracy {test['accuracy']:.4f}, 95 % interval {low:.4f} to {high:.4f} (Wilson)",
-        f"mean cross-entropy {test['loss']:.4f}",
-        f"the tutorials' measure, the first {first} only: {test['first128_accuracy']:.6f}",
-        "",
+        f"mean cross-entropy {test['loss']:.4f}, calibration error {test['calibration']['error']:.4f}",
+        f"where it is surest: {surest[50]:.4f} of the first half right, {surest[90]:.4f} of nine tenths",
     ]
+    if pictures:
+        first = min(128, test["n"])
+        lines.append(f"the tutorials' measure, the first {first} only: {test['first128_accuracy']:.6f}")
+    if len(test["by_length"]) > 1:
+        lines += ["", "steps        n  right  accuracy (95 %)"]
+        lines += [_length_line(group) for group in test["by_length"]]
+    return [*lines, "", *_classes(test), "", *_confusion(test), *_mistakes(test)]
+
+
+def _length_line(group: dict[str, Any]) -> str:
+    span = f"{group['from']} to {group['to']}" if group["from"] < group["to"] else f"{group['from']}"
+    low, high = group["ci95"]
+    figures = f"{group['accuracy']:.4f} ({low:.3f} to {high:.3f})"
+    return f"{span:<9}{group['n']:>5}  {group['correct']:>5}  {figures}"
+
+
+def _classes(test: dict[str, Any]) -> list[str]:
     names = [str(entry["class"]) for entry in test["classes"]]
     width = max(len("class"), *(len(name) for name in names))
-    lines.append(f"{'class':<{width}}      n  right  accuracy")
+    kinds = ("recall", "precision", "f1")
+    lines = [f"{'class':<{width}}      n  right" + "".join(f"  {kind:<20}" for kind in kinds).rstrip()]
     for name, entry in zip(names, test["classes"], strict=True):
-        accuracy = "-" if entry["accuracy"] is None else f"{entry['accuracy']:.4f}"
-        lines.append(f"{name:<{width}}  {entry['n']:>5}  {entry['correct']:>5}  {accuracy:>8}")
+        cells = "".join(f"  {_share(entry, kind):<20}" for kind in kinds).rstrip()
+        lines.append(f"{name:<{width}}  {entry['n']:>5}  {entry['correct']:>5}{cells}")
+    return [*lines, "(in brackets 95 % intervals by bootstrap)"]
+
+
+def _share(entry: dict[str, Any], kind: str) -> str:
+    if entry[kind] is None:
+        return "-"
+    low, high = entry[f"{kind}_ci95"]
+    return f"{entry[kind]:.3f} ({low:.3f}-{high:.3f})"
+
+
+def _confusion(test: dict[str, Any]) -> list[str]:
+    names = [str(entry["class"]) for entry in test["classes"]]
     if len(names) > WIDEST_CONFUSION:
-        return [*lines, "", f"confusion matrix: {len(names)} classes are too many for a table; --json has it"]
+        return [f"confusion matrix: {len(names)} classes are too many for a table; --json has it"]
     cell = max(3, *(len(str(count)) for row in test["confusion"] for count in row))
     cell = max(cell, *(len(name) for name in names)) if all(len(name) <= 4 for name in names) else cell
     short = (
         names if all(len(name) <= cell for name in names) else [str(number) for number in range(len(names))]
     )
-    lines += ["", "confusion matrix (a row for each true class, a column for each answer)"]
+    lines = ["confusion matrix (a row for each true class, a column for each answer)"]
     if short is not names:
         lines.append("columns are numbered in the order of the rows")
         names = [f"{number} {name}" for number, name in enumerate(names)]
-        width = max(len(name) for name in names)
+    width = max(len(name) for name in names)
     lines.append(" " * width + "".join(f"  {name:>{cell}}" for name in short))
     for name, row in zip(names, test["confusion"], strict=True):
         lines.append(f"{name:<{width}}" + "".join(f"  {count if count else '.':>{cell}}" for count in row))
     return lines
+
+
+def _mistakes(test: dict[str, Any]) -> list[str]:
+    shown = test["mistakes"][:SHOWN_MISTAKES]
+    if not shown:
+        return []
+    return [
+        "",
+        "the mistakes it was surest of",
+        *(
+            f"sequence {each['sequence']}: {each['true']} taken for {each['predicted']} "
+            f"({each['probability']:.4f}; {each['true']} {each['probability_of_true']:.4f})"
+            for each in shown
+        ),
+    ]

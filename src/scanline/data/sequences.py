@@ -62,6 +62,11 @@ class Sequences:
         return len(self.lengths)
 
     @property
+    def labelled(self) -> bool:
+        """Whether the labels are known."""
+        return bool(self.classes)
+
+    @property
     def steps(self) -> int:
         """T, the longest length."""
         return int(self.lengths.max())

@@ -39,7 +39,7 @@ def predict_files(
             raise UsageError(f"--save-input would overwrite the picture {target}: name another place")
     for file, target in zip(files, targets, strict=True):
         try:
-            if model.bundle.form.picture is None or _holds_several(file):
+            if model.bundle.form.picture is None or holds_several(file):
                 yield from _sequences(model, file)
             else:
                 yield _picture(model, file, target)
@@ -49,7 +49,8 @@ def predict_files(
             yield error
 
 
-def _holds_several(file: str) -> bool:
+def holds_several(file: str) -> bool:
+    """Whether the name of `file` is one of a file or folder of sequences, and not of a picture."""
     return file.lower().endswith((".ts", ".npz", *SUFFIXES)) or Path(file).is_dir()
 
 

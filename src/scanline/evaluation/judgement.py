@@ -17,19 +17,21 @@ from scanline.device import choose_device
 from scanline.errors import UsageError
 from scanline.evaluation.metrics import judge
 from scanline.evaluation.model import Model, load
-from scanline.model.inference import predict_logits
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, SplitSettings
 from scanline.run.folder import trained_on
 
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """data: the data set's name or path. part: the test sequences. logits: (N, K). test: the figures."""
+    """data: the data set's name or path. part: the test sequences, as the network's steps. logits: (N, K).
+    test: the figures. digest: of the test sequences as they were read. pictures: whether they are."""
 
     data: str
     part: Sequences
     logits: NDArray[np.float32]
     test: dict[str, Any]
+    digest: str
+    pictures: bool
 
     def answers(self) -> dict[str, list[Any]]:
         """{"sequence": N names or numbers, "predicted": N classes, "true": N}, in the order of the data."""
@@ -42,26 +44,36 @@ class Judgement:
 
 
 def judge_run(
-    run: str, data: str | None, device: str = "auto", on_progress: Progress | None = None
+    run: str,
+    data: str | None,
+    device: str = "auto",
+    on_progress: Progress | None = None,
+    calibrated: bool = False,
 ) -> Judgement:
     """Judge the run or bundle at `run` on the test part of what it was trained on, or on `data`.
 
     data: a name or path. Its test part is judged, or all of it where it has no parts; what the run itself
-    was trained on is split as it was then.
+    was trained on is split as it was then. calibrated: judge the calibrated probabilities.
     Raises ModelError, DataError or UsageError naming what cannot be used.
     """
-    model = load(run, choose_device(device))
+    return judge_model(load(run, choose_device(device), calibrated), run, data, on_progress)
+
+
+def judge_model(model: Model, run: str, data: str | None, on_progress: Progress | None = None) -> Judgement:
+    """As `judge_run`, for a model that is loaded already. run: where it came from."""
     known = trained_on(Path(run))
     if data is None or (known is not None and known[0].name == _address(data)):
-        name, part = _own_test_part(model, run, known, on_progress)
+        name, part = own_test_part(model, run, known, on_progress)
     else:
         form = model.bundle.form
         settings = UNSAID if data in catalog.names() else form.settings
         samples = catalog.read(data, settings, on_progress, TO_JUDGE)
         name, part = data, samples.to_judge(form.missing)
+    digest = part.digest()
     part = model.fit(part)
-    logits = predict_logits(model.bundle.classifier, part)
-    return Judgement(name, part, logits, judge(logits, part.labels, part.classes))
+    logits = model.logits(part)
+    pictures = model.bundle.form.picture is not None
+    return Judgement(name, part, logits, judge(logits, part), digest, pictures)
 
 
 def _address(data: str) -> str:
@@ -69,13 +81,16 @@ def _address(data: str) -> str:
     return data if path is None else str(path.resolve())
 
 
-def _own_test_part(
+def own_test_part(
     model: Model,
     run: str,
     known: tuple[DataSettings, SplitSettings] | None,
-    on_progress: Progress | None,
+    on_progress: Progress | None = None,
 ) -> tuple[str, Sequences]:
-    """The name of what `model` was trained on, and its test part."""
+    """The name of what `model` was trained on, and its test part, as it was read.
+
+    run: where the model came from. known: what `trained_on` says of it.
+    """
     if known is None and model.bundle.data in catalog.names():
         known = UNSAID.model_copy(update={"name": model.bundle.data}), UNSPLIT
     if known is None or not known[0].name:

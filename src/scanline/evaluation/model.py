@@ -17,7 +17,7 @@ from scanline.data.frame import fit_picture
 from scanline.data.images import read_pixels
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import Sequences
-from scanline.errors import DataError, UsageError
+from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation.metrics import judge
 from scanline.model.inference import predict_logits, softmax
 from scanline.recipe import UNSAID
@@ -28,10 +28,12 @@ from scanline.run.folder import find_bundle
 class Model:
     """A trained classifier, as `scanline.load` gives it.
 
-    bundle: the network with its class names and input.
+    bundle: the network with its class names and input. calibrated: whether probabilities are those of the
+    logits divided by the temperature that was fitted on the validation part; the answers are the same.
     """
 
     bundle: Bundle
+    calibrated: bool = False
 
     @property
     def classes(self) -> NDArray[Any]:
@@ -56,6 +58,11 @@ class Model:
         """
         return softmax(self._logits(values, lengths))
 
+    @property
+    def temperature(self) -> float:
+        """By which logits are divided: 1 unless the probabilities are calibrated."""
+        return (self.bundle.temperature or 1.0) if self.calibrated else 1.0
+
     def prepare(self, path: str | Path) -> NDArray[np.uint8]:
         """(height, width) grey levels, or (height, width, 3): what the network sees of a picture file.
 
@@ -68,7 +75,12 @@ class Model:
     def evaluate(self, part: Sequences) -> dict[str, Any]:
         """The figures of `scanline.evaluation.metrics.judge` on labelled sequences."""
         part = self.fit(part)
-        return judge(predict_logits(self.bundle.classifier, part), part.labels, self.bundle.classes)
+        return judge(self.logits(part), part)
+
+    def logits(self, part: Sequences) -> NDArray[np.float32]:
+        """(N, K) for sequences that `fit` or the input form made ready; divided by the temperature if
+        asked."""
+        return predict_logits(self.bundle.classifier, part) / np.float32(self.temperature)
 
     def fit(self, part: Sequences) -> Sequences:
         """`part`, as it was read, with this model's steps and class indices.
@@ -89,7 +101,7 @@ class Model:
     def answer(self, part: Sequences) -> NDArray[np.float64]:
         """(N, K) probabilities for sequences as they were read, labelled or not."""
         self.bundle.form.check(part.shape, part.source, self.bundle.data)
-        return softmax(predict_logits(self.bundle.classifier, self.bundle.form.prepare(part)))
+        return softmax(self.logits(self.bundle.form.prepare(part)))
 
     def _picture(self) -> PictureFormat:
         form = self.bundle.form.picture
@@ -101,6 +113,10 @@ class Model:
         return form
 
     def _logits(self, values: Any, lengths: Any) -> NDArray[np.float32]:
+        return self.logits(self.read(values, lengths))
+
+    def read(self, values: Any, lengths: Any = None) -> Sequences:
+        """`values`, as for `predict_proba`, as the network's steps."""
         form = self.bundle.form
         if form.picture:
             if lengths is not None:
@@ -111,7 +127,7 @@ class Model:
         found = from_arrays(values, lengths=lengths, settings=_PLAIN)
         form.check(found.sequences.shape, found.sequences.source, self.bundle.data)
         check_values(found, form.missing != "error")
-        return predict_logits(self.bundle.classifier, form.prepare(found.sequences))
+        return form.prepare(found.sequences)
 
 
 _PLAIN = UNSAID.model_copy(update={"picture": "none"})
@@ -143,9 +159,17 @@ def _grey_levels(values: Any, form: PictureFormat, trained_on: str) -> NDArray[n
     return (array * form.levels).astype(np.float32)
 
 
-def load(run: str | Path, device: str = "cpu") -> Model:
+def load(run: str | Path, device: str = "cpu", calibrated: bool = False) -> Model:
     """The model of a run folder, or of a bundle (`runs/<name>/model`), on `device`.
 
-    Raises ModelError naming what is missing or damaged.
+    calibrated: as for `Model`.
+    Raises ModelError naming what is missing or damaged, or that there is no temperature.
     """
-    return Model(bundles.load(find_bundle(Path(run)), device))
+    path = find_bundle(Path(run))
+    loaded = bundles.load(path, device)
+    if calibrated and loaded.temperature is None:
+        raise ModelError(
+            f"{path} has no temperature, as its training had no validation part to fit one on: "
+            "leave calibration out"
+        )
+    return Model(loaded, calibrated)

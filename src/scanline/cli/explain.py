@@ -1,0 +1,70 @@
+"""scanline explain"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from scanline.cli.output import print_json, say
+
+
+@click.command(name="explain")
+@click.argument("run", type=click.Path())
+@click.argument("given", metavar="INPUT")
+@click.option(
+    "--sequence",
+    metavar="NAME",
+    help="Which sequence of a file, by its name or number.  [default: the first]",
+)
+@click.option(
+    "--save",
+    "targets",
+    multiple=True,
+    metavar="FILE",
+    help="Write it too: .png and .svg the picture, .gif a film, .json and .npz every number.",
+)
+@click.option("--calibrated", is_flag=True, help="Probabilities after temperature scaling.")
+@click.option("--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Where to compute.")
+@click.option("--json", "as_json", is_flag=True, help="Print every number as JSON.")
+def command(
+    run: str,
+    given: str,
+    sequence: str | None,
+    targets: tuple[str, ...],
+    calibrated: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Tell why RUN answers as it does for INPUT.
+
+    INPUT is a picture, a file of sequences, or the number of a test sequence as `scanline evaluate` names
+    it. Prints what it would have answered after each step, and when it made up its mind. With --save every
+    gate and state of every layer, and which values the answer rests on (integrated gradients).
+    """
+    from scanline.device import choose_device
+    from scanline.evaluation.model import load
+    from scanline.explanation.explain import explain_input
+    from scanline.explanation.show import save
+
+    model = load(run, choose_device(device), calibrated)
+    found = explain_input(model, run, given, sequence)
+    for target in targets:
+        save(found, Path(target))
+        say(f"wrote {target}")
+    if as_json:
+        print_json({"run": run} | found.to_json())
+        return
+    click.echo("\n".join(found.lines()))
+    trace = found.trace
+    for step, shares in enumerate(trace.probabilities, 1):
+        first, second = shares.argsort()[::-1][:2]
+        bar = "\u2588" * round(20 * shares[first])
+        click.echo(
+            f"  {step:>4}  {trace.classes[first]!s:<12.12} {shares[first]:.4f} {bar:<20} "
+            f"{trace.classes[second]!s:.12} {shares[second]:.4f}".rstrip()
+        )
+    click.echo(
+        f"  the values' shares add up to {found.attribution.values.sum():.4f}, the difference of logits is "
+        f"{found.attribution.difference:.4f}"
+    )

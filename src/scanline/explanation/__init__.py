@@ -1,0 +1,1 @@
+"""What happens inside while a sequence is read, and what the answer rests on."""

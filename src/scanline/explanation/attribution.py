@@ -1,0 +1,180 @@
+"""Which input values an answer rests on: integrated gradients, checked against what they must add up to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scanline.data.batches import gather
+from scanline.data.sequences import Sequences
+from scanline.data.views import View
+from scanline.model.classifier import SequenceClassifier
+from scanline.model.inference import predict_logits, softmax, to_device
+from scanline.seeding import numpy_generator
+
+TOLERANCE = 1e-3
+_FEWEST, _MOST = 32, 2048
+_QUICK = 16  # points where only the ranking of values is wanted
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """How much each value of a sequence moved the logit of a class from where it is for the baseline.
+
+    values: (T, F), in units of that logit. target: index of the class. difference: the logit for the sequence
+    less the logit for the baseline, which `values` add up to within `error`.
+    """
+
+    values: NDArray[np.float64]
+    target: int
+    difference: float
+    error: float
+
+
+def baseline(classifier: SequenceClassifier, pictures: bool) -> NDArray[np.float32]:
+    """(F,) what a value is taken to be where there is nothing: black in a picture, else the training mean."""
+    if pictures:
+        return np.zeros(classifier.architecture.input_size, np.float32)
+    mean: NDArray[np.float32] = classifier.shift.cpu().numpy()
+    return mean
+
+
+def integrated_gradients(
+    classifier: SequenceClassifier, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
+) -> Attribution:
+    """Attribution of the logit `target` to each value of one sequence.
+
+    values: (T, F). nothing: (F,), the baseline's steps. The path from baseline to sequence is integrated with
+    the midpoint rule in float64, with twice the points until the sum is right within 1e-3, at most 2,048.
+    Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks"; completeness, section 3.
+    """
+    exact = copy.deepcopy(classifier).double().eval()
+    exact.requires_grad_(False)
+    device = exact.scale.device
+    end = torch.as_tensor(np.asarray(values, np.float64), device=device)
+    begin = torch.as_tensor(nothing, device=device).double().expand_as(end)
+    with torch.no_grad():
+        ends = exact(torch.stack([begin, end]))[:, target]
+    difference = float(ends[1] - ends[0])
+    points = _FEWEST
+    while True:
+        places = (torch.arange(points, device=device, dtype=torch.float64) + 0.5) / points
+        total = torch.zeros_like(end)
+        for some in places.split(_BATCH):
+            path = (begin + some[:, None, None] * (end - begin)).requires_grad_()
+            (slope,) = torch.autograd.grad(exact(path)[:, target].sum(), path)
+            total += slope.sum(0)
+        shares = (total / points * (end - begin)).cpu().numpy()
+        error = abs(float(shares.sum()) - difference)
+        if error <= TOLERANCE or points >= _MOST:
+            return Attribution(shares, target, difference, error)
+        points *= 2
+
+
+@dataclass(frozen=True)
+class DeletionCheck:
+    """Whether attributions mean something: what becomes of the answer's probability without some values.
+
+    n: sequences. share: of each one's values that were set to the baseline. before: mean probability of the
+    answer. by_attribution: mean drop where the values of largest attribution went; at_random: where as many
+    random ones went; at_random_present: where as many of those went that differ from the baseline.
+    """
+
+    n: int
+    share: float
+    before: float
+    by_attribution: float
+    at_random: float
+    at_random_present: float
+
+
+def check_by_deletion(
+    classifier: SequenceClassifier,
+    part: Sequences,
+    nothing: NDArray[np.float32],
+    share: float = 0.1,
+    seed: int = 0,
+) -> DeletionCheck:
+    """Remove the share of values with the largest attribution to each answer, and as many at random.
+
+    part: the network's steps. nothing: (F,), what removed values become. seed: of the random ones.
+    """
+    shares = softmax(predict_logits(classifier, part))
+    answers = shares.argmax(1)
+    before = shares.max(1)
+    draw = numpy_generator(seed, "deletion")
+    kinds = ("by_attribution", "at_random", "at_random_present")
+    removed: dict[str, list[NDArray[np.float32]]] = {kind: [] for kind in kinds}
+    order: list[int] = []
+    for index, values, weights in _quick_attributions(classifier, part, answers, nothing):
+        for row, (sequence, weight) in zip(index, zip(values, weights, strict=True), strict=True):
+            length = int(part.lengths[row])
+            flat = sequence[:length].reshape(-1)
+            stand_in = np.tile(nothing, length)
+            count = max(1, round(flat.size * share))
+            present = np.flatnonzero(flat != stand_in)
+            count_present = min(count, len(present))
+            chosen = {
+                "by_attribution": np.argsort(-weight[:length].reshape(-1), kind="stable")[:count],
+                "at_random": draw.permutation(flat.size)[:count],
+                "at_random_present": draw.permutation(present)[:count_present],
+            }
+            for kind, places in chosen.items():
+                without = flat.copy()
+                without[places] = stand_in[places]
+                removed[kind].append(without.reshape(length, -1))
+            order.append(int(row))
+    rows = np.array(order)
+    drops = {}
+    for kind, sequences in removed.items():
+        gone = Sequences(
+            np.concatenate(sequences), part.lengths[rows], part.labels[rows], part.classes, part.source
+        )
+        after = softmax(predict_logits(classifier, gone))[np.arange(len(rows)), answers[rows]]
+        drops[kind] = float((before[rows] - after).mean())
+    return DeletionCheck(len(part), share, float(before.mean()), **drops)
+
+
+def _quick_attributions(
+    classifier: SequenceClassifier, part: Sequences, answers: NDArray[np.int64], nothing: NDArray[np.float32]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
+    """Indices, values and attributions (n, T, F) with few points in float32: enough to rank the values."""
+    classifier.eval()
+    device = classifier.scale.device
+    trained = [weight.requires_grad for weight in classifier.parameters()]
+    classifier.requires_grad_(False)
+    order = np.argsort(part.lengths, kind="stable")
+    try:
+        for first in range(0, len(order), _BATCH):
+            index = order[first : first + _BATCH]
+            values, lengths, _ = to_device(gather(part, index), device)
+            values = values.float()
+            begin = torch.as_tensor(nothing, device=device).expand_as(values)
+            target = torch.as_tensor(answers[index], device=device)[:, None]
+            total = torch.zeros_like(values)
+            for point in range(_QUICK):
+                path = (begin + (point + 0.5) / _QUICK * (values - begin)).requires_grad_()
+                logits = classifier(path, lengths).gather(1, target)
+                (slope,) = torch.autograd.grad(logits.sum(), path)
+                total += slope
+            shares = (total / _QUICK * (values - begin)).cpu().numpy()
+            yield index, values.cpu().numpy(), shares
+    finally:
+        for weight, was in zip(classifier.parameters(), trained, strict=True):
+            weight.requires_grad_(was)
+
+
+def in_place(attribution: NDArray[np.float64], view: View | None) -> NDArray[np.float64]:
+    """(T, F) shares of a picture's steps as (height, width), channels added up; others as they are."""
+    if view is None:
+        return attribution
+    rows: NDArray[np.float64] = view.undo(attribution[None])[0]
+    pixels: NDArray[np.float64] = rows.reshape(view.height, view.width, view.channels).sum(2)
+    return pixels

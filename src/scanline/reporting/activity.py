@@ -1,0 +1,61 @@
+"""What the gates and units do over many sequences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from scanline import plots
+from scanline.data.sequences import Sequences
+from scanline.explanation.trace import trace
+from scanline.model.classifier import SequenceClassifier
+
+SHUT, OPEN = 0.1, 0.9
+IDLE = 0.05
+_MOST = 200
+_GATES = ("i", "f", "o", "r", "z")
+
+
+def gate_activity(classifier: SequenceClassifier, part: Sequences) -> dict[str, Any]:
+    """Over up to 200 sequences, spread over `part`: how saturated the gates are and how busy the units.
+
+    Returns {"n", "gates": for each gate of each layer {"name", "shut" (share below 0.1), "between", "open"
+    (above 0.9)}, "states": for each layer {"name", "mean_size" (mean |h| of each unit), "idle" (units below
+    0.05)}}.
+    """
+    chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), _MOST)).round().astype(np.int64))
+    gates: dict[str, list[np.ndarray]] = {}
+    states: dict[str, list[np.ndarray]] = {}
+    for index in chosen:
+        traced = trace(classifier, part.take(slice(int(index), int(index) + 1)).flat, part.classes)
+        for each in traced.directions:
+            for name, values in each.parts.items():
+                if name in _GATES:
+                    title = _title(each.title, plots.PARTS[name], traced)
+                    shares = np.array([(values < SHUT).sum(), (values > OPEN).sum(), values.size])
+                    gates.setdefault(title, []).append(shares)
+                elif name == "h":
+                    size = np.array([*np.abs(values).sum(0), len(values)])
+                    states.setdefault(_title(each.title, "", traced) or "state", []).append(size)
+    told_gates = []
+    for name, counts in gates.items():
+        shut, opened, total = np.sum(counts, 0)
+        told_gates.append(
+            {
+                "name": name,
+                "shut": float(shut / total),
+                "between": float((total - shut - opened) / total),
+                "open": float(opened / total),
+            }
+        )
+    told_states = []
+    for name, sizes in states.items():
+        total_sizes = np.sum(sizes, 0)
+        mean = total_sizes[:-1] / total_sizes[-1]
+        told_states.append({"name": name, "mean_size": mean.tolist(), "idle": int((mean < IDLE).sum())})
+    return {"n": len(chosen), "gates": told_gates, "states": told_states}
+
+
+def _title(layer: str, gate: str, traced: Any) -> str:
+    return gate if len(traced.directions) == 1 else ", ".join(filter(None, (gate, layer)))
