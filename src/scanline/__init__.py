@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "Arrays",
+    "Explanation",
     "GRUClassifier",
     "LSTMClassifier",
     "Model",
+    "Prediction",
     "RNNClassifier",
     "Run",
     "ScanlineError",
     "__version__",
+    "explain",
     "load",
+    "report",
     "train",
 ]
 
 if TYPE_CHECKING:
     from scanline.api import Run as Run
+    from scanline.api import explain as explain
     from scanline.api import train as train
     from scanline.data.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
@@ -35,12 +40,19 @@ if TYPE_CHECKING:
     from scanline.estimator import RNNClassifier as RNNClassifier
     from scanline.evaluation.model import Model as Model
     from scanline.evaluation.model import load as load
+    from scanline.evaluation.prediction import Prediction as Prediction
+    from scanline.explanation.explain import Explanation as Explanation
+    from scanline.reporting.report import report as report
 
 _HOMES = {
     "Arrays": "scanline.data.arrays",
     "Model": "scanline.evaluation.model",
     "load": "scanline.evaluation.model",
     "Run": "scanline.api",
+    "explain": "scanline.api",
+    "Prediction": "scanline.evaluation.prediction",
+    "Explanation": "scanline.explanation.explain",
+    "report": "scanline.reporting.report",
     "train": "scanline.api",
     "ScanlineError": "scanline.errors",
     "LSTMClassifier": "scanline.estimator",

@@ -1,4 +1,4 @@
-"""What Python programs call: `scanline.train`."""
+"""What Python programs call: `scanline.train`, `scanline.explain`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from scanline.data.arrays import Arrays
 from scanline.errors import UsageError
 from scanline.evaluation.model import Model, load
 from scanline.experiment import Experiment
+from scanline.explanation.explain import Explanation
+from scanline.explanation.explain import explain as explain_values
+from scanline.reporting.notebooks import run_html
+from scanline.reporting.report import report
 from scanline.training.records import Stepped
 
 
@@ -26,6 +30,25 @@ class Run:
     def model(self) -> Model:
         """The trained model, read from the run folder."""
         return load(self.path)
+
+    def report(self, output: str | os.PathLike[str] | None = None) -> Path:
+        """Write the run's report, by default into its folder; `scanline.report` can do more."""
+        return report(self.path, output)
+
+    def _repr_html_(self) -> str:
+        return run_html(self.path, self.result)
+
+
+def explain(
+    model: Model | str | os.PathLike[str], values: Any, *, name: str = "the given sequence"
+) -> Explanation:
+    """Why a model answers as it does for one sequence, step by step and gate by gate.
+
+    model: as `scanline.load` gives it, or its run folder. values: (T, F), or a picture (height, width) or
+    (height, width, 3), as for `Model.predict`. name: what to call it.
+    Raises DataError naming the expected and the found shape.
+    """
+    return explain_values(model if isinstance(model, Model) else load(Path(model)), values, name)
 
 
 def train(

@@ -159,7 +159,7 @@ class Experiment:
         )
         changed = [
             key
-            for key in ("threads", "device", "processor", "native", "packages")
+            for key in ("threads", "device", "processor", "native", "packages", "code")
             if before.get(key) != now[key]
         ]
         if changed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from scanline.explanation.attribution import Attribution
     from scanline.explanation.trace import Trace
 
-WIDTH = 4.4  # inches
+WIDTH = 3.7  # inches
+WHOLE = 8.8  # of a whole explanation, which is no picture for a telephone
 PARTS = {
     "i": "input gate",
     "f": "forget gate",
@@ -81,7 +83,9 @@ def _styled(draw: Callable[P, R]) -> Callable[P, R]:
             raise UsageError(
                 "drawing needs Matplotlib, which is not installed: pip install 'scanline[report]'"
             ) from None
-        with rc_context(_STYLE):
+        with rc_context(_STYLE), warnings.catch_warnings():
+            # A class name in Chinese is an empty box in a PNG; in SVG the page has letters for it.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
             return draw(*arguments, **options)
 
     return styled
@@ -107,19 +111,24 @@ def _figure(
 def to_svg(figure: Figure, title: str) -> str:
     """The figure as an <svg> element for a page, which says `title` to who cannot see it.
 
-    title: one that no other figure of the page has.
+    title: for readers of the page, who may meet several figures.
     """
     from html import escape
 
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = file.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"font: ([\d.]+)px '[^']*'(?:, [^;\"]*)?", r"font: \1px system-ui, sans-serif", text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    title = _plain(title)
     # On a page with several figures every name must be one figure's alone.
-    own = hashlib.sha256(title.encode()).hexdigest()[:8]
-    text = re.sub(r'(\bid="|"#|\(#)', rf"\g<1>f{own}-", text)
+    own = hashlib.sha256((title + text).encode()).hexdigest()[:8]
+
+    def fit(tag: re.Match[str]) -> str:
+        inked = tag[0].replace(_INK, "currentColor")
+        inked = re.sub(r"font: ([\d.]+)px '[^']*'(?:, [^;\"]*)?", r"font: \1px system-ui, sans-serif", inked)
+        return re.sub(r'(\bid="|"#|\(#)', rf"\g<1>f{own}-", inked)
+
+    text = re.sub(r"<[^>]*>", fit, text)  # tags alone: a class may be called "(#1)"
     head, rest = text.split(">", 1)
     head = re.sub(r' (?:width|height)="[^"]*"', "", head)
     label = escape(title, quote=True)
@@ -156,6 +165,7 @@ def learning_curve(course: Sequence[dict[str, Any]]) -> Figure:
     loss.set_ylabel("cross-entropy")
     if any(e["loss"] > 0 for e in logged + judged):
         loss.set_yscale("log")
+        loss.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
     accuracy.plot([e["step"] for e in logged], [e["accuracy"] for e in logged], color=GREY, lw=0.9)
     accuracy.plot([e["step"] for e in judged], [e["accuracy"] for e in judged], "o-", ms=3, color=BLUE)
     accuracy.set_ylabel("accuracy")
@@ -179,7 +189,7 @@ def class_figures(classes: Sequence[dict[str, Any]]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("share, with its 95 % interval")
     axes.set_xlim(right=1.005)
-    _legend(axes, loc="lower left")
+    _legend(axes, loc="lower right", ncols=2, bbox_to_anchor=(1, 1), borderaxespad=0.2)
     return figure
 
 
@@ -205,6 +215,7 @@ def reliability_diagram(calibration: dict[str, Any]) -> Figure:
     axes.set_ylim(0, 1.02)
     counts.bar(lows, [e["n"] for e in bins], widths, align="edge", color=GREY)
     counts.set_yscale("log")
+    counts.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
     counts.set_ylabel("answers")
     counts.set_xlabel("probability of the answer")
     counts.set_xlim(0, 1)
@@ -299,17 +310,40 @@ def gate_activity(activity: dict[str, Any]) -> Figure:
 
 
 @_styled
-def read_along_strip(trace: Trace, true: int | None = None) -> Figure:
-    """The probabilities of the classes in question after each step, in a small space."""
-    figure = _figure(1.15, width=2.6)
-    (axes,) = figure.axes
+def mistake(
+    trace: Trace,
+    picture: NDArray[Any] | None,
+    values: NDArray[Any],
+    attribution: Attribution,
+    seen: NDArray[Any] | None,
+    true: int,
+) -> Figure:
+    """In a small space: what was read, what spoke for the answer, and how sure it was after each step of its
+    answer and of the class that it should have been.
+
+    picture, values, seen: as for `explanation`. true: index of the class.
+    """
+    figure = _figure(1.35, 1, 3, width_ratios=[1, 1, 1.9])
+    what, why, when = figure.axes
+    _draw_input(what, picture, values, None)
+    _draw_attribution(why, attribution, seen, trace)
+    what.set_title("read", fontsize=8)
+    why.set_title("for and against", fontsize=8)
+    for axes in (what, why):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_xlabel("")
+        axes.set_ylabel("")
     steps = np.arange(1, len(trace.probabilities) + 1)
-    axes.plot(steps, trace.probabilities[:, trace.answer], color=BLUE, lw=1.5)
-    if true is not None and true != trace.answer:
-        axes.plot(steps, trace.probabilities[:, true], color=ORANGE, lw=1.5, ls="--")
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_yticks([0, 1])
-    axes.set_xlim(1, max(len(steps), 2))
+    for index, colour, style in ((trace.answer, BLUE, "-"), (true, ORANGE, "--")):
+        label = _short(str(trace.classes[index]), 10)
+        when.plot(steps, trace.probabilities[:, index], style, color=colour, lw=1.5, label=label)
+    when.set_ylim(-0.03, 1.03)
+    when.set_yticks([0, 1])
+    when.set_xlim(1, max(len(steps), 2))
+    when.set_title("probability, step by step", fontsize=8)
+    when.tick_params(labelsize=7.5)
+    _legend(when, loc="upper left", fontsize=7.5, borderpad=0, handlelength=1.4)
     return figure
 
 
@@ -334,9 +368,9 @@ def explanation(
     heights = [1.9, 1.6, *[1.25] * (rows - 2)]
     total = sum(heights) + 0.62 * rows  # inches, with room for titles and ticks
     # No layout engine: the same places in every frame of a film, and a quarter of the time.
-    figure = _figure(total, rows, 2, width=2 * WIDTH, layout=None, height_ratios=heights)
+    figure = _figure(total, rows, 2, width=WHOLE, layout=None, height_ratios=heights)
     figure.subplots_adjust(
-        left=0.06,
+        left=0.07,
         right=0.935,
         top=1 - 0.3 / total,
         bottom=0.42 / total,
@@ -391,7 +425,7 @@ def _draw_input(axes: Axes, picture: NDArray[Any] | None, values: NDArray[Any], 
     axes.grid(False)
     if picture is not None:
         shown = picture if picture.ndim == 3 else np.ma.masked_invalid(picture.astype(float))
-        axes.imshow(shown, cmap="gray", interpolation="nearest", vmin=0)
+        axes.imshow(shown, cmap="gray", interpolation="nearest", vmin=0, vmax=255)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title("what is read")
@@ -488,7 +522,14 @@ def _legend(axes: Axes, **options: Any) -> None:
         axes.legend(labelcolor=_INK, **options)
 
 
+def _plain(text: str) -> str:
+    """`text` without the characters that XML has no place for."""
+    return re.sub(
+        "[^\t\n\r -\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text
+    )
+
+
 def _short(name: str, most: int = 14) -> str:
     """A class name for an axis."""
-    name = " ".join(name.split())
+    name = _plain(" ".join(name.split()))
     return name if len(name) <= most else f"{name[: most - 1]}…"

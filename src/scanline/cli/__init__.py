@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "Judge a run on all test sequences.",
     "compare": "Set runs beside each other on the same test sequences.",
     "explain": "Tell why it answered so: step by step, gate by gate.",
+    "report": "Show a run on one page that can be sent about.",
     "predict": "Name what pictures or other sequences are.",
     "recipes": "List the recipes, or print one.",
     "data": "List, show, fetch and verify data sets.",

@@ -47,8 +47,8 @@ def _sheet(sheet: dict[str, Any]) -> list[str]:
     lines = [
         "",
         f"{sheet['run']}: {sheet['network']}{seen}",
-        f"  {sheet['correct']:,} right, accuracy {sheet['accuracy']:.4f} ({low:.4f} to {high:.4f}), "
-        f"cross-entropy {sheet['loss']:.4f}, calibration error {sheet['calibration_error']:.4f}",
+        f"  {sheet['correct']:,} right, accuracy {sheet['accuracy']:.4f} ({low:.4f} to {high:.4f})",
+        f"  cross-entropy {sheet['loss']:.4f}, calibration error {sheet['calibration_error']:.4f}",
         f"  {sheet['parameters']:,} weights, {sheet['weights_bytes'] / 1e6:.2f} MB; "
         f"predicts {sheet['sequences_per_s']:,.0f} sequences a second",
     ]
@@ -64,8 +64,9 @@ def _pair(pair: dict[str, Any]) -> list[str]:
     told = "it may be chance" if pair["mcnemar_p"] > 0.05 else "hardly chance"
     lines = [
         "",
-        f"{pair['first']} less {pair['second']}: {pair['difference']:+.4f} "
-        f"(95 % interval {low:+.4f} to {high:+.4f}; McNemar p = {pair['mcnemar_p']:.3g}: {told})",
+        f"{pair['first']} less {pair['second']}",
+        f"  accuracy {pair['difference']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}",
+        f"  McNemar p = {pair['mcnemar_p']:.3g}: {told}",
         f"  right: both {pair['both_right']:,}, the first alone {pair['first_alone_right']:,}, "
         f"the second alone {pair['second_alone_right']:,}, neither {pair['neither_right']:,}",
         f"  they answer differently on {pair['disagreements']:,}",

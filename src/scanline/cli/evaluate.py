@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from scanline.cli.output import download_bar, print_json
+from scanline.cli.output import bar_of, download_bar, print_json
 
 WIDEST_CONFUSION = 30
 SHOWN_MISTAKES = 5
@@ -25,11 +25,29 @@ SHOWN_MISTAKES = 5
 @click.option(
     "--list", "as_list", is_flag=True, help="Print predicted and true label of each test sequence first."
 )
+@click.option("--steps", is_flag=True, help="Tell the accuracy after each step too: how many are enough.")
+@click.option(
+    "--stop-at",
+    "stops",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="P",
+    help="Stop reading as soon as a class has this probability; what that costs and saves.",
+)
 @click.option(
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Where to compute."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def command(run: str, data: str | None, calibrated: bool, as_list: bool, device: str, as_json: bool) -> None:
+def command(
+    run: str,
+    data: str | None,
+    calibrated: bool,
+    as_list: bool,
+    steps: bool,
+    stops: tuple[float, ...],
+    device: str,
+    as_json: bool,
+) -> None:
     """Judge RUN, a run folder or a bundle, on all test sequences.
 
     Prints how many are right and the accuracy, with its 95 % Wilson interval; of each class precision, recall
@@ -37,12 +55,18 @@ def command(run: str, data: str | None, calibrated: bool, as_list: bool, device:
     surest, and by length; the confusion matrix, and the mistakes it was surest of.
     """
     from scanline.evaluation.judgement import judge_run
+    from scanline.evaluation.steps import THRESHOLDS, read_along
 
     with download_bar() as on_progress:
         judgement = judge_run(run, data, device, on_progress, calibrated)
+    along = None
+    if steps or stops:
+        classifier, temperature = judgement.model.bundle.classifier, judgement.model.temperature
+        along = read_along(classifier, judgement.part, sorted(set(stops)) or THRESHOLDS, temperature)
     if as_json:
         print_json(
             {"run": run, "data": judgement.data, "test": judgement.test}
+            | ({} if along is None else {"along": along})
             | (judgement.answers() if as_list else {})
         )
         return
@@ -50,7 +74,33 @@ def command(run: str, data: str | None, calibrated: bool, as_list: bool, device:
         click.echo("sequence\tpredicted\ttrue")
         for name, predicted, true in zip(*judgement.answers().values(), strict=True):
             click.echo(f"{name}\t{predicted}\t{true}")
-    click.echo("\n".join(_summary(judgement.test, judgement.data, judgement.pictures)))
+    lines = _summary(judgement.test, judgement.data, judgement.pictures)
+    if along is not None:
+        lines += ["", *_along(along, steps)]
+    click.echo("\n".join(lines))
+
+
+def _along(along: dict[str, Any], steps: bool) -> list[str]:
+    last = along["steps"][-1]["step"]
+    told = (
+        f"{along['enough']} of {last} steps are enough: from there on it is about as accurate as at the end"
+    )
+    lines = [told]
+    if steps:
+        lines.append(f"{'step':>6}  {'accuracy':<25}  still read")
+        for each in along["steps"]:
+            low, high = each["ci95"]
+            figures = f"{each['accuracy']:.4f} ({low:.3f} to {high:.3f})"
+            bar = bar_of(each["accuracy"])
+            lines.append(f"{each['step']:>6}  {figures}  {each['n']:>10,}  {bar}".rstrip())
+    lines += ["stop at  accuracy                   mean steps  stopped early"]
+    for each in along["stops"]:
+        low, high = each["ci95"]
+        lines.append(
+            f"{each['threshold']:<7g}  {each['accuracy']:.4f} ({low:.3f} to {high:.3f})  "
+            f"{each['mean_steps']:>10.2f}  {each['stopped']:>13.4f}"
+        )
+    return lines
 
 
 def _summary(test: dict[str, Any], data: str, pictures: bool) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scanline.cli.output import print_json, say
+from scanline.cli.output import bar_of, print_json, say
 
 
 @click.command(name="explain")
@@ -45,8 +45,10 @@ def command(
     from scanline.device import choose_device
     from scanline.evaluation.model import load
     from scanline.explanation.explain import explain_input
-    from scanline.explanation.show import save
+    from scanline.explanation.show import check_ending, save
 
+    for target in targets:  # before anything is computed, or written
+        check_ending(Path(target))
     model = load(run, choose_device(device), calibrated)
     found = explain_input(model, run, given, sequence)
     for target in targets:
@@ -59,7 +61,7 @@ def command(
     trace = found.trace
     for step, shares in enumerate(trace.probabilities, 1):
         first, second = shares.argsort()[::-1][:2]
-        bar = "\u2588" * round(20 * shares[first])
+        bar = bar_of(shares[first])
         click.echo(
             f"  {step:>4}  {trace.classes[first]!s:<12.12} {shares[first]:.4f} {bar:<20} "
             f"{trace.classes[second]!s:.12} {shares[second]:.4f}".rstrip()

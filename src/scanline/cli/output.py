@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, TextIO
 
 import click
+
+_BLOCKS = "".join(chr(0x2581 + level) for level in range(8))  # an eighth of a line to a whole one
 
 
 def print_json(value: dict[str, Any]) -> None:
     """`value` on standard output, with a schema number in front."""
     click.echo(json.dumps({"schema": 1} | value, indent=2))
+
+
+def bar_of(share: float, width: int = 20) -> str:
+    """A bar for a share of 1, at most `width` wide."""
+    return ("#" if _lacks(sys.stdout, _BLOCKS) else _BLOCKS[-1]) * round(width * share)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The course of `values` in a line of at most `width` characters, for standard error."""
+    levels = ".:-=+*#%" if _lacks(sys.stderr, _BLOCKS) else _BLOCKS
+    low, high = min(values), max(values)
+    size = min(width, len(values))
+    # Of more values than there is room for, each character shows the mean of its share.
+    ends = [index * len(values) // size for index in range(size + 1)]
+    groups = [values[first:end] for first, end in pairwise(ends)]
+    places = [(sum(group) / len(group) - low) / ((high - low) or 1) for group in groups]
+    return "".join(levels[round(place * (len(levels) - 1))] for place in places)
+
+
+def _lacks(stream: TextIO | None, text: str) -> bool:
+    """Whether some character of `text` cannot be written to `stream`."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return True
+    return False
 
 
 def say(line: str) -> None:

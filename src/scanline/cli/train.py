@@ -25,6 +25,7 @@ from scanline.errors import UsageError
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --run.")
 @click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard too.")
+@click.option("--report", "wants_report", is_flag=True, help="Write the report when training has finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     data: str | None,
@@ -35,6 +36,7 @@ def command(
     device: str,
     resume: bool,
     tensorboard: bool,
+    wants_report: bool,
     as_json: bool,
     **options: str | None,
 ) -> None:
@@ -50,9 +52,13 @@ def command(
             "--resume needs --run DIR and takes data, recipe, settings and seed from there: give none"
         )
 
-    from scanline.cli.watch import watch
+    from scanline.cli.watch import curve, watch
     from scanline.experiment import Experiment
 
+    if wants_report:
+        from scanline.reporting.page import check_installed
+
+        check_installed()
     with download_bar() as on_progress:
         if resume and run:
             experiment = Experiment.resume(run, device, tensorboard, on_progress)
@@ -61,8 +67,16 @@ def command(
     for note in experiment.notes:
         say(note)
     watch(experiment)
+    for line in curve(experiment.folder.metrics):
+        say(line)
+    page = None
+    if wants_report:
+        from scanline.reporting.report import report
+
+        page = report(experiment.folder.path, device=device)
     if as_json:
-        print_json({"run": str(experiment.folder.path)} | experiment.result)
+        told = {"run": str(experiment.folder.path)} | ({"report": str(page)} if page else {})
+        print_json(told | experiment.result)
         return
     test = experiment.result["test"]
     if test is None:
@@ -73,6 +87,8 @@ def command(
             f"95 % interval {test['ci95'][0]:.4f} to {test['ci95'][1]:.4f}"
         )
     click.echo(f"run:  {experiment.folder.path}")
+    if page:
+        click.echo(f"report: {page}")
 
 
 def _changes(settings: tuple[str, ...], seed: int | None) -> dict[str, object]:

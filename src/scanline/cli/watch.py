@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scanline.cli.output import say
+from scanline.cli.output import say, sparkline
 from scanline.experiment import Experiment
+from scanline.run.folder import course_of_training
 from scanline.training.records import Stepped
 
 
@@ -43,3 +47,20 @@ def watch(experiment: Experiment) -> None:
                 bar.update(task, completed=record.step, rate=f"{speed:,.0f} samples/s", best=found)
             else:
                 console.print(record.line())
+
+
+def curve(metrics: Path) -> list[str]:
+    """The course of training in two lines: the loss of the batches, on a logarithmic scale, and how accurate
+    the answers to the validation part were. metrics: the run's metrics.jsonl."""
+    course = course_of_training(metrics)
+    losses = [entry["loss"] for entry in course if entry["event"] == "logged"]
+    accuracies = [entry["accuracy"] for entry in course if entry.get("part") == "validation"]
+    width = max(8, min(shutil.get_terminal_size().columns, 80) - 42)
+    lines = []
+    if len(losses) > 1:
+        drawn = sparkline([math.log(max(loss, 1e-9)) for loss in losses], width)
+        lines.append(f"loss:     {losses[0]:.4f} {drawn} {losses[-1]:.4f}")
+    if len(accuracies) > 1:
+        drawn = sparkline(accuracies, width)
+        lines.append(f"accuracy: {accuracies[0]:.4f} {drawn} {accuracies[-1]:.4f} (validation)")
+    return lines

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scanline.data.missing import carried, fill, training_means
 from scanline.data.pictures import picture_format
 from scanline.data.prepare import PictureFormat
@@ -75,6 +78,17 @@ class InputForm:
         if form is None:
             return None
         return View(self.view, form.height, form.width, form.channels, self.permutation_seed)
+
+    def as_picture(self, values: NDArray[Any]) -> NDArray[np.uint8] | None:
+        """One sequence's steps, (T, F), as the picture that they are, 0 to 255: (height, width) or (height,
+        width, 3); None if they are none."""
+        view = self.seen
+        if view is None or self.picture is None:
+            return None
+        rows = view.undo(values[None])[0].reshape(view.height, view.width, view.channels)
+        scaled: NDArray[np.uint8]
+        scaled = np.rint(rows.astype(np.float64) * (255 / self.picture.levels)).astype(np.uint8)
+        return scaled[..., 0] if view.channels == 1 else scaled
 
     def cut(self, sequences: Sequences) -> Sequences:
         """`sequences` as the network's steps, with NaN where a value is missing."""

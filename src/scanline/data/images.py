@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import stat
 import warnings
@@ -199,3 +200,12 @@ def save_picture(values: NDArray[np.uint8], path: Path, levels: int) -> None:
     content = io.BytesIO()
     Image.fromarray(np.rint(values * (255 / levels)).astype(np.uint8)).save(content, "PNG")
     write_whole(path, content.getvalue())
+
+
+def data_uri(picture: NDArray[np.uint8]) -> str:
+    """A picture, (H, W) or (H, W, 3), 0 to 255, as the `src` of an <img> that needs no file: a PNG."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

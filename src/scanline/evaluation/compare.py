@@ -56,13 +56,14 @@ def compare_runs(
     sheet of each, "pairs": of each two the difference of their accuracies with its 95 % interval (Newcombe),
     the exact McNemar test, and where they disagree}.
     measure_speed: time their predictions, in turns.
-    Raises UsageError for fewer than two, DataError if they were not judged on the same sequences.
+    Raises UsageError for fewer than two or for one given twice, DataError if they were not judged on the same
+    sequences.
     """
     if len(runs) < 2:
         raise UsageError(f"two runs at least are needed to compare, got {len(runs)}")
-    twice = [run for run in runs if list(runs).count(run) > 1]
-    if twice:
-        raise UsageError(f"runs to compare must be different, got {twice[0]} twice")
+    for one, other in combinations(runs, 2):
+        if find_bundle(Path(one)).resolve() == find_bundle(Path(other)).resolve():
+            raise UsageError(f"runs to compare must be different: {one} and {other} are the same")
     contenders = []
     for run in runs:
         model = load(run, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,20 @@ from scanline.run.folder import trained_on
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """data: the data set's name or path. part: the test sequences, as the network's steps. logits: (N, K).
-    test: the figures. digest: of the test sequences as they were read. pictures: whether they are."""
+    """model: the judged. data: the data set's name or path. part: the test sequences, as the network's steps.
+    logits: (N, K). test: the figures. digest: of the test sequences as they were read."""
 
+    model: Model
     data: str
     part: Sequences
     logits: NDArray[np.float32]
     test: dict[str, Any]
     digest: str
-    pictures: bool
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the sequences are pictures."""
+        return self.model.bundle.form.picture is not None
 
     def answers(self) -> dict[str, list[Any]]:
         """{"sequence": N names or numbers, "predicted": N classes, "true": N}, in the order of the data."""
@@ -63,17 +68,21 @@ def judge_model(model: Model, run: str, data: str | None, on_progress: Progress 
     """As `judge_run`, for a model that is loaded already. run: where it came from."""
     known = trained_on(Path(run))
     if data is None or (known is not None and known[0].name == _address(data)):
-        name, part = own_test_part(model, run, known, on_progress)
+        name, part = own_part(model, run, known, "test", on_progress)
     else:
         form = model.bundle.form
         settings = UNSAID if data in catalog.names() else form.settings
         samples = catalog.read(data, settings, on_progress, TO_JUDGE)
         name, part = data, samples.to_judge(form.missing)
+    return judge_part(model, name, part)
+
+
+def judge_part(model: Model, name: str, part: Sequences) -> Judgement:
+    """Judge `model` on `part`, as it was read. name: of the data."""
     digest = part.digest()
     part = model.fit(part)
     logits = model.logits(part)
-    pictures = model.bundle.form.picture is not None
-    return Judgement(name, part, logits, judge(logits, part), digest, pictures)
+    return Judgement(model, name, part, logits, judge(logits, part), digest)
 
 
 def _address(data: str) -> str:
@@ -81,13 +90,14 @@ def _address(data: str) -> str:
     return data if path is None else str(path.resolve())
 
 
-def own_test_part(
+def own_part(
     model: Model,
     run: str,
     known: tuple[DataSettings, SplitSettings] | None,
+    kind: Literal["test", "validation"],
     on_progress: Progress | None = None,
 ) -> tuple[str, Sequences]:
-    """The name of what `model` was trained on, and its test part, as it was read.
+    """The name of what `model` was trained on, and its test or validation part, as it was read.
 
     run: where the model came from. known: what `trained_on` says of it.
     """
@@ -96,7 +106,8 @@ def own_test_part(
     if known is None or not known[0].name:
         raise UsageError(f"{run} was trained on {model.bundle.data}: say where that lies by --data")
     settings, split = known
-    test = catalog.read(settings.name, settings, on_progress).data_set(split, model.bundle.form.missing).test
-    if test is None:
-        raise UsageError(f"{run} has no test part: say what to judge it on by --data")
-    return settings.name, test
+    data = catalog.read(settings.name, settings, on_progress).data_set(split, model.bundle.form.missing)
+    part = data.parts.get(kind)
+    if part is None:
+        raise UsageError(f"{run} has no {kind} part: say what to judge it on by --data")
+    return settings.name, part

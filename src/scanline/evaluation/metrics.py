@@ -100,10 +100,9 @@ def accuracy_by_length(lengths: NDArray[np.int64], right: NDArray[np.bool_]) -> 
     Returns for each {"from", "to", "n", "correct", "accuracy", "ci95"}, from the shortest to the longest; one
     group where all are of one length.
     """
-    borders = np.unique(
-        np.quantile(lengths, np.linspace(0, 1, _LENGTH_GROUPS + 1), method="lower").astype(np.int64)
-    )
-    group_of = np.maximum(np.searchsorted(borders, lengths, side="left") - 1, 0)
+    shares = np.arange(1, _LENGTH_GROUPS + 1) / _LENGTH_GROUPS
+    longest = np.unique(np.quantile(lengths, shares, method="lower").astype(np.int64))  # of each group
+    group_of = np.searchsorted(longest, lengths, side="left")
     groups = []
     for group in np.unique(group_of):
         own = group_of == group

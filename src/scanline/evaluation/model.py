@@ -19,6 +19,7 @@ from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import Sequences
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation.metrics import judge
+from scanline.evaluation.prediction import Prediction
 from scanline.model.inference import predict_logits, softmax
 from scanline.recipe import UNSAID
 from scanline.run.folder import find_bundle
@@ -57,6 +58,18 @@ class Model:
         Raises DataError naming the expected and the found shape, or a value out of range.
         """
         return softmax(self._logits(values, lengths))
+
+    def prediction(self, values: Any, lengths: Any = None) -> Prediction:
+        """The answers with their probabilities, as one value that shows itself in a notebook.
+
+        values, lengths: as for `predict_proba`.
+        """
+        part = self.read(values, lengths)
+        form, pictures = self.bundle.form, None
+        if form.picture is not None:
+            steps = part.values
+            pictures = [picture for each in steps if (picture := form.as_picture(each)) is not None]
+        return Prediction(softmax(self.logits(part)), self.classes, pictures)
 
     @property
     def temperature(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scanline.data.batches import gather
 from scanline.data.sequences import Sequences
@@ -19,7 +20,8 @@ from scanline.model.inference import predict_logits, softmax, to_device
 from scanline.seeding import numpy_generator
 
 TOLERANCE = 1e-3
-_FEWEST, _MOST = 32, 2048
+_PIECES, _NODES = 4, 4
+_ENOUGH, _MOST = 1024, 8192  # points
 _QUICK = 16  # points where only the ranking of values is wanted
 _BATCH = 64
 
@@ -51,31 +53,79 @@ def integrated_gradients(
 ) -> Attribution:
     """Attribution of the logit `target` to each value of one sequence.
 
-    values: (T, F). nothing: (F,), the baseline's steps. The path from baseline to sequence is integrated with
-    the midpoint rule in float64, with twice the points until the sum is right within 1e-3, at most 2,048.
+    values: (T, F). nothing: (F,), the baseline's steps. The path from baseline to sequence is integrated
+    piece by piece by Gauss-Legendre quadrature. Over each piece the attributions must add up to what the
+    logit, in float64, gains there; pieces where they do not are halved until all of it is right within 1e-3,
+    or 8,192 points are taken.
     Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks"; completeness, section 3.
     """
-    exact = copy.deepcopy(classifier).double().eval()
-    exact.requires_grad_(False)
-    device = exact.scale.device
-    end = torch.as_tensor(np.asarray(values, np.float64), device=device)
-    begin = torch.as_tensor(nothing, device=device).double().expand_as(end)
-    with torch.no_grad():
-        ends = exact(torch.stack([begin, end]))[:, target]
-    difference = float(ends[1] - ends[0])
-    points = _FEWEST
-    while True:
-        places = (torch.arange(points, device=device, dtype=torch.float64) + 0.5) / points
-        total = torch.zeros_like(end)
-        for some in places.split(_BATCH):
-            path = (begin + some[:, None, None] * (end - begin)).requires_grad_()
-            (slope,) = torch.autograd.grad(exact(path)[:, target].sum(), path)
-            total += slope.sum(0)
-        shares = (total / points * (end - begin)).cpu().numpy()
-        error = abs(float(shares.sum()) - difference)
-        if error <= TOLERANCE or points >= _MOST:
-            return Attribution(shares, target, difference, error)
-        points *= 2
+    path = _Path(classifier, values, target, nothing)
+    waiting = np.stack([np.arange(_PIECES), np.arange(1, _PIECES + 1)], 1) / _PIECES
+    total = np.zeros(np.shape(values))
+    taken, missed, at_most = 0, 0.0, 0.0  # points; the error of what is done, and what it can be at most
+    while len(waiting):
+        shares, errors = path.attributions(waiting)
+        taken += len(waiting) * _NODES
+        # The best pieces are kept, as long as all that are kept stay right together.
+        order = np.argsort(np.abs(errors), kind="stable")
+        keep = at_most + np.abs(errors)[order].cumsum() <= TOLERANCE / 2
+        if taken >= _MOST or (taken >= _ENOUGH and abs(missed + errors.sum()) <= TOLERANCE / 2):
+            keep[:] = True
+        kept, left = order[keep], waiting[order[~keep]]
+        total += shares[kept].sum(0)
+        missed += errors[kept].sum()
+        at_most += np.abs(errors[kept]).sum()
+        middle = left.mean(1)
+        waiting = np.concatenate([np.stack([left[:, 0], middle], 1), np.stack([middle, left[:, 1]], 1)])
+    begin, end = path.logits(np.array([0.0, 1.0]))
+    return Attribution(total, target, float(end - begin), abs(float(total.sum() - (end - begin))))
+
+
+class _Path:
+    """The straight way from the baseline, at 0, to a sequence, at 1."""
+
+    def __init__(
+        self, classifier: SequenceClassifier, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
+    ) -> None:
+        self.quick = copy.deepcopy(classifier).eval().requires_grad_(False)
+        self.exact = copy.deepcopy(self.quick).double()
+        self.target = target
+        device = classifier.scale.device
+        end = torch.as_tensor(np.asarray(values, np.float64), device=device)
+        self.begin = torch.as_tensor(nothing, device=device).double().expand_as(end)
+        self.way = end - self.begin
+        self.known: dict[float, float] = {}  # logits by place
+        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+        self.nodes, self.weights = (nodes + 1) / 2, weights / 2
+
+    def at(self, places: NDArray[np.float64]) -> Tensor:
+        """(n, T, F) values at each of `places`."""
+        return self.begin + torch.as_tensor(places, device=self.way.device)[:, None, None] * self.way
+
+    @torch.no_grad()
+    def logits(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) in float64."""
+        new = np.array(sorted(set(places.tolist()) - self.known.keys()))
+        for first in range(0, len(new), _BATCH):
+            some = new[first : first + _BATCH]
+            self.known |= dict(zip(some, self.exact(self.at(some))[:, self.target].tolist(), strict=True))
+        return np.array([self.known[place] for place in places.tolist()])
+
+    def attributions(self, pieces: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """For pieces (P, 2) of the way: attributions (P, T, F), and by how much each sum is off, (P,)."""
+        lengths = pieces[:, 1] - pieces[:, 0]
+        places = pieces[:, :1] + lengths[:, None] * self.nodes
+        shares = np.zeros((len(pieces), *self.way.shape))
+        size = _BATCH // _NODES
+        for first in range(0, len(pieces), size):
+            some = slice(first, first + size)
+            values = self.at(places[some].reshape(-1)).to(self.quick.scale.dtype).requires_grad_()
+            (slopes,) = torch.autograd.grad(self.quick(values)[:, self.target].sum(), values)
+            each = slopes.reshape(-1, _NODES, *self.way.shape).cpu().double().numpy()
+            shares[some] = np.einsum("pntf,n->ptf", each, self.weights)
+        shares *= lengths[:, None, None] * self.way.cpu().numpy()
+        gains = self.logits(pieces[:, 1]) - self.logits(pieces[:, 0])
+        return shares, shares.sum((1, 2)) - gains
 
 
 @dataclass(frozen=True)

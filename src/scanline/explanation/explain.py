@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.form import InputForm
 from scanline.data.found import check_values, some
 from scanline.data.sequences import Sequences
 from scanline.data.sources import TO_PREDICT, exists, read_source
 from scanline.data.views import View
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.answers import holds_several
-from scanline.evaluation.judgement import own_test_part
+from scanline.evaluation.judgement import own_part
 from scanline.evaluation.model import Model
 from scanline.explanation.attribution import Attribution, baseline, in_place, integrated_gradients
 from scanline.explanation.trace import Trace, trace
 from scanline.run.folder import trained_on
+
+# What a step of a view is; one of "permuted" is a pixel from anywhere.
+_UNITS = {"rows": "row", "columns": "column", "pixels": "pixel", "patches": "patch"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,7 @@ class Explanation:
     def lines(self) -> list[str]:
         """What to tell of it in words."""
         t, steps = self.trace, len(self.trace.probabilities)
-        unit = "row" if self.picture is not None else "step"
+        unit = "step" if self.view is None else _UNITS.get(self.view.name.partition(":")[0], "step")
         told = f"{self.name}: {self.label} ({t.probabilities[-1, t.answer]:.4f})"
         if self.true is not None:
             told += ", which is right" if str(self.true) == str(self.label) else f"; it is {self.true}"
@@ -96,15 +100,28 @@ class Explanation:
 def explain(model: Model, values: Any, name: str = "the given sequence") -> Explanation:
     """Why `model` answers as it does for one sequence.
 
-    values: (T, F), or a picture (height, width) or (height, width, 3), as for `Model.predict`.
-    Raises DataError naming the expected and the found shape.
+    values: (T, F), (T,) for one feature, or a picture (height, width) or (height, width, 3), as for
+    `Model.predict`. Raises DataError naming the expected and the found shape.
     """
-    if np.ndim(values) == 1:
-        values = np.asarray(values)[:, None]
-    part = model.read(values)
+    part = model.read(_alone(model.bundle.form, values))
     if len(part) != 1:
         raise DataError(f"expected one sequence to explain, found {len(part)}")
     return explain_part(model, part, 0, name)
+
+
+def _alone(form: InputForm, values: Any) -> Any:
+    """`values` so that `Model.read` takes them for one sequence, also where a step has one feature."""
+    if form.picture is not None:
+        return values
+    try:
+        shape = np.shape(values)
+    except ValueError:  # sequences of different lengths: more than one, which is said elsewhere
+        return values
+    if len(shape) == 1:
+        shape = (*shape, 1)
+    elif len(shape) != 2 or shape[1] not in (form.source_features, form.features):
+        return values
+    return (values if hasattr(values, "reshape") else np.asarray(values)).reshape(1, *shape)
 
 
 def explain_part(model: Model, part: Sequences, index: int, name: str | None = None) -> Explanation:
@@ -116,17 +133,12 @@ def explain_part(model: Model, part: Sequences, index: int, name: str | None = N
     nothing = baseline(classifier, form.picture is not None)
     shares = integrated_gradients(classifier, values, seen.answer, nothing)
     view = form.seen
-    picture = None
-    if view is not None and form.picture is not None:
-        rows = view.undo(values[None])[0].reshape(view.height, view.width, view.channels)
-        scaled = np.rint(rows.astype(np.float64) * (255 / form.picture.levels)).astype(np.uint8)
-        picture = scaled[..., 0] if view.channels == 1 else scaled
     return Explanation(
         name or part.name(index),
         seen,
         shares,
         values,
-        picture,
+        form.as_picture(values),
         None if view is None else in_place(shares.values, view),
         view,
         part.classes[part.labels[index]] if part.labelled else None,
@@ -143,7 +155,11 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
     """
     path = Path(given)
     if given.isdecimal() and not exists(path):
-        _, test = own_test_part(model, run, trained_on(Path(run)))
+        if sequence is not None:
+            raise UsageError(
+                f"--sequence is for files of several sequences; {given} is a number of the test part"
+            )
+        _, test = own_part(model, run, trained_on(Path(run)), "test")
         index = _index(test, given)
         return explain_part(model, model.fit(test), index, f"test {test.name(index)}")
     form = model.bundle.form

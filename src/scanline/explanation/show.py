@@ -25,12 +25,19 @@ FORMATS = (".png", ".svg", ".gif", ".json", ".npz")
 _MOST_FRAMES = 60
 
 
+def check_ending(path: Path) -> None:
+    """Raises UsageError if `save` knows no format of that ending."""
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"an explanation is saved as {', '.join(FORMATS)}, got {path}")
+
+
 def save(explanation: Explanation, path: Path) -> None:
     """Write the explanation to `path`, whole or not at all, in the format that its name ends in.
 
     PNG and SVG are the whole picture, GIF a film of the reading, JSON and NPZ every number.
     Raises UsageError for another ending, ScanlineError if the file cannot be written.
     """
+    check_ending(path)
     writers: dict[str, Callable[[Explanation], bytes]] = {
         ".png": lambda each: plots.to_png(figure(each)),
         ".svg": _svg,
@@ -38,10 +45,7 @@ def save(explanation: Explanation, path: Path) -> None:
         ".json": _json,
         ".npz": _npz,
     }
-    kind = path.suffix.lower()
-    if kind not in writers:
-        raise UsageError(f"an explanation is saved as {', '.join(FORMATS)}, got {path}")
-    write_whole(path, writers[kind](explanation))
+    write_whole(path, writers[path.suffix.lower()](explanation))
 
 
 def figure(explanation: Explanation, upto: int | None = None) -> Figure:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,19 @@ def describe(device: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "native": native(),
         "packages": {name: _version(name) for name in PACKAGES},
+        "code": code_digest(),
     }
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over Scanline's own modules and recipes, by name and content: equal code, equal digest."""
+    package = Path(__file__).parents[1]
+    sha = hashlib.sha256()
+    for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".toml")):
+        content = path.read_bytes()
+        sha.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
+    return sha.hexdigest()
 
 
 def native() -> dict[str, Any]:

@@ -140,6 +140,23 @@ def claim(parent: Path, stem: str) -> Path:
             raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
 
 
+def course_of_training(path: Path) -> list[dict[str, Any]]:
+    """The lines of the metrics.jsonl at `path`: none if it is gone, and none that was cut off."""
+    found: list[dict[str, Any]] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return found
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and {"event", "step", "loss", "accuracy"} <= entry.keys():
+            found.append(entry)
+    return found
+
+
 def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
     """Where the data of the run at `path` lie and how they were split; None for a bundle alone.
 

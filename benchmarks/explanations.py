@@ -1,0 +1,65 @@
+"""Whether explanations can be believed, over a whole test part; and the pictures of the README.
+
+    python benchmarks/explanations.py RUN [PICTURES]
+
+Takes the values of largest attribution from every test sequence, and as many random ones, and tells by how
+much the answer's probability drops. Explains 200 sequences one by one and tells how far the sums of their
+attributions are from the differences of logits, and the last steps' probabilities from those of predicting.
+With PICTURES writes the README's pictures of the run into that folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from scanline import plots
+from scanline.evaluation.judgement import judge_run
+from scanline.evaluation.steps import read_along
+from scanline.explanation.attribution import baseline, check_by_deletion
+from scanline.explanation.explain import explain_part
+from scanline.explanation.show import save
+from scanline.model.inference import softmax
+
+EXPLAINED = 200
+
+
+def main(run: str, pictures: str | None = None) -> None:
+    judgement = judge_run(run, None)
+    model, part = judgement.model, judgement.part
+    classifier = model.bundle.classifier
+    along = read_along(classifier, part)
+    last = along["steps"][-1]
+    print(f"{along['enough']} of {last['step']} steps are enough; accuracy at the end {last['accuracy']:.4f}")
+    for stop in along["stops"]:
+        print(f"stop at {stop['threshold']}: accuracy {stop['accuracy']:.4f}, {stop['mean_steps']:.2f} steps")
+    if pictures:
+        folder = Path(pictures)
+        folder.mkdir(parents=True, exist_ok=True)
+        figure = plots.accuracy_along(along, "rows" if judgement.pictures else "steps")
+        (folder / "accuracy-against-rows.png").write_bytes(plots.to_png(figure))
+        save(explain_part(model, part, judgement.test["mistakes"][0]["index"]), folder / "explanation.png")
+    shares = softmax(judgement.logits)
+    chosen = np.linspace(0, len(part) - 1, min(EXPLAINED, len(part))).round().astype(int)
+    found = [explain_part(model, part, int(index)) for index in chosen]
+    sums = max(each.attribution.error for each in found)
+    ends = max(
+        float(np.abs(each.trace.probabilities[-1] - shares[index]).max())
+        for each, index in zip(found, chosen, strict=True)
+    )
+    print(f"{len(found)} explained: sums of attributions off by {sums:.1e} at most, last steps by {ends:.1e}")
+    check = check_by_deletion(classifier, part, baseline(classifier, judgement.pictures))
+    print(
+        f"without the {100 * check.share:.0f} % of values with the largest attribution the answer's "
+        f"probability, {check.before:.4f} on average, drops by {check.by_attribution:.4f}; without as many "
+        f"random ones by {check.at_random:.4f}, of those that are not blank by {check.at_random_present:.4f} "
+        f"({check.n:,} sequences)"
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python benchmarks/explanations.py RUN [PICTURES]")
+    main(*sys.argv[1:])

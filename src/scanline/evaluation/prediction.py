@@ -1,0 +1,56 @@
+"""Answers that show themselves in a notebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.images import data_uri
+
+_SHOWN = 20
+_NAMED = 3  # classes of each answer
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Answers to N sequences, as `Model.prediction` gives them.
+
+    probabilities: (N, K). classes: (K,) names. pictures: what was read, where it is pictures: N of (height,
+    width) or (height, width, 3), 0 to 255.
+    """
+
+    probabilities: NDArray[np.float64]
+    classes: NDArray[Any]
+    pictures: list[NDArray[np.uint8]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.probabilities)
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """(N,) class names: the answers."""
+        answers: NDArray[Any] = self.classes[self.probabilities.argmax(1)]
+        return answers
+
+    def _repr_html_(self) -> str:
+        rows = "".join(self._row(index) for index in range(min(len(self), _SHOWN)))
+        more = f"<p>and {len(self) - _SHOWN:,} more</p>" if len(self) > _SHOWN else ""
+        seen = "" if self.pictures is None else "<th>what was read</th>"
+        head = f"<tr>{seen}<th>answer</th><th>probabilities</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>{more}"
+
+    def _row(self, index: int) -> str:
+        cells = []
+        if self.pictures is not None:
+            source = data_uri(self.pictures[index])
+            style = "height:42px;image-rendering:pixelated"
+            cells.append(f'<img src="{source}" alt="what was read" style="{style}">')
+        shares = self.probabilities[index]
+        cells.append(f"<b>{escape(str(self.labels[index]))}</b>")
+        best = np.argsort(-shares, kind="stable")[:_NAMED]
+        cells.append("<br>".join(f"{escape(str(self.classes[k]))}: {shares[k]:.4f}" for k in best))
+        return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"

@@ -1,0 +1,228 @@
+"""All that a report tells of a run, as numbers and words: what the page shows and its JSON twin holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scanline.data.download import Progress
+from scanline.device import choose_device
+from scanline.errors import DataError, ModelError, UsageError
+from scanline.evaluation.compare import compare_runs
+from scanline.evaluation.judgement import Judgement, judge_model, judge_part, own_part
+from scanline.evaluation.model import Model, load
+from scanline.evaluation.steps import read_along
+from scanline.explanation.attribution import baseline, check_by_deletion
+from scanline.explanation.explain import Explanation, explain_part
+from scanline.files import read_json
+from scanline.reporting.activity import gate_activity
+from scanline.run.folder import RunFolder, course_of_training, find_bundle, trained_on
+
+SHOWN_MISTAKES = 12
+_CHECKED = 200  # sequences of the deletion check
+_STEPS_READ = 2_000_000  # of all sequences that are read along; more are thinned out
+_LONGEST_EXPLAINED = 3_000  # steps; beyond, an attribution takes minutes
+
+
+@dataclass(frozen=True, eq=False)
+class Story:
+    """What there is to tell of a run.
+
+    facts: ready for JSON; every number that is plotted is in it. mistakes: the explanation of each of
+    facts["mistakes"]. judgement: None where there was nothing to judge.
+    """
+
+    facts: dict[str, Any]
+    judgement: Judgement | None = None
+    model: Model | None = None
+    mistakes: list[Explanation] = field(default_factory=list)
+
+
+def gather(
+    run: str,
+    data: str | None = None,
+    against: str | None = None,
+    device: str = "auto",
+    on_progress: Progress | None = None,
+) -> Story:
+    """Judge, compare and explain the run or bundle at `run`.
+
+    data: what to judge it on; None takes the test part of what it was trained on, and the validation part if
+    its training has not come to its end. against: a second run to set beside it.
+    Raises ModelError if there is neither, DataError or UsageError naming what cannot be used.
+    """
+    path = Path(run)
+    folder = RunFolder(path) if (path / "recipe.toml").is_file() else None
+    facts: dict[str, Any] = {"schema": 1, "run": path.name or run, "notes": []}
+    if folder is not None:
+        facts |= _of_the_folder(folder)
+    try:
+        bundle = find_bundle(path)
+    except ModelError:
+        if folder is None:
+            raise
+        facts["notes"].append(
+            "There is no model yet: training was cut off before it could write one. "
+            f"`scanline train --resume --run {run}` goes on from its newest checkpoint."
+        )
+        if against is not None:
+            raise
+        return Story(facts)
+    model = load(run, choose_device(device))
+    facts |= _of_the_model(model, bundle)
+    judgement = _judge(model, run, facts, data, on_progress)
+    if against is not None:
+        if not facts.get("finished", True) and data is None:
+            raise UsageError(f"{run} has not come to its end: only then is its test part read and compared")
+        if judgement is None:
+            raise UsageError(f"{run} has nothing to be judged on: say what by --data")
+        facts["comparison"] = _compare(run, against, data, model, on_progress)
+    if judgement is None:
+        return Story(facts, model=model)
+    part, classifier = judgement.part, model.bundle.classifier
+    facts["figures"] = judgement.test
+    read = _thinned(part, classifier.architecture.bidirectional)
+    facts["along"] = {"n": len(read)} | read_along(classifier, read)
+    facts["activity"] = gate_activity(classifier, part)
+    mistakes = []
+    if part.steps <= _LONGEST_EXPLAINED:
+        chosen = judgement.test["mistakes"][:SHOWN_MISTAKES]
+        mistakes = [explain_part(model, part, each["index"]) for each in chosen]
+        nothing = baseline(classifier, judgement.pictures)
+        facts["deletion"] = vars(check_by_deletion(classifier, _spread(part, _CHECKED), nothing))
+    facts["mistakes"] = [_course(each) for each in mistakes]
+    return Story(facts, judgement, model, mistakes)
+
+
+def _of_the_folder(folder: RunFolder) -> dict[str, Any]:
+    """What the run's own files say; a file that is not there or damaged is left out."""
+    facts: dict[str, Any] = {"course": course_of_training(folder.metrics)}
+    for name, file in (
+        ("environment", folder.environment),
+        ("split", folder.split),
+        ("result", folder.result),
+    ):
+        facts[name] = read_json(file) if file.is_file() else None
+    try:
+        facts["recipe"] = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder.recipe} is damaged: {' '.join(str(error).split())}") from error
+    training = (facts.pop("result") or {}).get("training") or {}
+    facts["training"] = training
+    facts["finished"] = training.get("status") in ("finished", "stopped early")
+    if not facts["finished"]:
+        step = max((entry.get("step", 0) for entry in facts["course"]), default=0)
+        status = training.get("status", "not finished")
+        facts["notes"].append(
+            f"Training is {status}, at step {training.get('steps', step):,}: this is how far it has come. "
+            f"`scanline train --resume --run {folder.path}` goes on."
+        )
+    return facts
+
+
+def _of_the_model(model: Model, bundle: Path) -> dict[str, Any]:
+    classifier = model.bundle.classifier
+    architecture = classifier.architecture
+    form = model.bundle.form
+    return {
+        "data": model.bundle.data,
+        "classes": [str(name) for name in model.bundle.classes],
+        "network": dataclasses.asdict(architecture),
+        "parameters": sum(weight.numel() for weight in classifier.parameters()),
+        "view": form.view if form.picture else None,
+        "temperature": model.bundle.temperature,
+        "model_sha256": read_json(bundle / "model.json").get("sha256"),
+    }
+
+
+def _judge(
+    model: Model, run: str, facts: dict[str, Any], data: str | None, on_progress: Progress | None
+) -> Judgement | None:
+    """The judgement of the right part, and into `facts` which one it is of."""
+    if data is not None:
+        judgement = judge_model(model, run, data, on_progress)
+        facts["judged"] = {"part": "test", "data": _name(judgement.data)}
+    else:
+        known = trained_on(Path(run))
+        kinds: tuple[Any, ...] = ("test", "validation") if facts.get("finished", True) else ("validation",)
+        for kind in kinds:
+            try:
+                name, part = own_part(model, run, known, kind, on_progress)
+            except (UsageError, DataError) as error:
+                reason = str(error)
+                continue
+            judgement = judge_part(model, name, part)
+            facts["judged"] = {"part": kind, "data": _name(name)}
+            break
+        else:
+            facts["notes"].append(f"Nothing could be judged: {reason}.")
+            return None
+        if facts["judged"]["part"] == "validation":
+            facts["notes"].append(
+                "These figures are of the validation part, by which training was steered: "
+                "the test part is kept until training has come to its end."
+                if not facts.get("finished", True)
+                else "There is no test part: these figures are of the validation part, by which training "
+                "was steered, and are likely to flatter."
+            )
+        digests = (facts.get("environment") or {}).get("data", {})
+        then = digests.get(facts["judged"]["part"], {}).get("sha256")
+        if then not in (None, judgement.digest):
+            facts["notes"].append(
+                "The data have changed since training: these figures are of the data as they are now."
+            )
+    facts["judged"] |= {"n": len(judgement.part), "sha256": judgement.digest}
+    return judgement
+
+
+def _compare(
+    run: str, against: str, data: str | None, model: Model, on_progress: Progress | None
+) -> dict[str, Any]:
+    found = compare_runs((run, against), data, model.bundle.classifier.scale.device.type, on_progress)
+    pair = found["pairs"][0]
+    for own, path in zip(found["runs"], (run, against), strict=True):
+        own["run"] = Path(path).name
+    found["data"] = _name(found["data"])
+    pair["first"], pair["second"] = (own["run"] for own in found["runs"])
+    return found
+
+
+def _name(data: str) -> str:
+    """Of a data set, without the folders of this machine: a page is sent about."""
+    return Path(data).name or data
+
+
+def _spread(part: Any, most: int) -> Any:
+    """Up to `most` of the sequences, spread over the whole part."""
+    if len(part) <= most:
+        return part
+    return part.take(np.unique(np.linspace(0, len(part) - 1, most).round().astype(np.int64)))
+
+
+def _thinned(part: Any, bidirectional: bool) -> Any:
+    """As many sequences as can be read along in reasonable time."""
+    cost = part.lengths.mean() * (part.steps if bidirectional else 1)
+    return _spread(part, max(200, int(_STEPS_READ / cost)))
+
+
+def _course(explanation: Explanation) -> dict[str, Any]:
+    """The numbers of a mistake's picture: input, attribution, and the two classes in question along it."""
+    trace = explanation.trace
+    shares = trace.probabilities
+    true = [str(name) for name in trace.classes].index(str(explanation.true))
+    return {
+        "sequence": explanation.name,
+        "true": str(explanation.true),
+        "answer": str(explanation.label),
+        "probability": float(shares[-1, trace.answer]),
+        "settled": trace.settled,
+        "along_answer": np.round(shares[:, trace.answer], 6).tolist(),
+        "along_true": np.round(shares[:, true], 6).tolist(),
+        "values": np.round(np.asarray(explanation.values, np.float64), 6).tolist(),
+        "attribution": np.round(explanation.attribution.values, 6).tolist(),
+    }
