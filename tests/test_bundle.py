@@ -84,7 +84,7 @@ def change(folder: Path, edit) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.update(schema=1), "expected schema 2, found 1"),
+        (lambda t: t.update(schema=1), "expected schema 3, found 1"),
         (lambda t: t.pop("classes"), "model.json is damaged: classes: Field required"),
         (lambda t: t["classes"].append("x"), "2 outputs but 3 class names"),
         (lambda t: t["architecture"].update(cell="tree"), "model.json is damaged: architecture: cell"),

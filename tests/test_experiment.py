@@ -66,7 +66,9 @@ def test_a_run_folder_holds_what_the_house_says(trained):
         "checkpoints", "environment.json", "log.txt", "metrics.jsonl", "model", "recipe.toml", "result.json",
         "split.json",
     ]  # fmt: skip
-    assert sorted(p.name for p in (trained / "model").iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(p.name for p in (trained / "model").iterdir()) == [
+        "README.md", "model.json", "model.safetensors",
+    ]  # fmt: skip
     newest = sorted((trained / "checkpoints").iterdir())[-1]
     assert sorted(p.name for p in newest.iterdir()) == [
         "model.safetensors",

@@ -1,14 +1,15 @@
 """The model folder: a classifier with its preprocessing, input and class names, enough to predict.
 
-`model.safetensors` holds the weights, `model.json` all the rest with a SHA-256 of every tensor. Loading
-runs no code, takes no memory that the weights file does not back, and refuses what does not match.
+`model.safetensors` holds the weights, `model.json` all the rest with a SHA-256 of every tensor, and
+`README.md` is the model card, for people. Loading runs no code, takes no memory that the weights file does
+not back, and refuses what does not match.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,11 +23,48 @@ from scanline.data.form import InputForm
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import ClassName
 from scanline.errors import ModelError, UsageError
-from scanline.files import read_sealed_json, sha256, whole_folder, write_sealed_json
+from scanline.files import read_sealed_json, sha256, whole_folder, write_sealed_json, write_whole
 from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.model_card import model_card
 
-DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
+SCHEMA = 3
+DESCRIPTION, WEIGHTS, CARD = "model.json", "model.safetensors", "README.md"
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 REMEDY = "copy the folder again from where it came, or train anew"
+
+
+class Digest(BaseModel):
+    """Of a part of the data: how many sequences, and SHA-256 of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    n: Annotated[int, Field(strict=True, ge=0)]
+    sha256: str
+
+
+class Tested(BaseModel):
+    """How a model did on the test part. ci95: Wilson's interval of the accuracy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    n: Annotated[int, Field(strict=True, ge=1)]
+    correct: Annotated[int, Field(strict=True, ge=0)]
+    accuracy: Share
+    ci95: tuple[Share, Share]
+
+
+class History(BaseModel):
+    """Where a model comes from, and what is known of it.
+
+    made: how, in a few words. recipe, seed: of its training. licence: empty where none was said. parts:
+    digests of the data by the name of the part. test: None where it was not tested.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    made: str = "trained by Scanline"
+    recipe: str = ""
+    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
+    licence: str = ""
+    parts: dict[str, Digest] = {}
+    test: Tested | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +74,7 @@ class Bundle:
     classes: the K names. form: how what is read becomes the network's input.
     data: the name or path of the data set that it was trained on.
     temperature: by which its logits are divided where calibrated probabilities are asked for; None where
-    there was no validation part to fit it on.
+    there was no validation part to fit it on. history: where it comes from.
     """
 
     classifier: SequenceClassifier
@@ -44,6 +82,7 @@ class Bundle:
     form: InputForm
     data: str
     temperature: float | None = None
+    history: History = field(default_factory=History)
 
 
 class _Tensor(BaseModel):
@@ -57,13 +96,14 @@ class _Description(BaseModel):
     """What `model.json` holds."""
 
     model_config = ConfigDict(extra="forbid")
-    schema_: Literal[2] = Field(alias="schema")
+    schema_: Literal[3] = Field(alias="schema")
     scanline: str
     architecture: Architecture
     classes: Annotated[list[Annotated[int, Field(strict=True)] | str], Field(min_length=1)]
     input: InputForm
     data: str
     temperature: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None
+    history: History
     tensors: dict[str, _Tensor]
 
     @model_validator(mode="after")
@@ -117,18 +157,20 @@ def save(bundle: Bundle, folder: Path, version: str) -> None:
     """Write the bundle to `folder`, whole or not at all, in place of what is there."""
     weights = bundle.classifier.state_dict()
     description = _Description(
-        schema=2,
+        schema=SCHEMA,
         scanline=version,
         architecture=bundle.classifier.architecture,
         classes=list(bundle.classes),
         input=bundle.form,
         data=bundle.data,
         temperature=bundle.temperature,
+        history=bundle.history,
         tensors={name: _Tensor(**value) for name, value in describe_tensors(weights).items()},
     )
     with whole_folder(folder) as new:
         save_tensors(weights, new / WEIGHTS)
-        write_sealed_json(new / DESCRIPTION, description.model_dump(by_alias=True))
+        write_sealed_json(new / DESCRIPTION, description.model_dump(mode="json", by_alias=True))
+        write_whole(new / CARD, model_card(bundle))
 
 
 def load(folder: Path, device: str = "cpu") -> Bundle:
@@ -140,9 +182,9 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     if not path.is_file():
         raise ModelError(f"{path} is missing; {REMEDY}")
     tree = read_sealed_json(path)
-    if tree.get("schema") != 2:
+    if tree.get("schema") != SCHEMA:
         raise ModelError(
-            f"{path}: expected schema 2, found {tree.get('schema')!r}; {REMEDY}, or update Scanline"
+            f"{path}: expected schema {SCHEMA}, found {tree.get('schema')!r}; {REMEDY}, or update Scanline"
         )
     try:
         description = _Description.model_validate(tree)
@@ -163,6 +205,7 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
         description.input,
         description.data,
         description.temperature,
+        description.history,
     )
 
 
@@ -170,7 +213,7 @@ def to_bytes(bundle: Bundle, version: str) -> dict[str, bytes]:
     """The files of the bundle by their names, for whoever keeps them elsewhere."""
     with tempfile.TemporaryDirectory() as folder:
         save(bundle, Path(folder) / "model", version)
-        return {file.name: file.read_bytes() for file in sorted((Path(folder) / "model").iterdir())}
+        return {name: (Path(folder) / "model" / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
 
 
 def from_bytes(files: Mapping[str, bytes], device: str = "cpu") -> Bundle:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scanline import __version__, bundle
-from scanline.bundle import Bundle
+from scanline.bundle import Bundle, History, Tested
 from scanline.data.arrays import Arrays
 from scanline.data.download import Progress
 from scanline.data.form import InputForm
@@ -254,14 +254,17 @@ class Experiment:
         temperature = None
         if "validation" in logits:
             temperature = fit_temperature(logits["validation"], parts["validation"].labels)
-        made = Bundle(classifier, self.data.train.classes, self.form, data, temperature)
+        figures = {
+            name: judge(logits[name], parts[name]) if name in logits else None
+            for name in ("test", "validation")
+            if status in ENDED
+        }
+        history = self._history(figures.get("test"))
+        made = Bundle(classifier, self.data.train.classes, self.form, data, temperature, history)
         bundle.save(made, self.folder.model, __version__)
         seen = self.state.step * self.recipe.train.batch_size
         backend, precision = classifier.recurrent.path(classifier.scale, training=True)
-        self.result = {"schema": 1, "recipe": self.recipe.name, "data": data}
-        if status in ENDED:
-            for name in ("test", "validation"):
-                self.result[name] = judge(logits[name], parts[name]) if name in logits else None
+        self.result = {"schema": 1, "recipe": self.recipe.name, "data": data} | figures
         self.result["training"] = {
             "status": status,
             "samples_seen": seen,
@@ -273,3 +276,14 @@ class Experiment:
             "device": classifier.scale.device.type,
         }
         write_json(self.folder.result, self.result)
+
+    def _history(self, test: dict[str, Any] | None) -> History:
+        """What the bundle tells of its origin. test: the figures of the test part."""
+        kept = test and {key: test[key] for key in Tested.model_fields}
+        return History(
+            recipe=self.recipe.name,
+            seed=self.recipe.seed,
+            licence=self.recipe.licence,
+            parts=_digests(self.data),
+            test=kept and Tested.model_validate(kept),
+        )

@@ -120,13 +120,18 @@ def to_svg(figure: Figure, title: str) -> str:
     text = file.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     title = _plain(title)
-    # On a page with several figures every name must be one figure's alone.
+    # On a page with several figures every name must be one figure's alone. Names that nobody uses go: of two
+    # alike images both have the same.
     own = hashlib.sha256((title + text).encode()).hexdigest()[:8]
+    used = set(re.findall(r'(?:"#|\(#)([^")]+)', text))
 
     def fit(tag: re.Match[str]) -> str:
-        inked = tag[0].replace(_INK, "currentColor")
-        inked = re.sub(r"font: ([\d.]+)px '[^']*'(?:, [^;\"]*)?", r"font: \1px system-ui, sans-serif", inked)
-        return re.sub(r'(\bid="|"#|\(#)', rf"\g<1>f{own}-", inked)
+        fitted = tag[0].replace(_INK, "currentColor")
+        fitted = re.sub(
+            r"(font: [\d.]+px|font-family:) '[^']*'(?:, [^;\"]*)?", r"\1 system-ui, sans-serif", fitted
+        )
+        fitted = re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in used else "", fitted)
+        return re.sub(r'(\bid="|"#|\(#)', rf"\g<1>f{own}-", fitted)
 
     text = re.sub(r"<[^>]*>", fit, text)  # tags alone: a class may be called "(#1)"
     head, rest = text.split(">", 1)
@@ -156,14 +161,14 @@ def learning_curve(course: Sequence[dict[str, Any]]) -> Figure:
     judged = [entry for entry in course if entry.get("part") == "validation"]
     figure = _figure(3.6, 2, 1, sharex=True)
     loss, accuracy = figure.axes
-    loss.plot(
-        [e["step"] for e in logged], [e["loss"] for e in logged], color=GREY, lw=0.9, label="training batch"
-    )
-    loss.plot(
-        [e["step"] for e in judged], [e["loss"] for e in judged], "o-", ms=3, color=BLUE, label="validation"
-    )
+    steps, losses = [e["step"] for e in logged], [e["loss"] for e in logged]
+    loss.plot(steps, losses, color=GREY, lw=0.9, label="training batch")
+    if judged:
+        steps, losses = [e["step"] for e in judged], [e["loss"] for e in judged]
+        loss.plot(steps, losses, "o-", ms=3, color=BLUE, label="validation")
     loss.set_ylabel("cross-entropy")
-    if any(e["loss"] > 0 for e in logged + judged):
+    positive = [e["loss"] for e in logged + judged if e["loss"] > 0]
+    if positive and max(positive) > 30 * min(positive):
         loss.set_yscale("log")
         loss.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
     accuracy.plot([e["step"] for e in logged], [e["accuracy"] for e in logged], color=GREY, lw=0.9)
@@ -203,14 +208,8 @@ def reliability_diagram(calibration: dict[str, Any]) -> Figure:
     widths = [entry["high"] - entry["low"] for entry in bins]
     lows = [entry["low"] for entry in bins]
     axes.bar(lows, [e["accuracy"] for e in bins], widths, align="edge", color=BLUE, alpha=0.45)
-    axes.plot(
-        [e["confidence"] for e in bins],
-        [e["accuracy"] for e in bins],
-        "o-",
-        ms=3.5,
-        color=BLUE,
-        label="as it is",
-    )
+    confidence, right = [e["confidence"] for e in bins], [e["accuracy"] for e in bins]
+    axes.plot(confidence, right, "o", ms=3.5, color=BLUE, label="as it is")
     axes.set_ylabel("share right")
     axes.set_ylim(0, 1.02)
     counts.bar(lows, [e["n"] for e in bins], widths, align="edge", color=GREY)
@@ -264,12 +263,13 @@ def accuracy_along(along: dict[str, Any], unit: str = "steps") -> Figure:
     )
     axes.plot(x, [entry["accuracy"] for entry in steps], color=BLUE, lw=1.6)
     axes.axvline(along["enough"], color=ORANGE, lw=1, ls="--")
+    left = along["enough"] <= len(steps) / 2
     axes.annotate(
-        f"{along['enough']} are enough",
+        f"{along['enough']} {'is' if along['enough'] == 1 else 'are'} enough",
         (along["enough"], 0.06),
-        xytext=(-4, 0),
+        xytext=(4 if left else -4, 0),
         textcoords="offset points",
-        ha="right",
+        ha="left" if left else "right",
         fontsize=8.5,
     )
     axes.set_ylim(0, 1.02)
@@ -337,7 +337,8 @@ def mistake(
     steps = np.arange(1, len(trace.probabilities) + 1)
     for index, colour, style in ((trace.answer, BLUE, "-"), (true, ORANGE, "--")):
         label = _short(str(trace.classes[index]), 10)
-        when.plot(steps, trace.probabilities[:, index], style, color=colour, lw=1.5, label=label)
+        style += _dot(steps)
+        when.plot(steps, trace.probabilities[:, index], style, ms=4, color=colour, lw=1.5, label=label)
     when.set_ylim(-0.03, 1.03)
     when.set_yticks([0, 1])
     when.set_xlim(1, max(len(steps), 2))
@@ -399,7 +400,8 @@ def explanation(
             extent=(0.5, T + 0.5, part.shape[1] + 0.5, 0.5),
         )
         place.set_title(f"{PARTS[name]} {name}" + ("" if single else f", {title}"))
-        place.set_ylabel("units")
+        place.set_ylabel("units, sorted")
+        place.set_yticks([])
         place.grid(False)
         bar = figure.colorbar(drawn, cax=place.inset_axes((1.015, 0, 0.022, 1)))
         bar.set_ticks([-limit, 0, limit] if signed else [0, 1], labels=_ends(limit, signed))
@@ -433,10 +435,10 @@ def _draw_input(axes: Axes, picture: NDArray[Any] | None, values: NDArray[Any], 
         return
     steps = np.arange(1, len(values) + 1)
     for index in range(min(values.shape[1], 12)):
-        axes.plot(steps[:upto], values[:upto, index], lw=1, alpha=0.8)
-    axes.set_xlim(1, max(len(values), 2))
+        axes.plot(steps[:upto], values[:upto, index], _dot(steps[:upto]), ms=3, lw=1, alpha=0.8)
+    axes.set_xlim(0.5, len(values) + 0.5)
+    axes.locator_params(axis="x", integer=True)
     axes.set_title("what is read" + (", 12 of its features" if values.shape[1] > 12 else ""))
-    axes.set_xlabel("step")
 
 
 def _draw_attribution(
@@ -477,13 +479,26 @@ def _draw_probabilities(lines: Axes, heat: Axes, trace: Trace, shown: int) -> No
         colours[int(index)] = colour
     for index, colour in colours.items():
         label = _short(str(trace.classes[index]))
-        lines.plot(steps[:shown], shares[:shown, index], lw=1.6, color=colour, label=label)
+        lines.plot(
+            steps[:shown], shares[:shown, index], _dot(steps[:shown]), ms=4, lw=1.6, color=colour, label=label
+        )
+    late = trace.settled > T / 2
     if shown == T:
         lines.axvline(trace.settled, color=_INK, lw=0.8, ls=":")
-    lines.set_xlim(1, max(T, 2))
+        above: dict[str, Any] = {
+            "xytext": (0, 3),
+            "textcoords": "offset points",
+            "ha": "center",
+            "va": "bottom",
+        }
+        lines.annotate("settled", (trace.settled, 1.02), fontsize=8, **above)
+    lines.set_xlim(0.5, T + 0.5)
+    lines.locator_params(axis="x", integer=True)
     lines.set_ylim(-0.02, 1.02)
-    lines.set_title("answer if it ended here")
-    _legend(lines, loc="upper left")
+    lines.set_ylabel("probability if it ended here")
+    side = ("left", 0) if late else ("right", 1)  # where "settled" is not
+    corner: dict[str, Any] = {"loc": f"lower {side[0]}", "bbox_to_anchor": (side[1], 1)}
+    _legend(lines, ncols=4, borderaxespad=0.2, handlelength=1.2, columnspacing=1.2, **corner)
     image = np.full((K, T), np.nan)
     image[:, :shown] = shares[:shown].T
     heat.imshow(
@@ -509,12 +524,17 @@ def film(frames: Sequence[Figure], milliseconds: int = 180) -> bytes:
 
     pictures = [Image.open(io.BytesIO(to_png(frame, dots_per_inch=80))).convert("RGB") for frame in frames]
     # One palette for all, made of the last frame, which has every colour.
-    palette = pictures[-1].quantize(255)
+    palette = pictures[-1].quantize(255, method=Image.Quantize.MAXCOVERAGE)  # which keeps white white
     small = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     file = io.BytesIO()
     times = [milliseconds] * (len(small) - 1) + [2500]
     small[0].save(file, "GIF", save_all=True, append_images=small[1:], duration=times, loop=0, optimize=False)
     return file.getvalue()
+
+
+def _dot(places: Sequence[Any] | NDArray[Any]) -> str:
+    """What a line is drawn with besides: a line through a single point would not be seen."""
+    return "o" if len(places) == 1 else ""
 
 
 def _legend(axes: Axes, **options: Any) -> None:

@@ -29,6 +29,9 @@ COMMANDS = {
 }
 
 
+_MODULES = {"import": "import_"}  # a word of Python's own
+
+
 class _Commands(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -39,7 +42,7 @@ class _Commands(click.Group):
                 f"no such command {name!r}: expected one of {', '.join(COMMANDS)}"
                 + did_you_mean(name, COMMANDS)
             )
-        command: click.Command = importlib.import_module(f"scanline.cli.{name}").command
+        command: click.Command = importlib.import_module(f"scanline.cli.{_MODULES.get(name, name)}").command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -44,6 +44,7 @@ def command(
     """
     from scanline.device import choose_device
     from scanline.evaluation.model import load
+    from scanline.explanation.attribution import TOLERANCE
     from scanline.explanation.explain import explain_input
     from scanline.explanation.show import check_ending, save
 
@@ -70,3 +71,5 @@ def command(
         f"  the values' shares add up to {found.attribution.values.sum():.4f}, the difference of logits is "
         f"{found.attribution.difference:.4f}"
     )
+    if found.attribution.error > TOLERANCE:
+        say(f"the attributions are rough: they should add up to that within {TOLERANCE}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from scanline.cli.output import print_json, say
-from scanline.errors import ScanlineError
+from scanline.errors import ScanlineError, UsageError
 
 
 @click.command(name="predict")
@@ -18,19 +22,38 @@ from scanline.errors import ScanlineError
     metavar="PNG|DIR",
     help="Write what the network saw: a file for one picture, else a folder.",
 )
+@click.option(
+    "--stream", is_flag=True, help="Read steps from standard input (FILES is -), answer after each."
+)
+@click.option("--calibrated", is_flag=True, help="Probabilities after temperature scaling.")
 @click.option("--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Where to compute.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
-def command(run: str, files: tuple[str, ...], save_input: str | None, device: str, as_json: bool) -> int:
+def command(
+    run: str,
+    files: tuple[str, ...],
+    save_input: str | None,
+    stream: bool,
+    calibrated: bool,
+    device: str,
+    as_json: bool,
+) -> int:
     """Name what FILES hold: pictures of any size, or sequences in the formats that training reads.
 
     A picture (PNG, JPEG, PGM, .npy) is prepared as the training pictures were, dark on light or light on
     dark. A .ts, CSV, Parquet or .npz file may have labels, which are not looked at, or none. RUN is a run
     folder or a bundle.
+
+    With --stream FILES is -: each line of standard input is a step, as CSV or as a JSON list or object, and
+    is answered at once; an empty line ends a sequence. With --json every answer is a line of JSON.
     """
+    if stream or files == ("-",):
+        if files != ("-",) or not stream or save_input:
+            raise UsageError("a stream is read as `scanline predict RUN - --stream`, without --save-input")
+        return _stream(run, calibrated, device, as_json)
     from scanline.evaluation.answers import predict_files
 
     answers, errors, code = [], [], 0
-    for answer in predict_files(run, files, device, save_input):
+    for answer in predict_files(run, files, device, save_input, calibrated):
         if isinstance(answer, ScanlineError):
             say(f"scanline: {answer}")
             errors.append(str(answer))
@@ -42,6 +65,35 @@ def command(run: str, files: tuple[str, ...], save_input: str | None, device: st
     if as_json:
         print_json({"run": run, "predictions": answers, "errors": errors})
     return code
+
+
+def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
+    from scanline.device import choose_device
+    from scanline.evaluation.lines import answer_lines
+    from scanline.evaluation.model import load
+
+    model = load(run, choose_device(device), calibrated)
+    for answer in answer_lines(model, _input_lines()):
+        if as_json:
+            click.echo(json.dumps({"schema": 1} | answer))
+        else:
+            click.echo(
+                f"{answer['sequence']}\t{answer['step']}\t{answer['label']}\t{answer['probability']:.4f}"
+            )
+        sys.stdout.flush()
+    return 0
+
+
+def _input_lines() -> Iterator[str]:
+    """The lines of standard input as they come; of a line that is too long no more than shows that it is."""
+    from scanline.evaluation.lines import LINE_LIMIT
+
+    if sys.stdin is None:  # the caller closed it
+        return
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    while line := sys.stdin.readline(LINE_LIMIT + 2):
+        yield line
 
 
 def _line(answer: dict[str, Any]) -> str:

@@ -55,12 +55,14 @@ def curve(metrics: Path) -> list[str]:
     course = course_of_training(metrics)
     losses = [entry["loss"] for entry in course if entry["event"] == "logged"]
     accuracies = [entry["accuracy"] for entry in course if entry.get("part") == "validation"]
-    width = max(8, min(shutil.get_terminal_size().columns, 80) - 42)
+    columns = min(shutil.get_terminal_size().columns, 80)
+    part = " (validation)" if columns >= 60 else ""
+    width = max(8, columns - 29 - len(part))  # beside the words, and numbers of up to nine digits
     lines = []
     if len(losses) > 1:
         drawn = sparkline([math.log(max(loss, 1e-9)) for loss in losses], width)
         lines.append(f"loss:     {losses[0]:.4f} {drawn} {losses[-1]:.4f}")
     if len(accuracies) > 1:
         drawn = sparkline(accuracies, width)
-        lines.append(f"accuracy: {accuracies[0]:.4f} {drawn} {accuracies[-1]:.4f} (validation)")
+        lines.append(f"accuracy: {accuracies[0]:.4f} {drawn} {accuracies[-1]:.4f}{part}")
     return lines

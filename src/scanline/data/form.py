@@ -87,7 +87,7 @@ class InputForm:
             return None
         rows = view.undo(values[None])[0].reshape(view.height, view.width, view.channels)
         scaled: NDArray[np.uint8]
-        scaled = np.rint(rows.astype(np.float64) * (255 / self.picture.levels)).astype(np.uint8)
+        scaled = np.rint(rows.astype(np.float64) * (255 / self.picture.levels)).clip(0, 255).astype(np.uint8)
         return scaled[..., 0] if view.channels == 1 else scaled
 
     def cut(self, sequences: Sequences) -> Sequences:

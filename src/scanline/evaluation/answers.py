@@ -19,7 +19,11 @@ from scanline.evaluation.model import Model, load
 
 
 def predict_files(
-    run: str | Path, files: Sequence[str], device: str = "cpu", save_input: str | None = None
+    run: str | Path,
+    files: Sequence[str],
+    device: str = "cpu",
+    save_input: str | None = None,
+    calibrated: bool = False,
 ) -> Iterator[dict[str, Any] | ScanlineError]:
     """For each picture, or each sequence of each file, its answer; or what is wrong with the file.
 
@@ -28,9 +32,10 @@ def predict_files(
     An answer is {"file", "label", "probability", "probabilities" by class name}, with "sequence", its name or
     number, where a file may have several.
     save_input: where to write what the network saw: a .png file for a single picture, otherwise a folder.
+    calibrated: probabilities after temperature scaling.
     Raises ModelError if the run cannot be used, UsageError if the request makes no sense.
     """
-    model = load(run, choose_device(device))
+    model = load(run, choose_device(device), calibrated)
     targets = _targets(files, save_input)
     if save_input is not None and model.bundle.form.picture is None:
         raise UsageError("--save-input is for models of pictures: this one reads sequences")

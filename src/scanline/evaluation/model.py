@@ -23,6 +23,7 @@ from scanline.evaluation.prediction import Prediction
 from scanline.model.inference import predict_logits, softmax
 from scanline.recipe import UNSAID
 from scanline.run.folder import find_bundle
+from scanline.stream import Session
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,18 @@ class Model:
             steps = part.values
             pictures = [picture for each in steps if (picture := form.as_picture(each)) is not None]
         return Prediction(softmax(self.logits(part)), self.classes, pictures)
+
+    def stream(self, sessions: int | None = None) -> Session:
+        """A session that is fed steps as they come, and answers after each.
+
+        sessions: so many sequences side by side; None: one.
+        Raises UsageError if the model has to know the end before it can read the beginning.
+        """
+        return Session(self.bundle, sessions, self.temperature)
+
+    def resume(self, content: bytes) -> Session:
+        """The session that `Session.to_bytes` saved. Raises ModelError if it is damaged or of another."""
+        return Session.from_bytes(self.bundle, content)
 
     @property
     def temperature(self) -> float:

@@ -84,9 +84,9 @@ def read_along(
     temperature: by which logits are divided, for calibrated probabilities. Returns {"steps": for each step
     t {"step", "n", "accuracy", "ci95"}, with n the sequences that are at least as long, and an accuracy
     over all sequences, each with its answer after t steps, or after its own end if that comes first;
-    "enough": the first step from which on the accuracy stays in the 95 % interval of the whole sequences';
-    "stops": for each threshold {"threshold", "accuracy", "ci95", "mean_steps", "share_read", "stopped"},
-    stopped the share that ended early}.
+    "enough": the first step from which on the accuracy is never below the 95 % interval of that of the whole
+    sequences; "stops": for each threshold {"threshold", "accuracy", "ci95", "mean_steps", "share_read",
+    "stopped"}, stopped the share that ended early}.
     """
     T, n = part.steps, len(part)
     right = np.zeros(T, np.int64)

@@ -27,6 +27,7 @@ ABI = 1
 FLOAT32, BFLOAT16 = 0, 1
 PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16}
 NAMES = ("libscanline.so", "libscanline.dylib")
+_ALIGNED = 64  # bytes, as packed weights must be
 LARGE_BYTES = 1 << 20  # below, a plain allocation is as good
 
 _size, _int, _pointer = ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p
@@ -99,6 +100,7 @@ class Library:
         self._packed_bytes = library.scanline_packed_bytes
         self._packed_bytes.restype = ctypes.c_size_t
         self._packed_bytes.argtypes = (_int, _size, _size)
+        self._pack = library.scanline_pack
         self._take = library.scanline_take
         self._take.restype = _pointer
         self._take.argtypes = (ctypes.c_size_t,)
@@ -156,6 +158,15 @@ class Library:
     def packed_bytes(self, precision: int, features: int, units: int) -> int:
         """Bytes that packed weights take."""
         return int(self._packed_bytes(precision, features, units))
+
+    def pack(self, layer: Layer) -> ctypes.Array[ctypes.c_char]:
+        """The weights of `layer` as the kernel in use reads them; whoever holds the block has its address by
+        `ctypes.addressof`."""
+        length = self.packed_bytes(layer.precision, layer.features, layer.units)
+        room = ctypes.create_string_buffer(length + _ALIGNED)
+        block = (ctypes.c_char * length).from_buffer(room, -ctypes.addressof(room) % _ALIGNED)
+        self.check(self._pack(ctypes.byref(layer), block))
+        return block
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """A tensor of undefined content; a large one in memory that the library keeps for the next."""

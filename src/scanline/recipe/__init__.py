@@ -24,6 +24,7 @@ from scanline.recipe.sections import (
     SplitSettings,
     TrainSettings,
     ViewName,
+    check_view,
     keys,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "SplitSettings",
     "TrainSettings",
     "ViewName",
+    "check_view",
     "keys",
     "load",
     "names",

@@ -42,7 +42,8 @@ VIEWS = ("rows", "columns", "pixels", "permuted", "patches:4")
 ONE_LENGTH = "exactly one of train.samples and train.steps must be above 0, got {} and {}"
 
 
-def _check_view(text: str) -> str:
+def check_view(text: str) -> str:
+    """`text`, if it names a view. Raises ValueError naming those there are."""
     if text in VIEWS or re.fullmatch(r"patches:[1-9]\d{0,3}", text):
         return text
     raise ValueError(
@@ -51,7 +52,7 @@ def _check_view(text: str) -> str:
     )
 
 
-ViewName = Annotated[str, Field(strict=True), AfterValidator(_check_view)]
+ViewName = Annotated[str, Field(strict=True), AfterValidator(check_view)]
 
 
 class _Section(BaseModel):
@@ -256,6 +257,7 @@ class Recipe(_Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     about: str
     seed: CountOrOff
+    licence: Text = Field(description="of the model that comes out; empty: none is said")
     data: DataSettings
     split: SplitSettings
     input: InputSettings

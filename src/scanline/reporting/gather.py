@@ -27,6 +27,12 @@ SHOWN_MISTAKES = 12
 _CHECKED = 200  # sequences of the deletion check
 _STEPS_READ = 2_000_000  # of all sequences that are read along; more are thinned out
 _LONGEST_EXPLAINED = 3_000  # steps; beyond, an attribution takes minutes
+# What the page needs of the files that a run wrote.
+_TRAINING = ("status", "steps", "seconds", "samples_seen", "samples_per_s", "backend", "precision", "device")
+_NEEDED = {
+    "recipe": ("name", "seed", "split.seed"),
+    "result": tuple(f"training.{key}" for key in _TRAINING),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +66,14 @@ def gather(
     folder = RunFolder(path) if (path / "recipe.toml").is_file() else None
     facts: dict[str, Any] = {"schema": 1, "run": path.name or run, "notes": []}
     if folder is not None:
-        facts |= _of_the_folder(folder)
+        facts |= _of_the_folder(folder, facts["notes"])
     try:
         bundle = find_bundle(path)
     except ModelError:
         if folder is None:
             raise
         facts["notes"].append(
-            "There is no model yet: training was cut off before it could write one. "
-            f"`scanline train --resume --run {run}` goes on from its newest checkpoint."
+            "There is no model yet, as training was cut off before it could write one: nothing can be judged."
         )
         if against is not None:
             raise
@@ -99,8 +104,9 @@ def gather(
     return Story(facts, judgement, model, mistakes)
 
 
-def _of_the_folder(folder: RunFolder) -> dict[str, Any]:
-    """What the run's own files say; a file that is not there or damaged is left out."""
+def _of_the_folder(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
+    """What the run's own files say; a file that is not there is left out. Raises ModelError if one is
+    damaged."""
     facts: dict[str, Any] = {"course": course_of_training(folder.metrics)}
     for name, file in (
         ("environment", folder.environment),
@@ -112,17 +118,31 @@ def _of_the_folder(folder: RunFolder) -> dict[str, Any]:
         facts["recipe"] = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder.recipe} is damaged: {' '.join(str(error).split())}") from error
-    training = (facts.pop("result") or {}).get("training") or {}
+    _check_keys(folder.recipe, facts["recipe"], _NEEDED["recipe"])
+    result = facts.pop("result")
+    if result is not None:
+        _check_keys(folder.result, result, _NEEDED["result"])
+    training = result["training"] if result else {}
     facts["training"] = training
     facts["finished"] = training.get("status") in ("finished", "stopped early")
     if not facts["finished"]:
         step = max((entry.get("step", 0) for entry in facts["course"]), default=0)
         status = training.get("status", "not finished")
-        facts["notes"].append(
+        notes.append(
             f"Training is {status}, at step {training.get('steps', step):,}: this is how far it has come. "
             f"`scanline train --resume --run {folder.path}` goes on."
         )
     return facts
+
+
+def _check_keys(file: Path, tree: Any, keys: tuple[str, ...]) -> None:
+    """Raises ModelError naming a dotted key that is not in the tree that `file` holds."""
+    for key in keys:
+        place = tree
+        for name in key.split("."):
+            if not isinstance(place, dict) or name not in place:
+                raise ModelError(f"{file} is damaged: it has no {key}")
+            place = place[name]
 
 
 def _of_the_model(model: Model, bundle: Path) -> dict[str, Any]:
@@ -185,11 +205,18 @@ def _compare(
 ) -> dict[str, Any]:
     found = compare_runs((run, against), data, model.bundle.classifier.scale.device.type, on_progress)
     pair = found["pairs"][0]
-    for own, path in zip(found["runs"], (run, against), strict=True):
-        own["run"] = Path(path).name
+    for own, name in zip(found["runs"], _names_apart(run, against), strict=True):
+        own["run"] = name
     found["data"] = _name(found["data"])
     pair["first"], pair["second"] = (own["run"] for own in found["runs"])
     return found
+
+
+def _names_apart(run: str, against: str) -> tuple[str, str]:
+    """What to call two runs: the last of their folders, and so many above it as tell them apart."""
+    one, other = (Path(path).resolve().parts for path in (run, against))
+    count = next(n for n in range(1, max(len(one), len(other)) + 1) if one[-n:] != other[-n:])
+    return Path(*one[-count:]).as_posix(), Path(*other[-count:]).as_posix()
 
 
 def _name(data: str) -> str:

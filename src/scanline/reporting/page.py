@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import importlib.util
+import shlex
 from typing import Any
 
 import tomli_w
@@ -117,5 +118,5 @@ def _command(facts: dict[str, Any]) -> str | None:
         return None
     recipe = f"{facts['run']}/recipe.toml"
     if not facts["recipe"].get("data", {}).get("name"):
-        return f'scanline.train(scanline.Arrays(values, labels), recipe="{recipe}")  # the same arrays'
-    return f"scanline train --recipe {recipe}"
+        return f"scanline.train(scanline.Arrays(values, labels), recipe={recipe!r})  # the same arrays"
+    return f"scanline train --recipe {shlex.quote(recipe)}"

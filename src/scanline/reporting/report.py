@@ -10,6 +10,7 @@ from scanline.errors import ScanlineError, UsageError
 from scanline.files import write_json, write_whole
 from scanline.reporting.gather import gather
 from scanline.reporting.page import check_installed, render
+from scanline.run.folder import RunFolder, find_bundle
 
 KIND = "report"
 
@@ -32,7 +33,8 @@ def report(
     written.
     """
     folder = Path(run)
-    if output is None and not (folder / "recipe.toml").is_file() and folder.is_dir():
+    if output is None and not (folder / "recipe.toml").is_file():
+        find_bundle(folder)  # or there is no run at all, which is to be said first
         raise UsageError(
             f"{folder} is no run folder: say where the report is to be written by --output FILE.html"
         )
@@ -41,6 +43,8 @@ def report(
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"a report is an .html file, got {path}")
     twin = path.with_suffix(".json")
+    if path.is_dir():
+        raise ScanlineError(f"cannot write {path}: Is a directory")
     _check_twin(twin)
     story = gather(
         os.fspath(run),
@@ -56,7 +60,11 @@ def report(
 
 
 def _check_twin(twin: Path) -> None:
-    """Raises UsageError if something else than an earlier report lies where the JSON file would go."""
+    """Raises UsageError if something else than an earlier report lies, or belongs, where the JSON file would
+    go."""
+    run = RunFolder(twin.parent)
+    if run.recipe.is_file() and twin in (run.environment, run.split, run.result):
+        raise UsageError(f"{twin} is a file of the run itself: choose another name for the page")
     try:
         with open(twin, "rb") as file:
             ours = f'"kind": "{KIND}"'.encode() in file.read(64)

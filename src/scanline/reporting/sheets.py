@@ -51,7 +51,7 @@ def sheets(judgement: Judgement, model: Model, matrix: dict[str, Any]) -> list[d
     some = part.flat[:: max(1, len(part.flat) // 100_000)].astype(np.float32)
     limits = np.nanmin(some, 0), np.nanmax(some, 0)
     sure = softmax(judgement.logits).max(1)
-    linked = {pair for _, *pair in matrix["worst"]} if matrix["wide"] else None
+    linked = {(row, column) for _, row, column in matrix["worst"]} if matrix["wide"] else None
     made = []
     for (row, column), indices in _cells(judgement, sure).items():
         if linked is not None and (row, column) not in linked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tomllib
@@ -152,9 +153,15 @@ def course_of_training(path: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and {"event", "step", "loss", "accuracy"} <= entry.keys():
+        if isinstance(entry, dict) and isinstance(entry.get("event"), str) and _has_figures(entry):
             found.append(entry)
     return found
+
+
+def _has_figures(entry: dict[str, Any]) -> bool:
+    """Whether a line of metrics.jsonl has what every line has, as finite numbers."""
+    figures: list[Any] = [entry.get(key) for key in ("step", "loss", "accuracy")]
+    return all(type(value) in (int, float) and math.isfinite(value) for value in figures)
 
 
 def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:

@@ -1,0 +1,1 @@
+"""Networks as others run them, checked against ours before they are handed over."""

@@ -1,0 +1,195 @@
+"""`scanline compare` and what `scanline evaluate` says of the same runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from scanline.api import train
+from scanline.data.arrays import Arrays
+
+COUNTS = ("both_right", "first_alone_right", "second_alone_right", "neither_right")
+FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 3, "model.hidden_size": 4}
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory) -> Path:
+    """A folder with two runs on the digits that differ in their seed alone."""
+    folder = tmp_path_factory.mktemp("runs")
+    for seed, name in enumerate(("one", "two")):
+        train("digits", settings={"train.samples": 4000}, seed=seed, run=folder / name, log=None)
+    return folder
+
+
+@pytest.fixture
+def here(runs, monkeypatch) -> Path:
+    monkeypatch.chdir(runs)
+    return runs
+
+
+def one_line(text: str) -> str:
+    assert text.endswith("\n")
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+    return text
+
+
+def strict(text: str) -> dict:
+    """JSON that has no NaN and no infinity, which are none."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in JSON")
+
+    found: dict = json.loads(text, parse_constant=refuse)
+    return found
+
+
+def answers(scanline, run: str) -> list[tuple[str, ...]]:
+    """(sequence, predicted, true) of every test sequence, as `evaluate --list` prints them."""
+    out = scanline("evaluate", run, "--list")[1]
+    return [tuple(line.split("\t")) for line in out.splitlines()[1:361]]
+
+
+def test_compare_in_json_counts_what_evaluate_lists(scanline, here):
+    code, out, err = scanline("compare", "one", "two", "--json")
+    assert (code, err) == (0, "")
+    found = strict(out)
+    assert (found["schema"], found["data"], found["n"]) == (1, "digits", 360)
+    one, two = answers(scanline, "one"), answers(scanline, "two")
+    counts = dict.fromkeys(COUNTS, 0)
+    apart = []
+    for (name, first, true), (again, second, same) in zip(one, two, strict=True):
+        assert (name, true) == (again, same)
+        key = (
+            ("both_right" if second == true else "first_alone_right")
+            if first == true
+            else ("second_alone_right" if second == true else "neither_right")
+        )
+        counts[key] += 1
+        if first != second:
+            apart.append((int(name), true, first, second))
+    (pair,) = found["pairs"]
+    assert {key: pair[key] for key in COUNTS} == counts
+    assert sum(counts.values()) == found["n"]
+    told = [
+        tuple(each[key] for key in ("sequence", "true", "first", "second")) for each in pair["disagree_on"]
+    ]
+    assert told == apart
+    alone = counts["first_alone_right"], counts["second_alone_right"]
+    assert pair["mcnemar_p"] == pytest.approx(binomtest(alone[0], sum(alone)).pvalue)
+    assert pair["difference"] == pytest.approx((alone[0] - alone[1]) / 360)
+
+
+def test_compare_says_of_each_run_what_evaluate_says(scanline, here):
+    found = strict(scanline("compare", "one", "two", "--json")[1])
+    for sheet, run in zip(found["runs"], ("one", "two"), strict=True):
+        test = strict(scanline("evaluate", run, "--json")[1])["test"]
+        assert sheet["run"] == run
+        assert [sheet[key] for key in ("correct", "accuracy", "ci95", "loss")] == [
+            test[key] for key in ("correct", "accuracy", "ci95", "loss")
+        ]
+        assert sheet["calibration_error"] == test["calibration"]["error"]
+
+
+def test_compare_names_both_and_fits_a_terminal(scanline, here):
+    code, out, err = scanline("compare", "one", "two")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "360 test sequences of digits"
+    (pair,) = strict(scanline("compare", "one", "two", "--json")[1])["pairs"]
+    for run in ("one", "two"):
+        at = lines.index(f"{run}: 1 x lstm 128, rows")
+        assert re.fullmatch(r"  \d+ right, accuracy 0\.\d{4} \(0\.\d{4} to 0\.\d{4}\)", lines[at + 1])
+        assert re.fullmatch(r"  cross-entropy 0\.\d{4}, calibration error 0\.\d{4}", lines[at + 2])
+        assert re.fullmatch(r"  71,946 weights, 0\.29 MB; predicts [\d,]+ sequences a second", lines[at + 3])
+        assert re.fullmatch(r"  trained for \d+\.\d s on 3,968 sequences", lines[at + 4])
+    at = lines.index("one less two")
+    low, high = pair["ci95"]
+    assert lines[at + 1] == (f"  accuracy {pair['difference']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}")
+    verdict = "it may be chance" if pair["mcnemar_p"] > 0.05 else "hardly chance"
+    assert lines[at + 2] == f"  McNemar p = {pair['mcnemar_p']:.3g}: {verdict}"
+    counts = [int(count) for count in re.findall(r"\d+", lines[at + 3])]
+    assert counts == [pair[key] for key in COUNTS]
+    assert lines[at + 4] == f"  they answer differently on {pair['disagreements']}"
+    shown = lines[at + 5 :]
+    for line, each in zip(shown[:10], pair["disagree_on"], strict=False):
+        assert (
+            line == f"    sequence {each['sequence']}: {each['true']} is {each['first']} or {each['second']}"
+        )
+    assert pair["disagreements"] > 10
+    assert shown[10:] == [f"    and {pair['disagreements'] - 10} more (--json lists them)"]
+
+
+def test_three_runs_make_three_pairs(scanline, here, trained):
+    found = strict(scanline("compare", "one", "two", trained, "--json")[1])
+    assert [(pair["first"], pair["second"]) for pair in found["pairs"]] == [
+        ("one", "two"), ("one", str(trained)), ("two", str(trained)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "Missing argument 'RUNS...'"),
+        (["one"], 2, "two runs at least are needed to compare, got 1"),
+        (["one", "one"], 2, "runs to compare must be different: one and one are the same"),
+        (["one", "two", "one/"], 2, "runs to compare must be different: one and one/ are the same"),
+        (["one", "twoo"], 4, "there is no run twoo; did you mean 'two'?"),
+        (["one", "two", "--device", "tpu"], 2, "device must be one of auto, cpu, cuda, got 'tpu'"),
+        (["one", "two", "--data", "imagenet"], 2, "unknown data set 'imagenet'"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(scanline, here, arguments, code, message):
+    found, out, err = scanline("compare", *arguments)
+    assert (found, out) == (code, "")
+    assert message in one_line(err)
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory) -> Path:
+    """A folder with two runs on arrays of a program, a file of such sequences, and a run on that."""
+    folder = tmp_path_factory.mktemp("made-up")
+    draw = np.random.default_rng(0)
+    X, y = draw.normal(size=(40, 5, 2)).astype(np.float32), np.arange(40) % 2
+    for seed in (0, 1):
+        train(Arrays(X, y), settings=FEW, seed=seed, run=folder / f"run-{seed}", log=None)
+    np.savez(folder / "new.npz", X=X, y=y)
+    train(folder / "new.npz", settings=FEW, run=folder / "filed", log=None)
+    return folder
+
+
+def test_runs_on_different_data_are_one_line_and_exit_with_3(scanline, here, made_up):
+    code, out, err = scanline("compare", "one", made_up / "filed")
+    assert (code, out) == (3, "")
+    assert f"one and {made_up}/filed are not judged on the same sequences: digits (360, " in one_line(err)
+
+
+def test_data_that_a_run_cannot_read_are_one_line_and_exit_with_3(scanline, here, made_up):
+    code, out, err = scanline("compare", "one", made_up / "run-0", "--data", made_up / "new.npz")
+    assert (code, out) == (3, "")
+    assert "new.npz, X: expected shape (N, 8, 8), found (40, 5, 2)" in one_line(err)
+
+
+def test_runs_whose_data_lie_nowhere_are_compared_by_data(scanline, made_up):
+    runs = made_up / "run-0", made_up / "run-1"
+    code, out, err = scanline("compare", *runs)
+    assert (code, out) == (2, "")
+    assert "run-0 was trained on the arrays of a program: say where that lies by --data" in one_line(err)
+    code, out, err = scanline("compare", *runs, "--data", made_up / "new.npz", "--json")
+    assert (code, err) == (0, "")
+    found = strict(out)
+    assert found["n"] == 40
+    listed = [
+        scanline("evaluate", run, "--data", made_up / "new.npz", "--list")[1].splitlines()[1:41]
+        for run in runs
+    ]
+    rows = [[line.split("\t") for line in lines] for lines in listed]
+    assert [sheet["correct"] for sheet in found["runs"]] == [
+        sum(predicted == true for _, predicted, true in lines) for lines in rows
+    ]

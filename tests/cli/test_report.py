@@ -1,0 +1,416 @@
+"""`scanline report` and `scanline train --report` as they are typed: what goes where, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scanline.api import train
+from scanline.data.arrays import Arrays
+from tests.reporting.test_page import by_id, notes, rows, section, sections, sound, strict, words
+
+PROGRAM = [sys.executable, "-m", "scanline"]
+FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 8, "train.log_every": 2, "model.hidden_size": 4}
+
+
+def one_line(text: str) -> str:
+    assert text.endswith("\n")
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+    return text
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    """All that lies in a folder, with what it holds."""
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory) -> Path:
+    """A folder with runs on two files of sequences: one and two on the same, other on another."""
+    folder = tmp_path_factory.mktemp("here")
+    draw = np.random.default_rng(0)
+    for name, n in (("mine", 80), ("others", 60)):
+        y = np.arange(n) % 2
+        X = (draw.normal(size=(n, 3, 2)) + (0.7 * y - 0.35)[:, None, None]).astype(np.float32)
+        np.savez(folder / f"{name}.npz", X=X, y=np.array(["low", "high"])[y])
+    for run, data, steps in [("one", "mine", 8), ("two", "mine", 60), ("other", "others", 8)]:
+        settings = FEW | {"train.steps": steps}
+        train(folder / f"{data}.npz", settings=settings, run=folder / run, log=None)
+    return folder
+
+
+@pytest.fixture
+def folder(here, tmp_path, monkeypatch) -> Path:
+    """A copy of it that a test may spoil, and in which it is."""
+    for name in ("one", "two", "other"):
+        shutil.copytree(here / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- what is written and printed
+
+
+def test_report_writes_two_files_into_the_run_and_prints_where(scanline, folder):
+    before = everything(folder)
+    assert scanline("report", "one") == (0, "report: one/report.html\n", "")
+    assert set(everything(folder)) - set(before) == {"one/report.html", "one/report.json"}
+    assert {name: content for name, content in everything(folder).items() if name in before} == before
+    root = sound((folder / "one" / "report.html").read_text("utf-8"))
+    twin = strict((folder / "one" / "report.json").read_text())
+    kept = json.loads((folder / "one" / "result.json").read_text())
+    assert twin["figures"] == kept["test"]
+    assert f"{kept['test']['correct']} of 16 sequences of the test part of mine.npz" in words(root)
+    # Judging and comparing the run are as before.
+    assert scanline("evaluate", "one")[0] == 0
+
+
+def test_report_in_json_names_both_files(scanline, folder):
+    (folder / "pages").mkdir()
+    code, out, err = scanline("report", "one/", "--output", "pages/one.html", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "schema": 1, "run": "one/", "page": "pages/one.html", "numbers": "pages/one.json",
+    }  # fmt: skip
+    assert sorted(path.name for path in (folder / "pages").iterdir()) == ["one.html", "one.json"]
+    assert strict((folder / "pages" / "one.json").read_text())["run"] == "one"
+
+
+def test_a_report_on_given_data_is_of_those(scanline, folder, here):
+    code, _, err = scanline("report", "one", "--data", here / "others.npz")
+    assert (code, err) == (0, "")
+    twin = strict((folder / "one" / "report.json").read_text())
+    judged = strict(scanline("evaluate", "one", "--data", here / "others.npz", "--json")[1])
+    assert twin["judged"]["n"] == 60
+    assert twin["judged"]["data"] == "others.npz"
+    assert twin["figures"] == judged["test"]
+
+
+# --- beside another run
+
+
+def test_against_sets_beside_it_what_compare_says(scanline, folder):
+    code, _, err = scanline("report", "one", "--against", "two")
+    assert (code, err) == (0, "")
+    told = strict((folder / "one" / "report.json").read_text())["comparison"]
+    compared = strict(scanline("compare", "one", "two", "--json")[1])
+    for found in (told, compared):
+        for run in found["runs"]:
+            assert run.pop("sequences_per_s") > 0
+    assert told["pairs"] == compared["pairs"]
+    assert told["runs"] == compared["runs"]
+    assert told["n"] == compared["n"] == 16
+    assert told["data"] == Path(compared["data"]).name == "mine.npz"
+
+    root = sound((folder / "one" / "report.html").read_text("utf-8"))
+    assert sections(root)[0] == "comparison"
+    (pair,) = compared["pairs"]
+    text = words(section(root, "comparison"))
+    assert pair["difference"] != 0
+    more = "more" if pair["difference"] > 0 else "less"
+    low, high = pair["ci95"]
+    assert (
+        f"On the same 16 sequences one is {100 * abs(pair['difference']):.2f} percentage points {more} "
+        f"accurate than two (95 % interval of the difference {100 * low:+.2f} to {100 * high:+.2f}; "
+        f"exact McNemar test p = {pair['mcnemar_p']:.3g}): "
+    ) in text
+    chance = "may well be chance" if pair["mcnemar_p"] > 0.05 else "would seldom"
+    assert chance in text
+    assert (
+        f"Both are right {pair['both_right']} times, one alone {pair['first_alone_right']} times, two alone "
+        f"{pair['second_alone_right']} times, and neither {pair['neither_right']} times."
+    ) in text
+    assert rows(root, "Where they disagree") == [
+        [str(each["sequence"]), each["true"], each["first"], each["second"]] for each in pair["disagree_on"]
+    ]
+    assert f"Where they disagree ({pair['disagreements']} sequences)" in text
+    sheet = {row[0]: row[1:] for row in rows(root, "On 16 sequences of mine.npz")}
+    for column, run in enumerate(compared["runs"]):
+        result = json.loads((folder / run["run"] / "result.json").read_text())["test"]
+        assert sheet["right"][column] == str(result["correct"])
+        assert sheet["accuracy"][column].startswith(f"{result['accuracy']:.4f} (")
+        assert sheet["mean cross-entropy"][column] == f"{result['loss']:.4f}"
+
+
+def test_two_that_are_called_alike_are_told_apart_by_the_folders_above(scanline, folder, here):
+    arguments = ("--against", "two/model", "--data", here / "others.npz", "--output", "page.html")
+    assert scanline("report", "one/model", *arguments)[0] == 0
+    (pair,) = strict((folder / "page.json").read_text())["comparison"]["pairs"]
+    assert (pair["first"], pair["second"]) == ("one/model", "two/model")
+    root = sound((folder / "page.html").read_text("utf-8"))
+    assert words(by_id(root, "comparison")) == "Beside two/model"
+
+
+def test_two_that_answer_alike_are_exactly_as_accurate(scanline, folder):
+    shutil.copytree("one", "again")
+    assert scanline("report", "one", "--against", "again")[0] == 0
+    root = sound((folder / "one" / "report.html").read_text("utf-8"))
+    text = words(section(root, "comparison"))
+    assert "one is exactly as accurate as again (95 % interval of the difference " in text
+    assert "the difference may well be chance" in text
+    assert "Where they disagree" not in text
+
+
+@pytest.mark.parametrize(
+    ("against", "code", "message"),
+    [
+        ("one", 2, "runs to compare must be different: one and one are the same"),
+        ("one/model", 2, "runs to compare must be different: one and one/model are the same"),
+        ("other", 3, "one and other are not judged on the same sequences: "),
+        ("ona", 4, "there is no run ona; did you mean 'one'?"),
+    ],
+)
+def test_what_cannot_be_set_beside_it_is_one_line_and_nothing_is_written(
+    scanline, folder, against, code, message
+):
+    before = everything(folder)
+    found, out, err = scanline("report", "one", "--against", against)
+    assert (found, out) == (code, "")
+    assert message in one_line(err)
+    assert everything(folder) == before
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "Missing argument 'RUN'"),
+        (["ona"], 4, "there is no run ona; did you mean 'one'?"),
+        (["empty"], 4, r"empty is neither a run folder \(recipe.toml, model/\) nor a bundle"),
+        (["empty", "--output", "page.html"], 4, "empty is neither a run folder"),
+        (["file"], 4, "file is neither a run folder"),
+        (["one/model"], 2, r"one/model is no run folder: say .* by --output FILE\.html"),
+        (["one", "--output", "page.pdf"], 2, "a report is an .html file, got page.pdf"),
+        (["one", "--output", "page"], 2, "a report is an .html file, got page"),
+        (["one", "--output", ""], 2, "a report is an .html file, got "),
+        (["one", "--output", "one/result.html"], 2, "one/result.json is a file of the run itself: choose an"),
+        (["one", "--output", "one/split.HTM"], 2, "one/split.json is a file of the run itself"),
+        (
+            ["one", "--output", "./one/environment.html"],
+            2,
+            "one/environment.json is a file of the run itself",
+        ),
+        (["one", "--output", "mine.html"], 2, "mine.json exists and is no report: choose another name"),
+        (["one", "--output", "no/such/page.html"], 1, "cannot write no/such/page.json: No such file"),
+        (["one", "--output", "file/page.html"], 1, "cannot write file/page.json: Not a directory"),
+        (["one", "--output", "folder.html"], 1, "cannot write folder.html: Is a directory"),
+        (["one", "--output", "twin.html"], 1, "cannot write twin.json: Is a directory"),
+        (["one", "--output", "x" * 300 + ".html"], 1, "File name too long"),
+        (["one", "--data", "nowhere.csv"], 2, "unknown data set 'nowhere.csv'"),
+        (["one", "--data", "mine.json"], 3, "mine.json"),
+        (["one", "--data", "imagenet"], 2, "unknown data set 'imagenet'"),
+        (["one", "--data", "digits"], 3, r"expected shape \(N, steps, 2\), found \(\d+, 8, 8\)"),
+        (["one", "--device", "tpu"], 2, "device must be one of auto, cpu, cuda, got 'tpu'"),
+        (["one", "two"], 2, "unexpected extra argument"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_one_line_and_nothing_is_written(
+    scanline, folder, arguments, code, message
+):
+    (folder / "empty").mkdir()
+    (folder / "folder.html").mkdir()
+    (folder / "twin.json").mkdir()
+    (folder / "file").write_text("no run")
+    (folder / "mine.json").write_text('{"kind": "report card"}')
+    before = everything(folder)
+    found, out, err = scanline("report", *arguments)
+    assert (found, out) == (code, ""), err
+    assert re.search(message, one_line(err)), err
+    assert everything(folder) == before
+
+
+def test_a_result_that_a_run_has_yet_to_write_keeps_its_place(scanline, folder):
+    (folder / "one" / "result.json").unlink()
+    before = everything(folder)
+    code, _, err = scanline("report", "one", "--output", "one/result.html")
+    assert code == 2
+    assert "one/result.json is a file of the run itself" in one_line(err)
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("result.json", '{"training": {"status": "fin', r"one/result\.json is damaged: not valid JSON"),
+        ("result.json", "[]", r"one/result\.json is damaged: expected a JSON object, found list"),
+        ("result.json", '{"training": 3}', r"one/result\.json is damaged: it has no training\.status"),
+        (
+            "result.json",
+            '{"training": {"status": "finished", "steps": 8}}',
+            r"one/result\.json is damaged: it has no training\.seconds",
+        ),
+        ("environment.json", "\x00", r"one/environment\.json is damaged: not valid JSON"),
+        ("split.json", "", r"one/split\.json is damaged: not valid JSON"),
+        ("recipe.toml", "seed = ", r"one/recipe\.toml is damaged: Invalid value"),
+        ("recipe.toml", "", r"one/recipe\.toml is damaged: it has no name"),
+        ("recipe.toml", 'name = "rows"\nseed = 1\nsplit = 2', r"one/recipe\.toml is damaged: .* split\.seed"),
+        (
+            "recipe.toml",
+            'name = "rows"\nseed = 1\nsplit.seed = 2',
+            r"one/recipe\.toml is damaged: it names no data",
+        ),
+        ("model/model.json", "{", r"one/model/model\.json is damaged: not valid JSON"),
+        ("model/model.safetensors", "", r"one/model/model\.safetensors is damaged"),
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line_and_nothing_is_written(scanline, folder, file, content, message):
+    (folder / "one" / file).write_text(content)
+    before = everything(folder)
+    code, out, err = scanline("report", "one")
+    assert (code, out) == (4, ""), err
+    assert re.search(message, one_line(err)), err
+    assert everything(folder) == before
+
+
+def test_an_earlier_report_stays_where_a_new_one_fails(scanline, folder):
+    assert scanline("report", "one")[0] == 0
+    before = everything(folder)
+    assert scanline("report", "one", "--against", "other")[0] == 3
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("absent", "names"),
+    [
+        (["jinja2"], "jinja2"),
+        (["matplotlib"], "matplotlib"),
+        (["jinja2", "matplotlib"], "jinja2 and matplotlib"),
+    ],
+)
+def test_without_the_extra_it_is_named_before_anything_is_done(
+    scanline, folder, here, monkeypatch, absent, names
+):
+    for name in absent:
+        monkeypatch.setitem(sys.modules, name, None)
+    before = everything(folder)
+    for arguments in (
+        ["report", "one"],
+        ["train", str(here / "mine.npz"), "--report", "--run", "new", "--set", "train.samples=100"],
+    ):
+        code, out, err = scanline(*arguments)
+        assert (code, out) == (2, "")
+        assert one_line(err) == f"scanline: a report needs {names}: pip install 'scanline[report]'\n"
+    assert everything(folder) == before
+
+
+# --- with training
+
+TRAIN = ("--set", "train.samples=0", "--set", "train.epochs=0", "--set", "train.steps=3", "--report")
+
+
+def test_train_report_writes_the_report_and_prints_where_it_lies(scanline, folder, here):
+    code, out, _ = scanline("train", here / "mine.npz", "--run", "new", *TRAIN)
+    assert code == 0
+    test, run, page = out.splitlines()
+    assert re.fullmatch(r"test: \d+ of 16 right, accuracy .*", test)
+    assert (run, page) == ("run:  new", "report: new/report.html")
+    twin = strict((folder / "new" / "report.json").read_text())
+    assert twin["figures"] == json.loads((folder / "new" / "result.json").read_text())["test"]
+    sound((folder / "new" / "report.html").read_text("utf-8"))
+
+
+def test_train_report_in_json_is_pure_json_with_the_report_in_it(scanline, folder, here):
+    code, out, err = scanline("train", here / "mine.npz", "--run", "new", *TRAIN, "--json")
+    assert code == 0
+    printed = strict(out)
+    assert (printed.pop("run"), printed.pop("report")) == ("new", "new/report.html")
+    assert printed == json.loads((folder / "new" / "result.json").read_text())
+    assert "training sequences on" in err
+    assert (folder / "new" / "report.html").is_file()
+
+
+# --- runs that did not come to their end
+
+
+def start_and_wait_for_a_step(run: Path) -> subprocess.Popen[str]:
+    settings = (
+        "train.samples=10_000_000",
+        "train.log_every=2",
+        "train.validate_every=3",
+        "model.hidden_size=8",
+    )
+    changes = [word for setting in settings for word in ("--set", setting)]
+    process = subprocess.Popen(
+        [*PROGRAM, "train", "digits", "--run", str(run), *changes], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while "validation" not in (line := process.stderr.readline()):
+        assert process.poll() is None, line
+    return process
+
+
+def test_a_run_that_ctrl_c_ended_is_shown_as_far_as_it_came(scanline, folder):
+    process = start_and_wait_for_a_step(folder / "cut")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    code, out, err = scanline("report", "cut")
+    assert (code, out, err) == (0, "report: cut/report.html\n", "")
+    twin = strict((folder / "cut" / "report.json").read_text())
+    assert twin["judged"]["part"] == "validation"
+    assert twin["training"]["status"] == "interrupted"
+    root = sound((folder / "cut" / "report.html").read_text("utf-8"))
+    first, second = notes(root)
+    steps = twin["training"]["steps"]
+    assert first.startswith(f"Training is interrupted, at step {steps:,}: this is how far it has come. ")
+    assert "the test part is kept until training has come to its end" in second
+    assert "of 180 sequences of the validation part of digits" in words(root)
+
+
+def test_a_run_that_was_killed_shows_its_curves_and_how_to_go_on(scanline, folder):
+    process = start_and_wait_for_a_step(folder / "killed")
+    process.kill()
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    with (folder / "killed" / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "logged", "step": 99999, "lo')  # as the system may leave it
+    code, out, err = scanline("report", "killed")
+    assert (code, out, err) == (0, "report: killed/report.html\n", "")
+    root = sound((folder / "killed" / "report.html").read_text("utf-8"))
+    assert sections(root) == ["learning", "again"]
+    first, second = notes(root)
+    assert re.match(r"Training is not finished, at step \d+: ", first)
+    assert first.endswith("scanline train --resume --run killed goes on.")
+    assert "There is no model yet" in second
+    course = strict((folder / "killed" / "report.json").read_text())["course"]
+    assert {each["event"] for each in course} == {"logged", "judged"}
+    assert max(each["step"] for each in course) < 99999
+    before = everything(folder)
+    code, _, err = scanline("report", "killed", "--against", "one", "--output", "page.html")
+    assert code == 4
+    assert "killed has no model yet: training has not finished; go on with" in one_line(err)
+    assert everything(folder) == before
+
+
+def test_data_that_lie_nowhere_leave_a_page_that_says_so(scanline, folder):
+    draw = np.random.default_rng(0)
+    given = Arrays(draw.normal(size=(40, 3, 2)).astype(np.float32), np.arange(40) % 2)
+    train(given, settings=FEW, run="arrays", log=None)
+    assert scanline("report", "arrays") == (0, "report: arrays/report.html\n", "")
+    root = sound((folder / "arrays" / "report.html").read_text("utf-8"))
+    (note,) = notes(root)
+    assert note.startswith("Nothing could be judged: arrays was trained on the arrays of a program: ")
+    code, _, err = scanline("report", "arrays", "--against", "one")
+    assert code == 2
+    assert "arrays has nothing to be judged on: say what by --data" in one_line(err)
+
+
+def test_help_lists_it(scanline):
+    code, out, _ = scanline("--help")
+    assert code == 0
+    assert re.search(r"^  report +Show a run on one page", out, re.MULTILINE)
+    assert "--against RUN" in scanline("report", "--help")[1]

@@ -1,0 +1,161 @@
+"""Answers as one value: what they hold, and how a notebook shows them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import scanline
+from scanline.api import train
+from scanline.data import catalog
+from scanline.data.arrays import Arrays
+from scanline.errors import DataError
+from scanline.evaluation.prediction import Prediction
+from tests.reporting.test_page import HTML, Reader, words
+
+
+class Fragment(Reader):
+    """A part of a notebook's page, which may be bold."""
+
+    known = HTML | {"b"}
+
+
+def fragment(text: str) -> ElementTree.Element:
+    return Fragment(f"<div>{text}</div>").root
+
+
+def cells(text: str) -> list[list[str]]:
+    """The words of the one table in `text`, row by row, its head first."""
+    (table,) = fragment(text).iter("table")
+    assert [each.tag for each in table] == ["thead", "tbody"]
+    return [[words(cell) for cell in row] for part in table for row in part]
+
+
+def pixels(image: ElementTree.Element) -> np.ndarray:
+    data = base64.b64decode(image.get("src").removeprefix("data:image/png;base64,"), validate=True)
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture)
+
+
+@pytest.fixture(scope="module")
+def model(trained) -> scanline.Model:
+    return scanline.load(trained)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return catalog.load("digits").test.values
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory) -> scanline.Model:
+    """A model of sequences of two features and three classes."""
+    draw = np.random.default_rng(0)
+    data = Arrays(draw.normal(size=(45, 4, 2)).astype(np.float32), np.repeat(["a", "b", "c"], 15))
+    settings = {"train.samples": 0, "train.steps": 5, "train.epochs": 0, "model.hidden_size": 4}
+    return train(data, settings=settings, run=tmp_path_factory.mktemp("three") / "run", log=None).model
+
+
+def test_a_prediction_holds_the_labels_and_probabilities_that_the_model_gives(model, images):
+    told = model.prediction(images)
+    assert isinstance(told, scanline.Prediction)
+    assert len(told) == 360
+    assert np.array_equal(told.probabilities, model.predict_proba(images))
+    assert np.array_equal(told.labels, model.predict(images))
+    assert np.array_equal(told.classes, model.classes)
+
+
+def test_a_prediction_keeps_the_pictures_that_were_read_in_grey_levels_of_a_byte(model, images):
+    # The digits have 17 grey levels, 0 to 16; shares of 1 are the other way to give them.
+    expected = np.rint(images[:4] * (255 / 16)).astype(np.uint8)
+    for given in (images[:4], images[:4] / 16):
+        assert np.array_equal(np.stack(model.prediction(given).pictures), expected)
+
+
+def test_a_single_picture_is_one_answer(model, images):
+    told = model.prediction(images[0])
+    assert len(told) == len(told.labels) == len(told.pictures) == 1
+    assert len(cells(told._repr_html_())) == 2
+
+
+def test_sequences_have_no_pictures_and_padding_is_not_read(sequences):
+    values = np.random.default_rng(1).normal(size=(3, 4, 2))
+    told = sequences.prediction(values, lengths=[4, 2, 1])
+    assert told.pictures is None
+    alone = [sequences.predict_proba(values[index][None, :length]) for index, length in enumerate((4, 2, 1))]
+    assert told.probabilities == pytest.approx(np.concatenate(alone), abs=1e-6)
+
+
+def test_calibrated_probabilities_are_those_of_the_calibrated_model(trained, model, images):
+    calibrated = scanline.evaluation.model.load(trained, calibrated=True)
+    told = calibrated.prediction(images)
+    assert np.array_equal(told.probabilities, calibrated.predict_proba(images))
+    assert not np.allclose(told.probabilities, model.prediction(images).probabilities)
+    assert np.array_equal(told.labels, model.predict(images))
+
+
+def test_values_of_another_shape_are_refused_as_for_predict(model, sequences):
+    with pytest.raises(DataError, match=r"expected shape \(N, 8, 8\), found \(2, 9, 8\)"):
+        model.prediction(np.zeros((2, 9, 8), np.uint8))
+    with pytest.raises(DataError, match=r"expected shape \(N, steps, 2\), found \(1, 4, 3\)"):
+        sequences.prediction(np.zeros((1, 4, 3)))
+
+
+def test_a_notebook_shows_picture_answer_and_the_three_most_probable_classes(model, images):
+    told = model.prediction(images[:3])
+    text = told._repr_html_()
+    head, *rows = cells(text)
+    assert head == ["what was read", "answer", "probabilities"]
+    for row, label, shares in zip(rows, told.labels, told.probabilities, strict=True):
+        best = np.argsort(-shares)[:3]
+        listed = "".join(f"{index}: {shares[index]:.4f}" for index in best)
+        assert row == ["", str(label), listed]
+        assert int(best[0]) == label
+    drawn = list(fragment(text).iter("img"))
+    assert [each.get("alt") for each in drawn] == ["what was read"] * 3
+    for image, picture in zip(drawn, told.pictures, strict=True):
+        assert np.array_equal(pixels(image), picture)
+
+
+def test_a_notebook_shows_twenty_answers_and_counts_the_rest(model, images):
+    for count, more in [(20, ""), (21, "and 1 more"), (360, "and 340 more")]:
+        text = model.prediction(images[:count])._repr_html_()
+        assert len(cells(text)) == 21
+        assert words(fragment(text)).endswith(more)
+        assert ("more" in text) == bool(more)
+    many = Prediction(np.full((5000, 2), 0.5), np.array(["a", "b"]))
+    assert "and 4,980 more" in many._repr_html_()
+
+
+def test_a_notebook_shows_sequences_without_a_column_for_pictures(sequences):
+    told = sequences.prediction(np.zeros((2, 4, 2)))
+    head, *rows = cells(told._repr_html_())
+    assert head == ["answer", "probabilities"]
+    assert [row[0] for row in rows] == told.labels.tolist()
+
+
+def test_two_classes_are_both_shown():
+    told = Prediction(np.array([[0.25, 0.75]]), np.array([7, 8]))
+    assert cells(told._repr_html_())[1] == ["8", "8: 0.75007: 0.2500"]
+
+
+def test_pictures_in_colour_are_shown_in_colour():
+    picture = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
+    told = Prediction(np.array([[1.0, 0.0]]), np.array(["a", "b"]), [picture])
+    (image,) = fragment(told._repr_html_()).iter("img")
+    assert np.array_equal(pixels(image), picture)
+
+
+@pytest.mark.parametrize(
+    "name", ["<img src=x onerror=alert(1)>", "</td></table><script>alert(1)</script>", "&amp;", "\"'", "中文"]
+)
+def test_class_names_with_markup_are_words(name):
+    told = Prediction(np.array([[0.9, 0.1]]), np.array([name, "other"]))
+    text = told._repr_html_()
+    assert not list(fragment(text).iter("img"))
+    assert cells(text)[1] == [name, f"{name}: 0.9000other: 0.1000"]

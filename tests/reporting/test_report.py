@@ -1,0 +1,477 @@
+"""Reports of runs of every kind, whole and broken, and the two files that a report is."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scanline.api import Run, train
+from scanline.data.arrays import Arrays
+from scanline.errors import Interrupted, ModelError, UsageError
+from scanline.experiment import Experiment
+from scanline.reporting.gather import gather
+from scanline.reporting.report import report
+from scanline.training.records import Stepped
+from tests.reporting.test_page import (
+    Shown,
+    by_id,
+    counts,
+    facts,
+    labels,
+    notes,
+    of_class,
+    rows,
+    section,
+    sections,
+    show,
+    sound,
+    words,
+)
+
+FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 3, "model.hidden_size": 4}
+ALL = ["learning", "confusion", "mistakes", "classes", "trust", "along", "gates", "again"]
+
+
+def trained_on(folder: Path, X: Any, y: Any, **changes: Any) -> Run:
+    """A run in `folder` on a file of arrays that lies beside it."""
+    np.savez(folder / "data.npz", X=X, y=y)
+    return train(folder / "data.npz", settings=FEW | changes, run=folder / "run", log=None)
+
+
+def rising_and_falling(path: Path, n: int = 40) -> None:
+    """A table of sequences of 1 to 9 steps, of which x rises or falls evenly and noise does not."""
+    draw = np.random.default_rng(0)
+    lines = ["id,time,x,noise,label"]
+    for number in range(n):
+        way, label = (1, "up") if number % 2 else (-1, "down")
+        steps = range(1 + number % 9)
+        lines += [f"r{number},{time},{way * time},{draw.normal():.3f},{label}" for time in steps]
+    path.write_text("\n".join(lines) + "\n")
+
+
+# --- a small model that is never wrong: two classes, sequences of one step, no validation part
+
+
+@pytest.fixture(scope="module")
+def perfect(tmp_path_factory) -> Shown:
+    folder = tmp_path_factory.mktemp("perfect")
+    draw = np.random.default_rng(0)
+    signs = np.repeat([1, -1], 20)[:, None, None]
+    X = (signs * np.array([[[1.0, -1.0]]]) + draw.normal(0, 0.01, (40, 1, 2))).astype(np.float32)
+    changes = {"train.steps": 60, "train.log_every": 10, "split.validation": 0.0}
+    run = trained_on(folder, X, np.repeat(["plus", "minus"], 20), **changes)
+    assert run.result["test"]["correct"] == run.result["test"]["n"] == 8
+    return show(run.path, folder / "page.html")
+
+
+def test_a_model_without_mistakes_is_told_so_and_has_no_section_of_them(perfect):
+    assert perfect.said[1] == "It made no mistake on these."
+    assert sections(perfect.root) == [name for name in ALL if name not in ("mistakes", "along")]
+    assert perfect.twin["mistakes"] == []
+    assert counts(perfect.root) == [[4, 0], [0, 4]]
+    assert [words(each) for each in of_class(perfect.root, "big")] == ["100.00 % right"]
+
+
+def test_of_sequences_of_one_step_there_is_nothing_to_read_along(perfect):
+    assert [each["step"] for each in perfect.twin["along"]["steps"]] == [1]
+    assert not [said for said in perfect.said if "enough" in said]
+    assert not [label for label in labels(perfect.root) if "read" in label]
+
+
+def test_a_run_without_a_validation_part_names_no_best_validation(perfect):
+    assert perfect.result["validation"] is None
+    assert "best on validation" not in facts(perfect.root)
+    assert {each["event"] for each in perfect.twin["course"]} == {"logged"}
+    assert "A temperature of" not in words(perfect.root)
+    assert notes(perfect.root) == []
+
+
+def test_the_same_run_gives_the_same_bytes_and_overwrites_its_own_report(perfect, tmp_path):
+    page = tmp_path / "page.html"
+    for _ in range(2):
+        report(perfect.run, page)
+        assert page.read_bytes() == perfect.path.read_bytes()
+        assert page.with_suffix(".json").read_bytes() == perfect.path.with_suffix(".json").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "page.json"]
+
+
+def test_two_reports_of_one_run_lie_side_by_side_under_their_own_names(perfect, tmp_path):
+    shutil.copytree(perfect.run, tmp_path / "run")
+    first = report(tmp_path / "run")
+    assert first == tmp_path / "run" / "report.html"
+    second = report(str(tmp_path / "run"), str(tmp_path / "run" / "Zwei.HTM"))
+    for page in (first, second):
+        footer = words(sound(page.read_text("utf-8")).find("body/footer"))
+        assert footer.endswith(f" stands in {page.stem}.json too.")
+        assert page.with_suffix(".json").is_file()
+    # A report in the run folder is none of the run's: judging, going on and reporting again are as before.
+    assert report(tmp_path / "run").read_bytes() == first.read_bytes()
+    with pytest.raises(UsageError, match="has finished: nothing is left to do"):
+        Experiment.resume(tmp_path / "run")
+
+
+def test_a_bundle_alone_is_shown_without_what_only_a_run_knows(perfect, tmp_path):
+    bundle = tmp_path / "sent"
+    shutil.copytree(perfect.run / "model", bundle)
+    with pytest.raises(UsageError, match=r"sent is no run folder: say .* by --output FILE\.html"):
+        report(bundle)
+    shown = show(bundle, tmp_path / "page.html", data=perfect.run.parent / "data.npz")
+    assert shown.twin["judged"]["n"] == 40
+    assert sections(shown.root) == ["confusion", "classes", "trust", "gates", "again"]
+    assert "training took" not in facts(shown.root)
+    assert [row[0] for row in rows(shown.root, "Digests")] == [
+        "judged on, 40 sequences",
+        "model.json, which has the digest of every weight",
+    ]
+    nothing = show(bundle, tmp_path / "nothing.html")
+    assert sections(nothing.root) == ["again"]
+    (note,) = notes(nothing.root)
+    assert note.startswith("Nothing could be judged: ")
+    assert "say where that lies by --data" in note
+
+
+def test_a_short_count_of_mistakes_is_told_in_words(perfect):
+    from scanline.reporting.page import verdict
+
+    figures = perfect.twin["figures"]
+    for confusion, correct, expected in [
+        ([[3, 1], [0, 4]], 7, "Its only mistake: minus taken for plus, once."),
+        ([[4, 0], [2, 2]], 6, "Most frequent of its 2 mistakes: plus taken for minus, twice."),
+        ([[0, 4], [1, 3]], 3, "Most frequent of its 5 mistakes: minus taken for plus, 4 times."),
+    ]:
+        changed = figures | {"confusion": confusion, "correct": correct, "accuracy": correct / 8}
+        assert verdict({"figures": changed})[1] == expected
+
+
+# --- many classes, a plain RNN, no test part
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Shown:
+    folder = tmp_path_factory.mktemp("many")
+    draw = np.random.default_rng(0)
+    names = np.array([f"class {number % 45:02}" for number in range(180)])
+    X = draw.normal(size=(180, 2, 2)).astype(np.float32)
+    changes = {"model.cell": "rnn", "split.test": 0.0, "split.validation": 0.5}
+    return show(trained_on(folder, X, names, **changes).path, folder / "page.html")
+
+
+def test_classes_that_are_too_many_for_a_table_are_a_list_of_the_most_frequent_mistakes(many):
+    assert not of_class(many.root, "confusion")
+    own = section(many.root, "confusion")
+    assert "45 classes are too many for a table" in words(own)
+    confusion = np.array(many.twin["figures"]["confusion"])
+    assert confusion.shape == (45, 45)
+    off = confusion - np.diag(confusion.diagonal())
+    body = [list(row) for row in next(own.iter("tbody"))]
+    assert [int(words(row[2])) for row in body] == sorted(off[off > 0].tolist(), reverse=True)[:30]
+    for is_, taken_for, times in body:
+        true, answer = int(words(is_)[-2:]), int(words(taken_for)[-2:])
+        assert off[true, answer] == int(words(times))
+        href = next(times.iter("a")).get("href")
+        assert href == f"#cell-{true}-{answer}"
+        assert len(of_class(by_id(many.root, href[1:]), "thumbs")[0]) == off[true, answer]
+    assert len(of_class(many.root, "sheet")) == len(body)
+
+
+def test_many_classes_have_their_figures_in_a_table_without_a_chart(many):
+    assert not [label for label in labels(many.root) if label.startswith("Recall and precision")]
+    assert [row[0] for row in rows(many.root, "Classes with 95 % intervals (bootstrap)")] == (
+        many.twin["classes"]
+    )
+    assert len(many.twin["mistakes"]) == 12
+
+
+def test_without_a_test_part_the_validation_part_is_judged_and_said_to_flatter(many):
+    assert many.result["test"] is None
+    assert many.twin["figures"] == many.result["validation"]
+    assert many.twin["judged"]["part"] == "validation"
+    assert many.twin["judged"]["sha256"] == many.twin["environment"]["data"]["validation"]["sha256"]
+    assert "sequences of the validation part of data.npz" in words(many.root.find("body/header"))
+    (note,) = notes(many.root)
+    assert note.startswith("There is no test part: these figures are of the validation part")
+    assert note.endswith("likely to flatter.")
+
+
+def test_a_plain_rnn_has_units_and_no_gates(many):
+    assert "1 layer of 4 RNN units, in both directions" in words(many.root.find("body/header"))
+    assert many.twin["activity"]["gates"] == []
+    assert [len(each["mean_size"]) for each in many.twin["activity"]["states"]] == [4, 4]
+
+
+# --- a table of sequences of different lengths, a GRU of two layers in both directions
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Shown:
+    folder = tmp_path_factory.mktemp("table")
+    rising_and_falling(folder / "lines.csv")
+    settings = FEW | {"model.cell": "gru", "model.layers": 2, "model.bidirectional": True}
+    run = train(folder / "lines.csv", settings=settings, run=folder / "run", log=None)
+    return show(run.path, folder / "page.html")
+
+
+def test_sequences_of_different_lengths_are_judged_by_length(table):
+    groups = table.result["test"]["by_length"]
+    assert len(groups) > 2
+    assert [row[:3] for row in rows(table.root, "Accuracy by length")] == [
+        [
+            str(each["from"]) if each["from"] == each["to"] else f"{each['from']} to {each['to']}",
+            str(each["n"]),
+            str(each["correct"]),
+        ]
+        for each in groups
+    ]
+    assert "Accuracy by the length of the sequences" in labels(table.root)
+    along = table.twin["along"]["steps"]
+    assert [each["n"] for each in along] == sorted((each["n"] for each in along), reverse=True)
+    assert rows(table.root, "Accuracy against steps read")[0][1] == "8"
+
+
+def test_a_network_of_several_layers_and_directions_is_told_as_such(table):
+    header = words(table.root.find("body/header"))
+    assert "2 layers of 4 GRU units, in both directions, trained on the file lines.csv" in header
+    places = ["layer 1", "layer 1, backward", "layer 2", "layer 2, backward"]
+    activity = table.twin["activity"]
+    assert {each["name"] for each in activity["gates"]} == {
+        f"{gate}, {place}" for gate in ("reset gate", "update gate") for place in places
+    }
+    assert [each["name"] for each in activity["states"]] == places
+
+
+def test_sequences_that_are_no_pictures_are_drawn_as_lines_under_their_names(table):
+    assert not list(table.root.iter("img"))
+    assert table.twin["view"] is None
+    split = json.loads((table.run / "split.json").read_text())["parts"]
+    seen = []
+    for sheet in of_class(table.root, "sheet"):
+        for thumb in of_class(sheet, "thumbs")[0]:
+            number = int(re.match(r"sequence r(\d+)p = ", words(thumb))[1])
+            seen.append(f"r{number}")
+            lines = [
+                [tuple(map(float, point.split(","))) for point in each.get("points").split()]
+                for each in thumb.iter("polyline")
+            ]
+            assert [len(line) for line in lines] == [1 + number % 9] * 2
+            heights = [-y for _, y in lines[0]]  # downwards on a page
+            assert heights == sorted(heights, reverse=number % 2 == 0)
+            assert [x for x, _ in lines[0]] == sorted(x for x, _ in lines[0])
+    assert sorted(seen) == sorted(split["test"]["ids"])
+    for told in table.twin["mistakes"]:
+        number = int(told["sequence"].removeprefix("sequence r"))
+        assert np.shape(told["attribution"]) == np.shape(told["values"]) == (1 + number % 9, 2)
+        assert len(told["along_answer"]) == len(told["along_true"]) == 1 + number % 9
+
+
+def test_data_that_have_gone_leave_curves_and_say_why_there_is_no_more(table, tmp_path):
+    shutil.copytree(table.run, tmp_path / "run")
+    recipe = tmp_path / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("lines.csv", "gone.csv"))
+    shown = show(tmp_path / "run", tmp_path / "page.html")
+    assert sections(shown.root) == ["learning", "again"]
+    (note,) = notes(shown.root)
+    assert re.match(r"Nothing could be judged: .*gone\.csv: there is nothing", note)
+    assert "2 layers of 4 GRU units" in words(shown.root.find("body/header"))
+    assert "figures" not in shown.twin
+    assert shown.twin["course"] == table.twin["course"]
+
+
+def test_data_that_have_changed_since_are_said_to_have_changed(perfect, tmp_path):
+    shutil.copytree(perfect.run.parent, tmp_path / "here")
+    recipe = tmp_path / "here" / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace(str(perfect.run.parent), str(tmp_path / "here")))
+    with np.load(tmp_path / "here" / "data.npz") as file:
+        X, y = file["X"], file["y"]
+    np.savez(tmp_path / "here" / "data.npz", X=-X, y=y)
+    story = gather(str(tmp_path / "here" / "run"))
+    assert story.facts["figures"]["correct"] == 0
+    assert story.facts["notes"] == [
+        "The data have changed since training: these figures are of the data as they are now."
+    ]
+
+
+# --- pictures with colours, seen in another order
+
+
+def test_coloured_pictures_are_shown_as_they_were_however_they_are_read(tmp_path):
+    draw = np.random.default_rng(0)
+    X = draw.integers(0, 120, (40, 6, 5, 3), dtype=np.uint8)
+    X[::2] += 130
+    run = trained_on(tmp_path, X, np.arange(40) % 2, **{"input.view": "permuted", "train.steps": 40})
+    shown = show(run.path, tmp_path / "page.html")
+    test = json.loads((run.path / "split.json").read_text())["parts"]["test"]["sequences"]
+    seen = set()
+    for thumb in [each for found in of_class(shown.root, "thumbs") for each in found]:
+        number = int(re.match(r"sequence (\d+)p = ", words(thumb))[1])
+        data = next(thumb.iter("img")).get("src").removeprefix("data:image/png;base64,")
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            assert np.array_equal(np.asarray(picture), X[test[number]])
+        seen.add(number)
+    assert seen == set(range(len(test)))
+    assert shown.twin["view"] == "permuted"
+
+
+# --- very long sequences
+
+
+def test_very_long_sequences_are_judged_without_attributions(tmp_path):
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(10, 3001, 1)).astype(np.float32)
+    changes = {"model.hidden_size": 1, "model.bidirectional": False, "train.steps": 1}
+    run = trained_on(tmp_path, X, np.arange(10) % 2, **changes)
+    told = gather(str(run.path)).facts
+    assert told["figures"] == run.result["test"]
+    assert len(told["along"]["steps"]) == 3001
+    assert told["mistakes"] == []
+    assert "deletion" not in told
+
+
+# --- arrays of a program, which no folder holds
+
+
+@pytest.fixture(scope="module")
+def from_program(tmp_path_factory) -> Shown:
+    folder = tmp_path_factory.mktemp("from-program")
+    draw = np.random.default_rng(0)
+    given = Arrays(draw.normal(size=(40, 3, 2)).astype(np.float32), np.arange(40) % 2)
+    run = train(given, settings=FEW | {"train.log_every": 1}, run=folder / 'it\'s "mine"', log=None)
+    return show(run.path, folder / "page.html")
+
+
+def test_arrays_of_a_program_leave_curves_and_say_why_there_is_no_more(from_program):
+    assert sections(from_program.root) == ["learning", "again"]
+    (note,) = notes(from_program.root)
+    assert note.startswith("Nothing could be judged: ")
+    assert note.endswith("was trained on the arrays of a program: say where that lies by --data.")
+    assert labels(from_program.root) == ["Loss and accuracy over 3 training steps"]
+    assert [row[0] for row in rows(from_program.root, "Course of training")] == ["1", "2", "3", "3"]
+    assert not of_class(from_program.root, "big")
+    assert "figures" not in from_program.twin
+    assert from_program.twin["training"]["status"] == "finished"
+
+
+def test_what_repeats_a_run_on_arrays_is_python(from_program):
+    command = words(next(from_program.root.iter("pre")))
+    called = []
+
+    class Scanline:
+        Arrays = staticmethod(lambda *given: given)
+        train = staticmethod(lambda data, recipe: called.append(recipe))
+
+    exec(command, {"scanline": Scanline, "values": 1, "labels": 2})
+    assert called == ['it\'s "mine"/recipe.toml']
+
+
+# --- runs that did not come to their end
+
+
+def interrupted(folder: Path) -> Path:
+    """A run on the digits that Ctrl-C stopped at its twelfth step."""
+    settings = FEW | {"train.steps": 24, "train.log_every": 3, "train.validate_every": 5}
+    experiment = Experiment.begin("digits", settings=settings, run=folder / "run", device="cpu")
+
+    def train_and_be_stopped() -> None:
+        for record in experiment.records():
+            if isinstance(record, Stepped) and record.step == 12:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        train_and_be_stopped()
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory) -> Shown:
+    folder = tmp_path_factory.mktemp("stopped")
+    return show(interrupted(folder), folder / "page.html")
+
+
+def test_an_interrupted_run_is_judged_on_its_validation_part_and_says_so(stopped):
+    twin = stopped.twin
+    parts = twin["environment"]["data"]
+    assert twin["judged"] == {
+        "part": "validation", "data": "digits", "n": 180, "sha256": parts["validation"]["sha256"],
+    }  # fmt: skip
+    assert twin["figures"]["n"] == 180
+    assert not twin["finished"]
+    assert sections(stopped.root) == ALL
+    first, second = notes(stopped.root)
+    assert first == (
+        "Training is interrupted, at step 12: this is how far it has come. "
+        f"scanline train --resume --run {stopped.run} goes on."
+    )
+    assert words(next(of_class(stopped.root, "note")[0].iter("code"))).startswith("scanline train --resume")
+    assert second.startswith("These figures are of the validation part, by which training was steered: ")
+    assert second.endswith("the test part is kept until training has come to its end.")
+    assert f"{twin['figures']['correct']} of 180 sequences of the validation part of digits" in words(
+        stopped.root.find("body/header")
+    )
+    assert facts(stopped.root)["ended"] == "interrupted"
+
+
+def test_the_verdict_speaks_of_the_half_that_the_network_was_surest_of(stopped):
+    right = {
+        each["coverage"]: f"{100 * each['accuracy']:.2f}" for each in stopped.twin["figures"]["coverage"]
+    }
+    assert right[0.5] not in (right[0.45], right[0.55])
+    assert stopped.said[2] == f"Of the half that it was surest of, {right[0.5]} % are right."
+
+
+def test_a_line_of_the_course_that_was_cut_off_is_left_out(stopped, tmp_path):
+    shutil.copytree(stopped.run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "model")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    whole = metrics.read_bytes()
+    metrics.write_bytes(whole[:-20])
+    shown = show(tmp_path / "run", tmp_path / "page.html")
+    assert shown.twin["course"] == stopped.twin["course"][:-1]
+    metrics.write_bytes(whole + b'[1, 2]\n"logged"\n{"event": "logged"}\n[[[[\n7\n\n{"event": "log')
+    assert show(tmp_path / "run", tmp_path / "page.html").twin["course"] == stopped.twin["course"]
+    for nothing in (b"", b"\xff\xfe\x00", None):
+        metrics.unlink() if nothing is None else metrics.write_bytes(nothing)
+        shown = show(tmp_path / "run", tmp_path / "page.html")
+        assert shown.twin["course"] == []
+        assert sections(shown.root) == ["again"]
+
+
+def test_a_run_without_a_model_shows_its_course_and_how_to_go_on(stopped, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(stopped.run, run)
+    shutil.rmtree(run / "model")
+    (run / "result.json").unlink()
+    shown = show(run, tmp_path / "page.html")
+    assert sections(shown.root) == ["learning", "again"]
+    assert notes(shown.root) == [
+        "Training is not finished, at step 12: this is how far it has come. "
+        f"scanline train --resume --run {run} goes on.",
+        "There is no model yet, as training was cut off before it could write one: nothing can be judged.",
+    ]
+    assert words(shown.root.find("head/title")) == "run: no model yet"
+    with pytest.raises(ModelError, match="has no model yet: training has not finished"):
+        report(run, tmp_path / "none.html", against=stopped.run)
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_a_run_without_a_result_is_taken_for_one_that_has_not_finished(stopped, tmp_path):
+    shutil.copytree(stopped.run, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    told = gather(str(tmp_path / "run")).facts
+    assert told["judged"]["part"] == "validation"
+    assert told["figures"] == stopped.twin["figures"]
+    assert told["notes"][0].startswith("Training is not finished, at step 12: ")
+
+
+def test_an_unfinished_run_is_not_compared_on_a_test_part_that_is_not_its_turn(stopped, trained):
+    with pytest.raises(UsageError, match="has not come to its end: only then is its test part read"):
+        gather(str(stopped.run), against=str(trained))
