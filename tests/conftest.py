@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # Read when SciPy is first imported: without it scikit-learn's checks of the array API are left out.
@@ -20,6 +21,14 @@ SHARED = Path(os.environ["SCANLINE_DATA"]) if os.environ.get("SCANLINE_DATA") el
 def _own_cache_and_no_network(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("SCANLINE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("SCANLINE_OFFLINE", "1")
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_a_terminal_has_them():
+    """A shell's background job is born with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,6 @@ import pytest
 from scanline.run.interruption import Interruption
 
 
-@pytest.fixture(autouse=True)
-def _signals_as_a_terminal_has_them():
-    """A shell's background job is born with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_the_first_signal_is_noted_and_the_second_acts():
     with Interruption() as interruption:
         assert interruption.signal_number is None

@@ -22,6 +22,8 @@ COMMANDS = {
     "explain": "Tell why it answered so: step by step, gate by gate.",
     "report": "Show a run on one page that can be sent about.",
     "predict": "Name what pictures or other sequences are.",
+    "import": "Make a model of a network that TensorFlow, Keras or PyTorch trained.",
+    "export": "Write a model as ONNX or Keras, checked against itself.",
     "recipes": "List the recipes, or print one.",
     "data": "List, show, fetch and verify data sets.",
     "bench": "Measure the LSTM beside those of other frameworks.",

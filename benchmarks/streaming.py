@@ -1,0 +1,89 @@
+"""What one step costs a session that is fed step by step.
+
+    python benchmarks/streaming.py
+
+An LSTM of 128 units over steps of 28 values, one sequence, one step a call; beside it torch's own LSTMCell
+with the same weights and the same softmax, and ONNX Runtime with the exported step graph where it is
+installed. In turns, medians of 2,000 calls each.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scanline.bundle import Bundle
+from scanline.data.form import InputForm
+from scanline.evaluation.model import Model
+from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.recipe import UNSAID
+
+CALLS, ROUNDS = 400, 5
+
+
+def torch_cell(model: Model) -> Callable[[np.ndarray], np.ndarray]:
+    classifier = model.bundle.classifier
+    cell = torch.nn.LSTMCell(28, 128)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    cell.load_state_dict(dict(zip(names, classifier.recurrent.weights(0, 0), strict=True)))
+    state = [torch.zeros(1, 128), torch.zeros(1, 128)]
+
+    @torch.inference_mode()
+    def feed(step: np.ndarray) -> np.ndarray:
+        state[:] = cell(torch.from_numpy(step)[None], tuple(state))
+        return classifier.head(state[0]).softmax(1).numpy()
+
+    return feed
+
+
+def onnx_step(model: Model) -> Callable[[np.ndarray], np.ndarray]:
+    import onnxruntime
+
+    from scanline.export.onnx import export_step_graph
+
+    with tempfile.TemporaryDirectory() as folder:
+        export_step_graph(model, Path(folder) / "step.onnx")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession((Path(folder) / "step.onnx").read_bytes(), options)
+    state = {"h": np.zeros((1, 1, 128), np.float32), "c": np.zeros((1, 1, 128), np.float32)}
+    outputs = [each.name for each in session.get_outputs()]
+
+    def feed(step: np.ndarray) -> np.ndarray:
+        found = dict(zip(outputs, session.run(None, {"step": step[None]} | state), strict=True))
+        for name in state:
+            state[name] = next(value for key, value in found.items() if key.startswith(name + "_"))
+        return found["probabilities"]
+
+    return feed
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    architecture = Architecture("lstm", 28, 128, 1, False, 0.0, "between", "last", 10)
+    form = InputForm(None, "rows", 0, 28, 28, "error", (), UNSAID)
+    model = Model(Bundle(SequenceClassifier(architecture).eval(), tuple(range(10)), form, "made up"))
+    ways = {"Scanline": model.stream().feed, "torch.nn.LSTMCell": torch_cell(model)}
+    if importlib.util.find_spec("onnxruntime"):
+        ways["ONNX Runtime"] = onnx_step(model)
+    steps = np.random.default_rng(0).random((CALLS, 28)).astype(np.float32)
+    times: dict[str, list[int]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, feed in ways.items():
+            for step in steps:
+                begin = time.perf_counter_ns()
+                feed(step)
+                times[name].append(time.perf_counter_ns() - begin)
+    for name, own in times.items():
+        print(f"{name:<18} {statistics.median(own) / 1e3:6.1f} microseconds a step")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""`scanline import` and `scanline export`, end to end, on real files."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from scanline.evaluation.model import load
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture
+def state(tmp_path):
+    """A PyTorch network's weights, and what it answers to one sequence."""
+    torch.manual_seed(0)
+    modules = torch.nn.ModuleDict(
+        {"lstm": torch.nn.LSTM(3, 5, batch_first=True), "head": torch.nn.Linear(5, 4)}
+    )
+    path = tmp_path / "theirs.safetensors"
+    save_file(dict(modules.state_dict()), path)
+    x = torch.randn(1, 7, 3)
+    with torch.inference_mode():
+        answer = modules["head"](modules["lstm"](x)[0][:, -1]).softmax(1).numpy()
+    return path, x.numpy(), answer
+
+
+def test_a_network_of_pytorch_becomes_a_bundle_that_every_command_takes(state, scanline, tmp_path):
+    path, x, answer = state
+    code, out, _ = scanline("import", path, "--output", tmp_path / "made", "--classes", "n,e,s,w")
+    assert code == 0
+    assert "1 x lstm 5, readout last: 3 values a step, 4 classes" in out
+    model = load(tmp_path / "made")
+    assert list(model.classes) == ["n", "e", "s", "w"]
+    np.testing.assert_allclose(model.predict_proba(x), answer, rtol=0, atol=1e-6)
+    np.savez(tmp_path / "x.npz", X=x)
+    for command in (
+        ("predict", tmp_path / "made", tmp_path / "x.npz"),
+        ("explain", tmp_path / "made", tmp_path / "x.npz"),
+        ("export", tmp_path / "made", "--output", tmp_path / "again.onnx"),
+    ):
+        assert scanline(*command)[0] == 0
+    card = (tmp_path / "made" / "README.md").read_text()
+    assert "is not known: it was not tested" in card
+
+
+def test_the_tutorials_checkpoint_names_9665_of_10000_digits(golden, mnist, scanline, tmp_path):
+    source = golden / "tf1_checkpoint_basic_128" / "model.ckpt"
+    made = tmp_path / "tutorial"
+    code, _, err = scanline("import", source, "--output", made, "--picture", "28x28", "--divide-by", 255)
+    assert code == 0
+    assert "forget_bias" in err
+    _, out, _ = scanline("evaluate", made, "--data", "mnist", "--json")
+    assert json.loads(out)["test"]["correct"] == 9665
+
+
+def test_an_exported_run_answers_in_onnx_runtime_as_it_does_here(trained, scanline, tmp_path):
+    code, out, err = scanline("export", trained, "--output", tmp_path / "digits.onnx", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["difference"] <= 1e-4
+    pictures = np.random.default_rng(0).integers(0, 17, (9, 8, 8))
+    session = onnxruntime.InferenceSession((tmp_path / "digits.onnx").read_bytes())
+    inputs = {"steps": pictures.astype(np.float32), "lengths": np.full(9, 8, np.int64)}
+    (probabilities,) = session.run(["probabilities"], inputs)
+    np.testing.assert_allclose(probabilities, load(trained).predict_proba(pictures), rtol=0, atol=1e-4)
+
+
+def test_the_step_graph_is_written_too(trained, scanline, tmp_path):
+    assert scanline("export", trained, "--output", tmp_path / "step.onnx", "--step")[0] == 0
+    names = [each.name for each in onnxruntime.InferenceSession(str(tmp_path / "step.onnx")).get_inputs()]
+    assert names == ["step", "h", "c"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--output", "m.h5"), 2, "--output must end in .onnx or .keras, got"),
+        (("--output", "m.keras", "--step"), 2, "--step and --opset are for .onnx files"),
+        (("--output", "m.onnx", "--opset", "3"), 2, "opset"),
+        (("--output", "nowhere/m.onnx"), 1, "nowhere"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(trained, scanline, tmp_path, options, code, message):
+    options = ["--output", tmp_path / options[1], *options[2:]]
+    found, out, err = scanline("export", trained, *options)
+    assert (found, out) == (code, "")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not any(tmp_path.rglob("m.*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--classes", "a,b"), 2, "4 outputs: expected as many class names, got 2"),
+        (("--classes", "a,a,b,c"), 2, "class names must be different"),
+        (("--picture", "28x28"), 2, "reads 3 values a step, but rows of pictures of 28 x 28 have 28"),
+        (("--picture", "big"), 2, "--picture must be height x width, as 28x28, got 'big'"),
+        (("--picture", "3x3", "--view", "rose"), 2, "input.view must be one of"),
+        (("--view", "columns"), 2, "--view columns is for pictures"),
+        (("--divide-by", "0"), 2, "divided by a number above 0, got 0"),
+    ],
+)
+def test_what_does_not_fit_the_network_is_one_line(state, scanline, tmp_path, options, code, message):
+    found, _, err = scanline("import", state[0], "--output", tmp_path / "made", *options)
+    assert found == code
+    assert message in err.splitlines()[-1]
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_file_that_is_none_is_named(scanline, tmp_path):
+    (tmp_path / "a.txt").write_text("no")
+    for name, message in (("a.txt", "is no model that can be imported"), ("b.keras", "b.keras")):
+        code, _, err = scanline("import", tmp_path / name, "--output", tmp_path / "made")
+        assert code == 4
+        assert err.count("\n") == 1
+        assert message in err
+    torch.save({"a": torch.zeros(1)}, tmp_path / "theirs.pt")
+    code, _, err = scanline("import", tmp_path / "theirs.pt", "--output", tmp_path / "made")
+    assert code == 4
+    assert "safetensors" in err
+
+
+def test_an_existing_folder_is_not_written_over(state, scanline, trained):
+    code, _, err = scanline("import", state[0], "--output", trained)
+    assert code == 2
+    assert "exists already: choose another --output" in err
