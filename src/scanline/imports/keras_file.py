@@ -33,11 +33,11 @@ from scanline.imports.checks import SIZE_LIMIT, check_finite, listed
 
 CONFIG_LIMIT_BYTES, DEPTH_LIMIT = 2**24, 100  # Keras' own are some ten thousand bytes, and 15 deep
 WEIGHTS_LIMIT_BYTES = 2**32
-_MOST_EXPANSION = 1100  # a little more than the best that deflate can do
+_FREE_BYTES, _MOST_EXPANSION = 2**26, 100  # what packed bytes may grow to, whatever they are, and beyond
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
-_HEAP, _PIECE = struct.Struct("<8sQ"), struct.Struct("<H6xQ")  # each with its size, all in all or without it
+_HEAP, _PIECE = struct.Struct("<8sQ"), struct.Struct("<H6xQ")  # how they begin: mark or number, size
 _MOST_NAMES, _MOST_NAME_BYTES = 64, 2**16
 _REMEDY = "save it again with model.save('NAME.keras')"
 # All that zipfile, zlib, HDF5 and h5py make of damaged bytes.
@@ -248,8 +248,8 @@ class KerasFile:
             raise self.fault(layer, f"{name}: expected shape ({wanted}), found {found.shape}")
         needed, stored = math.prod(found.shape) * dtype.itemsize, found.id.get_storage_size()
         chunk = math.prod(found.chunks) * dtype.itemsize if found.chunks else 0
-        held = stored * _MOST_EXPANSION if chunk else stored
-        if max(needed, chunk) > WEIGHTS_LIMIT_BYTES or not needed <= held or stored > self.size:
+        most = min(WEIGHTS_LIMIT_BYTES, _most(stored) if chunk else stored)
+        if max(needed, chunk) > most or not 0 < stored <= self.size:
             raise self.fault(
                 layer, f"{name}: expected {needed:,} bytes of values, found {stored:,} in the file; {_REMEDY}"
             )
@@ -298,29 +298,45 @@ def open_keras(source: Path) -> Iterator[KerasFile]:
 
 
 def _check_heaps(source: Path) -> None:
-    """Raises ModelError if text in an `.h5` file lies in a heap over which HDF5 would never come to an end.
+    """Raises ModelError if a heap in which an `.h5` file keeps text is not as the format says.
 
-    HDF5 2.0 goes on for ever from a free piece that says it is 0 bytes long. So each heap is walked here before
-    it is there, at every place that HDF5 would take for one.
+    From a free piece that says it is 0 bytes long HDF5 2.0 goes on for ever. So every place that it could
+    take for a heap is walked here before.
     Source: HDF5 File Format Specification 3.0, III.E "Disk Format: Level 1E - Global Heap".
     """
-    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        left = len(data) // _PIECE.size + 1  # heaps do not overlap
+    with (
+        _reading(source, "the file"),
+        source.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        most = len(data) // _PIECE.size + 1  # heaps do not lie in each other, so there are no more pieces
         for found in re.finditer(rb"GCOL\x01", data):
-            place = found.start() + _HEAP.size
-            end = found.start() + (_HEAP.unpack_from(data, found.start())[1] if place <= len(data) else 0)
-            while place <= end - _PIECE.size and end <= len(data):
-                number, size = _PIECE.unpack_from(data, place)
-                left -= 1
-                taken = _PIECE.size + -size % 8 + size if number else size
-                if left < 0 or not _PIECE.size <= taken <= end - place:
-                    end = 0
-                place += taken
-            if not found.start() < place <= end <= len(data):
+            pieces = _count_pieces(data, found.start(), most)
+            if pieces is None:
                 raise ModelError(
-                    f"{source} is damaged: the texts at byte {found.start():,} do not fit their place; copy it "
-                    "again"
+                    f"{source} is damaged: expected a heap of texts at byte {found.start():,}, found pieces "
+                    "that do not fill it; copy it again"
                 )
+            most -= pieces
+
+
+def _count_pieces(data: mmap.mmap, start: int, most: int) -> int | None:
+    """Of the heap at byte `start`; None if they are more than `most` or do not fill it as they say."""
+    place = start + _HEAP.size
+    if place > len(data):
+        return None
+    end = start + int(_HEAP.unpack_from(data, start)[1])
+    if not place <= end <= len(data):
+        return None
+    count = 0
+    while end - place >= _PIECE.size:
+        number, size = _PIECE.unpack_from(data, place)
+        taken = _PIECE.size + size + -size % 8 if number else size  # a free piece counts its own head
+        count += 1
+        if count > most or not _PIECE.size <= taken <= end - place:
+            return None
+        place += taken
+    return count
 
 
 def _unpack(source: Path) -> tuple[bytes, dict[str, Any], str]:
@@ -346,13 +362,19 @@ def _extract(source: Path, archive: zipfile.ZipFile, name: str, limit: int) -> b
     info = archive.getinfo(name)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise ModelError(f"{source}: {name} must be stored or deflated and in the clear; {_REMEDY}")
-    if info.file_size > min(limit, info.compress_size * _MOST_EXPANSION):
+    most = min(limit, _most(info.compress_size))
+    if info.file_size > most:
         raise ModelError(
-            f"{source}: {name} says that it is {info.file_size:,} bytes, of which {info.compress_size:,} are "
-            f"in the archive; expected at most {limit:,}"
+            f"{source}: {name} is {info.file_size:,} bytes, packed into {info.compress_size:,}; expected at "
+            f"most {most:,}"
         )
     with archive.open(info) as member:
         return member.read(limit + 1)  # zipfile stops at what `info` says, and checks the sum
+
+
+def _most(stored: int) -> int:
+    """How many bytes may come out of `stored` packed ones. Weights do not shrink to a hundredth."""
+    return max(_FREE_BYTES, stored * _MOST_EXPANSION)
 
 
 def _legacy_config(source: Path, root: Any) -> tuple[dict[str, Any], str]:
