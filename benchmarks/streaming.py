@@ -59,7 +59,7 @@ def onnx_step(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     def feed(step: np.ndarray) -> np.ndarray:
         found = dict(zip(outputs, session.run(None, {"step": step[None]} | state), strict=True))
         for name in state:
-            state[name] = next(value for key, value in found.items() if key.startswith(name + "_"))
+            state[name] = found[f"new_{name}"]
         return found["probabilities"]
 
     return feed

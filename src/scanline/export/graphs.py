@@ -349,7 +349,7 @@ def _weights(graph: Graph, bundle: Bundle, layer: int) -> list[str]:
     """W (D, G*H, F), R (D, G*H, H) and B (D, 2*G*H) in ONNX's order of gates."""
     recurrent = bundle.classifier.recurrent
     order = _GATES[recurrent.cell]
-    parts = [[], [], []]  # type: list[list[NDArray[np.float32]]]
+    parts: list[list[NDArray[np.float32]]] = [[], [], []]
     for direction in range(recurrent.directions):
         weight_ih, weight_hh, bias_ih, bias_hh = (
             np.concatenate([np.split(_array(weight), len(order))[gate] for gate in order])

@@ -71,6 +71,8 @@ def _network(file: KerasFile) -> Network:
     recurrent = [_recurrent(file, layer) for layer in layers if layer.kind in RECURRENT]
     readout = _readout(file, layers, recurrent)
     _check_masking(file, layers, recurrent, readout, notes)
+    _note_answers(file, layers, notes)
+    _note_precision(file, layers, notes)
     first = recurrent[0]
     kind, units, directions = _CELLS[first.cell.kind], first.cell.units, 1 + first.both
     weights: dict[str, NDArray[np.float32]] = {}
@@ -92,8 +94,6 @@ def _network(file: KerasFile) -> Network:
     check_sizes(file.source, input_size=width, hidden_size=units, layers=len(recurrent), classes=classes)
     weights |= shift_and_scale(file, layers, width)
     _note_input(file, layers, width, notes)
-    _note_answers(file, layers, notes)
-    _note_precision(file, layers, notes)
     if any(layer.kind in IDLE for layer in chain) or any(each.cell.dropout for each in recurrent):
         notes.append("dropout and noise act in training alone, and are left out")
     architecture = Architecture(

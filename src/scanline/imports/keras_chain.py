@@ -84,13 +84,14 @@ def chain_of(file: KerasFile) -> list[Layer]:
 
 def check_own(file: KerasFile, entry: dict[str, Any]) -> None:
     """Raises ModelError unless a class is Keras' own, as far as the file tells."""
-    module, registered = entry.get("module"), entry.get("registered_name")
-    kind = entry.get("class_name")
-    own = module is None or (isinstance(module, str) and _OWN_MODULE.fullmatch(module))
-    if not own or (registered is not None and registered != kind):
+    kind, module, registered = (entry.get(key) for key in ("class_name", "module", "registered_name"))
+    strange = None if registered in (None, kind) else registered
+    if module is not None and not (isinstance(module, str) and _OWN_MODULE.fullmatch(module)):
+        strange = module
+    if strange is not None:
         raise ModelError(
-            f"{file.source}: expected Keras' own layers, found {shown(kind)!r} of "
-            f"{shown(registered or module)!r}; nothing in a file is run"
+            f"{file.source}: expected Keras' own classes, found {shown(kind)!r} of {shown(strange)!r}; "
+            "nothing in a file is run, so rebuild it of Keras' layers"
         )
 
 
