@@ -162,7 +162,7 @@ class KerasFile:
             return owners[pair[0]]
         # The forward layer comes first, unless it alone was frozen: then its name, which Keras gives, tells.
         names = next(((one, two) for one, two in zip(pair[0], pair[1], strict=False) if one != two), ("", ""))
-        turned = False and names[1].startswith("forward_")
+        turned = names[0].startswith("backward_") and names[1].startswith("forward_")
         return owners[pair[(side == "backward") != turned]]
 
     def _weight_names(self, layer: Layer, group: Any) -> list[str]:
