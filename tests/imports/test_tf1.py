@@ -248,7 +248,8 @@ def test_a_network_is_saved_and_loaded_as_a_model(tmp_path, rng, values):
 
 
 @pytest.mark.parametrize(
-    "names", [("w_out", "b_out"), ("weights/out", "biases/out"), ("dense/kernel", "dense/bias"), ("a", "B")]
+    "names",
+    [("w_out", "b_out"), ("weights/out", "biases/out"), ("dense/kernel", "dense/bias"), ("out", "out/b")],
 )
 def test_the_last_layer_is_known_by_its_shapes(tmp_path, rng, values, names):
     pair, last = weights(rng, 5, 4), head(rng, 4, 3)

@@ -28,7 +28,7 @@ from scanline.seeding import numpy_generator
 LIMIT = 1e-4
 _NUMBERS = 2**20  # values of a batch, so that models of wide steps and large pictures are checked in seconds
 _LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
-_ORDERS = {"lstm": (0, 1, 2, 3), "gru": (0, 1, 2), "rnn": (0,)}  # our gates as Keras has them: z, r, h
+_ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # our gates as Keras has them: z, r, h
 # Keras divides by no deviation below 1e-7, and keeps variances, which float32 holds for these deviations.
 _DEVIATIONS = (1e-6, 1e18)
 # What Keras makes of a model that it cannot build, save or load.

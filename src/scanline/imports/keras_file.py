@@ -315,7 +315,7 @@ def _check_heaps(source: Path) -> None:
             if pieces is None:
                 raise ModelError(
                     f"{source} is damaged: expected a heap of texts at byte {found.start():,}, found pieces "
-                    "that do not fill it; copy it again"
+                    f"that do not fill it; copy it again, or {_REMEDY}"
                 )
             most -= pieces
 
