@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from scanline.data.sequences import Sequences, from_padded, join
 from scanline.errors import DataError
+from tests.conftest import make_sequences
 
 
 def build(values=None, lengths=(2, 1), labels=(0, 1)) -> Sequences:
@@ -91,3 +93,24 @@ def test_joined_arrays_are_one_after_another():
     joined = join(parts, np.array([0, 1]), (0, 1), "x")
     assert joined.flat.tolist() == [[2, 2], [2, 2], [1, 1]]
     assert joined.lengths.tolist() == [2, 1]
+
+
+def test_one_sequences_steps_are_its_own():
+    lengths = np.array([2, 1, 3])
+    part = Sequences(np.arange(12, dtype=np.float32).reshape(6, 2), lengths, np.zeros(3, np.int64), ("a",))
+    assert part.steps_of(1).tolist() == [[4, 5]]
+    assert part.steps_of(2).tolist() == [[6, 7], [8, 9], [10, 11]]
+
+
+def test_spread_takes_from_the_first_to_the_last_at_equal_distances():
+    part = make_sequences(n=9)
+    assert part.spread(3).labels.tolist() == part.labels[[0, 4, 8]].tolist()
+    np.testing.assert_array_equal(part.spread(3).values, part.values[[0, 4, 8]])
+    assert part.spread(9) is part
+
+
+def test_a_sequence_without_a_name_is_known_by_its_number():
+    part = make_sequences(n=3)
+    named = replace(part, ids=np.array(["x", "y", "z"]))
+    assert (part.id_of(2), named.id_of(2)) == (2, "z")
+    assert (part.name(2), named.name(2)) == ("sequence 2", "sequence z")

@@ -131,6 +131,18 @@ class Sequences:
             groups=None if self.groups is None else self.groups[chosen],
         )
 
+    def steps_of(self, index: int) -> NDArray[Any]:
+        """(T_i, F): the steps of the sequence at `index`."""
+        start = self.starts[index]
+        own: NDArray[Any] = self.flat[start : start + self.lengths[index]]
+        return own
+
+    def spread(self, most: int) -> Sequences:
+        """These sequences, or `most` of them at equal distances if there are more."""
+        if len(self) <= most:
+            return self
+        return self.take(np.unique(np.linspace(0, len(self) - 1, most).round().astype(np.int64)))
+
     def digest(self) -> str:
         """SHA-256 over values, lengths, labels and class names; equal data, equal digest."""
         sha = hashlib.sha256(repr((self.features, str(self.flat.dtype), self.classes)).encode())
@@ -138,9 +150,13 @@ class Sequences:
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
 
+    def id_of(self, index: int) -> int | str:
+        """What the sequence at `index` is called, or its number where it has no name."""
+        return int(index) if self.ids is None else str(self.ids[index])
+
     def name(self, index: int) -> str:
         """What to call the sequence at `index` in a message."""
-        return f"sequence {index if self.ids is None else self.ids[index]}"
+        return f"sequence {self.id_of(index)}"
 
 
 def check_range(source: str, what: str, array: NDArray[np.int64], low: int, high: int) -> None:

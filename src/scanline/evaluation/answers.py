@@ -72,8 +72,7 @@ def _sequences(model: Model, file: str) -> Iterator[dict[str, Any]]:
         check_values(found, form.missing != "error")
         part = found.sequences
         for index, shares in enumerate(model.answer(part)):
-            name = index if part.ids is None else str(part.ids[index])
-            yield {"file": file, "sequence": name} | _answer(model, shares)
+            yield {"file": file, "sequence": part.id_of(index)} | _answer(model, shares)
 
 
 def _answer(model: Model, shares: NDArray[np.float64]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,11 @@ from scanline.bundle import WEIGHTS
 from scanline.data.download import Progress
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.intervals import Paired, mcnemar, paired_interval
-from scanline.evaluation.judgement import Judgement, judge_model
-from scanline.evaluation.model import Model, load
+from scanline.evaluation.judgement import Judgement, judge_run
 from scanline.files import read_json
 from scanline.model.inference import predict_logits
 from scanline.run.folder import find_bundle
 
-SHOWN = 20
 _ROUNDS, _TIMED = 5, 2000
 
 
@@ -32,10 +31,9 @@ class Contender:
     """A run to be compared. path: as it was given. judgement: on the common test sequences."""
 
     path: str
-    model: Model
     judgement: Judgement
 
-    @property
+    @cached_property
     def answers(self) -> NDArray[Any]:
         """(N,) class names."""
         names = np.array([str(name) for name in self.judgement.part.classes], dtype=object)
@@ -49,13 +47,15 @@ def compare_runs(
     device: str = "cpu",
     on_progress: Progress | None = None,
     measure_speed: bool = True,
+    known: Mapping[str, Judgement] | None = None,
 ) -> dict[str, Any]:
     """Two or more runs or bundles judged on the same test sequences; ready for JSON.
 
     data: what to judge them on; None takes what each was trained on. Returns {"data", "n", "runs": a figure
     sheet of each, "pairs": of each two the difference of their accuracies with its 95 % interval (Newcombe),
     the exact McNemar test, and where they disagree}.
-    measure_speed: time their predictions, in turns.
+    measure_speed: time their predictions, in turns. known: judgements on these sequences that were made
+    already, by run.
     Raises UsageError for fewer than two or for one given twice, DataError if they were not judged on the same
     sequences.
     """
@@ -64,10 +64,9 @@ def compare_runs(
     for one, other in combinations(runs, 2):
         if find_bundle(Path(one)).resolve() == find_bundle(Path(other)).resolve():
             raise UsageError(f"runs to compare must be different: {one} and {other} are the same")
-    contenders = []
-    for run in runs:
-        model = load(run, device)
-        contenders.append(Contender(run, model, judge_model(model, run, data, on_progress)))
+    contenders = [
+        Contender(run, (known or {}).get(run) or judge_run(run, data, device, on_progress)) for run in runs
+    ]
     _check_same(contenders)
     speeds = _speeds(contenders) if measure_speed else [None] * len(contenders)
     return {
@@ -91,7 +90,7 @@ def _check_same(contenders: Sequence[Contender]) -> None:
 
 
 def _sheet(contender: Contender, speed: float | None) -> dict[str, Any]:
-    model, test = contender.model, contender.judgement.test
+    model, test = contender.judgement.model, contender.judgement.test
     folder = find_bundle(Path(contender.path))
     result = folder.parent / "result.json"
     training = read_json(result).get("training", {}) if result.is_file() else {}
@@ -123,7 +122,7 @@ def _speeds(contenders: Sequence[Contender]) -> list[float]:
             part = contender.judgement.part
             part = part.take(slice(min(len(part), _TIMED)))
             begin = time.perf_counter()
-            predict_logits(contender.model.bundle.classifier, part)
+            predict_logits(contender.judgement.model.bundle.classifier, part)
             if round_number:  # the first warms up
                 own.append((time.perf_counter() - begin) / len(part))
     return [1 / statistics.median(own) for own in times]
@@ -154,7 +153,7 @@ def _pair(one: Contender, other: Contender) -> dict[str, Any]:
         "disagree_on": [
             {
                 "index": int(index),
-                "sequence": int(index) if part.ids is None else str(part.ids[index]),
+                "sequence": part.id_of(int(index)),
                 "true": str(true[index]),
                 "first": str(one.answers[index]),
                 "second": str(other.answers[index]),

@@ -40,9 +40,9 @@ class Judgement:
 
     def answers(self) -> dict[str, list[Any]]:
         """{"sequence": N names or numbers, "predicted": N classes, "true": N}, in the order of the data."""
-        classes, ids = self.part.classes, self.part.ids
+        classes = self.part.classes
         return {
-            "sequence": list(range(len(self.part))) if ids is None else [str(name) for name in ids],
+            "sequence": [self.part.id_of(index) for index in range(len(self.part))],
             "predicted": [classes[index] for index in self.logits.argmax(1)],
             "true": [classes[index] for index in self.part.labels],
         }

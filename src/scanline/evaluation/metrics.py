@@ -136,7 +136,7 @@ def surest_mistakes(
     return [
         {
             "index": int(index),
-            "sequence": int(index) if part.ids is None else str(part.ids[index]),
+            "sequence": part.id_of(int(index)),
             "true": part.classes[part.labels[index]],
             "predicted": part.classes[predicted[index]],
             "probability": float(confidence[index]),

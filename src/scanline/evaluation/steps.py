@@ -3,19 +3,18 @@ stop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.data.batches import gather
 from scanline.data.sequences import Sequences
 from scanline.evaluation.intervals import wilson_interval
 from scanline.model.classifier import SequenceClassifier
-from scanline.model.inference import to_device
+from scanline.model.inference import alike_batches, to_device
 
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 _NUMBERS = 2**24  # of outputs of a batch, at all steps
@@ -53,25 +52,6 @@ def logits_along(classifier: SequenceClassifier, values: Tensor, lengths: Tensor
     return logits.gather(1, steps[:, :, None].expand_as(logits))
 
 
-def _batches(classifier: SequenceClassifier, part: Sequences) -> Iterator[tuple[NDArray[np.int64], Any]]:
-    """Indices and probabilities (n, T, K) along the steps, alike lengths together."""
-    order = np.argsort(part.lengths, kind="stable")
-    width = classifier.recurrent.output_size + classifier.architecture.classes
-    first = 0
-    while first < len(order):
-        # Sorted: the last of a batch is its longest.
-        size = 1
-        while size < 512 and first + size < len(order):
-            longest = int(part.lengths[order[first + size]])
-            if (size + 1) * longest * width > _NUMBERS:
-                break
-            size += 1
-        index = order[first : first + size]
-        values, lengths, _ = to_device(gather(part, index), classifier.scale.device)
-        yield index, logits_along(classifier, values, lengths)
-        first += size
-
-
 def read_along(
     classifier: SequenceClassifier,
     part: Sequences,
@@ -92,7 +72,10 @@ def read_along(
     right = np.zeros(T, np.int64)
     stopped_right = np.zeros(len(thresholds), np.int64)
     read = np.zeros((len(thresholds), n), np.int64)
-    for index, logits in _batches(classifier, part):
+    width = classifier.recurrent.output_size + classifier.architecture.classes
+    for index in alike_batches(part, width, numbers=_NUMBERS):
+        values, lengths, _ = to_device(gather(part, index), classifier.scale.device)
+        logits = logits_along(classifier, values, lengths)
         shares = (logits.double() / temperature).softmax(2).cpu().numpy()
         answers, confidence = shares.argmax(2), shares.max(2)  # (n, t)
         hits = answers == part.labels[index][:, None]

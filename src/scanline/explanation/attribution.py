@@ -16,7 +16,7 @@ from scanline.data.batches import gather
 from scanline.data.sequences import Sequences
 from scanline.data.views import View
 from scanline.model.classifier import SequenceClassifier
-from scanline.model.inference import predict_logits, softmax, to_device
+from scanline.model.inference import alike_batches, predict_logits, softmax, to_device
 from scanline.seeding import numpy_generator
 
 TOLERANCE = 1e-3
@@ -200,10 +200,9 @@ def _quick_attributions(
     device = classifier.scale.device
     trained = [weight.requires_grad for weight in classifier.parameters()]
     classifier.requires_grad_(False)
-    order = np.argsort(part.lengths, kind="stable")
+    width = part.features + classifier.recurrent.output_size
     try:
-        for first in range(0, len(order), _BATCH):
-            index = order[first : first + _BATCH]
+        for index in alike_batches(part, width, _BATCH):
             values, lengths, _ = to_device(gather(part, index), device)
             values = values.float()
             begin = torch.as_tensor(nothing, device=device).expand_as(values)

@@ -127,7 +127,7 @@ def _alone(form: InputForm, values: Any) -> Any:
 def explain_part(model: Model, part: Sequences, index: int, name: str | None = None) -> Explanation:
     """Why `model` answers as it does for the sequence at `index` of `part`, which are its steps already."""
     classifier, form = model.bundle.classifier, model.bundle.form
-    values = part.take(slice(index, index + 1)).flat
+    values = part.steps_of(index)
     temperature = model.temperature
     seen = trace(classifier, values, model.bundle.classes, temperature)
     nothing = baseline(classifier, form.picture is not None)

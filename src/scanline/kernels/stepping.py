@@ -43,7 +43,7 @@ class NativeStack:
     """
 
     def __init__(self, library: Library, weights: Sequence[Sequence[Tensor]], sequences: int) -> None:
-        self._library, self._n = library, sequences
+        self._library = library
         self._held = [[w.detach().float().contiguous() for w in each] for each in weights]
         H = self._held[0][1].shape[1]
         self._units = H

@@ -37,7 +37,8 @@ def predict_logits(
     classifier.eval()
     logits = np.empty((len(sequences), classifier.architecture.classes), np.float32)
     try:
-        for index in _batches(classifier, sequences, batch_size):
+        width = sequences.features + classifier.recurrent.output_size
+        for index in alike_batches(sequences, width, batch_size):
             values, lengths, _ = to_device(gather(sequences, index), device)
             logits[index] = classifier(values, lengths).cpu().numpy()
     finally:
@@ -45,15 +46,19 @@ def predict_logits(
     return logits
 
 
-def _batches(
-    classifier: SequenceClassifier, sequences: Sequences, batch_size: int
+def alike_batches(
+    sequences: Sequences, width: int, batch_size: int = 512, numbers: int = _NUMBERS
 ) -> Iterator[NDArray[np.int64]]:
+    """Indices of all sequences, batch by batch, alike lengths together, from the shortest to the longest.
+
+    width: how many values each step of a batch needs; so many steps as take more than `numbers` of them are
+    split into smaller batches.
+    """
     order = np.argsort(sequences.lengths, kind="stable")
-    width = sequences.features + classifier.recurrent.output_size
     start = 0
     while start < len(order):
         end = min(start + batch_size, len(order))
-        while end > start + 1 and (end - start) * sequences.lengths[order[end - 1]] * width > _NUMBERS:
+        while end > start + 1 and (end - start) * sequences.lengths[order[end - 1]] * width > numbers:
             end = start + (end - start) // 2
         yield order[start:end]
         start = end

@@ -24,11 +24,11 @@ def gate_activity(classifier: SequenceClassifier, part: Sequences) -> dict[str, 
     (above 0.9)}, "states": for each layer {"name", "mean_size" (mean |h| of each unit), "idle" (units below
     0.05)}}.
     """
-    chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), _MOST)).round().astype(np.int64))
+    part = part.spread(_MOST)
     gates: dict[str, list[np.ndarray]] = {}
     states: dict[str, list[np.ndarray]] = {}
-    for index in chosen:
-        traced = trace(classifier, part.take(slice(int(index), int(index) + 1)).flat, part.classes)
+    for index in range(len(part)):
+        traced = trace(classifier, part.steps_of(index), part.classes)
         for each in traced.directions:
             for name, values in each.parts.items():
                 if name in _GATES:
@@ -54,7 +54,7 @@ def gate_activity(classifier: SequenceClassifier, part: Sequences) -> dict[str, 
         total_sizes = np.sum(sizes, 0)
         mean = total_sizes[:-1] / total_sizes[-1]
         told_states.append({"name": name, "mean_size": mean.tolist(), "idle": int((mean < IDLE).sum())})
-    return {"n": len(chosen), "gates": told_gates, "states": told_states}
+    return {"n": len(part), "gates": told_gates, "states": told_states}
 
 
 def _title(layer: str, gate: str, traced: Any) -> str:

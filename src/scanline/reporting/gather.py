@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from scanline.data.download import Progress
+from scanline.data.sequences import Sequences
 from scanline.device import choose_device
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation.compare import compare_runs
@@ -86,7 +87,8 @@ def gather(
             raise UsageError(f"{run} has not come to its end: only then is its test part read and compared")
         if judgement is None:
             raise UsageError(f"{run} has nothing to be judged on: say what by --data")
-        facts["comparison"] = _compare(run, against, data, model, on_progress)
+        known = {run: judgement} if facts["judged"]["part"] == "test" else {}
+        facts["comparison"] = _compare(run, against, data, model, known, on_progress)
     if judgement is None:
         return Story(facts, model=model)
     part, classifier = judgement.part, model.bundle.classifier
@@ -99,7 +101,7 @@ def gather(
         chosen = judgement.test["mistakes"][:SHOWN_MISTAKES]
         mistakes = [explain_part(model, part, each["index"]) for each in chosen]
         nothing = baseline(classifier, judgement.pictures)
-        facts["deletion"] = vars(check_by_deletion(classifier, _spread(part, _CHECKED), nothing))
+        facts["deletion"] = vars(check_by_deletion(classifier, part.spread(_CHECKED), nothing))
     facts["mistakes"] = [_course(each) for each in mistakes]
     return Story(facts, judgement, model, mistakes)
 
@@ -201,9 +203,15 @@ def _judge(
 
 
 def _compare(
-    run: str, against: str, data: str | None, model: Model, on_progress: Progress | None
+    run: str,
+    against: str,
+    data: str | None,
+    model: Model,
+    known: dict[str, Judgement],
+    on_progress: Progress | None,
 ) -> dict[str, Any]:
-    found = compare_runs((run, against), data, model.bundle.classifier.scale.device.type, on_progress)
+    device = model.bundle.classifier.scale.device.type
+    found = compare_runs((run, against), data, device, on_progress, known=known)
     pair = found["pairs"][0]
     for own, name in zip(found["runs"], _names_apart(run, against), strict=True):
         own["run"] = name
@@ -224,17 +232,10 @@ def _name(data: str) -> str:
     return Path(data).name or data
 
 
-def _spread(part: Any, most: int) -> Any:
-    """Up to `most` of the sequences, spread over the whole part."""
-    if len(part) <= most:
-        return part
-    return part.take(np.unique(np.linspace(0, len(part) - 1, most).round().astype(np.int64)))
-
-
-def _thinned(part: Any, bidirectional: bool) -> Any:
+def _thinned(part: Sequences, bidirectional: bool) -> Sequences:
     """As many sequences as can be read along in reasonable time."""
     cost = part.lengths.mean() * (part.steps if bidirectional else 1)
-    return _spread(part, max(200, int(_STEPS_READ / cost)))
+    return part.spread(max(200, int(_STEPS_READ / cost)))
 
 
 def _course(explanation: Explanation) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from scanline import __version__
 from scanline.errors import UsageError
 from scanline.reporting.charts import MOST_DISAGREEMENTS, charts, duration, strips, tables, unit
 from scanline.reporting.gather import Story
-from scanline.reporting.sheets import confusion_matrix, sheets
+from scanline.reporting.sheets import confusion_matrix, frequent_mistakes, sheets
 
 
 def render(story: Story, twin: str) -> str:
@@ -92,13 +92,14 @@ def verdict(facts: dict[str, Any]) -> list[str]:
 
 
 def _errors(test: dict[str, Any]) -> str:
-    matrix = confusion_matrix(test)
-    if not matrix["worst"]:
+    worst = frequent_mistakes(test["confusion"])
+    if not worst:
         return "It made no mistake on these."
-    count, row, column = matrix["worst"][0]
+    count, row, column = worst[0]
     often = {1: "once", 2: "twice"}.get(count, f"{count:,} times")
     mistakes = test["n"] - test["correct"]
-    what = f"{matrix['names'][row]} taken for {matrix['names'][column]}, {often}"
+    classes = test["classes"]
+    what = f"{classes[row]['class']} taken for {classes[column]['class']}, {often}"
     return (
         f"Its only mistake: {what}."
         if mistakes == 1

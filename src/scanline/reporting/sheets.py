@@ -11,12 +11,21 @@ from scanline.data.images import data_uri
 from scanline.evaluation.judgement import Judgement
 from scanline.evaluation.model import Model
 from scanline.model.inference import softmax
+from scanline.reporting.charts import MOST_CLASSES
 
-MOST_CLASSES = 40
 _MOST_PAIRS = 30
 _IN_CELL, _IN_RIGHT_CELL = 24, 8
 _WIDTH, _HEIGHT = 96, 40  # of the drawing of a sequence that is no picture
 _LINES, _POINTS = 8, 120  # features, and steps, that it shows
+
+
+def frequent_mistakes(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
+    """(count, true class, answer) of the most frequent mistakes, up to 30."""
+    off = np.array(confusion)
+    np.fill_diagonal(off, 0)
+    order = np.argsort(-off, axis=None, kind="stable")[: min(_MOST_PAIRS, np.count_nonzero(off))]
+    places = np.stack(np.unravel_index(order, off.shape), 1).tolist()
+    return [(confusion[row][column], row, column) for row, column in places]
 
 
 def confusion_matrix(test: dict[str, Any]) -> dict[str, Any]:
@@ -25,22 +34,19 @@ def confusion_matrix(test: dict[str, Any]) -> dict[str, Any]:
     names = [str(entry["class"]) for entry in test["classes"]]
     counts = np.array(test["confusion"])
     shares = counts / np.maximum(counts.sum(1), 1)[:, None]
-    off = counts - np.diag(np.diag(counts))
-    most = max(int(off.max()), 1)
+    worst = frequent_mistakes(test["confusion"])
+    most = worst[0][0] if worst else 1
     rows = [
         [
             {
                 "n": int(counts[row, column]),
                 "right": row == column,
-                "tint": round(100 * float(shares[row, row] if row == column else off[row, column] / most)),
+                "tint": round(100 * float(shares[row, row] if row == column else counts[row, column] / most)),
             }
             for column in range(len(names))
         ]
         for row in range(len(names))
     ]
-    order = np.argsort(-off, axis=None, kind="stable")[: min(_MOST_PAIRS, np.count_nonzero(off))]
-    pairs = [(int(index // len(names)), int(index % len(names))) for index in order]
-    worst = [(int(off[pair]), *pair) for pair in pairs]
     return {"names": names, "rows": rows, "wide": len(names) > MOST_CLASSES, "worst": worst}
 
 
@@ -58,7 +64,7 @@ def sheets(judgement: Judgement, model: Model, matrix: dict[str, Any]) -> list[d
             continue
         thumbs = []
         for index in indices[: _IN_RIGHT_CELL if row == column else _IN_CELL]:
-            values = part.take(slice(index, index + 1)).flat
+            values = part.steps_of(index)
             picture = form.as_picture(values)
             drawn = {"lines": _lines(values, *limits)} if picture is None else {"png": data_uri(picture)}
             thumbs.append({"name": part.name(index), "sure": float(sure[index])} | drawn)
