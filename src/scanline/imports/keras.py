@@ -38,8 +38,7 @@ def read_keras(path: str | Path) -> Network:
     one Dense layer with softmax or without; layers that act in training alone may stand anywhere. Nothing in
     the file is run. Preprocessing becomes `shift` and `scale`; a Masking layer becomes the lengths of the
     sequences. Without softmax the outputs are taken for logits.
-    Raises ModelError naming what is damaged, or which layer cannot be mapped and why; UsageError if h5py is
-    not installed.
+    Raises ModelError naming what is damaged, or which layer cannot be mapped and why.
     """
     with open_keras(Path(path)) as file:
         return _network(file)
