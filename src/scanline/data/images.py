@@ -29,7 +29,27 @@ def read_pixels(path: Path, colour: bool) -> NDArray[np.uint8]:
 
     What is read, and what is raised: as for `read_picture`.
     """
-    values = read_picture(path, colour)
+    return _as_bytes(read_picture(path, colour))
+
+
+def decode_pixels(content: bytes, name: str, colour: bool, limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
+    """As `read_pixels`, for a picture that is in memory. name: what messages call it; limit: of its pixels.
+
+    Raises DataError if it is empty, damaged, not a picture, or larger, before anything is decoded.
+    """
+    if not content:
+        raise DataError(f"cannot read {name}: {_EXPECTED}, found nothing (0 bytes); send it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _as_bytes(_read_still(io.BytesIO(content), name, colour, limit))
+    except DataError:
+        raise
+    except Exception as error:  # on damaged bytes decoders raise nearly every kind there is
+        raise _damaged(name, str(error) or type(error).__name__) from error
+
+
+def _as_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     pixels: NDArray[np.uint8] = np.rint(values * np.float32(255)).astype(np.uint8)
     return pixels.reshape(*values.shape[:2], -1)
 
@@ -57,7 +77,7 @@ def read_picture(path: Path, colour: bool = False) -> NDArray[np.float32]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about oddities inside the file, of no use to its reader
             is_array = path.suffix.lower() == ".npy"
-            return _read_array(path, colour) if is_array else _read_still(path, colour)
+            return _read_array(path, colour) if is_array else _read_still(path, str(path), colour)
     except DataError:
         raise
     except OSError as error:  # the system's have a number, the decoders' have none
@@ -71,32 +91,34 @@ def _out_of_reach(path: Path, error: Exception) -> DataError:
     return DataError(f"cannot read {path}: {reason}; {_EXPECTED}; check the path")
 
 
-def _damaged(path: Path, reason: str) -> DataError:
+def _damaged(path: Path | str, reason: str) -> DataError:
     reason = " ".join(reason.split())[:200]
     return DataError(f"cannot read {path}: {_EXPECTED}, found a damaged one ({reason}); save it again")
 
 
-def _check_pixels(path: Path, height: int, width: int) -> None:
-    if height * width > PIXEL_LIMIT:
+def _check_pixels(path: Path | str, height: int, width: int, limit: int = PIXEL_LIMIT) -> None:
+    if height * width > limit:
         raise DataError(
-            f"cannot read {path}: expected at most {PIXEL_LIMIT} pixels, found {height} x {width}; "
+            f"cannot read {path}: expected at most {limit} pixels, found {height} x {width}; "
             "make it smaller first"
         )
 
 
-def _read_still(path: Path, colour: bool) -> NDArray[np.float32]:
+def _read_still(
+    file: Path | io.BytesIO, name: str, colour: bool, limit: int = PIXEL_LIMIT
+) -> NDArray[np.float32]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        picture = Image.open(path, formats=_FORMATS)
+        picture = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
-        raise DataError(f"cannot read {path}: {_EXPECTED}, found something else; convert it") from error
+        raise DataError(f"cannot read {name}: {_EXPECTED}, found something else; convert it") from error
     except Image.DecompressionBombError as error:
         raise DataError(
-            f"cannot read {path}: expected at most {PIXEL_LIMIT} pixels, found more; make it smaller first"
+            f"cannot read {name}: expected at most {limit} pixels, found more; make it smaller first"
         ) from error
     with picture:
-        _check_pixels(path, picture.height, picture.width)
+        _check_pixels(name, picture.height, picture.width, limit)
         return _values(ImageOps.exif_transpose(picture), colour)
 
 

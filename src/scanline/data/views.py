@@ -73,6 +73,12 @@ class View:
         return None
 
     @property
+    def unit(self) -> str:
+        """What a step is called; one of "permuted" is a pixel from anywhere."""
+        units = {"rows": "row", "columns": "column", "pixels": "pixel", "patches": "patch"}
+        return units.get(self.name.partition(":")[0], "step")
+
+    @property
     def features(self) -> int:
         """Values of a step."""
         if self.patch:

@@ -22,9 +22,6 @@ from scanline.explanation.attribution import Attribution, baseline, in_place, in
 from scanline.explanation.trace import Trace, trace
 from scanline.run.folder import trained_on
 
-# What a step of a view is; one of "permuted" is a pixel from anywhere.
-_UNITS = {"rows": "row", "columns": "column", "pixels": "pixel", "patches": "patch"}
-
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
@@ -79,7 +76,7 @@ class Explanation:
     def lines(self) -> list[str]:
         """What to tell of it in words."""
         t, steps = self.trace, len(self.trace.probabilities)
-        unit = "step" if self.view is None else _UNITS.get(self.view.name.partition(":")[0], "step")
+        unit = "step" if self.view is None else self.view.unit
         told = f"{self.name}: {self.label} ({t.probabilities[-1, t.answer]:.4f})"
         if self.true is not None:
             told += ", which is right" if str(self.true) == str(self.label) else f"; it is {self.true}"

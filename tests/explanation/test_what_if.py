@@ -1,0 +1,492 @@
+"""What-ifs: what the network would have answered with steps left blank, gates held and units silenced."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from scanline.errors import UsageError
+from scanline.explanation import trace as module
+from scanline.explanation.attribution import baseline
+from scanline.explanation.trace import GATES, PARTS, trace
+from scanline.explanation.what_if import Clamp, Silence, WhatIf
+from scanline.model.classifier import Architecture, SequenceClassifier
+
+F, H, K, T = 3, 4, 5, 7
+CLASSES = tuple("abcde")
+CELLS, READOUTS = ["rnn", "gru", "lstm"], ["last", "mean", "max"]
+NETWORKS = list(itertools.product(CELLS, [1, 2], [False, True], READOUTS))
+GATED = [which for which in NETWORKS if which[0] != "rnn"]
+DIRECTIONS = {None: (False, True), "forward": (False,), "backward": (True,)}
+
+
+def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, hidden_size=H):
+    """A network with no weight of 0 but the biases that are never trained."""
+    classifier = SequenceClassifier(
+        Architecture(cell, F, hidden_size, layers, bidirectional, 0.0, "between", readout, K)
+    )
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in classifier.parameters():
+            if weight.requires_grad:
+                weight.normal_(0, 0.7, generator=draw)
+        classifier.shift.normal_(generator=draw)
+        classifier.scale.uniform_(0.5, 2, generator=draw)
+    return classifier.eval()
+
+
+def sequence(steps=T, seed=1):
+    return np.random.default_rng(seed).normal(size=(steps, F)).astype(np.float32)
+
+
+def same(one, other):
+    """Whether two traces are alike to the last bit."""
+    one, other = one.arrays(), other.arrays()
+    return list(one) == list(other) and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+class Forced(WhatIf):
+    """Changes nothing, and is computed as if it did."""
+
+    inside = True
+
+
+# --- the same networks written down once more, with what is held and silenced
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def read_by_hand(cell, x, w_ih, w_hh, b_ih, b_hh, held, silent):
+    """PARTS of each step of x (T, F). held: gates by name. silent: units."""
+    size = w_hh.shape[1]
+    h, c, rows = np.zeros(size), np.zeros(size), []
+
+    def gate(name, total):
+        return np.full(size, held[name]) if name in held else sigmoid(total)
+
+    for step in x:
+        read, kept = w_ih @ step + b_ih, w_hh @ h + b_hh
+        if cell == "lstm":
+            i, f, g, o = np.split(read + kept, 4)
+            i, f, g, o = gate("i", i), gate("f", f), np.tanh(g), gate("o", o)
+            c = f * c + i * g
+            h = o * np.tanh(c)
+        elif cell == "gru":
+            reads, keeps = np.split(read, 3), np.split(kept, 3)
+            r, z = gate("r", reads[0] + keeps[0]), gate("z", reads[1] + keeps[1])
+            n = np.tanh(reads[2] + r * keeps[2])
+            h = (1 - z) * n + z * h
+        else:
+            h = np.tanh(read + kept)
+        h = np.array([0.0 if unit in silent else value for unit, value in enumerate(h)])
+        own = (i, f, g, o, c, h) if cell == "lstm" else (r, z, n, h) if cell == "gru" else (h,)
+        rows.append(dict(zip(PARTS[cell], own, strict=True)))
+    return {name: np.stack([row[name] for row in rows]) for name in PARTS[cell]}
+
+
+def answer_by_hand(classifier, values, what_if):
+    """Parts of all layers and directions, and the probabilities (K,) of the whole sequence."""
+    # In float32, as the network standardises; all else in float64.
+    read = ((values - classifier.shift.numpy()) / classifier.scale.numpy()).astype(np.float64)
+    layers, found = classifier.recurrent, []
+    for layer in range(layers.layers):
+        outputs = []
+        for backward in range(layers.directions):
+
+            def meant(each, layer=layer, backward=backward):
+                return each.layer in (None, layer + 1) and backward in DIRECTIONS[each.direction]
+
+            held = {each.gate: each.value for each in what_if.clamp if meant(each)}
+            silent = {each.unit for each in what_if.silence if meant(each)}
+            weights = [each.detach().double().numpy() for each in layers.weights(layer, backward)]
+            parts = read_by_hand(layers.cell, read[::-1] if backward else read, *weights, held, silent)
+            found.append({name: part[::-1] if backward else part for name, part in parts.items()})
+            outputs.append(found[-1]["h"])
+        read = np.concatenate(outputs, axis=1)
+    how = classifier.architecture.readout
+    if how == "last":
+        ends = [each[0 if backward else -1] for backward, each in enumerate(outputs)]
+        seen = np.concatenate(ends)
+    else:
+        seen = read.mean(0) if how == "mean" else read.max(0)
+    head = classifier.head
+    logits = head.weight.detach().double().numpy() @ seen + head.bias.detach().double().numpy()
+    shares = np.exp(logits - logits.max())
+    return found, shares / shares.sum()
+
+
+def agrees_with_hand(classifier, values, what_if):
+    traced = trace(classifier, values, CLASSES, what_if=what_if)
+    parts, shares = answer_by_hand(classifier, values, what_if)
+    for found, expected in zip(traced.directions, parts, strict=True):
+        for name, part in expected.items():
+            assert found.parts[name] == pytest.approx(part, abs=1e-6), f"{found.title} {name}"
+    for step in range(1, len(values) + 1):
+        shares = answer_by_hand(classifier, values[:step], what_if)[1]
+        assert traced.probabilities[step - 1] == pytest.approx(shares, abs=1e-9), f"after step {step}"
+
+
+# --- nothing changed
+
+
+@pytest.mark.parametrize("which", NETWORKS, ids=str)
+def test_the_changed_network_with_no_change_answers_as_the_network(which):
+    classifier, values = network(*which), sequence()
+    plain, forced = (trace(classifier, values, CLASSES, 1.5, each) for each in (None, Forced()))
+    assert forced.probabilities == pytest.approx(plain.probabilities, abs=1e-6)
+    assert not np.array_equal(forced.probabilities, plain.probabilities)  # it was computed anew
+    for one, other in zip(forced.directions, plain.directions, strict=True):
+        assert all(np.array_equal(one.parts[name], other.parts[name]) for name in PARTS[which[0]])
+
+
+@pytest.mark.parametrize("which", NETWORKS, ids=str)
+def test_an_empty_what_if_is_the_plain_trace_to_the_last_bit(which):
+    classifier, values = network(*which), sequence()
+    assert same(trace(classifier, values, CLASSES, 1.0, WhatIf()), trace(classifier, values, CLASSES))
+
+
+@pytest.mark.parametrize(("cell", "gate"), [(cell, gate) for cell in CELLS for gate in GATES[cell]])
+def test_a_gate_held_where_it_stands_anyway_changes_nothing(cell, gate):
+    classifier = network(cell, 2, True, "mean")
+    at = {"lstm": "ifgo", "gru": "rzn"}[cell].index(gate)
+    with torch.no_grad():  # whatever is read, this gate's inputs add up to log 3, whose sigmoid is 3/4
+        for layer, direction in itertools.product((0, 1), (0, 1)):
+            for weight in classifier.recurrent.weights(layer, direction)[:2]:
+                weight[at * H : (at + 1) * H] = 0
+            classifier.recurrent.weights(layer, direction)[2][at * H : (at + 1) * H] = math.log(3)
+            classifier.recurrent.weights(layer, direction)[3][at * H : (at + 1) * H] = 0
+    plain = trace(classifier, sequence(), CLASSES)
+    held = trace(classifier, sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp(gate, 0.75),)))
+    assert held.probabilities == pytest.approx(plain.probabilities, abs=1e-6)
+    for one, other in zip(held.directions, plain.directions, strict=True):
+        for name in PARTS[cell]:
+            assert one.parts[name] == pytest.approx(other.parts[name], abs=1e-6)
+
+
+# --- gates held
+
+
+@pytest.mark.parametrize("value", [0, 0.25, 1])
+@pytest.mark.parametrize("which", GATED, ids=str)
+def test_held_gates_are_those_of_the_cell_written_by_hand(which, value):
+    for gate in GATES[which[0]]:
+        agrees_with_hand(network(*which), sequence(), WhatIf(clamp=(Clamp(gate, value),)))
+
+
+def test_an_lstm_that_forgets_all_keeps_only_what_it_has_just_read():
+    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp("f", 0),))).directions[0].parts
+    assert (parts["f"] == 0).all()
+    assert parts["c"] == pytest.approx(parts["i"] * parts["g"], abs=1e-6)
+
+
+def test_an_lstm_that_forgets_nothing_adds_up_what_it_reads():
+    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp("f", 1),))).directions[0].parts
+    assert (parts["f"] == 1).all()
+    assert parts["c"] == pytest.approx((parts["i"] * parts["g"]).cumsum(0), abs=1e-6)
+
+
+@pytest.mark.parametrize("direction", [None, "forward", "backward"])
+@pytest.mark.parametrize("layer", [None, 1, 2])
+def test_a_gate_is_held_in_the_layer_and_direction_that_are_named_alone(layer, direction):
+    what_if = WhatIf(clamp=(Clamp("f", 0.125, layer, direction),))
+    traced = trace(network("lstm", 2, True), sequence(), CLASSES, what_if=what_if)
+    held = [(each.layer + 1, each.backward) for each in traced.directions if (each.parts["f"] == 0.125).all()]
+    expected = itertools.product((1, 2) if layer is None else (layer,), DIRECTIONS[direction])
+    assert held == list(expected)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_changes_of_many_kinds_and_places_hold_together(readout):
+    what_if = WhatIf(
+        clamp=(Clamp("f", 1, 1), Clamp("f", 0.5, 2, "backward"), Clamp("o", 0.75)),
+        silence=(Silence(0), Silence(3, 1, "forward"), Silence(2, 2)),
+    )
+    agrees_with_hand(network("lstm", 2, True, readout), sequence(), what_if)
+
+
+# --- units silenced: as if nobody had a weight for them
+
+
+def without(classifier, what_if):
+    """A copy whose weights for the silenced units' outputs are 0: of the next step, layer and the head."""
+    edited = copy.deepcopy(classifier)
+    layers = edited.recurrent
+    with torch.no_grad():
+        for each in what_if.silence:
+            for layer, direction in itertools.product(range(layers.layers), range(layers.directions)):
+                if each.layer not in (None, layer + 1) or direction not in DIRECTIONS[each.direction]:
+                    continue
+                layers.weights(layer, direction)[1][:, each.unit] = 0
+                column = direction * layers.hidden_size + each.unit
+                if layer + 1 == layers.layers:
+                    edited.head.weight[:, column] = 0
+                else:
+                    for above in range(layers.directions):
+                        layers.weights(layer + 1, above)[0][:, column] = 0
+    return edited
+
+
+def prefixes(classifier, values):
+    """(T, K) probabilities that the network itself gives for each beginning."""
+    with torch.no_grad():
+        rows = [classifier(torch.from_numpy(values[None, :step])) for step in range(1, len(values) + 1)]
+    return torch.cat(rows).double().softmax(1).numpy()
+
+
+@pytest.mark.parametrize("which", NETWORKS, ids=str)
+def test_silenced_units_are_as_if_nobody_had_weights_for_them(which):
+    classifier, values = network(*which), sequence()
+    ways = [None, "forward", "backward"] if which[2] else [None, "forward"]
+    places = itertools.product([None, *range(1, which[1] + 1)], ways)
+    for layer, direction in places:
+        what_if = WhatIf(silence=(Silence(1, layer, direction), Silence(3, layer, direction)))
+        expected = prefixes(without(classifier, what_if), values)
+        traced = trace(classifier, values, CLASSES, what_if=what_if)
+        assert traced.probabilities == pytest.approx(expected, abs=1e-6), (layer, direction)
+        for each in traced.directions:
+            meant = layer in (None, each.layer + 1) and each.backward in DIRECTIONS[direction]
+            silent = (each.parts["h"] == 0).all(0).tolist()
+            assert silent == [False, meant, False, meant]
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_with_all_units_silenced_the_heads_bias_answers(cell, bidirectional):
+    classifier = network(cell, bidirectional=bidirectional)
+    what_if = WhatIf(silence=tuple(Silence(unit) for unit in range(H)))
+    bias = classifier.head.bias.detach().double().softmax(0).numpy()
+    probabilities = trace(classifier, sequence(), CLASSES, what_if=what_if).probabilities
+    assert probabilities == pytest.approx(np.tile(bias, (T, 1)), abs=1e-9)
+
+
+def test_the_cell_state_of_a_silenced_unit_goes_on():
+    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(silence=(Silence(2),))).directions[0].parts
+    c = np.zeros(H)
+    for step in range(T):
+        c = parts["f"][step] * c + parts["i"][step] * parts["g"][step]
+        assert parts["c"][step] == pytest.approx(c, abs=1e-6)
+    assert (parts["c"][:, 2] != 0).all()
+    assert (parts["h"][:, 2] == 0).all()
+
+
+# --- beginnings read by both directions
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 13])
+@pytest.mark.parametrize("readout", READOUTS)
+def test_beginnings_of_any_length_are_answered_for_both_directions(readout, steps):
+    classifier, values = network("gru", 2, True, readout), sequence(steps)
+    what_if = WhatIf(silence=(Silence(0),))
+    expected = prefixes(without(classifier, what_if), values)
+    assert trace(classifier, values, CLASSES, what_if=what_if).probabilities == pytest.approx(
+        expected, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("numbers", [1, 300])
+def test_beginnings_that_do_not_fit_in_memory_together_are_answered_alike(monkeypatch, numbers):
+    classifier, what_if = network("lstm", 2, True, "max"), WhatIf(clamp=(Clamp("i", 0.5),))
+    expected = trace(classifier, sequence(), CLASSES, what_if=what_if).probabilities
+    monkeypatch.setattr(module, "_NUMBERS", numbers)
+    found = trace(classifier, sequence(), CLASSES, what_if=what_if).probabilities
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_changed_probabilities_have_their_temperature():
+    classifier, what_if = network("lstm", readout="mean"), WhatIf(clamp=(Clamp("f", 0),))
+    plain, softer = (
+        trace(classifier, sequence(), CLASSES, each, what_if).probabilities for each in (1.0, 2.5)
+    )
+    expected = plain ** (1 / 2.5)
+    assert softer == pytest.approx(expected / expected.sum(1, keepdims=True), abs=1e-9)
+
+
+# --- blank steps
+
+
+@pytest.mark.parametrize("which", NETWORKS, ids=str)
+def test_blank_steps_are_read_as_if_nothing_stood_there(which):
+    classifier, values = network(*which), sequence()
+    nothing = baseline(classifier, False)
+    by_hand = values.copy()
+    by_hand[2], by_hand[6] = classifier.shift.numpy(), classifier.shift.numpy()
+    what_if, before = WhatIf(blank=(3, 7, 3)), values.copy()
+    assert same(
+        trace(classifier, values, CLASSES, 1.0, what_if, nothing), trace(classifier, by_hand, CLASSES)
+    )
+    assert np.array_equal(values, before)
+    both = WhatIf(blank=(3, 7), silence=(Silence(1),))
+    assert same(
+        trace(classifier, values, CLASSES, 1.0, both, nothing),
+        trace(classifier, by_hand, CLASSES, 1.0, WhatIf(silence=(Silence(1),))),
+    )
+
+
+def test_a_mean_that_is_no_byte_stands_in_blank_steps_of_bytes():
+    classifier = network()
+    values = np.arange(T * F, dtype=np.uint8).reshape(T, F)
+    by_hand = values.astype(np.float32)
+    by_hand[0] = nothing = np.array([-1.5, 0.25, 300], np.float32)
+    found = trace(classifier, values, CLASSES, what_if=WhatIf(blank=(1,)), nothing=nothing)
+    assert same(found, trace(classifier, by_hand, CLASSES))
+
+
+def test_blank_steps_need_to_know_what_nothing_is():
+    with pytest.raises(ValueError, match=r"^blank steps need `nothing`, what stands in them$"):
+        trace(network(), sequence(), CLASSES, what_if=WhatIf(blank=(1,)))
+
+
+# --- what does not fit
+
+
+FAULTS = [
+    ("lstm", 1, False, {"blank": (0,)}, "blank[0] must be a step from 1 to 7, got 0"),
+    ("lstm", 1, False, {"blank": (7, 8)}, "blank[1] must be a step from 1 to 7, got 8"),
+    ("lstm", 1, False, {"blank": (1.5,)}, "blank[0] must be a step from 1 to 7, got 1.5"),
+    ("lstm", 1, False, {"blank": (True,)}, "blank[0] must be a step from 1 to 7, got True"),
+    (
+        "lstm",
+        1,
+        False,
+        {"clamp": (Clamp("g", 0),)},
+        "clamp[0].gate must be one of i, f, o, the gates of an LSTM that can be clamped, got 'g'",
+    ),
+    (
+        "gru",
+        1,
+        False,
+        {"clamp": (Clamp("n", 0),)},
+        "clamp[0].gate must be one of r, z, the gates of a GRU that can be clamped, got 'n'",
+    ),
+    (
+        "rnn",
+        1,
+        False,
+        {"clamp": (Clamp("f", 0),)},
+        "clamp[0]: a plain RNN has no gates that can be clamped, got 'f'",
+    ),
+    *(
+        (
+            "lstm",
+            1,
+            False,
+            {"clamp": (Clamp("f", value),)},
+            f"clamp[0].value must be a number from 0 to 1, got {value!r}",
+        )
+        for value in (-0.01, 1.01, math.nan, math.inf, -math.inf, "1", True)
+    ),
+    (
+        "gru",
+        1,
+        False,
+        {"clamp": (Clamp("z", 0, 2),)},
+        "clamp[0].layer must be 1, the network's only layer, or left out, got 2",
+    ),
+    (
+        "gru",
+        2,
+        False,
+        {"clamp": (Clamp("z", 0, 0),)},
+        "clamp[0].layer must be a layer from 1 to 2, or left out, got 0",
+    ),
+    (
+        "rnn",
+        2,
+        False,
+        {"silence": (Silence(0, 3),)},
+        "silence[0].layer must be a layer from 1 to 2, or left out, got 3",
+    ),
+    (
+        "lstm",
+        1,
+        False,
+        {"clamp": (Clamp("o", 1, 1, "backward"),)},
+        "clamp[0].direction must be forward, or left out, as the network reads in one direction, "
+        "got 'backward'",
+    ),
+    (
+        "rnn",
+        1,
+        False,
+        {"silence": (Silence(0, None, "backward"),)},
+        "silence[0].direction must be forward, or left out, as the network reads in one direction, "
+        "got 'backward'",
+    ),
+    (
+        "rnn",
+        1,
+        True,
+        {"silence": (Silence(0, None, "both"),)},
+        "silence[0].direction must be forward or backward, or left out for both, got 'both'",
+    ),
+    ("gru", 1, False, {"silence": (Silence(-1),)}, "silence[0].unit must be a unit from 0 to 3, got -1"),
+    (
+        "gru",
+        1,
+        False,
+        {"silence": (Silence(3), Silence(4))},
+        "silence[1].unit must be a unit from 0 to 3, got 4",
+    ),
+    (
+        "lstm",
+        2,
+        True,
+        {"clamp": (Clamp("f", 0.5, 2), Clamp("f", 0.25, None, "backward"))},
+        "clamp[1] must not hold gate f of layer 2, backward, at another value than what_if.clamp[0], 0.5, "
+        "got 0.25",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("cell", "layers", "bidirectional", "wish", "expected"), FAULTS, ids=[each[-1][:60] for each in FAULTS]
+)
+def test_what_does_not_fit_is_named_with_what_would(cell, layers, bidirectional, wish, expected):
+    with pytest.raises(UsageError, match=f"^{re.escape('what_if.' + expected)}$"):
+        trace(
+            network(cell, layers, bidirectional),
+            sequence(),
+            CLASSES,
+            what_if=WhatIf(**wish),
+            nothing=np.zeros(F, np.float32),
+        )
+
+
+def test_all_that_does_not_fit_is_named_at_once():
+    what_if = WhatIf((9,), (Clamp("q", 2, 5, "backward"),), (Silence(4, 2, "backward"),))
+    expected = [
+        "what_if.blank[0] must be a step from 1 to 7, got 9",
+        "what_if.clamp[0].gate must be one of i, f, o, the gates of an LSTM that can be clamped, got 'q'",
+        "what_if.clamp[0].value must be a number from 0 to 1, got 2",
+        "what_if.clamp[0].layer must be 1, the network's only layer, or left out, got 5",
+        "what_if.clamp[0].direction must be forward, or left out, as the network reads in one direction, "
+        "got 'backward'",
+        "what_if.silence[0].unit must be a unit from 0 to 3, got 4",
+        "what_if.silence[0].layer must be 1, the network's only layer, or left out, got 2",
+        "what_if.silence[0].direction must be forward, or left out, as the network reads in one direction, "
+        "got 'backward'",
+    ]
+    with pytest.raises(UsageError, match=f"^{re.escape('; '.join(expected))}$"):
+        what_if.check(network().architecture, T)
+    assert what_if.faults(network().architecture, T) == expected
+
+
+def test_the_edges_of_what_fits_are_taken():
+    what_if = WhatIf(
+        (1, np.int64(7)),
+        (Clamp("i", 0, 1), Clamp("f", 1.0, 2, "backward"), Clamp("f", 1)),
+        (Silence(0), Silence(3, 2, "forward")),
+    )
+    assert what_if.faults(network("lstm", 2, True).architecture, T) == []
+
+
+def test_the_gates_that_can_be_held_are_those_that_are_shares():
+    assert GATES == {"lstm": ("i", "f", "o"), "gru": ("r", "z"), "rnn": ()}
