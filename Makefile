@@ -6,6 +6,7 @@
 # make valgrind   the LSTM's under valgrind, which sees what is read before it is written
 # make bench  the LSTM beside those of torch, Keras, JAX and ONNX Runtime, into benchmarks/RESULTS.md; leave the
 #             machine alone meanwhile
+# make page   check and bundle the page of `scanline serve`, with Node
 # A second call installs nothing: the stamps in .venv are older than nothing they depend on.
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ BIN     = $(VENV)/bin
 SANITIZE = OFF
 SOURCES = pyproject.toml constraints.txt $(wildcard csrc/*)
 
-.PHONY: demo test lint format clean bench sanitize test-neon valgrind
+.PHONY: demo test lint format clean bench page sanitize test-neon valgrind
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -35,6 +36,15 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# The page of `scanline serve`: checks page/src and bundles it into src/scanline/serving/page.
+page: page/node_modules/.installed
+	cd page && npm run --silent build
+
+page/node_modules/.installed: page/package.json page/package-lock.json
+	$(call needs,node npm,nodejs npm)
+	cd page && npm ci --silent
+	@touch $@
 
 bench: .venv-bench/.installed
 	.venv-bench/bin/scanline bench --markdown benchmarks/RESULTS.md

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -65,6 +66,28 @@ def trained(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("trained") / "run"
     train("digits", settings={"train.samples": 20_000}, run=path, log=None)
     return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium: $CHROMIUM, or the one on the PATH."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("there is no Chromium: install Debian's package chromium, or set CHROMIUM")
+    from playwright.sync_api import sync_playwright
+
+    quiet = (
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+    )
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=program, args=[*quiet, *(["--no-sandbox"] if os.getuid() == 0 else [])]
+        )
+        yield started
+        started.close()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "Tell why it answered so: step by step, gate by gate.",
     "report": "Show a run on one page that can be sent about.",
     "predict": "Name what pictures or other sequences are.",
+    "serve": "Answer over HTTP, with a page to watch it read.",
     "import": "Make a model of a network that TensorFlow, Keras or PyTorch trained.",
     "export": "Write a model as ONNX or Keras, checked against itself.",
     "recipes": "List the recipes, or print one.",

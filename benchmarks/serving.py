@@ -1,0 +1,232 @@
+"""The server under load, beside the usual recipe: throughput, delays, overload, recovery.
+
+    python benchmarks/serving.py RUN
+
+RUN is a run on MNIST. The load comes from a process of its own on loopback; every answer is compared with
+offline prediction (`scanline serve`: the same bytes; the recipe: the same class). The servers take turns;
+figures are medians over the rounds. At overload requests are sent at four times the peak rate, whether
+answers come or not, as far as there is a free connection among 512; no client heeds Retry-After.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import Counter, deque
+from importlib.metadata import version
+from multiprocessing import get_context
+
+import numpy as np
+
+import scanline
+from scanline.data import catalog
+from scanline.serving.predictor import Predictor
+
+ROUNDS, SECONDS, PICTURES = 3, 4.0, 500
+CONCURRENCIES = (1, 8, 64)
+PORT = 8471
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive connection with one request under way at a time."""
+
+    def __init__(self, load: Load) -> None:
+        self.load, self.buffer, self.index, self.sent = load, b"", 0, 0.0
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+        self.load.idle.append(self)
+        self.load.connected += 1
+
+    def connection_lost(self, error) -> None:
+        self.load.lost += 1
+
+    def ask(self, index: int, due: float) -> None:
+        self.index, self.sent = index, due
+        self.transport.write(self.load.requests[index])
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer = self.buffer + data if self.buffer else data
+        head = self.buffer.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        place = self.buffer.find(b"content-length: ", 0, head)
+        size = int(self.buffer[place + 16 : self.buffer.index(b"\r", place)])
+        if len(self.buffer) < head + 4 + size:
+            return
+        answer, self.buffer = self.buffer, b""
+        self.load.answered(self, answer[9:12], answer[head + 4 :])
+
+
+class Load:
+    """Requests to one server for a while; `open_rate` a second, or as fast as answers come."""
+
+    def __init__(self, requests, expected, exact, connections, seconds, open_rate=None) -> None:
+        self.requests, self.expected, self.exact = requests, expected, exact
+        self.connections, self.seconds, self.rate = connections, seconds, open_rate
+        self.idle, self.turn, self.connected, self.lost = deque(), 0, 0, 0
+        self.delays, self.turned_away, self.statuses, self.wrong = [], [], Counter(), 0
+        self.moments = []
+
+    def next(self) -> int:
+        self.turn = (self.turn + 1) % len(self.requests)
+        return self.turn
+
+    def answered(self, connection, status, body) -> None:
+        now = time.perf_counter()
+        self.statuses[status] += 1
+        if status == b"200":
+            wanted = self.expected[connection.index]
+            if (body != wanted) if self.exact else (wanted not in body):
+                self.wrong += 1
+            self.delays.append(now - connection.sent)
+            self.moments.append(now)
+        else:
+            self.turned_away.append(now - connection.sent)
+        if self.rate is None and now < self.end:
+            connection.ask(self.next(), now)
+        else:
+            self.idle.append(connection)
+
+    async def run(self) -> dict:
+        loop = asyncio.get_running_loop()
+        for _ in range(self.connections):
+            await loop.create_connection(lambda: Connection(self), "127.0.0.1", PORT)
+        begin = time.perf_counter()
+        self.end = begin + self.seconds
+        sent = held_back = 0
+        if self.rate is None:
+            for connection in list(self.idle):
+                connection.ask(self.next(), time.perf_counter())
+            self.idle.clear()
+            await asyncio.sleep(self.seconds)
+        else:
+            while (now := time.perf_counter()) < self.end:
+                due = int((now - begin) * self.rate)
+                while sent < due and self.idle:
+                    self.idle.popleft().ask(self.next(), now)
+                    sent += 1
+                held_back, sent = held_back + due - sent, due  # as if those clients had given up
+                await asyncio.sleep(0.001)
+        took = time.perf_counter() - begin
+        await asyncio.sleep(0.3)
+        delays = np.array(self.delays or [np.nan]) * 1e3
+        away = np.array(self.turned_away or [np.nan]) * 1e3
+        return {
+            "per_s": sum(moment <= begin + took for moment in self.moments) / took,
+            "p50_ms": float(np.percentile(delays, 50)),
+            "p99_ms": float(np.percentile(delays, 99)),
+            "turned_away_per_s": self.statuses[b"503"] / took,
+            "turned_away_p50_ms": float(np.percentile(away, 50)),
+            "turned_away_p99_ms": float(np.percentile(away, 99)),
+            "statuses": {key.decode(): n for key, n in self.statuses.items()},
+            "wrong": self.wrong,
+            "lost": self.lost,
+            "offered_per_s": sent / took if self.rate else None,
+            "held_back_per_s": held_back / took if self.rate else None,
+        }
+
+
+def work(given) -> dict:
+    """In the process of the load."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Load(*given).run())
+
+
+def server(command, environment) -> subprocess.Popen:
+    """A server that answers already."""
+    process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/openapi.json", timeout=1).read()
+            return process
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"{command} does not answer")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--only", help="Part of a server's name.")
+    given = parser.parse_args()
+
+    pictures = catalog.load("mnist").test.values[:PICTURES].reshape(-1, 28, 28)
+    model = scanline.load(given.run)
+    predictor = Predictor(model, version("scanline"))
+    shares = np.concatenate([model.predict_proba(picture[None]) for picture in pictures])  # alone, offline
+    start = b'{"schema":1,"model":"%s","predictions":[' % predictor.digest.encode()
+    answers = [start + row.encode() + b"]}" for row in predictor.rows(shares)]
+    labels = [b'"label":%d,' % label for label in model.predict(pictures)]
+    requests = []
+    for picture in pictures:
+        body = json.dumps({"inputs": [picture.tolist()]}, separators=(",", ":")).encode()
+        head = f"POST /v1/predict HTTP/1.1\r\nhost: 127.0.0.1:{PORT}\r\ncontent-type: application/json\r\n"
+        requests.append(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+
+    plain = [sys.executable, "-m", "uvicorn", "benchmarks.serving_plain:app", "--port", str(PORT)]
+    own = [sys.executable, "-m", "scanline", "serve", given.run, "--port", str(PORT), "--no-gallery"]
+    servers = {
+        "scanline serve": (own, {}),
+        "FastAPI, torch.nn.LSTM": ([*plain, "--no-access-log"], {"RUN": given.run}),
+        "the same, tuned": (
+            [*plain, "--no-access-log"],
+            {"RUN": given.run, "PLAIN": "async", "THREADS": "1"},
+        ),
+    }
+    if given.only:
+        servers = {name: each for name, each in servers.items() if given.only in name}
+    pool = get_context("spawn").Pool(1)
+
+    def measure(exact: bool, connections: int, seconds: float, rate: float | None = None) -> dict:
+        wanted = answers if exact else labels
+        return pool.apply(work, ((requests, wanted, exact, connections, seconds, rate),))
+
+    found: dict[tuple[str, str], list[dict]] = {}
+    for _ in range(given.rounds):
+        for name, (command, environment) in servers.items():
+            process = server(command, environment)
+            ours = name.startswith("scanline")
+            measure(ours, 8, 1.0)
+            for connections in CONCURRENCIES:
+                row = measure(ours, connections, given.seconds)
+                found.setdefault((name, f"{connections} at a time"), []).append(row)
+            if ours:
+                peak = row["per_s"]
+                over = measure(ours, 512, given.seconds, 4 * peak)
+                found.setdefault((name, "4 x overload"), []).append(over | {"of_peak": over["per_s"] / peak})
+                for second in ("first", "second"):
+                    row = measure(ours, 64, 1.0)
+                    row["of_peak"] = row["per_s"] / peak
+                    found.setdefault((name, f"{second} second after"), []).append(row)
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    shown = ("per_s", "of_peak", "p50_ms", "p99_ms", "turned_away_per_s", "turned_away_p50_ms", "wrong")
+    print("| server | load | " + " | ".join(shown) + " |\n|" + "---|" * (len(shown) + 2))
+    for (name, load), rounds in found.items():
+        cells = [_cell([each.get(figure) for each in rounds]) for figure in shown]
+        print(f"| {name} | {load} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _cell(values: list[float | None]) -> str:
+    there = [value for value in values if value is not None and value == value]
+    if not there:
+        return ""
+    middle = statistics.median(there)
+    return f"{middle:,.0f}" if middle >= 100 or middle == 0 else f"{middle:.2f}"
+
+
+if __name__ == "__main__":
+    main()

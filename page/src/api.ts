@@ -1,0 +1,84 @@
+// Talking to the server. URLs are relative, so that the page works behind any path prefix.
+import type { Answer, GalleryItem, Input, Model, PredictRequest, Predictions, Values, WhatIf } from "./types";
+import { isNothing } from "./words";
+
+const TOKEN = "scanline-token";
+
+/** Anything that keeps an answer away. retryAfter: seconds, where trying again may help. */
+export class Trouble extends Error {
+  constructor(
+    message: string,
+    readonly status = 0,
+    readonly retryAfter: number | null = null,
+  ) {
+    super(message);
+  }
+}
+
+export function keepToken(token: string): void {
+  sessionStorage.setItem(TOKEN, token);
+}
+
+export const hasToken = (): boolean => sessionStorage.getItem(TOKEN) !== null;
+
+export const getModel = (): Promise<Model> => call("v1/model") as Promise<Model>;
+
+export const getGallery = async (): Promise<{ data: string; items: GalleryItem[] }> =>
+  (await call("v1/gallery")) as { data: string; items: GalleryItem[] };
+
+export function requestFor(values: Values, fit: boolean, whatIf: WhatIf): PredictRequest {
+  const request: PredictRequest = { inputs: [values], trace: true };
+  if (fit) request.fit = true;
+  if (!isNothing(whatIf)) request.what_if = whatIf;
+  return request;
+}
+
+/** The answer for `input` under `whatIf`. A file is sent as it is, and answered without what-ifs. */
+export async function predict(input: Input, whatIf: WhatIf): Promise<Answer> {
+  if (!input.values) {
+    const { content, type } = input.file ?? { content: new Blob(), type: "" };
+    const response = await post("v1/predict?trace=true", content, type);
+    const prediction = response.predictions[0]!;
+    const read: Input = { ...input, values: prediction.seen, fit: false, file: undefined };
+    // Sending what the server saw gives the same answer, to the last bit.
+    return { input: read, request: requestFor(prediction.seen, false, whatIf), response, prediction };
+  }
+  const request = requestFor(input.values, input.fit, whatIf);
+  const response = await post("v1/predict", JSON.stringify(request), "application/json");
+  return { input, request, response, prediction: response.predictions[0]! };
+}
+
+async function post(path: string, body: BodyInit, type: string): Promise<Predictions> {
+  return (await call(path, { method: "POST", body, headers: { "content-type": type } })) as Predictions;
+}
+
+async function call(path: string, given: RequestInit = {}): Promise<unknown> {
+  const headers = new Headers(given.headers);
+  const token = sessionStorage.getItem(TOKEN);
+  if (token) headers.set("authorization", `Bearer ${token}`);
+  let response: Response;
+  try {
+    response = await fetch(path, { ...given, headers });
+  } catch {
+    throw new Trouble("The server does not answer: it has ended, or the network is down.");
+  }
+  if (!response.ok) throw await trouble(response);
+  try {
+    return await response.json();
+  } catch {
+    throw new Trouble("The server's answer broke off, or was no JSON.");
+  }
+}
+
+async function trouble(response: Response): Promise<Trouble> {
+  let detail = "";
+  try {
+    const problem = (await response.json()) as { detail?: unknown; title?: unknown };
+    detail = String(problem.detail ?? problem.title ?? "");
+  } catch {
+    // A proxy in between answers with a page of its own.
+  }
+  const wait = Number.parseFloat(response.headers.get("retry-after") ?? "");
+  const retryAfter = response.status === 503 ? (Number.isFinite(wait) ? Math.min(Math.max(wait, 0.2), 60) : 2) : null;
+  return new Trouble(detail || `The server answers with status ${response.status}.`, response.status, retryAfter);
+}

@@ -1,0 +1,100 @@
+// Links that hold the input itself, and the what-ifs: nothing is stored anywhere.
+//
+//   #p=BYTES   pixels 0..255 in reading order     #j=JSON   pixels that are no bytes     #s=CSV   other sequences
+//   &fit=1     centre and size first              &w=JSON   what-ifs
+//
+// Each value is base64url of raw DEFLATE.
+import { readTable, writeTable } from "./sequence";
+import { checked } from "./whatif";
+import type { Input, Model, Picture, PictureInput, Steps, WhatIf } from "./types";
+import { isNothing } from "./words";
+
+const MOST_BYTES = 4_000_000; // unpacked: a few kilobytes in a link can hold gigabytes
+
+async function pack(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const stream = new Blob([bytes]).stream().pipeThrough(new CompressionStream("deflate-raw"));
+  const packed = new Uint8Array(await new Response(stream).arrayBuffer());
+  let letters = "";
+  for (const byte of packed) letters += String.fromCharCode(byte);
+  return btoa(letters).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}
+
+async function unpack(words: string): Promise<Uint8Array<ArrayBuffer>> {
+  const packed = Uint8Array.from(atob(words.replace(/-/g, "+").replace(/_/g, "/")), (letter) => letter.charCodeAt(0));
+  const reader = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw")).getReader();
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  let total = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    total += value.length;
+    if (total > MOST_BYTES) {
+      await reader.cancel();
+      throw new Error("it holds more than a link may");
+    }
+    pieces.push(value);
+  }
+  return new Uint8Array(await new Blob(pieces).arrayBuffer());
+}
+
+const utf8 = (words: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(words);
+const words = (bytes: Uint8Array): string => new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+
+/** The part of a link after "#". */
+export async function hashOf(input: Input, whatIf: WhatIf, model: Model): Promise<string> {
+  const found = new URLSearchParams();
+  if (!input.values) throw new Error("there is nothing to link to yet");
+  if (model.input.kind === "sequence") found.set("s", await pack(utf8(writeTable(input.values as Steps))));
+  else {
+    const flat = (input.values as number[][][]).flat(2);
+    const bytes = flat.every((value) => Number.isInteger(value) && value >= 0 && value <= 255);
+    if (bytes) found.set("p", await pack(Uint8Array.from(flat)));
+    else found.set("j", await pack(utf8(JSON.stringify(input.values))));
+    if (input.fit) found.set("fit", "1");
+  }
+  if (!isNothing(whatIf)) found.set("w", await pack(utf8(JSON.stringify(whatIf))));
+  return found.toString();
+}
+
+function picture(bytes: ArrayLike<number>, form: PictureInput): Picture {
+  const { height, width, channels } = form;
+  if (bytes.length !== height * width * channels) {
+    throw new Error(`it holds ${bytes.length} numbers, and this model reads ${height} × ${width}${channels > 1 ? ` × ${channels}` : ""}`);
+  }
+  const at = (y: number, x: number, c: number): number => bytes[(y * width + x) * channels + c]!;
+  return Array.from({ length: height }, (_, y) =>
+    Array.from({ length: width }, (_, x) => (channels === 1 ? at(y, x, 0) : [0, 1, 2].map((c) => at(y, x, c)))),
+  );
+}
+
+/** What a link holds; null if it holds nothing. Throws an Error that says why it cannot be read. */
+export async function fromHash(hash: string, model: Model): Promise<{ input: Input; whatIf: WhatIf } | null> {
+  const given = new URLSearchParams(hash.replace(/^#/, ""));
+  const key = ["p", "j", "s"].find((name) => given.has(name));
+  if (!key) {
+    if (hash.includes("=")) throw new Error("it holds nothing that this page knows");
+    return null;
+  }
+  const form = model.input;
+  if ((form.kind === "sequence") !== (key === "s")) throw new Error("it was made for another kind of model");
+  let bytes: Uint8Array;
+  let whatIf: WhatIf = { blank: [], clamp: [], silence: [] };
+  try {
+    bytes = await unpack(given.get(key) ?? "");
+    const changes = given.get("w");
+    if (changes) whatIf = checked(JSON.parse(words(await unpack(changes))));
+  } catch (error) {
+    // Decoders throw errors of their own kinds, in words that tell a visitor nothing.
+    if (error instanceof Error && error.constructor === Error) throw error;
+    throw new Error("it is damaged, or was cut off");
+  }
+  const input: Input = { values: null, fit: given.get("fit") === "1", source: "link", title: "the picture of a link" };
+  if (form.kind === "sequence") {
+    return { input: { ...input, values: readTable(words(bytes), form), fit: false, title: "the table of a link" }, whatIf };
+  }
+  const numbers = key === "p" ? bytes : (JSON.parse(words(bytes)) as number[][][]).flat(2);
+  if (![...numbers].every((value) => typeof value === "number" && value >= 0 && value <= form.levels)) {
+    throw new Error(`it holds numbers beyond this model's 0 to ${form.levels}`);
+  }
+  return { input: { ...input, values: picture(numbers, form) }, whatIf };
+}

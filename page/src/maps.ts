@@ -1,0 +1,165 @@
+// Maps of gates and states: units down, steps across.
+import { pane, Raster } from "./canvas";
+import type { Pane } from "./canvas";
+import { get, make, text } from "./dom";
+import { colourIn, drawLegend, less, scaleOf } from "./heat";
+import type { Scale } from "./heat";
+import { ordered } from "./order";
+import { goTo } from "./reading";
+import { changed, model, panel, partOf, shown, state, steps } from "./state";
+import { theme } from "./theme";
+import { capital, isGate, partName, plural, signed } from "./words";
+
+interface PartMap {
+  part: string;
+  view: Pane;
+  legend: Pane;
+  raster: Raster;
+  gate: boolean;
+  scale: Scale;
+}
+
+let order: number[] = [];
+
+/** Units from top to bottom, as the maps show them now. */
+export const currentOrder = (): number[] => order;
+
+export function startMaps(): void {
+  const { network, input } = model();
+  const box = get("maps");
+  box.dataset.parts = String(network.parts.length);
+  box.style.setProperty("--map-height", `${Math.min(384, Math.max(192, network.hidden_size * 2))}px`);
+  const maps: PartMap[] = network.parts.map((part) => {
+    const canvas = make("canvas", { role: "img", class: "map", "aria-label": capital(partName(model(), part)) });
+    const legend = make("canvas", { role: "img", class: "legend", "aria-label": "Colours" });
+    box.append(make("figure", { id: `map-${part}` }, make("figcaption", {}, capital(partName(model(), part))), canvas, legend));
+    const found: PartMap = { part, view: pane(canvas), legend: pane(legend), raster: new Raster(), gate: true, scale: { size: 1, cut: false } };
+    listen(found);
+    return found;
+  });
+  box.addEventListener("keydown", onKey);
+
+  panel(["answer", "step", "unit", "hover", "view", "theme", "size"], (changes) => {
+    const answer = shown();
+    const fresh = ["answer", "view", "theme"].some((topic) => changes.has(topic as "answer"));
+    if (fresh && answer) order = ordered(network.hidden_size);
+    const row = order.indexOf(state.unit);
+    for (const map of maps) {
+      const pen = map.view.begin();
+      const { width, height } = map.view;
+      if (!answer) {
+        pen.fillStyle = theme.block;
+        pen.fillRect(0, 0, width, height);
+        map.legend.begin();
+        continue;
+      }
+      if (fresh) {
+        const now = partOf(answer, map.part);
+        const differs = state.difference && state.altered !== null;
+        const values = differs ? less(now, partOf(state.plain, map.part)) : now;
+        map.gate = isGate(model(), map.part) && !differs;
+        map.scale = map.gate ? { size: 1, cut: false } : scaleOf(values);
+        colourIn(map.raster, values, order, map.gate, map.scale, theme);
+        const what = differs ? "what the what-if changes" : `${network.hidden_size} units over ${steps()} ${plural(input.unit)}`;
+        map.view.canvas.setAttribute("aria-label", `${capital(partName(model(), map.part))}: ${what}`);
+      }
+      if (fresh || changes.has("size")) {
+        drawLegend(map.legend.begin(), 0, 1, map.legend.width, map.gate, map.scale, theme);
+        map.legend.canvas.setAttribute("aria-label", `Colours from ${map.gate ? 0 : -map.scale.size} to ${map.scale.size}`);
+      }
+      map.raster.draw(pen, 0, 0, width, height);
+      const [w, h] = [width / steps(), height / order.length];
+      // What is not yet read recedes, as in the picture.
+      pen.fillStyle = theme.paper;
+      pen.globalAlpha = 0.72;
+      pen.fillRect(state.step * w, 0, width, height);
+      pen.globalAlpha = 1;
+      pen.fillStyle = theme.ink;
+      if (state.step < steps()) pen.fillRect(state.step * w - 0.5, 0, 1, height);
+      if (row >= 0) {
+        const [top, tall] = [Math.floor(row * h) - 1, Math.max(2, h) + 2];
+        pen.strokeStyle = theme.ink;
+        pen.lineWidth = 1;
+        pen.strokeRect(0.5, top + 0.5, width - 1, tall);
+      }
+    }
+    readout();
+  });
+
+  function listen(map: PartMap): void {
+    const { canvas } = map.view;
+    const at = (event: PointerEvent): { part: string; unit: number; step: number } => {
+      const box = canvas.getBoundingClientRect();
+      const share = (p: number): number => Math.min(0.9999, Math.max(0, p));
+      const column = Math.floor(share((event.clientX - box.left) / box.width) * steps());
+      const line = Math.floor(share((event.clientY - box.top) / box.height) * order.length);
+      return { part: map.part, unit: order[line] ?? 0, step: column + 1 };
+    };
+    canvas.addEventListener("pointerdown", (event) => {
+      if (!shown()) return;
+      canvas.setPointerCapture(event.pointerId);
+      const found = at(event);
+      state.hover = found;
+      choosePart(found.part);
+      chooseUnit(found.unit);
+      goTo(found.step);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!shown()) return;
+      state.hover = at(event);
+      if (event.buttons) goTo(state.hover.step);
+      changed("hover");
+    });
+    canvas.addEventListener("pointerleave", () => {
+      state.hover = null;
+      changed("hover");
+    });
+  }
+
+  function onKey(event: KeyboardEvent): void {
+    const row = order.indexOf(state.unit);
+    const to = (place: number): void => chooseUnit(order[Math.min(order.length - 1, Math.max(0, place))] ?? 0);
+    const keys: Record<string, () => void> = {
+      ArrowUp: () => to(row - 1),
+      ArrowDown: () => to(row + 1),
+      PageUp: () => to(row - 10),
+      PageDown: () => to(row + 10),
+      Home: () => to(0),
+      End: () => to(order.length - 1),
+      ArrowLeft: () => goTo(state.step - 1),
+      ArrowRight: () => goTo(state.step + 1),
+    };
+    const act = keys[event.key];
+    if (!act || !shown()) return;
+    event.preventDefault();
+    state.hover = null;
+    act();
+  }
+
+  /** Which unit, which step, which values: of the pointer, otherwise of the chosen unit at the cursor. */
+  function readout(): void {
+    const answer = shown();
+    if (!answer) {
+      text(get("readout"), " ");
+      return;
+    }
+    const { unit, step, part } = state.hover ?? { unit: state.unit, step: state.step, part: "" };
+    const value = (name: string): string => signed(partOf(answer, name)[step - 1]?.[unit] ?? Number.NaN);
+    const before = state.altered && part ? partOf(state.plain, part)[step - 1]?.[unit] : undefined;
+    const all = network.parts.map((name) => `${name} ${value(name)}`).join("  ");
+    const then = before === undefined ? "" : ` (without: ${signed(before)})`;
+    text(get("readout"), `Unit ${unit}, ${input.unit} ${step}: ${part ? `${partName(model(), part)} ${value(part)}${then}` : all}`);
+  }
+}
+
+export function chooseUnit(unit: number): void {
+  if (unit === state.unit || !Number.isInteger(unit)) return;
+  state.unit = unit;
+  changed("unit");
+}
+
+function choosePart(part: string): void {
+  if (part === state.part) return;
+  state.part = part;
+  changed(state.sort === "number" ? "unit" : "view");
+}

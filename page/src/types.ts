@@ -1,0 +1,141 @@
+// What the server sends and takes; docs/serving.md is the contract.
+
+export type Label = number | string;
+export type Way = "forward" | "backward";
+/** (height, width), or (height, width, 3) with colours. */
+export type Picture = (number | number[])[][];
+/** (T, F); null is a missing value. */
+export type Steps = (number | null)[][];
+export type Values = Picture | Steps;
+
+export interface PictureInput {
+  kind: "picture";
+  height: number;
+  width: number;
+  channels: number;
+  levels: number;
+  fit: string;
+  view: string;
+  unit: string;
+  steps: number;
+  features: number;
+  step_of_pixel: number[][];
+}
+
+export interface SequenceInput {
+  kind: "sequence";
+  features: number;
+  names?: string[] | null;
+  missing: string;
+  unit: string;
+}
+
+export interface Model {
+  name: string;
+  model: string;
+  version: string;
+  trained_on: string;
+  classes: Label[];
+  input: PictureInput | SequenceInput;
+  network: {
+    cell: string;
+    layers: number;
+    hidden_size: number;
+    bidirectional: boolean;
+    readout: string;
+    parts: string[];
+    gates: string[];
+    parameters: number;
+  };
+  accuracy: { accuracy: number; ci95: [number, number]; n: number } | null;
+  licence: string | null;
+  calibrated: boolean;
+}
+
+export interface LayerTrace {
+  layer: number;
+  direction: Way;
+  /** Each part (T, H). */
+  [part: string]: number | string | number[][];
+}
+
+export interface Trace {
+  label: Label;
+  probability: number;
+  first_reached: number;
+  settled: number;
+  changes: number;
+  classes: Label[];
+  probabilities: number[][];
+  layers: LayerTrace[];
+}
+
+export interface Prediction {
+  label: Label;
+  probability: number;
+  probabilities: Record<string, number>;
+  seen: Values;
+  trace: Trace;
+}
+
+export interface Predictions {
+  schema: number;
+  model: string;
+  predictions: Prediction[];
+}
+
+export interface Clamp {
+  gate: string;
+  value: number;
+  layer?: number;
+  direction?: Way;
+}
+
+export interface Silence {
+  unit: number;
+  layer?: number;
+  direction?: Way;
+}
+
+export interface WhatIf {
+  blank: number[];
+  clamp: Clamp[];
+  silence: Silence[];
+}
+
+export interface PredictRequest {
+  inputs: [Values];
+  fit?: boolean;
+  trace: true;
+  what_if?: WhatIf;
+}
+
+export interface GalleryItem {
+  index: number;
+  true: Label;
+  label: Label;
+  probability: number;
+  right: boolean;
+  values: Values;
+}
+
+/** What is being read. A file becomes values as soon as the server has told what it saw in it. */
+export interface Input {
+  values: Values | null;
+  file?: { content: Blob; type: string };
+  fit: boolean;
+  source: "board" | "gallery" | "file" | "paste" | "link";
+  /** Where it comes from, in words. */
+  title: string;
+  truth?: Label;
+  /** Shown unasked: the first stroke on the board wipes it away. */
+  example?: boolean;
+}
+
+/** An answer with the request that repeats it. */
+export interface Answer {
+  input: Input;
+  request: PredictRequest;
+  response: Predictions;
+  prediction: Prediction;
+}

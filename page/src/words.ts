@@ -1,0 +1,59 @@
+// How numbers and names are said.
+import type { LayerTrace, Model, WhatIf, Clamp, Silence } from "./types";
+
+const PARTS: Record<string, Record<string, string>> = {
+  lstm: { i: "input gate i", f: "forget gate f", g: "candidate g", o: "output gate o", c: "cell state c", h: "hidden state h" },
+  gru: { r: "reset gate r", z: "update gate z", n: "candidate n", h: "hidden state h" },
+  rnn: { h: "hidden state h" },
+};
+
+export const partName = (model: Model, part: string): string => PARTS[model.network.cell]?.[part] ?? part;
+
+/** Gates lie in 0..1, everything else around 0. */
+export const isGate = (model: Model, part: string): boolean =>
+  /gate/.test(partName(model, part)) || model.network.gates.includes(part);
+
+/** A probability; never rounded to a certainty that was not answered. The spaces do not break. */
+export function percent(share: number): string {
+  if (share > 0.9999 && share < 1) return ">\u00a099.99\u00a0%";
+  if (share < 0.0001 && share > 0) return "<\u00a00.01\u00a0%";
+  return `${(100 * share).toFixed(2)}\u00a0%`;
+}
+
+export const count = (number: number): string => number.toLocaleString("en");
+
+export const plural = (unit: string): string => (unit === "patch" ? "patches" : `${unit}s`);
+
+export const capital = (words: string): string => words.charAt(0).toUpperCase() + words.slice(1);
+
+/** A value of a gate or a state. A true minus sign has the width of a digit. */
+export const signed = (value: number): string => value.toFixed(3).replace("-", "−");
+
+export function layerName(model: Model, layer: Pick<LayerTrace, "layer" | "direction">): string {
+  const { layers, bidirectional } = model.network;
+  const words = [layers > 1 ? `layer ${layer.layer}` : "", bidirectional ? layer.direction : ""];
+  return words.filter(Boolean).join(", ") || "layer 1";
+}
+
+/** ", layer 2, backward": nothing where there is no choice. */
+export function place(model: Model, at: Clamp | Silence): string {
+  const words: string[] = [];
+  if (at.layer !== undefined && model.network.layers > 1) words.push(`layer ${at.layer}`);
+  if (at.direction !== undefined && model.network.bidirectional) words.push(at.direction);
+  return words.length ? `, ${words.join(", ")}` : "";
+}
+
+/** 3, 4, 5, 9 as "3 to 5, 9". */
+export function runs(numbers: number[]): string {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const found: [number, number][] = [];
+  for (const each of sorted) {
+    const last = found[found.length - 1];
+    if (last && each === last[1] + 1) last[1] = each;
+    else found.push([each, each]);
+  }
+  return found.map(([low, high]) => (low === high ? `${low}` : `${low} to ${high}`)).join(", ");
+}
+
+export const isNothing = (whatIf: WhatIf): boolean =>
+  !(whatIf.blank.length || whatIf.clamp.length || whatIf.silence.length);

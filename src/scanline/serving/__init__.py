@@ -1,0 +1,1 @@
+"""A model over HTTP: answers in batches, streams, a page to watch it read."""

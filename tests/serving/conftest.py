@@ -1,0 +1,54 @@
+"""Servers: the program as a process, for a run on digits; `serve` on a thread, for models that are made."""
+
+from __future__ import annotations
+
+import pytest
+
+from scanline.evaluation.model import load
+from tests.serving.asking import end, in_thread, process, ready
+from tests.test_stream import made
+
+
+@pytest.fixture(scope="session")
+def digits(trained):
+    """The model that `server` serves, here."""
+    return load(trained)
+
+
+@pytest.fixture(scope="session")
+def started(trained, tmp_path_factory):
+    """Three processes at once: the first is `server`, the others are for those that end them."""
+    folder = tmp_path_factory.mktemp("serving")
+    kept = [process(folder, trained, *options) for options in ((), ("--no-gallery",), ("--no-gallery",))]
+    yield kept
+    for each in kept:
+        if each.poll() is None:
+            each.terminate()
+            each.wait(30)
+
+
+@pytest.fixture(scope="session")
+def server(started, digits):
+    """`scanline serve` of a run on digits of 8 by 8; ended by SIGTERM, with 0, and without a failure said."""
+    found = ready(started[0])
+    found.model = digits
+    yield found
+    found.goes_on()
+    said = end(started[0])
+    assert "Traceback" not in said, said
+    assert "a request failed" not in said, said
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    """A server of an LSTM that reads steps of five numbers."""
+    with in_thread(made()) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _no_failures(caplog):
+    """A server on a thread logs here: nothing may go wrong that no client is told of."""
+    yield
+    wrong = [each for each in caplog.records if each.exc_info or each.levelname in ("ERROR", "CRITICAL")]
+    assert not wrong, [each.getMessage() for each in wrong]

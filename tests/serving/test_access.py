@@ -1,0 +1,302 @@
+"""Who may ask, what for, and at what address the server listens."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scanline.serving.guard import Access
+from tests.serving.asking import head, in_thread, problem
+from tests.test_stream import made
+
+TOKEN = "correct-horse-battery"
+ROUTES = {
+    "/": {"GET"},
+    "/assets/app.js": {"GET"},
+    "/assets/app.css": {"GET"},
+    "/v1/predict": {"POST"},
+    "/v1/model": {"GET"},
+    "/v1/gallery": {"GET"},
+    "/v2/health/live": {"GET"},
+    "/v2/health/ready": {"GET"},
+    "/metrics": {"GET"},
+    "/openapi.json": {"GET", "HEAD"},
+    "/problems": {"GET"},
+    "/problems/wrong-host": {"GET"},
+}
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_every_route_has_its_method_and_no_other(server, path):
+    for method in METHODS:
+        answer = server.ask(method, path, b"{}" if method == "POST" else None)
+        if method in ROUTES[path]:
+            assert answer.status in (200, 415), (method, answer)
+            continue
+        assert answer.status == 405, (method, answer)
+        allow = answer.header("allow")
+        assert allow is not None
+        assert set(allow.split(", ")) == ROUTES[path]
+        if method != "HEAD":
+            problem(answer, "wrong-method")
+
+
+def test_nothing_is_loaded_changed_or_stopped_over_http(sequences):
+    routes = {}
+    for path, methods in sequences.get("/openapi.json").json()["paths"].items():
+        routes[path] = {method.upper() for method in methods}
+    assert routes == {
+        "/v1/predict": {"POST"},
+        "/v1/model": {"GET"},
+        "/v1/gallery": {"GET"},
+        "/v2/health/live": {"GET"},
+        "/v2/health/ready": {"GET"},
+        "/metrics": {"GET"},
+        "/problems": {"GET"},
+        "/problems/{name}": {"GET"},
+    }
+
+
+def test_asking_changes_nothing_that_the_model_says(server):
+    before = server.get("/v1/model").body, server.get("/v1/gallery").body
+    server.predict([[[1] * 8] * 8], trace=True, what_if={"silence": [{"unit": 0}]})
+    assert (server.get("/v1/model").body, server.get("/v1/gallery").body) == before
+
+
+# --- Host
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1:{port}",
+        "localhost:{port}",
+        "LocalHost",
+        "[::1]:{port}",
+        "[::1]",
+        "localhost:1",
+    ],
+)
+def test_a_name_of_this_server_is_answered(server, host):
+    assert server.get("/v1/model", {"Host": host.format(port=server.port)}).status == 200
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        [],
+        [""],
+        ["evil.example"],
+        ["evil.example:80"],
+        ["127.0.0.1.evil.example"],
+        ["evil.example#localhost"],
+        ["localhost.evil.example"],
+        ["127.0.0.2"],
+        ["0.0.0.0"],
+        ["[::2]"],
+        ["::1"],
+        ["localhost", "localhost"],
+        ["localhost", "evil.example"],
+        ["\xff"],
+        ["x" * 1_000],
+    ],
+    ids=str,
+)
+def test_another_name_is_refused_on_every_route(server, hosts):
+    lines = "".join(f"host: {host}\r\n" for host in hosts)
+    for path in ("/", "/v1/model", "/v2/health/live", "/metrics", "/nothing"):
+        with server.line() as line:
+            line.say(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
+            found = problem(line.hear(), "wrong-host")
+            assert found["detail"].startswith("expected the header Host to name this server, found ")
+
+
+def test_another_name_is_refused_before_the_body_is_read(server):
+    with server.line() as line:
+        headers = {"host": "evil.example", "content-length": "100", "content-type": "application/json"}
+        line.say(head("POST", "/v1/predict", headers, server.port))
+        problem(line.hear(), "wrong-host")
+
+
+def test_a_name_that_is_allowed_is_answered():
+    with in_thread(made(), Access(frozenset({"models.example"}))) as server:
+        assert server.get("/v1/model", {"host": "Models.Example:8000"}).status == 200
+        problem(server.get("/v1/model", {"host": "localhost"}), "wrong-host")
+
+
+# --- Origin
+
+
+def test_a_page_of_this_server_may_ask(server):
+    own = f"http://127.0.0.1:{server.port}"
+    assert server.get("/v1/model", {"origin": own}).status == 200
+    name = f"LOCALHOST:{server.port}"
+    assert (
+        server.get("/v1/model", [("host", name), ("origin", f"http://localhost:{server.port}")]).status == 200
+    )
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null", "", "http://evil.example", "http://127.0.0.1:1", "http://127.0.0.1", "http://localhost:{port}",
+        "127.0.0.1:{port}", "http://evil@127.0.0.1:{port}", "http://127.0.0.1:{port}.evil.example", "http://[",
+        "http://[::1", "http://]", "file://", "\xff", "x" * 2_000, "http://127.0.0.1:{port}/",
+    ],
+)  # fmt: skip
+def test_a_page_from_elsewhere_may_not_ask(server, origin):
+    found = problem(server.get("/v1/model", {"origin": origin.format(port=server.port)}), "foreign-origin")
+    assert found["detail"].startswith(f"expected a page of 127.0.0.1:{server.port}, found one of ")
+
+
+def test_of_two_origins_each_must_be_right(server):
+    own = ("origin", f"http://127.0.0.1:{server.port}")
+    for pair in ([own, ("origin", "http://evil.example")], [("origin", "http://evil.example"), own]):
+        problem(server.get("/v1/model", pair), "foreign-origin")
+
+
+def test_a_site_that_is_allowed_may_ask():
+    access = Access(frozenset({"127.0.0.1"}), frozenset({"https://lab.example"}))
+    with in_thread(made(), access) as server:
+        assert server.get("/v1/model", {"origin": "https://lab.example"}).status == 200
+        assert server.get("/v1/model", {"origin": "https://LAB.example"}).status == 200
+        problem(server.get("/v1/model", {"origin": "http://lab.example"}), "foreign-origin")
+        problem(server.get("/v1/model", {"origin": "https://lab.example.evil"}), "foreign-origin")
+
+
+# --- the token
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    with in_thread(made(), Access(frozenset({"127.0.0.1"}), token=TOKEN)) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("shown", "found"),
+    [
+        ([], "none"),
+        ([""], "another"),
+        ([TOKEN], "another"),
+        ([f"Basic {TOKEN}"], "another"),
+        (["Bearer"], "another"),
+        (["Bearer "], "another"),
+        ([f"Bearer {TOKEN}x"], "another"),
+        ([f"Bearer {TOKEN[:-1]}"], "another"),
+        ([f"Bearer {TOKEN.upper()}"], "another"),
+        ([f"Bearer {TOKEN}", f"Bearer {TOKEN}"], "another"),
+        (["Bearer wrong", f"Bearer {TOKEN}"], "another"),
+        (["Bearer \xff\xfe"], "another"),
+    ],
+    ids=str,
+)
+def test_without_the_token_nothing_of_the_model_is_told(guarded, shown, found):
+    headers = [("authorization", each) for each in shown]
+    for path in ("/v1/model", "/v1/gallery", "/metrics", "/openapi.json", "/nothing", "/v1/predict"):
+        answer = guarded.ask("POST" if "predict" in path else "GET", path, headers=headers, plain=True)
+        detail = problem(answer, "no-token")["detail"]
+        assert detail == f"expected Authorization: Bearer and this server's token, found {found}"
+        assert TOKEN not in detail
+        assert answer.header("www-authenticate") == "Bearer"
+
+
+def test_with_the_token_all_is_as_without_one(guarded):
+    for path in ("/v1/model", "/v1/gallery", "/metrics", "/openapi.json"):
+        assert guarded.get(path).status == 200
+    assert guarded.predict([[[0] * 5]]).status == 200
+
+
+def test_the_page_and_the_health_need_no_token(guarded):
+    for path in (
+        "/",
+        "/assets/app.js",
+        "/assets/app.css",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/problems",
+    ):
+        assert guarded.ask("GET", path, plain=True).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/assets/../v1/model", "//v1/model", "/v1/model/", "/assets/..%2fv1/model", "/v2/health/../../v1/model"],
+)
+def test_no_path_goes_around_the_token(guarded, path):
+    assert guarded.ask("GET", path, plain=True).status in (401, 404)
+
+
+def test_a_token_in_the_query_is_none(guarded):
+    problem(guarded.ask("GET", f"/v1/model?token={TOKEN}", plain=True), "no-token")
+
+
+# --- the command
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "models.example", ""])
+def test_beyond_this_machine_a_token_is_wanted(scanline, trained, host, monkeypatch):
+    monkeypatch.delenv("SCANLINE_TOKEN", raising=False)
+    code, out, err = scanline("serve", trained, "--host", host)
+    assert (code, out) == (2, "")
+    assert "can be reached from other machines: set SCANLINE_TOKEN or --token-file" in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"x" * 5_000, b"with a blank in it", "schlüssel-zum-glück".encode()]
+)
+def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(scanline, trained, tmp_path, content):
+    (tmp_path / "token").write_bytes(content)
+    code, _, err = scanline("serve", trained, "--host", "0.0.0.0", "--token-file", tmp_path / "token")
+    assert code == 2
+    assert "the token must be 16 to 4,096 printable ASCII characters without blanks" in " ".join(err.split())
+
+
+def test_a_token_file_that_is_not_there_is_named(scanline, trained, tmp_path):
+    code, _, err = scanline("serve", trained, "--token-file", tmp_path / "none")
+    assert code == 2
+    assert "cannot read --token-file" in " ".join(err.split())
+
+
+def test_the_token_of_the_environment_is_checked_too(scanline, trained, monkeypatch):
+    monkeypatch.setenv("SCANLINE_TOKEN", "short")
+    assert scanline("serve", trained, "--host", "0.0.0.0")[0] == 2
+
+
+def test_an_address_that_is_taken_is_named_with_what_to_do(scanline, server, trained):
+    code, _, err = scanline("serve", trained, "--no-gallery", "--port", server.port)
+    assert code == 2
+    said = " ".join(err.split())
+    assert f"cannot listen at 127.0.0.1:{server.port}: " in said
+    assert "name another --host or --port" in said
+
+
+def test_what_is_no_run_is_refused(scanline, tmp_path):
+    code, _, err = scanline("serve", tmp_path / "none")
+    assert code != 0
+    assert "none" in err
+
+
+def test_unless_told_otherwise_only_this_machine_is_listened_to(server):
+    """Linux tells of every socket that listens, its address as the kernel holds it."""
+    from pathlib import Path
+
+    found = [
+        line.split()[1].split(":")[0]
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{server.port:04X}") and line.split()[3] == "0A"
+    ]
+    assert found == ["0100007F"]
+
+
+def test_the_type_of_every_problem_can_be_looked_up(server):
+    found = server.get("/problems").json()
+    assert json.dumps(found)
+    for name, told in found.items():
+        assert server.get(f"/problems/{name}").json() == told
+        assert told.keys() == {"status", "title", "meaning"}
+        assert 400 <= told["status"] < 600

@@ -1,0 +1,198 @@
+"""However many ask at a time, each is answered as if it were alone, and no more are let in than may be."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from tests.serving.asking import head, in_thread, problem, until
+from tests.serving.test_predict import pictures
+from tests.test_stream import made, steps
+
+
+def crowd(server, bodies: list[bytes], clients: int = 32) -> list[bytes]:
+    """What each body is answered, of so many clients that all begin at the same time."""
+    gate = threading.Barrier(clients)
+    found: list[bytes] = [b""] * len(bodies)
+
+    def client(number: int) -> None:
+        with server.line() as line:
+            gate.wait(20)
+            for index in range(number, len(bodies), clients):
+                headers = {"content-type": "application/json", "content-length": str(len(bodies[index]))}
+                line.say(head("POST", "/v1/predict", headers, server.port) + bodies[index])
+                answer = line.hear()
+                assert answer.status == 200, answer
+                found[index] = answer.body
+
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(client, range(clients)))
+    return found
+
+
+def body(inputs: list[object]) -> bytes:
+    return json.dumps({"inputs": inputs}).encode()
+
+
+def shares(answer: bytes) -> list[list[float]]:
+    return [list(each["probabilities"].values()) for each in json.loads(answer)["predictions"]]
+
+
+def test_thirty_two_clients_are_answered_as_each_alone_to_the_last_bit(server):
+    given = pictures(160)
+    expected = server.model.predict_proba(given)
+    for each, row in zip(crowd(server, [body([each.tolist()]) for each in given]), expected, strict=True):
+        np.testing.assert_array_equal(shares(each)[0], row)
+
+
+@pytest.mark.parametrize(
+    "made_of", [{}, {"layers": 2}, {"readout": "mean"}, {"bidirectional": True}], ids=str
+)
+def test_sequences_of_any_lengths_are_answered_as_each_alone_in_a_crowd(made_of):
+    model, draw = made(**made_of), np.random.default_rng(5)
+    requests = [
+        [steps(int(draw.integers(1, 40)), int(draw.integers(1 << 30))) for _ in range(draw.integers(1, 5))]
+        for _ in range(96)
+    ]
+    with in_thread(model, wait_ms=5.0) as server:
+        answers = crowd(server, [body([each.tolist() for each in request]) for request in requests])
+        together = server.given.metrics.registry.get_sample_value("scanline_batch_requests_count")
+        assert together < 96, "nothing was computed together"
+    for answer, request in zip(answers, requests, strict=True):
+        for found, each in zip(shares(answer), request, strict=True):
+            np.testing.assert_array_equal(found, model.predict_proba(each[None])[0])
+
+
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_where_torch_computes_a_crowd_changes_nothing_that_matters(cell):
+    model = made(cell)
+    given = [steps(t % 7 + 1, seed=t) for t in range(64)]
+    with in_thread(model) as server:
+        answers = crowd(server, [body([each.tolist()]) for each in given])
+    for answer, each in zip(answers, given, strict=True):
+        np.testing.assert_allclose(shares(answer)[0], model.predict_proba(each[None])[0], rtol=0, atol=1e-6)
+
+
+def test_a_bad_request_does_not_spoil_the_others_of_its_moment(server):
+    given = pictures(32)
+    expected = server.model.predict_proba(given)
+    gate = threading.Barrier(33)
+
+    def bad() -> None:
+        gate.wait(20)
+        for _ in range(30):
+            problem(server.predict([[[99] * 8] * 8]), "wrong-values")
+
+    def good(index: int) -> None:
+        gate.wait(20)
+        np.testing.assert_array_equal(server.shares([given[index].tolist()])[0], expected[index])
+
+    with ThreadPoolExecutor(33) as pool:
+        waiting = [pool.submit(bad), *(pool.submit(good, index) for index in range(32))]
+        for each in waiting:
+            each.result(30)
+
+
+def test_traces_beside_a_crowd_are_what_they_are_alone(server):
+    given = pictures(8)
+    alone = [server.predict([each.tolist()], trace=True).body for each in given]
+    with ThreadPoolExecutor(8) as pool:
+        plain = pool.submit(crowd, server, [body([each.tolist()]) for each in pictures(64, 3)], 16)
+        beside = list(pool.map(lambda each: server.predict([each.tolist()], trace=True).body, given))
+        plain.result(30)
+    assert beside == alone
+
+
+# --- no more than may be
+
+
+def fill(server, requests: int) -> list:
+    """So many requests under way, whose bodies are still to come."""
+    lines = []
+    for number in range(requests):
+        line = server.line()
+        headers = {"content-type": "application/json", "content-length": "100000"}
+        line.say(head("POST", "/v1/predict", headers, server.port) + b" ")
+        lines.append(line)
+        until(lambda wanted=number + 1: server.given.admission.under_way == wanted, "it does not come in")
+    return lines
+
+
+def test_when_all_places_are_taken_another_is_told_when_to_come_back_and_the_rest_goes_on():
+    one = body([[[0] * 5]])
+    with in_thread(made(), requests=3) as server:
+        lines = fill(server, 3)
+        turned = server.post(one)
+        found = problem(turned, "overloaded")
+        assert found["detail"] == "3 requests are under way, as many as may be"
+        after = turned.header("retry-after")
+        assert after is not None
+        assert 1 <= int(after) <= 10
+        server.goes_on()
+        assert server.get("/v1/model").status == 200
+        lines[0].say(b"x" * 99_999)
+        problem(lines[0].hear(), "malformed")
+        until(lambda: server.given.admission.under_way == 2, "its place is not given back")
+        assert server.post(one).status == 200
+        for line in lines:
+            line.close()
+        until(lambda: server.given.admission.under_way == 0, "places of those who went away are kept")
+
+
+def test_one_that_is_turned_away_keeps_its_connection_and_may_ask_again():
+    one = body([[[0] * 5]])
+    headers = {"content-type": "application/json", "content-length": str(len(one))}
+    with in_thread(made(), requests=1) as server, server.line() as line:
+        (busy,) = fill(server, 1)
+        said = head("POST", "/v1/predict", headers, server.port) + one
+        line.say(said)
+        problem(line.hear(), "overloaded")
+        busy.close()
+        until(lambda: server.given.admission.under_way == 0, "its place is not given back")
+        line.say(said)
+        assert line.hear().status == 200
+
+
+def test_one_that_is_turned_away_in_pieces_is_read_to_its_end():
+    one = body([[[0] * 5]])
+    headers = {"content-type": "application/json", "content-length": str(len(one))}
+    with in_thread(made(), requests=1) as server, server.line() as line:
+        (busy,) = fill(server, 1)
+        said = head("POST", "/v1/predict", headers, server.port)
+        for piece in (said[:20], said[20:], one[:4]):
+            line.say(piece)
+            assert not _said_anything(line)
+        line.say(one[4:])
+        problem(line.hear(), "overloaded")
+        busy.close()
+        until(lambda: server.given.admission.under_way == 0, "its place is not given back")
+        line.say(said + one)
+        assert line.hear().status == 200
+
+
+def _said_anything(line) -> bool:
+    import select
+
+    return bool(select.select([line.socket], [], [], 0.05)[0])
+
+
+def test_those_turned_away_are_counted():
+    with in_thread(made(), requests=1) as server:
+        lines = fill(server, 1)
+        for _ in range(3):
+            problem(server.post(body([[[0] * 5]])), "overloaded")
+        lines[0].close()
+        assert server.given.metrics.registry.get_sample_value("scanline_turned_away_total") == 3
+
+
+def test_what_is_not_answered_before_the_deadline_is_given_up():
+    inputs = steps(10_000, sessions=8).round(2).tolist()
+    with in_thread(made(hidden_size=300), deadline_s=0.5) as server:
+        late = server.post(body(inputs))
+        assert problem(late, "too-late")["detail"] == "there was no answer within 0.5 s"
+        assert late.header("retry-after") == "1"
+        until(lambda: server.given.admission.under_way == 0, "its place is not given back")
