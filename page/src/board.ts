@@ -25,7 +25,7 @@ export function startBoard(form: PictureInput): void {
 
   board.style.aspectRatio = `${form.width} / ${form.height}`;
   Object.assign(brush, { min: "1", max: String(Math.max(3, Math.round(largest / 4))), step: "0.5" });
-  brush.value = String(Math.max(1, Math.round(largest * 0.18) / 2));
+  brush.value = String(Math.max(1.5, Math.round(largest * 0.18) / 2));
   fit.checked = form.fit === "ink";
   get("fit-line").hidden = form.fit !== "ink";
 
