@@ -269,12 +269,15 @@ def test_early_stopping_ships_the_best_weights(tmp_path):
     assert experiment.result["validation"]["accuracy"] == pytest.approx(experiment.state.best_accuracy)
 
 
-def test_only_the_two_newest_checkpoints_stay(tmp_path):
-    finish(short(tmp_path / "run"))
-    assert sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir()) == [
-        "step-000021",
-        "step-000024",
-    ]
+@pytest.mark.parametrize(
+    ("keep", "wanted"), [(1, {12, 24}), (2, {12, 21, 24}), (4, {12, 15, 18, 21, 24})], ids=str
+)
+def test_the_newest_checkpoints_stay_and_the_best(tmp_path, keep, wanted):
+    settings = {"train.validate_every": 12, "train.checkpoint_every": 3, "train.learning_rate": 0.2}
+    experiment = finish(short(tmp_path / "run", seed=2, **settings, **{"train.keep_checkpoints": keep}))
+    assert experiment.state.best_step == 12
+    names = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert names == {f"step-{step:06d}" for step in wanted}
 
 
 def test_wide_steps_can_be_cut_in_two_as_the_fifth_tutorial_lets_its_reader_choose(tmp_path):
@@ -447,7 +450,7 @@ def test_a_step_is_saved_once_even_if_it_is_due_and_the_last(tmp_path, monkeypat
     saved: list[int] = []
     real = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", lambda *given: (saved.append(given[1].step), real(*given))[1])
-    finish(short(tmp_path / "run", **{"train.checkpoint_every": 8}))
+    finish(short(tmp_path / "run", **{"train.checkpoint_every": 8, "train.validate_every": 0}))
     assert saved == [0, 8, 16, 24]
 
 

@@ -68,21 +68,22 @@ def train(
     data: a data set's name or path, or `scanline.Arrays(values, labels)`; None takes MNIST if it can be had,
     otherwise the small digits.
     recipe: a name or a TOML file. settings: dotted key to value, {"train.batch_size": 64}. run: the folder
-    to make. seed: short for settings["seed"]. resume: a run folder to go on with; then nothing else may be
-    set, but a run that began with arrays needs them again. log: takes each line that is worth reading; None
-    is silent.
+    to make. seed: short for settings["seed"]. resume: a run folder to go on with; then settings may ask for
+    more steps, nothing else may change, and a run that began with arrays needs them again. log: takes each line
+    that is worth reading; None is silent.
     Raises ScanlineError: UsageError, DataError, ModelError, Diverged. Ctrl-C or SIGTERM in the main thread
     ends the step, saves the run and raises Interrupted, a ScanlineError too; a second one acts at once.
     """
+    changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     if resume is not None:
         arrays = data if isinstance(data, Arrays) else None
-        if any(value is not None for value in (None if arrays else data, recipe, settings, run, seed)):
-            raise UsageError(
-                "resume takes data, recipe, settings, run and seed from the run folder: give none of them"
-            )
-        experiment = Experiment.resume(resume, device, tensorboard, data=arrays)
+        if any(value is not None for value in (None if arrays else data, run)):
+            raise UsageError("resume takes data and run from the run folder: give none of them")
+        named = None if recipe is None else os.fspath(recipe)
+        experiment = Experiment.resume(
+            resume, device, tensorboard, data=arrays, recipe=named, settings=changes
+        )
     else:
-        changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
         experiment = Experiment.begin(
             data if data is None or isinstance(data, Arrays) else os.fspath(data),
             None if recipe is None else os.fspath(recipe),

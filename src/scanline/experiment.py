@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from scanline import __version__, bundle
 from scanline.bundle import Bundle, History, Tested
@@ -21,9 +20,9 @@ from scanline.device import choose_device
 from scanline.errors import DataError, Interrupted, UsageError
 from scanline.evaluation.calibration import fit_temperature
 from scanline.evaluation.metrics import judge
-from scanline.files import read_json, write_json
-from scanline.model.inference import predict_logits
-from scanline.preparation import prepare, prepare_again
+from scanline.files import read_json, write_json, write_whole
+from scanline.model.inference import Abandoned, predict_logits
+from scanline.preparation import longer, prepare, prepare_again
 from scanline.recipe import Recipe
 from scanline.run import checkpoint
 from scanline.run.checkpoint import Position
@@ -32,7 +31,7 @@ from scanline.run.folder import RunFolder, claim
 from scanline.run.interruption import Interruption
 from scanline.run.tensorboard import Events
 from scanline.training.loop import train as train_loop
-from scanline.training.records import Record, Stepped
+from scanline.training.records import Judged, Record, Stepped
 from scanline.training.state import TrainState, start
 from scanline.training.step import Diverged
 
@@ -60,7 +59,10 @@ class Experiment:
     ) -> None:
         self.folder, self.recipe, self.data, self.form, self.state = folder, recipe, data, form, state
         self.seconds = 0.0
-        self._kept_step: int | None = None  # of the newest checkpoint
+        self._kept: tuple[int, bool] | None = None  # step of the newest checkpoint, and whether it is unseen
+        self._kept_at = time.monotonic()
+        # Of the run's own files when the step began that is looked at; None: nothing was written since.
+        self._sizes: tuple[int, int] | None = None
         self.notes: list[str] = []
         self.events = Events(folder.path, state.step) if tensorboard else None
         self.result: dict[str, Any] = {}
@@ -115,19 +117,23 @@ class Experiment:
         tensorboard: bool = False,
         on_progress: Progress | None = None,
         data: Arrays | None = None,
+        recipe: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Experiment:
         """The run in the folder `run`, from its newest whole checkpoint on.
 
-        data: those that it began with, if they are arrays of a program, which no folder holds.
+        data: those that it began with, if they are arrays of a program, which no folder holds. recipe,
+        settings: as for `begin`; they may ask for more steps than the run's own, and for nothing else.
         Raises ModelError if there is none, DataError if the data are not those that it began with, UsageError
-        if it has come to its end.
+        if it has come to its end, or naming what may not be changed.
         """
         device = choose_device(device)
         if tensorboard:
             Events.check()
         folder, plan = RunFolder.reopen(Path(run))
         try:
-            return cls._resume(folder, plan, device, tensorboard, on_progress, data)
+            wanted = longer(plan, recipe, settings or {}, str(folder.path))
+            return cls._resume(folder, plan, wanted, device, tensorboard, on_progress, data)
         except BaseException:
             folder.unlock()
             raise
@@ -136,6 +142,7 @@ class Experiment:
     def _resume(
         cls,
         folder: RunFolder,
+        before: Recipe,
         plan: Recipe,
         device: str,
         tensorboard: bool,
@@ -145,12 +152,12 @@ class Experiment:
         status = (
             read_json(folder.result).get("training", {}).get("status") if folder.result.exists() else None
         )
-        if status in ENDED:
+        if status == "stopped early" or (status in ENDED and plan == before):
             raise UsageError(f"{folder.path} has {status}: nothing is left to do")
         ready = prepare_again(plan, data, on_progress)
         data_set = ready.data
-        before, now = read_json(folder.environment), describe(device)
-        if before.get("data") != _digests(data_set):
+        then, now = read_json(folder.environment), describe(device)
+        if then.get("data") != _digests(data_set):
             raise DataError(
                 f"{plan.data.name} is not the data that {folder.path} was trained on: its digest differs"
             )
@@ -160,7 +167,7 @@ class Experiment:
         changed = [
             key
             for key in ("threads", "device", "processor", "native", "packages", "code")
-            if before.get(key) != now[key]
+            if then.get(key) != now[key]
         ]
         if changed:
             notes.append(
@@ -168,10 +175,15 @@ class Experiment:
                 "the weights may differ in their last bits from those of a run that was not interrupted"
             )
         for broken in damaged:  # else they would count as the newest
-            shutil.rmtree(broken, ignore_errors=True)
+            checkpoint.remove(broken)
+        folder.sweep()
+        if plan != before:
+            write_whole(folder.recipe, plan.to_toml())
+            notes.append(f"train: {before.train.total_steps:,} steps become {plan.train.total_steps:,}")
         folder.rewind(position.metrics_bytes, position.log_bytes)
         resumed = cls(folder, plan, data_set, ready.form, state, tensorboard)
-        resumed.notes, resumed.seconds, resumed._kept_step = notes, position.seconds, state.step
+        resumed.notes, resumed.seconds = notes, position.seconds
+        resumed._kept = state.step, state.unseen
         return resumed
 
     def records(self) -> Iterator[Record]:
@@ -180,30 +192,51 @@ class Experiment:
         Raises Interrupted after Ctrl-C or SIGTERM, and Diverged if the loss becomes NaN; the folder then
         holds a whole checkpoint and the model that it makes.
         """
-        started = time.perf_counter() - self.seconds
         try:
             with Interruption() as interruption:
-                for record in train_loop(self.state, self.recipe, self.data):
-                    self.seconds = time.perf_counter() - started
-                    self._write(record)
-                    step_is_done = isinstance(record, Stepped)
-                    if step_is_done and record.step % self.recipe.train.checkpoint_every == 0:
-                        self._checkpoint()
-                    yield record
-                    number = interruption.signal_number
-                    if step_is_done and number is not None and not self.state.done(self.recipe):
-                        self._checkpoint()
-                        self._save_model("interrupted")
-                        raise Interrupted(self._how_to_go_on(), number)
-                self._checkpoint()
-                all_steps = self.state.step == self.recipe.train.total_steps
-                self._save_model("finished" if all_steps else "stopped early")
+                try:
+                    yield from self._train(interruption)
+                    self._checkpoint()
+                    all_steps = self.state.step == self.recipe.train.total_steps
+                    status = "finished" if all_steps else "stopped early"
+                    self._save_model(status, interruption.is_overdue)
+                except Abandoned:
+                    self._interrupted(interruption)
         except Diverged as error:
             raise self._diverged(error) from None
         finally:
             if self.events:
                 self.events.close()
             self.folder.unlock()
+
+    def _train(self, interruption: Interruption) -> Iterator[Record]:
+        """Steps, checkpoints between them, and an end where one is wished for."""
+        started = time.perf_counter() - self.seconds
+        settings, best = self.recipe.train, False
+        for record in train_loop(self.state, self.recipe, self.data, interruption.is_overdue):
+            self.seconds = time.perf_counter() - started
+            if not isinstance(record, Stepped) and self._sizes is None:
+                self._sizes = self.folder.sizes()
+            self._write(record)
+            best = best or (isinstance(record, Judged) and record.best)
+            if not isinstance(record, Stepped):
+                yield record
+                continue
+            self._sizes = None
+            waited = time.monotonic() - self._kept_at
+            late = 0 < settings.checkpoint_seconds <= waited
+            if best or late or record.step % settings.checkpoint_every == 0:
+                self._checkpoint()
+                best = False
+            yield record
+            if interruption.signal_number is not None and not self.state.done(self.recipe):
+                self._interrupted(interruption)
+
+    def _interrupted(self, interruption: Interruption) -> NoReturn:
+        """Save where the run stands, and the model that it makes. Raises Interrupted."""
+        self._checkpoint()
+        self._save_model("interrupted")
+        raise Interrupted(self._how_to_go_on(), interruption.signal_number or 2)
 
     def _write(self, record: Record) -> None:
         if isinstance(record, Stepped):
@@ -216,12 +249,14 @@ class Experiment:
 
     def _checkpoint(self) -> None:
         """Save where the run stands, unless the newest checkpoint has just that."""
-        if self._kept_step == self.state.step:
+        stands = self.state.step, self.state.unseen
+        if self._kept == stands:
             return
-        metrics, log = self.folder.sizes()
+        metrics, log = self._sizes or self.folder.sizes()
         position = Position(metrics_bytes=metrics, log_bytes=log, seconds=self.seconds)
-        checkpoint.save(self.folder.checkpoints, self.state, position)
-        self._kept_step = self.state.step
+        self.folder.sync()
+        checkpoint.save(self.folder.checkpoints, self.state, position, self.recipe.train.keep_checkpoints)
+        self._kept, self._kept_at = stands, time.monotonic()
 
     def _how_to_go_on(self) -> str:
         step, total = self.state.step, self.recipe.train.total_steps
@@ -243,14 +278,21 @@ class Experiment:
         self.folder.append_log(str(told))
         return told
 
-    def _save_model(self, status: str) -> None:
-        """Write the bundle and the result. A run that has come to its end is tested: once, here."""
+    def _save_model(self, status: str, abandon: Callable[[], bool] | None = None) -> None:
+        """Write the bundle and the result. A run that has come to its end is tested: once, here.
+
+        abandon: as for `predict_logits`.
+        """
         if self.state.best_weights and status in ENDED:
             self.state.classifier.load_state_dict(self.state.best_weights)
         classifier = self.state.classifier.eval()
         data = self.data.title
         parts = self.data.parts if status in ENDED else {}
-        logits = {name: predict_logits(classifier, part) for name, part in parts.items() if name != "train"}
+        logits = {
+            name: predict_logits(classifier, part, abandon=abandon)
+            for name, part in parts.items()
+            if name != "train"
+        }
         temperature = None
         if "validation" in logits:
             temperature = fit_temperature(logits["validation"], parts["validation"].labels)

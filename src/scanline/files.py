@@ -15,6 +15,7 @@ from typing import Any
 
 from scanline.errors import ModelError, ScanlineError
 
+TEMPORARY = ".tmp"  # how the names of files and folders end that are not whole yet; they begin with a dot
 JSON_LIMIT_BYTES = 64 * 2**20
 
 
@@ -29,7 +30,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make what is in `path` survive a power cut. Raises OSError."""
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 
@@ -42,7 +44,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     content = content.encode() if isinstance(content, str) else content
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -124,17 +126,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
     except OSError as error:
         raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         yield temporary
         for file in temporary.iterdir():
-            _sync_file(file)
+            sync_file(file)
         sync_folder(temporary)
         os.chmod(temporary, 0o777 & ~_umask())
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", suffix=".tmp", dir=path.parent))
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", suffix=TEMPORARY, dir=path.parent))
             os.replace(path, old / path.name)
             os.replace(temporary, path)
             shutil.rmtree(old)

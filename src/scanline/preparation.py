@@ -67,6 +67,47 @@ def prepare_again(plan: Recipe, data: Arrays | None, on_progress: Progress | Non
     return make_ready(plan, samples.data_set(plan.split, plan.input.missing))
 
 
+def longer(plan: Recipe, recipe: str | None, settings: Mapping[str, Any], run: str) -> Recipe:
+    """`plan`, the recipe of a run that goes on, with the steps that are wanted now.
+
+    recipe, settings: what is asked for, as for `prepare`. run: what to call it.
+    Raises UsageError naming each key that would change, unless it only means more steps.
+    """
+    if recipe is None and not settings:
+        return plan
+    changes = dict(settings)
+    for length, rest in (("train.steps", "train.samples"), ("train.samples", "train.steps")):
+        if length in changes:
+            changes = {rest: 0, "train.epochs": 0} | changes
+    wanted = recipes.parse(plan.to_toml(), f"the recipe of {run}", changes)
+    if recipe is not None:
+        other = recipes.load(recipe, settings)
+        wanted = other.model_copy(update={"data": plan.data, "name": plan.name, "about": plan.about})
+    before, after = _flat(plan.model_dump()), _flat(wanted.model_dump())
+    differ = [key for key in before if before[key] != after[key]]
+    lengths = {"train.steps", "train.samples", "train.epochs"}
+    told = [f"{key} ({before[key]} there, {after[key]} wanted)" for key in differ if key not in lengths]
+    if told:
+        raise UsageError(
+            f"{run} cannot go on with another recipe: {', '.join(told)}; "
+            "only more train.steps or train.samples may be asked for"
+        )
+    if wanted.train.total_steps < plan.train.total_steps:
+        raise UsageError(
+            f"{run} cannot go on with fewer steps: {plan.train.total_steps:,} there, "
+            f"{wanted.train.total_steps:,} wanted"
+        )
+    return wanted if wanted.train.total_steps > plan.train.total_steps else plan
+
+
+def _flat(tree: Mapping[str, Any], stem: str = "") -> dict[str, Any]:
+    """By dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _flat(value, f"{stem}{key}.") if isinstance(value, Mapping) else {stem + key: value}
+    return found
+
+
 def _usual_recipe(samples: Samples) -> str:
     """The recipe that is taken where none is named."""
     if samples.named is not None and samples.name == FALLBACK:

@@ -23,7 +23,7 @@ from scanline.errors import UsageError
 @click.option(
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Where to compute."
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --run.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --run; only more steps may be --set.")
 @click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard too.")
 @click.option("--report", "wants_report", is_flag=True, help="Write the report when training has finished.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -47,10 +47,8 @@ def command(
     at hand or can be fetched, and otherwise the small digits that come with scikit-learn.
     """
     changes = _changes(settings, seed) | chosen_settings(options)
-    if resume and (data or recipe or changes or not run):
-        raise UsageError(
-            "--resume needs --run DIR and takes data, recipe, settings and seed from there: give none"
-        )
+    if resume and (data or not run):
+        raise UsageError("--resume needs --run DIR and takes the data from there: give none")
 
     from scanline.cli.watch import curve, watch
     from scanline.experiment import Experiment
@@ -61,7 +59,9 @@ def command(
         check_installed()
     with download_bar() as on_progress:
         if resume and run:
-            experiment = Experiment.resume(run, device, tensorboard, on_progress)
+            experiment = Experiment.resume(
+                run, device, tensorboard, on_progress, recipe=recipe, settings=changes
+            )
         else:
             experiment = Experiment.begin(data, recipe, changes, run, device, tensorboard, on_progress)
     for note in experiment.notes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -24,13 +24,21 @@ def to_device(batch: Batch, device: torch.device | str) -> Tensors:
     return torch.tensor(batch.values, device=device), lengths, torch.tensor(batch.labels, device=device)
 
 
+class Abandoned(Exception):
+    """Inference was asked to stop before all sequences had their answer."""
+
+
 @torch.inference_mode()
 def predict_logits(
-    classifier: SequenceClassifier, sequences: Sequences, batch_size: int = 512
+    classifier: SequenceClassifier,
+    sequences: Sequences,
+    batch_size: int = 512,
+    abandon: Callable[[], bool] | None = None,
 ) -> NDArray[np.float32]:
     """Logits (N, K) for all sequences, without dropout; the classifier's training mode is left as it was.
 
     Sequences of alike lengths travel together: it costs less, and no answer depends on it.
+    abandon: asked before each batch; once it says so, Abandoned is raised.
     """
     device = classifier.scale.device
     training = classifier.training
@@ -39,6 +47,8 @@ def predict_logits(
     try:
         width = sequences.features + classifier.recurrent.output_size
         for index in alike_batches(sequences, width, batch_size):
+            if abandon is not None and abandon():
+                raise Abandoned
             values, lengths, _ = to_device(gather(sequences, index), device)
             logits[index] = classifier(values, lengths).cpu().numpy()
     finally:

@@ -221,6 +221,12 @@ class TrainSettings(_Section):
     )
     test_every: CountOrOff = Field(description="steps between looks at the test part; 0: only at the end")
     checkpoint_every: Count = Field(description="steps between checkpoints")
+    checkpoint_seconds: PositiveOrOff = Field(
+        description="most seconds between checkpoints, however few the steps; 0: only the steps count"
+    )
+    keep_checkpoints: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        description="so many of the newest are kept, and that of the best validation besides"
+    )
     patience: CountOrOff = Field(
         description="stop after so many validations without a better one, and keep the best; 0: never"
     )

@@ -1,7 +1,9 @@
-"""Training state on disk: `checkpoints/step-000780/`, whole or not at all, the newest two kept."""
+"""Training state on disk: `checkpoints/step-000780/`, whole or not at all, the newest and the best kept."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scanline.bundle import build, describe_tensors, load_tensors, save_tensors
 from scanline.errors import ModelError
-from scanline.files import read_sealed_json, whole_folder, write_sealed_json
+from scanline.files import TEMPORARY, read_sealed_json, whole_folder, write_sealed_json
 from scanline.model.classifier import Architecture
 from scanline.recipe import TrainSettings
 from scanline.training.state import TrainState
 from scanline.training.step import choose_computation, make_optimizer
 
-KEPT = 2
 Whole = Annotated[int, Field(strict=True, ge=0)]
 
 
@@ -33,8 +34,10 @@ class _Saved(BaseModel):
     """What `state.json` holds."""
 
     model_config = ConfigDict(extra="forbid")
-    schema_: Literal[1] = Field(alias="schema")
+    schema_: Literal[2] = Field(alias="schema")
     step: Whole
+    unseen: Annotated[bool, Field(strict=True)]
+    loss: Annotated[float, Field(strict=True, allow_inf_nan=False)]
     best_accuracy: Annotated[float, Field(strict=True, ge=-1, le=1)]
     best_step: Whole
     misses: Whole
@@ -42,26 +45,42 @@ class _Saved(BaseModel):
     tensors: dict[str, Any]
 
 
-_NUMBERS = ("step", "best_accuracy", "best_step", "misses")
+_NUMBERS = ("step", "unseen", "loss", "best_accuracy", "best_step", "misses")
 
 
-def save(checkpoints: Path, state: TrainState, position: Position) -> Path:
-    """Write `state` as the newest checkpoint; all but the newest two go. Returns its folder."""
-    target = checkpoints / f"step-{state.step:06d}"
+def save(checkpoints: Path, state: TrainState, position: Position, keep: int = 2) -> Path:
+    """Write `state` as the newest checkpoint. Of the others all go but the newest, `keep` with this one, and
+    that of the best validation. Returns its folder."""
+    target = checkpoints / _name(state.step)
     model, optimizer = state.classifier.state_dict(), state.optimizer_tensors()
     with whole_folder(target) as new:
         save_tensors(model, new / "model.safetensors")
         save_tensors(optimizer, new / "optimizer.safetensors")
         saved = _Saved(
-            schema=1,
+            schema=2,
             position=position,
             tensors={"model": describe_tensors(model), "optimizer": describe_tensors(optimizer)},
             **{name: getattr(state, name) for name in _NUMBERS},
         )
         write_sealed_json(new / "state.json", saved.model_dump(by_alias=True))
-    for old in _all(checkpoints)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    best = _name(state.best_step)
+    for old in _all(checkpoints)[:-keep]:
+        if old.name != best:
+            remove(old)
     return target
+
+
+def remove(folder: Path) -> None:
+    """Take a checkpoint away; a part of one is never left under a checkpoint's name."""
+    going = folder.with_name(f".{folder.name}{TEMPORARY}")
+    with contextlib.suppress(OSError):
+        shutil.rmtree(going, ignore_errors=True)
+        os.replace(folder, going)
+        shutil.rmtree(going, ignore_errors=True)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
 
 
 def _all(checkpoints: Path) -> list[Path]:

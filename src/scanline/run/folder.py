@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from scanline import bundle
 from scanline.errors import ModelError, ScanlineError, UsageError, did_you_mean
-from scanline.files import write_json, write_whole
+from scanline.files import TEMPORARY, sync_file, write_json, write_whole
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, parse
 
 
@@ -116,6 +117,27 @@ class RunFolder:
     def sizes(self) -> tuple[int, int]:
         """Bytes of metrics.jsonl and of log.txt."""
         return self.metrics.stat().st_size, self.log.stat().st_size
+
+    def sync(self) -> None:
+        """Make what was added to metrics.jsonl and log.txt survive a power cut."""
+        for path in (self.metrics, self.log):
+            try:
+                sync_file(path)
+            except OSError as error:
+                raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def sweep(self) -> None:
+        """Take away what a crash left half-written, and put back a model that was about to be replaced."""
+        for folder in (self.path, self.checkpoints):
+            for left in folder.glob(f".*{TEMPORARY}"):
+                former = left / self.model.name
+                if former.is_dir() and not self.model.exists():
+                    with contextlib.suppress(OSError):
+                        os.replace(former, self.model)
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
 
     def rewind(self, metrics_bytes: int, log_bytes: int) -> None:
         """Cut metrics.jsonl and log.txt back to where a checkpoint left them; make them if they are gone."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
+
+PATIENCE_S = 1.0
 
 
 class Interruption:
@@ -15,11 +18,16 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._noted_at = 0.0
         self._before: dict[int, object] = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number = number
+        self.signal_number, self._noted_at = number, time.monotonic()
         self._restore()
+
+    def is_overdue(self) -> bool:
+        """Whether the wish is a second old: what takes longer than a step should be given up for it."""
+        return self.signal_number is not None and time.monotonic() - self._noted_at > PATIENCE_S
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

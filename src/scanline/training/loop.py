@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from scanline.data.augment import shift_pictures
 from scanline.data.batches import Batch, BatchOrder, gather
 from scanline.data.sequences import Sequences
 from scanline.data.splits import DataSet
-from scanline.model.inference import Tensors, mean_loss, predict_logits, to_device
+from scanline.model.inference import Abandoned, Tensors, mean_loss, predict_logits, to_device
 from scanline.recipe import Recipe
 from scanline.seeding import numpy_generator, torch_generator
 from scanline.training.records import Judged, Logged, Record, Stepped
@@ -21,36 +22,60 @@ from scanline.training.state import TrainState
 from scanline.training.step import train_step
 
 
-def train(state: TrainState, recipe: Recipe, data: DataSet) -> Iterator[Record]:
+def train(
+    state: TrainState, recipe: Recipe, data: DataSet, abandon: Callable[[], bool] | None = None
+) -> Iterator[Record]:
     """Train from where `state` stands to the recipe's end, changing `state` and yielding records.
 
     Each step ends with its `Stepped`: there the caller may save the state, or stop asking for more.
+    abandon: asked while parts are judged; once it says so Abandoned is raised, and `state.unseen` tells that
+    the records of its step are to be given again.
     Raises Diverged if the loss becomes NaN or infinite.
     """
     settings, device = recipe.train, state.classifier.scale.device
     order = BatchOrder(len(data.train), settings.batch_size, recipe.seed, settings.bucket, data.train.lengths)
-    while not state.done(recipe):
-        drawn = _draw(state.step, order, recipe, data)
+    while state.unseen or not state.done(recipe):
+        drawn = _draw(state.step - state.unseen, order, recipe, data)
         batch = to_device(drawn, device)
-        generator = None
-        if recipe.model.dropout:
-            generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
-        weights = None if drawn.weights is None else torch.tensor(drawn.weights, device=device)
-        seen = _with_noise(batch, state, recipe) if settings.noise else batch
-        loss = train_step(state.classifier, state.optimizer, seen, settings, state.step, generator, weights)
-        state.step += 1
-        samples = state.step * settings.batch_size
-        last = state.step == settings.total_steps
+        if not state.unseen:
+            weights = None if drawn.weights is None else torch.tensor(drawn.weights, device=device)
+            state.loss = _step(state, recipe, batch, weights)
+        best = state.best()
+        try:
+            yield from _look(state, recipe, data, batch, abandon)
+        except Abandoned:
+            state.restore_best(*best)  # else what is judged again would count twice
+            raise
+        state.unseen = False
+        yield Stepped(state.step, state.step * settings.batch_size, state.loss)
 
-        # These look at the weights and draw nothing: leaving one out changes no later step.
-        if settings.log_every and state.step % settings.log_every == 0:
-            yield _log(state, recipe, batch)
-        due = (settings.validate_every and state.step % settings.validate_every == 0) or last
-        if due and data.validation is not None:
-            yield _validate(state, recipe, data.validation)
-        if settings.test_every and state.step % settings.test_every == 0 and data.test is not None:
-            yield _judge(state, samples, "test", data.test)
-        yield Stepped(state.step, samples, loss)
+
+def _step(state: TrainState, recipe: Recipe, batch: Tensors, weights: Tensor | None) -> float:
+    """One step on a batch. weights: of its sequences. Returns the loss."""
+    settings, generator = recipe.train, None
+    if recipe.model.dropout:
+        device = state.classifier.scale.device
+        generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
+    seen = _with_noise(batch, state, recipe) if settings.noise else batch
+    loss = train_step(state.classifier, state.optimizer, seen, settings, state.step, generator, weights)
+    state.step += 1
+    state.unseen = True
+    return loss
+
+
+def _look(
+    state: TrainState, recipe: Recipe, data: DataSet, batch: Tensors, abandon: Callable[[], bool] | None
+) -> Iterator[Record]:
+    """What is due after a step. It looks at the weights and draws nothing: what is left out changes no later
+    step, and what is done twice comes out the same."""
+    settings, step = recipe.train, state.step
+    if settings.log_every and step % settings.log_every == 0:
+        yield _log(state, recipe, batch)
+    due = (settings.validate_every and step % settings.validate_every == 0) or step == settings.total_steps
+    if due and data.validation is not None:
+        yield _validate(state, recipe, data.validation, abandon)
+    if settings.test_every and step % settings.test_every == 0 and data.test is not None:
+        yield _judge(state, recipe, "test", data.test, abandon)
 
 
 def _draw(step: int, order: BatchOrder, recipe: Recipe, data: DataSet) -> Batch:
@@ -83,8 +108,10 @@ def _log(state: TrainState, recipe: Recipe, batch: Tensors) -> Logged:
     return Logged(state.step, state.step * recipe.train.batch_size, loss, accuracy, rate)
 
 
-def _validate(state: TrainState, recipe: Recipe, part: Sequences) -> Judged:
-    judged = _judge(state, state.step * recipe.train.batch_size, "validation", part)
+def _validate(
+    state: TrainState, recipe: Recipe, part: Sequences, abandon: Callable[[], bool] | None
+) -> Judged:
+    judged = _judge(state, recipe, "validation", part, abandon)
     if judged.accuracy > state.best_accuracy:
         state.best_accuracy, state.best_step, state.misses = judged.accuracy, state.step, 0
         if recipe.train.patience:
@@ -95,10 +122,13 @@ def _validate(state: TrainState, recipe: Recipe, part: Sequences) -> Judged:
     return judged
 
 
-def _judge(state: TrainState, samples: int, part: str, sequences: Sequences) -> Judged:
-    logits = predict_logits(state.classifier, sequences)
+def _judge(
+    state: TrainState, recipe: Recipe, part: str, sequences: Sequences, abandon: Callable[[], bool] | None
+) -> Judged:
+    logits = predict_logits(state.classifier, sequences, abandon=abandon)
     correct = int((logits.argmax(1) == sequences.labels).sum())
     accuracy = correct / len(sequences)
     best = part == "validation" and accuracy > state.best_accuracy
     loss = mean_loss(logits, sequences.labels)
+    samples = state.step * recipe.train.batch_size
     return Judged(state.step, samples, part, loss, accuracy, correct, len(sequences), best)

@@ -27,13 +27,16 @@ BEST = "best/"
 class TrainState:
     """A run between two steps.
 
-    step: steps done. best_accuracy, best_step: of the validations so far (-1 and 0: none yet).
-    misses: validations since the best one. best_weights: kept only where early stopping asks for them.
+    step: steps done. unseen: whether what is to be logged and judged after that step has not been yet, or not
+    all of it. loss: of that step's batch. best_accuracy, best_step: of the validations so far (-1 and 0: none
+    yet). misses: validations since the best one. best_weights: kept only where early stopping asks for them.
     """
 
     classifier: SequenceClassifier
     optimizer: torch.optim.Adam
     step: int = 0
+    unseen: bool = False
+    loss: float = 0.0
     best_accuracy: float = -1.0
     best_step: int = 0
     misses: int = 0
@@ -43,6 +46,14 @@ class TrainState:
         """Whether all steps are made or early stopping has decided."""
         patience = recipe.train.patience
         return self.step >= recipe.train.total_steps or (patience > 0 and self.misses >= patience)
+
+    def best(self) -> tuple[float, int, int, dict[str, Tensor]]:
+        """What the validations so far have left."""
+        return self.best_accuracy, self.best_step, self.misses, self.best_weights
+
+    def restore_best(self, accuracy: float, step: int, misses: int, weights: dict[str, Tensor]) -> None:
+        """Back to what `best` gave."""
+        self.best_accuracy, self.best_step, self.misses, self.best_weights = accuracy, step, misses, weights
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """Adam's state by weight's name, and the best weights if they are kept."""
