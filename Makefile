@@ -4,6 +4,7 @@
 # make sanitize   the native library's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make test-neon  the LSTM's on an emulated AArch64; with SANITIZE=ON under the sanitizers, six times as long
 # make valgrind   the LSTM's under valgrind, which sees what is read before it is written
+# make crash  kills runs and fails their disk at every operation of their writing; what they come to must be the same
 # make bench  the LSTM beside those of torch, Keras, JAX and ONNX Runtime, into benchmarks/RESULTS.md; leave the
 #             machine alone meanwhile
 # make page   check and bundle the page of `scanline serve`, with Node
@@ -15,7 +16,7 @@ BIN     = $(VENV)/bin
 SANITIZE = OFF
 SOURCES = pyproject.toml constraints.txt $(wildcard csrc/*)
 
-.PHONY: demo test lint format clean bench page sanitize test-neon valgrind
+.PHONY: demo test lint format clean bench page crash sanitize test-neon valgrind
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -91,6 +92,11 @@ valgrind: $(VENV)/.dev
 	SCANLINE_TEST_REMOTE="valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes --track-origins=yes \
 	  build/$@/scanline-remote" SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=2e5 \
 	  $(PYTEST) tests/kernels/test_lstm.py
+
+# Runs that are killed or whose disk fails at every operation, on every path that computes; half an hour.
+crash: $(VENV)/.dev
+	$(call needs,cc,gcc)
+	$(BIN)/python -m tests.crash.campaign
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

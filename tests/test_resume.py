@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from scanline.api import train
-from scanline.errors import Interrupted, ModelError, UsageError
+from scanline.errors import Interrupted, ModelError, ScanlineError, UsageError
 from scanline.experiment import Experiment
-from scanline.run import interruption
+from scanline.run import checkpoint, interruption
 from scanline.training.records import Judged, Logged, Stepped
 from tests.test_experiment import SHORT, finish, metrics, short, stop_at, weights
 
@@ -127,12 +127,34 @@ def test_what_a_crash_left_half_written_is_swept(tmp_path):
     assert (run / "model" / "model.json").is_file()
 
 
-def test_checkpoints_come_by_the_clock_too(tmp_path):
-    settings = {"train.checkpoint_every": 1000, "train.validate_every": 0, "train.checkpoint_seconds": 1e-9}
-    experiment = short(tmp_path / "run", **settings)
-    for record in experiment.records():
-        newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1].name
-        assert newest == f"step-{record.step:06d}" or not isinstance(record, Stepped)
+def test_checkpoints_come_by_the_clock_too(tmp_path, monkeypatch):
+    saved: list[int] = []
+    real = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *given: (saved.append(given[1].step), real(*given))[1])
+    settings = {"train.checkpoint_every": 1000, "train.validate_every": 0}
+    finish(short(tmp_path / "often", **settings, **{"train.checkpoint_seconds": 1e-9}))
+    assert saved == list(range(25))
+    saved.clear()
+    finish(short(tmp_path / "seldom", **settings, **{"train.checkpoint_seconds": 0.0}))
+    assert saved == [0, 24]
+
+
+def test_a_disk_that_fails_under_a_checkpoint_ends_the_run_with_its_reason(tmp_path, monkeypatch):
+    experiment = short(tmp_path / "run")
+    real = checkpoint.save
+
+    def save(folder, snapshot, *rest):
+        if snapshot.step >= 14:
+            raise ScanlineError("cannot write it: No space left on device")
+        return real(folder, snapshot, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    with pytest.raises(ScanlineError, match="No space left"):
+        finish(experiment)
+    monkeypatch.setattr(checkpoint, "save", real)
+    finish(short(tmp_path / "whole"))
+    finish(Experiment.resume(tmp_path / "run", "cpu"))
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 def test_the_lock_of_a_killed_process_keeps_nobody_out(tmp_path):

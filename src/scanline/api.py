@@ -69,8 +69,8 @@ def train(
     otherwise the small digits.
     recipe: a name or a TOML file. settings: dotted key to value, {"train.batch_size": 64}. run: the folder
     to make. seed: short for settings["seed"]. resume: a run folder to go on with; then settings may ask for
-    more steps, nothing else may change, and a run that began with arrays needs them again. log: takes each line
-    that is worth reading; None is silent.
+    more steps, nothing else may change, and a run that began with arrays needs them again. log: takes each
+    line that is worth reading; None is silent.
     Raises ScanlineError: UsageError, DataError, ModelError, Diverged. Ctrl-C or SIGTERM in the main thread
     ends the step, saves the run and raises Interrupted, a ScanlineError too; a second one acts at once.
     """

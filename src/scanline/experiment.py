@@ -25,7 +25,7 @@ from scanline.model.inference import Abandoned, predict_logits
 from scanline.preparation import longer, prepare, prepare_again
 from scanline.recipe import Recipe
 from scanline.run import checkpoint
-from scanline.run.checkpoint import Position
+from scanline.run.checkpoint import Keeper, Position
 from scanline.run.environment import describe
 from scanline.run.folder import RunFolder, claim
 from scanline.run.interruption import Interruption
@@ -60,7 +60,7 @@ class Experiment:
         self.folder, self.recipe, self.data, self.form, self.state = folder, recipe, data, form, state
         self.seconds = 0.0
         self._kept: tuple[int, bool] | None = None  # step of the newest checkpoint, and whether it is unseen
-        self._kept_at = time.monotonic()
+        self._kept_at, self._keeper = time.monotonic(), Keeper()
         # Of the run's own files when the step began that is looked at; None: nothing was written since.
         self._sizes: tuple[int, int] | None = None
         self.notes: list[str] = []
@@ -104,6 +104,7 @@ class Experiment:
             for line in data_set.notes:
                 folder.append_log(line)
             made._checkpoint()  # from here on there is always one to go on from
+            made._keeper.wait()
         except BaseException:
             folder.discard()
             raise
@@ -197,9 +198,11 @@ class Experiment:
                 try:
                     yield from self._train(interruption)
                     self._checkpoint()
+                    self._keeper.wait()
                     all_steps = self.state.step == self.recipe.train.total_steps
                     status = "finished" if all_steps else "stopped early"
                     self._save_model(status, interruption.is_overdue)
+                    self.folder.sweep()  # an old checkpoint that could not be taken away at once
                 except Abandoned:
                     self._interrupted(interruption)
         except Diverged as error:
@@ -207,6 +210,7 @@ class Experiment:
         finally:
             if self.events:
                 self.events.close()
+            self._keeper.close()
             self.folder.unlock()
 
     def _train(self, interruption: Interruption) -> Iterator[Record]:
@@ -223,6 +227,7 @@ class Experiment:
                 yield record
                 continue
             self._sizes = None
+            self._keeper.check()
             waited = time.monotonic() - self._kept_at
             late = 0 < settings.checkpoint_seconds <= waited
             if best or late or record.step % settings.checkpoint_every == 0:
@@ -235,6 +240,7 @@ class Experiment:
     def _interrupted(self, interruption: Interruption) -> NoReturn:
         """Save where the run stands, and the model that it makes. Raises Interrupted."""
         self._checkpoint()
+        self._keeper.wait()
         self._save_model("interrupted")
         raise Interrupted(self._how_to_go_on(), interruption.signal_number or 2)
 
@@ -248,14 +254,19 @@ class Experiment:
             self.events.write(record)
 
     def _checkpoint(self) -> None:
-        """Save where the run stands, unless the newest checkpoint has just that."""
+        """Have saved where the run stands, unless the newest checkpoint has just that."""
         stands = self.state.step, self.state.unseen
         if self._kept == stands:
             return
         metrics, log = self._sizes or self.folder.sizes()
         position = Position(metrics_bytes=metrics, log_bytes=log, seconds=self.seconds)
-        self.folder.sync()
-        checkpoint.save(self.folder.checkpoints, self.state, position, self.recipe.train.keep_checkpoints)
+        snapshot, keep = self.state.snapshot(), self.recipe.train.keep_checkpoints
+
+        def write() -> None:
+            self.folder.sync()  # before the checkpoint that counts their bytes
+            checkpoint.save(self.folder.checkpoints, snapshot, position, keep)
+
+        self._keeper.save(write)
         self._kept, self._kept_at = stands, time.monotonic()
 
     def _how_to_go_on(self) -> str:
@@ -267,6 +278,7 @@ class Experiment:
 
     def _diverged(self, error: Diverged) -> Diverged:
         """Go back to the last good checkpoint, and say so."""
+        self._keeper.wait()
         architecture = self.state.classifier.architecture
         device = self.state.classifier.scale.device.type
         self.state, *_ = checkpoint.load_newest(

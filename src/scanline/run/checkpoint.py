@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +17,7 @@ from scanline.errors import ModelError
 from scanline.files import TEMPORARY, read_sealed_json, whole_folder, write_sealed_json
 from scanline.model.classifier import Architecture
 from scanline.recipe import TrainSettings
-from scanline.training.state import TrainState
+from scanline.training.state import NUMBERS, Snapshot, TrainState
 from scanline.training.step import choose_computation, make_optimizer
 
 Whole = Annotated[int, Field(strict=True, ge=0)]
@@ -45,14 +47,39 @@ class _Saved(BaseModel):
     tensors: dict[str, Any]
 
 
-_NUMBERS = ("step", "unseen", "loss", "best_accuracy", "best_step", "misses")
+class Keeper:
+    """Writes checkpoints on a thread of its own, one at a time: training does not wait for the disk."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[Any] | None = None
+
+    def save(self, write: Callable[[], Any]) -> None:
+        """Have `write` called, once what was begun before is done. Raises what that raised."""
+        self.wait()
+        self._writing = self._thread.submit(write)
+
+    def check(self) -> None:
+        """Raise what the last write raised, if it has ended."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Until all is written. Raises what writing raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """Let what is being written come to its end; its errors are nobody's any more."""
+        self._thread.shutdown()
 
 
-def save(checkpoints: Path, state: TrainState, position: Position, keep: int = 2) -> Path:
+def save(checkpoints: Path, state: Snapshot, position: Position, keep: int = 2) -> Path:
     """Write `state` as the newest checkpoint. Of the others all go but the newest, `keep` with this one, and
     that of the best validation. Returns its folder."""
     target = checkpoints / _name(state.step)
-    model, optimizer = state.classifier.state_dict(), state.optimizer_tensors()
+    model, optimizer = state.model, state.optimizer
     with whole_folder(target) as new:
         save_tensors(model, new / "model.safetensors")
         save_tensors(optimizer, new / "optimizer.safetensors")
@@ -60,7 +87,7 @@ def save(checkpoints: Path, state: TrainState, position: Position, keep: int = 2
             schema=2,
             position=position,
             tensors={"model": describe_tensors(model), "optimizer": describe_tensors(optimizer)},
-            **{name: getattr(state, name) for name in _NUMBERS},
+            **{name: getattr(state, name) for name in NUMBERS},
         )
         write_sealed_json(new / "state.json", saved.model_dump(by_alias=True))
     best = _name(state.best_step)
@@ -135,6 +162,6 @@ def _load(
         for name, value in optimizer.items()
     }
     state.load_optimizer_tensors(on_device)
-    for name in _NUMBERS:
+    for name in NUMBERS:
         setattr(state, name, getattr(saved, name))
     return state, saved.position

@@ -7,6 +7,7 @@ There are no generator states to keep: every random draw is a function of (seed,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,23 @@ from scanline.seeding import torch_generator
 from scanline.training.step import choose_computation, make_optimizer
 
 BEST = "best/"
+
+
+NUMBERS = ("step", "unseen", "loss", "best_accuracy", "best_step", "misses")
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A run as it stood between two steps; as `TrainState`, with tensors by name, on the CPU."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    step: int
+    unseen: bool
+    loss: float
+    best_accuracy: float
+    best_step: int
+    misses: int
 
 
 @dataclass
@@ -54,6 +72,15 @@ class TrainState:
     def restore_best(self, accuracy: float, step: int, misses: int, weights: dict[str, Tensor]) -> None:
         """Back to what `best` gave."""
         self.best_accuracy, self.best_step, self.misses, self.best_weights = accuracy, step, misses, weights
+
+    def snapshot(self) -> Snapshot:
+        """A copy of all of it, which further steps do not touch."""
+        model, optimizer = (
+            {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+            for tensors in (self.classifier.state_dict(), self.optimizer_tensors())
+        )
+        numbers: dict[str, Any] = {name: getattr(self, name) for name in NUMBERS}
+        return Snapshot(model, optimizer, **numbers)
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """Adam's state by weight's name, and the best weights if they are kept."""
