@@ -4,6 +4,7 @@
 # make sanitize   the native library's tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make test-neon  the LSTM's on an emulated AArch64; with SANITIZE=ON under the sanitizers, six times as long
 # make valgrind   the LSTM's under valgrind, which sees what is read before it is written
+# make fuzz   gives every reader changed files, a minute each; SECONDS=600 TARGETS="ts csv" FUZZ_SEED=1 choose
 # make crash  kills runs and fails their disk at every operation of their writing; what they come to must be the same
 # make bench  the LSTM beside those of torch, Keras, JAX and ONNX Runtime, into benchmarks/RESULTS.md; leave the
 #             machine alone meanwhile
@@ -16,7 +17,7 @@ BIN     = $(VENV)/bin
 SANITIZE = OFF
 SOURCES = pyproject.toml constraints.txt $(wildcard csrc/*)
 
-.PHONY: demo test lint format clean bench page crash sanitize test-neon valgrind
+.PHONY: demo test lint format clean bench page crash fuzz sanitize test-neon valgrind
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -97,6 +98,16 @@ valgrind: $(VENV)/.dev
 crash: $(VENV)/.dev
 	$(call needs,cc,gcc)
 	$(BIN)/python -m tests.crash.campaign
+
+# Atheris tells which changes reach new lines; where it cannot be installed, as on macOS, they are made blindly.
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(FUZZ_SEED),--seed $(FUZZ_SEED)) $(TARGETS)
+
+SECONDS ?= 60
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	-$(BIN)/python -m pip install --quiet atheris==3.0.0
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,7 +5,8 @@
 RUN is a run on MNIST. The load comes from a process of its own on loopback; every answer is compared with
 offline prediction (`scanline serve`: the same bytes; the recipe: the same class). The servers take turns;
 figures are medians over the rounds. At overload requests are sent at four times the peak rate, whether
-answers come or not, as far as there is a free connection among 512; no client heeds Retry-After.
+answers come or not, as far as there is a free connection among 512; no client heeds Retry-After:
+"again" is the 503 to one that was turned away just before.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, load: Load) -> None:
         self.load, self.buffer, self.index, self.sent = load, b"", 0, 0.0
+        self.patient = True  # its last request was not turned away
 
     def connection_made(self, transport) -> None:
         self.transport = transport
@@ -73,7 +75,8 @@ class Load:
         self.requests, self.expected, self.exact = requests, expected, exact
         self.connections, self.seconds, self.rate = connections, seconds, open_rate
         self.idle, self.turn, self.connected, self.lost = deque(), 0, 0, 0
-        self.delays, self.turned_away, self.statuses, self.wrong = [], [], Counter(), 0
+        self.delays, self.statuses, self.wrong = [], Counter(), 0
+        self.turned_away, self.turned_away_again = [], []
         self.moments = []
 
     def next(self) -> int:
@@ -90,7 +93,8 @@ class Load:
             self.delays.append(now - connection.sent)
             self.moments.append(now)
         else:
-            self.turned_away.append(now - connection.sent)
+            (self.turned_away if connection.patient else self.turned_away_again).append(now - connection.sent)
+        connection.patient = status == b"200"
         if self.rate is None and now < self.end:
             connection.ask(self.next(), now)
         else:
@@ -119,7 +123,9 @@ class Load:
         took = time.perf_counter() - begin
         await asyncio.sleep(0.3)
         delays = np.array(self.delays or [np.nan]) * 1e3
-        away = np.array(self.turned_away or [np.nan]) * 1e3
+        away, again = (
+            np.array(each or [np.nan]) * 1e3 for each in (self.turned_away, self.turned_away_again)
+        )
         return {
             "per_s": sum(moment <= begin + took for moment in self.moments) / took,
             "p50_ms": float(np.percentile(delays, 50)),
@@ -127,6 +133,7 @@ class Load:
             "turned_away_per_s": self.statuses[b"503"] / took,
             "turned_away_p50_ms": float(np.percentile(away, 50)),
             "turned_away_p99_ms": float(np.percentile(away, 99)),
+            "again_p50_ms": float(np.percentile(again, 50)),
             "statuses": {key.decode(): n for key, n in self.statuses.items()},
             "wrong": self.wrong,
             "lost": self.lost,
@@ -213,7 +220,16 @@ def main() -> None:
                     found.setdefault((name, f"{second} second after"), []).append(row)
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-    shown = ("per_s", "of_peak", "p50_ms", "p99_ms", "turned_away_per_s", "turned_away_p50_ms", "wrong")
+    shown = (
+        "per_s",
+        "of_peak",
+        "p50_ms",
+        "p99_ms",
+        "turned_away_per_s",
+        "turned_away_p50_ms",
+        "again_p50_ms",
+        "wrong",
+    )
     print("| server | load | " + " | ".join(shown) + " |\n|" + "---|" * (len(shown) + 2))
     for (name, load), rounds in found.items():
         cells = [_cell([each.get(figure) for each in rounds]) for figure in shown]

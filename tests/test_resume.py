@@ -143,10 +143,10 @@ def test_a_disk_that_fails_under_a_checkpoint_ends_the_run_with_its_reason(tmp_p
     experiment = short(tmp_path / "run")
     real = checkpoint.save
 
-    def save(folder, snapshot, *rest):
-        if snapshot.step >= 14:
+    def save(folder, packed, *rest):
+        if packed.step >= 14:
             raise ScanlineError("cannot write it: No space left on device")
-        return real(folder, snapshot, *rest)
+        return real(folder, packed, *rest)
 
     monkeypatch.setattr(checkpoint, "save", save)
     with pytest.raises(ScanlineError, match="No space left"):

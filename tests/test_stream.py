@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 
 from scanline.bundle import Bundle
 from scanline.data.form import InputForm
@@ -180,6 +183,67 @@ def test_every_truncation_and_every_flipped_bit_of_a_saved_session_is_refused():
         except ModelError:
             continue
         assert again.to_bytes() == kept
+
+
+def sealed_anew(kept: bytes, said: dict, held: dict) -> bytes:
+    """A saved session with other facts and arrays, None for none of that name, and a seal that fits them."""
+    arrays = {name: array for name, array in (load_arrays(kept) | held).items() if array is not None}
+    size = int.from_bytes(kept[:8], "little")
+    told = json.loads(json.loads(kept[8 : 8 + size])["__metadata__"]["scanline"]) | said
+    told = {name: value for name, value in told.items() if name != "sha256" and value is not ...}
+    parts = [json.dumps(told, sort_keys=True)]
+    parts += [
+        f"{name} {a.dtype} {a.shape} {hashlib.sha256(a.tobytes()).hexdigest()}"
+        for name, a in sorted(arrays.items())
+    ]
+    told["sha256"] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return save_arrays(arrays, {"scanline": json.dumps(told, sort_keys=True)})
+
+
+@pytest.mark.parametrize(
+    ("said", "held"),
+    [
+        ({"temperature": ...}, {}),
+        ({"temperature": {"x": 1}}, {}),
+        ({"temperature": 10**400}, {}),
+        ({"temperature": 0.0}, {}),
+        ({"temperature": float("nan")}, {}),
+        ({"single": ...}, {}),
+        ({"single": 1}, {}),
+        ({"single": False}, {"steps": np.zeros(100_000, np.int64)}),
+        ({}, {"steps": None}),
+        ({}, {"steps": np.zeros((), np.int64)}),
+        ({}, {"steps": np.zeros((1, 2), np.int64)}),
+        ({}, {"steps": np.zeros(0, np.int64)}),
+        ({}, {"steps": np.full(1, -1)}),
+        ({}, {"steps": np.zeros(1, np.float32)}),
+        ({}, {"h": None}),
+        ({}, {"h": np.zeros((1, 1, 3), np.float64)}),
+        ({}, {"h": np.zeros((1, 1, 3), np.complex64)}),
+        ({}, {"more": np.zeros(1, np.float32)}),
+    ],
+    ids=range(18),
+)
+def test_a_session_that_was_sealed_anew_is_refused_where_it_does_not_fit(said, held):
+    model = made(hidden_size=3)
+    kept = model.stream().to_bytes()
+    assert model.resume(sealed_anew(kept, {}, {})).to_bytes() == kept
+    with pytest.raises(ModelError, match=r"the saved session .*; begin a new session"):
+        model.resume(sealed_anew(kept, said, held))
+
+
+@pytest.mark.parametrize("described", ["3", "[]", '"x"', "null"])
+def test_a_session_that_is_described_by_no_object_is_refused(described):
+    model = made(hidden_size=3)
+    content = save_arrays(load_arrays(model.stream().to_bytes()), {"scanline": described})
+    with pytest.raises(ModelError, match=r"the saved session is damaged: .*; begin a new session"):
+        model.resume(content)
+
+
+def test_a_session_whose_model_is_not_named_is_refused():
+    model = made(hidden_size=3)
+    with pytest.raises(ModelError, match="belongs to another model"):
+        model.resume(sealed_anew(model.stream().to_bytes(), {"model": ...}, {}))
 
 
 def test_another_models_session_is_refused():

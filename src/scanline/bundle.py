@@ -7,6 +7,7 @@ not back, and refuses what does not match.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,14 +23,17 @@ from torch import Tensor
 from scanline.data.form import InputForm
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import ClassName
-from scanline.errors import ModelError, UsageError
+from scanline.errors import UNPRINTABLE, ModelError, UsageError, printable
 from scanline.files import read_sealed_json, sha256, whole_folder, write_sealed_json, write_whole
+from scanline.limits import most, over
 from scanline.model.classifier import Architecture, SequenceClassifier
 from scanline.model_card import model_card
+from scanline.tensor_files import read_tensor_file
 
 SCHEMA = 3
 DESCRIPTION, WEIGHTS, CARD = "model.json", "model.safetensors", "README.md"
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+_SAID = ("made", "recipe", "licence")  # what a history says in words
 REMEDY = "copy the folder again from where it came, or train anew"
 
 
@@ -113,6 +117,8 @@ class _Description(BaseModel):
             raise ValueError(f"{outputs} outputs but {len(names)} class names")
         if len(set(map(str, names))) != outputs:
             raise ValueError("two classes have the same name")
+        if re.search("[\ud800-\udfff]", "".join(map(str, names))):
+            raise ValueError("a class has half a character in its name")
         if form.features != self.architecture.input_size:
             raise ValueError(
                 f"steps of {form.features} for a network that reads {self.architecture.input_size}"
@@ -155,16 +161,16 @@ def describe_tensors(tensors: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
 
 def save(bundle: Bundle, folder: Path, version: str) -> None:
     """Write the bundle to `folder`, whole or not at all, in place of what is there."""
-    weights = bundle.classifier.state_dict()
+    weights, history = bundle.classifier.state_dict(), bundle.history
     description = _Description(
         schema=SCHEMA,
         scanline=version,
         architecture=bundle.classifier.architecture,
         classes=list(bundle.classes),
         input=bundle.form,
-        data=bundle.data,
+        data=printable(bundle.data),
         temperature=bundle.temperature,
-        history=bundle.history,
+        history=history.model_copy(update={name: printable(getattr(history, name)) for name in _SAID}),
         tensors={name: _Tensor(**value) for name, value in describe_tensors(weights).items()},
     )
     with whole_folder(folder) as new:
@@ -181,11 +187,14 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise ModelError(f"{path} is missing; {REMEDY}")
+    if path.stat().st_size > most("JSON_BYTES"):
+        raise ModelError(f"{path}: {over('JSON_BYTES', path.stat().st_size)}")
     tree = read_sealed_json(path)
     if tree.get("schema") != SCHEMA:
         raise ModelError(
             f"{path}: expected schema {SCHEMA}, found {tree.get('schema')!r}; {REMEDY}, or update Scanline"
         )
+    _check_texts(path, {name: value for name, value in tree.items() if name != "classes"})
     try:
         description = _Description.model_validate(tree)
     except ValidationError as error:
@@ -207,6 +216,22 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
         description.temperature,
         description.history,
     )
+
+
+def _check_texts(path: Path, tree: Any) -> None:
+    """Raises ModelError if a text of the description would do something to a terminal that shows it.
+
+    A Python program may call its classes what it likes: their names are escaped where they are shown.
+    """
+    level = [tree]
+    while level:  # by level, so that no depth is too deep
+        inner = [[*each, *each.values()] if isinstance(each, dict) else each for each in level]
+        # Line breaks and tabs do no harm; names of columns have them.
+        texts = (re.sub(r"[\n\t]", " ", text) for group in inner for text in group if isinstance(text, str))
+        wrong = next(filter(UNPRINTABLE.search, texts), None)
+        if wrong is not None:
+            raise ModelError(f"{path} is damaged: expected text that can be printed, found {wrong[:60]!a}")
+        level = [each for group in inner for each in group if isinstance(each, dict | list)]
 
 
 def to_bytes(bundle: Bundle, version: str) -> dict[str, bytes]:
@@ -264,10 +289,24 @@ def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         raise OSError(str(error).splitlines()[0]) from error
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in the safetensors file `path`, on the CPU. Raises ModelError if it cannot be read."""
+def pack_tensors(tensors: dict[str, Tensor]) -> bytes:
+    """Tensors as a safetensors file, which later changes to them do not touch."""
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    )
+
+
+def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
+    """The tensors in the safetensors file `path`, on the CPU. digest: SHA-256 of the file, if it is known.
+
+    Raises ModelError if it cannot be read, or is another.
+    """
     try:
-        return safetensors.torch.load_file(path)
+        # Of bytes in memory, not of a mapped file: what was checked cannot be changed afterwards.
+        content = read_tensor_file(path)
+        if digest is not None and sha256(content) != digest:
+            raise ValueError("it is not the file that was saved")
+        return safetensors.torch.load(content)
     except FileNotFoundError:
         raise ModelError(f"{path} is missing; {REMEDY}") from None
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:

@@ -6,13 +6,28 @@ A message is one line: what is wrong, where, what was expected, what was found, 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# What does something to a terminal, or turns the order of what stands beside it: controls, surrogates, and
+# the marks of direction (https://trojansource.codes).
+UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` as one line that is safe to print: line breaks and tabs become blanks, other controls \\x1b."""
+    plain = re.sub(r"[\n\t]", " ", text)
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], plain)
 
 
 class ScanlineError(Exception):
     """Something failed that is nobody's bug: the message says what, where and what to do."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        # Names of files, columns and classes stand in messages, and strangers may have chosen them.
+        super().__init__(printable(message))
 
 
 class UsageError(ScanlineError):

@@ -260,11 +260,11 @@ class Experiment:
             return
         metrics, log = self._sizes or self.folder.sizes()
         position = Position(metrics_bytes=metrics, log_bytes=log, seconds=self.seconds)
-        snapshot, keep = self.state.snapshot(), self.recipe.train.keep_checkpoints
+        packed, keep = checkpoint.pack(self.state, position), self.recipe.train.keep_checkpoints
 
         def write() -> None:
             self.folder.sync()  # before the checkpoint that counts their bytes
-            checkpoint.save(self.folder.checkpoints, snapshot, position, keep)
+            checkpoint.save(self.folder.checkpoints, packed, keep)
 
         self._keeper.save(write)
         self._kept, self._kept_at = stands, time.monotonic()

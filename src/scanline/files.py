@@ -8,12 +8,14 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from scanline.errors import ModelError, ScanlineError
+from scanline.limits import most
 
 TEMPORARY = ".tmp"  # how the names of files and folders end that are not whole yet; they begin with a dot
 JSON_LIMIT_BYTES = 64 * 2**20
@@ -75,27 +77,40 @@ def _joint(found: re.Match[str]) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as readable JSON, whole or not at all. NaN is refused: JSON has none."""
+    write_whole(path, _readable(value))
+
+
+def _readable(value: Any) -> str:
     text = json.dumps(value, indent=2, allow_nan=False)
     # A list of plain values stands on one line. No string of JSON holds a line break, so none is touched.
-    text = re.sub(r"\[\n[^\[\]{}]*\]", lambda found: _LINE_BREAKS.sub(_joint, found[0]), text)
-    write_whole(path, text + "\n")
+    return re.sub(r"\[\n[^\[\]{}]*\]", lambda found: _LINE_BREAKS.sub(_joint, found[0]), text) + "\n"
+
+
+def sealed_json(value: dict[str, Any]) -> str:
+    """As `write_json` writes it, with a `sha256` at the end, of all bytes before it: none changes unseen."""
+    body = _readable(value).removesuffix("\n}\n")
+    return body + _seal(body.encode())
 
 
 def write_sealed_json(path: Path, value: dict[str, Any]) -> None:
-    """As `write_json`, with a `sha256` of all the rest, so that no changed value passes for a saved one."""
-    write_json(path, value | {"sha256": _seal(value)})
+    """Write what `sealed_json` makes of `value`, whole or not at all."""
+    write_whole(path, sealed_json(value))
 
 
 def read_sealed_json(path: Path) -> dict[str, Any]:
     """What `write_sealed_json` was given. Raises ModelError as `read_json`, and if the digest differs."""
-    value = read_json(path)
-    if value.pop("sha256", None) != _seal(value):
+    content = _read(path, most("JSON_BYTES"))
+    value = _parse(path, content)
+    body = content[: -len(_seal(b""))]
+    if content != body + _seal(body).encode():
         raise ModelError(f"{path} is damaged: its content is not what was saved")
+    del value["sha256"]
     return value
 
 
-def _seal(value: dict[str, Any]) -> str:
-    return sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+def _seal(body: bytes) -> str:
+    """What follows `body`, a JSON object that is not closed yet."""
+    return f',\n  "sha256": "{sha256(body)}"\n}}\n'
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -103,12 +118,24 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises ModelError naming the file if it is missing, too large, not JSON, or not an object.
     """
+    return _parse(path, _read(path, JSON_LIMIT_BYTES))
+
+
+def _read(path: Path, limit: int) -> bytes:
     try:
-        if path.stat().st_size > JSON_LIMIT_BYTES:
-            raise ModelError(f"{path} is larger than {JSON_LIMIT_BYTES} bytes: not one of Scanline's files")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        status = path.stat()
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):  # without an end
+            raise ModelError(f"{path} is damaged: expected a file, found something that is none")
+        if status.st_size > limit:
+            raise ModelError(f"{path} is larger than {limit} bytes: not one of Scanline's files")
+        return path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: not valid JSON ({error})") from error
     if not isinstance(value, dict):

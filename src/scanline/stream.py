@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from scanline.errors import DataError, ModelError, UsageError
 from scanline.files import sha256
 from scanline.kernels.library import load as load_library
 from scanline.kernels.stepping import NativeStack, Stack, TorchStack
+from scanline.tensor_files import check_tensors
 
 _SCHEMA = 1
 
@@ -219,24 +221,43 @@ class Session:
         """The session that `to_bytes` wrote. Raises ModelError if it is damaged or of another model."""
         remedy = "begin a new session"
         try:
+            check_tensors(content)
             arrays = safetensors.numpy.load(content)
             length = int.from_bytes(content[:8], "little")
             described = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["scanline"])
+            if not isinstance(described, dict):
+                raise TypeError(f"expected an object that describes it, found {type(described).__name__}")
             seal = described.pop("sha256")
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelError(
-                f"the saved session is damaged: {str(error).splitlines()[0]}; {remedy}"
-            ) from None
+            reason = [*str(error).splitlines(), type(error).__name__][0]
+            raise ModelError(f"the saved session is damaged: {reason}; {remedy}") from None
         if described.get("schema") != _SCHEMA:
             raise ModelError(f"the saved session: expected schema {_SCHEMA}, found another; {remedy}")
         if seal != _seal(described, arrays):
             raise ModelError(f"the saved session is damaged: it is not what was saved; {remedy}")
-        if described["model"] != _identity(bundle):
+        if described.get("model") != _identity(bundle):
             raise ModelError(f"the saved session belongs to another model; {remedy}")
-        session = cls(bundle, None if described["single"] else len(arrays["steps"]), described["temperature"])
-        wanted = {name: array.shape for name, array in (session._stack.states() | session._kept).items()}
-        if {name: array.shape for name, array in arrays.items() if name != "steps"} != wanted:
-            raise ModelError(f"the saved session does not fit the model; {remedy}")
+        # A seal keeps out mishaps, not people: it can be made anew for anything.
+        temperature: Any = described.get("temperature")
+        single, steps = described.get("single"), arrays.get("steps", np.empty(0))
+        a = bundle.classifier.architecture
+        fits = (
+            isinstance(temperature, float)
+            and 0 < temperature < math.inf
+            and isinstance(single, bool)
+            and steps.dtype == np.int64
+            and steps.ndim == 1
+            and 1 <= len(steps) <= (1 if single else len(content) // (a.layers * a.hidden_size))
+            and steps.min() >= 0
+        )
+        misfit = ModelError(f"the saved session does not fit the model; {remedy}")
+        if not fits:
+            raise misfit
+        session = cls(bundle, None if single else len(steps), temperature)
+        held = session._stack.states() | session._kept
+        wanted = {name: (array.shape, array.dtype) for name, array in held.items()}
+        if {name: (array.shape, array.dtype) for name, array in arrays.items() if name != "steps"} != wanted:
+            raise misfit
         session._stack.restore(arrays)
         session._kept = {name: arrays[name].copy() for name in session._kept}
         session._steps = arrays["steps"].copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +194,21 @@ def test_runs_whose_data_lie_nowhere_are_compared_by_data(scanline, made_up):
     assert [sheet["correct"] for sheet in found["runs"]] == [
         sum(predicted == true for _, predicted, true in lines) for lines in rows
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"training": [1]}', "training: "),
+        ('{"training": {"seconds": "long"}}', r"training\.seconds: "),
+        ('{"training": {"samples_seen": 1e99}}', r"training\.samples_seen: "),
+        ('{"training": {"seconds": NaN}}', r"training\.seconds: "),
+    ],
+)
+def test_a_result_of_another_shape_is_named_in_one_line(scanline, runs, tmp_path, content, message):
+    for name in ("one", "two"):
+        shutil.copytree(runs / name, tmp_path / name)
+    (tmp_path / "one" / "result.json").write_text(content)
+    code, out, err = scanline("compare", tmp_path / "one", tmp_path / "two")
+    assert (code, out) == (4, "")
+    assert re.search(rf"one/result\.json is damaged: {message}", one_line(err))

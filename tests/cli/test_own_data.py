@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -183,7 +184,11 @@ def test_unsorted_times_are_sorted_and_said(scanline, table, tmp_path):
     assert "1 of 24 sequences were not in order of time: sorted" in err
 
 
-def test_resuming_takes_no_options_of_data(scanline, tmp_path):
-    code, _, err = scanline("train", "--resume", "--run", tmp_path, "--view", "columns")
+def test_resuming_takes_no_options_of_data(scanline, tmp_path, trained):
+    shutil.copytree(trained, tmp_path / "run")
+    code, _, err = scanline("train", "--resume", "--run", tmp_path / "run", "--view", "columns")
     assert code == 2
-    assert "--resume needs --run DIR and takes data" in one_line(err)
+    assert "cannot go on with another recipe: input.view (rows there, columns wanted)" in one_line(err)
+    code, _, err = scanline("train", "digits", "--resume", "--run", tmp_path / "run")
+    assert code == 2
+    assert "--resume needs --run DIR and takes the data from there" in one_line(err)

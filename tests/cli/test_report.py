@@ -18,6 +18,8 @@ from scanline.data.arrays import Arrays
 from tests.reporting.test_page import by_id, notes, rows, section, sections, sound, strict, words
 
 PROGRAM = [sys.executable, "-m", "scanline"]
+TRAINED = {"status": "finished", "steps": 8, "seconds": 1.5, "samples_seen": 128, "samples_per_s": 85.3}
+TRAINED |= {"backend": "native", "precision": "float32", "device": "cpu"}
 FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 8, "train.log_every": 2, "model.hidden_size": 4}
 
 
@@ -254,9 +256,50 @@ def test_a_result_that_a_run_has_yet_to_write_keeps_its_place(scanline, folder):
             r"one/result\.json is damaged: it has no training\.seconds",
         ),
         ("environment.json", "\x00", r"one/environment\.json is damaged: not valid JSON"),
+        (
+            "result.json",
+            json.dumps({"training": TRAINED | {"seconds": "long"}}),
+            r"one/result\.json is damaged: training\.seconds: Input should be a valid number",
+        ),
+        (
+            "result.json",
+            json.dumps({"training": TRAINED | {"seconds": float("nan")}}),
+            r"one/result\.json is damaged: training\.seconds: Input should be a finite number",
+        ),
+        (
+            "environment.json",
+            '{"packages": -1}',
+            r"one/environment\.json is damaged: packages: .* dictionary",
+        ),
+        ("environment.json", '{"data": {"test": {"n": 3}}}', r"one/environment\.json is damaged: .*sha256: "),
+        ("environment.json", '{"data": []}', r"one/environment\.json is damaged: data: .* dictionary"),
+        ("environment.json", '{"computes": 3}', r"one/environment\.json is damaged: computes: "),
+        (
+            "environment.json",
+            '{"cores": NaN}',
+            r"one/environment\.json is damaged: it holds what JSON does not",
+        ),
+        (
+            "environment.json",
+            '{"python": "\\ud800"}',
+            r"one/environment\.json is damaged: it holds what JSON",
+        ),
+        ("split.json", "{}", r"one/split\.json is damaged: parts: Field required"),
+        ("split.json", '{"parts": {"train": [4]}}', r"one/split\.json is damaged: parts\.train: "),
+        ("split.json", '{"parts": {"train": {"n": "4"}}}', r"one/split\.json is damaged: parts\.train\.n: "),
         ("split.json", "", r"one/split\.json is damaged: not valid JSON"),
         ("recipe.toml", "seed = ", r"one/recipe\.toml is damaged: Invalid value"),
         ("recipe.toml", "", r"one/recipe\.toml is damaged: it has no name"),
+        (
+            "recipe.toml",
+            'name = "rows"\nseed = 1\nsplit.seed = 2\ndata = 3',
+            r"one/recipe\.toml is damaged: data: Input should be a valid dictionary",
+        ),
+        (
+            "recipe.toml",
+            'name = "rows"\nseed = 1\nsplit.seed = 2\nabout = 2026-01-31',
+            r"one/recipe\.toml is damaged: it holds what JSON does not",
+        ),
         ("recipe.toml", 'name = "rows"\nseed = 1\nsplit = 2', r"one/recipe\.toml is damaged: .* split\.seed"),
         (
             "recipe.toml",
@@ -274,6 +317,28 @@ def test_a_damaged_file_is_named_in_one_line_and_nothing_is_written(scanline, fo
     assert (code, out) == (4, ""), err
     assert re.search(message, one_line(err)), err
     assert everything(folder) == before
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"learning_rate": None},
+        {"samples": "many"},
+        {"part": 3},
+        {"seconds": []},
+        {"step": 1.5},
+        {"step": 2**60},
+    ],
+    ids=str,
+)
+def test_a_line_of_the_course_that_makes_no_sense_is_left_out(scanline, folder, spoilt):
+    path = folder / "one" / "metrics.jsonl"
+    kept = path.read_text()
+    line = {"event": "logged", "step": 3, "loss": 0.5, "accuracy": 0.5} | spoilt
+    path.write_text(kept + json.dumps(line) + "\n")
+    assert scanline("report", "one")[0] == 0
+    told = json.loads((folder / "one" / "report.json").read_text())["course"]
+    assert told == [json.loads(line) for line in kept.splitlines()]
 
 
 def test_an_earlier_report_stays_where_a_new_one_fails(scanline, folder):

@@ -13,6 +13,8 @@ import pytest
 
 from scanline.api import train
 from scanline.data.arrays import Arrays
+from scanline.errors import DataError
+from scanline.evaluation.lines import answer_lines
 from scanline.evaluation.model import load
 
 
@@ -123,3 +125,18 @@ def test_an_answer_comes_before_the_next_line_is_sent(named):
             assert program.stdout.readline().split("\t")[1] == str(step)
         program.stdin.close()
         assert program.wait(30) == 0
+
+
+@pytest.mark.parametrize("before", ["", "1,2\n"])
+def test_a_line_that_is_no_csv_is_named(named, stream, before):
+    code, _, err = stream(named, f'{before}"{"1" * 200_000}",2\n')
+    assert code == 3
+    assert re.search(rf"line {1 + bool(before)}: not valid CSV", err), err
+    assert err.count("\n") == 1
+
+
+def test_a_line_from_a_program_may_hold_a_carriage_return(named):
+    model = load(named)
+    with pytest.raises(DataError, match="line 1: not valid CSV"):
+        next(answer_lines(model, ["1,\r2"]))
+    assert next(answer_lines(model, ["[0.5,\r-1]"]))["step"] == 1

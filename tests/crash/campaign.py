@@ -198,10 +198,10 @@ def checkpoints(path: Path) -> list[str]:
     found = []
     for folder in sorted((path / "checkpoints").glob("step-*")):
         try:
-            tensors = read_sealed_json(folder / "state.json")["tensors"]
+            files = read_sealed_json(folder / "state.json")["files"]
         except ScanlineError:
             continue
-        if tensors.keys() == {"model", "optimizer"} and (folder / "optimizer.safetensors").is_file():
+        if all(_sha256((folder / name).read_bytes()) == digest for name, digest in files.items()):
             found.append(folder.name)
     return found
 

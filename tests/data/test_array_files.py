@@ -262,7 +262,10 @@ def test_a_header_of_python_2_is_read_without_a_warning(put):
         (b"\x93NUMPY\x09\x09" + bytes(100), "expected an array of numpy.save, found something else"),
         (header("{'descr': '<f4'}\n"), "expected an array of numpy.save, found something else"),
         (header("__import__('os').abort()\n"), "expected an array of numpy.save, found something else"),
-        (header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 2)}\n"), "is damaged"),
+        (
+            header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 2)}\n"),
+            "expected an array of numpy.save",
+        ),
         (
             header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000)}\n"),
             r"expected 4,000,000,000,000 bytes for shape \(1000000, 1000000\), found 80: cut off",
@@ -309,3 +312,12 @@ def test_any_mutation_of_a_good_file_is_read_or_refused(tmp_path, data, how):
         except DataError as error:
             message = str(error)
         assert len(message.splitlines()) < 2
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("character", [0x110000, 2**32 - 1])
+def test_labels_of_characters_that_there_are_not_are_refused(tmp_path, order, character):
+    labels = np.array([97, 98, 98, character], f"{order}u4").view(f"{order}U2")
+    np.savez(tmp_path / "it.npz", X=np.zeros((2, 3, 1)), y=labels)
+    with pytest.raises(DataError, match=r"it\.npz, X: sequence 1: expected one of the labels, .* Unicode"):
+        read_npz(tmp_path / "it.npz", UNSAID)

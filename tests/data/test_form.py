@@ -149,10 +149,10 @@ def test_steps_wider_than_a_model_may_read_are_refused_before_training():
     train = Sequences(
         np.zeros((1, 65_537), np.float32), np.ones(1, np.int64), np.zeros(1, np.int64), (0,), "x"
     )
-    with pytest.raises(UsageError, match="mine: expected steps of at most 65,536 values, found 65,537"):
+    with pytest.raises(UsageError, match="mine: expected at most 65,536 values a step, found 65,537"):
         InputForm.of(data_set(train), PLAIN)
     narrow = data_set(sequences([[1], [2]]))
-    with pytest.raises(UsageError, match="mine: expected steps of at most 65,536 values, found 70,000"):
+    with pytest.raises(UsageError, match="mine: expected at most 65,536 values a step, found 70,000"):
         InputForm.of(narrow, wanted(features=70_000))
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from scanline.data import found as module
 from scanline.data.found import (
-    CLASS_LIMIT,
     Found,
+    check_names,
     check_values,
     first_wrong,
     is_number,
@@ -114,10 +114,17 @@ def test_a_label_that_is_none_or_a_fraction_has_its_place(names, codes, message)
 
 
 def test_there_are_at_most_65536_classes():
-    codes = np.arange(CLASS_LIMIT + 1)
+    codes = np.arange(65_537)
     assert len(name_classes(codes[1:].tolist(), codes[:-1], "s.csv", where)[0]) == 65_536
     with pytest.raises(DataError, match="expected at most 65,536 classes, found 65,537"):
         name_classes(codes.tolist(), codes, "s.csv", where)
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Jred", "a\x07", "run\u202ekcab", "\x9b31m", "two\u2028lines"])
+def test_a_class_that_would_do_something_to_a_terminal_is_refused(name):
+    with pytest.raises(DataError, match="expected class names that can be printed") as caught:
+        check_names(["run", name], "s.ts")
+    assert str(caught.value).isprintable()
 
 
 # --- the classes of another part

@@ -149,7 +149,7 @@ def test_an_array_reads_as_grey_values_from_0_to_1(tmp_path, array, expected):
         (np.array([[0.0, np.inf]]), r"found NaN or infinity; replace"),
         (np.array([[1j]]), r"found type complex128; convert"),
         (np.array([["a"]]), r"found type <U1; convert"),
-        (np.array([[None]]), r"found a damaged one \(.*[Oo]bject"),
+        (np.array([[None]]), "found Python objects, which are never unpickled"),
     ],
 )
 def test_an_array_that_is_no_picture_is_refused(tmp_path, array, message):

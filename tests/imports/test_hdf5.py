@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from scanline.imports.hdf5 import Damaged, Hdf5, most_bytes
+from scanline.imports.hdf5 import Damaged, Hdf5
 
 NUMBERS = np.random.default_rng(0).normal(size=(7, 5))
 LIMIT = 2**20
@@ -242,11 +242,6 @@ def test_a_piece_that_unpacks_to_more_than_it_should_is_refused():
 
     with pytest.raises(Damaged, match="expected a piece of 280 bytes, found 281"):
         read(written(fill), "x")
-
-
-def test_bytes_may_come_out_of_packed_ones_a_hundredfold():
-    assert most_bytes(0) == most_bytes(1000) == 2**26
-    assert most_bytes(2**30) == 100 * 2**30
 
 
 def everything(file: Any) -> None:

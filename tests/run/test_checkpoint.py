@@ -34,7 +34,7 @@ def load(folder):
 def test_a_state_comes_back_as_it_was(tmp_path):
     saved = state(7)
     saved.best_weights = {name: value.clone() + 1 for name, value in saved.classifier.state_dict().items()}
-    checkpoint.save(tmp_path, saved.snapshot(), POSITION)
+    checkpoint.save(tmp_path, checkpoint.pack(saved, POSITION))
     found, position, damaged, complaints = load(tmp_path)
     assert (position, damaged, complaints) == (POSITION, [], [])
     assert (found.step, found.best_accuracy, found.best_step, found.misses) == (7, 0.5, 3, 2)
@@ -48,14 +48,14 @@ def test_a_state_comes_back_as_it_was(tmp_path):
 
 def test_only_the_two_newest_stay(tmp_path):
     for step in (5, 1_000_000, 20):
-        checkpoint.save(tmp_path, state(step).snapshot(), POSITION)
+        checkpoint.save(tmp_path, checkpoint.pack(state(step), POSITION))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000020", "step-1000000"]
     assert load(tmp_path)[0].step == 1_000_000
 
 
 def test_damaged_ones_are_named_and_passed_over(tmp_path):
     for step in (1, 2):
-        checkpoint.save(tmp_path, state(step).snapshot(), POSITION)
+        checkpoint.save(tmp_path, checkpoint.pack(state(step), POSITION))
     (tmp_path / "step-000002" / "optimizer.safetensors").unlink()
     found, _, damaged, complaints = load(tmp_path)
     assert found.step == 1
@@ -73,13 +73,13 @@ def test_damaged_ones_are_named_and_passed_over(tmp_path):
         {"best_accuracy": None},
         {"position": "x"},
         {"position": {"metrics_bytes": -5, "log_bytes": 0, "seconds": 0.0}},
-        {"tensors": {}},
+        {"files": {}},
         {"more": 1},
     ],
     ids=str,
 )
 def test_a_state_that_makes_no_sense_is_refused(tmp_path, edit):
-    checkpoint.save(tmp_path, state(1).snapshot(), POSITION)
+    checkpoint.save(tmp_path, checkpoint.pack(state(1), POSITION))
     path = tmp_path / "step-000001" / "state.json"
     write_sealed_json(path, read_sealed_json(path) | edit)
     with pytest.raises(ModelError, match=r"no whole checkpoint .*damaged.*start anew with `scanline train"):
@@ -87,7 +87,7 @@ def test_a_state_that_makes_no_sense_is_refused(tmp_path, edit):
 
 
 def test_a_changed_state_is_noticed(tmp_path):
-    checkpoint.save(tmp_path, state(1).snapshot(), POSITION)
+    checkpoint.save(tmp_path, checkpoint.pack(state(1), POSITION))
     path = tmp_path / "step-000001" / "state.json"
     path.write_text(path.read_text().replace('"misses": 2', '"misses": 1'))
     with pytest.raises(ModelError, match="its content is not what was saved"):
@@ -95,7 +95,7 @@ def test_a_changed_state_is_noticed(tmp_path):
 
 
 def test_the_state_of_another_network_is_refused(tmp_path):
-    checkpoint.save(tmp_path, state(1).snapshot(), POSITION)
+    checkpoint.save(tmp_path, checkpoint.pack(state(1), POSITION))
     other = Architecture("gru", 3, 5, 1, False, 0.0, "between", "last", 2)
     with pytest.raises(ModelError, match="does not fit its architecture"):
         checkpoint.load_newest(tmp_path, other, PLAN.train, "cpu")

@@ -191,7 +191,7 @@ def test_those_turned_away_are_counted():
 
 def test_what_is_not_answered_before_the_deadline_is_given_up():
     inputs = steps(10_000, sessions=8).round(2).tolist()
-    with in_thread(made(hidden_size=300), deadline_s=0.5) as server:
+    with in_thread(made(hidden_size=700), deadline_s=0.5) as server:
         late = server.post(body(inputs))
         assert problem(late, "too-late")["detail"] == "there was no answer within 0.5 s"
         assert late.header("retry-after") == "1"

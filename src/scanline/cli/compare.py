@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from scanline.cli.output import download_bar, print_json
+from scanline.cli.output import download_bar, print_json, print_text
 
 SHOWN = 10
 
@@ -34,11 +34,11 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
     if as_json:
         print_json(found)
         return
-    click.echo(f"{found['n']:,} test sequences of {found['data']}")
+    print_text(f"{found['n']:,} test sequences of {found['data']}")
     for sheet in found["runs"]:
-        click.echo("\n".join(_sheet(sheet)))
+        print_text("\n".join(_sheet(sheet)))
     for pair in found["pairs"]:
-        click.echo("\n".join(_pair(pair)))
+        print_text("\n".join(_pair(pair)))
 
 
 def _sheet(sheet: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from scanline.cli.data_options import chosen_settings, data_options
-from scanline.cli.output import download_bar, print_json, say
+from scanline.cli.output import download_bar, print_json, print_text, say
 from scanline.errors import DataError
 
 
@@ -58,12 +58,12 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     picture = told["pictures"]
     if picture:
         kind = "colour " if picture["channels"] == 3 else ""
-        click.echo(f"{told['name']}: {kind}pictures of {picture['height']} x {picture['width']}")
+        print_text(f"{told['name']}: {kind}pictures of {picture['height']} x {picture['width']}")
     else:
         names = ": " + ", ".join(told["feature_names"][:12]) if told["feature_names"] else ""
-        click.echo(f"{told['name']}: sequences{names}")
+        print_text(f"{told['name']}: sequences{names}")
     for name, part in told["parts"].items():
-        click.echo(_part_line("" if name == "all" else f"{name}: ", part))
+        print_text(_part_line("" if name == "all" else f"{name}: ", part))
 
 
 def _part_line(title: str, part: dict[str, Any]) -> str:

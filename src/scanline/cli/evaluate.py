@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from scanline.cli.output import bar_of, download_bar, print_json
+from scanline.cli.output import bar_of, download_bar, print_json, print_text
 
 WIDEST_CONFUSION = 30
 SHOWN_MISTAKES = 5
@@ -73,11 +73,11 @@ def command(
     if as_list:
         click.echo("sequence\tpredicted\ttrue")
         for name, predicted, true in zip(*judgement.answers().values(), strict=True):
-            click.echo(f"{name}\t{predicted}\t{true}")
+            print_text(f"{name}\t{predicted}\t{true}")
     lines = _summary(judgement.test, judgement.data, judgement.pictures)
     if along is not None:
         lines += ["", *_along(along, steps)]
-    click.echo("\n".join(lines))
+    print_text("\n".join(lines))
 
 
 def _along(along: dict[str, Any], steps: bool) -> list[str]:

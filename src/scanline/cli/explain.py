@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scanline.cli.output import bar_of, print_json, say
+from scanline.cli.output import bar_of, print_json, print_text, say
 
 
 @click.command(name="explain")
@@ -58,12 +58,12 @@ def command(
     if as_json:
         print_json({"run": run} | found.to_json())
         return
-    click.echo("\n".join(found.lines()))
+    print_text("\n".join(found.lines()))
     trace = found.trace
     for step, shares in enumerate(trace.probabilities, 1):
         first, second = shares.argsort()[::-1][:2]
         bar = bar_of(shares[first])
-        click.echo(
+        print_text(
             f"  {step:>4}  {trace.classes[first]!s:<12.12} {shares[first]:.4f} {bar:<20} "
             f"{trace.classes[second]!s:.12} {shares[second]:.4f}".rstrip()
         )

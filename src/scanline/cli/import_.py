@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scanline.cli.output import print_json, say
+from scanline.cli.output import print_json, print_text, say
 from scanline.errors import UsageError
 
 
@@ -71,7 +71,7 @@ def command(
     for note in network.notes:
         say(note)
     both = ", in both directions" if a.bidirectional else ""
-    click.echo(
+    print_text(
         f"{a.layers} x {a.cell} {a.hidden_size}{both}, readout {a.readout}: {a.input_size} values a step, "
         f"{a.classes} classes; {network.made}"
     )

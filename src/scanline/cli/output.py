@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 import click
 
+from scanline.errors import printable
+
 _BLOCKS = "".join(chr(0x2581 + level) for level in range(8))  # an eighth of a line to a whole one
 
 
@@ -45,9 +47,15 @@ def _lacks(stream: TextIO | None, text: str) -> bool:
     return False
 
 
+def print_text(text: str, err: bool = False) -> None:
+    """Lines on standard output. What a name in them would do to a terminal is escaped, but for tabs."""
+    lines = ("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+    click.echo("\n".join(lines), err=err)
+
+
 def say(line: str) -> None:
     """A message, on standard error."""
-    click.echo(line, err=True)
+    print_text(line, err=True)
 
 
 @contextlib.contextmanager

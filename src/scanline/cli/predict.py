@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from scanline.cli.output import print_json, say
+from scanline.cli.output import print_json, print_text, say
 from scanline.errors import ScanlineError, UsageError
 
 
@@ -61,7 +61,7 @@ def command(
             continue
         answers.append(answer)
         if not as_json:
-            click.echo(_line(answer))
+            print_text(_line(answer))
     if as_json:
         print_json({"run": run, "predictions": answers, "errors": errors})
     return code
@@ -77,7 +77,7 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
         if as_json:
             click.echo(json.dumps({"schema": 1} | answer))
         else:
-            click.echo(
+            print_text(
                 f"{answer['sequence']}\t{answer['step']}\t{answer['label']}\t{answer['probability']:.4f}"
             )
         sys.stdout.flush()

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import lzma
 import re
+import stat
 import struct
-import tokenize
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
-import numpy as np
 from numpy.typing import NDArray
 
+from scanline.archives import Refused, check_member, open_archive
 from scanline.data.arrays import from_arrays
 from scanline.data.found import Found, shown, some
+from scanline.data.npy import read_header, read_values
 from scanline.errors import DataError
+from scanline.limits import most, over
 from scanline.recipe import DataSettings
 
 _PARTS = {
@@ -31,8 +32,6 @@ _PARTS = {
     "test": "test",
 }
 _KEYS = ("X", "y", "lengths", "groups")
-# What NumPy raises when it parses a header that is none.
-_NO_HEADER = (ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError, RecursionError)
 
 
 def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[str, Found]:
@@ -44,13 +43,18 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
     """
     found: dict[str, Found] = {}
     try:
-        archive = zipfile.ZipFile(path)
+        archive = open_archive(path)
+    except Refused as error:
+        raise DataError(f"{path}: {error}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
         raise DataError(f"{path}: expected an .npz file of numpy.savez, found something else") from error
     with archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        members: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            if members.setdefault(name := info.filename.removesuffix(".npy"), info) is not info:
+                raise DataError(f"{path}: expected one array {shown(name)}, found two")
         for end, part in _PARTS.items():
             tail = f"_{end}" if end else ""
             own = {key: _member(path, archive, members, key + tail) for key in _KEYS}
@@ -81,11 +85,9 @@ def _member(
         raise DataError(f"{path}: expected one array {wanted}, found {' and '.join(names)}")
     info, name = members[names[0]], f"{path}, array {names[0]}"
     with _faults(name):
+        check_member(info, most("FILE_BYTES"))
         with archive.open(info) as file:
-            _check_header(name, file, info.file_size)
-        with archive.open(info) as file:
-            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-            return array
+            return _array(name, file, info.file_size)
 
 
 def read_npy(path: Path, settings: DataSettings, labelled: bool = True) -> Found:
@@ -107,20 +109,23 @@ def read_npy(path: Path, settings: DataSettings, labelled: bool = True) -> Found
 
 
 def _load_npy(path: Path) -> NDArray[Any]:
-    with _faults(str(path)), open(path, "rb") as file:
-        _check_header(str(path), file, path.stat().st_size)
-        file.seek(0)
-        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
-        return array
+    with _faults(str(path)):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise DataError(f"{path}: expected a file, found something that is none")
+        if status.st_size > most("FILE_BYTES"):
+            raise DataError(f"{path}: {over('FILE_BYTES', status.st_size)}")
+        with open(path, "rb") as file:
+            return _array(str(path), file, status.st_size)
 
 
 @contextmanager
 def _faults(name: str) -> Iterator[None]:
     """What goes wrong in a file as a DataError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of files that Python 2 has written
-            yield
+        yield
+    except Refused as error:
+        raise DataError(f"{name}: {error}") from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, struct.error) as error:
         raise DataError(f"{name}: is damaged ({shown(error, 200)})") from error
     except (
@@ -132,24 +137,18 @@ def _faults(name: str) -> Iterator[None]:
         raise DataError(f"{name}: cannot be read ({shown(error, 200)})") from error
 
 
-def _check_header(name: str, file: IO[bytes], size: int) -> None:
-    """Raises DataError before memory is taken that the file does not fill, or anything could be unpickled.
+def _array(name: str, file: IO[bytes], size: int) -> NDArray[Any]:
+    """The array in `file`. Raises DataError before memory is taken that the file does not fill.
 
     size: bytes in the file, with its header.
     """
-    try:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        else:
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-    except _NO_HEADER as error:
-        raise DataError(f"{name}: expected an array of numpy.save, found something else") from error
-    if dtype.hasobject:
+    header = read_header(file, name)
+    if header.size > size:
         raise DataError(
-            f"{name}: expected numbers or text, found Python objects, which are never unpickled; "
-            "save it with a plain dtype, sequences of different lengths padded, with their lengths"
+            f"{name}: expected {header.size:,} bytes for shape {shown(header.shape)}, found {size:,}: cut off"
         )
-    declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if declared > size:
-        raise DataError(f"{name}: expected {declared:,} bytes for shape {shape}, found {size:,}: cut off")
+
+    def fail(what: str) -> NoReturn:
+        raise DataError(f"{name}: {what}")
+
+    return read_values(file, header, fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -232,6 +233,11 @@ def _names(values: Any, n: int, what: str, source: str) -> NDArray[Any]:
         )
     if array.dtype.kind in "iu":
         return array
+    if array.dtype.kind == "U" and (index := _no_text(array)) is not None:
+        raise DataError(
+            f"{source}: sequence {index}: expected one of the {what}, a whole number or text, "
+            "found characters that Unicode does not have"
+        )
     given = values if isinstance(values, list | tuple) else array.tolist()  # NaN among text stays one
     names = [_name(name) for name in given]
     if "" in names:
@@ -241,6 +247,16 @@ def _names(values: Any, n: int, what: str, source: str) -> NDArray[Any]:
             f"found {shown(repr(given[index]))}"
         )
     return array if array.dtype.kind == "f" else np.array(names)
+
+
+def _no_text(array: NDArray[Any]) -> int | None:
+    """Which of (N,) texts Python cannot hold: NumPy takes any 32 bits of a file for a character."""
+    if array.dtype.itemsize == 0:
+        return None
+    native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))
+    characters = native.view(np.uint32).reshape(len(native), -1)
+    wrong = np.flatnonzero((characters > sys.maxunicode).any(1))
+    return int(wrong[0]) if wrong.size else None
 
 
 def _name(value: Any) -> str:

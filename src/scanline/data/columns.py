@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scanline.data.found import shown
-from scanline.errors import DataError, UsageError, did_you_mean
+from scanline.errors import UNPRINTABLE, DataError, UsageError, did_you_mean
 from scanline.recipe import DataSettings
 
 # Names that say what a column is, in lower case.
@@ -62,6 +62,9 @@ def assign(
     twice = _first_twice(name for name in names if name)
     if twice:
         raise DataError(f"{source}: expected columns of different names, found {shown(twice)!r} twice")
+    strange = next((name for name in names if UNPRINTABLE.search(re.sub(r"\s", " ", name))), None)
+    if strange is not None:
+        raise DataError(f"{source}: expected names of columns that can be printed, found {shown(strange)!r}")
     there = set(names)
     roles, notes = {}, []
     taken = {*settings.feature_columns, *(getattr(settings, f"{role}_column") for role in _ROLES)}

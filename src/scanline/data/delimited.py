@@ -17,17 +17,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TextIO
 
 from scanline.data.found import is_number, shown
 from scanline.errors import DataError
+from scanline.limits import most, most_unpacked, over, over_unpacked
 
 if TYPE_CHECKING:
     import pyarrow
 
 _BLOCK_BYTES = 2**22  # what one thread of PyArrow reads at once; a row has to fit in
 _HEAD_BYTES = 2**20
+_HEAD_LINES = 10_000  # in which the names and the first row stand
+_MOST_ROLES = 16  # columns that are no features
 _PIECE_BYTES = 2**25  # what is parsed on all cores at once
+_TOO_LONG = f"a row has more than {_BLOCK_BYTES:,} bytes; is there a quote that is never closed?"
 _GZIP = b"\x1f\x8b"
 _KINDS = {
     "double": "a number",
@@ -39,6 +43,10 @@ _KINDS = {
 
 class CutWrongly(Exception):
     """A file was cut into pieces where no row ends."""
+
+
+class _TooLong(Exception):
+    """A row does not end where PyArrow would still find its end."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,9 @@ class Delimited:
         with open(self.path, "rb") as file:
             head = file.read(_HEAD_BYTES)
         rows = head.count(b"\n")
-        return int(1.05 * rows * self.path.stat().st_size / len(head)) if rows else 0
+        size = self.path.stat().st_size
+        most_rows = size // len(self.names) + 1  # a cell takes at least the mark that follows it
+        return min(int(1.05 * rows * size / len(head)), most_rows) if rows else 0
 
     def line(self, row: int) -> int:
         """The line where the row `row`, counted from 0, begins. Empty lines are no rows."""
@@ -131,11 +141,15 @@ class Delimited:
                 waiting: Future[pyarrow.Table] | None = None
                 for piece in _pieces(stream, self.skip, self._piece_bytes()):
                     coming = pool.submit(self._parse, piece, types)
-                    if waiting is not None:
+                    if waiting is None:
+                        coming.result()  # what is no CSV is found before more of it is read
+                    else:
                         yield from waiting.result().to_batches()
                     waiting = coming
                 if waiting is not None:
                     yield from waiting.result().to_batches()
+        except _TooLong:
+            raise DataError(f"{self.path}: {_TOO_LONG}") from None
         except pyarrow.ArrowInvalid as error:
             for _ in self.batches(types, in_pieces=False):  # raises what is wrong, with its row
                 pass
@@ -146,11 +160,17 @@ class Delimited:
             return _BLOCK_BYTES * 2
         return min(_PIECE_BYTES, self.path.stat().st_size + 1)
 
-    def _stream(self) -> pyarrow.NativeFile:
+    @contextmanager
+    def _stream(self) -> Iterator[Any]:
         """The bytes of the file, unpacked if it is a gzip stream."""
         import pyarrow
 
-        return pyarrow.input_stream(str(self.path), "gzip" if _is_gzip(self.path) else None)
+        if _is_gzip(self.path):
+            with _gzip_faults(self.path), open(self.path, "rb") as file:
+                yield Unpacked(file, self.path)
+        else:
+            with pyarrow.input_stream(str(self.path), None) as stream:
+                yield stream
 
     def _parse(self, piece: memoryview, types: dict[str, Any]) -> pyarrow.Table:
         import pyarrow
@@ -189,7 +209,7 @@ class Delimited:
         if told is None:
             what = f"cannot be read as CSV ({shown(message, 200)})"
             if "straddling" in message:
-                what = f"a row has more than {_BLOCK_BYTES:,} bytes; is there a quote that is never closed?"
+                what = _TOO_LONG
             raise DataError(f"{self.path}: {what}")
         column, row, message = told.groups()
         where = f"line {self.line(int(row) - self.skip - 1)}"
@@ -214,31 +234,32 @@ def _has_quote(piece: memoryview) -> bool:
     return whole.find(b'"') >= 0  # also where it is left over from another piece: that costs time alone
 
 
-def _pieces(stream: pyarrow.NativeFile, skip: int, size: int) -> Iterator[memoryview]:
+def _pieces(stream: Any, skip: int, size: int) -> Iterator[memoryview]:
     """The file after its first `skip` lines, in pieces of at most `size` bytes that end where a row does.
 
     A piece lasts until the next but one is asked for: two buffers take turns, as fresh memory costs more time
     than reading into it.
     """
     own, other = bytearray(size), bytearray(size)
-    filled = _fill(stream, own, 0)
+    most = min(size, _BLOCK_BYTES)  # the first piece is small: most of what is no CSV is found there
+    filled = _fill(stream, own, 0, most)
     begin = 0
     for _ in range(skip):
         begin = _line_end(own, begin, filled)
     while begin < filled:
-        more = filled == len(own)
+        more = filled == most
         end = _row_end(own, begin, filled) if more else filled
         yield memoryview(own)[begin:end]
         rest = filled - end
         other[:rest] = memoryview(own)[end:filled]  # the piece before lay there until now
-        own, other, begin = other, own, 0
-        filled = _fill(stream, own, rest) if more else 0
+        own, other, begin, most = other, own, 0, size
+        filled = _fill(stream, own, rest, most) if more else 0
 
 
-def _fill(stream: pyarrow.NativeFile, buffer: bytearray, filled: int) -> int:
-    """How far `buffer`, so far filled, can be filled from `stream`: to its end unless the stream ends."""
-    view = memoryview(buffer)
-    while filled < len(buffer):
+def _fill(stream: Any, buffer: bytearray, filled: int, most: int) -> int:
+    """How far `buffer`, so far filled, can be filled from `stream`: to `most` unless the stream ends."""
+    view = memoryview(buffer)[:most]
+    while filled < most:
         read: int = stream.readinto(view[filled:])
         if not read:
             break
@@ -259,6 +280,8 @@ def _row_end(text: bytearray, begin: int, filled: int) -> int:
         if before < filled - _BLOCK_BYTES:  # no cell is as long as that: some quote means itself
             raise CutWrongly
         quotes, end = quotes - text.count(b'"', before, end), before
+    if not end and filled - begin > 2 * _BLOCK_BYTES:
+        raise _TooLong
     return end or filled
 
 
@@ -279,29 +302,62 @@ def _open(path: Path) -> Iterator[TextIO]:
 
     Raises DataError if the gzip stream is damaged.
     """
+    with _gzip_faults(path), open(path, "rb") as file:
+        stream = io.BufferedReader(Unpacked(file, path)) if _is_gzip(path) else file
+        yield io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
+
+
+@contextmanager
+def _gzip_faults(path: Path) -> Iterator[None]:
     try:
-        with gzip.open(path) if _is_gzip(path) else open(path, "rb") as file:
-            yield io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: the gzip stream is damaged ({error})") from error
+
+
+class Unpacked(io.RawIOBase):
+    """What a gzip file unpacks to, as long as it is not more than so many bytes may become.
+
+    It is compared with what was read of the file so far, so that a bomb is found where it begins.
+    """
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        super().__init__()
+        self._file, self._path, self._done = file, path, 0
+        self._stream = gzip.GzipFile(fileobj=file)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._stream.readinto(buffer)
+        self._done += count
+        if self._done > most_unpacked(self._file.tell()):
+            raise DataError(f"{self._path}: {over_unpacked(self._file.tell(), self._done)}")
+        return count
 
 
 def open_delimited(path: Path) -> Delimited:
     """Find out how the CSV file `path` is written. Raises DataError if it has no rows, or is no text."""
     with _open(path) as text:
-        lines = iter(lambda: text.readline(_BLOCK_BYTES), "")
+        lines = itertools.islice(iter(lambda: text.readline(_BLOCK_BYTES), ""), _HEAD_LINES)
         for blank, head in enumerate(lines):  # noqa: B007
             if head.strip():
                 break
         else:
-            raise DataError(f"{path}: expected a table, found an empty file")
+            what = "an empty file" if not text.read(1) else f"{_HEAD_LINES:,} empty lines"
+            raise DataError(f"{path}: expected a table, found {what}")
         if re.search("[\0\udc80-\udcff]", head):
             raise DataError(f"{path}: line {blank + 1}: expected CSV text in UTF-8, found other bytes")
         separator = _separator(path, head)
+        if head.count(separator) > 2 * most("FEATURES"):  # before a list is made of them
+            raise DataError(f"{path}: line {blank + 1}: {over('FEATURES', head.count(separator))}")
         rows = csv.reader(itertools.chain([head], lines), delimiter=separator)
         try:
             names = tuple(name.strip() for name in next(rows))
             skip = blank + rows.line_num
+            if len(names) > most("FEATURES") + _MOST_ROLES:
+                raise DataError(f"{path}: line {blank + 1}: {over('FEATURES', len(names))}")
             first = next(filter(None, rows), [])
         except csv.Error as error:
             raise DataError(f"{path}: line {blank + 1}: cannot be read as CSV ({error})") from error
@@ -315,7 +371,10 @@ def open_delimited(path: Path) -> Delimited:
         notes.append(f"the first line for a header, columns 0 to {len(names) - 1}")
     if not first:
         raise DataError(f"{path}: expected rows after the header, found none")
-    return Delimited(path, names, separator, skip, tuple(first), tuple(notes))
+    found = Delimited(path, names, separator, skip, tuple(first), tuple(notes))
+    if len(first) != len(names):  # before PyArrow makes room for that many columns
+        raise DataError(f"{path}: line {found.line(0)}: expected {len(names)} cells, found {len(first)}")
+    return found
 
 
 def _separator(path: Path, line: str) -> str:

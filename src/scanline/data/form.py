@@ -15,9 +15,9 @@ from scanline.data.sequences import Sequences
 from scanline.data.splits import DataSet
 from scanline.data.views import View, cut_steps
 from scanline.errors import DataError, UsageError
+from scanline.limits import most, over
 from scanline.recipe import UNSAID, CountOrOff, DataSettings, Finite, InputSettings, Missing, Size, ViewName
 
-FEATURE_LIMIT = 65_536  # as `Size` says
 _FILES = ("name", "test", "validation")  # the settings that name one
 
 
@@ -61,11 +61,8 @@ class InputForm:
             _how_to_read(data),
         )
         width = wanted.features or (form.seen.features if form.seen else data.train.features)
-        if max(width, form.source_features) > FEATURE_LIMIT:
-            raise UsageError(
-                f"{data.name}: expected steps of at most {FEATURE_LIMIT:,} values, "
-                f"found {max(width, form.source_features):,}"
-            )
+        if max(width, form.source_features) > most("FEATURES"):
+            raise UsageError(f"{data.name}: {over('FEATURES', max(width, form.source_features))}")
         form = replace(form, features=width)
         if wanted.missing in ("mean", "forward-fill"):
             form = replace(form, means=training_means(form.cut(data.train)))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import ClassName, Sequences
-from scanline.errors import DataError
+from scanline.errors import UNPRINTABLE, DataError
+from scanline.limits import most as most_allowed
+from scanline.limits import over
 from scanline.recipe import DataSettings
 
-CLASS_LIMIT = 65_536
 _ROWS = 2**16
 
 
@@ -78,13 +79,20 @@ def name_classes(
     whole = all(number is not None for number in numbers.values())
     chosen: dict[int, Any] = dict(numbers) if whole else dict(texts)
     classes = tuple(sorted(set(chosen.values())))
-    if len(classes) > CLASS_LIMIT:
-        raise DataError(f"{source}: expected at most {CLASS_LIMIT:,} classes, found {len(classes):,}")
+    if len(classes) > most_allowed("CLASSES"):
+        raise DataError(f"{source}: {over('CLASSES', len(classes))}")
     index = {name: number for number, name in enumerate(classes)}
     translate = np.zeros(int(used.max()) + 1, np.int64)
     for code, name in chosen.items():
         translate[code] = index[name]
     return classes, translate[codes]
+
+
+def check_names(names: Sequence[ClassName], source: str) -> None:
+    """Raises DataError if a name would do something to a terminal that shows it."""
+    for name in names:
+        if isinstance(name, str) and UNPRINTABLE.search(name):
+            raise DataError(f"{source}: expected class names that can be printed, found {shown(name)}")
 
 
 def _whole(text: str) -> int | None:
@@ -174,5 +182,5 @@ def some(names: Sequence[Any]) -> str:
 
 def shown(name: Any, most: int = 60) -> str:
     """A name, or what another library says, for a message: one line of at most `most` characters."""
-    text = " ".join(str(name).split())
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    text = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], " ".join(str(name)[: 4 * most].split()))
+    return text if len(text) <= most else f"{text[: most - 3]}..."  # of a long one no more than is shown

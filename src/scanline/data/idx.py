@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from scanline.data.sequences import ClassName, Sequences, full_length
 from scanline.errors import DataError
+from scanline.limits import most, most_unpacked, over, over_unpacked
 
 REMEDY = "get the file again from its source"
 
@@ -55,6 +56,8 @@ def read_idx(
         if not stat.S_ISREG(status.st_mode):
             found = "a folder" if stat.S_ISDIR(status.st_mode) else "something that is no regular file"
             raise DataError(f"{path}: expected an IDX file, found {found}; {remedy}")
+        if status.st_size > most("FILE_BYTES"):
+            raise DataError(f"{path}: {over('FILE_BYTES', status.st_size)}")
         with open(path, "rb") as file:
             packed = file.read(2) == _GZIP_MAGIC
             file.seek(0)
@@ -198,6 +201,8 @@ class _Reader:
         if declared > held:
             room = f"a gzip file of {self.size:,} bytes" if self.packed else f"{held:,}"
             self.fail(f"truncated, or damaged at bytes 4 to {self.place - 1}: {promise} {room}")
+        if self.packed and declared > most_unpacked(self.size):
+            self.fail(f"bytes 4 to {self.place - 1}: {over_unpacked(self.size, declared)}")
         if not self.packed and declared < held:
             self.fail(f"byte {self.place + declared:,}: expected the end: {promise} {held:,}")
 

@@ -7,18 +7,19 @@ import io
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.npy import read_header, read_values
 from scanline.errors import DataError
 from scanline.files import write_whole
+from scanline.limits import PREFIX, most
 
 if TYPE_CHECKING:
     from PIL import Image
 
-PIXEL_LIMIT = 64_000_000
 _FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # Pillow's names; PPM reads PGM and PBM too
 _EXPECTED = "expected a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP picture, or a .npy array"
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma, as Pillow turns RGB to grey
@@ -32,7 +33,7 @@ def read_pixels(path: Path, colour: bool) -> NDArray[np.uint8]:
     return _as_bytes(read_picture(path, colour))
 
 
-def decode_pixels(content: bytes, name: str, colour: bool, limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
+def decode_pixels(content: bytes, name: str, colour: bool, limit: int | None = None) -> NDArray[np.uint8]:
     """As `read_pixels`, for a picture that is in memory. name: what messages call it; limit: of its pixels.
 
     Raises DataError if it is empty, damaged, not a picture, or larger, before anything is decoded.
@@ -96,16 +97,21 @@ def _damaged(path: Path | str, reason: str) -> DataError:
     return DataError(f"cannot read {path}: {_EXPECTED}, found a damaged one ({reason}); save it again")
 
 
-def _check_pixels(path: Path | str, height: int, width: int, limit: int = PIXEL_LIMIT) -> None:
-    if height * width > limit:
-        raise DataError(
-            f"cannot read {path}: expected at most {limit} pixels, found {height} x {width}; "
-            "make it smaller first"
-        )
+def _check_pixels(path: Path | str, height: int, width: int, limit: int | None = None) -> None:
+    if height * width > (limit or most("PIXELS")):
+        raise _too_large(path, f"{height} x {width}", limit)
+
+
+def _too_large(path: Path | str, found: str, limit: int | None) -> DataError:
+    remedy = "" if limit else f", or raise {PREFIX}PIXELS where you trust it"
+    return DataError(
+        f"cannot read {path}: expected at most {limit or most('PIXELS')} pixels, found {found}; "
+        f"make it smaller first{remedy}"
+    )
 
 
 def _read_still(
-    file: Path | io.BytesIO, name: str, colour: bool, limit: int = PIXEL_LIMIT
+    file: Path | io.BytesIO, name: str, colour: bool, limit: int | None = None
 ) -> NDArray[np.float32]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -114,9 +120,7 @@ def _read_still(
     except UnidentifiedImageError as error:
         raise DataError(f"cannot read {name}: {_EXPECTED}, found something else; convert it") from error
     except Image.DecompressionBombError as error:
-        raise DataError(
-            f"cannot read {name}: expected at most {limit} pixels, found more; make it smaller first"
-        ) from error
+        raise _too_large(name, "more", limit) from error
     with picture:
         _check_pixels(name, picture.height, picture.width, limit)
         return _values(ImageOps.exif_transpose(picture), colour)
@@ -165,20 +169,29 @@ def _read_array(path: Path, colour: bool) -> NDArray[np.float32]:
             raise DataError(
                 f"cannot read {path}: expected a .npy array, found something else; use numpy.save"
             )
-    # Mapped, not read: the header's shape and type are checked, and against the file's size, before that.
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-    shape = array.shape
+        file.seek(0)
+        header = read_header(file, f"cannot read {path}")
+    shape = header.shape
     if not (len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))) or 0 in shape:
         raise DataError(
             f"cannot read {path}: expected shape (height, width) or (height, width, 3 or 4), found {shape}; "
             "save one picture a file"
         )
-    if array.dtype.kind not in "buif":
+    if header.dtype.kind not in "buif":
         raise DataError(
             f"cannot read {path}: expected whole numbers 0..255, floats 0..1 or booleans, "
-            f"found type {array.dtype}; convert it with astype"
+            f"found type {header.dtype}; convert it with astype"
         )
     _check_pixels(path, shape[0], shape[1])
+    if header.size > path.stat().st_size:
+        raise _damaged(path, f"expected {header.size:,} bytes of values, found {path.stat().st_size:,}")
+
+    def fail(what: str) -> NoReturn:
+        raise _damaged(path, what)
+
+    with open(path, "rb") as file:
+        file.seek(header.start)
+        array = read_values(file, header, fail)
     kind, legal = {"b": ("booleans", 1), "f": ("floats", 1)}.get(array.dtype.kind, ("whole numbers", 255))
     values: NDArray[np.float32] = np.array(array, np.float32)
     if not np.isfinite(values).all():
@@ -193,7 +206,7 @@ def _read_array(path: Path, colour: bool) -> NDArray[np.float32]:
     values /= np.float32(legal)
     if values.ndim == 2:
         return _threefold(values, colour)
-    if shape[2] == 4:
+    if values.shape[2] == 4:
         return _over_background(values[..., :3] * values[..., 3:], values[..., 3], colour)
     return values if colour else (values @ _REC601).clip(0, 1)
 

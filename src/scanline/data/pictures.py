@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, first_wrong, name_classes, some
+from scanline.data.found import Found, check_names, first_wrong, name_classes, some
 from scanline.data.frame import fit_picture
 from scanline.data.images import read_pixels
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import Sequences
 from scanline.data.splits import PARTS
-from scanline.errors import DataError, UsageError
+from scanline.errors import DataError, UsageError, printable
 from scanline.recipe import DataSettings
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
@@ -183,6 +183,7 @@ def _read_classes(folder: Path, settings: DataSettings, several: bool, like: Pat
         return str(files[index].relative_to(folder))
 
     classes, labels = name_classes(list(named), codes, str(folder), where)
+    check_names(classes, str(folder))
     order = np.argsort(labels, kind="stable")  # 2 before 10, also where the classes are numbers
     files, labels = [files[index] for index in order], labels[order]
     values, notes = _read_files(folder, files, settings, like or files[0])
@@ -193,7 +194,7 @@ def _read_classes(folder: Path, settings: DataSettings, several: bool, like: Pat
         labels,
         classes,
         str(folder),
-        ids=np.array([str(path.relative_to(folder)) for path in files], dtype=object),
+        ids=np.array([printable(str(path.relative_to(folder))) for path in files], dtype=object),
     )
     return Found(
         sequences,

@@ -20,6 +20,7 @@ from scanline.data.splits import PARTS, DataSet, Origin, hold_out
 from scanline.data.tables import SUFFIXES
 from scanline.data.ts import read_ts
 from scanline.errors import DataError, UsageError
+from scanline.limits import most, over
 from scanline.recipe import DataSettings, Missing, SplitSettings
 
 KINDS = (
@@ -54,21 +55,33 @@ def read_source(path: Path, settings: DataSettings, optional: Collection[str] = 
     """
     try:
         if exists(path) and path.is_dir():
-            return _read_folder(path, settings, optional)
+            return _bounded(_read_folder(path, settings, optional))
         if exists(path):
-            return _read_file(path, settings, optional)
+            return _bounded(_read_file(path, settings, optional))
         pair = named_like(path)
         if pair:
-            return _read_parts(path, pair, settings, optional)
+            return _bounded(_read_parts(path, pair, settings, optional))
     except OSError as error:  # of looking at what lies there; the readers have their own
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     raise DataError(f"{path}: there is nothing; expected {KINDS}")
+
+
+def _bounded(found: dict[str, Found]) -> dict[str, Found]:
+    """What was read. Raises DataError if sequences are longer, or steps wider, than the limits say."""
+    for each in found.values():
+        part = each.sequences
+        for name, size in (("STEPS", part.steps), ("FEATURES", part.features)):
+            if size > most(name):
+                raise DataError(f"{part.source}: {over(name, size)}")
+    return found
 
 
 def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) -> dict[str, Found]:
     name = path.name.lower()
     if not path.is_file():
         raise DataError(f"{path}: expected {KINDS}, found something that is no regular file")
+    if (size := path.stat().st_size) > most("FILE_BYTES"):
+        raise DataError(f"{path}: {over('FILE_BYTES', size)}")
     if name.endswith(".ts"):
         return {"all": read_ts(path, settings, "label" not in optional)}
     if name.endswith(".npz"):

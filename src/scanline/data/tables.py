@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scanline.data.columns import Columns, assign
 from scanline.data.delimited import CutWrongly, open_delimited
 from scanline.data.found import shown
-from scanline.errors import DataError, UsageError
+from scanline.errors import UNPRINTABLE, DataError, UsageError
+from scanline.limits import most, most_unpacked, over, over_unpacked
 from scanline.recipe import DataSettings
 
 if TYPE_CHECKING:
@@ -136,6 +137,9 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
         for name in columns.named:
             if types.is_nested(kinds[name]):
                 raise DataError(f"{path}: column {shown(name)}: expected text, found {shown(kinds[name])}")
+        needed = 4 * len(columns.features) * file.metadata.num_rows
+        if needed > most_unpacked(path.stat().st_size):
+            raise DataError(f"{path}: {over_unpacked(path.stat().st_size, needed)}")
         batches = file.iter_batches(max(1, _BATCH_CELLS // len(kinds)), columns=list(kinds))
         return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), file.metadata.num_rows)
 
@@ -173,7 +177,7 @@ class _Collector:
         translate[_filled(appeared, null)] = [known.setdefault(text, len(known)) for text in texts]
         codes = translate[_filled(column.indices, null)]
         self.codes.append(codes)
-        long = [known[text] for text in texts if len(text.splitlines()) > 1]
+        long = [known[text] for text in texts if len(text.splitlines()) > 1 or UNPRINTABLE.search(text)]
         return int(np.flatnonzero(np.isin(codes, long))[0]) if long else None
 
     def names(self) -> Names:
@@ -197,7 +201,12 @@ def _collect(
     about: int,
 ) -> Table:
     """about: how many rows are expected; there may be more."""
-    values = np.empty((about, len(columns.features)), np.float32)  # takes memory where it is filled
+    width = len(columns.features)
+    if width > most("FEATURES"):
+        raise DataError(f"{path}: {over('FEATURES', width)}")
+    most_rows = most_unpacked(path.stat().st_size) // (4 * width)
+    # Takes memory where it is filled; a row that the file does not back is not counted on.
+    values = np.empty((max(0, min(about, most_rows)), width), np.float32)
     named = {name: _Collector() for role in _NAMES if (name := getattr(columns, role))}
     measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
     first = 0
@@ -207,6 +216,8 @@ def _collect(
 
     for batch in batches:
         end = first + batch.num_rows
+        if end > most_rows:
+            raise DataError(f"{path}: {over_unpacked(path.stat().st_size, 4 * width * end)}")
         if end > len(values):  # the memory grows where it lies, if it can
             values.resize((max(end, len(values) * 5 // 4), values.shape[1]), refcheck=False)
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
@@ -215,7 +226,10 @@ def _collect(
         for name, collector in named.items():
             long = collector.add(batch.column(name))
             if long is not None:
-                fail(long, name, "expected text of one line, found more")
+                text = list(collector.known)[collector.codes[-1][long]]
+                what = f"characters that cannot be printed in {shown(text)!r}"
+                more = len(text.splitlines()) > 1
+                fail(long, name, f"expected text of one line, found {'more' if more else what}")
         for name, parts in measured.items():
             part = _sortable(batch.column(name))
             wrong = np.flatnonzero(~np.isfinite(part))

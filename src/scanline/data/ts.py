@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -16,9 +17,10 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, some, to_float32
+from scanline.data.found import Found, check_names, some, to_float32
 from scanline.data.sequences import ClassName, join
 from scanline.errors import DataError
+from scanline.limits import most, over
 from scanline.recipe import DataSettings
 
 MISSING = "?"
@@ -42,6 +44,8 @@ def read_ts(path: Path, settings: DataSettings, labelled: bool = False) -> Found
         if header.labelled:
             labels.append(fields.pop().strip())
             header.check_label(number, labels[-1])
+        if len(fields) > most("FEATURES"):
+            _fail(path, number, over("FEATURES", len(fields)))
         if len(fields) != (header.dimensions or len(fields)):
             _fail(path, number, f"expected {header.dimensions} features, found {len(fields)}")
         header.dimensions = len(fields)
@@ -59,6 +63,9 @@ def read_ts(path: Path, settings: DataSettings, labelled: bool = False) -> Found
 
     # The header may leave the names to the lines.
     classes: tuple[ClassName, ...] = tuple(header.classes or sorted(set(labels)))
+    if len(classes) > most("CLASSES"):
+        raise DataError(f"{path}: {over('CLASSES', len(classes))}")
+    check_names(classes, str(path))
     index = {name: code for code, name in enumerate(classes)}
     codes = np.array([index[label] for label in labels] or np.zeros(len(sequences)), np.int64)
     return Found(join(sequences, codes, classes, str(path)), settings, where)
@@ -72,7 +79,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of each line that says something."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
+            lines = iter(lambda: file.readline(most("LINE_BYTES") + 1), "")
+            for number, line in enumerate(lines, 1):
+                if len(line) > most("LINE_BYTES"):
+                    _fail(path, number, over("LINE_BYTES", len(line)))
                 stripped = line.strip()
                 if stripped and not stripped.startswith(("#", "%")):
                     yield number, stripped
@@ -94,6 +104,8 @@ class _Header:
         self.known: set[str] = set()
 
     def take(self, number: int, line: str) -> None:
+        if (blanks := line.count(" ") + line.count("\t")) > 4 * most("CLASSES") + 16:  # before all are listed
+            _fail(self.path, number, over("CLASSES", blanks))
         tag, *words = line.split()
         tag, flag = tag.lower(), "".join(words[:1]).lower()
         if tag == "@data":
@@ -114,8 +126,10 @@ class _Header:
             self.labelled = flag != "false"
             self.classes = words[1:]
             self.known = set(self.classes)
-            twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
-            if twice:
+            if len(self.known) > most("CLASSES"):
+                _fail(self.path, number, over("CLASSES", len(self.known)))
+            if len(self.known) < len(self.classes):
+                twice = sorted(name for name, count in Counter(self.classes).items() if count > 1)
                 _fail(self.path, number, f"expected different class names, found {twice[0]} twice")
 
     def check_label(self, number: int, label: str) -> None:
@@ -130,6 +144,8 @@ def _sequence(path: Path, line: int, fields: list[str]) -> NDArray[np.float32]:
     """(T, F) from the texts of the F features; missing values are NaN."""
     features = [_values(path, line, index, field) for index, field in enumerate(fields)]
     lengths = [len(values) for values in features]
+    if max(lengths, default=0) > most("STEPS"):
+        _fail(path, line, over("STEPS", max(lengths)))
     if not features or min(lengths) == 0:
         _fail(path, line, "expected values, found an empty sequence")
     if min(lengths) != max(lengths):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scanline.bundle import WEIGHTS
 from scanline.data.download import Progress
 from scanline.errors import DataError, UsageError
+from scanline.evaluation import run_files
 from scanline.evaluation.intervals import Paired, mcnemar, paired_interval
 from scanline.evaluation.judgement import Judgement, judge_run
 from scanline.files import read_json
@@ -93,7 +94,8 @@ def _sheet(contender: Contender, speed: float | None) -> dict[str, Any]:
     model, test = contender.judgement.model, contender.judgement.test
     folder = find_bundle(Path(contender.path))
     result = folder.parent / "result.json"
-    training = read_json(result).get("training", {}) if result.is_file() else {}
+    told = run_files.check(result, read_json(result), run_files.Compared) if result.is_file() else {}
+    training = told.get("training", {})
     architecture = model.bundle.classifier.architecture
     form = model.bundle.form
     return {

@@ -15,6 +15,7 @@ from scanline.errors import DataError
 from scanline.evaluation.model import Model
 
 LINE_LIMIT = 1_000_000  # characters
+_JSON = "[{"  # what a line of JSON begins with
 
 
 def answer_lines(model: Model, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -37,9 +38,9 @@ def answer_lines(model: Model, lines: Iterable[str]) -> Iterator[dict[str, Any]]
             if session.steps:
                 session, sequence = model.stream(), sequence + 1
             continue
-        if number == 1 and (order := _header(text, names)) is not None:
-            continue
         try:
+            if number == 1 and text[0] not in _JSON and (order := _header(text, names)) is not None:
+                continue
             shares = session.feed(_step(text, names, order))
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None
@@ -55,15 +56,23 @@ def answer_lines(model: Model, lines: Iterable[str]) -> Iterator[dict[str, Any]]
 
 def _header(text: str, names: tuple[str, ...]) -> list[int] | None:
     """Where in a line each feature stands, if the line names them all."""
-    cells = [cell.strip() for cell in next(csv.reader([text]))]
+    cells = _cells(text)
     if not names or not set(names) <= set(cells):
         return None
     return [cells.index(name) for name in names]
 
 
+def _cells(text: str) -> list[str]:
+    """The cells of a line of CSV. Raises DataError if it is none."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([text]))]
+    except csv.Error as error:  # a carriage return within the line, a cell longer than Python takes
+        raise DataError(f"not valid CSV ({error})") from None
+
+
 def _step(text: str, names: tuple[str, ...], order: list[int] | None) -> NDArray[np.float32]:
     """(F,) values of a line; what is empty or null is NaN."""
-    if text[0] in "[{":
+    if text[0] in _JSON:
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -76,7 +85,7 @@ def _step(text: str, names: tuple[str, ...], order: list[int] | None) -> NDArray
             found = [found[name] for name in names]
         cells: list[Any] = found
     else:
-        cells = [cell.strip() for cell in next(csv.reader([text]))]
+        cells = _cells(text)
         if order is not None:
             if max(order) >= len(cells):
                 raise DataError(f"expected {max(order) + 1} cells or more, found {len(cells)}")

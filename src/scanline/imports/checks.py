@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from scanline.data.found import shown
 from scanline.errors import ModelError
+from scanline.limits import PREFIX, most
 
 _MOST_NAMED = 8
-SIZE_LIMIT, LAYER_LIMIT = 65_536, 64  # as in a recipe
+_LIMITS = {"layers": "LAYERS", "classes": "CLASSES", "input_size": "FEATURES"}  # all others: UNITS
 
 
 def listed(names: Sequence[str]) -> str:
@@ -33,8 +34,12 @@ def check_finite(source: Path, name: str, values: NDArray[np.floating[Any]]) -> 
 
 
 def check_sizes(source: Path, **sizes: int) -> None:
-    """Raises ModelError naming the size that is no network's: `layers` go to 64, all others to 65,536."""
+    """Raises ModelError naming the size that is no network's: `layers` go to 64, all others to 65,536, or as
+    far as SCANLINE_LIMIT_LAYERS and so on say."""
     for what, size in sizes.items():
-        most = LAYER_LIMIT if what == "layers" else SIZE_LIMIT
-        if not 1 <= size <= most:
-            raise ModelError(f"{source}: expected 1 to {most:,} {what}, found {size:,}")
+        limit = _LIMITS.get(what, "UNITS")
+        if not 1 <= size <= most(limit):
+            raise ModelError(
+                f"{source}: expected 1 to {most(limit):,} {what}, found {size:,}; where you trust it, "
+                f"{PREFIX}{limit} raises the limit"
+            )

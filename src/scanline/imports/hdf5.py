@@ -23,6 +23,8 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.limits import most_unpacked
+
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SPACE, _LINK_INFO, _DATATYPE, _LINK, _EXTERNAL, _LAYOUT = 0x01, 0x02, 0x03, 0x06, 0x07, 0x08
 _FILTERS, _ATTRIBUTE, _CONTINUATION, _TABLE = 0x0B, 0x0C, 0x10, 0x11
@@ -37,7 +39,6 @@ _FLOATS: dict[tuple[int, ...], str] = {
 _NOWHERE = 2**64 - 1
 _MOST_BLOCKS, _MOST_MESSAGES, _MOST_PIECES, _MOST_MEMBERS = 64, 4096, 2**16, 2**16
 _LONGEST_NAME = 4096
-_FREE_BYTES, _MOST_EXPANSION = 2**26, 100  # what packed bytes may grow to, whatever they are, and beyond
 
 
 class Damaged(Exception):
@@ -46,11 +47,6 @@ class Damaged(Exception):
 
 def refuse(text: str) -> NoReturn:
     raise Damaged(text)
-
-
-def most_bytes(packed: int) -> int:
-    """How many bytes may come out of so many packed ones. Weights do not shrink to a hundredth."""
-    return max(_FREE_BYTES, packed * _MOST_EXPANSION)
 
 
 def _name(text: bytes) -> str:
@@ -173,7 +169,7 @@ class Hdf5:
         count = math.prod(-(-size // wide) for size, wide in grid)
         stored = sum(size for _, size in pieces.values())
         piece = math.prod(found.chunk) * found.dtype.itemsize
-        if len(pieces) != count or count * piece > most_bytes(stored) or stored > len(self._data):
+        if len(pieces) != count or count * piece > most_unpacked(stored) or stored > len(self._data):
             refuse(f"expected {needed:,} bytes in {count:,} pieces, found {stored:,} in {len(pieces):,}")
         values = np.empty(shape, found.dtype)
         for corner in itertools.product(*(range(0, size, wide) for size, wide in grid)):

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.found import shown
-from scanline.imports.checks import SIZE_LIMIT, check_sizes
+from scanline.imports.checks import check_sizes
 from scanline.imports.keras_chain import CHAIN, IDLE, RECURRENT, chain_of, check_own
 from scanline.imports.keras_file import KerasFile, Layer, Shape, Side, open_keras
 from scanline.imports.keras_scaling import shift_and_scale
 from scanline.imports.network import Network
+from scanline.limits import most
 from scanline.model.classifier import Architecture
 from scanline.model.layers import GATES
 from scanline.recipe import Cell, Readout
@@ -334,8 +335,8 @@ def _note_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> N
 
 def _whole(file: KerasFile, layer: Layer, key: str) -> int:
     value = layer.config.get(key)
-    if type(value) is not int or not 1 <= value <= SIZE_LIMIT:
+    if type(value) is not int or not 1 <= value <= most("UNITS"):
         raise file.fault(
-            layer, f"expected {key} to be a whole number, 1 to {SIZE_LIMIT:,}, found {shown(value)}"
+            layer, f"expected {key} to be a whole number, 1 to {most('UNITS'):,}, found {shown(value)}"
         )
     return value

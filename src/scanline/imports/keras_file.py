@@ -24,13 +24,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.archives import Refused, open_archive
 from scanline.data.found import shown
 from scanline.errors import ModelError
-from scanline.imports.checks import SIZE_LIMIT, check_finite, listed
-from scanline.imports.hdf5 import SIGNATURE, Damaged, Hdf5, most_bytes
+from scanline.imports.checks import check_finite, listed
+from scanline.imports.hdf5 import SIGNATURE, Damaged, Hdf5
+from scanline.limits import most, most_unpacked, over, over_unpacked
 
-CONFIG_LIMIT_BYTES, DEPTH_LIMIT = 2**24, 100  # Keras' own are some ten thousand bytes, and 15 deep
-WEIGHTS_LIMIT_BYTES = 2**32
+DEPTH_LIMIT = 100  # Keras' own descriptions are some 15 deep
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ZIP = b"PK\x03\x04"
 _MOST_MEMBERS = 256  # below the group of a layer
@@ -38,6 +39,7 @@ _OLD_HOME = "_layer_checkpoint_dependencies"
 _REMEDY = "save it again with model.save('NAME.keras')"
 # What zipfile makes of damaged bytes; ValueError and OSError come of places outside the file.
 _ZIP_FAULTS = (
+    Refused,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -192,10 +194,10 @@ class KerasFile:
             found = self.content.data_set(address)
             fits = found.shape is not None and len(found.shape) == len(shape)
             sizes = zip(found.shape or (), shape, strict=True) if fits else ()
-            if not fits or any(not 1 <= a <= SIZE_LIMIT if b is None else a != b for a, b in sizes):
+            if not fits or any(not 1 <= a <= most("UNITS") if b is None else a != b for a, b in sizes):
                 wanted = ", ".join("any" if size is None else str(size) for size in shape)
                 raise self.fault(layer, f"{name}: expected shape ({wanted}), found {found.shape}")
-            values = self.content.read(found, WEIGHTS_LIMIT_BYTES)
+            values = self.content.read(found, most("MODEL_BYTES"))
         except Damaged as error:
             raise self.fault(layer, f"{name}: {error}; {_REMEDY}") from error
         with np.errstate(over="ignore"):  # what float32 cannot hold is found next
@@ -211,6 +213,8 @@ def open_keras(source: Path) -> Iterator[KerasFile]:
     Raises ModelError if there is none, or it is damaged, too large or holds weights alone.
     """
     try:
+        if source.exists() and not source.is_file() and not source.is_dir():
+            raise ModelError(f"{source} is no Keras model: expected a file, found something that is none")
         with source.open("rb") as file:
             magic = file.read(len(SIGNATURE))
             size = file.seek(0, io.SEEK_END)
@@ -232,7 +236,7 @@ def open_keras(source: Path) -> Iterator[KerasFile]:
 
 def _unpack(source: Path) -> KerasFile:
     """A `.keras` file, whose HDF5 part is taken into memory."""
-    with _reading(source, "the archive", _ZIP_FAULTS), zipfile.ZipFile(source) as archive:
+    with _reading(source, "the archive", _ZIP_FAULTS), open_archive(source) as archive:
         names = archive.namelist()
         for name in (_CONFIG, _WEIGHTS):
             if names.count(name) != 1:
@@ -241,35 +245,35 @@ def _unpack(source: Path) -> KerasFile:
                     f"{source} is no Keras model: expected one {name} in the archive, found "
                     f"{names.count(name) or 'none'}{other}; {_REMEDY}"
                 )
-        config = _json(source, _CONFIG, _extract(source, archive, _CONFIG, CONFIG_LIMIT_BYTES))
+        config = _json(source, _CONFIG, _extract(source, archive, _CONFIG, "JSON_BYTES"))
         version = ""
         if names.count(_METADATA) == 1:
-            about = _extract(source, archive, _METADATA, CONFIG_LIMIT_BYTES)
+            about = _extract(source, archive, _METADATA, "JSON_BYTES")
             version = _version(_json(source, _METADATA, about).get("keras_version"))
-        content = _extract(source, archive, _WEIGHTS, WEIGHTS_LIMIT_BYTES)
+        content = _extract(source, archive, _WEIGHTS, "MODEL_BYTES")
     return KerasFile(source, config, version, False, _hdf5(source, content))
 
 
-def _extract(source: Path, archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+def _extract(source: Path, archive: zipfile.ZipFile, name: str, limit: str) -> bytes:
+    """limit: the name of the limit on its bytes."""
     info = archive.getinfo(name)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise ModelError(f"{source}: {name} must be stored or deflated and in the clear; {_REMEDY}")
-    most = min(limit, most_bytes(info.compress_size))
-    if info.file_size > most:
-        raise ModelError(
-            f"{source}: {name} is {info.file_size:,} bytes, packed into {info.compress_size:,}; expected at "
-            f"most {most:,}"
-        )
+    size, packed = info.file_size, info.compress_size
+    if size > most(limit):
+        raise ModelError(f"{source}: {name}: {over(limit, size)}")
+    if size > most_unpacked(packed):
+        raise ModelError(f"{source}: {name}: {over_unpacked(packed, size)}")
     with archive.open(info) as member:
-        return member.read(limit + 1)  # zipfile stops at what `info` says, and checks the sum
+        return member.read(size + 1)  # zipfile stops at what `info` says, and checks the sum
 
 
 def _legacy(source: Path, content: mmap.mmap) -> KerasFile:
     """An `.h5` file, which is all HDF5."""
     found = _hdf5(source, content)
     with _reading(source, "its description"):
-        said = found.text(found.root, "model_config", CONFIG_LIMIT_BYTES)
-        version = found.text(found.root, "keras_version", CONFIG_LIMIT_BYTES) or b""
+        said = found.text(found.root, "model_config", most("JSON_BYTES"))
+        version = found.text(found.root, "keras_version", most("JSON_BYTES")) or b""
     if said is None:
         raise ModelError(
             f"{source} does not say what model its weights belong to: expected the attribute model_config; "
@@ -285,10 +289,8 @@ def _hdf5(source: Path, content: bytes | mmap.mmap) -> Hdf5:
 
 
 def _json(source: Path, name: str, content: bytes) -> dict[str, Any]:
-    if len(content) > CONFIG_LIMIT_BYTES:
-        raise ModelError(
-            f"{source}: {name} is {len(content):,} bytes; expected at most {CONFIG_LIMIT_BYTES:,}"
-        )
+    if len(content) > most("JSON_BYTES"):
+        raise ModelError(f"{source}: {name}: {over('JSON_BYTES', len(content))}")
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:

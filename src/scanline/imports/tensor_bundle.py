@@ -21,8 +21,9 @@ from scanline.errors import ModelError
 from scanline.imports.checkpoint_files import beside, file_faults, find_prefix
 from scanline.imports.protobuf import Message
 from scanline.imports.table import Damaged, crc32c, read_table, unmasked
+from scanline.limits import most, over
 
-INDEX_LIMIT_BYTES, DATA_LIMIT_BYTES = 16 * 2**20, 4 * 2**30
+INDEX_LIMIT_BYTES = 16 * 2**20
 REMEDY = "copy the whole checkpoint again from where it came"
 _PIECE_BYTES = 16 * 2**20
 _MOST_SHARDS, _MOST_DIMENSIONS = 99_999, 32
@@ -241,8 +242,8 @@ def _check_places(entries: dict[str, Entry]) -> None:
                 f"{used[entry.data]:,}, found byte {entry.offset:,}"
             )
         used[entry.data] = end
-    if (total := sum(entry.size for entry in held.values())) > DATA_LIMIT_BYTES:
-        raise Damaged(f"expected at most {DATA_LIMIT_BYTES:,} bytes of variables, found {total:,}")
+    if (total := sum(entry.size for entry in held.values())) > most("MODEL_BYTES"):
+        raise Damaged(over("MODEL_BYTES", total))
 
 
 def _size(data: Path, name: str) -> int:

@@ -25,6 +25,7 @@ from scanline.imports.checks import check_finite, check_sizes, listed
 from scanline.imports.network import Network
 from scanline.model.classifier import Architecture
 from scanline.recipe import Cell
+from scanline.tensor_files import read_tensor_file
 
 _RECURRENT = re.compile(
     r"(?P<module>(?:.+\.)?)(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>0|[1-9][0-9]{0,5})"
@@ -118,7 +119,7 @@ def _load(source: Path) -> dict[str, Tensor]:
             f"safetensors"
         )
     try:
-        return safetensors.torch.load_file(source)
+        return safetensors.torch.load(read_tensor_file(source))
     except (
         OSError,
         safetensors.SafetensorError,

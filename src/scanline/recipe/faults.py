@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from scanline.errors import did_you_mean
 from scanline.recipe.sections import DEFAULT, Recipe, keys
 
+_MOST = 64  # faults that are told
 _RULES = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
@@ -26,11 +27,12 @@ _RULES = {
 def describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> str:
     """All `faults` of the recipe called `source`. overridden: whether single values were changed."""
     lines = []
-    for fault in faults:
+    every = list(faults)
+    for fault in every[:_MOST]:
         key = ".".join(str(part) for part in fault["loc"])
         kind, context, value = fault["type"], fault.get("ctx", {}), fault["input"]
         if kind == "extra_forbidden":
-            lines.append(f"unknown key {key!r}" + _nearest(key))
+            lines.append(f"unknown key {key[:80]!r}" + _nearest(key[:80]))
         elif kind == "missing":
             lines.append(
                 f"{key} is missing (base = {DEFAULT!r} at the top takes what is not named from there)"
@@ -44,6 +46,8 @@ def describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> s
         else:
             shown = repr(value) if len(repr(value)) < 80 else f"{repr(value)[:60]}..."
             lines.append(f"{key} {_rule(kind, context, fault['msg'])}, got {shown}")
+    if len(every) > _MOST:
+        lines.append(f"and {len(every) - _MOST:,} more")
     where = f"{source} with these settings" if overridden else source
     return f"{where}: " + "; ".join(lines)
 

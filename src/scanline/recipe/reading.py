@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -14,7 +16,13 @@ from scanline.errors import UsageError, did_you_mean
 from scanline.recipe.faults import describe
 from scanline.recipe.sections import ONE_LENGTH, Recipe, keys
 
-SIZE_LIMIT_BYTES = 2**20
+SIZE_LIMIT_BYTES = 2**18  # of a recipe, which has some three thousand
+# More parts than any key has. Of a key of n parts tomllib makes n**2 / 2, and what lies that deep cannot be
+# shown or merged.
+_LONG_KEY = re.compile(
+    r"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""",  # takes no step back
+    re.ASCII,
+)
 
 
 def names() -> list[str]:
@@ -47,7 +55,10 @@ def load(name_or_file: str, settings: Mapping[str, Any] | None = None) -> Recipe
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > SIZE_LIMIT_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise UsageError(f"{path} is not a recipe: expected a file, found something that is none")
+        if status.st_size > SIZE_LIMIT_BYTES:
             raise UsageError(f"{path} is larger than {SIZE_LIMIT_BYTES} bytes: not a recipe")
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -58,9 +69,13 @@ def _read(path: Path) -> str:
 
 def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe in the TOML `text`. source: what to call it in messages. settings: as for `load`."""
+    if len(text) > SIZE_LIMIT_BYTES:
+        raise UsageError(f"{source} is larger than {SIZE_LIMIT_BYTES} characters: not a recipe")
+    if _LONG_KEY.search(text):
+        raise UsageError(f"{source} is not a recipe: it has a key of more than 32 parts")
     try:
         tree = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also of a number of thousands of digits
         raise UsageError(f"{source} is not valid TOML: {error}") from error
     base = tree.pop("base", None)
     if base is not None:

@@ -14,6 +14,7 @@ from scanline.data.download import Progress
 from scanline.data.sequences import Sequences
 from scanline.device import choose_device
 from scanline.errors import DataError, ModelError, UsageError
+from scanline.evaluation import run_files
 from scanline.evaluation.compare import compare_runs
 from scanline.evaluation.judgement import Judgement, judge_model, judge_part, own_part
 from scanline.evaluation.model import Model, load
@@ -109,21 +110,23 @@ def gather(
 def _of_the_folder(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
     """What the run's own files say; a file that is not there is left out. Raises ModelError if one is
     damaged."""
-    facts: dict[str, Any] = {"course": course_of_training(folder.metrics)}
-    for name, file in (
-        ("environment", folder.environment),
-        ("split", folder.split),
-        ("result", folder.result),
+    course = course_of_training(folder.metrics)
+    facts: dict[str, Any] = {"course": [each for each in course if run_files.holds(each, run_files.Entry)]}
+    for name, file, kind in (
+        ("environment", folder.environment, run_files.Environment),
+        ("split", folder.split, run_files.Split),
     ):
-        facts[name] = read_json(file) if file.is_file() else None
+        facts[name] = run_files.check(file, read_json(file), kind) if file.is_file() else None
+    result = read_json(folder.result) if folder.result.is_file() else None
     try:
         facts["recipe"] = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder.recipe} is damaged: {' '.join(str(error).split())}") from error
     _check_keys(folder.recipe, facts["recipe"], _NEEDED["recipe"])
-    result = facts.pop("result")
+    run_files.check(folder.recipe, facts["recipe"], run_files.Plan)
     if result is not None:
         _check_keys(folder.result, result, _NEEDED["result"])
+        run_files.check(folder.result, result, run_files.Result)
     training = result["training"] if result else {}
     facts["training"] = training
     facts["finished"] = training.get("status") in ("finished", "stopped early")

@@ -7,20 +7,22 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scanline.bundle import build, describe_tensors, load_tensors, save_tensors
+from scanline.bundle import build, load_tensors, pack_tensors
 from scanline.errors import ModelError
-from scanline.files import TEMPORARY, read_sealed_json, whole_folder, write_sealed_json
+from scanline.files import TEMPORARY, read_sealed_json, sealed_json, sha256, whole_folder
 from scanline.model.classifier import Architecture
 from scanline.recipe import TrainSettings
-from scanline.training.state import NUMBERS, Snapshot, TrainState
+from scanline.training.state import TrainState
 from scanline.training.step import choose_computation, make_optimizer
 
 Whole = Annotated[int, Field(strict=True, ge=0)]
+_NUMBERS = ("step", "unseen", "loss", "best_accuracy", "best_step", "misses")
 
 
 class Position(BaseModel):
@@ -44,14 +46,14 @@ class _Saved(BaseModel):
     best_step: Whole
     misses: Whole
     position: Position
-    tensors: dict[str, Any]
+    files: dict[Literal["model.safetensors", "optimizer.safetensors"], str]
 
 
 class Keeper:
     """Writes checkpoints on a thread of its own, one at a time: training does not wait for the disk."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint", initializer=_yield_to_others)
         self._writing: Future[Any] | None = None
 
     def save(self, write: Callable[[], Any]) -> None:
@@ -75,22 +77,51 @@ class Keeper:
         self._thread.shutdown()
 
 
-def save(checkpoints: Path, state: Snapshot, position: Position, keep: int = 2) -> Path:
-    """Write `state` as the newest checkpoint. Of the others all go but the newest, `keep` with this one, and
-    that of the best validation. Returns its folder."""
-    target = checkpoints / _name(state.step)
-    model, optimizer = state.model, state.optimizer
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A run as it stood between two steps. tensors: the bytes of the files that hold them, by name."""
+
+    tensors: dict[str, bytes]
+    numbers: dict[str, Any]
+    position: Position
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self.numbers["step"])
+
+    def description(self) -> bytes:
+        """What `state.json` holds."""
+        digests: dict[Any, str] = {name: sha256(content) for name, content in self.tensors.items()}
+        saved = _Saved(schema=2, position=self.position, files=digests, **self.numbers)
+        return sealed_json(saved.model_dump(by_alias=True)).encode()
+
+
+def pack(state: TrainState, position: Position) -> Packed:
+    """`state` as it is now; further steps do not touch it."""
+    tensors = {
+        "model.safetensors": pack_tensors(state.classifier.state_dict()),
+        "optimizer.safetensors": pack_tensors(state.optimizer_tensors()),
+    }
+    return Packed(tensors, {name: getattr(state, name) for name in _NUMBERS}, position)
+
+
+def _yield_to_others() -> None:
+    """This thread takes no core away from those that train: one of them held up holds all of them up."""
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def save(checkpoints: Path, packed: Packed, keep: int = 2) -> Path:
+    """Write the newest checkpoint. Of the others all go but the newest, `keep` with this one, and that of the
+    best validation. Returns its folder."""
+    target = checkpoints / _name(packed.step)
     with whole_folder(target) as new:
-        save_tensors(model, new / "model.safetensors")
-        save_tensors(optimizer, new / "optimizer.safetensors")
-        saved = _Saved(
-            schema=2,
-            position=position,
-            tensors={"model": describe_tensors(model), "optimizer": describe_tensors(optimizer)},
-            **{name: getattr(state, name) for name in NUMBERS},
-        )
-        write_sealed_json(new / "state.json", saved.model_dump(by_alias=True))
-    best = _name(state.best_step)
+        for name, content in packed.tensors.items():
+            (new / name).write_bytes(content)
+        (new / "state.json").write_bytes(packed.description())
+    best = _name(packed.numbers["best_step"])
     for old in _all(checkpoints)[:-keep]:
         if old.name != best:
             remove(old)
@@ -149,10 +180,10 @@ def _load(
         fault = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
         raise ModelError(f"{path} is damaged: {where}: {fault['msg']}") from None
-    model = load_tensors(folder / "model.safetensors")
-    optimizer = load_tensors(folder / "optimizer.safetensors")
-    if saved.tensors != {"model": describe_tensors(model), "optimizer": describe_tensors(optimizer)}:
-        raise ModelError(f"{folder} is damaged: its tensors are not the ones that were saved")
+    model, optimizer = (
+        load_tensors(folder / name, saved.files.get(name, ""))
+        for name in ("model.safetensors", "optimizer.safetensors")
+    )
     classifier = build(architecture, model, folder / "model.safetensors").to(device)
     choose_computation(classifier, settings)
     state = TrainState(classifier, make_optimizer(classifier, settings))
@@ -162,6 +193,6 @@ def _load(
         for name, value in optimizer.items()
     }
     state.load_optimizer_tensors(on_device)
-    for name in NUMBERS:
+    for name in _NUMBERS:
         setattr(state, name, getattr(saved, name))
     return state, saved.position

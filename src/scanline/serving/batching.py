@@ -13,7 +13,7 @@ from scanline.serving.metrics import Metrics
 from scanline.serving.problems import Problem
 from scanline.serving.reading import Wish
 
-RETRY_AFTER_S, _TURNED_AWAY_PER_S = 1, 1000
+RETRY_AFTER_S, _TURNED_AWAY_PER_S = 1, 500
 _HEAVY_S = 0.05
 _AT_ONCE_S = 3e-4  # what takes less is computed between two requests: to hand it to a thread costs as much
 

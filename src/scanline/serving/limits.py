@@ -18,7 +18,7 @@ class Limits:
     stream may say nothing. drain_s: for what is under way when the server ends.
     """
 
-    requests: int = 256
+    requests: int = 128
     batch: int = 256
     wait_ms: float = 2.0
     deadline_s: float = 10.0

@@ -7,7 +7,6 @@ There are no generator states to keep: every random draw is a function of (seed,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,23 +21,6 @@ from scanline.seeding import torch_generator
 from scanline.training.step import choose_computation, make_optimizer
 
 BEST = "best/"
-
-
-NUMBERS = ("step", "unseen", "loss", "best_accuracy", "best_step", "misses")
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """A run as it stood between two steps; as `TrainState`, with tensors by name, on the CPU."""
-
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    step: int
-    unseen: bool
-    loss: float
-    best_accuracy: float
-    best_step: int
-    misses: int
 
 
 @dataclass
@@ -73,15 +55,6 @@ class TrainState:
         """Back to what `best` gave."""
         self.best_accuracy, self.best_step, self.misses, self.best_weights = accuracy, step, misses, weights
 
-    def snapshot(self) -> Snapshot:
-        """A copy of all of it, which further steps do not touch."""
-        model, optimizer = (
-            {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
-            for tensors in (self.classifier.state_dict(), self.optimizer_tensors())
-        )
-        numbers: dict[str, Any] = {name: getattr(self, name) for name in NUMBERS}
-        return Snapshot(model, optimizer, **numbers)
-
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """Adam's state by weight's name, and the best weights if they are kept."""
         names: dict[Tensor, str] = {weight: name for name, weight in self.classifier.named_parameters()}
@@ -95,13 +68,22 @@ class TrainState:
     def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of `optimizer_tensors`. Raises ModelError naming what does not fit the network."""
         weights = dict(self.classifier.named_parameters())
+        held = self.classifier.state_dict()
         for full_name, value in tensors.items():
-            if full_name.startswith(BEST):
-                self.best_weights[full_name.removeprefix(BEST)] = value
-                continue
+            best = full_name.removeprefix(BEST) if full_name.startswith(BEST) else ""
             name, _, key = full_name.rpartition("/")
-            if name not in weights:
+            like = held.get(best) if best else weights.get(name)
+            if like is None or not (best or key in ("step", "exp_avg", "exp_avg_sq")):
                 raise ModelError(f"the optimiser's state {full_name!r} belongs to no weight of this network")
+            shape = torch.Size() if key == "step" and not best else like.shape
+            if value.shape != shape or value.dtype != torch.float32:
+                raise ModelError(
+                    f"the optimiser's state {full_name!r} should be float32 {tuple(shape)}, found "
+                    f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+                )
+            if best:
+                self.best_weights[best] = value
+                continue
             self.optimizer.state[weights[name]][key] = value
 
 

@@ -1,0 +1,132 @@
+"""A program that loads files, each in a child of one warmed process, and tells what the load did.
+
+Its arguments are the files to get warm with, KIND=PATH. Each line of standard input is {"kind", "path"}; the
+answer is a line of JSON: how it ended, how long it took, by how much the memory in use grew at its peak, and
+what happened that no load may do.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scanline import bundle, recipe
+from scanline.data.images import read_picture
+from scanline.data.sources import read_samples
+from scanline.errors import ScanlineError
+from scanline.evaluation.lines import answer_lines
+from scanline.evaluation.model import Model
+from scanline.imports import keras, tf1, torch_state
+from scanline.imports.sources import read_network
+from scanline.recipe import UNSAID, UNSPLIT
+from scanline.stream import Session
+from tests.hostile import small
+
+SECONDS = 10
+# What is told of each event: enough to see what it was.
+FORBIDDEN = (
+    *("pickle.find_class", "exec", "compile", "import", "marshal.load", "marshal.loads", "code.__new__"),
+    *("os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "ctypes.dlopen"),
+    *("socket.connect", "socket.getaddrinfo", "urllib.Request", "os.symlink", "os.link", "os.remove"),
+    *("os.rename", "os.mkdir", "shutil.rmtree", "shutil.unpack_archive", "os.truncate", "os.chmod"),
+)
+_SMALL = small.bundled()
+_WHOLE = UNSPLIT.model_copy(update={"validation": 0.0, "test": 0.0})
+
+LOADERS: dict[str, Callable[[Path], Any]] = {
+    "data": lambda path: read_samples(path, UNSAID).data_set(_WHOLE, "zero"),
+    "picture": read_picture,
+    "bundle": bundle.load,
+    "checkpoint": small.load_checkpoint,
+    "network": read_network,
+    "recipe": lambda path: recipe.load(str(path)),
+    "session": lambda path: Session.from_bytes(_SMALL, path.read_bytes()),
+    "lines": lambda path: list(answer_lines(Model(_SMALL), path.read_text().splitlines(keepends=True))),
+}
+
+
+class Watch:
+    """Notes what happens in this process while it is on. A hook of audit cannot be taken off again."""
+
+    def __init__(self) -> None:
+        self.on, self.seen = False, []
+        sys.addaudithook(self._note)
+
+    def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.on:
+            return
+        if event in FORBIDDEN:
+            self.seen.append(f"{event} {str(arguments[:1])[:200]}")
+        elif event == "open":
+            path, mode, flags = arguments
+            writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+            if writes or (isinstance(mode, str) and set(mode) & set("wax+")):
+                self.seen.append(f"open {path!r} {mode!r} for writing")
+
+
+def tell(kind: str, path: Path, watch: Watch) -> dict[str, Any]:
+    """Load the file, and say what happened."""
+    with open("/proc/self/statm") as file:
+        before = int(file.read().split()[1]) * resource.getpagesize()
+    told: dict[str, Any] = {"error": "", "text": ""}
+    watch.seen.clear()
+    watch.on = True
+    begin = time.perf_counter()
+    try:
+        LOADERS[kind](path)
+    except ScanlineError as error:
+        told |= {"error": type(error).__name__, "text": str(error)}
+    except BaseException as error:  # noqa: BLE001 - it is told
+        told |= {"error": f"crash: {type(error).__name__}", "text": str(error)[:2000]}
+    told["seconds"] = time.perf_counter() - begin
+    watch.on = False
+    told["bytes"] = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    return told | {"events": watch.seen}
+
+
+def in_a_child(kind: str, path: Path, watch: Watch) -> dict[str, Any]:
+    """`tell` in a child, whose memory begins as it is now."""
+    here, there = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(here)
+        signal.alarm(SECONDS)
+        with os.fdopen(there, "w") as answer:
+            json.dump(tell(kind, path, watch), answer)
+        os._exit(0)
+    os.close(there)
+    with os.fdopen(here) as answer:
+        text = answer.read()
+    _, status = os.waitpid(child, 0)
+    if status:
+        told = {"error": f"crash: signal {os.WTERMSIG(status)}", "text": "", "seconds": SECONDS, "bytes": 0}
+        return told | {"events": []}
+    return json.loads(text)
+
+
+def main() -> None:
+    """Get warm, then answer."""
+    for each in sys.argv[1:]:
+        kind, _, path = each.partition("=")
+        LOADERS[kind](Path(path))
+    assert keras, "and what is imported where it is used"
+    assert tf1
+    assert torch_state
+    watch = Watch()
+    gc.collect()
+    gc.freeze()
+    for line in sys.stdin:
+        wish = json.loads(line)
+        print(json.dumps(in_a_child(wish["kind"], Path(wish["path"]), watch)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The smallest model, checkpoint and session there are, to be damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from scanline import bundle, recipe
+from scanline.bundle import Bundle, Digest, History, Tested
+from scanline.data.form import InputForm
+from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.recipe import UNSAID
+from scanline.run import checkpoint
+from scanline.run.checkpoint import Position
+from scanline.training.state import start
+
+ARCHITECTURE = Architecture("lstm", 2, 2, 1, False, 0.0, "between", "last", 2)
+PLAN = recipe.load("rows")
+
+
+def bundled() -> Bundle:
+    """A model of two classes, with all that a description can hold; the same each time."""
+    classifier = SequenceClassifier(ARCHITECTURE)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in classifier.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator))
+    form = InputForm(None, "rows", 0, 2, 2, "mean", (0.1, -2.5e-7), UNSAID)
+    history = History(
+        recipe="rows",
+        seed=3,
+        licence="MIT",
+        parts={"train": Digest(n=9, sha256="0" * 64)},
+        test=Tested(n=9, correct=7, accuracy=7 / 9, ci95=(0.4526, 0.9368)),
+    )
+    return Bundle(classifier, ("né", 5), form, "made up", 1.0000000000000002, history)
+
+
+def save_bundle(folder: Path) -> Path:
+    bundle.save(bundled(), folder, "0.0.0")
+    return folder
+
+
+def save_checkpoint(checkpoints: Path) -> Path:
+    """Returns the folder of the one checkpoint."""
+    state = start(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
+    state.classifier(torch.ones(2, 3, 2)).sum().backward()
+    state.optimizer.step()
+    state.step, state.best_accuracy, state.best_step, state.misses = 7, 1 / 3, 3, 2
+    position = Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
+    return checkpoint.save(checkpoints, checkpoint.pack(state, position))
+
+
+def load_checkpoint(folder: Path):
+    """The state in the one checkpoint in `folder`. Raises ModelError."""
+    return checkpoint.load_newest(folder, ARCHITECTURE, PLAN.train, "cpu")

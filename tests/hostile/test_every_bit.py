@@ -1,0 +1,77 @@
+"""Of a small bundle and a small checkpoint, every truncation and every flipped bit of every file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scanline import bundle
+from scanline.errors import ModelError
+from tests.hostile.small import load_checkpoint, save_bundle, save_checkpoint
+
+
+def damages(whole: bytes) -> Iterator[tuple[str, bytes]]:
+    """Each truncation, and each flip of one bit."""
+    for size in range(len(whole)):
+        yield f"cut to {size} bytes", whole[:size]
+    for place in range(len(whole)):
+        for bit in range(8):
+            flipped = bytearray(whole)
+            flipped[place] ^= 1 << bit
+            yield f"bit {bit} of byte {place}", bytes(flipped)
+
+
+def of_bundle(folder: Path) -> object:
+    found = bundle.load(folder)
+    tensors = {name: tensor.numpy().tobytes() for name, tensor in found.classifier.state_dict().items()}
+    description = found.classes, found.form, found.data, found.temperature, found.history
+    return found.classifier.architecture, description, tensors
+
+
+def of_checkpoint(folder: Path) -> object:
+    state, position, damaged, complaints = load_checkpoint(folder.parent)
+    assert not damaged
+    assert not complaints
+    model, optimizer = (
+        {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
+        for tensors in (state.classifier.state_dict(), state.optimizer_tensors())
+    )
+    return state.step, state.best_accuracy, state.best_step, state.misses, position, model, optimizer
+
+
+@pytest.mark.parametrize(
+    ("save", "load", "name"),
+    [
+        (save_bundle, of_bundle, "model.json"),
+        (save_bundle, of_bundle, "model.safetensors"),
+        (save_checkpoint, of_checkpoint, "state.json"),
+        (save_checkpoint, of_checkpoint, "model.safetensors"),
+        (save_checkpoint, of_checkpoint, "optimizer.safetensors"),
+    ],
+)
+def test_every_truncation_and_every_flipped_bit_is_refused_by_name(tmp_path, save, load, name):
+    folder = save(tmp_path / "saved")
+    path = folder / name
+    whole = path.read_bytes()
+    sound = load(folder)
+    count, harmless = 0, []
+    descriptor = os.open(path, os.O_RDWR)
+    for what, content in damages(whole):
+        os.pwrite(descriptor, content, 0)  # in place: nothing else is slow here
+        os.ftruncate(descriptor, len(content))
+        count += 1
+        try:
+            found = load(folder)
+        except ModelError as error:
+            message = str(error)
+            assert name in message or folder.name in message, (what, message)
+            assert message.isprintable(), (what, message)
+            continue
+        assert found == sound, what
+        harmless.append(what)
+    os.close(descriptor)
+    assert count == 9 * len(whole)
+    print(f"\n{folder.name}/{name}: {len(whole):,} bytes, {count:,} damages, harmless: {harmless or 'none'}")

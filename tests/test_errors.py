@@ -1,0 +1,25 @@
+"""Messages: one line, whatever the names in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from scanline.errors import DataError, Interrupted, ModelError, ScanlineError, UsageError, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a.csv: line 3", "a.csv: line 3"),
+        ("two\nlines\tand more", "two lines and more"),
+        ("\x1b[2J\x1b]0;evil\x07", r"\x1b[2J\x1b]0;evil\x07"),
+        ("\x9b31m red", r"\x9b31m red"),
+        ("run\u202ekcab\u2066", r"run\u202ekcab\u2066"),
+        ("half \ud800 of it", r"half \ud800 of it"),
+        ("Größe 漢字 👩\u200d👧", "Größe 漢字 👩\u200d👧"),
+    ],
+)
+def test_what_would_do_something_to_a_terminal_is_shown_as_an_escape(text, plain):
+    assert printable(text) == plain
+    for error in (ScanlineError, UsageError, DataError, ModelError, Interrupted):
+        assert str(error(text)) == plain
