@@ -150,9 +150,8 @@ class Experiment:
         on_progress: Progress | None,
         data: Arrays | None,
     ) -> Experiment:
-        status = (
-            read_json(folder.result).get("training", {}).get("status") if folder.result.exists() else None
-        )
+        training = read_json(folder.result).get("training") if folder.result.exists() else None
+        status = training.get("status") if isinstance(training, dict) else None
         if status == "stopped early" or (status in ENDED and plan == before):
             raise UsageError(f"{folder.path} has {status}: nothing is left to do")
         ready = prepare_again(plan, data, on_progress)

@@ -319,6 +319,15 @@ def test_a_damaged_file_is_named_in_one_line_and_nothing_is_written(scanline, fo
     assert everything(folder) == before
 
 
+def test_a_run_that_was_cut_off_before_its_clock_moved_is_shown(scanline, folder):
+    path = folder / "one" / "result.json"
+    result = json.loads(path.read_text())
+    result["training"] |= {"status": "interrupted", "seconds": 0.0, "samples_per_s": None}
+    path.write_text(json.dumps(result))
+    code, _, err = scanline("report", "one")
+    assert (code, err) == (0, "")
+
+
 @pytest.mark.parametrize(
     "spoilt",
     [

@@ -41,7 +41,7 @@ class _Training(_Told):
     steps: Count
     seconds: Number
     samples_seen: Count
-    samples_per_s: Number
+    samples_per_s: Number | None  # None: it took no time
     backend: str
     precision: str
     device: str

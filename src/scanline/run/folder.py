@@ -173,7 +173,7 @@ def course_of_training(path: Path) -> list[dict[str, Any]]:
     for line in lines:
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and isinstance(entry.get("event"), str) and _has_figures(entry):
             found.append(entry)
@@ -183,7 +183,10 @@ def course_of_training(path: Path) -> list[dict[str, Any]]:
 def _has_figures(entry: dict[str, Any]) -> bool:
     """Whether a line of metrics.jsonl has what every line has, as finite numbers."""
     figures: list[Any] = [entry.get(key) for key in ("step", "loss", "accuracy")]
-    return all(type(value) in (int, float) and math.isfinite(value) for value in figures)
+    try:
+        return all(type(value) in (int, float) and math.isfinite(value) for value in figures)
+    except OverflowError:  # a whole number that no float can hold
+        return False
 
 
 def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:

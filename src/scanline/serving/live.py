@@ -50,7 +50,11 @@ class Stream:
         if wish.save:
             found["session"] = base64.b64encode(self._session.to_bytes()).decode()
         elif wish.resume is not None:
-            self._session = self._predictor.model.resume(_decoded(wish.resume))
+            session = self._predictor.model.resume(_decoded(wish.resume))
+            if not isinstance(session.steps, int):
+                detail = "resume: expected the session of one sequence, found one of several"
+                raise Problem("wrong-values", detail, (("/resume", "of several sequences"),))
+            self._session = session
         else:
             self._session = self._predictor.model.stream()
         return json.dumps({"steps": self._session.steps} | found)

@@ -85,6 +85,12 @@ class TrainState:
                 self.best_weights[best] = value
                 continue
             self.optimizer.state[weights[name]][key] = value
+        for name, weight in weights.items():
+            kept = self.optimizer.state.get(weight, {})
+            if len(kept) not in (0, 3):
+                raise ModelError(f"the optimiser's state of {name} lacks a part: it has {', '.join(kept)}")
+        if self.best_weights and self.best_weights.keys() != held.keys():
+            raise ModelError("the best weights are not those of this network")
 
 
 def start(
