@@ -68,9 +68,12 @@ def trained(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium: $CHROMIUM, or the one on the PATH."""
+    """Headless Chromium: $CHROMIUM, or the one on the PATH.
+
+    For a module: while it is open, Playwright's event loop runs, and no other can.
+    """
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("there is no Chromium: install Debian's package chromium, or set CHROMIUM")
