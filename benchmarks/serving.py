@@ -22,7 +22,6 @@ import sys
 import time
 import urllib.request
 from collections import Counter, deque
-from importlib.metadata import version
 from multiprocessing import get_context
 
 import numpy as np
@@ -172,7 +171,7 @@ def main() -> None:
 
     pictures = catalog.load("mnist").test.values[:PICTURES].reshape(-1, 28, 28)
     model = scanline.load(given.run)
-    predictor = Predictor(model, version("scanline"))
+    predictor = Predictor(model, scanline.__version__)
     shares = np.concatenate([model.predict_proba(picture[None]) for picture in pictures])  # alone, offline
     start = b'{"schema":1,"model":"%s","predictions":[' % predictor.digest.encode()
     answers = [start + row.encode() + b"]}" for row in predictor.rows(shares)]

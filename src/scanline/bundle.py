@@ -25,7 +25,6 @@ from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import ClassName
 from scanline.errors import UNPRINTABLE, ModelError, UsageError, printable
 from scanline.files import read_sealed_json, sha256, whole_folder, write_sealed_json, write_whole
-from scanline.limits import most, over
 from scanline.model.classifier import Architecture, SequenceClassifier
 from scanline.model_card import model_card
 from scanline.tensor_files import read_tensor_file
@@ -187,8 +186,6 @@ def load(folder: Path, device: str = "cpu") -> Bundle:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise ModelError(f"{path} is missing; {REMEDY}")
-    if path.stat().st_size > most("JSON_BYTES"):
-        raise ModelError(f"{path}: {over('JSON_BYTES', path.stat().st_size)}")
     tree = read_sealed_json(path)
     if tree.get("schema") != SCHEMA:
         raise ModelError(
@@ -282,11 +279,7 @@ def _check(path: Path, found: dict[str, dict[str, Any]], expected: dict[str, dic
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors. Raises OSError if the file cannot be written."""
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        safetensors.torch.save_file(held, path)
-    except safetensors.SafetensorError as error:  # what the library makes of a full disk
-        raise OSError(str(error).splitlines()[0]) from error
+    path.write_bytes(pack_tensors(tensors))
 
 
 def pack_tensors(tensors: dict[str, Tensor]) -> bytes:

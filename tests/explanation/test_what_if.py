@@ -16,29 +16,11 @@ from scanline.explanation import trace as module
 from scanline.explanation.attribution import baseline
 from scanline.explanation.trace import GATES, PARTS, trace
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
-from scanline.model.classifier import Architecture, SequenceClassifier
+from tests.explanation.test_trace import CLASSES, NETWORKS, F, H, T, network
 
-F, H, K, T = 3, 4, 5, 7
-CLASSES = tuple("abcde")
 CELLS, READOUTS = ["rnn", "gru", "lstm"], ["last", "mean", "max"]
-NETWORKS = list(itertools.product(CELLS, [1, 2], [False, True], READOUTS))
 GATED = [which for which in NETWORKS if which[0] != "rnn"]
 DIRECTIONS = {None: (False, True), "forward": (False,), "backward": (True,)}
-
-
-def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, hidden_size=H):
-    """A network with no weight of 0 but the biases that are never trained."""
-    classifier = SequenceClassifier(
-        Architecture(cell, F, hidden_size, layers, bidirectional, 0.0, "between", readout, K)
-    )
-    draw = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in classifier.parameters():
-            if weight.requires_grad:
-                weight.normal_(0, 0.7, generator=draw)
-        classifier.shift.normal_(generator=draw)
-        classifier.scale.uniform_(0.5, 2, generator=draw)
-    return classifier.eval()
 
 
 def sequence(steps=T, seed=1):

@@ -6,9 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from scanline.data.found import check_values
 from scanline.data.images import save_picture
 from scanline.data.sources import TO_PREDICT, read_source
@@ -63,7 +60,7 @@ def _picture(model: Model, file: str, target: Path | None) -> dict[str, Any]:
     prepared, form = model.prepare(file), model.bundle.form.picture
     if target is not None and form is not None:
         save_picture(prepared, target, form.levels)
-    return {"file": file} | _answer(model, model.predict_proba(prepared)[0])
+    return {"file": file} | model.told(model.predict_proba(prepared)[0])
 
 
 def _sequences(model: Model, file: str) -> Iterator[dict[str, Any]]:
@@ -72,16 +69,7 @@ def _sequences(model: Model, file: str) -> Iterator[dict[str, Any]]:
         check_values(found, form.missing != "error")
         part = found.sequences
         for index, shares in enumerate(model.answer(part)):
-            yield {"file": file, "sequence": part.id_of(index)} | _answer(model, shares)
-
-
-def _answer(model: Model, shares: NDArray[np.float64]) -> dict[str, Any]:
-    best = int(shares.argmax())
-    return {
-        "label": model.bundle.classes[best],
-        "probability": float(shares[best]),
-        "probabilities": {str(name): float(p) for name, p in zip(model.bundle.classes, shares, strict=True)},
-    }
+            yield {"file": file, "sequence": part.id_of(index)} | model.told(shares)
 
 
 def _same(one: Path, other: Path) -> bool:

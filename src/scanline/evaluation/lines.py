@@ -28,7 +28,6 @@ def answer_lines(model: Model, lines: Iterable[str]) -> Iterator[dict[str, Any]]
     Raises DataError naming the line and what was expected there.
     """
     names = model.bundle.form.settings.feature_columns
-    classes = [str(name) for name in model.bundle.classes]
     session, sequence, order = model.stream(), 0, None
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -44,14 +43,7 @@ def answer_lines(model: Model, lines: Iterable[str]) -> Iterator[dict[str, Any]]
             shares = session.feed(_step(text, names, order))
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None
-        best = int(shares.argmax())
-        yield {
-            "sequence": sequence,
-            "step": session.steps,
-            "label": model.bundle.classes[best],
-            "probability": float(shares[best]),
-            "probabilities": {name: float(share) for name, share in zip(classes, shares, strict=True)},
-        }
+        yield {"sequence": sequence, "step": session.steps} | model.told(shares)
 
 
 def _header(text: str, names: tuple[str, ...]) -> list[int] | None:

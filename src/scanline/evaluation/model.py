@@ -129,6 +129,16 @@ class Model:
         self.bundle.form.check(part.shape, part.source, self.bundle.data)
         return softmax(self.logits(self.bundle.form.prepare(part)))
 
+    def told(self, shares: NDArray[np.float64]) -> dict[str, Any]:
+        """One answer out of probabilities (K,), ready for JSON: {"label", "probability", "probabilities" by
+        class name}."""
+        classes, best = self.bundle.classes, int(shares.argmax())
+        return {
+            "label": classes[best],
+            "probability": float(shares[best]),
+            "probabilities": dict(zip(map(str, classes), shares.tolist(), strict=True)),
+        }
+
     def _picture(self) -> PictureFormat:
         form = self.bundle.form.picture
         if form is None:

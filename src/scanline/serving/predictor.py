@@ -21,6 +21,7 @@ from scanline.evaluation.model import Model
 from scanline.explanation.attribution import baseline
 from scanline.explanation.trace import GATES, PARTS, Trace, trace
 from scanline.files import sha256
+from scanline.model.inference import softmax
 from scanline.serving.limits import Limits
 from scanline.serving.problems import Problem
 from scanline.serving.reading import Wish
@@ -86,13 +87,8 @@ class Predictor:
                 told = self._trace(values, wish)
                 shares = told.probabilities[-1]
             else:
-                shares = self.model.answer(_together([sequence]))[0]
-            best = int(shares.argmax())
-            found: dict[str, Any] = {
-                "label": self.model.bundle.classes[best],
-                "probability": float(shares[best]),
-                "probabilities": dict(zip(map(str, self.model.bundle.classes), shares.tolist(), strict=True)),
-            }
+                shares = softmax(self.model.logits(part))[0]
+            found = self.model.told(shares)
             if wish.seen:
                 found["seen"] = self._seen(sequence, values)
             if wish.trace and told is not None:

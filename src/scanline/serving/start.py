@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from scanline import __version__
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
 from scanline.evaluation.model import load
@@ -76,7 +76,7 @@ def start(
     )
     name = find_bundle(Path(run)).resolve()
     name = name.parent if name.name == "model" else name
-    given = service(model, name.name, version("scanline"), access, replace(Limits(), **limits), shown)
+    given = service(model, name.name, __version__, access, replace(Limits(), **limits), shown)
     address = "127.0.0.1" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
     serve(given, listener, lambda: say(f"serving {run} at http://{address}:{port}/ (Ctrl-C ends)"))
 
