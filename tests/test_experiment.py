@@ -420,7 +420,7 @@ def test_a_full_disk_at_the_start_leaves_no_run(tmp_path, monkeypatch):
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(checkpoint, "write_over", full)
     with pytest.raises(scanline.ScanlineError, match=r"cannot write .*step-000000: No space left on device"):
         short(tmp_path / "run")
     assert not (tmp_path / "run").exists()

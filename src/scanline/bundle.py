@@ -27,7 +27,7 @@ from scanline.errors import UNPRINTABLE, ModelError, UsageError, printable
 from scanline.files import read_sealed_json, sha256, whole_folder, write_sealed_json, write_whole
 from scanline.model.classifier import Architecture, SequenceClassifier
 from scanline.model_card import model_card
-from scanline.tensor_files import read_tensor_file
+from scanline.tensor_files import pack_tensors, read_tensor_file
 
 SCHEMA = 3
 DESCRIPTION, WEIGHTS, CARD = "model.json", "model.safetensors", "README.md"
@@ -280,13 +280,6 @@ def _check(path: Path, found: dict[str, dict[str, Any]], expected: dict[str, dic
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors. Raises OSError if the file cannot be written."""
     path.write_bytes(pack_tensors(tensors))
-
-
-def pack_tensors(tensors: dict[str, Tensor]) -> bytes:
-    """Tensors as a safetensors file, which later changes to them do not touch."""
-    return safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    )
 
 
 def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:

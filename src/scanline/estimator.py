@@ -38,6 +38,7 @@ from scanline.evaluation.model import Model
 from scanline.model.inference import predict_logits, softmax
 from scanline.preparation import Prepared, make_ready
 from scanline.recipe import UNSAID, Recipe
+from scanline.tensor_files import pack_tensors
 from scanline.training.loop import train
 from scanline.training.records import Stepped
 from scanline.training.state import TrainState, start
@@ -350,8 +351,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             state = held.pop("_state")
             held["_plan"] = held["_plan"].to_toml()
             held["_bundle"] = bundle.to_bytes(held["_bundle"], __version__)
-            tensors = {name: value.detach().cpu() for name, value in state.optimizer_tensors().items()}
-            held["_optimizer"] = safetensors.torch.save(tensors)
+            held["_optimizer"] = pack_tensors(state.optimizer_tensors())
         return held
 
     def __setstate__(self, held: Mapping[str, Any]) -> None:

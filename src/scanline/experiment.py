@@ -201,7 +201,6 @@ class Experiment:
                     all_steps = self.state.step == self.recipe.train.total_steps
                     status = "finished" if all_steps else "stopped early"
                     self._save_model(status, interruption.is_overdue)
-                    self.folder.sweep()  # an old checkpoint that could not be taken away at once
                 except Abandoned:
                     self._interrupted(interruption)
         except Diverged as error:
@@ -294,6 +293,7 @@ class Experiment:
 
         abandon: as for `predict_logits`.
         """
+        self.folder.sweep()  # now, for once there is a result nobody goes on with the run, and sweeps
         if self.state.best_weights and status in ENDED:
             self.state.classifier.load_state_dict(self.state.best_weights)
         classifier = self.state.classifier.eval()

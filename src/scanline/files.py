@@ -19,6 +19,7 @@ from scanline.limits import most, over
 
 TEMPORARY = ".tmp"  # how the names of files and folders end that are not whole yet; they begin with a dot
 JSON_LIMIT_BYTES = 64 * 2**20
+_SYNC = getattr(os, "fdatasync", os.fsync)  # all but the clock times, which would cost a write of their own
 
 
 def sync_folder(folder: Path) -> None:
@@ -34,8 +35,21 @@ def sync_folder(folder: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Make what is in `path` survive a power cut. Raises OSError."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        _SYNC(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_over(path: Path, content: bytes) -> None:
+    """Write `content` over what `path` holds, if it is there: its room on the disk is used again.
+
+    For files that nobody counts on: meanwhile it is neither the old nor the new one. Raises OSError.
+    """
+    with open(path, "r+b" if path.exists() else "xb") as file:
+        file.write(content)
+        file.truncate()
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -147,16 +161,17 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, over: Path | None = None) -> Iterator[Path]:
     """A new folder that appears at `path`, with all that was written into it, or not at all.
 
     Yields a temporary folder beside `path` to write into; on leaving without an error it takes
     the place of `path`. A reader that comes between two versions finds no folder, never half a one.
+    over: a temporary folder beside `path` that is yielded instead of a new one, with the files in it.
     Raises ScanlineError if the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+        temporary = over or Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
     except OSError as error:
         raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
     try:

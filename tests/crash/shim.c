@@ -132,6 +132,11 @@ int fsync(int fd) {
   if (!is_watched(fd)) return real(fd);
   WHOLE("fsync", 0, real(fd));
 }
+int fdatasync(int fd) {
+  REAL(int, fdatasync, int)
+  if (!is_watched(fd)) return real(fd);
+  WHOLE("fsync", 0, real(fd));
+}
 int ftruncate64(int fd, off64_t size) {
   REAL(int, ftruncate64, int, off64_t)
   if (!is_watched(fd)) return real(fd, size);

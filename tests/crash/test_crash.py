@@ -14,6 +14,6 @@ import pytest
 )
 def test_runs_that_are_killed_or_whose_disk_fails_come_to_the_same_end():
     command = [sys.executable, "-m", "tests.crash.campaign", "--every", "29", "--random", "4", "--seed", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     faults = [line for line in done.stdout.splitlines() if "FAULT" in line]
     assert (done.returncode, faults) == (0, []), done.stdout[-2000:] + done.stderr[-2000:]

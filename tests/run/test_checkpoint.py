@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 import torch
 
@@ -49,8 +52,77 @@ def test_a_state_comes_back_as_it_was(tmp_path):
 def test_only_the_two_newest_stay(tmp_path):
     for step in (5, 1_000_000, 20):
         checkpoint.save(tmp_path, checkpoint.pack(state(step), POSITION))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000020", "step-1000000"]
+    assert names(tmp_path) == ["step-000020", "step-1000000"]
     assert load(tmp_path)[0].step == 1_000_000
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob("step-*"))
+
+
+def files_of(folder):
+    return {path.name: path.stat().st_ino for path in folder.iterdir()}
+
+
+def test_the_files_of_one_that_goes_are_written_over(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, checkpoint.pack(state(step), POSITION))
+    spare = files_of(tmp_path / ".spare.tmp")
+    changed = state(1_000_004)  # its description is longer
+    checkpoint.save(tmp_path, checkpoint.pack(changed, POSITION))
+    assert files_of(tmp_path / "step-1000004") == spare
+    shorter = state(5)
+    shorter.loss = 0.5
+    checkpoint.save(tmp_path, checkpoint.pack(shorter, POSITION), keep=3)
+    found = load(tmp_path)[0]
+    assert found.step == 1_000_004
+    for name, value in changed.classifier.state_dict().items():
+        assert torch.equal(found.classifier.state_dict()[name], value)
+    shutil.rmtree(tmp_path / "step-1000004")
+    assert load(tmp_path)[0].loss == 0.5
+
+
+def hard_link(spare, kept):
+    os.link(spare / "model.safetensors", kept)
+
+
+def symbolic_link(spare, kept):
+    (spare / "model.safetensors").rename(kept)
+    (spare / "model.safetensors").symlink_to(kept)
+
+
+def more(spare, kept):
+    (spare / "more").write_bytes(b"")
+    shutil.copy(spare / "model.safetensors", kept)
+
+
+def fewer(spare, kept):
+    (spare / "model.safetensors").rename(kept)
+
+
+def link_to_a_folder(spare, kept):
+    shutil.copy(spare / "model.safetensors", kept)
+    spare.rename(spare.parent.parent / "elsewhere")
+    spare.symlink_to(spare.parent.parent / "elsewhere")
+
+
+@pytest.mark.parametrize("change", [hard_link, symbolic_link, more, fewer, link_to_a_folder])
+def test_what_others_have_is_never_written_over(tmp_path, change):
+    checkpoints, kept = tmp_path / "checkpoints", tmp_path / "kept"
+    for step in (1, 2, 3):
+        checkpoint.save(checkpoints, checkpoint.pack(state(step), POSITION))
+    change(checkpoints / ".spare.tmp", kept)
+    before = kept.read_bytes()
+    checkpoint.save(checkpoints, checkpoint.pack(state(4), POSITION))
+    assert kept.read_bytes() == before
+    assert names(checkpoints) == ["step-000003", "step-000004"]
+    assert load(checkpoints)[0].step == 4
+    assert not (checkpoints / "step-000004").is_symlink()
+    assert sorted(files_of(checkpoints / "step-000004")) == [
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ]
 
 
 def test_damaged_ones_are_named_and_passed_over(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scanline.bundle import build, load_tensors, pack_tensors
+from scanline.bundle import build, load_tensors
 from scanline.errors import ModelError
-from scanline.files import TEMPORARY, read_sealed_json, sealed_json, sha256, whole_folder
+from scanline.files import (
+    TEMPORARY,
+    read_sealed_json,
+    sealed_json,
+    sha256,
+    sync_folder,
+    whole_folder,
+    write_over,
+)
 from scanline.model.classifier import Architecture
 from scanline.recipe import TrainSettings
+from scanline.tensor_files import pack_tensors
 from scanline.training.state import TrainState
 from scanline.training.step import choose_computation, make_optimizer
 
 Whole = Annotated[int, Field(strict=True, ge=0)]
+_SPARE = f".spare{TEMPORARY}"
 _NUMBERS = ("step", "unseen", "loss", "best_accuracy", "best_step", "misses")
 
 
@@ -117,15 +128,42 @@ def save(checkpoints: Path, packed: Packed, keep: int = 2) -> Path:
     """Write the newest checkpoint. Of the others all go but the newest, `keep` with this one, and that of the
     best validation. Returns its folder."""
     target = checkpoints / _name(packed.step)
-    with whole_folder(target) as new:
-        for name, content in packed.tensors.items():
-            (new / name).write_bytes(content)
-        (new / "state.json").write_bytes(packed.description())
+    contents = packed.tensors | {"state.json": packed.description()}
+    with whole_folder(target, over=_spare(checkpoints, contents.keys())) as new:
+        for name, content in contents.items():
+            write_over(new / name, content)
     best = _name(packed.numbers["best_step"])
     for old in _all(checkpoints)[:-keep]:
         if old.name != best:
-            remove(old)
+            _retire(old)
     return target
+
+
+def _retire(folder: Path) -> None:
+    """Keep the files of a checkpoint that goes, for the next one to be written over them: to take files away
+    and make others takes twice the time."""
+    spare = folder.with_name(_SPARE)
+    if spare.exists():
+        remove(folder)
+    else:
+        with contextlib.suppress(OSError):
+            os.replace(folder, spare)
+
+
+def _spare(checkpoints: Path, names: Collection[str]) -> Path | None:
+    """The folder that `_retire` kept, if it has just these files and nobody else has them, by a hard link."""
+    spare = checkpoints / _SPARE
+    if not os.path.lexists(spare):
+        return None
+    with contextlib.suppress(OSError):
+        with os.scandir(spare) as entries:
+            found = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+        own = all(stat.S_ISREG(status.st_mode) and status.st_nlink == 1 for status in found.values())
+        if own and found.keys() == set(names) and not spare.is_symlink():
+            sync_folder(checkpoints)  # first it is no checkpoint any more, then it is written over
+            return spare
+    remove(spare)
+    return None
 
 
 def remove(folder: Path) -> None:

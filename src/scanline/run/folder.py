@@ -127,17 +127,19 @@ class RunFolder:
                 raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
 
     def sweep(self) -> None:
-        """Take away what a crash left half-written, and put back a model that was about to be replaced."""
+        """Take away what a crash left half-written and what was kept to be written over, and put back a model
+        that was about to be replaced."""
         for folder in (self.path, self.checkpoints):
             for left in folder.glob(f".*{TEMPORARY}"):
-                former = left / self.model.name
-                if former.is_dir() and not self.model.exists():
-                    with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):
+                    former = left / self.model.name
+                    if former.is_dir() and not self.model.exists():
                         os.replace(former, self.model)
                 if left.is_dir() and not left.is_symlink():
                     shutil.rmtree(left, ignore_errors=True)
                 else:
-                    left.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):
+                        left.unlink(missing_ok=True)
 
     def rewind(self, metrics_bytes: int, log_bytes: int) -> None:
         """Cut metrics.jsonl and log.txt back to where a checkpoint left them; make them if they are gone."""
