@@ -18,7 +18,6 @@ from scanline.errors import ModelError, ScanlineError
 from scanline.limits import most, over
 
 TEMPORARY = ".tmp"  # how the names of files and folders end that are not whole yet; they begin with a dot
-JSON_LIMIT_BYTES = 64 * 2**20
 _SYNC = getattr(os, "fdatasync", os.fsync)  # all but the clock times, which would cost a write of their own
 
 
@@ -113,7 +112,7 @@ def write_sealed_json(path: Path, value: dict[str, Any]) -> None:
 
 def read_sealed_json(path: Path) -> dict[str, Any]:
     """What `write_sealed_json` was given. Raises ModelError as `read_json`, and if the digest differs."""
-    content = _read(path, "JSON_BYTES")
+    content = read_bounded(path, "JSON_BYTES")
     value = _parse(path, content)
     body = content[: -len(_seal(b""))]
     if content != body + _seal(body).encode():
@@ -132,19 +131,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises ModelError naming the file if it is missing, too large, not JSON, or not an object.
     """
-    return _parse(path, _read(path))
+    return _parse(path, read_bounded(path, "RECORD_BYTES"))
 
 
-def _read(path: Path, limit: str = "") -> bytes:
-    """The bytes of a file of no more than JSON_LIMIT_BYTES, or than the `limit` of that name allows."""
+def read_bounded(path: Path, limit: str) -> bytes:
+    """The bytes of a file of no more than the limit of that name. Raises ModelError."""
     try:
         status = path.stat()
         if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):  # without an end
             raise ModelError(f"{path} is damaged: expected a file, found something that is none")
-        if limit and status.st_size > most(limit):
+        if status.st_size > most(limit):
             raise ModelError(f"{path}: {over(limit, status.st_size)}")
-        if not limit and status.st_size > JSON_LIMIT_BYTES:
-            raise ModelError(f"{path} is larger than {JSON_LIMIT_BYTES} bytes: not one of Scanline's files")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error

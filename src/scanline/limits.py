@@ -29,6 +29,9 @@ DEFAULTS: Mapping[str, tuple[int, str]] = {
     "MODEL_BYTES": (2**32, "bytes in a file of weights"),
     "TENSORS": (10_000, "arrays in a file of weights"),
     "JSON_BYTES": (3 * 2**20, "bytes in a description of a model"),  # in memory some thirty times as many
+    "RECIPE_BYTES": (2**18, "bytes in a recipe"),  # the shipped ones have some thousand
+    "RECORD_BYTES": (2**24, "bytes in a record of a run"),
+    "COURSE_BYTES": (2**26, "bytes in a metrics.jsonl"),
 }
 FREE_BYTES = 2**23  # what any packed file may unpack to
 

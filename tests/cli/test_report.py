@@ -288,7 +288,7 @@ def test_a_result_that_a_run_has_yet_to_write_keeps_its_place(scanline, folder):
         ("split.json", '{"parts": {"train": [4]}}', r"one/split\.json is damaged: parts\.train: "),
         ("split.json", '{"parts": {"train": {"n": "4"}}}', r"one/split\.json is damaged: parts\.train\.n: "),
         ("split.json", "", r"one/split\.json is damaged: not valid JSON"),
-        ("recipe.toml", "seed = ", r"one/recipe\.toml is damaged: Invalid value"),
+        ("recipe.toml", "seed = ", r"one/recipe\.toml is not valid TOML: Invalid value"),
         ("recipe.toml", "", r"one/recipe\.toml is damaged: it has no name"),
         (
             "recipe.toml",

@@ -1132,7 +1132,7 @@ several(
             put("a.toml", b'"a".' * 50_000 + b"a = 1\n"),
         ),
         "toml_one_word_of_250_kb": ("not valid TOML", put("a.toml", b"a" * 250_000)),
-        "toml_of_100_mb": ("larger than", sparse("a.toml", b"a = 1\n", 10**8)),
+        "toml_of_100_mb": ("SCANLINE_LIMIT_RECIPE_BYTES raises", sparse("a.toml", b"a = 1\n", 10**8)),
         "toml_a_number_of_5000_digits": ("not valid TOML", put("a.toml", b"seed = " + b"9" * 5000)),
         "toml_30000_unknown_keys": ("more", put("a.toml", b"".join(b"k%d = 1\n" % i for i in range(20_000)))),
         "toml_laughs": (
@@ -1153,6 +1153,54 @@ several(
         "toml_a_million_units": (
             "model.hidden_size must be <=",
             put("a.toml", b'base = "rows"\n[model]\nhidden_size = 1000000\n'),
+        ),
+    },
+)
+several(
+    "run",
+    "ModelError",
+    {
+        "run_a_recipe_of_1_gb": (
+            "SCANLINE_LIMIT_RECIPE_BYTES raises",
+            lambda f: sparse("recipe.toml", b"a = 1\n", 10**9)(f).parent,
+        ),
+        "run_a_recipe_with_a_key_of_100000_parts": (
+            "more than 32 parts",
+            lambda f: put("recipe.toml", b"a." * 10**5 + b"a = 1\n")(f).parent,
+        ),
+        "run_a_recipe_100000_deep": (
+            "not valid TOML",
+            lambda f: put("recipe.toml", b"a = " + b"[" * 10**5)(f).parent,
+        ),
+        "run_a_recipe_whose_data_are_a_number": (
+            "names no data",
+            lambda f: put("recipe.toml", b"data = 1\n")(f).parent,
+        ),
+    },
+)
+several(
+    "course",
+    "ModelError",
+    {"course_of_1_gb": ("SCANLINE_LIMIT_COURSE_BYTES raises", sparse("metrics.jsonl", b"{}\n", 10**9))},
+)
+several(
+    "course",
+    "",
+    {
+        "course_100000_deep": ("", put("metrics.jsonl", b"[" * 10**5 + b"\n" + b'{"a":' * 10**5)),
+        "course_in_no_encoding": ("", put("metrics.jsonl", b"\xff\xfe\n\0\0[\n" * 1000)),
+        "course_a_number_of_5000_digits": ("", put("metrics.jsonl", b'{"step": ' + b"9" * 5000 + b"}\n")),
+    },
+)
+several(
+    "record",
+    "ModelError",
+    {
+        "record_of_1_gb": ("SCANLINE_LIMIT_RECORD_BYTES raises", sparse("result.json", b"{}", 10**9)),
+        "record_100000_deep": ("not valid JSON", put("result.json", b"[" * 10**5)),
+        "record_a_device": (
+            "expected a file",
+            lambda f: (f / "result.json").symlink_to("/dev/zero") or f / "result.json",
         ),
     },
 )
@@ -1234,6 +1282,12 @@ def sound(folder: Path) -> Iterator[tuple[str, Path]]:
     small.save_checkpoint(folder / "checkpoints")
     yield "checkpoint", folder / "checkpoints"
     yield "recipe", put("a.toml", b'base = "rows"\nseed = 7\n')(folder)
+    yield "run", put("recipe.toml", b'data = {name = "digits"}\n')(new("run")).parent
+    yield (
+        "course",
+        put("metrics.jsonl", b'{"event": "logged", "step": 1, "loss": 1, "accuracy": 1}\n')(folder),
+    )
+    yield "record", put("result.json", b'{"training": {"seconds": 1.5}}\n')(folder)
     yield "session", put("session", _sound_session())(folder)
     yield "lines", put("steps", b"1,2\n[1, 2]\n")(folder)
     yield "network", _sound_state_dict(folder / "a.safetensors")

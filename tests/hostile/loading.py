@@ -24,9 +24,11 @@ from scanline.data.sources import read_samples
 from scanline.errors import ScanlineError
 from scanline.evaluation.lines import answer_lines
 from scanline.evaluation.model import Model
+from scanline.files import read_json
 from scanline.imports import keras, tf1, torch_state
 from scanline.imports.sources import read_network
 from scanline.recipe import UNSAID, UNSPLIT
+from scanline.run.folder import course_of_training, trained_on
 from scanline.stream import Session
 from tests.hostile import small
 
@@ -48,6 +50,9 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "checkpoint": small.load_checkpoint,
     "network": read_network,
     "recipe": lambda path: recipe.load(str(path)),
+    "run": trained_on,
+    "course": course_of_training,
+    "record": read_json,
     "session": lambda path: Session.from_bytes(_SMALL, path.read_bytes()),
     "lines": lambda path: list(answer_lines(Model(_SMALL), path.read_text().splitlines(keepends=True))),
 }

@@ -4,7 +4,7 @@ Nothing has a hidden default: a recipe names every key, or names the recipe it i
 and then only what differs.
 """
 
-from scanline.recipe.reading import load, names, parse, parse_setting
+from scanline.recipe.reading import load, names, parse, parse_setting, read_tree
 from scanline.recipe.sections import (
     DEFAULT,
     UNSAID,
@@ -53,4 +53,5 @@ __all__ = [
     "names",
     "parse",
     "parse_setting",
+    "read_tree",
 ]

@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from scanline.errors import UsageError, did_you_mean
+from scanline.limits import most, over
 from scanline.recipe.faults import describe
 from scanline.recipe.sections import ONE_LENGTH, Recipe, keys
 
-SIZE_LIMIT_BYTES = 2**18  # of a recipe, which has some three thousand
 # More parts than any key has. Of a key of n parts tomllib makes n**2 / 2, and what lies that deep cannot be
 # shown or merged.
 _LONG_KEY = re.compile(
@@ -58,8 +58,8 @@ def _read(path: Path) -> str:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             raise UsageError(f"{path} is not a recipe: expected a file, found something that is none")
-        if status.st_size > SIZE_LIMIT_BYTES:
-            raise UsageError(f"{path} is larger than {SIZE_LIMIT_BYTES} bytes: not a recipe")
+        if status.st_size > most("RECIPE_BYTES"):
+            raise UsageError(f"{path} is not a recipe: {over('RECIPE_BYTES', status.st_size)}")
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror or error}") from error
@@ -69,14 +69,7 @@ def _read(path: Path) -> str:
 
 def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe in the TOML `text`. source: what to call it in messages. settings: as for `load`."""
-    if len(text) > SIZE_LIMIT_BYTES:
-        raise UsageError(f"{source} is larger than {SIZE_LIMIT_BYTES} characters: not a recipe")
-    if _LONG_KEY.search(text):
-        raise UsageError(f"{source} is not a recipe: it has a key of more than 32 parts")
-    try:
-        tree = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also of a number of thousands of digits
-        raise UsageError(f"{source} is not valid TOML: {error}") from error
+    tree = _tree(text, source)
     base = tree.pop("base", None)
     if base is not None:
         if base not in names():
@@ -96,6 +89,25 @@ def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None 
         if lengths == [0, 0] and "exactly one" not in message:  # Pydantic asks this after all else is right
             message += "; " + ONE_LENGTH.format(*lengths)
         raise UsageError(message) from None
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """What the recipe in the file `path` says, unchecked: another version may have written it.
+
+    Raises UsageError if it is no TOML, or larger than a recipe.
+    """
+    return _tree(_read(path), str(path))
+
+
+def _tree(text: str, source: str) -> dict[str, Any]:
+    if len(text) > most("RECIPE_BYTES"):
+        raise UsageError(f"{source} is not a recipe: {over('RECIPE_BYTES', len(text))}")
+    if _LONG_KEY.search(text):
+        raise UsageError(f"{source} is not a recipe: it has a key of more than 32 parts")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also of a number of thousands of digits
+        raise UsageError(f"{source} is not valid TOML: {error}") from error
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

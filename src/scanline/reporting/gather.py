@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from scanline.evaluation.steps import read_along
 from scanline.explanation.attribution import baseline, check_by_deletion
 from scanline.explanation.explain import Explanation, explain_part
 from scanline.files import read_json
+from scanline.recipe import read_tree
 from scanline.reporting.activity import gate_activity
 from scanline.run.folder import RunFolder, course_of_training, find_bundle, trained_on
 
@@ -119,9 +119,9 @@ def _of_the_folder(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
         facts[name] = run_files.check(file, read_json(file), kind) if file.is_file() else None
     result = read_json(folder.result) if folder.result.is_file() else None
     try:
-        facts["recipe"] = tomllib.loads(folder.recipe.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder.recipe} is damaged: {' '.join(str(error).split())}") from error
+        facts["recipe"] = read_tree(folder.recipe)
+    except UsageError as error:
+        raise ModelError(" ".join(str(error).split())) from error
     _check_keys(folder.recipe, facts["recipe"], _NEEDED["recipe"])
     run_files.check(folder.recipe, facts["recipe"], run_files.Plan)
     if result is not None:

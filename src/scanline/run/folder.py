@@ -7,7 +7,6 @@ import json
 import math
 import os
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from pydantic import ValidationError
 
 from scanline import bundle
 from scanline.errors import ModelError, ScanlineError, UsageError, did_you_mean
-from scanline.files import TEMPORARY, sync_file, write_json, write_whole
-from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, parse
+from scanline.files import TEMPORARY, read_bounded, sync_file, write_json, write_whole
+from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, load, read_tree
 
 
 class RunFolder:
@@ -79,8 +78,8 @@ class RunFolder:
             raise ModelError(f"{path} is not a run folder: it has no recipe.toml{_nearest_run(path)}")
         folder.lock()
         try:
-            return folder, parse(folder.recipe.read_text(encoding="utf-8"), str(folder.recipe))
-        except (OSError, UnicodeDecodeError, UsageError) as error:
+            return folder, load(str(folder.recipe))
+        except UsageError as error:
             folder.unlock()
             raise ModelError(f"cannot go on with {path}: {error}") from error
 
@@ -166,15 +165,16 @@ def claim(parent: Path, stem: str) -> Path:
 
 
 def course_of_training(path: Path) -> list[dict[str, Any]]:
-    """The lines of the metrics.jsonl at `path`: none if it is gone, and none that was cut off."""
+    """The lines of the metrics.jsonl at `path`: none if it is gone, and none that was cut off.
+
+    Raises ModelError if it is larger than the limit COURSE_BYTES.
+    """
     found: list[dict[str, Any]] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+    if not path.is_file():
         return found
-    for line in lines:
+    for line in read_bounded(path, "COURSE_BYTES").split(b"\n"):
         try:
-            entry = json.loads(line)
+            entry = json.loads(line.decode())
         except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict) and isinstance(entry.get("event"), str) and _has_figures(entry):
@@ -200,13 +200,13 @@ def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
     if not recipe.is_file():
         return None
     try:
-        tree = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        tree = read_tree(recipe)
         plain = UNSAID.model_copy(update={"name": str(tree["data"]["name"])})
         try:
             return DataSettings.model_validate(tree["data"]), SplitSettings.model_validate(tree["split"])
         except (ValidationError, KeyError):
             return plain, UNSPLIT
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (UsageError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{recipe} is damaged: it names no data ({' '.join(str(error).split())}); "
             "say where they lie by --data"
