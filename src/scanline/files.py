@@ -158,17 +158,17 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path, over: Path | None = None) -> Iterator[Path]:
+def whole_folder(path: Path, used: Path | None = None) -> Iterator[Path]:
     """A new folder that appears at `path`, with all that was written into it, or not at all.
 
     Yields a temporary folder beside `path` to write into; on leaving without an error it takes
     the place of `path`. A reader that comes between two versions finds no folder, never half a one.
-    over: a temporary folder beside `path` that is yielded instead of a new one, with the files in it.
+    used: a temporary folder beside `path` that is yielded instead of a new one, with the files in it.
     Raises ScanlineError if the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = over or Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+        temporary = used or Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
     except OSError as error:
         raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
     try:

@@ -91,6 +91,11 @@ def symbolic_link(spare, kept):
     (spare / "model.safetensors").symlink_to(kept)
 
 
+def write_protected(spare, kept):
+    (spare / "model.safetensors").chmod(0o400)
+    shutil.copy(spare / "model.safetensors", kept)
+
+
 def more(spare, kept):
     (spare / "more").write_bytes(b"")
     shutil.copy(spare / "model.safetensors", kept)
@@ -106,7 +111,7 @@ def link_to_a_folder(spare, kept):
     spare.symlink_to(spare.parent.parent / "elsewhere")
 
 
-@pytest.mark.parametrize("change", [hard_link, symbolic_link, more, fewer, link_to_a_folder])
+@pytest.mark.parametrize("change", [hard_link, symbolic_link, write_protected, more, fewer, link_to_a_folder])
 def test_what_others_have_is_never_written_over(tmp_path, change):
     checkpoints, kept = tmp_path / "checkpoints", tmp_path / "kept"
     for step in (1, 2, 3):

@@ -129,7 +129,7 @@ def save(checkpoints: Path, packed: Packed, keep: int = 2) -> Path:
     best validation. Returns its folder."""
     target = checkpoints / _name(packed.step)
     contents = packed.tensors | {"state.json": packed.description()}
-    with whole_folder(target, over=_spare(checkpoints, contents.keys())) as new:
+    with whole_folder(target, used=_spare(checkpoints, contents.keys())) as new:
         for name, content in contents.items():
             write_over(new / name, content)
     best = _name(packed.numbers["best_step"])
@@ -151,19 +151,24 @@ def _retire(folder: Path) -> None:
 
 
 def _spare(checkpoints: Path, names: Collection[str]) -> Path | None:
-    """The folder that `_retire` kept, if it has just these files and nobody else has them, by a hard link."""
+    """The folder that `_retire` kept, if it has just these files, can be written to, and nobody else has them
+    by a hard link."""
     spare = checkpoints / _SPARE
     if not os.path.lexists(spare):
         return None
     with contextlib.suppress(OSError):
         with os.scandir(spare) as entries:
-            found = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
-        own = all(stat.S_ISREG(status.st_mode) and status.st_nlink == 1 for status in found.values())
-        if own and found.keys() == set(names) and not spare.is_symlink():
+            found = {entry.name: _is_own(entry) for entry in entries}
+        if found.keys() == set(names) and all(found.values()) and not spare.is_symlink():
             sync_folder(checkpoints)  # first it is no checkpoint any more, then it is written over
             return spare
     remove(spare)
     return None
+
+
+def _is_own(entry: os.DirEntry[str]) -> bool:
+    status = entry.stat(follow_symlinks=False)
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and os.access(entry.path, os.W_OK)
 
 
 def remove(folder: Path) -> None:
