@@ -295,13 +295,11 @@ def _pictures() -> list[Files]:
 def _read_picture(folder: Path) -> None:
     """As `predict`, `explain` and the server take one."""
     from scanline.data.frame import fit_picture
-    from scanline.data.images import decode_pixels, read_picture, read_pixels
+    from scanline.data.images import decode_pixels, read_pixels
 
     path = _only(folder)
     for form in (*_forms()[:2], _forms()[_digest(path) % len(_forms())]):
         colour = form.channels == 3
-        with told():
-            read_picture(path, colour)
         with told():
             fit_picture(read_pixels(path, colour), form, str(path))
         with told():

@@ -59,7 +59,9 @@ class Campaign:
     """
 
     def __init__(self, folder: Path, precision: str, draw: random.Random) -> None:
-        import sklearn.datasets  # noqa: F401
+        import sklearn.datasets
+        import sklearn.metrics
+        import sklearn.model_selection  # noqa: F401
 
         import scanline.cli.train
         import scanline.cli.watch

@@ -1,7 +1,9 @@
 """Reading pictures from files, and writing them."""
 
 import io
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +13,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scanline.data import images
-from scanline.data.images import read_picture, read_pixels, save_picture
+from scanline.data.images import read_pixels, save_picture
 from scanline.data.prepare import PictureFormat
 from scanline.errors import DataError, ScanlineError
 
 CORNERS = np.array([[0, 51], [102, 255]], np.uint8)  # 0, 0.2, 0.4 and 1 of 255
 
 
-def close(found, expected, within=1e-6):
-    np.testing.assert_allclose(found, expected, atol=within)
-    assert found.dtype == np.float32
+def close(found, expected, within=0.5 / 255):
+    """Whether bytes (H, W, 1) are the nearest to these values, 0..1."""
+    assert found.dtype == np.uint8
+    np.testing.assert_allclose(found[..., 0] / 255, expected, rtol=0, atol=within + 1e-9)
 
 
 def saved(picture: Image.Image, path: Path, **options) -> Path:
@@ -30,23 +33,23 @@ def saved(picture: Image.Image, path: Path, **options) -> Path:
 
 @pytest.mark.parametrize("suffix", ["png", "pgm", "bmp", "tif"])
 def test_a_grey_picture_without_loss_reads_as_its_values_over_255(tmp_path, suffix):
-    close(read_picture(saved(Image.fromarray(CORNERS), tmp_path / f"a.{suffix}")), [[0, 0.2], [0.4, 1]])
+    close(read_pixels(saved(Image.fromarray(CORNERS), tmp_path / f"a.{suffix}")), [[0, 0.2], [0.4, 1]])
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp"])
 def test_a_lossy_picture_of_one_grey_reads_as_that_grey(tmp_path, suffix):
     path = saved(Image.new("RGB", (16, 8), (102, 102, 102)), tmp_path / f"a.{suffix}")
-    close(read_picture(path), np.full((8, 16), 0.4), within=0.01)
+    close(read_pixels(path), np.full((8, 16), 0.4), within=0.01)
 
 
 def test_the_content_decides_the_format_not_the_name(tmp_path):
     path = saved(Image.fromarray(CORNERS), tmp_path / "a.jpg", format="PNG")
-    close(read_picture(path), [[0, 0.2], [0.4, 1]])
+    close(read_pixels(path), [[0, 0.2], [0.4, 1]])
 
 
 def test_colours_become_grey_by_rec_601(tmp_path):
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
-    found = read_picture(saved(Image.fromarray(colours), tmp_path / "a.png"))
+    found = read_pixels(saved(Image.fromarray(colours), tmp_path / "a.png"))
     close(found, [[0.299, 0.587, 0.114]], within=0.5 / 255)
 
 
@@ -54,39 +57,39 @@ def test_a_palette_picture_reads_as_its_colours(tmp_path):
     picture = Image.new("P", (2, 1))
     picture.putpalette([255, 255, 255, 0, 0, 0])
     picture.putpixel((1, 0), 1)
-    close(read_picture(saved(picture, tmp_path / "a.png")), [[1, 0]])
+    close(read_pixels(saved(picture, tmp_path / "a.png")), [[1, 0]])
 
 
 def test_a_picture_of_one_bit_a_pixel_reads_as_zero_and_one(tmp_path):
     picture = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
-    close(read_picture(saved(picture, tmp_path / "a.png")), [[0, 1]])
+    close(read_pixels(saved(picture, tmp_path / "a.png")), [[0, 1]])
 
 
 @pytest.mark.parametrize("suffix", ["png", "pgm", "tif"])
 def test_sixteen_bits_a_pixel_read_as_values_over_65535(tmp_path, suffix):
     picture = Image.fromarray(np.array([[0, 13107, 65535]], np.uint16))
-    close(read_picture(saved(picture, tmp_path / f"a.{suffix}")), [[0, 0.2, 1]])
+    close(read_pixels(saved(picture, tmp_path / f"a.{suffix}")), [[0, 0.2, 1]])
 
 
 def test_a_cmyk_jpeg_without_ink_is_white(tmp_path):
     path = saved(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), tmp_path / "a.jpg")
-    close(read_picture(path), np.ones((8, 8)), within=0.01)
+    close(read_pixels(path), np.ones((8, 8)), within=0.01)
 
 
 def test_black_ink_on_a_transparent_ground_lies_on_white(tmp_path):
     layers = np.array([[[0, 255], [0, 0], [0, 51]]], np.uint8)  # opaque, clear, one fifth opaque
     path = saved(_la(layers), tmp_path / "a.png")
-    close(read_picture(path), [[0, 1, 0.8]])
+    close(read_pixels(path), [[0, 1, 0.8]])
 
 
 def test_white_ink_on_a_transparent_ground_lies_on_black(tmp_path):
     layers = np.array([[[255, 255], [255, 0], [255, 51]]], np.uint8)
-    close(read_picture(saved(_la(layers), tmp_path / "a.png")), [[1, 0, 0.2]])
+    close(read_pixels(saved(_la(layers), tmp_path / "a.png")), [[1, 0, 0.2]])
 
 
 def test_paper_with_its_own_ink_and_clear_corners_lies_on_white(tmp_path):
     layers = np.array([[[0, 255], [255, 255], [255, 255], [0, 0]]], np.uint8)
-    close(read_picture(saved(_la(layers), tmp_path / "a.png")), [[0, 1, 1, 1]])
+    close(read_pixels(saved(_la(layers), tmp_path / "a.png")), [[0, 1, 1, 1]])
 
 
 def _la(layers):
@@ -98,22 +101,22 @@ def test_a_transparent_palette_entry_lies_on_white(tmp_path):
     picture = Image.new("P", (2, 1))
     picture.putpalette([255, 0, 0, 0, 0, 0])
     picture.putpixel((1, 0), 1)
-    close(read_picture(saved(picture, tmp_path / "a.png", transparency=0)), [[1, 0]])
+    close(read_pixels(saved(picture, tmp_path / "a.png", transparency=0)), [[1, 0]])
 
 
 def test_a_picture_is_turned_as_its_exif_data_say(tmp_path):
     picture = Image.fromarray(np.repeat(np.repeat(CORNERS, 16, 0), 32, 1))  # (32, 64), four even quarters
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying on its left side: to be turned a quarter clockwise
-    found = read_picture(saved(picture, tmp_path / "a.jpg", exif=exif, quality=95))
-    assert found.shape == (64, 32)
+    found = read_pixels(saved(picture, tmp_path / "a.jpg", exif=exif, quality=95))
+    assert found.shape == (64, 32, 1)
     close(found[[16, 16, 48, 48], [8, 24, 8, 24]], [0.4, 0, 1, 0.2], within=0.02)
 
 
 def test_of_several_frames_the_first_is_read(tmp_path):
     first, second = Image.new("L", (2, 2), 51), Image.new("L", (2, 2), 255)
     path = saved(first, tmp_path / "a.tif", save_all=True, append_images=[second])
-    close(read_picture(path), np.full((2, 2), 0.2))
+    close(read_pixels(path), np.full((2, 2), 0.2))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +135,7 @@ def test_of_several_frames_the_first_is_read(tmp_path):
 )
 def test_an_array_reads_as_grey_values_from_0_to_1(tmp_path, array, expected):
     np.save(tmp_path / "a.npy", array)
-    close(read_picture(tmp_path / "a.npy"), expected)
+    close(read_pixels(tmp_path / "a.npy"), expected)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_an_array_reads_as_grey_values_from_0_to_1(tmp_path, array, expected):
 def test_an_array_that_is_no_picture_is_refused(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(DataError, match=message) as caught:
-        read_picture(tmp_path / "a.npy")
+        read_pixels(tmp_path / "a.npy")
     assert str(tmp_path / "a.npy") in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -164,26 +167,26 @@ def test_an_array_that_claims_more_pixels_than_the_limit_is_refused_before_it_is
     path = tmp_path / "a.npy"
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(8001, 8001)).flush()  # a sparse file
     with pytest.raises(DataError, match="at most 64000000 pixels, found 8001 x 8001; make it smaller"):
-        read_picture(path)
+        read_pixels(path)
 
 
 def test_an_array_cut_short_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((50, 50)))
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
     with pytest.raises(DataError, match="found a damaged one"):
-        read_picture(tmp_path / "a.npy")
+        read_pixels(tmp_path / "a.npy")
 
 
 def test_an_archive_of_arrays_is_not_an_array(tmp_path):
     np.savez(tmp_path / "a.npz", CORNERS)
     (tmp_path / "a.npz").rename(tmp_path / "a.npy")
     with pytest.raises(DataError, match=r"expected a \.npy array, found something else"):
-        read_picture(tmp_path / "a.npy")
+        read_pixels(tmp_path / "a.npy")
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"cannot read .*b\.png: No such file or directory; expected a PNG"):
-        read_picture(tmp_path / "b.png")
+        read_pixels(tmp_path / "b.png")
 
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
@@ -194,43 +197,43 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
 
     monkeypatch.setattr(images, "_read_still", refuse)
     with pytest.raises(DataError, match=r"^cannot read .*a\.png: Permission denied; expected a PNG.*; check"):
-        read_picture(path)
+        read_pixels(path)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b"])
 def test_a_name_that_no_system_allows_is_a_data_error(tmp_path, name):
     with pytest.raises(DataError, match=r"cannot read .*; check the path$"):
-        read_picture(tmp_path / name)
+        read_pixels(tmp_path / name)
 
 
 def test_a_link_that_leads_to_itself_is_a_data_error(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"cannot read .*a\.png: Too many levels of symbolic links"):
-        read_picture(tmp_path / "a.png")
+        read_pixels(tmp_path / "a.png")
 
 
 def test_a_folder_is_not_a_picture(tmp_path):
     with pytest.raises(DataError, match="found a folder; name one file"):
-        read_picture(tmp_path)
+        read_pixels(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "npy"])
 def test_a_file_of_no_bytes_is_said_to_be_empty(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").touch()
     with pytest.raises(DataError, match=r"found an empty file \(0 bytes\)"):
-        read_picture(tmp_path / f"a.{suffix}")
+        read_pixels(tmp_path / f"a.{suffix}")
 
 
 def test_text_is_not_a_picture(tmp_path):
     (tmp_path / "a.png").write_text("seven")
     with pytest.raises(DataError, match="found something else; convert it"):
-        read_picture(tmp_path / "a.png")
+        read_pixels(tmp_path / "a.png")
 
 
 def test_a_format_off_the_list_is_not_opened(tmp_path):
     path = saved(Image.fromarray(CORNERS), tmp_path / "a.gif")
     with pytest.raises(DataError, match="expected a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP picture"):
-        read_picture(path)
+        read_pixels(path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "pgm", "bmp", "webp"])
@@ -239,7 +242,7 @@ def test_a_picture_cut_short_is_damaged(tmp_path, suffix):
     content = saved(Image.fromarray(noise), tmp_path / f"a.{suffix}").read_bytes()
     (tmp_path / f"a.{suffix}").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"found a damaged one \(.+\); save it again|found something else"):
-        read_picture(tmp_path / f"a.{suffix}")
+        read_pixels(tmp_path / f"a.{suffix}")
 
 
 @pytest.mark.parametrize(("side", "found"), [(8001, "8001 x 8001"), (9999, "9999 x 9999"), (20000, "more")])
@@ -248,7 +251,7 @@ def test_a_picture_that_claims_more_pixels_than_the_limit_is_refused_before_it_i
 ):
     (tmp_path / "a.pgm").write_bytes(b"P5 %d %d 255\n" % (side, side))  # a header and no pixels
     with pytest.raises(DataError, match=f"expected at most 64000000 pixels, found {found}"):
-        read_picture(tmp_path / "a.pgm")
+        read_pixels(tmp_path / "a.pgm")
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -268,12 +271,12 @@ def test_damaged_bytes_read_or_raise_a_data_error_and_nothing_else(tmp_path, dat
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(prefix + data.draw(st.binary(max_size=40)))
     try:
-        found = read_picture(path)
+        found = read_pixels(path)
     except DataError:
         return
-    assert found.ndim == 2
-    assert found.dtype == np.float32
-    assert 0 <= found.min() <= found.max() <= 1
+    assert found.ndim == 3
+    assert found.shape[2] == 1
+    assert found.dtype == np.uint8
 
 
 # --- bytes
@@ -322,10 +325,69 @@ def test_a_coloured_picture_is_saved_and_reads_back_as_its_values(tmp_path):
     assert read_pixels(tmp_path / "a.png", colour=True).tolist() == values.tolist()
 
 
+def several_modes(folder: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    layers = rng.integers(0, 256, (40, 33, 4), np.uint8)
+    wide = rng.integers(0, 65536, (40, 33), np.uint16)
+    pictures = {
+        "rgba.png": Image.fromarray(layers),
+        "la.png": Image.fromarray(layers).convert("LA"),
+        "palette.png": Image.fromarray(layers).quantize(),
+        "wide.png": Image.fromarray(wide),
+        "float.tif": Image.fromarray((wide / 65535).astype(np.float32)),
+    }
+    for name, array in (("4.npy", layers), ("3.npy", layers[..., :3] / 255), ("2.npy", layers[..., 0])):
+        np.save(folder / name, array)
+    paths = [saved(picture, folder / name) for name, picture in pictures.items()]
+    return paths + sorted(folder.glob("*.npy"))
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_large_picture_is_computed_in_bands_to_the_same_bytes(tmp_path, monkeypatch, colour):
+    paths = several_modes(tmp_path)
+    whole = [read_pixels(path, colour) for path in paths]
+    monkeypatch.setattr(images, "_BAND_PIXELS", 100)
+    for path, expected in zip(paths, whole, strict=True):
+        found = read_pixels(path, colour)
+        assert found.shape == (40, 33, 3 if colour else 1)
+        assert (found == expected).all(), path
+
+
+def test_of_a_large_transparent_picture_a_part_tells_the_background(tmp_path, monkeypatch):
+    layers = np.zeros((64, 64, 4), np.uint8)
+    layers[16:48, 16:48] = (250, 250, 250, 255)  # light on nothing: it was drawn for black
+    path = saved(Image.fromarray(layers), tmp_path / "a.png")
+    expected = read_pixels(path)
+    assert expected[0, 0, 0] == 0
+    monkeypatch.setattr(images, "_SAMPLED_PIXELS", 100)
+    assert (read_pixels(path) == expected).all()
+
+
+def test_a_png_that_is_too_short_for_its_pixels_is_damaged(tmp_path):
+    rows = zlib.compress(bytes(1000 * 1001))
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in (
+            (b"IHDR", struct.pack(">II5B", 1000, 40_000, 8, 0, 0, 0, 0)),  # there are 1,000 rows
+            (b"IDAT", rows),
+            (b"IEND", b""),
+        )
+    )
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged one \(1,049 bytes for 40000 x 1000 pixels\)"):
+        read_pixels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16"])
+def test_a_blank_png_is_no_damaged_one(tmp_path, mode):
+    path = saved(Image.new(mode, (3000, 3000)), tmp_path / "a.png", optimize=True)
+    assert read_pixels(path).shape == (3000, 3000, 1)
+
+
 def test_reading_leaves_the_warning_filters_as_they_were(tmp_path):
     path = saved(Image.fromarray(CORNERS), tmp_path / "a.png")
     before = list(warnings.filters)
-    read_picture(path)
+    read_pixels(path)
     assert warnings.filters == before
 
 
@@ -335,7 +397,7 @@ def test_a_saved_picture_is_stretched_to_255_and_reads_back_as_its_values(tmp_pa
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.mode == "L"
         assert np.asarray(picture).tolist() == [[0, 64], [128, 255]]  # 63.75 and 127.5 rounded to even
-    assert np.rint(read_picture(tmp_path / "a.png") * 16).tolist() == values.tolist()
+    assert np.rint(read_pixels(tmp_path / "a.png")[..., 0] / 255 * 16).tolist() == values.tolist()
 
 
 @pytest.mark.parametrize(("values", "levels"), [(np.array([[17]]), 16), (np.zeros(3), 16), (CORNERS, 300)])

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from scanline.data.images import read_picture
+from scanline.data.frame import fit_picture
+from scanline.data.images import read_pixels
 from scanline.data.prepare import PictureFormat, prepare_picture
 from scanline.errors import DataError
 
@@ -180,7 +181,7 @@ def test_every_mnist_test_image_comes_back_bit_for_bit():
 def test_mnist_images_come_back_bit_for_bit_through_a_png(tmp_path):
     for i, image in enumerate(mnist_test_images()[::200]):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
-        assert (prepare_picture(read_picture(tmp_path / f"{i}.png"), MNIST) == image).all()
+        assert (fit_picture(read_pixels(tmp_path / f"{i}.png"), MNIST, "") == image).all()
 
 
 def test_inverted_mnist_images_come_back_within_one_level():

@@ -661,6 +661,10 @@ several(
             _PIXELS,
             lambda f: put("a.png", png(9_000, 9_000, rows=_zlib(bytes(MIB), 78)))(f),
         ),
+        "png_of_60_megapixels_in_70_bytes": (
+            "bytes for 4000000 x 15 pixels",
+            put("a.png", png(15, 4_000_000, rows=zlib.compress(b"\0" * 16))),
+        ),
         "png_2_to_the_31_squared": (_PIXELS, put("a.png", png(2**31 - 1, 2**31 - 1))),
         "png_of_no_size": ("found", put("a.png", png(0, 0))),
         "png_text_bomb": (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scanline import bundle, recipe
-from scanline.data.images import read_picture
+from scanline.data.images import read_pixels
 from scanline.data.sources import read_samples
 from scanline.errors import ScanlineError
 from scanline.evaluation.lines import answer_lines
@@ -45,7 +45,7 @@ _WHOLE = UNSPLIT.model_copy(update={"validation": 0.0, "test": 0.0})
 
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "data": lambda path: read_samples(path, UNSAID).data_set(_WHOLE, "zero"),
-    "picture": read_picture,
+    "picture": read_pixels,
     "bundle": bundle.load,
     "checkpoint": small.load_checkpoint,
     "network": read_network,

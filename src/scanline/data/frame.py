@@ -22,7 +22,8 @@ def fit_picture(pixels: NDArray[np.uint8], form: PictureFormat, source: str) -> 
     """
     height, width, channels = form.height, form.width, form.channels
     if form.fit == "ink":
-        grey = pixels[..., 0].astype(np.float32) / np.float32(255)
+        grey = pixels[..., 0].astype(np.float32)
+        grey /= np.float32(255)
         return prepare_picture(grey, form, source)
     if pixels.shape[:2] != (height, width):
         pixels = _resize(pixels, form)

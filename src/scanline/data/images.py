@@ -1,4 +1,4 @@
-"""Pictures as files: read any still as grey values, write a prepared one."""
+"""Pictures as files: read any still as bytes, write a prepared one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import base64
 import io
 import stat
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,41 +23,16 @@ if TYPE_CHECKING:
 
 _FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # Pillow's names; PPM reads PGM and PBM too
 _EXPECTED = "expected a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP picture, or a .npy array"
+_MOST_DEFLATED = 1032  # bytes that a byte of DEFLATE stands for at most; https://zlib.net/zlib_tech.html
+_BAND_PIXELS = 2**20
+_SAMPLED_PIXELS = 2**22  # that decide which background a transparent picture was drawn for
+# Of rows of a picture: colours (h, W, 3) and grey (h, W), 0..1, both times their opacity, and that (h, W).
+Layers = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 _REC601 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601 luma, as Pillow turns RGB to grey
 
 
-def read_pixels(path: Path, colour: bool) -> NDArray[np.uint8]:
-    """The picture in the file `path` as bytes (H, W, 1), grey, or (H, W, 3), red, green and blue.
-
-    What is read, and what is raised: as for `read_picture`.
-    """
-    return _as_bytes(read_picture(path, colour))
-
-
-def decode_pixels(content: bytes, name: str, colour: bool, limit: int | None = None) -> NDArray[np.uint8]:
-    """As `read_pixels`, for a picture that is in memory. name: what messages call it; limit: of its pixels.
-
-    Raises DataError if it is empty, damaged, not a picture, or larger, before anything is decoded.
-    """
-    if not content:
-        raise DataError(f"cannot read {name}: {_EXPECTED}, found nothing (0 bytes); send it again")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _as_bytes(_read_still(io.BytesIO(content), name, colour, limit))
-    except DataError:
-        raise
-    except Exception as error:  # on damaged bytes decoders raise nearly every kind there is
-        raise _damaged(name, str(error) or type(error).__name__) from error
-
-
-def _as_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = np.rint(values * np.float32(255)).astype(np.uint8)
-    return pixels.reshape(*values.shape[:2], -1)
-
-
-def read_picture(path: Path, colour: bool = False) -> NDArray[np.float32]:
-    """The picture in the file `path` as grey values (H, W), 0 black to 1 white; with colour (H, W, 3).
+def read_pixels(path: Path, colour: bool = False) -> NDArray[np.uint8]:
+    """The picture in the file `path` as bytes (H, W, 1), grey, or (H, W, 3), red, green and blue; 0 is black.
 
     A name ending in .npy is read as an array (H, W), (H, W, 3) or (H, W, 4): whole numbers 0..255,
     floats 0..1, or booleans. Anything else is opened as PNG, JPEG, PGM, PPM, BMP, TIFF or WebP, whatever
@@ -87,6 +63,23 @@ def read_picture(path: Path, colour: bool = False) -> NDArray[np.float32]:
         raise _damaged(path, str(error) or type(error).__name__) from error
 
 
+def decode_pixels(content: bytes, name: str, colour: bool, limit: int | None = None) -> NDArray[np.uint8]:
+    """As `read_pixels`, for a picture that is in memory. name: what messages call it; limit: of its pixels.
+
+    Raises DataError if it is empty, damaged, not a picture, or larger, before anything is decoded.
+    """
+    if not content:
+        raise DataError(f"cannot read {name}: {_EXPECTED}, found nothing (0 bytes); send it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _read_still(io.BytesIO(content), name, colour, limit)
+    except DataError:
+        raise
+    except Exception as error:  # on damaged bytes decoders raise nearly every kind there is
+        raise _damaged(name, str(error) or type(error).__name__) from error
+
+
 def _out_of_reach(path: Path, error: Exception) -> DataError:
     reason = getattr(error, "strerror", None) or error
     return DataError(f"cannot read {path}: {reason}; {_EXPECTED}; check the path")
@@ -112,7 +105,7 @@ def _too_large(path: Path | str, found: str, limit: int | None) -> DataError:
 
 def _read_still(
     file: Path | io.BytesIO, name: str, colour: bool, limit: int | None = None
-) -> NDArray[np.float32]:
+) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -123,47 +116,104 @@ def _read_still(
         raise _too_large(name, "more", limit) from error
     with picture:
         _check_pixels(name, picture.height, picture.width, limit)
-        return _values(ImageOps.exif_transpose(picture), colour)
+        size = len(file.getbuffer()) if isinstance(file, io.BytesIO) else file.stat().st_size
+        if (
+            picture.format == "PNG" and _packed_pixels(picture) > size * _MOST_DEFLATED
+        ):  # Pillow fills up with 0
+            raise _damaged(name, f"{size:,} bytes for {picture.height} x {picture.width} pixels")
+        return _pixels(ImageOps.exif_transpose(picture), colour)
 
 
-def _values(picture: Image.Image, colour: bool) -> NDArray[np.float32]:
-    """A decoded picture of any mode as grey values (H, W) or colours (H, W, 3), 0..1."""
-    if picture.mode == "F":
-        return _threefold(_unit(np.asarray(picture, np.float32)), colour)
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow holds in 16 or in 32
-        values = np.asarray(picture).astype(np.float32)
-        largest = 65535 if values.max() <= 65535 else 2**31 - 1
-        return _threefold(np.asarray(np.clip(values / largest, 0, 1), np.float32), colour)
+def _packed_pixels(picture: Image.Image) -> int:
+    """Bytes that a PNG's pixels have at least before they are compressed."""
+    bits = {"1": 1, "P": 1, "L": 2, "LA": 16, "I;16": 16, "RGB": 24, "RGBA": 32}
+    return picture.width * picture.height * bits.get(picture.mode, 1) // 8
+
+
+def _pixels(picture: Image.Image, colour: bool) -> NDArray[np.uint8]:
+    """A decoded picture of any mode as grey bytes (H, W, 1) or colours (H, W, 3)."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        full = _full(values)
+
+        def grey(top: int, bottom: int) -> NDArray[np.float32]:
+            return (values[top:bottom] / np.float32(full)).astype(np.float32)
+
+        return _in_bands(picture.size, grey, colour)
     if picture.has_transparency_data:
-        whole = picture.convert("RGBA").convert("RGBa")  # a: colours times their opacity
-        layers: NDArray[np.float32] = np.asarray(whole, np.float32) / np.float32(255)
-        return _over_background(layers[..., :3], layers[..., 3], colour)
-    return np.asarray(picture.convert("RGB" if colour else "L"), np.float32) / np.float32(255)
+
+        def layers(top: int, bottom: int) -> Layers:
+            rows = picture.crop((0, top, picture.width, bottom)).convert("RGBA").convert("RGBa")
+            values: NDArray[np.float32] = np.asarray(rows, np.float32) / np.float32(255)
+            return values[..., :3], _grey(values[..., :3]), values[..., 3]
+
+        return _on_background(picture.size, layers, colour)
+    plain = np.asarray(picture.convert("RGB" if colour else "L"))
+    return plain.reshape(*plain.shape[:2], -1)
 
 
-def _threefold(grey: NDArray[np.float32], colour: bool) -> NDArray[np.float32]:
-    return np.repeat(grey[:, :, None], 3, axis=2) if colour else grey
+def _full(values: NDArray[Any]) -> float:
+    """What is white in a picture of 16 bits a pixel, which Pillow holds in 16 or in 32, or in the floats of a
+    TIFF: 0..1 or 0..255. Raises ValueError if it is none of them."""
+    if values.dtype.kind != "f":
+        return 65535 if values.max() <= 65535 else 2**31 - 1
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= 255):  # nor if one is NaN
+        raise ValueError("float pixels outside 0..1 and 0..255")
+    return 255 if high > 1 else 1
 
 
-def _over_background(
-    layers: NDArray[np.float32], alpha: NDArray[np.float32], colour: bool
-) -> NDArray[np.float32]:
-    """Colours (H, W, 3) times their opacity `alpha` (H, W), on the background they were drawn for.
-
-    White, unless what is opaque is all of one light grey, which white would hide.
-    """
-    light: NDArray[np.float32] = np.asarray(layers @ _REC601)
-    seen = alpha > 0.5
-    background = 1.0
-    if seen.any():
-        low, high = np.percentile(light[seen] / alpha[seen], [5, 95])
-        background = 0.0 if low > 0.5 and high - low < 0.3 and alpha.min() < 0.5 else 1.0
-    through = background * (1 - alpha)
-    drawn = layers + through[:, :, None] if colour else light + through
-    return np.asarray(np.clip(drawn, 0, 1), np.float32)
+def _bands(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """First and last row of what is computed with at a time: floats of a whole picture of 60 megapixels take
+    gigabytes."""
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        yield top, min(height, top + rows)
 
 
-def _read_array(path: Path, colour: bool) -> NDArray[np.float32]:
+def _in_bands(
+    size: tuple[int, int], values: Callable[[int, int], NDArray[np.float32]], colour: bool
+) -> NDArray[np.uint8]:
+    """size: width and height. values: rows from one to another, grey (h, W) or colours (h, W, 3), 0..1."""
+    width, height = size
+    whole = np.empty((height, width, 3 if colour else 1), np.uint8)
+    for top, bottom in _bands(height, width):
+        band = np.rint(np.clip(values(top, bottom), 0, 1) * np.float32(255)).astype(np.uint8)
+        whole[top:bottom] = band if band.ndim == 3 else band[:, :, None]
+    return whole
+
+
+def _grey(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(colours @ _REC601)
+
+
+def _on_background(
+    size: tuple[int, int], layers: Callable[[int, int], Layers], colour: bool
+) -> NDArray[np.uint8]:
+    """A picture with transparent parts on the background that it was drawn for: white, unless what is opaque
+    is all of one light grey, which white would hide. size: width and height. layers: of rows."""
+    width, height = size
+    every = -(-height * width // _SAMPLED_PIXELS)
+    greys, faintest = [], 1.0
+    for top, bottom in _bands(height, width):
+        _, light, alpha = layers(top, bottom)
+        seen = alpha > 0.5
+        greys.append((light[seen] / alpha[seen])[::every])
+        faintest = min(faintest, float(alpha.min()))
+    background, opaque = 1.0, np.concatenate(greys)
+    if opaque.size and faintest < 0.5:
+        low, high = np.percentile(opaque, [5, 95])
+        background = 0.0 if low > 0.5 and high - low < 0.3 else 1.0
+
+    def drawn(top: int, bottom: int) -> NDArray[np.float32]:
+        colours, light, alpha = layers(top, bottom)
+        through = background * (1 - alpha)
+        return colours + through[:, :, None] if colour else light + through
+
+    return _in_bands(size, drawn, colour)
+
+
+def _read_array(path: Path, colour: bool) -> NDArray[np.uint8]:
     with open(path, "rb") as file:
         if file.read(6) != b"\x93NUMPY":
             raise DataError(
@@ -193,29 +243,31 @@ def _read_array(path: Path, colour: bool) -> NDArray[np.float32]:
         file.seek(header.start)
         array = read_values(file, header, fail)
     kind, legal = {"b": ("booleans", 1), "f": ("floats", 1)}.get(array.dtype.kind, ("whole numbers", 255))
-    values: NDArray[np.float32] = np.array(array, np.float32)
-    if not np.isfinite(values).all():
+    if not np.isfinite(array).all():
         raise DataError(
             f"cannot read {path}: expected {kind} 0..{legal}, found NaN or infinity; replace them"
         )
-    low, high = float(values.min()), float(values.max())
+    low, high = float(array.min()), float(array.max())
     if low < 0 or high > legal:
         raise DataError(
             f"cannot read {path}: expected {kind} 0..{legal}, found {low:g}..{high:g}; scale them first"
         )
-    values /= np.float32(legal)
-    if values.ndim == 2:
-        return _threefold(values, colour)
-    if values.shape[2] == 4:
-        return _over_background(values[..., :3] * values[..., 3:], values[..., 3], colour)
-    return values if colour else (values @ _REC601).clip(0, 1)
 
+    def values(top: int, bottom: int) -> NDArray[np.float32]:
+        return array[top:bottom].astype(np.float32) / np.float32(legal)
 
-def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The float pixels of a TIFF, 0..1 or 0..255, as 0..1."""
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > 255:
-        raise ValueError("float pixels outside 0..1 and 0..255")
-    return values / np.float32(255) if values.max() > 1 else values
+    def layers(top: int, bottom: int) -> Layers:
+        found = values(top, bottom)
+        colours = found[..., :3] * found[..., 3:]
+        return colours, _grey(colours), found[..., 3]
+
+    def grey(top: int, bottom: int) -> NDArray[np.float32]:
+        return _grey(values(top, bottom))
+
+    size = shape[1], shape[0]
+    if len(shape) == 3 and shape[2] == 4:
+        return _on_background(size, layers, colour)
+    return _in_bands(size, values if colour or len(shape) == 2 else grey, colour)
 
 
 def save_picture(values: NDArray[np.uint8], path: Path, levels: int) -> None:
