@@ -201,6 +201,7 @@ class Experiment:
                     all_steps = self.state.step == self.recipe.train.total_steps
                     status = "finished" if all_steps else "stopped early"
                     self._save_model(status, interruption.is_overdue)
+                    self.folder.sweep()  # what could not be taken away at once
                 except Abandoned:
                     self._interrupted(interruption)
         except Diverged as error:
