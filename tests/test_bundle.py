@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from scanline import bundle
@@ -113,6 +114,8 @@ def change(folder: Path, edit) -> None:
         (lambda t: t["input"].update(missing="mean"), "0 means of 3 features"),
         (lambda t: t["input"].update(missing="mean", means=[0, 0, "x"]), "input: means"),
         (lambda t: t["input"]["settings"].update(shape="tall"), "input: settings: shape"),
+        (lambda t: t["input"]["settings"].update(test="mine.csv"), "the settings name a file of data"),
+        (lambda t: t.update(classes=["no", "y" * 5000]), "2 class names of up to 5000 characters"),
     ],
 )
 def test_a_description_that_is_damaged_is_refused(saved, edit, message):
@@ -137,10 +140,19 @@ def test_a_description_that_is_missing_is_named(saved):
 def test_weights_of_another_kind_of_number_are_refused(saved):
     tensors = bundle.load_tensors(saved[1] / "model.safetensors")
     half = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
-    bundle.save_tensors(half, saved[1] / "model.safetensors")
+    safetensors.torch.save_file(half, saved[1] / "model.safetensors")
     change(saved[1], lambda tree: tree.update(tensors=bundle.describe_tensors(half)))
     with pytest.raises(ModelError, match=r"head\.bias should be float32 \(2,\)"):
         bundle.load(saved[1])
+
+
+@pytest.mark.parametrize(("name", "value"), [("head.bias", torch.nan), ("shift", torch.inf), ("scale", 0.0)])
+def test_weights_that_no_network_has_are_refused(saved, name, value):
+    made, folder = saved
+    made.classifier.state_dict()[name].fill_(value)
+    bundle.save(made, folder, "0.0.0")
+    with pytest.raises(ModelError, match=f"model.safetensors is damaged: {name} has a value that no network"):
+        bundle.load(folder)
 
 
 def test_weights_of_another_network_are_refused(saved, tmp_path):

@@ -20,7 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from scanline.data.form import InputForm
+from scanline.data.form import FILES, InputForm
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import ClassName
 from scanline.errors import UNPRINTABLE, ModelError, UsageError, printable
@@ -30,6 +30,10 @@ from scanline.model_card import model_card
 from scanline.tensor_files import pack_tensors, read_tensor_file
 
 SCHEMA = 3
+_NAME_LENGTH, _NAMES_LENGTH = (
+    4096,
+    2**24,
+)  # characters in the name of a class, and in all if each were as long
 DESCRIPTION, WEIGHTS, CARD = "model.json", "model.safetensors", "README.md"
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 _SAID = ("made", "recipe", "licence")  # what a history says in words
@@ -118,6 +122,11 @@ class _Description(BaseModel):
             raise ValueError("two classes have the same name")
         if re.search("[\ud800-\udfff]", "".join(map(str, names))):
             raise ValueError("a class has half a character in its name")
+        longest = max(len(str(name)) for name in names)
+        if longest > _NAME_LENGTH or longest * outputs > _NAMES_LENGTH:  # an array of them is so large
+            raise ValueError(f"{outputs} class names of up to {longest} characters")
+        if any(getattr(form.settings, key) for key in FILES):  # it would be read in place of the user's
+            raise ValueError("the settings name a file of data")
         if form.features != self.architecture.input_size:
             raise ValueError(
                 f"steps of {form.features} for a network that reads {self.architecture.input_size}"
@@ -263,6 +272,9 @@ def build(architecture: Architecture, tensors: dict[str, Tensor], source: Path) 
                 f"{source} does not fit its architecture: {name} should be {_shape(expected.get(name))}, "
                 f"found {_shape(found.get(name))}; {REMEDY}"
             )
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all() or (name == "scale" and (tensor == 0).any()):
+            raise ModelError(f"{source} is damaged: {name} has a value that no network has; {REMEDY}")
     classifier.load_state_dict(tensors, assign=True)
     return classifier
 

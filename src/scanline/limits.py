@@ -22,6 +22,7 @@ DEFAULTS: Mapping[str, tuple[int, str]] = {
     "UNITS": (65_536, "units in a layer"),
     "LAYERS": (64, "layers"),
     "PIXELS": (64_000_000, "pixels in a picture"),
+    "SCANS": (64, "scans in a JPEG picture"),
     "LINE_BYTES": (2**24, "bytes in a line of text"),
     "FILE_BYTES": (2**36, "bytes in a file of data"),
     "UNPACKED_BYTES": (2**36, "bytes that a packed file unpacks to"),

@@ -378,6 +378,29 @@ def test_a_png_that_is_too_short_for_its_pixels_is_damaged(tmp_path):
         read_pixels(tmp_path / "a.png")
 
 
+def test_a_tiff_that_lacks_rows_is_damaged(tmp_path):
+    path = saved(Image.new("L", (6, 5)), tmp_path / "a.tif")
+    height = struct.pack("<HHII", 257, 4, 1, 5)  # tag, type, count, value
+    content = path.read_bytes().replace(struct.pack("<HHIHH", 257, 3, 1, 5, 0), height)
+    assert content.count(height) == 1
+    path.write_bytes(content.replace(height, struct.pack("<HHII", 257, 4, 1, 8_000_000)))
+    with pytest.raises(DataError, match="damaged one"):
+        read_pixels(path)
+
+
+def test_a_jpeg_of_more_scans_than_encoders_make_is_refused(tmp_path):
+    path = saved(Image.new("L", (16, 16), 77), tmp_path / "a.jpg", progressive=True)
+    content = path.read_bytes()
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    path.write_bytes(content[:-2] + 20 * scan + content[-2:])
+    assert read_pixels(path)[0, 0, 0] == 77
+    path.write_bytes(content[:-2] + 100 * scan + content[-2:])
+    with pytest.raises(
+        DataError, match=r"at most 64 scans in a JPEG picture, found 10.; .*LIMIT_SCANS raises"
+    ):
+        read_pixels(path)
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16"])
 def test_a_blank_png_is_no_damaged_one(tmp_path, mode):
     path = saved(Image.new(mode, (3000, 3000)), tmp_path / "a.png", optimize=True)

@@ -88,3 +88,35 @@ def test_the_environment_names_versions_and_no_person():
     assert found["packages"].keys() >= {"scanline", "torch", "numpy"}
     assert found["threads"] >= 1
     assert not {"user", "host", "hostname", "path"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "log.txt", "checkpoints", "checkpoints/step-000001", "model", "result.json"]
+)
+def test_a_run_whose_files_are_links_is_not_gone_on_with(tmp_path, name):
+    folder = RunFolder.create(tmp_path / "run", PLAN, {}, {})
+    folder.unlock()
+    path, elsewhere = tmp_path / "run" / name, tmp_path / "elsewhere"
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    elsewhere.write_text("mine") if path.suffix else elsewhere.mkdir()
+    path.symlink_to(elsewhere)
+    with pytest.raises(ModelError, match=f"{name} is a link, none of a run's own files and folders"):
+        RunFolder.reopen(tmp_path / "run")
+    path.unlink()
+    path.mkdir() if path.suffix else path.write_text("")
+    with pytest.raises(ModelError, match=f"{name} is something else"):
+        RunFolder.reopen(tmp_path / "run")
+
+
+def test_sweeping_looks_behind_no_link(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", PLAN, {}, {})
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "run" / ".a.tmp").symlink_to(tmp_path / "mine")
+    (tmp_path / "run" / ".b.tmp").mkdir()
+    (tmp_path / "run" / ".b.tmp" / "model").symlink_to(tmp_path / "mine" / "model")
+    folder.sweep()
+    assert (tmp_path / "mine" / "model").is_dir()
+    assert not folder.model.exists()
+    assert not list((tmp_path / "run").glob(".*.tmp"))
+    folder.unlock()

@@ -18,7 +18,7 @@ from scanline.errors import DataError, UsageError
 from scanline.limits import most, over
 from scanline.recipe import UNSAID, CountOrOff, DataSettings, Finite, InputSettings, Missing, Size, ViewName
 
-_FILES = ("name", "test", "validation")  # the settings that name one
+FILES = ("name", "test", "validation")  # the settings that name one
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class InputForm:
 
 def _how_to_read(data: DataSet) -> DataSettings:
     """How to read more of the kind of `data`, and pictures so that they look like theirs."""
-    settings = (data.settings or UNSAID).model_copy(update=dict.fromkeys(_FILES, ""))
+    settings = (data.settings or UNSAID).model_copy(update=dict.fromkeys(FILES, ""))
     form = data.picture
     if form is None:
         return settings

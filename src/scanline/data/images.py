@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scanline.data.npy import read_header, read_values
 from scanline.errors import DataError
 from scanline.files import write_whole
-from scanline.limits import PREFIX, most
+from scanline.limits import PREFIX, most, over
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -116,18 +116,28 @@ def _read_still(
         raise _too_large(name, "more", limit) from error
     with picture:
         _check_pixels(name, picture.height, picture.width, limit)
-        size = len(file.getbuffer()) if isinstance(file, io.BytesIO) else file.stat().st_size
-        if (
-            picture.format == "PNG" and _packed_pixels(picture) > size * _MOST_DEFLATED
-        ):  # Pillow fills up with 0
-            raise _damaged(name, f"{size:,} bytes for {picture.height} x {picture.width} pixels")
+        _check_content(picture, file, name)
         return _pixels(ImageOps.exif_transpose(picture), colour)
 
 
-def _packed_pixels(picture: Image.Image) -> int:
-    """Bytes that a PNG's pixels have at least before they are compressed."""
-    bits = {"1": 1, "P": 1, "L": 2, "LA": 16, "I;16": 16, "RGB": 24, "RGBA": 32}
-    return picture.width * picture.height * bits.get(picture.mode, 1) // 8
+def _check_content(picture: Image.Image, file: Path | io.BytesIO, name: str) -> None:
+    """Raises DataError, before anything is decoded, if a file holds less than the picture it promises, which
+    Pillow fills up with 0, or a JPEG more scans than encoders make: each takes as long as a whole picture."""
+    height, width = picture.height, picture.width
+    if picture.format == "TIFF":
+        rows = max((tile[1][3] for tile in picture.tile), default=0)
+        if rows < height:
+            raise _damaged(name, f"{rows} of {height} rows")
+    if picture.format == "PNG":
+        size = len(file.getbuffer()) if isinstance(file, io.BytesIO) else file.stat().st_size
+        bits = {"1": 1, "P": 1, "L": 2, "LA": 16, "I;16": 16, "RGB": 24, "RGBA": 32}  # a pixel has, at least
+        if height * width * bits.get(picture.mode, 1) // 8 > size * _MOST_DEFLATED:
+            raise _damaged(name, f"{size:,} bytes for {height} x {width} pixels")
+    if picture.format in ("JPEG", "MPO"):
+        content = file.getbuffer() if isinstance(file, io.BytesIO) else file.read_bytes()
+        scans = bytes(content).count(b"\xff\xda")  # their marker; in what is coded a 0 follows each ff
+        if scans > most("SCANS"):
+            raise DataError(f"cannot read {name}: {over('SCANS', scans)}")
 
 
 def _pixels(picture: Image.Image, colour: bool) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,26 @@ class RunFolder:
         folder = cls(path)
         if not folder.recipe.is_file():
             raise ModelError(f"{path} is not a run folder: it has no recipe.toml{_nearest_run(path)}")
+        folder._check_own()
         folder.lock()
         try:
             return folder, load(str(folder.recipe))
         except UsageError as error:
             folder.unlock()
             raise ModelError(f"cannot go on with {path}: {error}") from error
+
+    def _check_own(self) -> None:
+        """Raises ModelError if what a run writes to is a link, or no file or folder: it may lead to what is
+        somebody else's."""
+        folders = [self.checkpoints, self.model, *self.checkpoints.glob("step-*")]
+        files = [self.recipe, self.environment, self.split, self.metrics, self.result, self.log]
+        for paths, is_right in ((folders, stat.S_ISDIR), (files, stat.S_ISREG)):
+            for path in paths:
+                if os.path.lexists(path) and not is_right(path.lstat().st_mode):
+                    what = "a link" if path.is_symlink() else "something else"
+                    raise ModelError(
+                        f"{path} is {what}, none of a run's own files and folders: nothing is written to it"
+                    )
 
     def lock(self) -> None:
         """Keep other processes from writing here until this one ends, however it ends."""
@@ -130,15 +145,15 @@ class RunFolder:
         that was about to be replaced."""
         for folder in (self.path, self.checkpoints):
             for left in folder.glob(f".*{TEMPORARY}"):
-                with contextlib.suppress(OSError):
-                    former = left / self.model.name
-                    if former.is_dir() and not self.model.exists():
-                        os.replace(former, self.model)
-                if left.is_dir() and not left.is_symlink():
-                    shutil.rmtree(left, ignore_errors=True)
-                else:
+                if left.is_symlink() or not left.is_dir():
                     with contextlib.suppress(OSError):
                         left.unlink(missing_ok=True)
+                    continue
+                with contextlib.suppress(OSError):
+                    former = left / self.model.name
+                    if former.is_dir() and not former.is_symlink() and not self.model.exists():
+                        os.replace(former, self.model)
+                shutil.rmtree(left, ignore_errors=True)
 
     def rewind(self, metrics_bytes: int, log_bytes: int) -> None:
         """Cut metrics.jsonl and log.txt back to where a checkpoint left them; make them if they are gone."""
