@@ -388,6 +388,16 @@ def test_a_tiff_that_lacks_rows_is_damaged(tmp_path):
         read_pixels(path)
 
 
+def test_a_jpeg_that_is_too_short_for_its_pixels_is_damaged(tmp_path):
+    path = saved(Image.new("L", (16, 16), 77), tmp_path / "a.jpg")
+    content = path.read_bytes()
+    assert content.count(struct.pack(">HH", 16, 16)) == 1
+    path.write_bytes(content.replace(struct.pack(">HH", 16, 16), struct.pack(">HH", 9000, 7000)))
+    with pytest.raises(DataError, match=r"damaged one \(\d+ bytes for 9000 x 7000 pixels\)"):
+        read_pixels(path)
+    assert read_pixels(saved(Image.new("RGB", (8000, 4000)), path, quality=1)).shape == (4000, 8000, 1)
+
+
 def test_a_jpeg_of_more_scans_than_encoders_make_is_refused(tmp_path):
     path = saved(Image.new("L", (16, 16), 77), tmp_path / "a.jpg", progressive=True)
     content = path.read_bytes()

@@ -10,7 +10,7 @@ from scanline import recipe
 from scanline.errors import ModelError, ScanlineError, UsageError
 from scanline.recipe import UNSAID, UNSPLIT
 from scanline.run.environment import describe
-from scanline.run.folder import RunFolder, claim, trained_on
+from scanline.run.folder import RunFolder, claim, course_of_training, trained_on
 
 PLAN = recipe.load("rows")
 
@@ -120,3 +120,14 @@ def test_sweeping_looks_behind_no_link(tmp_path):
     assert not folder.model.exists()
     assert not list((tmp_path / "run").glob(".*.tmp"))
     folder.unlock()
+
+
+def test_lines_with_figures_that_cannot_be_are_left_out_of_the_course(tmp_path):
+    line = {"event": "logged", "step": 3, "loss": 0.25, "accuracy": 0.5}
+    wrong = [("accuracy", 1e308), ("accuracy", -1), ("loss", float("nan")), ("loss", 1e300), ("loss", True)]
+    wrong += [("step", 10**400), ("step", -1), ("step", None), ("event", 3)]
+    lines = [line, *(line | {key: value} for key, value in wrong), line]
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)) + '\n{"event": "lo')
+    assert course_of_training(path) == [line, line]
+    assert course_of_training(tmp_path / "none") == []

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _FORMATS = ("PNG", "JPEG", "PPM", "BMP", "TIFF", "WEBP")  # Pillow's names; PPM reads PGM and PBM too
 _EXPECTED = "expected a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP picture, or a .npy array"
 _MOST_DEFLATED = 1032  # bytes that a byte of DEFLATE stands for at most; https://zlib.net/zlib_tech.html
+_MOST_JPEG_PIXELS = 2048  # that a byte stands for: four times what a bit for each block of 8 x 8 comes to
 _BAND_PIXELS = 2**20
 _SAMPLED_PIXELS = 2**22  # that decide which background a transparent picture was drawn for
 # Of rows of a picture: colours (h, W, 3) and grey (h, W), 0..1, both times their opacity, and that (h, W).
@@ -124,16 +125,18 @@ def _check_content(picture: Image.Image, file: Path | io.BytesIO, name: str) -> 
     """Raises DataError, before anything is decoded, if a file holds less than the picture it promises, which
     Pillow fills up with 0, or a JPEG more scans than encoders make: each takes as long as a whole picture."""
     height, width = picture.height, picture.width
+    size = len(file.getbuffer()) if isinstance(file, io.BytesIO) else file.stat().st_size
     if picture.format == "TIFF":
-        rows = max((tile[1][3] for tile in picture.tile), default=0)
+        rows = max((tile[1][3] for tile in getattr(picture, "tile", ())), default=0)
         if rows < height:
             raise _damaged(name, f"{rows} of {height} rows")
     if picture.format == "PNG":
-        size = len(file.getbuffer()) if isinstance(file, io.BytesIO) else file.stat().st_size
         bits = {"1": 1, "P": 1, "L": 2, "LA": 16, "I;16": 16, "RGB": 24, "RGBA": 32}  # a pixel has, at least
         if height * width * bits.get(picture.mode, 1) // 8 > size * _MOST_DEFLATED:
             raise _damaged(name, f"{size:,} bytes for {height} x {width} pixels")
     if picture.format in ("JPEG", "MPO"):
+        if height * width > size * _MOST_JPEG_PIXELS:
+            raise _damaged(name, f"{size:,} bytes for {height} x {width} pixels")
         content = file.getbuffer() if isinstance(file, io.BytesIO) else file.read_bytes()
         scans = bytes(content).count(b"\xff\xda")  # their marker; in what is coded a 0 follows each ff
         if scans > most("SCANS"):

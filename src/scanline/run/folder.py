@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shutil
 import stat
@@ -18,6 +17,9 @@ from scanline import bundle
 from scanline.errors import ModelError, ScanlineError, UsageError, did_you_mean
 from scanline.files import TEMPORARY, read_bounded, sync_file, write_json, write_whole
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, load, read_tree
+
+# Of a line of metrics.jsonl. A loss is a mean of float32.
+_LARGEST = {"step": 2**53, "loss": 3.5e38, "accuracy": 1}
 
 
 class RunFolder:
@@ -198,12 +200,9 @@ def course_of_training(path: Path) -> list[dict[str, Any]]:
 
 
 def _has_figures(entry: dict[str, Any]) -> bool:
-    """Whether a line of metrics.jsonl has what every line has, as finite numbers."""
-    figures: list[Any] = [entry.get(key) for key in ("step", "loss", "accuracy")]
-    try:
-        return all(type(value) in (int, float) and math.isfinite(value) for value in figures)
-    except OverflowError:  # a whole number that no float can hold
-        return False
+    """Whether a line of metrics.jsonl has what every line has, and as no numbers that cannot be."""
+    figures: list[tuple[Any, float]] = [(entry.get(key), most) for key, most in _LARGEST.items()]
+    return all(type(value) in (int, float) and 0 <= value <= most for value, most in figures)
 
 
 def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
