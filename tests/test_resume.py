@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,3 +215,112 @@ def test_the_state_of_the_optimiser_comes_out_the_same(tmp_path):
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert np.isfinite(cut.state.loss)
+
+
+def cut_off(experiment: Experiment, step: int) -> None:
+    """As a kill would, with no time to save anything."""
+    records = experiment.records()
+    for record in records:
+        if isinstance(record, Stepped) and record.step == step:
+            break
+    records.close()
+
+
+def test_a_finished_run_that_goes_on_and_is_killed_goes_on_again(tmp_path):
+    steady = {"train.schedule": "constant", "train.validate_every": 8, "train.checkpoint_every": 3}
+    finish(short(tmp_path / "whole", **steady))
+    finish(short(tmp_path / "longer", **steady, **{"train.steps": 16}))
+    cut_off(Experiment.resume(tmp_path / "longer", "cpu", settings={"train.steps": 24}), 19)
+    finish(Experiment.resume(tmp_path / "longer", "cpu"))
+    assert weights(tmp_path / "longer") == weights(tmp_path / "whole")
+    assert metrics(tmp_path / "longer") == metrics(tmp_path / "whole")
+    with pytest.raises(UsageError, match="has finished: nothing is left to do"):
+        Experiment.resume(tmp_path / "longer", "cpu")
+
+
+def test_epochs_count_as_the_steps_that_they_are(tmp_path):
+    begun = short(tmp_path / "run", **{"train.steps": 1000, "train.epochs": 1})
+    steps = begun.recipe.train.total_steps
+    assert steps < 1000
+    stop_at(begun, 3)
+    before = (tmp_path / "run" / "recipe.toml").read_bytes()
+    for settings, message in (
+        ({"train.steps": steps + 50, "train.epochs": 1}, None),
+        ({"train.epochs": 1}, None),
+        ({"train.steps": steps - 1, "train.epochs": 1}, "fewer steps"),
+    ):
+        if message:
+            with pytest.raises(UsageError, match=message):
+                Experiment.resume(tmp_path / "run", "cpu", settings=settings)
+            continue
+        resumed = Experiment.resume(tmp_path / "run", "cpu", settings=settings)
+        assert resumed.recipe.train.total_steps == steps
+        resumed.folder.unlock()
+    assert (tmp_path / "run" / "recipe.toml").read_bytes() == before
+    longer = Experiment.resume(tmp_path / "run", "cpu", settings={"train.epochs": 2, "train.steps": 9999})
+    assert longer.recipe.train.total_steps in (2 * steps - 1, 2 * steps)
+    assert longer.recipe.train.epochs == 0
+
+
+def test_records_are_given_once(tmp_path):
+    experiment = short(tmp_path / "run")
+    cut_off(experiment, 3)
+    with pytest.raises(UsageError, match="were asked for before: go on by resuming it"):
+        next(experiment.records())
+
+
+def test_a_copy_beside_the_checkpoints_is_no_checkpoint(tmp_path):
+    stop_at(short(tmp_path / "run", **{"train.checkpoint_every": 2, "train.validate_every": 0}), 7)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    shutil.copytree(checkpoints / "step-000006", checkpoints / "step-000006-good")
+    shutil.copytree(checkpoints / "step-000006", checkpoints / "step-000020")
+    resumed = Experiment.resume(tmp_path / "run", "cpu")
+    assert resumed.state.step == 7
+    assert "step-000020 is passed over" in resumed.notes[0]
+    assert "it is of step 6" in resumed.notes[0]
+    finish(resumed)
+    found = sorted(path.name for path in checkpoints.iterdir())
+    assert "step-000024" in found
+    assert "step-000006-good" in found
+
+
+@pytest.mark.parametrize("name", ["environment.json", "checkpoints"])
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path, name):
+    run = tmp_path / "run"
+    finish(short(tmp_path / "whole"))
+    stop_at(short(run), 1)
+    for path in run.iterdir():  # as if it had been killed when `name` was about to be made
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in (".lock", "recipe.toml", *(["log.txt"] if name == "checkpoints" else [])):
+            path.unlink()
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / ".step-000000.x.tmp").mkdir()
+    (run / ".environment.json.x.tmp").write_text("{")
+    finish(short(run))
+    assert weights(run) == weights(tmp_path / "whole")
+    with pytest.raises(UsageError, match="exists already"):
+        short(run)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "recipe.toml").write_text("mine")
+    with pytest.raises(UsageError, match="exists already"):
+        short(tmp_path / "mine")
+
+
+def test_who_comes_second_to_a_new_run_leaves_it_alone(tmp_path):
+    first = short(tmp_path / "run")
+    for path in (first.folder.checkpoints, first.folder.metrics):  # as it is before the first checkpoint
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(UsageError, match="is being written by another process"):
+        short(tmp_path / "run")
+    assert first.folder.recipe.is_file()
+    first.folder.unlock()
+
+
+def test_a_linked_copy_of_a_run_keeps_its_lines(tmp_path):
+    stop_at(short(tmp_path / "run"), 12)
+    kept = tmp_path / "metrics.jsonl"
+    os.link(tmp_path / "run" / "metrics.jsonl", kept)
+    before = kept.read_bytes()
+    finish(Experiment.resume(tmp_path / "run", "cpu"))
+    assert kept.read_bytes() == before

@@ -17,7 +17,7 @@ from scanline.data.form import InputForm
 from scanline.data.scaling import shift_and_scale
 from scanline.data.splits import DataSet
 from scanline.device import choose_device
-from scanline.errors import DataError, Interrupted, UsageError
+from scanline.errors import DataError, Interrupted, ModelError, UsageError
 from scanline.evaluation.calibration import fit_temperature
 from scanline.evaluation.metrics import judge
 from scanline.files import read_json, write_json, write_whole
@@ -42,6 +42,26 @@ def _digests(data: DataSet) -> dict[str, Any]:
     return {name: {"n": len(part), "sha256": part.digest()} for name, part in data.parts.items()}
 
 
+def _count(environment: dict[str, Any], path: Path) -> int:
+    """How many training sequences the run began with that has this environment.json at `path`."""
+    try:
+        return int(environment["data"]["train"]["n"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ModelError(
+            f"{path} is damaged: it does not say how many training sequences there were"
+        ) from None
+
+
+def _ended(folder: RunFolder, plan: Recipe) -> str:
+    """How the run has come to the end of `plan`, as its result says, or "": a run that goes on to more steps
+    has the result of its former end until the new one."""
+    told = read_json(folder.result).get("training") if folder.result.exists() else None
+    training: dict[str, Any] = told if isinstance(told, dict) else {}
+    status, steps = training.get("status"), training.get("steps")
+    is_over = isinstance(steps, int) and steps >= plan.train.total_steps
+    return status if status == "stopped early" or (status == "finished" and is_over) else ""
+
+
 class Experiment:
     """One run, new or resumed. `records` trains it; `result` is what `result.json` holds afterwards.
 
@@ -64,6 +84,7 @@ class Experiment:
         # Of the run's own files when the step began that is looked at; None: nothing was written since.
         self._sizes: tuple[int, int] | None = None
         self.notes: list[str] = []
+        self._has_begun = False
         self.events = Events(folder.path, state.step) if tensorboard else None
         self.result: dict[str, Any] = {}
 
@@ -133,8 +154,9 @@ class Experiment:
             Events.check()
         folder, plan = RunFolder.reopen(Path(run))
         try:
-            wanted = longer(plan, recipe, settings or {}, str(folder.path))
-            return cls._resume(folder, plan, wanted, device, tensorboard, on_progress, data)
+            then = read_json(folder.environment)
+            wanted = longer(plan, recipe, settings or {}, str(folder.path), _count(then, folder.environment))
+            return cls._resume(folder, plan, wanted, then, device, tensorboard, on_progress, data)
         except BaseException:
             folder.unlock()
             raise
@@ -145,18 +167,18 @@ class Experiment:
         folder: RunFolder,
         before: Recipe,
         plan: Recipe,
+        then: dict[str, Any],
         device: str,
         tensorboard: bool,
         on_progress: Progress | None,
         data: Arrays | None,
     ) -> Experiment:
-        training = read_json(folder.result).get("training") if folder.result.exists() else None
-        status = training.get("status") if isinstance(training, dict) else None
-        if status == "stopped early" or (status in ENDED and plan == before):
+        status = _ended(folder, plan)
+        if status:
             raise UsageError(f"{folder.path} has {status}: nothing is left to do")
         ready = prepare_again(plan, data, on_progress)
         data_set = ready.data
-        then, now = read_json(folder.environment), describe(device)
+        now = describe(device)
         if then.get("data") != _digests(data_set):
             raise DataError(
                 f"{plan.data.name} is not the data that {folder.path} was trained on: its digest differs"
@@ -189,9 +211,12 @@ class Experiment:
     def records(self) -> Iterator[Record]:
         """Train to the end, write everything into the run folder, and pass the loop's records on.
 
-        Raises Interrupted after Ctrl-C or SIGTERM, and Diverged if the loss becomes NaN; the folder then
-        holds a whole checkpoint and the model that it makes.
+        To be asked for once. Raises Interrupted after Ctrl-C or SIGTERM, and Diverged if the loss becomes
+        NaN; the folder then holds a whole checkpoint and the model that it makes.
         """
+        if self._has_begun:
+            raise UsageError(f"the records of {self.folder.path} were asked for before: go on by resuming it")
+        self._has_begun = True
         try:
             with Interruption() as interruption:
                 try:

@@ -67,10 +67,11 @@ def prepare_again(plan: Recipe, data: Arrays | None, on_progress: Progress | Non
     return make_ready(plan, samples.data_set(plan.split, plan.input.missing))
 
 
-def longer(plan: Recipe, recipe: str | None, settings: Mapping[str, Any], run: str) -> Recipe:
+def longer(plan: Recipe, recipe: str | None, settings: Mapping[str, Any], run: str, count: int) -> Recipe:
     """`plan`, the recipe of a run that goes on, with the steps that are wanted now.
 
-    recipe, settings: what is asked for, as for `prepare`. run: what to call it.
+    recipe, settings: what is asked for, as for `prepare`. run: what to call it. count: of its training
+    sequences.
     Raises UsageError naming each key that would change, unless it only means more steps.
     """
     if recipe is None and not settings:
@@ -83,6 +84,7 @@ def longer(plan: Recipe, recipe: str | None, settings: Mapping[str, Any], run: s
     if recipe is not None:
         other = recipes.load(recipe, settings)
         wanted = other.model_copy(update={"data": plan.data, "name": plan.name, "about": plan.about})
+    wanted = wanted.model_copy(update={"train": wanted.train.limited(count)})
     before, after = _flat(plan.model_dump()), _flat(wanted.model_dump())
     differ = [key for key in before if before[key] != after[key]]
     lengths = {"train.steps", "train.samples", "train.epochs"}

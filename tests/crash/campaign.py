@@ -132,7 +132,6 @@ class Campaign:
             if (path / "metrics.jsonl").exists() and (path / "metrics.jsonl").stat().st_size:
                 self.faults.append(f"{where}: trained, and has no whole checkpoint")
             self.counts["had not begun"] += 1
-            shutil.rmtree(path, ignore_errors=True)
             code, said, _ = self.run(path.name)
         else:
             code, said, _ = self.run(path.name, resume=True)

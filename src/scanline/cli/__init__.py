@@ -6,13 +6,14 @@ Commands are imported when they are called, and what they need when they run: `-
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
 
 import click
 
-from scanline.errors import ScanlineError, did_you_mean
+from scanline.errors import ScanlineError, did_you_mean, printable
 
 # In the order of a first acquaintance, with the line that `--help` shows.
 COMMANDS = {
@@ -100,12 +101,12 @@ def main() -> None:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         code = _complain("not enough memory: choose a smaller model.hidden_size or train.batch_size", 1)
+    gc.freeze()  # else the end takes a second or two, to look through all that torch has made
     sys.exit(code)
 
 
 def _complain(message: str, code: int) -> int:
-    line = " ".join(message.split("\n"))  # a name that holds a line break must not break the line
-    click.echo(f"scanline: {line}", err=True)
+    click.echo(f"scanline: {printable(message)}", err=True)
     return code
 
 

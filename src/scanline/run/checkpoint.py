@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Collection
@@ -185,7 +186,9 @@ def _name(step: int) -> str:
 
 
 def _all(checkpoints: Path) -> list[Path]:
-    return sorted(checkpoints.glob("step-*"), key=lambda path: (len(path.name), path.name))
+    """By step. What else lies there, as a copy under another name, is not ours."""
+    found = [path for path in checkpoints.glob("step-*") if re.fullmatch(r"step-[0-9]{6,18}", path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def load_newest(
@@ -223,6 +226,8 @@ def _load(
         fault = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
         raise ModelError(f"{path} is damaged: {where}: {fault['msg']}") from None
+    if _name(saved.step) != folder.name:
+        raise ModelError(f"{path} is damaged: it is of step {saved.step}")
     model, optimizer = (
         load_tensors(folder / name, saved.files.get(name, ""))
         for name in ("model.safetensors", "optimizer.safetensors")

@@ -18,6 +18,7 @@ from scanline.errors import ModelError, ScanlineError, UsageError, did_you_mean
 from scanline.files import TEMPORARY, read_bounded, sync_file, write_json, write_whole
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, load, read_tree
 
+LOCK = ".lock"
 # Of a line of metrics.jsonl. A loss is a mean of float32.
 _LARGEST = {"step": 2**53, "loss": 3.5e38, "accuracy": 1}
 
@@ -35,7 +36,7 @@ class RunFolder:
         self.log = path / "log.txt"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
-        self._lock = filelock.FileLock(path / ".lock")
+        self._lock = filelock.FileLock(path / LOCK)
 
     @classmethod
     def create(
@@ -45,7 +46,7 @@ class RunFolder:
 
         Raises UsageError if something is there already, ScanlineError if it cannot be written.
         """
-        if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
+        if os.path.lexists(path) and not _may_begin(path):
             resume = f", or go on with that one by `scanline train --resume --run {path}`"
             is_run = (path / "recipe.toml").is_file()
             raise UsageError(f"{path} exists already: choose another --run{resume if is_run else ''}")
@@ -54,8 +55,12 @@ class RunFolder:
         except OSError as error:
             raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
         folder = cls(path)
+        folder.lock()
+        if not _may_begin(path):  # another process was here first, and has come to its end
+            folder.unlock()
+            raise UsageError(f"{path} exists already: choose another --run")
         try:
-            folder.lock()
+            folder._clear()
             write_whole(folder.recipe, recipe.to_toml())
             write_json(folder.environment, environment)
             write_json(folder.split, split)
@@ -67,8 +72,16 @@ class RunFolder:
 
     def discard(self) -> None:
         """Take away the folder and all that is in it."""
-        self.unlock()
         shutil.rmtree(self.path, ignore_errors=True)
+        self.unlock()
+
+    def _clear(self) -> None:
+        """Take away what a start has left that was killed before it had a checkpoint."""
+        self.sweep()
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        for path in self.path.iterdir():
+            if path.name != LOCK:
+                path.unlink()
 
     @classmethod
     def reopen(cls, path: Path) -> tuple[RunFolder, Recipe]:
@@ -162,9 +175,25 @@ class RunFolder:
         for path, size in ((self.metrics, metrics_bytes), (self.log, log_bytes)):
             try:
                 path.touch()
+                if path.stat().st_nlink > 1:  # somebody's copy of the run has the same file
+                    write_whole(path, path.read_bytes())
                 os.truncate(path, min(size, path.stat().st_size))
             except OSError as error:
                 raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _may_begin(path: Path) -> bool:
+    """Whether `path` is an empty folder, or has what is left of a run that was killed before its first
+    checkpoint."""
+    if not path.is_dir():
+        return False
+    own = {LOCK, "recipe.toml", "environment.json", "split.json", "metrics.jsonl", "log.txt", "checkpoints"}
+    found = {each.name for each in path.iterdir()}
+    strange = {name for name in found - own if not (name.startswith(".") and name.endswith(TEMPORARY))}
+    metrics = path / "metrics.jsonl"
+    has_trained = metrics.exists() and metrics.stat().st_size > 0
+    has_checkpoint = any((path / "checkpoints").glob("step-*"))
+    return not found or (LOCK in found and not strange and not has_trained and not has_checkpoint)
 
 
 def claim(parent: Path, stem: str) -> Path:
