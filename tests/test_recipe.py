@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from scanline import recipe
@@ -181,3 +185,62 @@ def test_a_file_that_cannot_be_a_recipe_is_refused(tmp_path, content, message):
 def test_a_recipe_file_that_is_not_there_is_named():
     with pytest.raises(UsageError, match=r"cannot read the recipe nowhere\.toml: No such file"):
         recipe.load("nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    "digits", ["0x" + "f" * 5000, "0o" + "7" * 5000, "0x8000000000000000", "-9223372036854775809"]
+)
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("seed = {}", "seed"),
+        ("base = {}", "base"),
+        ('base = "rows"\n[model]\ncell = {}', "model.cell"),
+        ('base = "rows"\ndata.feature_columns = [["a", {}]]', "data.feature_columns"),
+    ],
+)
+def test_a_whole_number_beyond_tomls_range_is_refused(line, key, digits):
+    with pytest.raises(UsageError, match=rf"recipe: {key}: expected whole numbers from") as caught:
+        recipe.parse(line.format(digits))
+    assert len(str(caught.value)) < 200
+
+
+def test_a_setting_beyond_tomls_range_is_refused():
+    with pytest.raises(UsageError, match=r"setting: train\.steps: expected whole numbers from"):
+        recipe.parse_setting("train.steps=0x" + "f" * 5000)
+    with pytest.raises(UsageError, match=r"recipe rows: train\.steps: expected whole numbers from"):
+        recipe.load("rows", {"train.steps": 16**5000})
+    assert recipe.load("rows", {"seed": 2**63 - 1}).seed == 2**63 - 1
+
+
+@pytest.mark.parametrize("key", ["base", "data.shape", "data.picture", "input.view", "model.cell", "name"])
+def test_a_long_value_is_not_told_whole(key):
+    with pytest.raises(UsageError, match=f"{key} .*got 'xxx") as caught:
+        recipe.parse(('base = "rows"\n' if key != "base" else "") + f'{key} = "{"x" * 200_000}"')
+    assert len(str(caught.value)) < 300
+
+
+def test_what_turns_a_terminals_text_is_escaped_in_toml_and_comes_back():
+    about = "a\u202eb\u200f\x1b[31m\x85\ufff9\u2028\ttab\nGröße"
+    made = recipe.load("rows").model_copy(update={"about": about})
+    text = made.to_toml()
+    assert r"a\u202eb\u200f\u001b[31m\u0085\ufff9\u2028" in text
+    assert "Größe" in text
+    assert tomllib.loads(text)["about"] == about
+    assert recipe.parse(text) == made
+
+
+def test_a_file_without_a_size_is_taken_as_empty_unopened(tmp_path, monkeypatch):
+    path = tmp_path / "mine.toml"
+    path.touch()
+    monkeypatch.setattr(Path, "open", None)
+    assert recipe.read_tree(path) == {}
+
+
+def test_of_a_file_that_grew_no_more_is_read_than_a_recipe_has(tmp_path, monkeypatch):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"#" * 2**22)
+    status = os.stat_result([*path.stat()[:6], 100, *path.stat()[7:]])
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: status)
+    with pytest.raises(UsageError, match="found 262,145;"):
+        recipe.read_tree(path)

@@ -11,13 +11,21 @@ from collections.abc import Iterable
 
 # What does something to a terminal, or turns the order of what stands beside it: controls, surrogates, and
 # the marks of direction (https://trojansource.codes).
-UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+UNPRINTABLE = re.compile(
+    "[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufff9-\ufffb]"
+)
 
 
 def printable(text: str) -> str:
     """`text` as one line that is safe to print: line breaks and tabs become blanks, other controls \\x1b."""
     plain = re.sub(r"[\n\t]", " ", text)
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], plain)
+
+
+def quoted(value: object) -> str:
+    """`value` as Python writes it, cut where that is long."""
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:60]}..."
 
 
 class ScanlineError(Exception):

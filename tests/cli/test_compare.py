@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import binomtest
 
 from scanline.api import train
+from scanline.cli.compare import _sheet
 from scanline.data.arrays import Arrays
 
 COUNTS = ("both_right", "first_alone_right", "second_alone_right", "neither_right")
@@ -194,6 +195,23 @@ def test_runs_whose_data_lie_nowhere_are_compared_by_data(scanline, made_up):
     assert [sheet["correct"] for sheet in found["runs"]] == [
         sum(predicted == true for _, predicted, true in lines) for lines in rows
     ]
+
+
+@pytest.mark.parametrize(
+    ("training", "line"),
+    [
+        ({"seconds": 1.5}, "  trained for 1.5 s"),
+        ({"samples_seen": 1000}, "  trained on 1,000 sequences"),
+        ({"seconds": 1.5, "samples_seen": 1000}, "  trained for 1.5 s on 1,000 sequences"),
+        ({}, None),
+    ],
+)
+def test_of_the_cost_of_training_what_is_known_is_shown(training, line):
+    figures = dict.fromkeys(("accuracy", "loss", "calibration_error", "sequences_per_s"), 0.5)
+    figures |= dict.fromkeys(("correct", "parameters", "weights_bytes"), 1)
+    cost = {"training_seconds": training.get("seconds"), "training_samples": training.get("samples_seen")}
+    named = {"run": "one", "network": "gru", "view": None, "ci95": (0.0, 1.0)}
+    assert _sheet(figures | cost | named)[5:] == ([line] if line else [])
 
 
 @pytest.mark.parametrize(

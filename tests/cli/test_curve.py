@@ -54,6 +54,13 @@ def test_of_more_values_than_fit_a_character_shows_the_mean_of_its_share():
     assert set(drawn) == set(BLOCKS)
 
 
+def test_numbers_without_measure_can_be_drawn():
+    assert sparkline([10**308, -(10**308)], 20) == "█▁"
+    assert sparkline([1e308, -1e308, 0.0], 20) == "█▁▅"
+    assert len(sparkline([float("inf"), float("nan"), -(10**4000)], 20)) == 3
+    assert len(sparkline([10**308] * 1000, 10)) == 10
+
+
 def test_the_two_lines_name_what_they_begin_and_end_with(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     # On a logarithmic scale a hundredth is twice as deep as a tenth.

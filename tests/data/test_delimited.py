@@ -401,3 +401,9 @@ def test_a_file_cut_into_pieces_reads_as_a_whole(tmp_path, monkeypatch, rows, pi
     words = {cell: cell.strip('"').replace('""', '"') if cell[0] == '"' else cell for cell in CELLS}
     words['"say ""hi"""'] = 'say "hi"'
     assert read["label"] == [words[cell] for _, cell in rows]
+
+
+@pytest.mark.parametrize("head", ['a,b,"\n', 'a,b,label\n1,2,"\n'])
+def test_a_row_that_a_quote_carries_on_is_counted_as_a_whole(read, head):
+    with pytest.raises(DataError, match="65,536 values a step"):
+        read(head + '"' + "," * 140_000 + "\n1,2,3\n")

@@ -442,3 +442,16 @@ def test_the_same_wide_table_is_the_same_in_csv_parquet_npz_and_a_program(tmp_pa
         assert each.sequences.lengths.tolist() == lengths
         assert [each.sequences.classes[label] for label in each.sequences.labels] == labels
     assert len({each.sequences.digest() for each in found}) == 1
+
+
+def test_a_long_name_is_refused_before_each_row_has_it(read):
+    names = pa.DictionaryArray.from_arrays(pa.array([0] * 2999 + [1], pa.int32()), ["x" * 100_000, "b"])
+    with pytest.raises(DataError, match="at most 4,096 characters, found 100,000"):
+        read({"x": [1.0] * 3000, "label": names})
+
+
+def test_names_may_unpack_to_no_more_than_the_file_allows(read):
+    content, table = pa.BufferOutputStream(), pa.table({"x": [1.0, 2.0], "label": ["x" * 9_000_000, "b"]})
+    parquet.write_table(table, content, compression="zstd", write_statistics=False, store_schema=False)
+    with pytest.raises(DataError, match="packed bytes to become at most"):
+        read(content.getvalue().to_pybytes())

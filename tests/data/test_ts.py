@@ -260,3 +260,8 @@ SPLINTERS = [
     b"true",
     b" ",
 ]
+
+
+def test_colons_are_counted_before_a_list_is_made(read):
+    with pytest.raises(DataError, match="65,536 values a step, found 100,000"):
+        read(UNIVARIATE + ":" * 100_000 + "run\n")

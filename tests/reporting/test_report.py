@@ -475,3 +475,10 @@ def test_a_run_without_a_result_is_taken_for_one_that_has_not_finished(stopped, 
 def test_an_unfinished_run_is_not_compared_on_a_test_part_that_is_not_its_turn(stopped, trained):
     with pytest.raises(UsageError, match="has not come to its end: only then is its test part read"):
         gather(str(stopped.run), against=str(trained))
+
+
+def test_a_pipe_in_place_of_the_numbers_is_not_waited_for(trained, tmp_path):
+    os.mkfifo(tmp_path / "page.json")
+    with pytest.raises(UsageError, match=r"page\.json exists and is no file: choose another name"):
+        report(trained, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()

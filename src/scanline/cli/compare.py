@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from scanline.cli.output import download_bar, print_json, print_text
+from scanline.cli.output import NAME_WIDTH, download_bar, print_json, print_text, shown_name
 
 SHOWN = 10
 
@@ -34,7 +34,7 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
     if as_json:
         print_json(found)
         return
-    print_text(f"{found['n']:,} test sequences of {found['data']}")
+    print_text(f"{found['n']:,} test sequences of {shown_name(found['data'])}")
     for sheet in found["runs"]:
         print_text("\n".join(_sheet(sheet)))
     for pair in found["pairs"]:
@@ -46,17 +46,17 @@ def _sheet(sheet: dict[str, Any]) -> list[str]:
     seen = f", {sheet['view']}" if sheet["view"] else ""
     lines = [
         "",
-        f"{sheet['run']}: {sheet['network']}{seen}",
+        f"{shown_name(sheet['run'])}: {sheet['network']}{seen}",
         f"  {sheet['correct']:,} right, accuracy {sheet['accuracy']:.4f} ({low:.4f} to {high:.4f})",
         f"  cross-entropy {sheet['loss']:.4f}, calibration error {sheet['calibration_error']:.4f}",
         f"  {sheet['parameters']:,} weights, {sheet['weights_bytes'] / 1e6:.2f} MB; "
         f"predicts {sheet['sequences_per_s']:,.0f} sequences a second",
     ]
-    if sheet["training_seconds"] is not None:
-        lines.append(
-            f"  trained for {sheet['training_seconds']:,.1f} s on {sheet['training_samples']:,} sequences"
-        )
-    return lines
+    seconds, samples = sheet["training_seconds"], sheet["training_samples"]
+    cost = ([] if seconds is None else [f"for {seconds:,.1f} s"]) + (
+        [] if samples is None else [f"on {samples:,} sequences"]
+    )
+    return [*lines, f"  trained {' '.join(cost)}"] if cost else lines
 
 
 def _pair(pair: dict[str, Any]) -> list[str]:
@@ -64,17 +64,17 @@ def _pair(pair: dict[str, Any]) -> list[str]:
     told = "it may be chance" if pair["mcnemar_p"] > 0.05 else "hardly chance"
     lines = [
         "",
-        f"{pair['first']} less {pair['second']}",
+        f"{shown_name(pair['first'])} less {shown_name(pair['second'])}",
         f"  accuracy {pair['difference']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}",
         f"  McNemar p = {pair['mcnemar_p']:.3g}: {told}",
         f"  right: both {pair['both_right']:,}, the first alone {pair['first_alone_right']:,}, "
         f"the second alone {pair['second_alone_right']:,}, neither {pair['neither_right']:,}",
         f"  they answer differently on {pair['disagreements']:,}",
     ]
-    lines += [
-        f"    sequence {each['sequence']}: {each['true']} is {each['first']} or {each['second']}"
-        for each in pair["disagree_on"][:SHOWN]
-    ]
+    for each in pair["disagree_on"][:SHOWN]:
+        name = shown_name(each["sequence"], NAME_WIDTH)
+        true, first, second = (shown_name(each[key], NAME_WIDTH) for key in ("true", "first", "second"))
+        lines.append(f"    sequence {name}: {true} is {first} or {second}")
     if pair["disagreements"] > SHOWN:
         lines.append(f"    and {pair['disagreements'] - SHOWN:,} more (--json lists them)")
     return lines

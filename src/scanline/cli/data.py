@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from scanline.cli.data_options import chosen_settings, data_options
-from scanline.cli.output import download_bar, print_json, print_text, say
+from scanline.cli.output import download_bar, print_json, print_text, say, shown_name
 from scanline.errors import DataError
 
 
@@ -34,7 +34,8 @@ def list_sets(as_json: bool) -> None:
         click.echo(
             f"  {each.classes} classes, {each.train:,} + {each.validation:,} + {each.test:,}; {each.licence}"
         )
-        click.echo(f"  {each.found or f'not at hand: `scanline data fetch {each.name}`'}")
+        place = shown_name(each.found) if each.found else f"not at hand: `scanline data fetch {each.name}`"
+        click.echo(f"  {place}")
 
 
 @command.command()
@@ -58,10 +59,10 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     picture = told["pictures"]
     if picture:
         kind = "colour " if picture["channels"] == 3 else ""
-        print_text(f"{told['name']}: {kind}pictures of {picture['height']} x {picture['width']}")
+        print_text(f"{shown_name(told['name'])}: {kind}pictures of {picture['height']} x {picture['width']}")
     else:
-        names = ": " + ", ".join(told["feature_names"][:12]) if told["feature_names"] else ""
-        print_text(f"{told['name']}: sequences{names}")
+        names = ": " + ", ".join(map(shown_name, told["feature_names"][:12])) if told["feature_names"] else ""
+        print_text(f"{shown_name(told['name'])}: sequences{names}")
     for name, part in told["parts"].items():
         print_text(_part_line("" if name == "all" else f"{name}: ", part))
 
@@ -75,7 +76,7 @@ def _part_line(title: str, part: dict[str, Any]) -> str:
     if part["missing"]:
         line += f", {part['missing']:,} missing values"
     shown = list(classes.items())[:20]
-    counts = ", ".join(f"{name} {count:,}" for name, count in shown)
+    counts = ", ".join(f"{shown_name(name)} {count:,}" for name, count in shown)
     more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""
     return f"{line}\n    {len(classes)} classes: {counts}{more}" if classes else line
 
@@ -93,7 +94,7 @@ def fetch(names: tuple[str, ...], force: bool, as_json: bool) -> None:
         with download_bar() as on_progress:
             folders[name] = str(catalog.fetch(name, on_progress, force=force))
         if not as_json:
-            click.echo(f"{name}: {folders[name]}")
+            print_text(f"{name}: {shown_name(folders[name])}")
     if as_json:
         print_json({"data": folders})
 
@@ -112,7 +113,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
         if not check.ok:
             say(f"scanline: {check.note}")
         elif not as_json:
-            click.echo(f"{check.path}: {check.note}")
+            print_text(f"{shown_name(check.path)}: {shown_name(check.note)}")
     bad = sum(not check.ok for check in checks)
     if bad:
         raise DataError(f"{bad} of {len(checks)} files are damaged")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scanline.cli.output import print_json
+from scanline.cli.output import print_json, print_text, shown_name
 
 
 @click.command(name="doctor")
@@ -35,4 +35,4 @@ def command(as_json: bool) -> None:
         lines["LSTM"] = f"torch's path, which is slower; the native library is not used: {native['why']}"
     width = max(map(len, lines))
     for name, line in lines.items():
-        click.echo(f"{name:<{width}}  {line}")
+        print_text(f"{name:<{width}}  {shown_name(line)}")

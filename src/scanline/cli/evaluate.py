@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from scanline.cli.output import bar_of, download_bar, print_json, print_text
+from scanline.cli.output import NAME_WIDTH, bar_of, download_bar, print_json, print_text, shown_name
 
 WIDEST_CONFUSION = 30
 SHOWN_MISTAKES = 5
@@ -73,7 +73,7 @@ def command(
     if as_list:
         click.echo("sequence\tpredicted\ttrue")
         for name, predicted, true in zip(*judgement.answers().values(), strict=True):
-            print_text(f"{name}\t{predicted}\t{true}")
+            print_text("\t".join(map(shown_name, (name, predicted, true))))
     lines = _summary(judgement.test, judgement.data, judgement.pictures)
     if along is not None:
         lines += ["", *_along(along, steps)]
@@ -107,7 +107,7 @@ def _summary(test: dict[str, Any], data: str, pictures: bool) -> list[str]:
     low, high = test["ci95"]
     surest = {round(100 * each["coverage"]): each["accuracy"] for each in test["coverage"]}
     lines = [
-        f"test part of {data}: {test['correct']:,} of {test['n']:,} right",
+        f"test part of {shown_name(data)}: {test['correct']:,} of {test['n']:,} right",
         f"accuracy {test['accuracy']:.4f}, 95 % interval {low:.4f} to {high:.4f} (Wilson)",
         f"mean cross-entropy {test['loss']:.4f}, calibration error {test['calibration']['error']:.4f}",
         f"where it is surest: {surest[50]:.4f} of the first half right, {surest[90]:.4f} of nine tenths",
@@ -129,7 +129,7 @@ def _length_line(group: dict[str, Any]) -> str:
 
 
 def _classes(test: dict[str, Any]) -> list[str]:
-    names = [str(entry["class"]) for entry in test["classes"]]
+    names = [shown_name(entry["class"], NAME_WIDTH) for entry in test["classes"]]
     width = max(len("class"), *(len(name) for name in names))
     kinds = ("recall", "precision", "f1")
     lines = [f"{'class':<{width}}      n  right" + "".join(f"  {kind:<20}" for kind in kinds).rstrip()]
@@ -147,7 +147,7 @@ def _share(entry: dict[str, Any], kind: str) -> str:
 
 
 def _confusion(test: dict[str, Any]) -> list[str]:
-    names = [str(entry["class"]) for entry in test["classes"]]
+    names = [shown_name(entry["class"], NAME_WIDTH) for entry in test["classes"]]
     if len(names) > WIDEST_CONFUSION:
         return [f"confusion matrix: {len(names)} classes are too many for a table; --json has it"]
     cell = max(3, *(len(str(count)) for row in test["confusion"] for count in row))
@@ -173,9 +173,13 @@ def _mistakes(test: dict[str, Any]) -> list[str]:
     return [
         "",
         "the mistakes it was surest of",
-        *(
-            f"sequence {each['sequence']}: {each['true']} taken for {each['predicted']} "
-            f"({each['probability']:.4f}; {each['true']} {each['probability_of_true']:.4f})"
-            for each in shown
-        ),
+        *map(_mistake, shown),
     ]
+
+
+def _mistake(each: dict[str, Any]) -> str:
+    name, true, predicted = (shown_name(each[key], NAME_WIDTH) for key in ("sequence", "true", "predicted"))
+    return (
+        f"sequence {name}: {true} taken for {predicted} "
+        f"({each['probability']:.4f}; {true} {each['probability_of_true']:.4f})"
+    )

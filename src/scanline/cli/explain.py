@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scanline.cli.output import bar_of, print_json, print_text, say
+from scanline.cli.output import bar_of, print_json, print_text, say, shown_name
 
 
 @click.command(name="explain")
@@ -58,15 +58,15 @@ def command(
     if as_json:
         print_json({"run": run} | found.to_json())
         return
-    print_text("\n".join(found.lines()))
+    print_text("\n".join(map(shown_name, found.lines())))
     trace = found.trace
     for step, shares in enumerate(trace.probabilities, 1):
-        first, second = shares.argsort()[::-1][:2]
+        first, *others = shares.argsort()[::-1][:2]
         bar = bar_of(shares[first])
-        print_text(
-            f"  {step:>4}  {trace.classes[first]!s:<12.12} {shares[first]:.4f} {bar:<20} "
-            f"{trace.classes[second]!s:.12} {shares[second]:.4f}".rstrip()
-        )
+        line = f"  {step:>4}  {shown_name(trace.classes[first]):<12.12} {shares[first]:.4f} {bar:<20} "
+        for second in others:  # none beside the only class
+            line += f"{shown_name(trace.classes[second]):.12} {shares[second]:.4f}"
+        print_text(line.rstrip())
     click.echo(
         f"  the values' shares add up to {found.attribution.values.sum():.4f}, the difference of logits is "
         f"{found.attribution.difference:.4f}"

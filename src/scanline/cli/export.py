@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scanline.cli.output import print_json
+from scanline.cli.output import print_json, print_text, shown_name
 from scanline.errors import UsageError
 
 
@@ -56,4 +56,4 @@ def command(
         print_json({"run": run} | found)
         return
     click.echo(f"largest difference from Scanline's own answers: {found['difference']:.1e}")
-    click.echo(f"wrote {target}")
+    print_text(f"wrote {shown_name(target)}")

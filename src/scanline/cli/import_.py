@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scanline.cli.output import print_json, print_text, say
+from scanline.cli.output import print_json, print_text, say, shown_name
 from scanline.errors import UsageError
 
 
@@ -75,7 +75,7 @@ def command(
         f"{a.layers} x {a.cell} {a.hidden_size}{both}, readout {a.readout}: {a.input_size} values a step, "
         f"{a.classes} classes; {network.made}"
     )
-    click.echo(f"bundle: {target}")
+    print_text(f"bundle: {shown_name(target)}")
 
 
 def _size(picture: str | None) -> tuple[int, int] | None:

@@ -14,6 +14,8 @@ import click
 from scanline.errors import printable
 
 _BLOCKS = "".join(chr(0x2581 + level) for level in range(8))  # an eighth of a line to a whole one
+_HIGHEST = 1e290  # that is drawn: differences and sums of such numbers are finite
+NAME_WIDTH = 40  # of a name in a table
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -29,12 +31,14 @@ def bar_of(share: float, width: int = 20) -> str:
 def sparkline(values: Sequence[float], width: int) -> str:
     """The course of `values` in a line of at most `width` characters, for standard error."""
     levels = ".:-=+*#%" if _lacks(sys.stderr, _BLOCKS) else _BLOCKS
+    values = [float(max(-_HIGHEST, min(_HIGHEST, value))) for value in values]
     low, high = min(values), max(values)
     size = min(width, len(values))
     # Of more values than there is room for, each character shows the mean of its share.
     ends = [index * len(values) // size for index in range(size + 1)]
     groups = [values[first:end] for first, end in pairwise(ends)]
-    places = [(sum(group) / len(group) - low) / ((high - low) or 1) for group in groups]
+    means = [min(high, max(low, sum(group) / len(group))) for group in groups]  # sums are rounded
+    places = [(mean - low) / ((high - low) or 1) for mean in means]
     return "".join(levels[round(place * (len(levels) - 1))] for place in places)
 
 
@@ -47,6 +51,15 @@ def _lacks(stream: TextIO | None, text: str) -> bool:
     return False
 
 
+def shown_name(name: object, width: int | None = None) -> str:
+    """`name` as a part of a line: line breaks and tabs as \\n and \\t, other controls \\x1b.
+
+    width: where it is cut. Strangers may have chosen it: it must not make lines or columns of its own.
+    """
+    text = printable(str(name).replace("\n", "\\n").replace("\t", "\\t"))
+    return text if width is None or len(text) <= width else text[: width - 3] + "..."
+
+
 def print_text(text: str, err: bool = False) -> None:
     """Lines on standard output. What a name in them would do to a terminal is escaped, but for tabs."""
     lines = ("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
@@ -54,8 +67,8 @@ def print_text(text: str, err: bool = False) -> None:
 
 
 def say(line: str) -> None:
-    """A message, on standard error."""
-    print_text(line, err=True)
+    """A message, on standard error: one line."""
+    click.echo(printable(line), err=True)
 
 
 @contextlib.contextmanager

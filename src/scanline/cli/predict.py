@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from scanline.cli.output import print_json, print_text, say
+from scanline.cli.output import print_json, print_text, say, shown_name
 from scanline.errors import ScanlineError, UsageError
 
 
@@ -77,9 +77,8 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
         if as_json:
             click.echo(json.dumps({"schema": 1} | answer))
         else:
-            print_text(
-                f"{answer['sequence']}\t{answer['step']}\t{answer['label']}\t{answer['probability']:.4f}"
-            )
+            label = shown_name(answer["label"])
+            print_text(f"{answer['sequence']}\t{answer['step']}\t{label}\t{answer['probability']:.4f}")
         sys.stdout.flush()
     return 0
 
@@ -97,7 +96,8 @@ def _input_lines() -> Iterator[str]:
 
 
 def _line(answer: dict[str, Any]) -> str:
+    file, label = shown_name(answer["file"]), shown_name(answer["label"])
     if "sequence" in answer:
-        return f"{answer['file']}: {answer['sequence']}: {answer['label']} ({answer['probability']:.4f})"
-    ranked = "  ".join(f"{name}: {share:.4f}" for name, share in answer["probabilities"].items())
-    return f"{answer['file']}: {answer['label']}\n  {ranked}"
+        return f"{file}: {shown_name(answer['sequence'])}: {label} ({answer['probability']:.4f})"
+    ranked = "  ".join(f"{shown_name(name)}: {share:.4f}" for name, share in answer["probabilities"].items())
+    return f"{file}: {label}\n  {ranked}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scanline.cli.output import print_json
+from scanline.cli.output import print_json, print_text
 
 
 @click.command(name="recipes")
@@ -21,8 +21,8 @@ def command(name: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"recipes": [each.model_dump() for each in chosen]})
     elif name:
-        click.echo(chosen[0].to_toml(), nl=False)
+        click.echo(chosen[0].to_toml(), nl=False)  # it has escapes of its own
     else:
         width = max(len(each.name) for each in chosen)
         for each in chosen:
-            click.echo(f"{each.name:<{width}}  {each.about}")
+            print_text(f"{each.name:<{width}}  {each.about}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scanline.cli.output import download_bar, print_json
+from scanline.cli.output import download_bar, print_json, print_text, shown_name
 
 
 @click.command(name="report")
@@ -35,4 +35,4 @@ def command(
     if as_json:
         print_json({"run": run, "page": str(page), "numbers": str(page.with_suffix(".json"))})
     else:
-        click.echo(f"report: {page}")
+        print_text(f"report: {shown_name(page)}")

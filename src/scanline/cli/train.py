@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from scanline.cli.data_options import chosen_settings, data_options
-from scanline.cli.output import download_bar, print_json, say
+from scanline.cli.output import download_bar, print_json, print_text, say, shown_name
 from scanline.errors import UsageError
 
 
@@ -86,9 +86,9 @@ def command(
             f"test: {test['correct']:,} of {test['n']:,} right, accuracy {test['accuracy']:.4f}, "
             f"95 % interval {test['ci95'][0]:.4f} to {test['ci95'][1]:.4f}"
         )
-    click.echo(f"run:  {experiment.folder.path}")
+    print_text(f"run:  {shown_name(experiment.folder.path)}")
     if page:
-        click.echo(f"report: {page}")
+        print_text(f"report: {shown_name(page)}")
 
 
 def _changes(settings: tuple[str, ...], seed: int | None) -> dict[str, object]:

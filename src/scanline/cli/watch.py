@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from scanline.cli.output import say, sparkline
+from scanline.cli.output import say, shown_name, sparkline
 from scanline.experiment import Experiment
 from scanline.run.folder import course_of_training
 from scanline.training.records import Stepped
@@ -21,8 +21,8 @@ def watch(experiment: Experiment) -> None:
     state, settings, data = experiment.state, experiment.recipe.train, experiment.data
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     opening = (
-        f"training {experiment.recipe.name} on {data.name}: {len(data.train):,} sequences, "
-        f"{settings.total_steps:,} steps of {settings.batch_size}, run {experiment.folder.path}"
+        f"training {experiment.recipe.name} on {shown_name(data.name)}: {len(data.train):,} sequences, "
+        f"{settings.total_steps:,} steps of {settings.batch_size}, run {shown_name(experiment.folder.path)}"
     )
     if not console.is_terminal:
         say(opening)
@@ -46,7 +46,7 @@ def watch(experiment: Experiment) -> None:
                 found = f"best {state.best_accuracy:.4f}" if state.best_accuracy >= 0 else ""
                 bar.update(task, completed=record.step, rate=f"{speed:,.0f} samples/s", best=found)
             else:
-                console.print(record.line())
+                console.print(shown_name(record.line()))
 
 
 def curve(metrics: Path) -> list[str]:

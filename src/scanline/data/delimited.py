@@ -79,7 +79,9 @@ class Delimited:
         """The line where the row `row`, counted from 0, begins. Empty lines are no rows."""
         begin = 0
         with _open(self.path) as text:
-            rows = csv.reader(itertools.islice(text, self.skip, None), delimiter=self.separator)
+            # No row before it is as long as that; of the row itself nothing but its begin is needed.
+            lines = (line[:_BLOCK_BYTES] for line in itertools.islice(text, self.skip, None))
+            rows = csv.reader(lines, delimiter=self.separator)
             try:
                 for _ in range(row + 1):
                     begin = rows.line_num
@@ -337,6 +339,28 @@ class Unpacked(io.RawIOBase):
         return count
 
 
+class _Bounded:
+    """Text piece by piece, as long as a row has not too many cells to make a list of them.
+
+    A quote that is open at the end of a piece may carry the row on, so all pieces count. line: where the row
+    begins. marks: how many separators it has so far.
+    """
+
+    def __init__(self, path: Path, line: int, pieces: Iterator[str], separator: str) -> None:
+        self.line, self.marks = line, 0
+        self._path, self._pieces, self._separator = path, pieces, separator
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        piece = next(self._pieces)
+        self.marks += piece.count(self._separator)
+        if self.marks > 2 * most("FEATURES"):
+            raise DataError(f"{self._path}: line {self.line}: {over('FEATURES', self.marks)}")
+        return piece
+
+
 def open_delimited(path: Path) -> Delimited:
     """Find out how the CSV file `path` is written. Raises DataError if it has no rows, or is no text."""
     with _open(path) as text:
@@ -350,12 +374,12 @@ def open_delimited(path: Path) -> Delimited:
         if re.search("[\0\udc80-\udcff]", head):
             raise DataError(f"{path}: line {blank + 1}: expected CSV text in UTF-8, found other bytes")
         separator = _separator(path, head)
-        if head.count(separator) > 2 * most("FEATURES"):  # before a list is made of them
-            raise DataError(f"{path}: line {blank + 1}: {over('FEATURES', head.count(separator))}")
-        rows = csv.reader(itertools.chain([head], lines), delimiter=separator)
+        source = _Bounded(path, blank + 1, itertools.chain([head], lines), separator)
+        rows = csv.reader(source, delimiter=separator)
         try:
             names = tuple(name.strip() for name in next(rows))
             skip = blank + rows.line_num
+            source.line, source.marks = skip + 1, 0
             if len(names) > most("FEATURES") + _MOST_ROLES:
                 raise DataError(f"{path}: line {blank + 1}: {over('FEATURES', len(names))}")
             first = next(filter(None, rows), [])

@@ -18,6 +18,7 @@ from scanline.limits import over
 from scanline.recipe import DataSettings
 
 _ROWS = 2**16
+MOST_CHARACTERS = 4_096  # in the name of a class, a sequence or a group
 
 
 class Place(Protocol):
@@ -65,7 +66,8 @@ def name_classes(
     names, codes: the label of sequence i is names[codes[i]]; names that no code uses are no classes.
     Whole numbers, also as text ("7", "7.0"), become whole numbers; if any label is something else, all are
     text. where: the place of a sequence, for messages.
-    Raises DataError naming the first label that is empty, a fraction or NaN, and if there are too many.
+    Raises DataError naming the first label that is empty, too long, a fraction or NaN, and if there are too
+    many.
     """
     used = np.unique(codes)
     texts = {int(code): str(names[code]).strip() for code in used}
@@ -76,6 +78,10 @@ def name_classes(
         first = int(np.flatnonzero(np.isin(codes, wrong))[0])
         text = shown(texts[int(codes[first])]) or "nothing"
         raise DataError(f"{source}: {where(first)}: expected a label, a whole number or text, found {text}")
+    long = [code for code, text in texts.items() if len(text) > MOST_CHARACTERS]
+    if long:
+        first = int(np.flatnonzero(np.isin(codes, long))[0])
+        raise DataError(f"{source}: {where(first)}: {over_characters(texts[int(codes[first])])}")
     whole = all(number is not None for number in numbers.values())
     chosen: dict[int, Any] = dict(numbers) if whole else dict(texts)
     classes = tuple(sorted(set(chosen.values())))
@@ -89,10 +95,20 @@ def name_classes(
 
 
 def check_names(names: Sequence[ClassName], source: str) -> None:
-    """Raises DataError if a name would do something to a terminal that shows it."""
+    """Raises DataError if a name is too long, or would do something to a terminal that shows it."""
     for name in names:
+        if isinstance(name, str) and len(name) > MOST_CHARACTERS:
+            raise DataError(f"{source}: {over_characters(name)}")
         if isinstance(name, str) and UNPRINTABLE.search(name):
             raise DataError(f"{source}: expected class names that can be printed, found {shown(name)}")
+
+
+def over_characters(name: str) -> str:
+    """What a message says of a name that is too long."""
+    return (
+        f"expected a name of at most {MOST_CHARACTERS:,} characters, found {len(name):,} ({shown(name)}); "
+        "give a shorter one"
+    )
 
 
 def _whole(text: str) -> int | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.found import shown
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import Sequences
 from scanline.data.views import View
@@ -124,8 +125,8 @@ def stratified(sequences: Sequences, share: float, seed: int) -> tuple[Indices, 
     if counts.min() < 2:
         small = sequences.classes[int(values[counts.argmin()])]
         raise DataError(
-            f"{sequences.source}: class {small} has a single sequence: at least 2 are needed to split off a "
-            "part; give more of that class, leave it out, or set split.validation and split.test to 0"
+            f"{sequences.source}: class {shown(small)} has a single sequence: at least 2 are needed to split "
+            "off a part; give more of that class, leave it out, or set split.validation and split.test to 0"
         )
     indices = np.arange(len(labels))
     held_out = max(round(len(labels) * share), len(values))
@@ -170,8 +171,8 @@ def grouped(sequences: Sequences, share: float, seed: int) -> tuple[Indices, Ind
     if not drawn:
         alone = next(label for label in classes if len(np.unique(groups[labels == label])) == 1)
         raise DataError(
-            f"{sequences.source}: class {sequences.classes[alone]} stands in one group alone, so groups "
-            "cannot be held out; give more groups of it, leave the group column out, or set "
+            f"{sequences.source}: class {shown(sequences.classes[alone])} stands in one group alone, so "
+            "groups cannot be held out; give more groups of it, leave the group column out, or set "
             "split.validation and split.test to 0"
         )
     held = min(drawn, key=lambda mask: abs(mask.mean() - share))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scanline.data.columns import Columns, assign
 from scanline.data.delimited import CutWrongly, open_delimited
-from scanline.data.found import shown
+from scanline.data.found import MOST_CHARACTERS, over_characters, shown
 from scanline.errors import UNPRINTABLE, DataError, UsageError
 from scanline.limits import most, most_unpacked, over, over_unpacked
 from scanline.recipe import DataSettings
@@ -24,6 +24,8 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _NAMES = ("label", "id", "group", "split")
 _NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
 _BATCH_CELLS = 2**20
+_BATCH_BYTES = 2**24  # of a name whose rows cannot share the text that they have in common
+_DICTIONARY_CODES = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +139,50 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
         for name in columns.named:
             if types.is_nested(kinds[name]):
                 raise DataError(f"{path}: column {shown(name)}: expected text, found {shown(kinds[name])}")
-        needed = 4 * len(columns.features) * file.metadata.num_rows
-        if needed > most_unpacked(path.stat().st_size):
-            raise DataError(f"{path}: {over_unpacked(path.stat().st_size, needed)}")
-        batches = file.iter_batches(max(1, _BATCH_CELLS // len(kinds)), columns=list(kinds))
-        return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), file.metadata.num_rows)
+        rows, packed = file.metadata.num_rows, path.stat().st_size
+        named = _named_parquet(path, file, columns.named)
+        needed = max(4 * len(columns.features) * rows, named.size)
+        if needed > most_unpacked(packed):
+            raise DataError(f"{path}: {over_unpacked(packed, needed)}")
+        metadata = file.metadata
+    # A text that many rows have is unpacked once.
+    with parquet.ParquetFile(path, metadata=metadata, read_dictionary=named.shared) as file:
+        size = max(1, min(_BATCH_CELLS // len(kinds), named.rows))
+        batches = file.iter_batches(size, columns=list(kinds))
+        return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), rows)
+
+
+@dataclass(frozen=True)
+class _NamedParquet:
+    """size: the bytes that the columns of names unpack to, as the file says. shared: those of them that are
+    read as codes and the texts they stand for. rows: as many of the others may be unpacked at once."""
+
+    size: int
+    shared: list[str]
+    rows: int
+
+
+def _named_parquet(path: Path, file: Any, names: Collection[str]) -> _NamedParquet:
+    size, rows, shared = 0, _BATCH_CELLS, []
+    schema, groups = file.schema, [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    for index in range(len(schema)):
+        column = schema.column(index)
+        if column.path not in names:
+            continue
+        chunks = [group.column(index) for group in groups]
+        sizes = [chunk.total_uncompressed_size for chunk in chunks]
+        size += sum(sizes)
+        if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
+            if column.length > 4 * MOST_CHARACTERS:
+                what = f"expected names of at most {4 * MOST_CHARACTERS:,} bytes, found {column.length:,}"
+                raise DataError(f"{path}{_cell(column.path)}: {what}")
+            rows = min(rows, _BATCH_BYTES // max(column.length, 1))
+        elif column.physical_type == "BYTE_ARRAY":
+            if all(_DICTIONARY_CODES.issuperset(chunk.encodings) for chunk in chunks):
+                shared.append(column.path)
+            else:  # each row may repeat what the one before has
+                rows = min(rows, max(4_096, _BATCH_BYTES // max(1, *sizes)))
+    return _NamedParquet(size, shared, rows)
 
 
 def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
@@ -158,8 +199,8 @@ class _Collector:
         self.codes: list[NDArray[np.int32]] = []
         self.known: dict[str, int] = {}
 
-    def add(self, column: Any) -> int | None:
-        """The row in `column` of the first name of more than one line, if there is one."""
+    def add(self, column: Any) -> tuple[int, str] | None:
+        """The row in `column` of the first name that is none, and what is wrong with it, if there is one."""
         import pyarrow
         from pyarrow import compute
 
@@ -168,20 +209,47 @@ class _Collector:
         if pyarrow.types.is_floating(column.type):
             column = compute.if_else(compute.is_nan(column), None, column)
         if not pyarrow.types.is_dictionary(column.type):
-            column = column.cast(pyarrow.string()).dictionary_encode()
+            column = column.cast(pyarrow.string())
+            if (row := _first_long(column)) is not None:  # before it is copied
+                return row, over_characters(column[row].as_py())
+            column = column.dictionary_encode()
         # The dictionary may have names that no row uses, and in another order.
         appeared = column.indices.unique()
-        texts = ["" if text is None else str(text) for text in column.dictionary.take(appeared).to_pylist()]
+        used = column.dictionary.take(appeared)
+        if pyarrow.types.is_binary(used.type) or pyarrow.types.is_large_binary(used.type):
+            used = used.cast(pyarrow.string())
+        if (place := _first_long(used)) is not None:
+            row = compute.index(column.indices, appeared[place]).as_py()
+            return row, over_characters(used[place].as_py())
+        texts = ["" if text is None else str(text) for text in used.to_pylist()]
         known, null = self.known, len(column.dictionary)
         translate = np.empty(null + 1, np.int32)
         translate[_filled(appeared, null)] = [known.setdefault(text, len(known)) for text in texts]
         codes = translate[_filled(column.indices, null)]
         self.codes.append(codes)
         long = [known[text] for text in texts if len(text.splitlines()) > 1 or UNPRINTABLE.search(text)]
-        return int(np.flatnonzero(np.isin(codes, long))[0]) if long else None
+        if not long:
+            return None
+        row = int(np.flatnonzero(np.isin(codes, long))[0])
+        text = list(known)[codes[row]]
+        more = len(text.splitlines()) > 1
+        what = f"characters that cannot be printed in {shown(text)!r}"
+        return row, f"expected text of one line, found {'more' if more else what}"
 
     def names(self) -> Names:
         return Names(np.concatenate(self.codes), tuple(self.known))
+
+
+def _first_long(texts: Any) -> int | None:
+    """The place of the first of the `texts` that is too long for a name, if there is one."""
+    from pyarrow import compute, types
+
+    if not len(texts) or not (types.is_string(texts.type) or types.is_large_string(texts.type)):
+        return None
+    if (compute.max(compute.binary_length(texts)).as_py() or 0) <= MOST_CHARACTERS:
+        return None
+    place: int = compute.index(compute.greater(compute.utf8_length(texts), MOST_CHARACTERS), True).as_py()
+    return place if place >= 0 else None
 
 
 def _filled(indices: Any, null: int) -> NDArray[np.int64]:
@@ -224,12 +292,8 @@ def _collect(
             for index, name in enumerate(columns.features):
                 values[first:end, index] = _numbers(batch.column(name))
         for name, collector in named.items():
-            long = collector.add(batch.column(name))
-            if long is not None:
-                text = list(collector.known)[collector.codes[-1][long]]
-                what = f"characters that cannot be printed in {shown(text)!r}"
-                more = len(text.splitlines()) > 1
-                fail(long, name, f"expected text of one line, found {'more' if more else what}")
+            if wrong_name := collector.add(batch.column(name)):
+                fail(wrong_name[0], name, wrong_name[1])
         for name, parts in measured.items():
             part = _sortable(batch.column(name))
             wrong = np.flatnonzero(~np.isfinite(part))

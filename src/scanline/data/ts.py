@@ -17,7 +17,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, check_names, some, to_float32
+from scanline.data.found import Found, check_names, shown, some, to_float32
 from scanline.data.sequences import ClassName, join
 from scanline.errors import DataError
 from scanline.limits import most, over
@@ -40,6 +40,8 @@ def read_ts(path: Path, settings: DataSettings, labelled: bool = False) -> Found
         if not header.done:
             header.take(number, line)
             continue
+        if (colons := line.count(":")) > most("FEATURES") + 1:  # before a list is made of them
+            _fail(path, number, over("FEATURES", colons))
         fields = line.split(":")
         if header.labelled:
             labels.append(fields.pop().strip())
@@ -130,7 +132,7 @@ class _Header:
                 _fail(self.path, number, over("CLASSES", len(self.known)))
             if len(self.known) < len(self.classes):
                 twice = sorted(name for name, count in Counter(self.classes).items() if count > 1)
-                _fail(self.path, number, f"expected different class names, found {twice[0]} twice")
+                _fail(self.path, number, f"expected different class names, found {shown(twice[0])} twice")
 
     def check_label(self, number: int, label: str) -> None:
         if not label:

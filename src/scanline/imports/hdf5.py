@@ -3,7 +3,8 @@
 The HDF5 library is not made for files of strangers, nor for damaged ones: version 2.0 takes a text to be as
 long as the reference to it says, up to 4 GiB, before it looks; from a heap with a piece of 0 bytes it never
 returns; and along a free list that bites its tail it takes all memory. Here no memory is taken that the bytes
-of the file do not account for, every walk has an end, and no link leads out of the file.
+of the file do not account for, every walk has an end, no link leads out of the file, and no header, group or
+table is read twice, whatever points to it.
 
 What is read are superblocks 0 to 3, object headers 1 and 2, symbol tables and link messages, and data sets
 that are compact, contiguous, or chunked under a version 1 B-tree, plain or with gzip. All else is refused by
@@ -23,7 +24,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.limits import most_unpacked
+from scanline.limits import most, most_unpacked
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SPACE, _LINK_INFO, _DATATYPE, _LINK, _EXTERNAL, _LAYOUT = 0x01, 0x02, 0x03, 0x06, 0x07, 0x08
@@ -37,7 +38,10 @@ _FLOATS: dict[tuple[int, ...], str] = {
     (0, 64, 52, 11, 0, 52, 1023): "f8",
 }
 _NOWHERE = 2**64 - 1
-_MOST_BLOCKS, _MOST_MESSAGES, _MOST_PIECES, _MOST_MEMBERS = 64, 4096, 2**16, 2**16
+_MOST_BLOCKS, _MOST_MESSAGES, _MOST_PIECES = 64, 4096, 2**16  # of a header, a header, and a heap
+# For each layer that a model may have, of all headers and groups that are read; one in both directions has
+# some forty messages and a dozen names.
+_MESSAGES_A_LAYER, _MEMBERS_A_LAYER, _MEAN_NAME = 512, 512, 64
 _LONGEST_NAME = 4096
 
 
@@ -53,7 +57,7 @@ def _name(text: bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Message:
     """A message of an object header: where its body begins, and how long it is."""
 
@@ -94,12 +98,28 @@ class Hdf5:
         self._expect(sizes, b"\x08\x08", "addresses and sizes of 8 bytes each")
         self._expect(base, bytes(8), "addresses from the first byte on")
         self.root = self._number(header, 8)
+        self._headers: dict[int, list[_Message]] = {}  # by their address, as the groups
+        self._groups: dict[int, dict[str, int | None]] = {}
+        self._read = self._members = self._name_bytes = 0
+        self._most_read, self._most_members = (
+            each * most("LAYERS") for each in (_MESSAGES_A_LAYER, _MEMBERS_A_LAYER)
+        )
+        self._entries_left = len(data) // 16  # of B-trees: their nodes do not lie in each other
 
     def members(self, group: int) -> dict[str, int | None]:
         """The address of each member of a group, None for a link to elsewhere (IV.A.2.c, f, g, r)."""
+        if group not in self._groups:
+            self._groups[group] = self._find_members(group)
+        return self._groups[group]
+
+    def _find_members(self, group: int) -> dict[str, int | None]:
         found: dict[str, int | None] = {}
+        tables = 0
         for message in self._messages(group):
             if message.kind == _TABLE:
+                tables += 1
+                if tables > 1:
+                    refuse(f"expected one symbol table in the group at byte {group:,}, found another")
                 tree, heap = self._number(message.start, 8), self._number(message.start + 8, 8)
                 found |= self._table(tree, heap)
             elif message.kind == _LINK:
@@ -200,8 +220,20 @@ class Hdf5:
 
     # --- object headers
 
-    def _messages(self, place: int) -> Iterator[_Message]:
-        """The messages of the object header at `place` (IV.A.1, IV.A.2.q)."""
+    def _messages(self, place: int) -> list[_Message]:
+        """The messages of the object header at `place`, which is read once."""
+        if place not in self._headers:
+            found = []
+            for message in self._find_messages(place):
+                self._read += 1
+                if self._read > self._most_read:
+                    refuse(f"expected at most {self._most_read:,} messages in its headers, found more")
+                found.append(message)
+            self._headers[place] = found
+        return self._headers[place]
+
+    def _find_messages(self, place: int) -> Iterator[_Message]:
+        """As they are in the file (IV.A.1, IV.A.2.q)."""
         new = self._take(place, 4) == b"OHDR"
         if new:
             self._expect(place + 4, b"\x02", "an object header of version 2")
@@ -286,8 +318,7 @@ class Hdf5:
         self._expect(heap, b"HEAP\0", "a local heap")
         size, start = self._number(heap + 8, 8), self._number(heap + 24, 8)
         found: dict[str, int | None] = {}
-        count = 0
-        for node in self._leaves(tree, 0, 8):
+        for _, node in self._walk(tree, 0, 8):
             self._expect(node, b"SNOD\x01", "a node of a symbol table")
             for index in range(self._number(node + 6, 2)):
                 entry = node + 8 + 40 * index
@@ -295,40 +326,47 @@ class Hdf5:
                 name, ended, _ = self._take(start + at, max(min(size - at, _LONGEST_NAME), 0)).partition(
                     b"\0"
                 )
-                count += 1
-                if not name or not ended or count > _MOST_MEMBERS:
+                if not name or not ended:
                     refuse(f"expected a name at byte {at:,} of the heap at byte {heap:,}, found none")
+                self._count(name)
                 soft = self._number(entry + 16, 4) == 2
                 found[_name(name)] = None if soft else self._number(entry + 8, 8)
         return found
 
-    def _leaves(self, tree: int, kind: int, key: int) -> list[int]:
-        """What the lowest nodes of a version 1 B-tree point to (III.A.1). key: the size of a key."""
-        return [child for _, child in self._walk(tree, kind, key)]
+    def _count(self, name: bytes) -> None:
+        """Counts a member of a group."""
+        self._members += 1
+        self._name_bytes += len(name)
+        most_bytes = self._most_members * _MEAN_NAME
+        if self._members > self._most_members or self._name_bytes > most_bytes:
+            refuse(
+                f"expected at most {self._most_members:,} members in its groups, with names of at most "
+                f"{most_bytes:,} bytes together, found more"
+            )
 
     def _walk(self, tree: int, kind: int, key: int) -> list[tuple[int, int]]:
-        """(where its key begins, what it points to) for each entry of the lowest nodes."""
+        """(where its key begins, what it points to) for each entry of the lowest nodes of a version 1 B-tree
+        (III.A.1). key: the size of a key."""
         found: list[tuple[int, int]] = []
         open_nodes, seen = [(tree, -1)], {tree}
-        most = len(self._data) // (key + 8)  # nodes do not lie in each other, so there are no more entries
         while open_nodes:
             place, expected = open_nodes.pop()
             self._expect(place, b"TREE" + bytes([kind]), "a node of a B-tree")
             level, count = self._number(place + 5, 1), self._number(place + 6, 2)
-            most -= count
-            if expected not in (-1, level) or most < 0:
+            self._entries_left -= count
+            if expected not in (-1, level) or self._entries_left < 0:
                 refuse(
                     f"expected a B-tree node of level {expected} at byte {place:,}, found {level}, {count:,}"
                 )
             for index in range(count):
                 at = place + 24 + index * (key + 8)
                 child = self._number(at + key, 8)
+                if child in seen:
+                    refuse(f"expected a tree, found byte {child:,} twice in it")
+                seen.add(child)
                 if level == 0:
                     found.append((at, child))
-                elif child in seen:
-                    refuse(f"expected a tree, found byte {child:,} twice in it")
                 else:
-                    seen.add(child)
                     open_nodes.append((child, level - 1))
         return found
 
@@ -343,8 +381,9 @@ class Hdf5:
         place += 8 * bool(flags & 4) + bool(flags & 16)
         width = 1 << (flags & 3)
         length = self._number(place, width)
-        name = _name(self._take(place + width, min(length, _LONGEST_NAME)))
-        return {name: self._number(place + width + length, 8) if kind == 0 else None}
+        name = self._take(place + width, min(length, _LONGEST_NAME))
+        self._count(name)
+        return {_name(name): self._number(place + width + length, 8) if kind == 0 else None}
 
     # --- data sets
 

@@ -68,6 +68,7 @@ def _network(file: KerasFile) -> Network:
     chain = chain_of(file)
     notes: list[str] = []
     layers = [layer for layer in chain if layer.kind not in IDLE]
+    check_sizes(file.source, layers=sum(layer.kind in RECURRENT for layer in layers))  # before any is read
     recurrent = [_recurrent(file, layer) for layer in layers if layer.kind in RECURRENT]
     readout = _readout(file, layers, recurrent)
     _check_masking(file, layers, recurrent, readout, notes)
@@ -91,7 +92,7 @@ def _network(file: KerasFile) -> Network:
     if classes < 2:
         raise file.fault(dense, f"expected an output for each of two classes or more, found {classes}")
     weights["head.weight"], weights["head.bias"] = _dense(file, dense, units * directions, classes)
-    check_sizes(file.source, input_size=width, hidden_size=units, layers=len(recurrent), classes=classes)
+    check_sizes(file.source, input_size=width, hidden_size=units, classes=classes)
     weights |= shift_and_scale(file, layers, width)
     _note_input(file, layers, width, notes)
     if any(layer.kind in IDLE for layer in chain) or any(each.cell.dropout for each in recurrent):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from scanline.data.found import shown
 from scanline.errors import ModelError
 from scanline.imports.keras_file import KerasFile, Layer
+from scanline.limits import most
 
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "Bidirectional")
 # Where in the chain a layer may stand.
@@ -28,6 +29,7 @@ STAGES = {
     "Softmax": 5,
 }
 _ONCE = {0: "InputLayer", 3: "pooling layer", 4: "Dense layer", 5: "activation after the Dense layer"}
+_ENTRIES_A_LAYER = 16  # of a functional model, for each recurrent layer that there may be
 IDLE = (  # outside training
     "Dropout",
     "SpatialDropout1D",
@@ -146,6 +148,11 @@ class _Call(NamedTuple):
 
 def _functional(file: KerasFile, config: dict[str, Any], entries: list[dict[str, Any]]) -> list[Layer]:
     """The layers of a functional model, from its input to its output."""
+    if len(entries) > _ENTRIES_A_LAYER * most("LAYERS"):
+        raise ModelError(
+            f"{file.source}: expected at most {_ENTRIES_A_LAYER * most('LAYERS'):,} layers of any kind, "
+            f"found {len(entries):,}"
+        )
     layers = {layer.name: layer for layer in _operations(file, entries)}
     if len(layers) != len(entries):
         raise ModelError(f"{file.source} is damaged: two layers have the same name")

@@ -12,10 +12,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.limits import most, over
+
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 FOOTER_BYTES, TRAILER_BYTES = 48, 5
-# Of a table that is no attack: TensorFlow's largest have some ten thousand short names.
-KEY_LIMIT, VALUE_LIMIT, ENTRY_LIMIT, TEXT_LIMIT = 1024, 2**16, 100_000, 2**24
+# Of a table that is no attack: TensorFlow's largest have some thousand names, most shorter than 100 bytes.
+KEY_LIMIT, MEAN_KEY_LIMIT, VALUE_LIMIT = 512, 256, 2**16
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
 _LANES, _SHORT = 4096, 2048
@@ -41,16 +43,16 @@ def read_table(data: bytes) -> list[tuple[bytes, bytes]]:
     index, _ = _handle(data, place, len(data) - 8)
     _block(data, metaindex, end)  # nothing is taken from it, but it has a checksum
     found: list[tuple[bytes, bytes]] = []
-    text = used = 0
-    for bound, value in _entries(_block(data, index, end), ENTRY_LIMIT):
+    left, used = most("TENSORS") * MEAN_KEY_LIMIT, 0
+    bounds = _entries(_block(data, index, end), 0, left)
+    left -= sum(len(bound) for bound, _ in bounds)
+    for bound, value in bounds:
         handle, rest = _handle(value, 0, len(value))
         if rest != len(value) or handle[0] < used or sum(handle) > index[0]:
             raise Damaged(f"the index: expected a data block after byte {used}, found {value[:20].hex(' ')}")
         used = sum(handle) + TRAILER_BYTES
-        entries = _entries(_block(data, handle, end), ENTRY_LIMIT - len(found))
-        text += sum(len(key) for key, _ in entries)
-        if text > TEXT_LIMIT:
-            raise Damaged(f"expected keys of at most {TEXT_LIMIT:,} bytes together, found more")
+        entries = _entries(_block(data, handle, end), len(found), left)
+        left -= sum(len(key) for key, _ in entries)
         for key, content in entries:
             if found and key <= found[-1][0]:
                 raise Damaged(
@@ -83,8 +85,11 @@ def _block(data: bytes, handle: tuple[int, int], end: int) -> bytes:
     return data[begin:stop]
 
 
-def _entries(block: bytes, most: int) -> list[tuple[bytes, bytes]]:
-    """The keys and values of a block, at most `most`. Restart points, made for searching, are not needed."""
+def _entries(block: bytes, before: int, left: int) -> list[tuple[bytes, bytes]]:
+    """The keys and values of a block. Restart points, made for searching, are not needed.
+
+    before: how many others there are already. left: how many bytes its keys may have together.
+    """
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 - 4 * restarts
     if end < 0:
@@ -106,8 +111,13 @@ def _entries(block: bytes, most: int) -> list[tuple[bytes, bytes]]:
                 f"value of at most {VALUE_LIMIT} within {end:,} bytes, found {shared} shared + {fresh} and "
                 f"{size}"
             )
-        if len(found) == most:
-            raise Damaged(f"expected at most {ENTRY_LIMIT:,} keys, found more")
+        left -= shared + fresh
+        if left < 0:
+            raise Damaged(
+                f"expected keys of at most {most('TENSORS') * MEAN_KEY_LIMIT:,} bytes together, found more"
+            )
+        if before + len(found) > most("TENSORS"):  # one more, the header
+            raise Damaged(over("TENSORS", before + len(found)))
         key = key[:shared] + block[place : place + fresh]
         place += fresh + size
         found.append((key, block[place - size : place]))

@@ -22,45 +22,44 @@ from scanline.errors import ModelError, UsageError
 from scanline.imports.checks import check_finite, check_sizes, listed
 from scanline.imports.network import Network
 from scanline.imports.tensor_bundle import TensorBundle, open_bundle
+from scanline.limits import most
 from scanline.model.classifier import Architecture
 from scanline.model.layers import GATES
 
 Kind = Literal["lstm", "rnn"]
 _KINDS: dict[str, Kind] = {"basic_lstm_cell": "lstm", "lstm_cell": "lstm", "basic_rnn_cell": "rnn"}
-_CELL = re.compile(
-    r"(?P<where>(?:.+/)?)(?P<cell>basic_lstm_cell|lstm_cell|basic_rnn_cell)(?:_\d+)?/"
-    r"(?P<part>kernel|bias|weights|biases)"
-)
+# Names are taken apart at their last slashes, and patterns see no more than a scope of them: a file may have
+# ten thousand names of hundreds of scopes.
+_CELL = re.compile(r"(basic_lstm_cell|lstm_cell|basic_rnn_cell)(_\d+)?")
 _PARTS = {"kernel": "kernel", "weights": "kernel", "bias": "bias", "biases": "bias"}
-_OLD_NAMES = (
-    (r"(^|/)BasicLSTMCell/Linear/Matrix$", r"\1basic_lstm_cell/kernel"),
-    (r"(^|/)BasicLSTMCell/Linear/Bias$", r"\1basic_lstm_cell/bias"),
-    (r"(^|/)BasicRNNCell/Linear/Matrix$", r"\1basic_rnn_cell/kernel"),
-    (r"(^|/)BasicRNNCell/Linear/Bias$", r"\1basic_rnn_cell/bias"),
-    (r"(^|/)LSTMCell/W_0$", r"\1lstm_cell/kernel"),
-    (r"(^|/)LSTMCell/B$", r"\1lstm_cell/bias"),
-    (r"(^|/)MultiRNNCell/Cell(\d+)/", r"\1multi_rnn_cell/cell_\2/"),
-)
+_OLD_CELLS = {"BasicLSTMCell": "basic_lstm_cell", "BasicRNNCell": "basic_rnn_cell"}
+_OLD_PARTS = {"Matrix": "kernel", "Bias": "bias", "W_0": "kernel", "B": "bias"}
+_OLD_STACK = re.compile(r"(^|/)MultiRNNCell/Cell(\d+)/")
 _SLOT = re.compile(
-    r".+/(Adam|AdaMax|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|ProximalAdagrad"
+    r"(Adam|AdaMax|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|ProximalAdagrad"
     r"|ExponentialMovingAverage)(_\d+)?"
 )
-_COUNTER = re.compile(r"(.*/)?(beta[12]_power|global_step)(_\d+)?")
+_COUNTER = re.compile(r"(beta[12]_power|global_step)(_\d+)?")
+# (what a name must have for the pattern to be tried, the pattern, what it is)
 _REFUSED = (
     (
+        ("_diag",),
         r"(^|/)(lstm_cell|LSTMCell)(_\d+)?/[wW]_[fioFIO]_diag$",
         "peepholes (use_peepholes=True), which no cell here has",
     ),
     (
+        ("/projection/", "/W_P_"),
         r"(^|/)(lstm_cell|LSTMCell)(_\d+)?/(projection/|W_P_)",
         "a projection of the cell's output (num_proj), which no cell here has",
     ),
     (
+        ("gru_cell", "GRUCell", "gru_block_cell"),
         r"(^|/)(gru_cell|GRUCell|gru_block_cell)(_\d+)?/",
         "GRUCell, whose reset gate acts before the product with the candidate's weights; here, as in PyTorch "
         "and cuDNN, it acts after, and no weights make the two the same",
     ),
     (
+        ("/.ATTRIBUTES/", "recurrent_kernel"),
         r"/\.ATTRIBUTES/|(^|/)recurrent_kernel$",
         "Keras's variables, not of TensorFlow 1's cells: save the model as .keras or .h5 and import that",
     ),
@@ -97,7 +96,7 @@ def read_checkpoint(path: str | Path, forget_bias: float = 1.0) -> Network:
         raise UsageError(f"forget_bias must be a finite number, got {forget_bias}")
     bundle = open_bundle(Path(path))
     slots = {name for name in bundle.entries if _is_slot(bundle, name)}
-    rest = [name for name in bundle.entries if name not in slots and not _COUNTER.fullmatch(name)]
+    rest = [name for name in bundle.entries if name not in slots and not _is_counter(name)]
     _refuse(bundle, rest)
     cells = _cells(bundle, rest)
     kind, units, inputs = _sizes(bundle, cells)
@@ -132,15 +131,21 @@ def read_checkpoint(path: str | Path, forget_bias: float = 1.0) -> Network:
 
 def _is_slot(bundle: TensorBundle, name: str) -> bool:
     """Whether an optimiser keeps it beside a variable: NAME/Adam, or NAME/... of the same shape."""
-    if _SLOT.fullmatch(name):
+    variable, _, end = name.rpartition("/")
+    if variable and _SLOT.fullmatch(end):
         return True
-    owner = bundle.entries.get(name.rpartition("/")[0])
+    owner = bundle.entries.get(variable)
     return owner is not None and owner.shape == bundle.entries[name].shape
 
 
+def _is_counter(name: str) -> bool:
+    return _COUNTER.fullmatch(name.rpartition("/")[2]) is not None
+
+
 def _refuse(bundle: TensorBundle, names: list[str]) -> None:
-    for pattern, what in _REFUSED:
-        if found := [name for name in names if re.search(pattern, name)]:
+    for marks, pattern, what in _REFUSED:
+        likely = [name for name in names if any(mark in name for mark in marks)]
+        if found := [name for name in likely if re.search(pattern, name)]:
             raise ModelError(f"{bundle.prefix}: cannot map {listed(found)}: {what}")
 
 
@@ -149,12 +154,14 @@ def _cells(bundle: TensorBundle, names: list[str]) -> dict[tuple[int, int], dict
     cells: dict[tuple[int, int], dict[str, str]] = {}
     places: list[_Place] = []
     for name in names:
-        if not (match := _CELL.fullmatch(_modern(name))):
+        if (taken := _taken_apart(name)) is None:
             continue
-        place = _place(bundle, name, match["where"])
+        scopes, _, part = taken
+        place = _place(bundle, name, scopes)
         places.append(place)
         parts = cells.setdefault((place.layer, place.side), {})
-        part = _PARTS[match["part"]]
+        if len(cells) > 2 * most("LAYERS"):
+            check_sizes(bundle.prefix, layers=max(cells)[0] + 1)
         if part in parts or place.network != places[0].network:
             raise ModelError(
                 f"{bundle.prefix}: expected the cells of one network, found {listed([*_flat(cells), name])}; "
@@ -184,16 +191,26 @@ def _flat(cells: dict[tuple[int, int], dict[str, str]]) -> list[str]:
     return sorted(name for parts in cells.values() for name in parts.values())
 
 
-def _modern(name: str) -> str:
-    """`name` as TensorFlow 1.2 and later would call it."""
-    for pattern, new in _OLD_NAMES:
-        name = re.sub(pattern, new, name)
-    return name
+def _taken_apart(name: str) -> tuple[str, str, str] | None:
+    """(scopes around it, cell, kernel or bias) of a cell's variable, as TensorFlow 1.2 and later would call
+    them; None if it is none."""
+    scopes, _, end = name.rpartition("/")
+    scopes, _, cell = scopes.rpartition("/")
+    if end in _PARTS and (match := _CELL.fullmatch(cell)):
+        cell, part = match[1], _PARTS[end]
+    elif end in ("W_0", "B") and cell == "LSTMCell":
+        cell, part = "lstm_cell", _OLD_PARTS[end]
+    elif end in ("Matrix", "Bias") and cell == "Linear":
+        scopes, _, old = scopes.rpartition("/")
+        cell, part = _OLD_CELLS.get(old, ""), _OLD_PARTS[end]
+    else:
+        return None
+    return (scopes, cell, part) if cell else None
 
 
 def _place(bundle: TensorBundle, name: str, where: str) -> _Place:
     """Where the cell of variable `name` stands. where: the scopes around it."""
-    scopes = where.split("/")[:-1]
+    scopes = _OLD_STACK.sub(r"\1multi_rnn_cell/cell_\2/", f"{where}/").split("/")[:-1] if where else []
     layers = [scope for scope in scopes if re.fullmatch(r"cell_[0-9]{1,6}", scope)]
     sides = [scope for scope in scopes if scope in ("fw", "bw")]
     if len(layers) > 1 or len(sides) > 1:
@@ -205,7 +222,7 @@ def _place(bundle: TensorBundle, name: str, where: str) -> _Place:
 
 def _sizes(bundle: TensorBundle, cells: dict[tuple[int, int], dict[str, str]]) -> tuple[Kind, int, int]:
     """(kind, units, inputs) of the cells, which must have the same units and fit on each other."""
-    kinds = {_KINDS[match["cell"]] for name in _flat(cells) if (match := _CELL.fullmatch(_modern(name)))}
+    kinds = {_KINDS[taken[1]] for name in _flat(cells) if (taken := _taken_apart(name))}
     kind = kinds.pop()
     if kinds:
         raise ModelError(f"{bundle.prefix}: expected cells of one kind, found {listed(_flat(cells))}")
@@ -306,7 +323,7 @@ def _notes(
     narrowed = {bundle.entries[name].dtype for name in used} - {"float32"}
     if narrowed:
         notes.append(f"{listed(sorted(narrowed))} became float32")
-    counters = [name for name in bundle.entries if _COUNTER.fullmatch(name)]
+    counters = [name for name in bundle.entries if _is_counter(name)]
     if slots or counters:
         of_optimiser = f"{slots} variables of the optimiser or of averages" if slots else ""
         notes.append("left out: " + ", ".join(filter(None, [of_optimiser, *counters])))

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from scanline.errors import did_you_mean
+from scanline.errors import did_you_mean, quoted
 from scanline.recipe.sections import DEFAULT, Recipe, keys
 
 _MOST = 64  # faults that are told
@@ -41,11 +41,11 @@ def describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> s
             lines.append(str(context["error"]))
         elif kind == "literal_error":
             lines.append(
-                f"{key} must be one of {context['expected']}, got {value!r}" + _nearest_choice(value, context)
+                f"{key} must be one of {context['expected']}, got {quoted(value)}"
+                + _nearest_choice(value, context)
             )
         else:
-            shown = repr(value) if len(repr(value)) < 80 else f"{repr(value)[:60]}..."
-            lines.append(f"{key} {_rule(kind, context, fault['msg'])}, got {shown}")
+            lines.append(f"{key} {_rule(kind, context, fault['msg'])}, got {quoted(value)}")
     if len(every) > _MOST:
         lines.append(f"and {len(every) - _MOST:,} more")
     where = f"{source} with these settings" if overridden else source

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from scanline.errors import UsageError, did_you_mean
+from scanline.errors import UsageError, did_you_mean, quoted
 from scanline.limits import most, over
 from scanline.recipe.faults import describe
 from scanline.recipe.sections import ONE_LENGTH, Recipe, keys
@@ -60,7 +60,10 @@ def _read(path: Path) -> str:
             raise UsageError(f"{path} is not a recipe: expected a file, found something that is none")
         if status.st_size > most("RECIPE_BYTES"):
             raise UsageError(f"{path} is not a recipe: {over('RECIPE_BYTES', status.st_size)}")
-        return path.read_text(encoding="utf-8")
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+            return ""  # the kernel's own files say so too, and may wait for ever when they are read
+        with path.open(encoding="utf-8") as file:
+            return file.read(most("RECIPE_BYTES") + 1)  # it may have grown since
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -74,11 +77,12 @@ def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None 
     if base is not None:
         if base not in names():
             raise UsageError(
-                f"{source}: base must be one of {', '.join(names())}, got {base!r}"
+                f"{source}: base must be one of {', '.join(names())}, got {quoted(base)}"
                 + did_you_mean(str(base), names())
             )
         tree = _merge(load(base).model_dump(), tree)
     for key, value in (settings or {}).items():
+        _check_numbers({key: value}, source)
         _set(tree, key, value)
     try:
         return Recipe.model_validate(tree)
@@ -105,9 +109,27 @@ def _tree(text: str, source: str) -> dict[str, Any]:
     if _LONG_KEY.search(text):
         raise UsageError(f"{source} is not a recipe: it has a key of more than 32 parts")
     try:
-        return tomllib.loads(text)
+        tree = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also of a number of thousands of digits
         raise UsageError(f"{source} is not valid TOML: {error}") from error
+    _check_numbers(tree, source)
+    return tree
+
+
+def _check_numbers(tree: Mapping[str, Any], source: str) -> None:
+    """Raises UsageError if a whole number in `tree` is beyond what TOML has: Python cannot show those of
+    thousands of digits."""
+    left: list[tuple[str, Any]] = list(tree.items())
+    while left:
+        key, value = left.pop()
+        if isinstance(value, Mapping):
+            left += [(f"{key[:80]}.{inner}", each) for inner, each in value.items()]
+        elif isinstance(value, list | tuple):
+            left += [(key, each) for each in value]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise UsageError(
+                f"{source}: {key[:80]}: expected whole numbers from -2**63 to 2**63 - 1, found one beyond"
+            )
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -116,9 +138,11 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not key.strip():
         raise UsageError(f"a setting is written key=value, as train.batch_size=64, got {text!r}")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        found = tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError, and so is a number without end
         return key.strip(), value.strip()
+    _check_numbers({key.strip(): found}, "setting")
+    return key.strip(), found
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from scanline.errors import did_you_mean
+from scanline.errors import UNPRINTABLE, did_you_mean, quoted
 from scanline.limits import most
 
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -48,7 +48,7 @@ def check_view(text: str) -> str:
     if text in VIEWS or re.fullmatch(r"patches:[1-9]\d{0,3}", text):
         return text
     raise ValueError(
-        f"input.view must be one of {', '.join(VIEWS[:-1])} or patches:k, got {text!r}"
+        f"input.view must be one of {', '.join(VIEWS[:-1])} or patches:k, got {quoted(text)}"
         + did_you_mean(text, VIEWS)
     )
 
@@ -90,7 +90,7 @@ class DataSettings(_Section):
     def _size(cls, text: str) -> str:
         if text in ("", "none") or re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", text):
             return text
-        raise ValueError(f"data.picture must be height x width, as 28x28, or none, got {text!r}")
+        raise ValueError(f"data.picture must be height x width, as 28x28, or none, got {quoted(text)}")
 
     @model_validator(mode="after")
     def _ink_is_grey(self) -> DataSettings:
@@ -272,10 +272,20 @@ class Recipe(_Section):
     train: TrainSettings
 
     def to_toml(self) -> str:
-        """The recipe as TOML text, every key named; `parse(text)` gives it back."""
+        """The recipe as TOML text, every key named; `parse(text)` gives it back.
+
+        What would do something to a terminal is escaped in it.
+        """
         import tomli_w
 
-        return tomli_w.dumps(self.model_dump())
+        text = tomli_w.dumps(self.model_dump())
+        return UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    """An unprintable character of TOML text. Line breaks and tabs are its own; surrogates it cannot name."""
+    mark = found[0]
+    return mark if mark in "\n\t" or "\ud800" <= mark <= "\udfff" else f"\\u{ord(mark):04x}"
 
 
 def keys() -> list[str]:

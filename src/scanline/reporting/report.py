@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from scanline.data.download import Progress
@@ -66,6 +67,9 @@ def _check_twin(twin: Path) -> None:
     if run.recipe.is_file() and twin in (run.environment, run.split, run.result):
         raise UsageError(f"{twin} is a file of the run itself: choose another name for the page")
     try:
+        mode = twin.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for
+            raise UsageError(f"{twin} exists and is no file: choose another name for the page")
         with open(twin, "rb") as file:
             ours = f'"kind": "{KIND}"'.encode() in file.read(64)
     except FileNotFoundError:
