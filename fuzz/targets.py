@@ -913,7 +913,7 @@ def _blocks(data: bytes) -> list[tuple[int, int]]:
         index, _ = _handle(data, place, len(data) - 8)
         found += [meta, index]
         block = data[index[0] : index[0] + index[1]]
-        found += [_handle(value, 0, len(value))[0] for _, value in _entries(block, 100)]
+        found += [_handle(value, 0, len(value))[0] for _, value in _entries(block, 0, len(data) ** 2)]
     except Damaged:
         pass
     return found
