@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from scanline.data.form import FILES, InputForm
+from scanline.data.found import MOST_CHARACTERS
 from scanline.data.prepare import PictureFormat
 from scanline.data.sequences import ClassName
 from scanline.errors import UNPRINTABLE, ModelError, UsageError, printable
@@ -30,10 +31,7 @@ from scanline.model_card import model_card
 from scanline.tensor_files import pack_tensors, read_tensor_file
 
 SCHEMA = 3
-_NAME_LENGTH, _NAMES_LENGTH = (
-    4096,
-    2**24,
-)  # characters in the name of a class, and in all if each were as long
+_NAMES_CHARACTERS = 2**24  # in the names of all classes, if each were as long as the longest
 DESCRIPTION, WEIGHTS, CARD = "model.json", "model.safetensors", "README.md"
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 _SAID = ("made", "recipe", "licence")  # what a history says in words
@@ -123,7 +121,7 @@ class _Description(BaseModel):
         if re.search("[\ud800-\udfff]", "".join(map(str, names))):
             raise ValueError("a class has half a character in its name")
         longest = max(len(str(name)) for name in names)
-        if longest > _NAME_LENGTH or longest * outputs > _NAMES_LENGTH:  # an array of them is so large
+        if longest > MOST_CHARACTERS or longest * outputs > _NAMES_CHARACTERS:  # an array of them is so large
             raise ValueError(f"{outputs} class names of up to {longest} characters")
         if any(getattr(form.settings, key) for key in FILES):  # it would be read in place of the user's
             raise ValueError("the settings name a file of data")
@@ -182,7 +180,7 @@ def save(bundle: Bundle, folder: Path, version: str) -> None:
         tensors={name: _Tensor(**value) for name, value in describe_tensors(weights).items()},
     )
     with whole_folder(folder) as new:
-        save_tensors(weights, new / WEIGHTS)
+        (new / WEIGHTS).write_bytes(pack_tensors(weights))
         write_sealed_json(new / DESCRIPTION, description.model_dump(mode="json", by_alias=True))
         write_whole(new / CARD, model_card(bundle))
 
@@ -287,11 +285,6 @@ def _check(path: Path, found: dict[str, dict[str, Any]], expected: dict[str, dic
     for name in sorted(found.keys() | expected.keys()):
         if found.get(name) != expected.get(name):
             raise ModelError(f"{path} is damaged: tensor {name} is not the one that was saved; {REMEDY}")
-
-
-def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors. Raises OSError if the file cannot be written."""
-    path.write_bytes(pack_tensors(tensors))
 
 
 def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:

@@ -137,8 +137,8 @@ def _check_content(picture: Image.Image, file: Path | io.BytesIO, name: str) -> 
     if picture.format in ("JPEG", "MPO"):
         if height * width > size * _MOST_JPEG_PIXELS:
             raise _damaged(name, f"{size:,} bytes for {height} x {width} pixels")
-        content = file.getbuffer() if isinstance(file, io.BytesIO) else file.read_bytes()
-        scans = bytes(content).count(b"\xff\xda")  # their marker; in what is coded a 0 follows each ff
+        content = file.getvalue() if isinstance(file, io.BytesIO) else file.read_bytes()
+        scans = content.count(b"\xff\xda")  # their marker; in what is coded a 0 follows each ff
         if scans > most("SCANS"):
             raise DataError(f"cannot read {name}: {over('SCANS', scans)}")
 

@@ -36,6 +36,7 @@ class RunFolder:
         self.log = path / "log.txt"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
+        self._files = (self.recipe, self.environment, self.split, self.metrics, self.result, self.log)
         self._lock = filelock.FileLock(path / LOCK)
 
     @classmethod
@@ -46,17 +47,17 @@ class RunFolder:
 
         Raises UsageError if something is there already, ScanlineError if it cannot be written.
         """
-        if os.path.lexists(path) and not _may_begin(path):
+        folder = cls(path)
+        if os.path.lexists(path) and not folder._may_begin():
             resume = f", or go on with that one by `scanline train --resume --run {path}`"
-            is_run = (path / "recipe.toml").is_file()
+            is_run = folder.recipe.is_file()
             raise UsageError(f"{path} exists already: choose another --run{resume if is_run else ''}")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
-        folder = cls(path)
         folder.lock()
-        if not _may_begin(path):  # another process was here first, and has come to its end
+        if not folder._may_begin():  # another process was here first, and has come to its end
             folder.unlock()
             raise UsageError(f"{path} exists already: choose another --run")
         try:
@@ -74,6 +75,18 @@ class RunFolder:
         """Take away the folder and all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.unlock()
+
+    def _may_begin(self) -> bool:
+        """Whether it is an empty folder, or has what is left of a run that was killed before its first
+        checkpoint."""
+        if not self.path.is_dir():
+            return False
+        own = {LOCK, self.checkpoints.name} | {file.name for file in self._files if file != self.result}
+        found = {each.name for each in self.path.iterdir()}
+        strange = {name for name in found - own if not (name.startswith(".") and name.endswith(TEMPORARY))}
+        has_trained = self.metrics.exists() and self.metrics.stat().st_size > 0
+        has_checkpoint = any(self.checkpoints.glob("step-*"))
+        return not found or (LOCK in found and not strange and not has_trained and not has_checkpoint)
 
     def _clear(self) -> None:
         """Take away what a start has left that was killed before it had a checkpoint."""
@@ -104,8 +117,7 @@ class RunFolder:
         """Raises ModelError if what a run writes to is a link, or no file or folder: it may lead to what is
         somebody else's."""
         folders = [self.checkpoints, self.model, *self.checkpoints.glob("step-*")]
-        files = [self.recipe, self.environment, self.split, self.metrics, self.result, self.log]
-        for paths, is_right in ((folders, stat.S_ISDIR), (files, stat.S_ISREG)):
+        for paths, is_right in ((folders, stat.S_ISDIR), (self._files, stat.S_ISREG)):
             for path in paths:
                 if os.path.lexists(path) and not is_right(path.lstat().st_mode):
                     what = "a link" if path.is_symlink() else "something else"
@@ -180,20 +192,6 @@ class RunFolder:
                 os.truncate(path, min(size, path.stat().st_size))
             except OSError as error:
                 raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _may_begin(path: Path) -> bool:
-    """Whether `path` is an empty folder, or has what is left of a run that was killed before its first
-    checkpoint."""
-    if not path.is_dir():
-        return False
-    own = {LOCK, "recipe.toml", "environment.json", "split.json", "metrics.jsonl", "log.txt", "checkpoints"}
-    found = {each.name for each in path.iterdir()}
-    strange = {name for name in found - own if not (name.startswith(".") and name.endswith(TEMPORARY))}
-    metrics = path / "metrics.jsonl"
-    has_trained = metrics.exists() and metrics.stat().st_size > 0
-    has_checkpoint = any((path / "checkpoints").glob("step-*"))
-    return not found or (LOCK in found and not strange and not has_trained and not has_checkpoint)
 
 
 def claim(parent: Path, stem: str) -> Path:
