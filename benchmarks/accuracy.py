@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import scanline
-from scanline.files import read_json
+from scanline.storage.files import read_json
 
 RUNS = {
     "rows": 5,

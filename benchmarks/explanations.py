@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from scanline import plots
-from scanline.evaluation.judgement import judge_run
-from scanline.evaluation.steps import read_along
+from scanline.evaluation.early import accuracy_by_step
+from scanline.evaluation.evaluate import evaluate_run
 from scanline.explanation.attribution import baseline, check_by_deletion
 from scanline.explanation.explain import explain_part
 from scanline.explanation.show import save
@@ -27,10 +27,10 @@ EXPLAINED = 200
 
 
 def main(run: str, pictures: str | None = None) -> None:
-    judgement = judge_run(run, None)
+    judgement = evaluate_run(run, None)
     model, part = judgement.model, judgement.part
     classifier = model.bundle.classifier
-    along = read_along(classifier, part)
+    along = accuracy_by_step(classifier, part)
     last = along["steps"][-1]
     print(f"{along['enough']} of {last['step']} steps are enough; accuracy at the end {last['accuracy']:.4f}")
     for stop in along["stops"]:

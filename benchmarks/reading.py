@@ -35,7 +35,7 @@ print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 
 READERS = {
     "Scanline, to sequences": (
         "from pathlib import Path\n"
-        "from scanline.data.sources import read_samples\n"
+        "from scanline.data.reading import read_samples\n"
         "from scanline.recipe import UNSAID, UNSPLIT\nimport pyarrow.csv",
         "found = read_samples(Path({path!r}), UNSAID).found['all'].sequences\nrows = len(found.flat)",
     ),
@@ -87,7 +87,7 @@ def measure(name: str, path: Path) -> tuple[float, float, int]:
 def train(path: Path, folder: Path) -> dict[str, float]:
     """Seconds of reading and of training, with the recipe for sequences."""
     program = (
-        "import json, time, scanline.experiment as e\nbegin = time.perf_counter()\n"
+        "import json, time, scanline.training.experiment as e\nbegin = time.perf_counter()\n"
         f"run = e.Experiment.begin({str(path)!r}, run={str(folder / 'run')!r})\n"
         "ready = time.perf_counter() - begin\nfor record in run.records():\n    pass\n"
         "print(json.dumps({'ready': ready, **run.result['training']}))"

@@ -27,7 +27,7 @@ from multiprocessing import get_context
 import numpy as np
 
 import scanline
-from scanline.data import catalog
+from scanline.data import catalogue as catalog
 from scanline.serving.predictor import Predictor
 
 ROUNDS, SECONDS, PICTURES = 3, 4.0, 500

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scanline.bundle import Bundle
-from scanline.data.form import InputForm
+from scanline.data.preprocessing import Preprocessing
 from scanline.evaluation.model import Model
-from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.model.artifact import Bundle
+from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
 CALLS, ROUNDS = 400, 5
@@ -46,7 +46,7 @@ def torch_cell(model: Model) -> Callable[[np.ndarray], np.ndarray]:
 def onnx_step(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     import onnxruntime
 
-    from scanline.export.onnx import export_step_graph
+    from scanline.interchange.onnx.write import export_step_graph
 
     with tempfile.TemporaryDirectory() as folder:
         export_step_graph(model, Path(folder) / "step.onnx")
@@ -68,8 +68,8 @@ def onnx_step(model: Model) -> Callable[[np.ndarray], np.ndarray]:
 def main() -> None:
     torch.set_num_threads(1)
     architecture = Architecture("lstm", 28, 128, 1, False, 0.0, "between", "last", 10)
-    form = InputForm(None, "rows", 0, 28, 28, "error", (), UNSAID)
-    model = Model(Bundle(SequenceClassifier(architecture).eval(), tuple(range(10)), form, "made up"))
+    form = Preprocessing(None, "rows", 0, 28, 28, "error", (), UNSAID)
+    model = Model(Bundle(Network(architecture).eval(), tuple(range(10)), form, "made up"))
     ways = {"Scanline": model.stream().feed, "torch.nn.LSTMCell": torch_cell(model)}
     if importlib.util.find_spec("onnxruntime"):
         ways["ONNX Runtime"] = onnx_step(model)

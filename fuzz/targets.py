@@ -97,11 +97,11 @@ _SAID: tuple[dict[str, Any], ...] = (
 
 def _read_data(path: Path) -> None:
     """As `train`, `evaluate` and `predict` read it."""
-    from scanline.data import catalog
-    from scanline.data.scaling import shift_and_scale
-    from scanline.data.sources import TO_JUDGE, TO_PREDICT, read_source
-    from scanline.preparation import make_ready
+    from scanline.data import catalogue as catalog
+    from scanline.data.reading import TO_JUDGE, TO_PREDICT, read_source
+    from scanline.data.transforms.scaler import shift_and_scale
     from scanline.recipe import UNSAID, UNSPLIT
+    from scanline.training.preparation import make_ready
 
     plain, careful, pictures = _plans()
     for said, plans in (({}, (plain, pictures)), (_SAID[_digest(path) % len(_SAID)], (careful,))):
@@ -149,7 +149,7 @@ def _idx() -> list[Files]:
 
 
 def _read_idx(folder: Path) -> None:
-    from scanline.data.idx import read_idx
+    from scanline.formats.idx import read_idx
 
     for path in folder.iterdir():
         with told():
@@ -294,8 +294,8 @@ def _pictures() -> list[Files]:
 
 def _read_picture(folder: Path) -> None:
     """As `predict`, `explain` and the server take one."""
-    from scanline.data.frame import fit_picture
-    from scanline.data.images import decode_pixels, read_pixels
+    from scanline.data.transforms.framing import fit_picture
+    from scanline.formats.images import decode_pixels, read_pixels
 
     path = _only(folder)
     for form in (*_forms()[:2], _forms()[_digest(path) % len(_forms())]):
@@ -309,7 +309,7 @@ def _read_picture(folder: Path) -> None:
 @functools.cache
 def _forms() -> tuple[Any, ...]:
     """Grey and coloured pictures, and all other ways to fit them."""
-    from scanline.data.pictures import picture_format
+    from scanline.data.readers.pictures import picture_format
     from scanline.recipe import UNSAID
 
     kinds = ((1, ""), (3, ""), (1, "ink"), (1, "cover"), (1, "stretch"), (3, "cover"), (3, "stretch"))
@@ -377,10 +377,10 @@ def make_model(folder: Path | None = None, **changes: Any) -> Any:
     """
     import torch
 
-    from scanline import bundle
-    from scanline.data.form import InputForm
+    from scanline.data.preprocessing import Preprocessing
     from scanline.evaluation.model import Model
-    from scanline.model.classifier import Architecture, SequenceClassifier
+    from scanline.model import artifact as bundle
+    from scanline.model.network import Architecture, Network
     from scanline.recipe import UNSAID
 
     chosen = {
@@ -402,13 +402,13 @@ def make_model(folder: Path | None = None, **changes: Any) -> Any:
         chosen["readout"],
         3,
     )
-    classifier = SequenceClassifier(Architecture(*sizes)).eval()
+    classifier = Network(Architecture(*sizes)).eval()
     generator = torch.Generator().manual_seed(0)
     for tensor in classifier.state_dict().values():
         tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
     means = (0.5,) * features if chosen["missing"] in ("mean", "forward-fill") else ()
     settings = UNSAID.model_copy(update={"feature_columns": () if picture else ("x", "y", "z")})
-    form = InputForm(
+    form = Preprocessing(
         _forms()[0] if picture else None, "rows", 0, features, features, chosen["missing"], means, settings
     )
     held = bundle.Bundle(classifier, ("a", "b", 3), form, "made up", 1.5)
@@ -433,8 +433,8 @@ def _reseal(files: Files, rng: Random) -> Files:
     """Descriptions of models and states with the digests of what lies beside them, and of themselves."""
     import safetensors.torch
 
-    from scanline.bundle import describe_tensors
-    from scanline.files import _seal, sha256
+    from scanline.model.artifact import describe_tensors
+    from scanline.storage.files import _seal, sha256
 
     files = dict(files)
     for name in [name for name in files if name.endswith(("model.json", "state.json"))]:
@@ -457,7 +457,7 @@ def _reseal(files: Files, rng: Random) -> Files:
 
 def _read_model(folder: Path) -> None:
     from scanline.evaluation.model import load
-    from scanline.model_card import model_card
+    from scanline.model.card import model_card
 
     model = load(folder / "model")
     use(model)
@@ -487,7 +487,7 @@ def use(model: Any) -> None:
 
 
 def _architecture() -> Any:
-    from scanline.model.classifier import Architecture
+    from scanline.model.network import Architecture
 
     return Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)
 
@@ -496,7 +496,7 @@ def _checkpoints() -> list[Files]:
     import torch
 
     from scanline import recipe
-    from scanline.run import checkpoint
+    from scanline.training import checkpoint
     from scanline.training.state import start
 
     def write(folder: Path, best: bool) -> None:
@@ -523,7 +523,7 @@ def _read_checkpoint(folder: Path) -> None:
     """As `train --resume` does, and a step more."""
     import torch
 
-    from scanline.run import checkpoint
+    from scanline.training import checkpoint
     from scanline.training.step import train_step
 
     settings = _settings_of_training()
@@ -534,7 +534,7 @@ def _read_checkpoint(folder: Path) -> None:
 
 def _runs() -> list[Files]:
     """A run that was cut off before it had a model, of which a report tells what its files say."""
-    from scanline.experiment import Experiment
+    from scanline.training.experiment import Experiment
 
     names = ("recipe.toml", "environment.json", "split.json", "metrics.jsonl", "result.json")
 
@@ -560,7 +560,7 @@ def _runs() -> list[Files]:
 
 def _read_run(folder: Path) -> None:
     from scanline.reporting.report import report
-    from scanline.run.folder import trained_on
+    from scanline.training.run_directory import trained_on
 
     with told():
         trained_on(folder)
@@ -582,7 +582,7 @@ def _data() -> tuple[tempfile.TemporaryDirectory[str], Path]:
 
 def _unfinished() -> list[Files]:
     """Runs that can go on."""
-    from scanline.experiment import Experiment
+    from scanline.training.experiment import Experiment
 
     _, data = _data()
 
@@ -604,7 +604,7 @@ def _unfinished() -> list[Files]:
 
 def _read_unfinished(folder: Path) -> None:
     """As `train --resume` does, to the first thing that it has to say."""
-    from scanline.experiment import Experiment
+    from scanline.training.experiment import Experiment
 
     path = folder / "recipe.toml"
     if path.exists():
@@ -678,7 +678,7 @@ def _sessions() -> list[Files]:
 def _seal_session(files: Files, rng: Random) -> Files:
     import safetensors.numpy
 
-    from scanline.stream import _identity, _seal
+    from scanline.model.session import _identity, _seal
 
     content = files["it.session"]
     try:
@@ -715,12 +715,12 @@ def _lines() -> list[Files]:
 
 
 def _read_lines(folder: Path) -> None:
-    from scanline.evaluation.lines import answer_lines
+    from scanline.evaluation.predict_lines import predict_lines
 
     text = _only(folder).read_bytes().decode("utf-8", "replace")  # as standard input is read
     for model in (_models()[0], _models()[2]):
         with told():
-            for answer in answer_lines(model, io.StringIO(text)):
+            for answer in predict_lines(model, io.StringIO(text)):
                 json.dumps(answer)
 
 
@@ -847,7 +847,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _read_network(path: Path) -> None:
     """As `import` does, to the bundle."""
     from scanline.evaluation.model import Model
-    from scanline.imports.sources import read_network
+    from scanline.interchange.reading import read_network
 
     network = read_network(path)
     made = network.bundle(path)
@@ -884,8 +884,9 @@ def _tf1() -> list[Files]:
 
 def _seal_table(files: Files, rng: Random) -> Files:
     """The index with its entries changed in their meaning, or the checksums of its blocks put right."""
-    from scanline.imports.table import crc32c
     from tests.imports.checkpoints import masked
+
+    from scanline.formats.leveldb import crc32c
 
     name = next((name for name in files if name.endswith(".index")), None)
     if name is None or len(files[name]) < 60:
@@ -905,7 +906,7 @@ def _seal_table(files: Files, rng: Random) -> Files:
 
 def _blocks(data: bytes) -> list[tuple[int, int]]:
     """(place, size) of the blocks that the footer and the index name; what cannot be followed is left out."""
-    from scanline.imports.table import Damaged, _entries, _handle
+    from scanline.formats.leveldb import Damaged, _entries, _handle
 
     found = []
     try:

@@ -13,7 +13,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 import numpy as np
 import pytest
 
-from scanline.data.sequences import Sequences, full_length
+from scanline.data.memory import MemorySource, full_length
 
 SHARED = Path(os.environ["SCANLINE_DATA"]) if os.environ.get("SCANLINE_DATA") else None
 
@@ -45,14 +45,14 @@ def mnist():
     """The data set itself."""
     if SHARED is None or not (SHARED / "mnist").is_dir():
         pytest.skip("MNIST is not at hand: set SCANLINE_DATA to the folder that has mnist/")
-    from scanline.data import catalog
+    from scanline.data import catalogue as catalog
 
     return catalog.load("mnist")
 
 
 def make_sequences(
     n: int = 6, steps: int = 5, features: int = 3, classes: int = 2, seed: int = 0
-) -> Sequences:
+) -> MemorySource:
     """Random sequences of full length, each label present."""
     values = np.random.default_rng(seed).normal(size=(n, steps, features)).astype(np.float32)
     return full_length(values, np.arange(n) % classes, tuple(range(classes)), "made up")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scanline.data import catalog
-from scanline.experiment import Experiment
-from scanline.files import sha256
+from scanline.data import catalogue as catalog
+from scanline.storage.files import sha256
+from scanline.training.experiment import Experiment
 
 pa = pytest.importorskip("pyarrow")
 TRAIN, TEST = 1600, 400

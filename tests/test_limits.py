@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from scanline import limits
-from scanline.data.idx import read_idx
-from scanline.data.sources import read_source
+from scanline.data.reading import read_source
 from scanline.errors import DataError, UsageError
+from scanline.formats.idx import read_idx
 from scanline.recipe import UNSAID
 
 
@@ -21,43 +21,43 @@ def raised(monkeypatch):
     def raised(**values: object) -> None:
         for name, value in values.items():
             monkeypatch.setenv(f"SCANLINE_LIMIT_{name}", str(value))
-        limits.most.cache_clear()
+        limits.limit_of.cache_clear()
 
-    limits.most.cache_clear()
+    limits.limit_of.cache_clear()
     yield raised
-    limits.most.cache_clear()
+    limits.limit_of.cache_clear()
 
 
 def test_a_limit_is_what_the_table_says(raised):
-    assert limits.most("CLASSES") == 65_536
-    assert limits.most("LAYERS") == 64
+    assert limits.limit_of("CLASSES") == 65_536
+    assert limits.limit_of("LAYERS") == 64
 
 
 def test_the_environment_raises_a_limit_and_leaves_the_others(raised):
     raised(STEPS=10**9)
-    assert limits.most("STEPS") == 10**9
-    assert limits.most("CLASSES") == 65_536
+    assert limits.limit_of("STEPS") == 10**9
+    assert limits.limit_of("CLASSES") == 65_536
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "0", "1e9", "0x10", "1" * 19])
 def test_a_limit_that_is_no_whole_number_is_refused(raised, value):
     raised(STEPS=value)
     with pytest.raises(UsageError, match="SCANLINE_LIMIT_STEPS must be a whole number >= 1, got"):
-        limits.most("STEPS")
+        limits.limit_of("STEPS")
 
 
 def test_a_limit_that_there_is_not_is_refused_with_the_nearest(raised):
     raised(STEP=5)
     with pytest.raises(UsageError, match="variable SCANLINE_LIMIT_STEP; did you mean 'SCANLINE_LIMIT_STEPS'"):
-        limits.most("CLASSES")
+        limits.limit_of("CLASSES")
 
 
 def test_few_bytes_may_become_8_mib_and_many_a_hundredfold(raised):
-    assert limits.most_unpacked(0) == limits.most_unpacked(1000) == 2**23
-    assert limits.most_unpacked(2**20) == 100 * 2**20
+    assert limits.unpacked_limit(0) == limits.unpacked_limit(1000) == 2**23
+    assert limits.unpacked_limit(2**20) == 100 * 2**20
     raised(UNPACKED_BYTES=2**25, EXPANSION=1000)
-    assert limits.most_unpacked(2**14) == 1000 * 2**14
-    assert limits.most_unpacked(2**20) == 2**25
+    assert limits.unpacked_limit(2**14) == 1000 * 2**14
+    assert limits.unpacked_limit(2**20) == 2**25
 
 
 def test_a_gzip_file_of_zeros_is_read_once_its_limit_is_raised(raised, tmp_path):

@@ -14,8 +14,8 @@ import pytest
 
 import scanline
 from scanline.api import Run, train
-from scanline.data import catalog
-from scanline.data.arrays import Arrays
+from scanline.data import catalogue as catalog
+from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError, ModelError, UsageError
 from tests.evaluation.test_prediction import fragment
 from tests.reporting.test_page import sound, words

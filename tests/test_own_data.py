@@ -12,12 +12,12 @@ from PIL import Image
 
 import scanline
 from scanline.api import train
-from scanline.data.arrays import Arrays
+from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError, UsageError
-from scanline.evaluation.answers import predict_files
-from scanline.evaluation.judgement import judge_run
-from scanline.experiment import Experiment
-from scanline.training.records import Stepped
+from scanline.evaluation.evaluate import evaluate_run
+from scanline.evaluation.predict_files import predict_files
+from scanline.training.events import Stepped
+from scanline.training.experiment import Experiment
 
 SHORT = {"train.samples": 0, "train.steps": 30, "model.hidden_size": 8, "train.epochs": 0}
 
@@ -60,9 +60,9 @@ def test_a_table_is_trained_on_with_the_recipe_for_sequences(table, tmp_path):
 
 def test_what_was_guessed_holds_for_prediction_and_judging(table, tmp_path):
     run = train(table, settings=SHORT | {"train.steps": 200}, run=tmp_path / "run", log=None)
-    assert judge_run(str(run.path), None).test == run.result["test"]
+    assert evaluate_run(str(run.path), None).test == run.result["test"]
     assert (
-        judge_run(str(run.path), str(table)).test == run.result["test"]
+        evaluate_run(str(run.path), str(table)).test == run.result["test"]
     )  # its own file: the test part alone
     frame = recordings(10, seed=5)
     frame[["y2", "id", "x", "time"]].to_csv(
@@ -72,7 +72,7 @@ def test_what_was_guessed_holds_for_prediction_and_judging(table, tmp_path):
     assert [answer["sequence"] for answer in answers] == [str(index) for index in range(10)]
     assert [answer["label"] for answer in answers] == ["falls", "rises"] * 5
     frame.to_parquet(tmp_path / "new.parquet")
-    judged = judge_run(str(run.path), str(tmp_path / "new.parquet"))
+    judged = evaluate_run(str(run.path), str(tmp_path / "new.parquet"))
     assert (judged.test["n"], judged.test["correct"]) == (10, 10)
 
 
@@ -147,7 +147,7 @@ def test_arrays_of_a_program_are_trained_on_and_resumed_with(tmp_path):
     with pytest.raises(
         UsageError, match="was trained on the mine of a program: say where that lies by --data"
     ):
-        judge_run(str(cut.path), None)
+        evaluate_run(str(cut.path), None)
 
 
 def test_balanced_classes_and_batches_by_length_are_settings_of_the_recipe(table, tmp_path):
@@ -170,7 +170,7 @@ def test_a_part_may_be_left_out(table, tmp_path):
     assert (run.result["test"], run.result["validation"]) == (None, None)
     assert list(split_of(run)) == ["train"]
     with pytest.raises(UsageError, match="has no test part: say what to judge it on by --data"):
-        judge_run(str(run.path), None)
+        evaluate_run(str(run.path), None)
     with pytest.raises(
         UsageError, match=r"train\.patience counts validations, but there is no validation part"
     ):
@@ -213,7 +213,7 @@ def test_coloured_pictures_of_any_size_are_fitted_seen_and_named(tmp_path):
 
 @pytest.mark.parametrize("view", ["rows", "columns", "pixels", "permuted", "patches:4"])
 def test_a_model_keeps_its_view(tmp_path, view):
-    from scanline.data import catalog
+    from scanline.data import catalogue as catalog
 
     run = train("digits", settings=SHORT | {"input.view": view}, run=tmp_path / "run", log=None)
     shape = {"rows": 8, "columns": 8, "pixels": 1, "permuted": 1, "patches:4": 16}

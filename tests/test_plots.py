@@ -17,14 +17,14 @@ from PIL import Image
 
 import scanline
 from scanline import plots
-from scanline.data import catalog
-from scanline.data.sequences import full_length
+from scanline.data import catalogue as catalog
+from scanline.data.memory import full_length
 from scanline.errors import UsageError
-from scanline.evaluation.metrics import judge
-from scanline.evaluation.steps import read_along
+from scanline.evaluation.early import accuracy_by_step
 from scanline.explanation.attribution import Attribution
 from scanline.explanation.explain import Explanation, explain_part
 from scanline.explanation.trace import PARTS, Direction, Trace
+from scanline.metrics.classification import classification_metrics
 from scanline.reporting.activity import gate_activity
 from tests.conftest import make_sequences
 from tests.explanation.test_trace import CLASSES, network
@@ -52,7 +52,7 @@ class Story:
         self.test = json.loads((run / "result.json").read_text())["test"]
         model = scanline.load(run)
         part = model.fit(catalog.load("digits").test)
-        self.along = read_along(model.bundle.classifier, part)
+        self.along = accuracy_by_step(model.bundle.classifier, part)
         self.activity = gate_activity(model.bundle.classifier, part)
         self.answer = explain_part(model, part, 5)
         self._drawn: dict[str, str] = {}
@@ -328,7 +328,7 @@ def judged(classes, labels, logits, steps=3):
     """The figures of made-up answers."""
     values = np.zeros((len(labels), steps, 2), np.float32)
     part = full_length(values, np.asarray(labels), tuple(classes), "made up")
-    return judge(np.asarray(logits, np.float32), part)
+    return classification_metrics(np.asarray(logits, np.float32), part)
 
 
 def all_charts(test):
@@ -374,7 +374,7 @@ def test_one_sequence_is_drawn():
     part = make_sequences(n=1, features=3)
     classifier = network()
     drawn(
-        plots.accuracy_along(read_along(classifier, part)),
+        plots.accuracy_along(accuracy_by_step(classifier, part)),
         plots.gate_activity(gate_activity(classifier, part)),
     )
 
@@ -410,7 +410,8 @@ def test_sequences_of_one_step_are_drawn_and_seen():
         drawn(figure)
     part = make_sequences(n=8, steps=1)
     drawn(
-        plots.accuracy_along(read_along(network(), part)), plots.gate_activity(gate_activity(network(), part))
+        plots.accuracy_along(accuracy_by_step(network(), part)),
+        plots.gate_activity(gate_activity(network(), part)),
     )
     drawn(*all_charts(judged(["a", "b"], [0, 1] * 4, [[1.0, 0.0]] * 8, steps=1)))
 

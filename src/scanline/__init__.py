@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from scanline.version import __version__
+
 __all__ = [
     "Arrays",
     "Explanation",
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from scanline.api import Run as Run
     from scanline.api import explain as explain
     from scanline.api import train as train
-    from scanline.data.arrays import Arrays as Arrays
+    from scanline.data.readers.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
     from scanline.estimator import GRUClassifier as GRUClassifier
     from scanline.estimator import LSTMClassifier as LSTMClassifier
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from scanline.reporting.report import report as report
 
 _HOMES = {
-    "Arrays": "scanline.data.arrays",
+    "Arrays": "scanline.data.readers.arrays",
     "Model": "scanline.evaluation.model",
     "load": "scanline.evaluation.model",
     "Run": "scanline.api",

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scanline.data.arrays import Arrays
+from scanline.data.readers.arrays import Arrays
 from scanline.errors import UsageError
 from scanline.evaluation.model import Model, load
-from scanline.experiment import Experiment
 from scanline.explanation.explain import Explanation
 from scanline.explanation.explain import explain as explain_values
 from scanline.reporting.notebooks import run_html
 from scanline.reporting.report import report
-from scanline.training.records import Stepped
+from scanline.training.events import Stepped
+from scanline.training.experiment import Experiment
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,24 +25,26 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from scanline import __version__, bundle, recipe
-from scanline.bundle import Bundle
-from scanline.data.arrays import as_numbers, from_arrays
+from scanline import recipe
 from scanline.data.found import check_values
-from scanline.data.scaling import shift_and_scale
-from scanline.data.sequences import Sequences
-from scanline.data.splits import DataSet, hold_out
+from scanline.data.memory import MemorySource
+from scanline.data.readers.arrays import as_numbers, from_arrays
+from scanline.data.splits import Dataset, hold_out
+from scanline.data.transforms.scaler import shift_and_scale
 from scanline.device import choose_device
 from scanline.errors import DataError, ScanlineError
 from scanline.evaluation.model import Model
+from scanline.model import artifact as bundle
+from scanline.model.artifact import Bundle
 from scanline.model.inference import predict_logits, softmax
-from scanline.preparation import Prepared, make_ready
 from scanline.recipe import UNSAID, Recipe
-from scanline.tensor_files import pack_tensors
-from scanline.training.loop import train
-from scanline.training.records import Stepped
+from scanline.storage.tensors import pack_tensors
+from scanline.training.events import Stepped
+from scanline.training.preparation import Prepared, make_ready
 from scanline.training.state import TrainState, start
 from scanline.training.step import choose_computation, make_optimizer
+from scanline.training.trainer import train
+from scanline.version import __version__
 
 _SETTINGS = UNSAID.model_copy(update={"picture": "none"})
 _SEEDS = 2**31 - 1
@@ -191,7 +193,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
 
     # --- from what was given to what is trained on
 
-    def _training_data(self, X: Any, y: Any, reset: bool) -> tuple[Sequences, NDArray[Any]]:
+    def _training_data(self, X: Any, y: Any, reset: bool) -> tuple[MemorySource, NDArray[Any]]:
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
@@ -202,7 +204,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         check_consistent_length(sequences, labels)
         return sequences, labels
 
-    def _sequences(self, X: Any, reset: bool, y: Any = None) -> Sequences:
+    def _sequences(self, X: Any, reset: bool, y: Any = None) -> MemorySource:
         """X as sequences; sets, or compares with, `n_features_in_` and `feature_names_in_`."""
         X, is_table = _as_given(X)
         if not is_table:
@@ -224,7 +226,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             self._flat, self._width = True, width
         return self._checked(table.reshape(len(table), -1, width))
 
-    def _listed(self, X: Any, reset: bool) -> Sequences:
+    def _listed(self, X: Any, reset: bool) -> MemorySource:
         sequences = self._checked(X)
         width = sequences.features
         if reset:
@@ -238,7 +240,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             )
         return sequences
 
-    def _checked(self, X: Any) -> Sequences:
+    def _checked(self, X: Any) -> MemorySource:
         try:
             found = from_arrays(X, settings=_SETTINGS, source="X")
             check_values(found, missing=False)
@@ -247,8 +249,8 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         return found.sequences
 
     def _weighted(
-        self, sequences: Sequences, codes: NDArray[np.int64], sample_weight: Any
-    ) -> tuple[Sequences, NDArray[np.float64]]:
+        self, sequences: MemorySource, codes: NDArray[np.int64], sample_weight: Any
+    ) -> tuple[MemorySource, NDArray[np.float64]]:
         """Labelled sequences without those of weight 0, and their weights."""
         names = tuple(
             int(name) if isinstance(name, int | np.integer) else str(name) for name in self.classes_
@@ -272,7 +274,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         kept = np.flatnonzero(weights > 0)
         return (part, weights) if len(kept) == len(part) else (part.take(kept), weights[kept])
 
-    def _check_classes(self, part: Sequences) -> None:
+    def _check_classes(self, part: MemorySource) -> None:
         present = np.unique(part.labels)
         if len(present) < 2:
             raise ValueError(
@@ -313,17 +315,17 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         return recipe.load("sequences", chosen | dict(self.settings or {}))
 
     def _ready(
-        self, part: Sequences, weights: NDArray[np.float32] | None, seed: int, one_pass: bool = False
+        self, part: MemorySource, weights: NDArray[np.float32] | None, seed: int, one_pass: bool = False
     ) -> Prepared:
         """Raises ValueError if the parameters make no sense."""
-        held: Sequences | None = None
+        held: MemorySource | None = None
         try:
             if self.validation_fraction and not one_pass:
                 kept, out = hold_out(part, self.validation_fraction, seed)
                 held, part = part.take(out), part.take(kept)
                 weights = None if weights is None else weights[kept]
             plan = self._recipe(seed, len(part), one_pass)
-            data = DataSet("arrays", part, held, None, settings=_SETTINGS, weights=weights)
+            data = Dataset("arrays", part, held, None, settings=_SETTINGS, weights=weights)
             return make_ready(plan, data)
         except ScanlineError as error:
             raise ValueError(str(error)) from error
@@ -383,7 +385,9 @@ def _as_given(X: Any) -> tuple[Any, bool]:
     return (array, False) if array.ndim == 3 else (X, True)
 
 
-def _unique(part: Sequences, weights: NDArray[np.float64]) -> tuple[Sequences, NDArray[np.float32] | None]:
+def _unique(
+    part: MemorySource, weights: NDArray[np.float64]
+) -> tuple[MemorySource, NDArray[np.float32] | None]:
     """Equal sequences of one label as one that weighs as much as all of them, in an order of their own.
 
     Weights have mean 1; None if all are the same. So the order in which samples come makes no difference,

@@ -38,7 +38,7 @@ FREE_BYTES = 2**23  # what any packed file may unpack to
 
 
 @cache
-def most(name: str) -> int:
+def limit_of(name: str) -> int:
     """The limit `name`, a key of DEFAULTS, as it is or as the environment raises it.
 
     Raises UsageError if a variable of the environment is no whole number, or names no limit.
@@ -57,23 +57,23 @@ def most(name: str) -> int:
     return int(said)
 
 
-def over(name: str, found: int) -> str:
+def exceeded(name: str, found: int) -> str:
     """What a message says where there are `found` and the limit `name` is less: expected, found, remedy."""
     return (
-        f"expected at most {most(name):,} {DEFAULTS[name][1]}, found {found:,}; "
+        f"expected at most {limit_of(name):,} {DEFAULTS[name][1]}, found {found:,}; "
         f"where you trust it, {PREFIX}{name} raises the limit"
     )
 
 
-def most_unpacked(packed: int) -> int:
+def unpacked_limit(packed: int) -> int:
     """How many bytes may come out of so many packed ones."""
-    return min(most("UNPACKED_BYTES"), max(FREE_BYTES, packed * most("EXPANSION")))
+    return min(limit_of("UNPACKED_BYTES"), max(FREE_BYTES, packed * limit_of("EXPANSION")))
 
 
-def over_unpacked(packed: int, found: int) -> str:
-    """As `over`, where `packed` bytes unpack to `found`, or more."""
-    name = "EXPANSION" if found <= most("UNPACKED_BYTES") else "UNPACKED_BYTES"
+def exceeded_unpacked(packed: int, found: int) -> str:
+    """As `exceeded`, where `packed` bytes unpack to `found`, or more."""
+    name = "EXPANSION" if found <= limit_of("UNPACKED_BYTES") else "UNPACKED_BYTES"
     return (
-        f"expected {packed:,} packed bytes to become at most {most_unpacked(packed):,}, found {found:,} or "
+        f"expected {packed:,} packed bytes to become at most {unpacked_limit(packed):,}, found {found:,} or "
         f"more; where you trust it, {PREFIX}{name} raises the limit"
     )

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scanline.bench import runner
-from scanline.bench.contestants import torch_peers
-from scanline.bench.report import markdown
-from scanline.bench.runner import peers_for, run_work
-from scanline.bench.works import WORKS, Work
 from scanline.errors import ScanlineError
+from scanline_bench import runner
+from scanline_bench.contestants import torch_peers
+from scanline_bench.report import markdown
+from scanline_bench.runner import peers_for, run_work
+from scanline_bench.works import WORKS, Work
 
 TINY = Work("tiny", "a tiny one", "train", N=4, T=3, F=2, H=8)
 
@@ -124,7 +124,7 @@ def test_a_contestant_that_fails_says_why(monkeypatch):
     assert len(row["contestants"]) == 2
     assert lines == [
         "tiny, float32: without none: ModuleNotFoundError: "
-        "No module named 'scanline.bench.contestants.no_such_module'"
+        "No module named 'scanline_bench.contestants.no_such_module'"
     ]
 
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import scanline as package
-from scanline.data import catalog
+from scanline.data import catalogue as catalog
 from scanline.kernels.library import load
 
 PROGRAM = [sys.executable, "-m", "scanline"]

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from scanline.api import train
 from scanline.cli.compare import _sheet
-from scanline.data.arrays import Arrays
+from scanline.data.readers.arrays import Arrays
 
 COUNTS = ("both_right", "first_alone_right", "second_alone_right", "neither_right")
 FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 3, "model.hidden_size": 4}

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import scanline as package
-from scanline.data import catalog
+from scanline.data import catalogue as catalog
 
 SETTINGS = {"train.samples": 0, "train.steps": 5, "train.epochs": 0, "model.hidden_size": 4}
 NAMES = ["<script>alert(1)</script>", "a & b", "$x^2$", "x" * 300, "中文类"]

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scanline import bundle
-from scanline.bundle import Bundle
 from scanline.cli.output import print_text, say, shown_name
-from scanline.data.form import InputForm
-from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.data.preprocessing import Preprocessing
+from scanline.model import artifact as bundle
+from scanline.model.artifact import Bundle
+from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
 FORGED = "cat (1.0)\nbank.csv: 0: genuine (1.0000)\tx\u202e"
@@ -26,8 +26,8 @@ QUICK = ("--set", "train.samples=0", "--set", "train.steps=2", "--set", "model.h
 
 def saved(folder: Path, *classes: str) -> Path:
     """A bundle of an untrained network that reads two features."""
-    classifier = SequenceClassifier(Architecture("gru", 2, 4, 1, False, 0.0, "between", "last", len(classes)))
-    form = InputForm(None, "rows", 0, 2, 2, "error", (), UNSAID)
+    classifier = Network(Architecture("gru", 2, 4, 1, False, 0.0, "between", "last", len(classes)))
+    form = Preprocessing(None, "rows", 0, 2, 2, "error", (), UNSAID)
     bundle.save(Bundle(classifier, classes, form, "x"), folder, "0.0.0")
     return folder
 

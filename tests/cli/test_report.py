@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from scanline.api import train
-from scanline.data.arrays import Arrays
+from scanline.data.readers.arrays import Arrays
 from tests.reporting.test_page import by_id, notes, rows, section, sections, sound, strict, words
 
 PROGRAM = [sys.executable, "-m", "scanline"]

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from scanline.api import train
-from scanline.data.arrays import Arrays
+from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError
-from scanline.evaluation.lines import answer_lines
 from scanline.evaluation.model import load
+from scanline.evaluation.predict_lines import predict_lines
 
 
 @pytest.fixture(scope="module")
@@ -138,5 +138,5 @@ def test_a_line_that_is_no_csv_is_named(named, stream, before):
 def test_a_line_from_a_program_may_hold_a_carriage_return(named):
     model = load(named)
     with pytest.raises(DataError, match="line 1: not valid CSV"):
-        next(answer_lines(model, ["1,\r2"]))
-    assert next(answer_lines(model, ["[0.5,\r-1]"]))["step"] == 1
+        next(predict_lines(model, ["1,\r2"]))
+    assert next(predict_lines(model, ["[0.5,\r-1]"]))["step"] == 1

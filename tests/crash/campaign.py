@@ -65,7 +65,7 @@ class Campaign:
 
         import scanline.cli.train
         import scanline.cli.watch
-        import scanline.experiment  # noqa: F401
+        import scanline.training.experiment  # noqa: F401
 
         self.folder, self.draw = folder, draw
         settings = SETTINGS | {"train.precision": precision}
@@ -194,7 +194,7 @@ def _child(arguments: list[str], path: Path, said: Path, names: Path, how: int, 
 def checkpoints(path: Path) -> list[str]:
     """The names of the whole checkpoints of a run."""
     from scanline.errors import ScanlineError
-    from scanline.files import read_sealed_json
+    from scanline.storage.files import read_sealed_json
 
     found = []
     for folder in sorted((path / "checkpoints").glob("step-*")):

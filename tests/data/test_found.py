@@ -20,7 +20,7 @@ from scanline.data.found import (
     to_float32,
     with_classes,
 )
-from scanline.data.sequences import Sequences
+from scanline.data.memory import MemorySource
 from scanline.errors import DataError
 from scanline.recipe import UNSAID
 
@@ -32,7 +32,7 @@ def where(index: int, step: int = 0) -> str:
 def make(flat, lengths, features=(), classes=("a",), labels=None) -> Found:
     flat = np.array(flat, np.float32) if not isinstance(flat, np.ndarray) else flat
     labels = np.zeros(len(lengths), np.int64) if labels is None else np.array(labels)
-    return Found(Sequences(flat, np.array(lengths), labels, classes, "s.csv"), UNSAID, where, features)
+    return Found(MemorySource(flat, np.array(lengths), labels, classes, "s.csv"), UNSAID, where, features)
 
 
 # --- places

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from scanline.data.sequences import Sequences, full_length
-from scanline.data.splits import DataSet, Origin, balanced, hold_out, stratified
+from scanline.data.memory import MemorySource, full_length
+from scanline.data.splits import Dataset, Origin, balanced, hold_out, stratified
 from scanline.errors import DataError
 from scanline.recipe import UNSAID
 
 
-def labelled(labels, groups=None, classes=None) -> Sequences:
+def labelled(labels, groups=None, classes=None) -> MemorySource:
     labels = np.array(labels)
     classes = tuple(range(labels.max() + 1)) if classes is None else classes
     part = full_length(np.zeros((len(labels), 1, 1), np.uint8), labels, classes, "x.csv")
@@ -218,7 +218,7 @@ def test_the_split_is_described_part_by_part():
     everything = replace(
         labelled([0, 1, 0, 1], ["b", "a", "a", "b"], ("cat", "dog")), ids=np.array(["w", "x", "y", "z"])
     )
-    data = DataSet(
+    data = Dataset(
         "mine",
         everything.take(np.array([1, 2])),
         None,
@@ -249,15 +249,15 @@ def test_the_split_is_described_part_by_part():
 
 
 def test_a_part_of_unknown_origin_is_called_by_its_source():
-    assert DataSet("mine", labelled([0, 1]), None, None).describe_split() == {
+    assert Dataset("mine", labelled([0, 1]), None, None).describe_split() == {
         "train": {"n": 2, "from": "x.csv", "classes": {"0": 1, "1": 1}}
     }
 
 
 def test_parts_are_told_in_the_order_train_validation_test():
     part = labelled([0, 1])
-    assert list(DataSet("x", part, part, part).parts) == ["train", "validation", "test"]
-    assert list(DataSet("x", part, None, part).parts) == ["train", "test"]
+    assert list(Dataset("x", part, part, part).parts) == ["train", "validation", "test"]
+    assert list(Dataset("x", part, None, part).parts) == ["train", "test"]
 
 
 @pytest.mark.parametrize(
@@ -272,13 +272,13 @@ def test_a_data_set_is_found_again_by_its_whole_path_and_called_by_its_name(
     elif made == "file":
         path.touch()
     monkeypatch.chdir(tmp_path)
-    data = DataSet("mine", labelled([0, 1]), None, None, path=path.relative_to(tmp_path), settings=UNSAID)
+    data = Dataset("mine", labelled([0, 1]), None, None, path=path.relative_to(tmp_path), settings=UNSAID)
     assert data.address == str(path)
     assert data.title == title
 
 
 def test_a_named_data_set_is_found_by_its_name_and_arrays_are_not_found_again():
-    named = DataSet("mnist", labelled([0, 1]), None, None)
+    named = Dataset("mnist", labelled([0, 1]), None, None)
     assert (named.address, named.title) == ("mnist", "mnist")
     arrays = replace(named, name="arrays", settings=UNSAID)
     assert (arrays.address, arrays.title) == ("", "the arrays of a program")

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 import scanline
-from scanline.data import catalog
-from scanline.data.sequences import full_length
+from scanline.data import catalogue as catalog
+from scanline.data.memory import full_length
 from scanline.errors import DataError, ModelError, UsageError
-from scanline.evaluation.answers import predict_files
-from scanline.evaluation.judgement import judge_run
+from scanline.evaluation.evaluate import evaluate_run
+from scanline.evaluation.predict_files import predict_files
 from tests.conftest import make_sequences
 
 
@@ -42,7 +42,7 @@ def test_answers_are_class_names_and_probabilities(model, digits):
 
 
 def test_evaluation_counts_what_predict_answers(trained, model, digits):
-    judged = judge_run(str(trained), None, "cpu")
+    judged = evaluate_run(str(trained), None, "cpu")
     assert judged.test["correct"] == (model.predict(digits.test.values) == digits.test.labels).sum()
     assert judged.answers()["true"] == digits.test.labels.tolist()
 
@@ -177,14 +177,14 @@ def test_what_the_network_saw_never_takes_the_pictures_own_place(trained, digits
 
 
 def test_a_bundle_without_its_run_is_judged_on_the_catalogs_data_of_that_name(trained):
-    assert judge_run(str(trained / "model"), None).test == judge_run(str(trained), None).test
+    assert evaluate_run(str(trained / "model"), None).test == evaluate_run(str(trained), None).test
 
 
 def test_the_recipe_of_another_version_is_no_hindrance_to_judging(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     path = tmp_path / "run" / "recipe.toml"
     path.write_text(path.read_text() + "[new]\nsetting = 1\n")
-    assert judge_run(str(tmp_path / "run"), None).test["n"] == 360
+    assert evaluate_run(str(tmp_path / "run"), None).test["n"] == 360
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"[data]\n", b"data = 3", b"name = "])
@@ -192,4 +192,4 @@ def test_a_recipe_that_names_no_data_is_refused(trained, tmp_path, content):
     shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "run" / "recipe.toml").write_bytes(content)
     with pytest.raises(ModelError, match=r"recipe\.toml is damaged: it names no data .*--data"):
-        judge_run(str(tmp_path / "run"), None)
+        evaluate_run(str(tmp_path / "run"), None)

@@ -12,8 +12,8 @@ from PIL import Image
 
 import scanline
 from scanline.api import train
-from scanline.data import catalog
-from scanline.data.arrays import Arrays
+from scanline.data import catalogue as catalog
+from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError
 from scanline.evaluation.prediction import Prediction
 from tests.reporting.test_page import HTML, Reader, words

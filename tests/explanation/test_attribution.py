@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scanline
-from scanline.data import catalog
-from scanline.data.sequences import Sequences, join
-from scanline.data.views import View
+from scanline.data import catalogue as catalog
+from scanline.data.memory import MemorySource, join
+from scanline.data.transforms.views import View
 from scanline.explanation import attribution
 from scanline.explanation.attribution import baseline, check_by_deletion, in_place, integrated_gradients
-from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.model.network import Architecture, Network
 
 F, H, K = 3, 4, 5
 CLASSES = tuple("abcde")
@@ -26,9 +26,7 @@ NETWORKS = list(itertools.product(["rnn", "gru", "lstm"], [1, 2], [False, True],
 
 
 def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, features=F, spread=0.5):
-    classifier = SequenceClassifier(
-        Architecture(cell, features, H, layers, bidirectional, 0.0, "between", readout, K)
-    )
+    classifier = Network(Architecture(cell, features, H, layers, bidirectional, 0.0, "between", readout, K))
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in classifier.parameters():
@@ -42,7 +40,7 @@ def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, 
 class Peer(torch.nn.Module):
     """The same network out of torch's own modules, in float64, with nothing of ours in it."""
 
-    def __init__(self, classifier: SequenceClassifier) -> None:
+    def __init__(self, classifier: Network) -> None:
         super().__init__()
         a = classifier.architecture
         module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[a.cell]
@@ -155,7 +153,7 @@ def test_the_network_is_left_as_it_was():
 
 def no_memory(readout, w=(0.8, -0.5), bias=0.3, out=1.7):
     """One tanh unit that forgets: h_t = tanh(w x_t + bias), and logit 0 is `out` times what is read out."""
-    classifier = SequenceClassifier(Architecture("rnn", 2, 1, 1, False, 0.0, "between", readout, 2))
+    classifier = Network(Architecture("rnn", 2, 1, 1, False, 0.0, "between", readout, 2))
     layer = classifier.recurrent
     with torch.no_grad():
         layer.weight_ih_l0.copy_(torch.tensor([w]))
@@ -323,7 +321,7 @@ def test_the_value_that_decides_is_the_one_that_goes():
     """Logit 0 hears the last step's first feature alone: without it the two classes are even."""
     classifier = no_memory("last", w=(3.0, 0.0), bias=0.0, out=4.0)
     values = np.full((10, 2), 0.9, np.float32)
-    part = Sequences(values, np.array([10]), np.zeros(1, np.int64), ("a", "b"), "made up")
+    part = MemorySource(values, np.array([10]), np.zeros(1, np.int64), ("a", "b"), "made up")
     found = check_by_deletion(classifier, part, np.zeros(2, np.float32), share=0.05)  # one of 20
     before = 1 / (1 + math.exp(-4 * math.tanh(2.7)))
     assert found.before == pytest.approx(before, abs=1e-6)

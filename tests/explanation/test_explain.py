@@ -14,18 +14,18 @@ from PIL import Image
 
 import scanline
 from scanline.api import train
-from scanline.bundle import Bundle
-from scanline.data import catalog
-from scanline.data.arrays import Arrays
-from scanline.data.form import InputForm
-from scanline.data.prepare import PictureFormat
-from scanline.data.views import View
+from scanline.data import catalogue as catalog
+from scanline.data.preprocessing import Preprocessing
+from scanline.data.readers.arrays import Arrays
+from scanline.data.transforms.ink import PictureFormat
+from scanline.data.transforms.views import View
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.model import Model
 from scanline.explanation.explain import explain, explain_input
 from scanline.explanation.trace import Trace
-from scanline.model.classifier import Architecture, SequenceClassifier
-from scanline.model.init import initialise
+from scanline.model.artifact import Bundle
+from scanline.model.initialisation import initialise
+from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
 SHORT = {"train.samples": 0, "train.steps": 20, "train.epochs": 0, "model.hidden_size": 6}
@@ -151,8 +151,8 @@ def test_a_sequence_of_one_feature_may_be_a_plain_row_of_numbers(one_feature, sh
 
 @pytest.mark.parametrize("shape", [(12,), (12, 1), (1, 12), (4, 3), (1, 4, 3)], ids=str)
 def test_a_row_that_is_cut_into_steps_may_come_whole_or_cut(shape):
-    form = InputForm(None, "rows", 0, 1, 3, "error", (), UNSAID)
-    classifier = SequenceClassifier(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)).eval()
+    form = Preprocessing(None, "rows", 0, 1, 3, "error", (), UNSAID)
+    classifier = Network(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)).eval()
     found = explain(Model(Bundle(classifier, ("a", "b"), form, "made up")), np.arange(12.0).reshape(shape))
     assert found.values.tolist() == np.arange(12.0).reshape(4, 3).tolist()
 
@@ -166,8 +166,8 @@ def picture_model(view: str, channels: int = 1, levels: int = 255) -> Model:
     """An untrained network that reads pictures of 4 x 8 pixels."""
     picture = PictureFormat(4, 8, 3, levels, "mass", channels, "ink" if channels == 1 else "contain")
     features = View(view, 4, 8, channels).features
-    form = InputForm(picture, view, 0, 8 * channels, features, "error", (), UNSAID)
-    classifier = SequenceClassifier(Architecture("lstm", features, 4, 1, False, 0.0, "between", "last", 3))
+    form = Preprocessing(picture, view, 0, 8 * channels, features, "error", (), UNSAID)
+    classifier = Network(Architecture("lstm", features, 4, 1, False, 0.0, "between", "last", 3))
     initialise(classifier, "orthogonal", "xavier", 1.0, torch.Generator().manual_seed(0))
     return Model(Bundle(classifier.eval(), ("a", "b", "c"), form, "made up"))
 

@@ -19,8 +19,8 @@ from PIL import Image
 import scanline
 from scanline import plots
 from scanline.api import train
-from scanline.data import catalog
-from scanline.data.arrays import Arrays
+from scanline.data import catalogue as catalog
+from scanline.data.readers.arrays import Arrays
 from scanline.errors import ScanlineError, UsageError
 from scanline.explanation import show
 from scanline.explanation.explain import Explanation, explain

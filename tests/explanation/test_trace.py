@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import scanline
-from scanline.bundle import Bundle
-from scanline.data import catalog
-from scanline.data.form import InputForm
+from scanline.data import catalogue as catalog
+from scanline.data.preprocessing import Preprocessing
 from scanline.evaluation.model import Model
 from scanline.explanation.explain import explain
 from scanline.explanation.trace import PARTS, Direction, Trace, trace
-from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.model.artifact import Bundle
+from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
 F, H, K, T = 3, 4, 5, 7
@@ -27,7 +27,7 @@ NETWORKS = list(itertools.product(["rnn", "gru", "lstm"], [1, 2], [False, True],
 
 def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, hidden_size=H):
     """A network with no weight of 0 but the biases that are never trained."""
-    classifier = SequenceClassifier(
+    classifier = Network(
         Architecture(cell, F, hidden_size, layers, bidirectional, 0.0, "between", readout, K)
     )
     draw = torch.Generator().manual_seed(seed)
@@ -41,7 +41,7 @@ def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, 
 
 
 def model_of(classifier, temperature=None):
-    form = InputForm(None, "rows", 0, F, F, "error", (), UNSAID)
+    form = Preprocessing(None, "rows", 0, F, F, "error", (), UNSAID)
     return Model(Bundle(classifier, CLASSES, form, "made up", temperature), temperature is not None)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scanline.files import write_sealed_json
+from scanline.storage.files import write_sealed_json
 from tests.hostile import small
 
 MIB, GIB = 2**20, 2**30
@@ -1309,7 +1309,7 @@ def _sound_parquet() -> bytes:
 
 
 def _sound_session() -> bytes:
-    from scanline.stream import Session
+    from scanline.model.session import Session
 
     return Session(small.bundled()).to_bytes()
 

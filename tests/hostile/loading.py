@@ -18,18 +18,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scanline import bundle, recipe
-from scanline.data.images import read_pixels
-from scanline.data.sources import read_samples
+from scanline import recipe
+from scanline.data.reading import read_samples
 from scanline.errors import ScanlineError
-from scanline.evaluation.lines import answer_lines
 from scanline.evaluation.model import Model
-from scanline.files import read_json
-from scanline.imports import keras, tf1, torch_state
-from scanline.imports.sources import read_network
+from scanline.evaluation.predict_lines import predict_lines
+from scanline.formats.images import read_pixels
+from scanline.interchange.keras import read as keras
+from scanline.interchange.reading import read_network
+from scanline.interchange.tf1 import read as tf1
+from scanline.interchange.torch import read as torch_state
+from scanline.model import artifact as bundle
+from scanline.model.session import Session
 from scanline.recipe import UNSAID, UNSPLIT
-from scanline.run.folder import course_of_training, trained_on
-from scanline.stream import Session
+from scanline.storage.files import read_json
+from scanline.training.run_directory import trained_on, training_history
 from tests.hostile import small
 
 SECONDS = 10
@@ -51,10 +54,10 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "network": read_network,
     "recipe": lambda path: recipe.load(str(path)),
     "run": trained_on,
-    "course": course_of_training,
+    "course": training_history,
     "record": read_json,
     "session": lambda path: Session.from_bytes(_SMALL, path.read_bytes()),
-    "lines": lambda path: list(answer_lines(Model(_SMALL), path.read_text().splitlines(keepends=True))),
+    "lines": lambda path: list(predict_lines(Model(_SMALL), path.read_text().splitlines(keepends=True))),
 }
 
 

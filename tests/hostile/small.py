@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
-from scanline import bundle, recipe
-from scanline.bundle import Bundle, Digest, History, Tested
-from scanline.data.form import InputForm
-from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline import recipe
+from scanline.data.preprocessing import Preprocessing
+from scanline.model import artifact as bundle
+from scanline.model.artifact import Bundle, Digest, History, Tested
+from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
-from scanline.run import checkpoint
-from scanline.run.checkpoint import Position
+from scanline.training import checkpoint
+from scanline.training.checkpoint import Position
 from scanline.training.state import start
 
 ARCHITECTURE = Architecture("lstm", 2, 2, 1, False, 0.0, "between", "last", 2)
@@ -21,12 +22,12 @@ PLAN = recipe.load("rows")
 
 def bundled() -> Bundle:
     """A model of two classes, with all that a description can hold; the same each time."""
-    classifier = SequenceClassifier(ARCHITECTURE)
+    classifier = Network(ARCHITECTURE)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in classifier.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator))
-    form = InputForm(None, "rows", 0, 2, 2, "mean", (0.1, -2.5e-7), UNSAID)
+    form = Preprocessing(None, "rows", 0, 2, 2, "mean", (0.1, -2.5e-7), UNSAID)
     history = History(
         recipe="rows",
         seed=3,

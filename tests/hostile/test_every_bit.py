@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scanline import bundle
 from scanline.errors import ModelError
+from scanline.model import artifact as bundle
 from tests.hostile.small import load_checkpoint, save_bundle, save_checkpoint
 
 

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from scanline import bundle
+from scanline.model import artifact as bundle
 from tests.hostile import small
 
 EVIL = "\x1b[2J\x1b]0;evil\x07"

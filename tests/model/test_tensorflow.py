@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from scanline import recipe
-from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.model.network import Architecture, Network
 from scanline.training.step import make_optimizer, train_step
 
 
@@ -57,7 +57,7 @@ def theirs(case: Case, figures, moment: str, forget_bias: float = 1.0) -> dict[s
     return found
 
 
-def trained_weights(classifier: SequenceClassifier) -> dict[str, torch.Tensor]:
+def trained_weights(classifier: Network) -> dict[str, torch.Tensor]:
     return {name: weight for name, weight in classifier.named_parameters() if weight.requires_grad}
 
 
@@ -70,7 +70,7 @@ def replay(request, golden: Path, mnist):
     """TensorFlow's steps made again; what was found on the way."""
     case = request.param
     figures = np.load(golden / f"{case.file}.npz")
-    classifier = SequenceClassifier(
+    classifier = Network(
         Architecture("lstm", 28, case.hidden, case.layers, False, 0.0, "between", "last", 10)
     )
     classifier.scale.fill_(255)

@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from scanline.data.sequences import Sequences, join
-from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.data.memory import MemorySource, join
+from scanline.model.network import Architecture, Network
 from scanline.reporting.activity import gate_activity
 from tests.conftest import make_sequences
 
 
-def silent(
-    cell: str, hidden: int = 2, layers: int = 1, both: bool = False, features: int = 1
-) -> SequenceClassifier:
+def silent(cell: str, hidden: int = 2, layers: int = 1, both: bool = False, features: int = 1) -> Network:
     """A network all of whose weights are 0."""
     shape = Architecture(
         cell=cell,
@@ -29,21 +27,21 @@ def silent(
         readout="last",
         classes=2,
     )
-    classifier = SequenceClassifier(shape).eval()
+    classifier = Network(shape).eval()
     with torch.no_grad():
         for weight in classifier.parameters():
             weight.zero_()
     return classifier
 
 
-def change(classifier: SequenceClassifier, which: int, values: list[float]) -> None:
+def change(classifier: Network, which: int, values: list[float]) -> None:
     """Set one of (w_ih, w_hh, b_ih, b_hh) of the first layer; it is filled row by row."""
     weight = classifier.recurrent.weights(0, 0)[which]
     with torch.no_grad():
         weight.copy_(torch.tensor(values).reshape(weight.shape))
 
 
-def of_one_feature(*sequences: list[float]) -> Sequences:
+def of_one_feature(*sequences: list[float]) -> MemorySource:
     parts = [np.array(values, np.float32)[:, None] for values in sequences]
     return join(parts, np.zeros(len(parts), np.int64), (0, 1), "made by hand")
 
@@ -111,7 +109,7 @@ def test_a_tenth_and_nine_tenths_are_the_borders(low, high):
 def test_shares_add_up_to_one_and_every_layer_has_its_name(cell, both):
     torch.manual_seed(0)
     shape = silent(cell, 5, 2, both, 3).architecture
-    classifier = SequenceClassifier(shape).eval()
+    classifier = Network(shape).eval()
     with torch.no_grad():
         for weight in classifier.parameters():
             weight.mul_(8)  # so that some gates are open and some shut

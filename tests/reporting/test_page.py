@@ -22,7 +22,7 @@ from PIL import Image
 
 import scanline
 from scanline.api import train
-from scanline.data import catalog
+from scanline.data import catalogue as catalog
 from scanline.model.inference import predict_logits, softmax
 from scanline.reporting.report import report
 
@@ -371,7 +371,7 @@ def test_the_mistakes_of_the_twin_are_what_the_network_says_of_the_first_steps(d
 
 
 def from_steps(values: np.ndarray, classes: tuple[Any, ...]) -> Any:
-    from scanline.data.sequences import full_length
+    from scanline.data.memory import full_length
 
     return full_length(values[None], np.zeros(1, np.int64), classes, "the first steps")
 

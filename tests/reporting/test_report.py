@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from scanline.api import Run, train
-from scanline.data.arrays import Arrays
+from scanline.data.readers.arrays import Arrays
 from scanline.errors import Interrupted, ModelError, UsageError
-from scanline.experiment import Experiment
 from scanline.reporting.gather import gather
 from scanline.reporting.report import report
-from scanline.training.records import Stepped
+from scanline.training.events import Stepped
+from scanline.training.experiment import Experiment
 from tests.reporting.test_page import (
     Shown,
     by_id,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.test_stream import made
 
 from scanline.evaluation.model import load
 from tests.serving.asking import end, in_thread, process, ready
-from tests.test_stream import made
 
 
 @pytest.fixture(scope="session")

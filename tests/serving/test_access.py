@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.test_stream import made
 
 from scanline.serving.guard import Access
 from tests.serving.asking import head, in_thread, problem
-from tests.test_stream import made
 
 TOKEN = "correct-horse-battery"
 ROUTES = {

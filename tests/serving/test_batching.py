@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from tests.test_stream import made, steps
 
 from tests.serving.asking import head, in_thread, problem, until
 from tests.serving.test_predict import pictures
-from tests.test_stream import made, steps
 
 
 def crowd(server, bodies: list[bytes], clients: int = 32) -> list[bytes]:

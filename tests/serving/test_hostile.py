@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.test_stream import made
 
 from tests.serving.asking import head, in_thread, memory_mb, problem, until
 from tests.serving.test_predict import form, pictures, png, stroke
-from tests.test_stream import made
 
 GIANT_MB = 150  # more than a server may grow by, whatever it is sent
 

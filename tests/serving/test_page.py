@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.test_stream import made
 
-from scanline.data import catalog
+from scanline.data import catalogue as catalog
 from scanline.evaluation.model import load
 from scanline.serving.guard import Access
 from scanline.serving.start import LOOPBACK
 from tests.browser import watched
 from tests.serving.asking import end, in_thread, process, ready
-from tests.test_stream import made
 
 PAGE = resources.files("scanline.serving") / "page"
 SOURCES = Path(__file__).parents[2] / "page" / "src"

@@ -9,11 +9,11 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-
-from scanline.data.frame import fit_picture
-from scanline.data.images import decode_pixels
-from tests.serving.asking import in_thread
 from tests.test_stream import made, steps
+
+from scanline.data.transforms.framing import fit_picture
+from scanline.formats.images import decode_pixels
+from tests.serving.asking import in_thread
 
 
 def pictures(n: int, seed: int = 0) -> np.ndarray:
@@ -90,15 +90,15 @@ def test_null_is_a_missing_value_where_the_model_bears_them(missing):
 
 
 def test_a_step_of_one_feature_may_be_a_bare_number():
-    from scanline.bundle import Bundle
-    from scanline.data.form import InputForm
+    from scanline.data.preprocessing import Preprocessing
     from scanline.evaluation.model import Model
-    from scanline.model.classifier import Architecture, SequenceClassifier
+    from scanline.model.artifact import Bundle
+    from scanline.model.network import Architecture, Network
     from scanline.recipe import UNSAID
 
-    classifier = SequenceClassifier(Architecture("gru", 1, 4, 1, False, 0.0, "between", "mean", 2)).eval()
+    classifier = Network(Architecture("gru", 1, 4, 1, False, 0.0, "between", "mean", 2)).eval()
     model = Model(
-        Bundle(classifier, ("no", "yes"), InputForm(None, "rows", 0, 1, 1, "error", (), UNSAID), "made")
+        Bundle(classifier, ("no", "yes"), Preprocessing(None, "rows", 0, 1, 1, "error", (), UNSAID), "made")
     )
     with in_thread(model) as server:
         assert server.shares([[0.5, -1, 2]]) == server.shares([[[0.5], [-1], [2]]])

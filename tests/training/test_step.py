@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scanline import recipe
-from scanline.model.classifier import Architecture, SequenceClassifier
+from scanline.model.network import Architecture, Network
 from scanline.training.schedule import learning_rate
 from scanline.training.step import Diverged, make_optimizer, train_step
 
@@ -39,16 +39,16 @@ def test_a_constant_rate_is_constant():
     assert {learning_rate(constant, step) for step in range(100)} == {0.1}
 
 
-def network() -> SequenceClassifier:
+def network() -> Network:
     torch.manual_seed(0)
-    return SequenceClassifier(Architecture("lstm", 3, 4, 1, False, 0.0, "between", "last", 2))
+    return Network(Architecture("lstm", 3, 4, 1, False, 0.0, "between", "last", 2))
 
 
 def batch(scale: float = 1.0):
     return torch.randn(6, 5, 3, generator=torch.Generator().manual_seed(0)) * scale, None, torch.arange(6) % 2
 
 
-def weights(classifier: SequenceClassifier) -> torch.Tensor:
+def weights(classifier: Network) -> torch.Tensor:
     return torch.cat([weight.detach().flatten() for weight in classifier.parameters()])
 
 

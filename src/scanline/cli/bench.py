@@ -41,11 +41,11 @@ def command(
     import os
     from pathlib import Path
 
-    from scanline.bench.report import markdown as page
-    from scanline.bench.runner import run_work, versions
-    from scanline.bench.works import WORKS
-    from scanline.files import write_whole
-    from scanline.run.environment import describe
+    from scanline.storage.files import write_whole
+    from scanline.training.environment import describe
+    from scanline_bench.report import markdown as page
+    from scanline_bench.runner import run_work, versions
+    from scanline_bench.works import WORKS
 
     known = [work.name for work in WORKS]
     for name in names:

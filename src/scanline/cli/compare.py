@@ -27,7 +27,7 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
     accuracies with its 95 % interval, the exact McNemar test, and where they disagree.
     """
     from scanline.device import choose_device
-    from scanline.evaluation.compare import compare_runs
+    from scanline.evaluation.comparison import compare_runs
 
     with download_bar() as on_progress:
         found = compare_runs(runs, data, choose_device(device), on_progress)

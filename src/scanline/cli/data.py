@@ -21,7 +21,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_sets(as_json: bool) -> None:
     """The named data sets, and where they lie if they are at hand."""
-    from scanline.data import catalog
+    from scanline.data import catalogue as catalog
 
     found = [catalog.describe(name) for name in catalog.names()]
     if as_json:
@@ -45,7 +45,7 @@ def list_sets(as_json: bool) -> None:
 def show(data: str, as_json: bool, **options: str | None) -> None:
     """Read DATA, a name or a path, and say what is in it: counts, lengths, classes, what was guessed."""
     from scanline import recipe
-    from scanline.data import catalog
+    from scanline.data import catalogue as catalog
     from scanline.data.summary import summarise
 
     settings = recipe.load(recipe.DEFAULT, chosen_settings(options)).data
@@ -87,7 +87,7 @@ def _part_line(title: str, part: dict[str, Any]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def fetch(names: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Download the data sets NAMES into the cache, if they are not at hand."""
-    from scanline.data import catalog
+    from scanline.data import catalogue as catalog
 
     folders = {}
     for name in names:
@@ -104,7 +104,7 @@ def fetch(names: tuple[str, ...], force: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Read every file of the data sets NAMES and compare its checksum."""
-    from scanline.data import catalog
+    from scanline.data import catalogue as catalog
 
     checks = [check for name in names for check in catalog.verify(name)]
     if as_json:

@@ -12,7 +12,7 @@ from scanline.cli.output import print_json, print_text, shown_name
 def command(as_json: bool) -> None:
     """Say what computes here: versions, processor, the native library and its kernels."""
     from scanline.device import choose_device
-    from scanline.run.environment import describe
+    from scanline.training.environment import describe
 
     found = describe(choose_device("auto"))
     if as_json:

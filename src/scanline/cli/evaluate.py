@@ -54,15 +54,15 @@ def command(
     and F1 with bootstrap intervals; how far its probabilities can be believed; how accurate it is where it is
     surest, and by length; the confusion matrix, and the mistakes it was surest of.
     """
-    from scanline.evaluation.judgement import judge_run
-    from scanline.evaluation.steps import THRESHOLDS, read_along
+    from scanline.evaluation.early import THRESHOLDS, accuracy_by_step
+    from scanline.evaluation.evaluate import evaluate_run
 
     with download_bar() as on_progress:
-        judgement = judge_run(run, data, device, on_progress, calibrated)
+        judgement = evaluate_run(run, data, device, on_progress, calibrated)
     along = None
     if steps or stops:
         classifier, temperature = judgement.model.bundle.classifier, judgement.model.temperature
-        along = read_along(classifier, judgement.part, sorted(set(stops)) or THRESHOLDS, temperature)
+        along = accuracy_by_step(classifier, judgement.part, sorted(set(stops)) or THRESHOLDS, temperature)
     if as_json:
         print_json(
             {"run": run, "data": judgement.data, "test": judgement.test}

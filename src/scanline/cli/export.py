@@ -40,14 +40,14 @@ def command(
     model, target = load(run, calibrated=calibrated), Path(output)
     kind = target.suffix.lower()
     if kind == ".onnx":
-        from scanline.export.onnx import DEFAULT_OPSET, export_onnx, export_step_graph
+        from scanline.interchange.onnx.write import DEFAULT_OPSET, export_onnx, export_step_graph
 
         write = export_step_graph if step else export_onnx
         found = write(model, target, probabilities=not logits_only, opset=opset or DEFAULT_OPSET)
     elif kind == ".keras":
         if step or opset:
             raise UsageError("--step and --opset are for .onnx files")
-        from scanline.export.keras import export_keras
+        from scanline.interchange.keras.write import export_keras
 
         found = export_keras(model, target, probabilities=not logits_only)
     else:

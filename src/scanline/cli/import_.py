@@ -48,8 +48,9 @@ def command(
     PyTorch state_dict in .safetensors. Nothing of it is run. What cannot be mapped is named; what had to be
     taken for granted is said. The bundle goes wherever a run goes: predict, evaluate, explain, export.
     """
-    from scanline import __version__, bundle
-    from scanline.imports.sources import read_network
+    from scanline.version import __version__
+    from scanline.interchange.reading import read_network
+    from scanline.model import artifact as bundle
 
     size = _size(picture)
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))

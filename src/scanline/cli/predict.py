@@ -50,7 +50,7 @@ def command(
         if files != ("-",) or not stream or save_input:
             raise UsageError("a stream is read as `scanline predict RUN - --stream`, without --save-input")
         return _stream(run, calibrated, device, as_json)
-    from scanline.evaluation.answers import predict_files
+    from scanline.evaluation.predict_files import predict_files
 
     answers, errors, code = [], [], 0
     for answer in predict_files(run, files, device, save_input, calibrated):
@@ -69,11 +69,11 @@ def command(
 
 def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
     from scanline.device import choose_device
-    from scanline.evaluation.lines import answer_lines
     from scanline.evaluation.model import load
+    from scanline.evaluation.predict_lines import predict_lines
 
     model = load(run, choose_device(device), calibrated)
-    for answer in answer_lines(model, _input_lines()):
+    for answer in predict_lines(model, _input_lines()):
         if as_json:
             click.echo(json.dumps({"schema": 1} | answer))
         else:
@@ -85,7 +85,7 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
 
 def _input_lines() -> Iterator[str]:
     """The lines of standard input as they come; of a line that is too long no more than shows that it is."""
-    from scanline.evaluation.lines import LINE_LIMIT
+    from scanline.evaluation.predict_lines import LINE_LIMIT
 
     if sys.stdin is None:  # the caller closed it
         return

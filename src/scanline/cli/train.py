@@ -51,7 +51,7 @@ def command(
         raise UsageError("--resume needs --run DIR and takes the data from there: give none")
 
     from scanline.cli.watch import curve, watch
-    from scanline.experiment import Experiment
+    from scanline.training.experiment import Experiment
 
     if wants_report:
         from scanline.reporting.page import check_installed

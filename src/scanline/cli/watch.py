@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from scanline.cli.output import say, shown_name, sparkline
-from scanline.experiment import Experiment
-from scanline.run.folder import course_of_training
-from scanline.training.records import Stepped
+from scanline.training.events import Stepped
+from scanline.training.experiment import Experiment
+from scanline.training.run_directory import training_history
 
 
 def watch(experiment: Experiment) -> None:
@@ -52,7 +52,7 @@ def watch(experiment: Experiment) -> None:
 def curve(metrics: Path) -> list[str]:
     """The course of training in two lines: the loss of the batches, on a logarithmic scale, and how accurate
     the answers to the validation part were. metrics: the run's metrics.jsonl."""
-    course = course_of_training(metrics)
+    course = training_history(metrics)
     losses = [entry["loss"] for entry in course if entry["event"] == "logged"]
     accuracies = [entry["accuracy"] for entry in course if entry.get("part") == "validation"]
     columns = min(shutil.get_terminal_size().columns, 80)

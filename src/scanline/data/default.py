@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from scanline.data import catalog
-from scanline.data.arrays import Arrays
+from scanline.data import catalogue as catalog
 from scanline.data.download import Progress, offline
-from scanline.data.sources import Samples
+from scanline.data.readers.arrays import Arrays
+from scanline.data.reading import Samples
 from scanline.errors import ScanlineError
 from scanline.recipe import DataSettings
 

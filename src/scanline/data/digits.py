@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.prepare import PictureFormat
-from scanline.data.sequences import full_length
-from scanline.data.splits import DataSet, Origin, stratified
+from scanline.data.memory import full_length
+from scanline.data.splits import Dataset, Origin, stratified
+from scanline.data.transforms.ink import PictureFormat
 
 NAME = "digits"
 # Sequences that train, that validate, that test.
@@ -36,7 +36,7 @@ def is_original() -> bool:
     return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == _SHA256
 
 
-def load() -> DataSet:
+def load() -> Dataset:
     """1,797 digits of 8 rows of 8 pixels, 0 to 16, split by class with a fixed seed as COUNTS says."""
     images, labels = _read()
     everything = full_length(images, labels, tuple(range(10)), NAME)
@@ -46,7 +46,7 @@ def load() -> DataSet:
     how = f"scikit-learn's 1,797 digits, drawn by class with seed {SPLIT_SEED}"
     indices = {"train": outer[kept], "validation": outer[held], "test": test}
     train, validation, test_part = (everything.take(index) for index in indices.values())
-    return DataSet(
+    return Dataset(
         NAME,
         train,
         validation,

@@ -10,11 +10,10 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.prepare import PictureFormat
-from scanline.data.sequences import ClassName, Sequences
+from scanline.data.memory import ClassName, MemorySource
+from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import UNPRINTABLE, DataError
-from scanline.limits import most as most_allowed
-from scanline.limits import over
+from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
 
 _ROWS = 2**16
@@ -38,7 +37,7 @@ class Found:
     if the source says so. notes: what was guessed or mended, for the user. scale, picture: as in DataSet.
     """
 
-    sequences: Sequences
+    sequences: MemorySource
     settings: DataSettings
     where: Place
     features: tuple[str, ...] = ()
@@ -85,8 +84,8 @@ def name_classes(
     whole = all(number is not None for number in numbers.values())
     chosen: dict[int, Any] = dict(numbers) if whole else dict(texts)
     classes = tuple(sorted(set(chosen.values())))
-    if len(classes) > most_allowed("CLASSES"):
-        raise DataError(f"{source}: {over('CLASSES', len(classes))}")
+    if len(classes) > limit_of("CLASSES"):
+        raise DataError(f"{source}: {exceeded('CLASSES', len(classes))}")
     index = {name: number for number, name in enumerate(classes)}
     translate = np.zeros(int(used.max()) + 1, np.int64)
     for code, name in chosen.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scanline.data.sequences import ClassName
+from scanline.data.memory import ClassName
 
 FILES = (
     "train-images-idx3-ubyte",

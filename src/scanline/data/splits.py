@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.found import shown
-from scanline.data.prepare import PictureFormat
-from scanline.data.sequences import Sequences
-from scanline.data.views import View
+from scanline.data.memory import MemorySource
+from scanline.data.transforms.ink import PictureFormat
+from scanline.data.transforms.views import View
 from scanline.errors import DataError
 from scanline.recipe import DataSettings
 
@@ -34,7 +34,7 @@ class Origin:
 
 
 @dataclass(frozen=True, eq=False)
-class DataSet:
+class Dataset:
     """A set of sequences in parts that share no sequence.
 
     name: from the catalog, or the last part of the path. path: None for a set of the catalog.
@@ -49,9 +49,9 @@ class DataSet:
     """
 
     name: str
-    train: Sequences
-    validation: Sequences | None
-    test: Sequences | None
+    train: MemorySource
+    validation: MemorySource | None
+    test: MemorySource | None
     scale: float = 1.0
     picture: PictureFormat | None = None
     view: View | None = None
@@ -78,7 +78,7 @@ class DataSet:
         return f"the {kind} {self.name}"
 
     @property
-    def parts(self) -> dict[str, Sequences]:
+    def parts(self) -> dict[str, MemorySource]:
         """Those that there are, by name."""
         own = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in own.items() if part is not None}
@@ -88,7 +88,7 @@ class DataSet:
         return {name: _describe(part, self.origins.get(name)) for name, part in self.parts.items()}
 
 
-def _describe(part: Sequences, origin: Origin | None) -> dict[str, Any]:
+def _describe(part: MemorySource, origin: Origin | None) -> dict[str, Any]:
     counts = np.bincount(part.labels, minlength=len(part.classes))
     told: dict[str, Any] = {
         "n": len(part),
@@ -104,7 +104,7 @@ def _describe(part: Sequences, origin: Origin | None) -> dict[str, Any]:
     return told
 
 
-def hold_out(sequences: Sequences, share: float, seed: int) -> tuple[Indices, Indices]:
+def hold_out(sequences: MemorySource, share: float, seed: int) -> tuple[Indices, Indices]:
     """Indices of (the rest, the part held out), both ascending.
 
     share: of the sequences, how many are held out, 0 < share < 1. Sequences with groups are split by group,
@@ -116,7 +116,7 @@ def hold_out(sequences: Sequences, share: float, seed: int) -> tuple[Indices, In
     return stratified(sequences, share, seed)
 
 
-def stratified(sequences: Sequences, share: float, seed: int) -> tuple[Indices, Indices]:
+def stratified(sequences: MemorySource, share: float, seed: int) -> tuple[Indices, Indices]:
     """As `hold_out`, each class in proportion. scikit-learn draws."""
     from sklearn.model_selection import train_test_split
 
@@ -149,7 +149,7 @@ def _with_each_class(own: Indices, others: Indices, labels: NDArray[np.int64]) -
     return np.append(own, moved), np.setdiff1d(others, moved)
 
 
-def grouped(sequences: Sequences, share: float, seed: int) -> tuple[Indices, Indices]:
+def grouped(sequences: MemorySource, share: float, seed: int) -> tuple[Indices, Indices]:
     """As `hold_out`, each group on one side. scikit-learn draws folds; those nearest in size are held out."""
     assert sequences.groups is not None
     _, groups = np.unique(sequences.groups.astype(str), return_inverse=True)
@@ -204,7 +204,7 @@ def _folds(
     return [mask for mask in masks if mask.any() and not mask.all()]
 
 
-def balanced(sequences: Sequences) -> NDArray[np.float32]:
+def balanced(sequences: MemorySource) -> NDArray[np.float32]:
     """(N,) weights by which each class counts as much as the others, mean 1. Source: scikit-learn's."""
     from sklearn.utils.class_weight import compute_sample_weight
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from scanline.data.sequences import Sequences
-from scanline.data.sources import Samples
+from scanline.data.memory import MemorySource
+from scanline.data.reading import Samples
 
 
 def summarise(samples: Samples) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def summarise(samples: Samples) -> dict[str, Any]:
     }
 
 
-def _part(part: Sequences) -> dict[str, Any]:
+def _part(part: MemorySource) -> dict[str, Any]:
     counts = np.bincount(part.labels, minlength=len(part.classes))
     missing = 0 if part.flat.dtype == np.uint8 else int(np.isnan(part.flat).sum())
     return {

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline import bundle as bundles
-from scanline.bundle import Bundle
-from scanline.data.arrays import as_numbers, from_arrays
 from scanline.data.found import check_values, some
-from scanline.data.frame import fit_picture
-from scanline.data.images import read_pixels
-from scanline.data.prepare import PictureFormat
-from scanline.data.sequences import Sequences
+from scanline.data.memory import MemorySource
+from scanline.data.readers.arrays import as_numbers, from_arrays
+from scanline.data.transforms.framing import fit_picture
+from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError, ModelError, UsageError
-from scanline.evaluation.metrics import judge
 from scanline.evaluation.prediction import Prediction
+from scanline.formats.images import read_pixels
+from scanline.metrics.classification import classification_metrics
+from scanline.model import artifact as bundles
+from scanline.model.artifact import Bundle
 from scanline.model.inference import predict_logits, softmax
+from scanline.model.session import Session
 from scanline.recipe import UNSAID
-from scanline.run.folder import find_bundle
-from scanline.stream import Session
+from scanline.training.run_directory import find_bundle
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,17 +98,17 @@ class Model:
         seen = fit_picture(read_pixels(Path(path), form.channels == 3), form, str(path))
         return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
 
-    def evaluate(self, part: Sequences) -> dict[str, Any]:
-        """The figures of `scanline.evaluation.metrics.judge` on labelled sequences."""
+    def evaluate(self, part: MemorySource) -> dict[str, Any]:
+        """The figures of `scanline.metrics.classification.judge` on labelled sequences."""
         part = self.fit(part)
-        return judge(self.logits(part), part)
+        return classification_metrics(self.logits(part), part)
 
-    def logits(self, part: Sequences) -> NDArray[np.float32]:
+    def logits(self, part: MemorySource) -> NDArray[np.float32]:
         """(N, K) for sequences that `fit` or the input form made ready; divided by the temperature if
         asked."""
         return predict_logits(self.bundle.classifier, part) / np.float32(self.temperature)
 
-    def fit(self, part: Sequences) -> Sequences:
+    def fit(self, part: MemorySource) -> MemorySource:
         """`part`, as it was read, with this model's steps and class indices.
 
         Raises DataError naming classes that the model does not know, or both shapes if they differ.
@@ -124,7 +124,7 @@ class Model:
         index = np.array([known[str(name)] for name in part.classes], dtype=np.int64)
         return replace(self.bundle.form.prepare(part), labels=index[part.labels], classes=self.bundle.classes)
 
-    def answer(self, part: Sequences) -> NDArray[np.float64]:
+    def answer(self, part: MemorySource) -> NDArray[np.float64]:
         """(N, K) probabilities for sequences as they were read, labelled or not."""
         self.bundle.form.check(part.shape, part.source, self.bundle.data)
         return softmax(self.logits(self.bundle.form.prepare(part)))
@@ -151,7 +151,7 @@ class Model:
     def _logits(self, values: Any, lengths: Any) -> NDArray[np.float32]:
         return self.logits(self.read(values, lengths))
 
-    def read(self, values: Any, lengths: Any = None) -> Sequences:
+    def read(self, values: Any, lengths: Any = None) -> MemorySource:
         """`values`, as for `predict_proba`, as the network's steps."""
         form = self.bundle.form
         if form.picture:

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.batches import gather
-from scanline.data.sequences import Sequences
-from scanline.data.views import View
-from scanline.model.classifier import SequenceClassifier
+from scanline.data.loader import gather
+from scanline.data.memory import MemorySource
+from scanline.data.transforms.views import View
 from scanline.model.inference import alike_batches, predict_logits, softmax, to_device
+from scanline.model.network import Network
 from scanline.seeding import numpy_generator
 
 TOLERANCE = 1e-3
@@ -40,7 +40,7 @@ class Attribution:
     error: float
 
 
-def baseline(classifier: SequenceClassifier, pictures: bool) -> NDArray[np.float32]:
+def baseline(classifier: Network, pictures: bool) -> NDArray[np.float32]:
     """(F,) what a value is taken to be where there is nothing: black in a picture, else the training mean."""
     if pictures:
         return np.zeros(classifier.architecture.input_size, np.float32)
@@ -49,7 +49,7 @@ def baseline(classifier: SequenceClassifier, pictures: bool) -> NDArray[np.float
 
 
 def integrated_gradients(
-    classifier: SequenceClassifier, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
+    classifier: Network, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
 ) -> Attribution:
     """Attribution of the logit `target` to each value of one sequence.
 
@@ -85,7 +85,7 @@ class _Path:
     """The straight way from the baseline, at 0, to a sequence, at 1."""
 
     def __init__(
-        self, classifier: SequenceClassifier, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
+        self, classifier: Network, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
     ) -> None:
         self.quick = copy.deepcopy(classifier).eval().requires_grad_(False)
         self.exact = copy.deepcopy(self.quick).double()
@@ -146,8 +146,8 @@ class DeletionCheck:
 
 
 def check_by_deletion(
-    classifier: SequenceClassifier,
-    part: Sequences,
+    classifier: Network,
+    part: MemorySource,
     nothing: NDArray[np.float32],
     share: float = 0.1,
     seed: int = 0,
@@ -184,7 +184,7 @@ def check_by_deletion(
     rows = np.array(order)
     drops = {}
     for kind, sequences in removed.items():
-        gone = Sequences(
+        gone = MemorySource(
             np.concatenate(sequences), part.lengths[rows], part.labels[rows], part.classes, part.source
         )
         after = softmax(predict_logits(classifier, gone))[np.arange(len(rows)), answers[rows]]
@@ -193,7 +193,7 @@ def check_by_deletion(
 
 
 def _quick_attributions(
-    classifier: SequenceClassifier, part: Sequences, answers: NDArray[np.int64], nothing: NDArray[np.float32]
+    classifier: Network, part: MemorySource, answers: NDArray[np.int64], nothing: NDArray[np.float32]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
     """Indices, values and attributions (n, T, F) with few points in float32: enough to rank the values."""
     classifier.eval()

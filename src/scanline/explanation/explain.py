@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.form import InputForm
 from scanline.data.found import check_values, some
-from scanline.data.sequences import Sequences
-from scanline.data.sources import TO_PREDICT, exists, read_source
-from scanline.data.views import View
+from scanline.data.memory import MemorySource
+from scanline.data.preprocessing import Preprocessing
+from scanline.data.reading import TO_PREDICT, exists, read_source
+from scanline.data.transforms.views import View
 from scanline.errors import DataError, UsageError
-from scanline.evaluation.answers import holds_several
-from scanline.evaluation.judgement import own_part
+from scanline.evaluation.evaluate import own_split
 from scanline.evaluation.model import Model
+from scanline.evaluation.predict_files import holds_several
 from scanline.explanation.attribution import Attribution, baseline, in_place, integrated_gradients
 from scanline.explanation.trace import Trace, trace
-from scanline.run.folder import trained_on
+from scanline.training.run_directory import trained_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def explain(model: Model, values: Any, name: str = "the given sequence") -> Expl
     return explain_part(model, part, 0, name)
 
 
-def _alone(form: InputForm, values: Any) -> Any:
+def _alone(form: Preprocessing, values: Any) -> Any:
     """`values` so that `Model.read` takes them for one sequence, also where a step has one feature."""
     if form.picture is not None:
         return values
@@ -121,7 +121,7 @@ def _alone(form: InputForm, values: Any) -> Any:
     return (values if hasattr(values, "reshape") else np.asarray(values)).reshape(1, *shape)
 
 
-def explain_part(model: Model, part: Sequences, index: int, name: str | None = None) -> Explanation:
+def explain_part(model: Model, part: MemorySource, index: int, name: str | None = None) -> Explanation:
     """Why `model` answers as it does for the sequence at `index` of `part`, which are its steps already."""
     classifier, form = model.bundle.classifier, model.bundle.form
     values = part.steps_of(index)
@@ -156,7 +156,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
             raise UsageError(
                 f"--sequence is for files of several sequences; {given} is a number of the test part"
             )
-        _, test = own_part(model, run, trained_on(Path(run)), "test")
+        _, test = own_split(model, run, trained_on(Path(run)), "test")
         index = _index(test, given)
         return explain_part(model, model.fit(test), index, f"test {test.name(index)}")
     form = model.bundle.form
@@ -172,7 +172,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
     return explain_part(model, part, index, f"{given}, {found.sequences.name(index)}")
 
 
-def _index(part: Sequences, name: str) -> int:
+def _index(part: MemorySource, name: str) -> int:
     """Which sequence `name` means: one called so, or the one of that number."""
     if part.ids is not None:
         known = [str(each) for each in part.ids]

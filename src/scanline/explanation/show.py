@@ -14,7 +14,7 @@ import numpy as np
 
 from scanline import plots
 from scanline.errors import UsageError
-from scanline.files import write_whole
+from scanline.storage.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from scanline.data.sequences import ClassName
-from scanline.evaluation.steps import logits_along
+from scanline.data.memory import ClassName
+from scanline.evaluation.early import logits_by_step
 from scanline.kernels.steps import reverse_steps, step_mask
-from scanline.model.classifier import SequenceClassifier
-from scanline.model.readout import read_out
+from scanline.model.network import Network
+from scanline.model.pooling import pool
 
 if TYPE_CHECKING:  # what_if.py knows the gates from here
     from scanline.explanation.what_if import WhatIf
@@ -139,7 +139,7 @@ class Change:
 
 @torch.inference_mode()
 def trace(
-    classifier: SequenceClassifier,
+    classifier: Network,
     values: NDArray[Any],
     classes: tuple[ClassName, ...],
     temperature: float = 1.0,
@@ -161,7 +161,7 @@ def trace(
     device = classifier.scale.device
     batch = torch.as_tensor(np.ascontiguousarray(values), device=device)[None]
     changed = what_if is not None and what_if.inside
-    logits = None if changed else logits_along(classifier, batch, None)[0].double()
+    logits = None if changed else logits_by_step(classifier, batch, None)[0].double()
     layers = classifier.recurrent
     steps = ((batch[0].to(classifier.scale.dtype) - classifier.shift) / classifier.scale).double().cpu()
     readers, found, read = _readers(classifier, what_if), [], steps
@@ -196,7 +196,7 @@ class _Reader:
         return _STEPS[self.cell](x, self.change, *self.weights)
 
 
-def _readers(classifier: SequenceClassifier, what_if: WhatIf | None) -> list[list[_Reader]]:
+def _readers(classifier: Network, what_if: WhatIf | None) -> list[list[_Reader]]:
     """Those of each layer, forward and backward."""
     layers = classifier.recurrent
     found: list[list[_Reader]] = []
@@ -240,7 +240,7 @@ def _beginnings(readers: list[list[_Reader]], steps: Tensor, how: str) -> Tensor
                 outputs.append(reverse_steps(h, lengths) if backward else h)
             read = torch.cat(outputs, dim=2)
         read = read.masked_fill(~step_mask(lengths, T)[:, :, None], 0.0)
-        found.append(read_out(read, lengths, how, 2))
+        found.append(pool(read, lengths, how, 2))
     return torch.cat(found)
 
 

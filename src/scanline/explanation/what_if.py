@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scanline.errors import UsageError
 from scanline.explanation.trace import GATES, Change
-from scanline.model.classifier import Architecture
+from scanline.model.network import Architecture
 
 DirectionName = Literal["forward", "backward"]
 

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.batches import Batch, gather
-from scanline.data.sequences import Sequences
-from scanline.model.classifier import SequenceClassifier
+from scanline.data.loader import Batch, gather
+from scanline.data.memory import MemorySource
+from scanline.model.network import Network
 
 Tensors = tuple[Tensor, Tensor | None, Tensor]
 # Values and outputs of one batch, so that a few very long sequences do not take all memory.
@@ -30,8 +30,8 @@ class Abandoned(Exception):
 
 @torch.inference_mode()
 def predict_logits(
-    classifier: SequenceClassifier,
-    sequences: Sequences,
+    classifier: Network,
+    sequences: MemorySource,
     batch_size: int = 512,
     abandon: Callable[[], bool] | None = None,
 ) -> NDArray[np.float32]:
@@ -57,7 +57,7 @@ def predict_logits(
 
 
 def alike_batches(
-    sequences: Sequences, width: int, batch_size: int = 512, numbers: int = _NUMBERS
+    sequences: MemorySource, width: int, batch_size: int = 512, numbers: int = _NUMBERS
 ) -> Iterator[NDArray[np.int64]]:
     """Indices of all sequences, batch by batch, alike lengths together, from the shortest to the longest.
 

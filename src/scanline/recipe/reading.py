@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from scanline.errors import UsageError, did_you_mean, quoted
-from scanline.limits import most, over
+from scanline.limits import exceeded, limit_of
 from scanline.recipe.faults import describe
 from scanline.recipe.sections import ONE_LENGTH, Recipe, keys
 
@@ -58,12 +58,12 @@ def _read(path: Path) -> str:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             raise UsageError(f"{path} is not a recipe: expected a file, found something that is none")
-        if status.st_size > most("RECIPE_BYTES"):
-            raise UsageError(f"{path} is not a recipe: {over('RECIPE_BYTES', status.st_size)}")
+        if status.st_size > limit_of("RECIPE_BYTES"):
+            raise UsageError(f"{path} is not a recipe: {exceeded('RECIPE_BYTES', status.st_size)}")
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             return ""  # the kernel's own files say so too, and may wait for ever when they are read
         with path.open(encoding="utf-8") as file:
-            return file.read(most("RECIPE_BYTES") + 1)  # it may have grown since
+            return file.read(limit_of("RECIPE_BYTES") + 1)  # it may have grown since
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -104,8 +104,8 @@ def read_tree(path: Path) -> dict[str, Any]:
 
 
 def _tree(text: str, source: str) -> dict[str, Any]:
-    if len(text) > most("RECIPE_BYTES"):
-        raise UsageError(f"{source} is not a recipe: {over('RECIPE_BYTES', len(text))}")
+    if len(text) > limit_of("RECIPE_BYTES"):
+        raise UsageError(f"{source} is not a recipe: {exceeded('RECIPE_BYTES', len(text))}")
     if _LONG_KEY.search(text):
         raise UsageError(f"{source} is not a recipe: it has a key of more than 32 parts")
     try:

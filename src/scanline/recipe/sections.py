@@ -16,15 +16,15 @@ from pydantic import (
 )
 
 from scanline.errors import UNPRINTABLE, did_you_mean, quoted
-from scanline.limits import most
+from scanline.limits import limit_of
 
 Count = Annotated[int, Field(strict=True, ge=1)]
-Size = Annotated[int, Field(strict=True, ge=1, le=max(map(most, ("UNITS", "FEATURES", "CLASSES"))))]
+Size = Annotated[int, Field(strict=True, ge=1, le=max(map(limit_of, ("UNITS", "FEATURES", "CLASSES"))))]
 CountOrOff = Annotated[int, Field(strict=True, ge=0)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 PositiveOrOff = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
-Layers = Annotated[int, Field(strict=True, ge=1, le=most("LAYERS"))]
+Layers = Annotated[int, Field(strict=True, ge=1, le=limit_of("LAYERS"))]
 Cell = Literal["rnn", "gru", "lstm"]
 DropoutOn = Literal["between", "every"]
 Readout = Literal["last", "mean", "max"]

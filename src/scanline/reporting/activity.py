@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from scanline import plots
-from scanline.data.sequences import Sequences
+from scanline.data.memory import MemorySource
 from scanline.explanation.trace import trace
-from scanline.model.classifier import SequenceClassifier
+from scanline.model.network import Network
 
 SHUT, OPEN = 0.1, 0.9
 IDLE = 0.05
@@ -17,7 +17,7 @@ _MOST = 200
 _GATES = ("i", "f", "o", "r", "z")
 
 
-def gate_activity(classifier: SequenceClassifier, part: Sequences) -> dict[str, Any]:
+def gate_activity(classifier: Network, part: MemorySource) -> dict[str, Any]:
     """Over up to 200 sequences, spread over `part`: how saturated the gates are and how busy the units.
 
     Returns {"n", "gates": for each gate of each layer {"name", "shut" (share below 0.1), "between", "open"

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from scanline.data.download import Progress
-from scanline.data.sequences import Sequences
+from scanline.data.memory import MemorySource
 from scanline.device import choose_device
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation import run_files
-from scanline.evaluation.compare import compare_runs
-from scanline.evaluation.judgement import Judgement, judge_model, judge_part, own_part
+from scanline.evaluation.comparison import compare_runs
+from scanline.evaluation.early import accuracy_by_step
+from scanline.evaluation.evaluate import Evaluation, evaluate_model, evaluate_source, own_split
 from scanline.evaluation.model import Model, load
-from scanline.evaluation.steps import read_along
 from scanline.explanation.attribution import baseline, check_by_deletion
 from scanline.explanation.explain import Explanation, explain_part
-from scanline.files import read_json
 from scanline.recipe import read_tree
 from scanline.reporting.activity import gate_activity
-from scanline.run.folder import RunFolder, course_of_training, find_bundle, trained_on
+from scanline.storage.files import read_json
+from scanline.training.run_directory import RunDirectory, find_bundle, trained_on, training_history
 
 SHOWN_MISTAKES = 12
 _CHECKED = 200  # sequences of the deletion check
@@ -46,7 +46,7 @@ class Story:
     """
 
     facts: dict[str, Any]
-    judgement: Judgement | None = None
+    judgement: Evaluation | None = None
     model: Model | None = None
     mistakes: list[Explanation] = field(default_factory=list)
 
@@ -65,7 +65,7 @@ def gather(
     Raises ModelError if there is neither, DataError or UsageError naming what cannot be used.
     """
     path = Path(run)
-    folder = RunFolder(path) if (path / "recipe.toml").is_file() else None
+    folder = RunDirectory(path) if (path / "recipe.toml").is_file() else None
     facts: dict[str, Any] = {"schema": 1, "run": path.name or run, "notes": []}
     if folder is not None:
         facts |= _of_the_folder(folder, facts["notes"])
@@ -95,7 +95,7 @@ def gather(
     part, classifier = judgement.part, model.bundle.classifier
     facts["figures"] = judgement.test
     read = _thinned(part, classifier.architecture.bidirectional)
-    facts["along"] = {"n": len(read)} | read_along(classifier, read)
+    facts["along"] = {"n": len(read)} | accuracy_by_step(classifier, read)
     facts["activity"] = gate_activity(classifier, part)
     mistakes = []
     if part.steps <= _LONGEST_EXPLAINED:
@@ -107,10 +107,10 @@ def gather(
     return Story(facts, judgement, model, mistakes)
 
 
-def _of_the_folder(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
+def _of_the_folder(folder: RunDirectory, notes: list[str]) -> dict[str, Any]:
     """What the run's own files say; a file that is not there is left out. Raises ModelError if one is
     damaged."""
-    course = course_of_training(folder.metrics)
+    course = training_history(folder.metrics)
     facts: dict[str, Any] = {"course": [each for each in course if run_files.holds(each, run_files.Entry)]}
     for name, file, kind in (
         ("environment", folder.environment, run_files.Environment),
@@ -167,21 +167,21 @@ def _of_the_model(model: Model, bundle: Path) -> dict[str, Any]:
 
 def _judge(
     model: Model, run: str, facts: dict[str, Any], data: str | None, on_progress: Progress | None
-) -> Judgement | None:
+) -> Evaluation | None:
     """The judgement of the right part, and into `facts` which one it is of."""
     if data is not None:
-        judgement = judge_model(model, run, data, on_progress)
+        judgement = evaluate_model(model, run, data, on_progress)
         facts["judged"] = {"part": "test", "data": _name(judgement.data)}
     else:
         known = trained_on(Path(run))
         kinds: tuple[Any, ...] = ("test", "validation") if facts.get("finished", True) else ("validation",)
         for kind in kinds:
             try:
-                name, part = own_part(model, run, known, kind, on_progress)
+                name, part = own_split(model, run, known, kind, on_progress)
             except (UsageError, DataError) as error:
                 reason = str(error)
                 continue
-            judgement = judge_part(model, name, part)
+            judgement = evaluate_source(model, name, part)
             facts["judged"] = {"part": kind, "data": _name(name)}
             break
         else:
@@ -210,7 +210,7 @@ def _compare(
     against: str,
     data: str | None,
     model: Model,
-    known: dict[str, Judgement],
+    known: dict[str, Evaluation],
     on_progress: Progress | None,
 ) -> dict[str, Any]:
     device = model.bundle.classifier.scale.device.type
@@ -235,7 +235,7 @@ def _name(data: str) -> str:
     return Path(data).name or data
 
 
-def _thinned(part: Sequences, bidirectional: bool) -> Sequences:
+def _thinned(part: MemorySource, bidirectional: bool) -> MemorySource:
     """As many sequences as can be read along in reasonable time."""
     cost = part.lengths.mean() * (part.steps if bidirectional else 1)
     return part.spread(max(200, int(_STEPS_READ / cost)))

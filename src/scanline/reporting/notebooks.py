@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scanline import plots
-from scanline.run.folder import course_of_training
+from scanline.training.run_directory import training_history
 
 
 def run_html(path: Path, result: dict[str, Any]) -> str:
@@ -27,7 +27,7 @@ def run_html(path: Path, result: dict[str, Any]) -> str:
             told.append(f"{part}: {right}, {accuracy} (95 % interval {low} to {high} %)")
     told.append(f"{training['steps']:,} steps in {training['seconds']:.1f} s; {escape(str(path))}")
     words = "".join(f"<div>{line}</div>" for line in told)
-    course = course_of_training(path / "metrics.jsonl")
+    course = training_history(path / "metrics.jsonl")
     if not course or importlib.util.find_spec("matplotlib") is None:
         return words
     drawn = plots.to_svg(plots.learning_curve(course), f"How {path} learnt")

@@ -9,11 +9,11 @@ from typing import Any
 
 import tomli_w
 
-from scanline import __version__
 from scanline.errors import UsageError
 from scanline.reporting.charts import MOST_DISAGREEMENTS, charts, duration, strips, tables, unit
 from scanline.reporting.gather import Story
 from scanline.reporting.sheets import confusion_matrix, frequent_mistakes, sheets
+from scanline.version import __version__
 
 
 def render(story: Story, twin: str) -> str:

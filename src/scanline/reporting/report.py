@@ -8,10 +8,10 @@ from pathlib import Path
 
 from scanline.data.download import Progress
 from scanline.errors import ScanlineError, UsageError
-from scanline.files import write_json, write_whole
 from scanline.reporting.gather import gather
 from scanline.reporting.page import check_installed, render
-from scanline.run.folder import RunFolder, find_bundle
+from scanline.storage.files import write_json, write_whole
+from scanline.training.run_directory import RunDirectory, find_bundle
 
 KIND = "report"
 
@@ -63,7 +63,7 @@ def report(
 def _check_twin(twin: Path) -> None:
     """Raises UsageError if something else than an earlier report lies, or belongs, where the JSON file would
     go."""
-    run = RunFolder(twin.parent)
+    run = RunDirectory(twin.parent)
     if run.recipe.is_file() and twin in (run.environment, run.split, run.result):
         raise UsageError(f"{twin} is a file of the run itself: choose another name for the page")
     try:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.images import data_uri
-from scanline.evaluation.judgement import Judgement
+from scanline.evaluation.evaluate import Evaluation
 from scanline.evaluation.model import Model
+from scanline.formats.images import data_uri
 from scanline.model.inference import softmax
 from scanline.reporting.charts import MOST_CLASSES
 
@@ -50,7 +50,7 @@ def confusion_matrix(test: dict[str, Any]) -> dict[str, Any]:
     return {"names": names, "rows": rows, "wide": len(names) > MOST_CLASSES, "worst": worst}
 
 
-def sheets(judgement: Judgement, model: Model, matrix: dict[str, Any]) -> list[dict[str, Any]]:
+def sheets(judgement: Evaluation, model: Model, matrix: dict[str, Any]) -> list[dict[str, Any]]:
     """Of each filled cell, the surest answers first, some of the sequences behind it: {"row", "column", "n",
     "thumbs": {"name", "sure", and "png", a data URI, or "lines", points of polylines}}."""
     part, form = judgement.part, model.bundle.form
@@ -72,7 +72,7 @@ def sheets(judgement: Judgement, model: Model, matrix: dict[str, Any]) -> list[d
     return made
 
 
-def _cells(judgement: Judgement, sure: NDArray[np.float64]) -> dict[tuple[int, int], list[int]]:
+def _cells(judgement: Evaluation, sure: NDArray[np.float64]) -> dict[tuple[int, int], list[int]]:
     """Of each filled cell its sequences, the surest first; row by row."""
     found: dict[tuple[int, int], list[int]] = {}
     answers = judgement.logits.argmax(1)

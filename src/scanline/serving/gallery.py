@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from scanline.data import catalog
-from scanline.data.sequences import Sequences
+from scanline.data import catalogue as catalog
+from scanline.data.memory import MemorySource
 from scanline.errors import DataError
-from scanline.evaluation.judgement import own_part
+from scanline.evaluation.evaluate import own_split
 from scanline.evaluation.model import Model
 from scanline.model.inference import softmax
-from scanline.run.folder import trained_on
+from scanline.training.run_directory import trained_on
 
 _WRONG, _UNSURE, _PLAIN = 30, 12, 18  # how many of each are shown
 _NUMBERS = 200_000  # in all of them
@@ -29,7 +29,7 @@ def gallery(model: Model, run: str) -> dict[str, Any]:
     named = known[0].name if known is not None else model.bundle.data
     if named in catalog.names() and catalog.find(named) is None:
         raise DataError(f"{named} is not at hand; `scanline data fetch {named}` fetches it")
-    name, part = own_part(model, run, known, "test")
+    name, part = own_split(model, run, known, "test")
     fitted = model.fit(part)
     shares = softmax(model.logits(fitted))
     answers, sure = shares.argmax(1), shares.max(1)
@@ -60,7 +60,7 @@ def gallery(model: Model, run: str) -> dict[str, Any]:
     return {"schema": 1, "data": name, "items": items}
 
 
-def _by_class(indices: list[int], part: Sequences) -> list[int]:
+def _by_class(indices: list[int], part: MemorySource) -> list[int]:
     """In turn one of each class, from the middle of those that are `indices`."""
     groups: dict[int, list[int]] = {}
     for index in indices[len(indices) // 4 :]:

@@ -14,12 +14,12 @@ from pydantic_core import from_json
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from scanline.errors import DataError, ModelError
+from scanline.model.session import Session
 from scanline.serving.limits import Limits
 from scanline.serving.predictor import Predictor
 from scanline.serving.problems import Problem
 from scanline.serving.reading import Reader, faults
 from scanline.serving.schema import StreamWish
-from scanline.stream import Session
 
 _GOING_AWAY = 1001  # RFC 6455, 7.4.1
 

@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from scanline import bundle as bundles
-from scanline.data.frame import fit_picture
-from scanline.data.sequences import Sequences, join
+from scanline.data.memory import MemorySource, join
+from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.model import Model
 from scanline.explanation.attribution import baseline
 from scanline.explanation.trace import GATES, PARTS, Trace, trace
-from scanline.files import sha256
+from scanline.model import artifact as bundles
 from scanline.model.inference import softmax
 from scanline.serving.limits import Limits
 from scanline.serving.problems import Problem
 from scanline.serving.reading import Wish
+from scanline.storage.files import sha256
 
 _DIGITS = 7  # of values in traces
 
@@ -183,7 +183,7 @@ def _pointer(fault: str) -> str:
     return "/" + re.sub(r"[.\[]", "/", fault.partition(" ")[0]).replace("]", "")
 
 
-def _together(sequences: Sequence[NDArray[np.float32]]) -> Sequences:
+def _together(sequences: Sequence[NDArray[np.float32]]) -> MemorySource:
     return join(sequences, np.zeros(len(sequences), np.int64), (), "inputs")
 
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from scanline.data.frame import fit_picture
-from scanline.data.images import decode_pixels
-from scanline.data.prepare import PictureFormat
+from scanline.data.transforms.framing import fit_picture
+from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError
 from scanline.evaluation.model import Model
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
+from scanline.formats.images import decode_pixels
 from scanline.serving.limits import Limits
 from scanline.serving.problems import Problem
 from scanline.serving.schema import PredictWish, WhatIfWish

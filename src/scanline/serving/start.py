@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scanline import __version__
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
 from scanline.evaluation.model import load
-from scanline.run.folder import find_bundle
 from scanline.serving.limits import Limits
+from scanline.training.run_directory import find_bundle
+from scanline.version import __version__
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _EVERYWHERE = ("0.0.0.0", "::", "")

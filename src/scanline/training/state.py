@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.errors import ModelError
-from scanline.model.classifier import Architecture, SequenceClassifier
-from scanline.model.init import initialise
+from scanline.model.initialisation import initialise
+from scanline.model.network import Architecture, Network
 from scanline.recipe import Recipe
 from scanline.seeding import torch_generator
 from scanline.training.step import choose_computation, make_optimizer
@@ -32,7 +32,7 @@ class TrainState:
     yet). misses: validations since the best one. best_weights: kept only where early stopping asks for them.
     """
 
-    classifier: SequenceClassifier
+    classifier: Network
     optimizer: torch.optim.Adam
     step: int = 0
     unseen: bool = False
@@ -105,7 +105,7 @@ def start(
     shift, scale: (F,) or one for all features; the network sees (value - shift) / scale.
     """
     with torch.device("meta"):  # shapes alone: modules would fill their weights from torch's global state
-        classifier = SequenceClassifier(architecture)
+        classifier = Network(architecture)
     classifier.to_empty(device="cpu")
     model = recipe.model
     generator = torch_generator(recipe.seed, "init")

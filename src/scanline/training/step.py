@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scanline.errors import ScanlineError
-from scanline.model.classifier import SequenceClassifier
+from scanline.model.network import Network
 from scanline.recipe import TrainSettings
 from scanline.training.schedule import learning_rate
 
@@ -27,20 +27,20 @@ class Diverged(ScanlineError):
         )
 
 
-def choose_computation(classifier: SequenceClassifier, settings: TrainSettings) -> None:
+def choose_computation(classifier: Network, settings: TrainSettings) -> None:
     """Has the network computed as the settings ask. Raises UsageError if that cannot be had here."""
     classifier.recurrent.backend, classifier.recurrent.precision = settings.backend, settings.precision
     classifier.recurrent.path(classifier.scale, training=True)
 
 
-def make_optimizer(classifier: SequenceClassifier, settings: TrainSettings) -> torch.optim.Adam:
+def make_optimizer(classifier: Network, settings: TrainSettings) -> torch.optim.Adam:
     """Adam (Kingma & Ba 2015) over the trained weights, with the rate of the first step."""
     trained = [weight for weight in classifier.parameters() if weight.requires_grad]
     return torch.optim.Adam(trained, lr=settings.learning_rate, eps=EPSILON)
 
 
 def train_step(
-    classifier: SequenceClassifier,
+    classifier: Network,
     optimizer: torch.optim.Adam,
     batch: tuple[Tensor, Tensor | None, Tensor],
     settings: TrainSettings,

@@ -1,0 +1,1 @@
+"""Recurrent cells: what one step computes."""

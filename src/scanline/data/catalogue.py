@@ -1,0 +1,294 @@
+"""Named data sets, where they lie and where they come from; and all others by their path."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from scanline.data import digits, download
+from scanline.data.memory import MemorySource
+from scanline.data.published import FILES, PUBLISHED, SHAPES, Entry
+from scanline.data.readers.arrays import Arrays
+from scanline.data.readers.idx_folder import (
+    MNIST_TRAINING_FILE,
+    MNIST_VALIDATION,
+    idx_file,
+    idx_format,
+    tutorials_split,
+)
+from scanline.data.reading import KINDS, Samples, has_source, read_samples
+from scanline.data.splits import Dataset, Origin
+from scanline.errors import DataError, UsageError, did_you_mean
+from scanline.formats.idx import REMEDY, read_idx, read_pair
+from scanline.recipe import UNSAID, UNSPLIT, DataSettings
+
+# A .gz that is not packed at all is a little larger than what it holds.
+_GZIP_SLACK_BYTES = 2**16
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `scanline data list` says of a data set. found: where it lies, or None if it must be fetched."""
+
+    name: str
+    about: str
+    licence: str
+    classes: int
+    train: int
+    validation: int
+    test: int
+    found: Path | None
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """How one file of a data set fared. ok: it can be used. note: what was checked, or what is wrong."""
+
+    path: Path
+    ok: bool
+    note: str
+
+
+def names() -> tuple[str, ...]:
+    """The named data sets: a closed list."""
+    return (*(entry.name for entry in PUBLISHED), digits.NAME)
+
+
+def describe(name: str) -> Description:
+    """Facts about the data set `name`; reads no file. Raises UsageError if there is no such name."""
+    if name == digits.NAME:
+        about = "1,797 handwritten digits of 8 x 8 pixels (UCI), part of scikit-learn: needs no network"
+        return Description(name, about, "CC BY 4.0", 10, *digits.COUNTS, find(name))
+    entry = _entry(name)
+    counts = (MNIST_TRAINING_FILE - MNIST_VALIDATION, MNIST_VALIDATION, SHAPES[2][0])
+    return Description(name, entry.about, entry.licence, len(entry.classes), *counts, find(name))
+
+
+def find(name: str) -> Path | None:
+    """The folder that has all files of the data set `name` (for `digits`, scikit-learn's own file), or None.
+
+    Looked for in $SCANLINE_DATA/<name>, then in the cache. Existence only: nothing is opened.
+    Raises UsageError if there is no such name.
+    """
+    if name == digits.NAME:
+        return digits.find()
+    _entry(name)
+    data = os.environ.get("SCANLINE_DATA")
+    folders = ([Path(data) / name] if data else []) + [_cache_folder() / name]
+    return next((folder for folder in folders if _is_whole(folder)), None)
+
+
+def fetch(name: str, on_progress: download.Progress | None = None, *, force: bool = False) -> Path:
+    """Where the data set `name` lies, after downloading what is missing into the cache.
+
+    on_progress: called with the bytes received and the bytes in all, over all files. force: download every
+    file again, wherever one lies; a file in the cache is replaced only by one whose checksum is right.
+    Raises UsageError if there is no such name, DataError if it cannot be had, ScanlineError if the cache
+    cannot be written.
+    """
+    found = find(name)
+    if found is not None and (not force or name == digits.NAME):
+        return found
+    if name == digits.NAME:
+        raise DataError("digits: scikit-learn's digits.csv.gz is missing; install scikit-learn again")
+    entry, folder = _entry(name), _cache_folder() / name
+    done, total = 0, sum(entry.packed_bytes)
+    for number, file in enumerate(FILES):
+
+        def report(received: int, _: int | None, done: int = done) -> None:
+            if on_progress is not None:
+                on_progress(done + received, max(total, done + received))
+
+        def check(path: Path, number: int = number) -> str | None:
+            return _download_fault(entry, number, path)
+
+        target = download.fetch(
+            [mirror + file + ".gz" for mirror in entry.mirrors],
+            folder / f"{file}.gz",
+            limit_bytes=math.prod(SHAPES[number]) + _GZIP_SLACK_BYTES,
+            check=check,
+            force=force,
+            on_progress=report,
+        )
+        done += target.stat().st_size
+    return folder
+
+
+def verify(name: str) -> tuple[FileCheck, ...]:
+    """Read every file of the data set `name` to its end and compare its checksum.
+
+    Never downloads. Raises UsageError if there is no such name, DataError if it is not at hand.
+    """
+    folder = find(name)
+    if folder is None:
+        raise DataError(f"{name} is not at hand: nothing to verify; run `scanline data fetch {name}`")
+    if name == digits.NAME:
+        good = digits.is_original()
+        note = "SHA-256 matches" if good else "not the digits that Scanline knows; install scikit-learn again"
+        return (FileCheck(folder, good, note),)
+    return tuple(_verify_file(_entry(name), number, folder) for number in range(len(FILES)))
+
+
+def load(name_or_path: str, on_progress: download.Progress | None = None) -> Dataset:
+    """The data set of that name or path, split as the shipped recipes do. As `read` otherwise."""
+    return read(name_or_path, UNSAID, on_progress).data_set(UNSPLIT)
+
+
+def read(
+    source: str | Arrays,
+    settings: DataSettings,
+    on_progress: download.Progress | None = None,
+    optional: Collection[str] = (),
+) -> Samples:
+    """The data set of that name, downloaded if it is not at hand, or what lies at a path, or given arrays.
+
+    A name wins over a path of the same name (write ./mnist for that); what is neither is looked for in
+    $SCANLINE_DATA. settings: how to read it. on_progress: as for `fetch`. optional:
+    columns that may be absent from a table, see `columns.assign`.
+    Raises UsageError if it is neither a name nor a path, DataError if files are missing, damaged, or not
+    those that the name stands for, ScanlineError if the cache cannot be written.
+    """
+    if isinstance(source, Arrays):
+        return Samples(source.name, None, source.read(settings))
+    if source in names():
+        return Samples(source, None, {}, _load_named(source, settings, on_progress))
+    path = locate(source)
+    if path is None:
+        raise _unknown(source)
+    return read_samples(path, settings, optional)
+
+
+def locate(name_or_path: str) -> Path | None:
+    """The path that is meant by what is no name of the catalog; None if nothing of that name can be found.
+
+    Looked for here, then in $SCANLINE_DATA, its ts/ and a folder of the same name there.
+    """
+    separators = {os.sep, os.altsep or os.sep}
+    path = Path(name_or_path)
+    if separators & set(name_or_path) or (name_or_path and has_source(path)):
+        return path
+    data = os.environ.get("SCANLINE_DATA")
+    if not data or not name_or_path:
+        return None
+    return next((p for p in (Path(data) / path, Path(data) / "ts" / path) if has_source(p)), None)
+
+
+def _load_named(name: str, settings: DataSettings, on_progress: download.Progress | None) -> Dataset:
+    said = [key for key, value in settings if key != "name" and value != getattr(UNSAID, key)]
+    if said:
+        raise UsageError(f"data.{said[0]} is not for {name}, whose format and parts are known: leave it out")
+    if name == digits.NAME:
+        return digits.load()
+    folder = find(name) or fetch(name, on_progress)
+    return _load_published(_entry(name), folder)
+
+
+def _entry(name: str) -> Entry:
+    for entry in PUBLISHED:
+        if entry.name == name:
+            return entry
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(
+        f"unknown data set {name!r}: expected one of {', '.join(names())}, or the path of {KINDS}"
+        + did_you_mean(name.lower(), names())
+    )
+
+
+def _cache_folder() -> Path:
+    import platformdirs
+
+    chosen = os.environ.get("SCANLINE_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("scanline", appauthor=False)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return all(idx_file(folder, file) for file in FILES)
+    except OSError:  # a folder that may not be entered, or a name that is too long for one
+        return False
+
+
+def _remedy(name: str, folder: Path) -> str:
+    return f"run `scanline data fetch {name} --force`" if folder == _cache_folder() / name else REMEDY
+
+
+def _download_fault(entry: Entry, number: int, path: Path) -> str | None:
+    """Why the download at `path` is not file `number` of `entry`, in short; None if it is."""
+    digest = hashlib.sha256()
+    if entry.raw_sha256:
+        try:
+            read_idx(path, digest=digest)
+        except DataError:
+            return "what it sends is no whole IDX file"
+        return None if digest.hexdigest() == entry.raw_sha256[number] else "wrong checksum"
+    return None if _sha256(path) == entry.gz_sha256[number] else "wrong checksum"
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify_file(entry: Entry, number: int, folder: Path) -> FileCheck:
+    path = idx_file(folder, FILES[number]) or folder / FILES[number]
+    digest = hashlib.sha256()
+    try:
+        shape = read_idx(path, digest=digest, remedy=_remedy(entry.name, folder)).shape
+        _check_published(entry, number, path, shape, digest.hexdigest(), folder)
+        if entry.raw_sha256 or _sha256(path) == entry.gz_sha256[number]:
+            return FileCheck(path, True, "SHA-256 matches")
+    except DataError as error:
+        return FileCheck(path, False, str(error))
+    return FileCheck(path, True, "whole; packed anew, so there is no checksum to compare")
+
+
+def _check_published(
+    entry: Entry, number: int, path: Path, shape: tuple[int, ...], digest: str, folder: Path
+) -> None:
+    """Raise DataError if a file that reads well is still not the one that the name stands for."""
+    expected = SHAPES[number]
+    fault = ""
+    if shape != expected:
+        fault = f"items of shape {expected}, found {shape}"
+    elif entry.raw_sha256 and digest != entry.raw_sha256[number]:
+        fault = f"uncompressed bytes with SHA-256 {entry.raw_sha256[number]}, found {digest}"
+    if fault:
+        raise DataError(f"{path}: not {entry.name}'s file: expected {fault}; {_remedy(entry.name, folder)}")
+
+
+def _load_published(entry: Entry, folder: Path) -> Dataset:
+    parts: list[MemorySource] = []
+    for number, part in ((0, "training"), (2, "test")):
+        # Checked on every load: with the same names in every data set, a mix-up is easy and silent.
+        digests = (hashlib.sha256(), hashlib.sha256())
+        paths = [idx_file(folder, file) or folder / file for file in FILES[number : number + 2]]
+        pair = read_pair(
+            paths[0],
+            paths[1],
+            entry.classes,
+            f"{entry.name} ({part})",
+            digests=digests,
+            remedy=_remedy(entry.name, folder),
+        )
+        for offset, shape in enumerate((pair.values.shape, pair.labels.shape)):
+            digest = digests[offset].hexdigest()
+            _check_published(entry, number + offset, paths[offset], shape, digest, folder)
+        parts.append(pair)
+    own = tutorials_split(parts[0])
+    test = parts[1]
+    return Dataset(
+        entry.name,
+        own["train"],
+        own["validation"],
+        test,
+        scale=255.0,
+        picture=idx_format(test, box=20),
+        origins={name: Origin(part.source) for name, part in {**own, "test": test}.items()},
+    )

@@ -1,0 +1,154 @@
+"""Sequences in .npz and .npy files. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from numpy.typing import NDArray
+
+from scanline.data.found import Found, shown, some
+from scanline.data.readers.arrays import from_arrays
+from scanline.errors import DataError
+from scanline.formats.archives import Refused, check_member, open_archive
+from scanline.formats.npy import read_header, read_values
+from scanline.limits import exceeded, limit_of
+from scanline.recipe import DataSettings
+
+_PARTS = {
+    "": "all",
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+_KEYS = ("X", "y", "lengths", "groups")
+
+
+def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[str, Found]:
+    """The parts in an .npz file, {"all": ...} or {"train": ..., "test": ...} with "validation" if it has one.
+
+    Arrays are X (N, T, F) or (N, T), y (N,), and, if wanted, lengths (N,) and groups (N,); of parts they end
+    in _train, _test or _val. Others are not looked at. labelled: whether there must be labels.
+    Raises DataError naming the array that is missing or cannot be used.
+    """
+    found: dict[str, Found] = {}
+    try:
+        archive = open_archive(path)
+    except Refused as error:
+        raise DataError(f"{path}: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
+        raise DataError(f"{path}: expected an .npz file of numpy.savez, found something else") from error
+    with archive:
+        members: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            if members.setdefault(name := info.filename.removesuffix(".npy"), info) is not info:
+                raise DataError(f"{path}: expected one array {shown(name)}, found two")
+        for end, part in _PARTS.items():
+            tail = f"_{end}" if end else ""
+            own = {key: _member(path, archive, members, key + tail) for key in _KEYS}
+            if own["X"] is None:
+                continue
+            if own["y"] is None and labelled:
+                raise DataError(
+                    f"{path}: expected labels in an array y{tail}, found only {some(list(members))}"
+                )
+            if part in found or "all" in found:
+                raise DataError(f"{path}: expected an array X, or one X_train, X_val and X_test, found more")
+            found[part] = from_arrays(*own.values(), settings=settings, source=f"{path}, X{tail}")
+    if not found:
+        raise DataError(
+            f"{path}: expected arrays X and y, or X_train, y_train, X_test and y_test, "
+            f"found {some(list(members)) or 'none'}"
+        )
+    return found
+
+
+def _member(
+    path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], wanted: str
+) -> NDArray[Any] | None:
+    names = [name for name in members if name.lower() == wanted.lower()]
+    if not names:
+        return None
+    if len(names) > 1:
+        raise DataError(f"{path}: expected one array {wanted}, found {' and '.join(names)}")
+    info, name = members[names[0]], f"{path}, array {names[0]}"
+    with _faults(name):
+        check_member(info, limit_of("FILE_BYTES"))
+        with archive.open(info) as file:
+            return _array(name, file, info.file_size)
+
+
+def read_npy(path: Path, settings: DataSettings, labelled: bool = True) -> Found:
+    """The sequences in X.npy, with their labels in y.npy beside it, and lengths.npy and groups.npy if there.
+
+    Whatever follows the X stands in the other names too: X_train.npy, y_train.npy, lengths_train.npy.
+    labelled: whether there must be labels.
+    Raises DataError naming the file that is missing or cannot be used.
+    """
+    rest = re.fullmatch(r"[Xx]((?![A-Za-z]).*)", path.name)
+    beside = {key: path.with_name(key + rest[1]) for key in _KEYS[1:]} if rest else {}
+    arrays = {key: _load_npy(other) for key, other in beside.items() if other.is_file()}
+    if "y" not in arrays and labelled:
+        wanted = beside["y"].name if rest else "y.npy beside X.npy"
+        raise DataError(f"{path}: expected labels in {wanted}, found no such file")
+    return from_arrays(
+        _load_npy(path), *(arrays.get(key) for key in _KEYS[1:]), settings=settings, source=str(path)
+    )
+
+
+def _load_npy(path: Path) -> NDArray[Any]:
+    with _faults(str(path)):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise DataError(f"{path}: expected a file, found something that is none")
+        if status.st_size > limit_of("FILE_BYTES"):
+            raise DataError(f"{path}: {exceeded('FILE_BYTES', status.st_size)}")
+        with open(path, "rb") as file:
+            return _array(str(path), file, status.st_size)
+
+
+@contextmanager
+def _faults(name: str) -> Iterator[None]:
+    """What goes wrong in a file as a DataError."""
+    try:
+        yield
+    except Refused as error:
+        raise DataError(f"{name}: {error}") from None
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, struct.error) as error:
+        raise DataError(f"{name}: is damaged ({shown(error, 200)})") from error
+    except (
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        MemoryError,
+    ) as error:  # RuntimeError: it is encrypted
+        raise DataError(f"{name}: cannot be read ({shown(error, 200)})") from error
+
+
+def _array(name: str, file: IO[bytes], size: int) -> NDArray[Any]:
+    """The array in `file`. Raises DataError before memory is taken that the file does not fill.
+
+    size: bytes in the file, with its header.
+    """
+    header = read_header(file, name)
+    if header.size > size:
+        raise DataError(
+            f"{name}: expected {header.size:,} bytes for shape {shown(header.shape)}, found {size:,}: cut off"
+        )
+
+    def fail(what: str) -> NoReturn:
+        raise DataError(f"{name}: {what}")
+
+    return read_values(file, header, fail)

@@ -1,0 +1,53 @@
+"""Files that belong together: the parts of one data set, told by their names."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from scanline.data.found import some
+from scanline.data.readers.pictures import PART_FOLDERS
+from scanline.data.readers.tables import SUFFIXES
+from scanline.errors import UsageError
+
+_ENDINGS = (".ts", *SUFFIXES, ".npz", ".npy")
+
+
+def named_like(path: Path) -> dict[str, Path]:
+    """{"train": NAME_TRAIN.ts, "test": NAME_TEST.ts, ...} for the path of NAME, or nothing.
+
+    Raises UsageError if more than one file may be meant.
+    """
+    return _match(path.parent, re.escape(path.name) + r"[-_]", path) if path.name else {}
+
+
+def pair_in(folder: Path) -> dict[str, Path]:
+    """The same for train.csv and test.csv in `folder`, or any one name in front of them."""
+    return _match(folder, r"(?:.*[-_])?", folder)
+
+
+def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
+    words = "|".join(PART_FOLDERS)
+    endings = "|".join(map(re.escape, sorted(_ENDINGS, key=len, reverse=True)))
+    pattern = re.compile(rf"({stem})({words})({endings})", re.IGNORECASE)
+    found: dict[str, list[Path]] = {}
+    kinds = set()
+    for name in _names_in(folder):
+        match = pattern.fullmatch(name)
+        if match:
+            found.setdefault(PART_FOLDERS[match[2].lower()], []).append(folder / name)
+            kinds.add((match[1].lower(), match[3].lower()))
+    if "train" not in found:
+        return {}
+    if len(kinds) > 1 or any(len(files) > 1 for files in found.values()):
+        names = sorted(file.name for files in found.values() for file in files)
+        raise UsageError(f"{path}: which of these is meant? Name one: {some(names)}")
+    return {part: files[0] for part, files in found.items()}
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (OSError, ValueError):  # none of that name, or one that may not be looked into
+        return []

@@ -1,0 +1,348 @@
+"""CSV and Parquet files as arrays: which column is what, and where in the file a row stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.found import MOST_CHARACTERS, over_characters, shown
+from scanline.data.readers.columns import Columns, assign
+from scanline.errors import UNPRINTABLE, DataError, UsageError
+from scanline.formats.delimited import CutWrongly, open_delimited
+from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
+from scanline.recipe import DataSettings
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+_NAMES = ("label", "id", "group", "split")
+_NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
+_BATCH_CELLS = 2**20
+_BATCH_BYTES = 2**24  # of a name whose rows cannot share the text that they have in common
+_DICTIONARY_CODES = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
+
+
+@dataclass(frozen=True, eq=False)
+class Names:
+    """A column of names: (R,) codes, and the texts they stand for in order of first appearance."""
+
+    codes: NDArray[np.int32]
+    texts: tuple[str, ...]
+
+    def at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The names in `rows`, as an array of text objects."""
+        texts: NDArray[Any] = np.array(self.texts, dtype=object)[self.codes[rows]]
+        return texts
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """R rows in memory.
+
+    values: (R, C) float32 of the feature columns, NaN where a cell is empty. time: (R,) or None.
+    counts: (R,) of the length column, or None. The columns of names are None where there are none.
+    place: where a row, counted from 0, stands in the file. notes: what was guessed.
+    """
+
+    path: Path
+    columns: Columns
+    values: NDArray[np.float32]
+    label: Names | None
+    id: Names | None
+    group: Names | None
+    split: Names | None
+    time: NDArray[Any] | None
+    counts: NDArray[Any] | None
+    place: Callable[[int], str]
+    notes: tuple[str, ...]
+
+    def fail(self, row: int, what: str, column: str = "") -> NoReturn:
+        """Raises DataError naming the place of `row`, and the column if it is in one."""
+        raise DataError(f"{self.path}: {self.place(row)}{_cell(column)}: {what}")
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name of `path` ends like a table's."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def read_table(path: Path, settings: DataSettings, optional: Collection[str] = ()) -> Table:
+    """The table in the file `path`, of the kind that its name ends in. settings, optional: as for `assign`.
+
+    Raises DataError naming the line, what was expected and what was found; UsageError if it cannot be told
+    which column is what, or PyArrow is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError:
+        raise UsageError(
+            f"reading {path} needs PyArrow, which is not installed: pip install 'scanline[tables]'"
+        ) from None
+    try:
+        if path.suffix.lower() == ".parquet":
+            return _read_parquet(path, settings, optional)
+        return _read_csv(path, settings, optional)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({shown(error.strerror or error, 200)})") from error
+    except (pyarrow.ArrowException, UnicodeError) as error:
+        raise DataError(f"{path}: cannot be read ({shown(error, 200)})") from error
+
+
+def _cell(column: str) -> str:
+    return f", column {shown(column)}" if column else ""
+
+
+def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
+    import pyarrow
+
+    file = open_delimited(path)
+    columns = assign(file.names, settings, str(path), optional)
+    # Not straight to 32 bits: a number is rounded as it is in Parquet and in a Python program.
+    types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
+    text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    types |= {name: text for role in _NAMES if (name := getattr(columns, role))}
+    if columns.length:
+        types[columns.length] = pyarrow.float64()
+    if columns.time:
+        types[columns.time] = file.time_type(columns.time)
+
+    def place(row: int) -> str:
+        return f"line {file.line(row)}"
+
+    try:
+        return _collect(path, columns, file.batches(types), place, file.notes, file.rows_about())
+    except CutWrongly:  # lines within cells, and quotes within words
+        batches = file.batches(types, in_pieces=False)
+        return _collect(path, columns, batches, place, file.notes, file.rows_about())
+
+
+def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
+    from pyarrow import parquet, types
+
+    with parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        columns = assign(schema.names, settings, str(path), optional)
+        kinds = {name: schema.field(name).type for name in (*columns.features, *columns.named)}
+        for name in columns.features:
+            _check_type(path, name, kinds[name], "numbers", _NUMBERS)
+        if columns.length:
+            _check_type(path, columns.length, kinds[columns.length], "whole numbers", _NUMBERS)
+        if columns.time:
+            times = (*_NUMBERS, "is_temporal")
+            _check_type(path, columns.time, kinds[columns.time], "numbers, times or dates", times)
+        for name in columns.named:
+            if types.is_nested(kinds[name]):
+                raise DataError(f"{path}: column {shown(name)}: expected text, found {shown(kinds[name])}")
+        rows, packed = file.metadata.num_rows, path.stat().st_size
+        named = _named_parquet(path, file, columns.named)
+        needed = max(4 * len(columns.features) * rows, named.size)
+        if needed > unpacked_limit(packed):
+            raise DataError(f"{path}: {exceeded_unpacked(packed, needed)}")
+        metadata = file.metadata
+    # A text that many rows have is unpacked once.
+    with parquet.ParquetFile(path, metadata=metadata, read_dictionary=named.shared) as file:
+        size = max(1, min(_BATCH_CELLS // len(kinds), named.rows))
+        batches = file.iter_batches(size, columns=list(kinds))
+        return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), rows)
+
+
+@dataclass(frozen=True)
+class _NamedParquet:
+    """size: the bytes that the columns of names unpack to, as the file says. shared: those of them that are
+    read as codes and the texts they stand for. rows: as many of the others may be unpacked at once."""
+
+    size: int
+    shared: list[str]
+    rows: int
+
+
+def _named_parquet(path: Path, file: Any, names: Collection[str]) -> _NamedParquet:
+    size, rows, shared = 0, _BATCH_CELLS, []
+    schema, groups = file.schema, [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    for index in range(len(schema)):
+        column = schema.column(index)
+        if column.path not in names:
+            continue
+        chunks = [group.column(index) for group in groups]
+        sizes = [chunk.total_uncompressed_size for chunk in chunks]
+        size += sum(sizes)
+        if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
+            if column.length > 4 * MOST_CHARACTERS:
+                what = f"expected names of at most {4 * MOST_CHARACTERS:,} bytes, found {column.length:,}"
+                raise DataError(f"{path}{_cell(column.path)}: {what}")
+            rows = min(rows, _BATCH_BYTES // max(column.length, 1))
+        elif column.physical_type == "BYTE_ARRAY":
+            if all(_DICTIONARY_CODES.issuperset(chunk.encodings) for chunk in chunks):
+                shared.append(column.path)
+            else:  # each row may repeat what the one before has
+                rows = min(rows, max(4_096, _BATCH_BYTES // max(1, *sizes)))
+    return _NamedParquet(size, shared, rows)
+
+
+def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
+    from pyarrow import types
+
+    if not any(getattr(types, test)(kind) for test in tests):
+        raise DataError(f"{path}: column {shown(name)}: expected {expected}, found {shown(kind)}")
+
+
+class _Collector:
+    """A column of names as it grows batch by batch."""
+
+    def __init__(self) -> None:
+        self.codes: list[NDArray[np.int32]] = []
+        self.known: dict[str, int] = {}
+
+    def add(self, column: Any) -> tuple[int, str] | None:
+        """The row in `column` of the first name that is none, and what is wrong with it, if there is one."""
+        import pyarrow
+        from pyarrow import compute
+
+        if pyarrow.types.is_boolean(column.type):  # as Python writes it
+            column = compute.if_else(column, "True", "False")
+        if pyarrow.types.is_floating(column.type):
+            column = compute.if_else(compute.is_nan(column), None, column)
+        if not pyarrow.types.is_dictionary(column.type):
+            column = column.cast(pyarrow.string())
+            if (row := _first_long(column)) is not None:  # before it is copied
+                return row, over_characters(column[row].as_py())
+            column = column.dictionary_encode()
+        # The dictionary may have names that no row uses, and in another order.
+        appeared = column.indices.unique()
+        used = column.dictionary.take(appeared)
+        if pyarrow.types.is_binary(used.type) or pyarrow.types.is_large_binary(used.type):
+            used = used.cast(pyarrow.string())
+        if (place := _first_long(used)) is not None:
+            row = compute.index(column.indices, appeared[place]).as_py()
+            return row, over_characters(used[place].as_py())
+        texts = ["" if text is None else str(text) for text in used.to_pylist()]
+        known, null = self.known, len(column.dictionary)
+        translate = np.empty(null + 1, np.int32)
+        translate[_filled(appeared, null)] = [known.setdefault(text, len(known)) for text in texts]
+        codes = translate[_filled(column.indices, null)]
+        self.codes.append(codes)
+        long = [known[text] for text in texts if len(text.splitlines()) > 1 or UNPRINTABLE.search(text)]
+        if not long:
+            return None
+        row = int(np.flatnonzero(np.isin(codes, long))[0])
+        text = list(known)[codes[row]]
+        more = len(text.splitlines()) > 1
+        what = f"characters that cannot be printed in {shown(text)!r}"
+        return row, f"expected text of one line, found {'more' if more else what}"
+
+    def names(self) -> Names:
+        return Names(np.concatenate(self.codes), tuple(self.known))
+
+
+def _first_long(texts: Any) -> int | None:
+    """The place of the first of the `texts` that is too long for a name, if there is one."""
+    from pyarrow import compute, types
+
+    if not len(texts) or not (types.is_string(texts.type) or types.is_large_string(texts.type)):
+        return None
+    if (compute.max(compute.binary_length(texts)).as_py() or 0) <= MOST_CHARACTERS:
+        return None
+    place: int = compute.index(compute.greater(compute.utf8_length(texts), MOST_CHARACTERS), True).as_py()
+    return place if place >= 0 else None
+
+
+def _filled(indices: Any, null: int) -> NDArray[np.int64]:
+    """The places in a dictionary that `indices` name, `null` where there is none."""
+    import pyarrow
+
+    filled: NDArray[np.int64] = indices.cast(pyarrow.int64()).fill_null(null).to_numpy()
+    return filled
+
+
+def _collect(
+    path: Path,
+    columns: Columns,
+    batches: Iterable[pyarrow.RecordBatch],
+    place: Callable[[int], str],
+    notes: tuple[str, ...],
+    about: int,
+) -> Table:
+    """about: how many rows are expected; there may be more."""
+    width = len(columns.features)
+    if width > limit_of("FEATURES"):
+        raise DataError(f"{path}: {exceeded('FEATURES', width)}")
+    most_rows = unpacked_limit(path.stat().st_size) // (4 * width)
+    # Takes memory where it is filled; a row that the file does not back is not counted on.
+    values = np.empty((max(0, min(about, most_rows)), width), np.float32)
+    named = {name: _Collector() for role in _NAMES if (name := getattr(columns, role))}
+    measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
+    first = 0
+
+    def fail(row: int, name: str, what: str) -> NoReturn:
+        raise DataError(f"{path}: {place(first + row)}{_cell(name)}: {what}")
+
+    for batch in batches:
+        end = first + batch.num_rows
+        if end > most_rows:
+            raise DataError(f"{path}: {exceeded_unpacked(path.stat().st_size, 4 * width * end)}")
+        if end > len(values):  # the memory grows where it lies, if it can
+            values.resize((max(end, len(values) * 5 // 4), values.shape[1]), refcheck=False)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
+            for index, name in enumerate(columns.features):
+                values[first:end, index] = _numbers(batch.column(name))
+        for name, collector in named.items():
+            if wrong_name := collector.add(batch.column(name)):
+                fail(wrong_name[0], name, wrong_name[1])
+        for name, parts in measured.items():
+            part = _sortable(batch.column(name))
+            wrong = np.flatnonzero(~np.isfinite(part))
+            if wrong.size:
+                value = part[wrong[0]]
+                fail(int(wrong[0]), name, f"expected a value, found {'none' if np.isnan(value) else value}")
+            parts.append(part)
+        first = end
+    if first == 0:
+        raise DataError(f"{path}: expected rows, found none")
+    values.resize((first, values.shape[1]), refcheck=False)
+
+    def names(name: str) -> Names | None:
+        return named[name].names() if name else None
+
+    return Table(
+        path,
+        columns,
+        values,
+        label=names(columns.label),
+        id=names(columns.id),
+        group=names(columns.group),
+        split=names(columns.split),
+        time=np.concatenate(measured[columns.time]) if columns.time else None,
+        counts=np.concatenate(measured[columns.length]) if columns.length else None,
+        place=place,
+        notes=(*notes, *columns.notes),
+    )
+
+
+def _numbers(column: Any) -> NDArray[Any]:
+    """Numbers as they are, those of another kind as 64 bits; NaN where there is none."""
+    import pyarrow
+    from pyarrow import types
+
+    if not types.is_integer(column.type) and not types.is_floating(column.type):
+        column = column.cast(pyarrow.float64())
+    array: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return array
+
+
+def _sortable(column: Any) -> NDArray[Any]:
+    """Numbers as they are; dates and times as whole numbers of their unit, NaN where there is none."""
+    import pyarrow
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_date32(kind) or types.is_time32(kind):
+        column = column.cast(pyarrow.int32())
+    elif types.is_temporal(kind):
+        column = column.cast(pyarrow.int64())
+    return _numbers(column)

@@ -1,0 +1,1 @@
+"""Transforms between what was read and what the network reads."""

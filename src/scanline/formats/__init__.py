@@ -1,0 +1,1 @@
+"""Bytes of other people's formats to arrays. Knows nothing of Scanline's data, models or runs."""

@@ -1,1 +1,0 @@
-"""Networks that others trained, read without running anything of theirs."""

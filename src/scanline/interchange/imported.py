@@ -1,0 +1,100 @@
+"""What every importer brings home: a network in our own terms, and how it becomes a bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scanline.data.memory import ClassName
+from scanline.data.preprocessing import Preprocessing
+from scanline.data.transforms.ink import PictureFormat
+from scanline.errors import UsageError
+from scanline.model.artifact import Bundle, History, build
+from scanline.model.network import Architecture
+from scanline.recipe import UNSAID, ViewName, check_view
+
+_INK_BOX = 20 / 28  # of the frame's shorter side, as in MNIST
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedNetwork:
+    """A network that was read from somebody else's file.
+
+    architecture: with dropout 0. weights: as arrays in float32, by the names of `SequenceClassifier`'s
+    state_dict; `shift` and `scale` only where the source itself normalises. made: where it comes from, for
+    people. notes: what was taken for granted, a line each. classes: names that the source gives, or None.
+    """
+
+    architecture: Architecture
+    weights: dict[str, NDArray[np.float32]]
+    made: str
+    notes: list[str] = field(default_factory=list)
+    classes: tuple[ClassName, ...] | None = None
+
+    def bundle(
+        self,
+        source: Path,
+        *,
+        classes: tuple[ClassName, ...] | None = None,
+        picture: tuple[int, int] | None = None,
+        view: ViewName = "rows",
+        divide_by: float = 1.0,
+        licence: str = "",
+    ) -> Bundle:
+        """The network as a model that can be used and saved.
+
+        source: the file, for messages. classes: names of the outputs; None numbers them from 0. picture:
+        height and width of the grey pictures, of bytes, that it reads; None: it reads sequences. view: how a
+        picture is cut into steps. divide_by: what every value is divided by before the network reads it.
+        Raises UsageError where these do not fit the network.
+        """
+        a = self.architecture
+        names = classes or self.classes or tuple(range(a.classes))
+        if len(names) != a.classes:
+            raise UsageError(
+                f"{source} has {a.classes} outputs: expected as many class names, got {len(names)}"
+            )
+        if len(set(map(str, names))) != len(names):
+            raise UsageError(f"class names must be different, got {', '.join(map(str, names))}")
+        if not np.isfinite(divide_by) or divide_by <= 0:
+            raise UsageError(f"values must be divided by a number above 0, got {divide_by}")
+        shift = self.weights.get("shift", np.zeros(a.input_size, np.float32))
+        scale = self.weights.get("scale", np.ones(a.input_size, np.float32))
+        arrays: dict[str, NDArray[Any]] = self.weights | {
+            "shift": shift * np.float32(divide_by),
+            "scale": scale * np.float32(divide_by),
+        }
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in arrays.items()
+        }
+        classifier = build(a, tensors, source).eval()
+        form = _form(a.input_size, picture, view, source)
+        return Bundle(classifier, names, form, source.name, None, History(made=self.made, licence=licence))
+
+
+def _form(width: int, picture: tuple[int, int] | None, view: ViewName, source: Path) -> Preprocessing:
+    if picture is None:
+        if view != "rows":
+            raise UsageError(f"--view {view} is for pictures: say their size by --picture, as 28x28")
+        return Preprocessing(None, "rows", 0, width, width, "error", (), UNSAID)
+    try:
+        check_view(view)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    height, wide = picture
+    box = max(1, round(min(height, wide) * _INK_BOX))
+    format = PictureFormat(height, wide, box, 255, "mass")
+    settings = UNSAID.model_copy(update={"picture": f"{height}x{wide}"})
+    form = Preprocessing(format, view, 0, wide, width, "error", (), settings)
+    seen = form.seen
+    if seen is None or seen.features != width:
+        raise UsageError(
+            f"{source} reads {width} values a step, but {view} of pictures of {height} x {wide} have "
+            f"{seen.features if seen else 0}"
+        )
+    return form

@@ -1,0 +1,274 @@
+"""The layers of a Keras model in the order in which they are run, as its description tells.
+
+A Sequential model lists them. A functional one says of each which other it reads, in one way in Keras 3 and
+in another in Keras 2; what is no chain is refused.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any, NamedTuple
+
+from scanline.data.found import shown
+from scanline.errors import ModelError
+from scanline.interchange.keras.file import KerasFile, Layer
+from scanline.limits import limit_of
+
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "Bidirectional")
+# Where in the chain a layer may stand.
+STAGES = {
+    "InputLayer": 0,
+    "Rescaling": 1,
+    "Normalization": 1,
+    "Masking": 1,
+    **dict.fromkeys(RECURRENT, 2),
+    **dict.fromkeys(("GlobalAveragePooling1D", "GlobalMaxPooling1D"), 3),
+    "Dense": 4,
+    "Activation": 5,
+    "Softmax": 5,
+}
+_ONCE = {0: "InputLayer", 3: "pooling layer", 4: "Dense layer", 5: "activation after the Dense layer"}
+_ENTRIES_A_LAYER = 16  # of a functional model, for each recurrent layer that there may be
+IDLE = (  # outside training
+    "Dropout",
+    "SpatialDropout1D",
+    "GaussianDropout",
+    "GaussianNoise",
+    "AlphaDropout",
+    "ActivityRegularization",
+)
+CHAIN = (
+    "Input, Rescaling or Normalization, Masking, one or more LSTM, GRU or SimpleRNN, each in one direction "
+    "or Bidirectional, GlobalAveragePooling1D or GlobalMaxPooling1D, Dense, in this order"
+)
+_WHY = {
+    "Lambda": "it holds code, and nothing in a file is run",
+    "Embedding": "it reads whole numbers, and the network here reads features",
+    "TimeDistributed": "the network here does the same with every step in its recurrent layers alone",
+    "CuDNNLSTM": "its weights lie otherwise; with the Keras that wrote it, copy them into an LSTM",
+    "CuDNNGRU": "its weights lie otherwise; with the Keras that wrote it, copy them into a GRU",
+    "RNN": "a cell of one's own; use LSTM, GRU or SimpleRNN",
+    "Sequential": "a model in the model; build one chain of their layers",
+    "Functional": "a model in the model; build one chain of their layers",
+    "Model": "a model in the model; build one chain of their layers",
+}
+_TENSOR = "__keras_tensor__"
+_OWN_MODULE = re.compile(r"(tf_|tensorflow\.|tensorflow\.python\.)?keras(\..*)?")
+
+
+def chain_of(file: KerasFile) -> list[Layer]:
+    """The layers from the input to the output, in the one order that the network here has.
+
+    Raises ModelError naming the layer that is not Keras' own, is unknown here, stands elsewhere, or is beside
+    the chain.
+    """
+    kind, config = file.config.get("class_name"), file.config.get("config")
+    check_own(file, file.config)
+    entries = config.get("layers") if isinstance(config, dict) else config  # Keras 2.1 wrote a list
+    known = kind in ("Sequential", "Functional", "Model")
+    if not known or not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise ModelError(
+            f"{file.source}: expected a Sequential or functional model, found {shown(kind)!r}"
+            + (" without a list of layers" if known else "; rebuild it as one of them, and save that")
+        )
+    for entry in entries:
+        check_own(file, entry)
+    if kind == "Sequential":
+        chain = _numbered(file, entries)
+        for layer in chain:
+            _check_known(file, layer)
+    else:
+        chain = _functional(file, config if isinstance(config, dict) else {}, entries)
+    _check_order(file, chain)
+    return chain
+
+
+def check_own(file: KerasFile, entry: dict[str, Any]) -> None:
+    """Raises ModelError unless a class is Keras' own, as far as the file tells."""
+    kind, module, registered = (entry.get(key) for key in ("class_name", "module", "registered_name"))
+    strange = None if registered in (None, kind) else registered
+    if module is not None and not (isinstance(module, str) and _OWN_MODULE.fullmatch(module)):
+        strange = module
+    if strange is not None:
+        raise ModelError(
+            f"{file.source}: expected Keras' own classes, found {shown(kind)!r} of {shown(strange)!r}; "
+            "nothing in a file is run, so rebuild it of Keras' layers"
+        )
+
+
+def _numbered(file: KerasFile, entries: list[dict[str, Any]]) -> list[Layer]:
+    """The layers of these descriptions, each with its place among those of its class."""
+    counts: dict[str, int] = {}
+    layers = []
+    for entry in entries:
+        kind, config = entry.get("class_name"), entry.get("config")
+        # Sequential models of Keras 2.1 and older name a layer in its settings alone, as all others do too.
+        name = config.get("name") if isinstance(config, dict) else None
+        if not isinstance(kind, str) or not isinstance(config, dict) or not isinstance(name, str):
+            raise ModelError(
+                f"{file.source} is damaged: expected a layer to have a class, settings and a name, found "
+                f"{shown(entry)!r}"
+            )
+        layers.append(Layer(kind, name, config, counts.get(kind, 0)))
+        counts[kind] = counts.get(kind, 0) + 1
+    return layers
+
+
+def _check_known(file: KerasFile, layer: Layer) -> None:
+    if layer.kind not in STAGES and layer.kind not in IDLE:
+        why = _WHY.get(layer.kind, "the network here has none")
+        raise file.fault(layer, f"cannot be mapped: {why}; expected {CHAIN}")
+    if layer.config.get("quantization_config") or layer.config.get("lora_rank"):
+        raise file.fault(layer, "is quantised or adapted (LoRA); save it with plain weights")
+
+
+def _check_order(file: KerasFile, chain: list[Layer]) -> None:
+    layers = [layer for layer in chain if layer.kind in STAGES]
+    for before, after in itertools.pairwise(layers):
+        stage = STAGES[after.kind]
+        if STAGES[before.kind] > stage:
+            raise file.fault(after, f"stands behind {shown(before.name)!r} ({before.kind}); expected {CHAIN}")
+        if STAGES[before.kind] == stage and stage in _ONCE:
+            raise file.fault(after, f"is a second {_ONCE[stage]}; expected {CHAIN}")
+    for kinds, what in ((RECURRENT, "recurrent"), (("Dense",), "Dense")):
+        if all(layer.kind not in kinds for layer in layers):
+            raise ModelError(
+                f"{file.source}: expected a {what} layer, found none among its {len(chain)} layers"
+            )
+
+
+class _Call(NamedTuple):
+    """How a layer of a functional model is called: on whose output, with what else."""
+
+    reads: str
+    others: list[Any]
+    mask: str | None
+
+
+def _functional(file: KerasFile, config: dict[str, Any], entries: list[dict[str, Any]]) -> list[Layer]:
+    """The layers of a functional model, from its input to its output."""
+    if len(entries) > _ENTRIES_A_LAYER * limit_of("LAYERS"):
+        raise ModelError(
+            f"{file.source}: expected at most {_ENTRIES_A_LAYER * limit_of('LAYERS'):,} layers of any kind, "
+            f"found {len(entries):,}"
+        )
+    layers = {layer.name: layer for layer in _operations(file, entries)}
+    if len(layers) != len(entries):
+        raise ModelError(f"{file.source} is damaged: two layers have the same name")
+    inputs, outputs = _ends(file, config, "input_layers"), _ends(file, config, "output_layers")
+    calls = {
+        layer.name: _call(file, layer, entry.get("inbound_nodes"))
+        for layer, entry in zip(layers.values(), entries, strict=True)
+        if layer.kind != "InputLayer"
+    }
+    path = [outputs]
+    while path[-1] in calls and len(path) <= len(layers):
+        path.append(calls[path[-1]].reads)
+    if path[-1] != inputs or layers.get(inputs, Layer("", "", {})).kind != "InputLayer":
+        raise ModelError(
+            f"{file.source}: expected a chain of layers from {shown(inputs)!r} to {shown(outputs)!r}, found "
+            f"that it begins with {shown(path[-1])!r}"
+        )
+    chain = [layers[name] for name in reversed(path)]
+    masks = _masks(chain, layers, calls)
+    aside = [name for name in layers if name not in path and name not in masks]
+    if aside:
+        raise ModelError(
+            f"{file.source}: expected one chain of layers, found {shown(aside[0])!r} "
+            f"({shown(layers[aside[0]].kind)}) beside it"
+        )
+    for layer in chain:
+        _check_known(file, layer)
+    for name in path[:-1]:
+        if calls[name].others:
+            raise file.fault(layers[name], "expected no argument but its input, such as an initial state")
+        if calls[name].mask not in {None, *masks}:
+            raise file.fault(layers[name], "expected no mask but that of a Masking layer")
+    return chain
+
+
+def _operations(file: KerasFile, entries: list[dict[str, Any]]) -> list[Layer]:
+    """As `_numbered`; operations, which need no name in their settings, are named by their entry."""
+    named = []
+    for entry in entries:
+        config, name = entry.get("config"), entry.get("name")
+        if isinstance(config, dict) and isinstance(name, str):
+            entry = {**entry, "config": {**config, "name": name}}
+        named.append(entry)
+    return _numbered(file, named)
+
+
+def _ends(file: KerasFile, config: dict[str, Any], key: str) -> str:
+    """The name of the one input or output: [[name, 0, 0]], or without the outer brackets."""
+    found = config.get(key)
+    while isinstance(found, list) and len(found) == 1:
+        found = found[0]
+    if isinstance(found, list) and len(found) == 3 and isinstance(found[0], str) and found[1:] == [0, 0]:
+        return found[0]
+    what = key.removesuffix("_layers")
+    raise ModelError(f"{file.source}: expected a model with one {what}, found {shown(found)}")
+
+
+def _call(file: KerasFile, layer: Layer, nodes: Any) -> _Call:
+    """How Keras 3 or Keras 2 says that a layer is called."""
+    if not isinstance(nodes, list) or len(nodes) != 1:
+        times = len(nodes) if isinstance(nodes, list) else "no"
+        raise file.fault(layer, f"expected it to be used once in the chain, found {times} times")
+    node = nodes[0]
+    if isinstance(node, dict):
+        given, named = node.get("args"), node.get("kwargs", {})
+        given = given if isinstance(given, list) else [None]
+        reads, others = _origin(given[0] if given else None), given[1:]
+    else:
+        given = node if isinstance(node, list) else [None]
+        first = given[0] if len(given) == 1 and isinstance(given[0], list) else [None]
+        reads = first[0] if first[1:3] == [0, 0] else None
+        others, named = [], first[3] if len(first) == 4 else {}
+    if not isinstance(reads, str) or not isinstance(named, dict):
+        raise file.fault(layer, "expected it to read the one output of one other layer")
+    named = {key: value for key, value in named.items() if value is not None}
+    given_mask = named.pop("mask", None)
+    mask = _origin(given_mask)
+    if given_mask is not None and mask is None:
+        raise file.fault(layer, "expected no mask but that of a Masking layer")
+    if named.pop("training", False) is not False:
+        raise file.fault(layer, "expected training to be left open or False, found True")
+    if named:
+        raise file.fault(layer, f"expected no argument but its input, found {shown(', '.join(named))}")
+    return _Call(reads, others, mask)
+
+
+def _origin(tensor: Any) -> str | None:
+    """The layer whose only output a tensor of Keras 3 is."""
+    if not isinstance(tensor, dict) or tensor.get("class_name") != _TENSOR:
+        return None
+    config = tensor.get("config")
+    history = config.get("keras_history") if isinstance(config, dict) else None
+    if not isinstance(history, list) or len(history) != 3 or history[1:] != [0, 0]:
+        return None
+    return history[0] if isinstance(history[0], str) else None
+
+
+def _masks(chain: list[Layer], layers: dict[str, Layer], calls: dict[str, _Call]) -> set[str]:
+    """The operations beside the chain by which Keras 3 writes down what its Masking layer masks."""
+    masking = [layer for layer in chain if layer.kind == "Masking"]
+    found: set[str] = set()
+    for each in masking:
+        value = each.config.get("mask_value", 0.0)
+        unequal = {
+            name
+            for name, call in calls.items()
+            if layers[name].kind == "NotEqual"
+            and call.reads == calls[each.name].reads
+            and call.others == [value]
+        }
+        found |= unequal | {
+            name
+            for name, call in calls.items()
+            if layers[name].kind == "Any"
+            and call.reads in unequal
+            and layers[name].config.get("axis") in (-1, 2, [-1], [2])
+            and layers[name].config.get("keepdims") is False
+        }
+    return found

@@ -1,0 +1,86 @@
+"""What the preprocessing layers of a Keras model do, as one `shift` and one `scale` for each feature."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.found import shown
+from scanline.interchange.keras.file import KerasFile, Layer, Shape
+
+_EPSILON = np.float32(1e-7)  # the smallest deviation that Normalization divides by
+
+Floats = NDArray[np.float64]
+
+
+def shift_and_scale(file: KerasFile, layers: list[Layer], width: int) -> dict[str, NDArray[np.float32]]:
+    """`shift` and `scale`, (F,) each, that do what all Rescaling and Normalization layers do in their order.
+
+    width: F. Returns nothing if there is no such layer.
+    Raises ModelError naming the layer whose numbers do not fit the input, or scale it by 0 or no number.
+    """
+    shift, scale, found = np.zeros(width), np.ones(width), False
+    with np.errstate(all="ignore"):  # what comes of it is looked at below
+        for layer in layers:
+            if layer.kind == "Rescaling":  # x * factor + offset
+                factor = _numbers(file, layer, "scale", width)
+                offset = _numbers(file, layer, "offset", width, default=0.0)
+                shift, scale = shift - scale * (offset / factor), scale / factor
+            elif layer.kind == "Normalization":  # (x - mean) / deviation, or x * deviation + mean
+                mean, deviation = _moments(file, layer, width)
+                if layer.config.get("invert", False) is not False:
+                    shift, scale = shift - scale * (mean / deviation), scale / deviation
+                else:
+                    shift, scale = shift + scale * mean, scale * deviation
+            else:
+                continue
+            found = True
+            narrow = shift.astype(np.float32), scale.astype(np.float32)
+            if not (np.isfinite(narrow).all() and narrow[1].all()):
+                raise file.fault(
+                    layer,
+                    "expected values to be scaled by finite numbers other than 0, found others among them",
+                )
+    return {"shift": shift.astype(np.float32), "scale": scale.astype(np.float32)} if found else {}
+
+
+def _moments(file: KerasFile, layer: Layer, width: int) -> tuple[Floats, Floats]:
+    """(mean, deviation) of a Normalization layer, (F,) each, in the precision in which Keras takes them."""
+    axis = layer.config.get("axis", -1)
+    axes = axis if isinstance(axis, list) else [] if axis is None else [axis]
+    if axes not in ([], [-1], [2]):
+        raise file.fault(layer, f"axis must be -1, that of the features, or None, found {shown(axis)}")
+    if layer.config.get("mean") is not None:
+        mean, variance = (_numbers(file, layer, key, width) for key in ("mean", "variance"))
+    else:
+        shape: Shape = (width,) if axes else ()
+        arrays = file.weights(layer, {"mean": shape, "variance": shape}, unread=("count",))
+        mean, variance = (np.broadcast_to(array, (width,)).astype(np.float64) for array in arrays)
+    single = np.maximum(np.sqrt(variance.astype(np.float32)), _EPSILON)
+    return mean.astype(np.float32).astype(np.float64), single.astype(np.float64)
+
+
+def _numbers(file: KerasFile, layer: Layer, key: str, width: int, default: float | None = None) -> Floats:
+    """A setting that is one number or one for each feature, (F,)."""
+    value = layer.config.get(key, default)
+    if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
+        inner = value.get("config")
+        value = inner.get("value") if isinstance(inner, dict) else None
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    listed = value if isinstance(value, list) else [value]
+    if len(listed) not in (1, width) or not all(_is_number(each) for each in listed):
+        raise file.fault(
+            layer,
+            f"expected {key} to be one number or one for each of {width} features, found {shown(value)}",
+        )
+    return np.broadcast_to(np.array(listed, np.float64), (width,))
+
+
+def _is_number(value: Any) -> bool:
+    if type(value) is int:
+        return abs(value) < 2**63
+    return type(value) is float and math.isfinite(value)

@@ -1,0 +1,44 @@
+"""Which importer reads a file or folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scanline.errors import ModelError, did_you_mean
+from scanline.interchange.imported import ImportedNetwork
+
+_KINDS = (
+    "a TensorFlow 1 checkpoint (NAME.index beside NAME.data-00000-of-00001, or the folder with its "
+    "`checkpoint` file), a Keras model (.keras, .h5) or a PyTorch state_dict (.safetensors)"
+)
+
+
+def read_network(source: str | Path, forget_bias: float | None = None) -> ImportedNetwork:
+    """The network in `source`, read without running code.
+
+    forget_bias: what a TensorFlow 1 cell adds to its forget gate at run time; None takes its default, 1.
+    Raises ModelError naming what is missing, damaged, or cannot be mapped.
+    """
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix in (".keras", ".h5", ".hdf5"):
+        from scanline.interchange.keras.read import read_keras
+
+        return read_keras(path)
+    if suffix == ".safetensors":
+        from scanline.interchange.torch.read import read_state_dict
+
+        return read_state_dict(path)
+    if suffix in (".pt", ".pth", ".bin", ".ckpt") and path.is_file():
+        from scanline.interchange.torch.read import refuse_pickle
+
+        refuse_pickle(path)
+    index = path.parent / f"{path.name}.index"
+    if path.is_dir() or suffix == ".index" or index.is_file():
+        from scanline.interchange.tf1.read import read_checkpoint
+
+        return read_checkpoint(path, 1.0 if forget_bias is None else forget_bias)
+    if not path.exists():
+        near = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ModelError(f"there is no {path}{did_you_mean(path.name, near)}; expected {_KINDS}")
+    raise ModelError(f"{path} is no model that can be imported: expected {_KINDS}")

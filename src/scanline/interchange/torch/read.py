@@ -1,0 +1,256 @@
+"""PyTorch's state_dicts of recurrent classifiers, in safetensors files. Pickled files are never opened.
+
+Source: torch.nn.LSTM, GRU, RNN and Linear, whose documentation names the tensors and their shapes:
+https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scanline.data.found import shown
+from scanline.errors import ModelError, did_you_mean
+from scanline.interchange.checks import check_finite, check_sizes, listed
+from scanline.interchange.imported import ImportedNetwork
+from scanline.interchange.tf1.files import is_table, refuse_v1
+from scanline.model.network import Architecture
+from scanline.recipe import Cell
+from scanline.storage.tensors import read_tensor_file
+
+_RECURRENT = re.compile(
+    r"(?P<module>(?:.+\.)?)(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>0|[1-9][0-9]{0,5})"
+    r"(?P<side>_reverse)?"
+)
+_CELLS: dict[int, Cell] = {4: "lstm", 3: "gru", 1: "rnn"}
+_FLOATS = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
+_EXPECTED = (
+    "weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ... of one nn.LSTM, nn.GRU or nn.RNN and weight and "
+    "bias of one nn.Linear"
+)
+
+
+@dataclass(frozen=True)
+class _Recurrent:
+    """What the recurrent module's tensors say. names: by (kind, layer, side), side 1 reads backward."""
+
+    names: dict[tuple[str, int, int], str]
+    cell: Cell
+    inputs: int
+    hidden: int
+    layers: int
+    sides: int
+
+
+def read_state_dict(path: str | Path) -> ImportedNetwork:
+    """The network whose state_dict a .safetensors file holds: one nn.LSTM, nn.GRU or nn.RNN, one nn.Linear.
+
+    path: the file. The modules may have any names. The cell is told by the rows of its weights, 4, 3 or 1
+    times the hidden size H; layers, directions D and sizes by names and shapes; the Linear's weight is
+    (K, D*H). An LSTM's and an RNN's two biases become one; biases that are missing are 0.
+    Raises ModelError naming the file, if it is missing or damaged, or the tensors that cannot be mapped.
+    """
+    source = Path(path)
+    tensors = _load(source)
+    found = _recurrent(source, tensors)
+    rest = tensors.keys() - set(found.names.values())
+    weight, bias = _linear(source, {name: tuple(tensors[name].shape) for name in rest}, found)
+    classes = tensors[weight].shape[0]
+    check_sizes(
+        source, input_size=found.inputs, hidden_size=found.hidden, layers=found.layers, classes=classes
+    )
+    wide = {name: _checked(source, name, tensors[name]) for name in tensors}
+    weights = {"head.weight": wide[weight], "head.bias": wide[bias] if bias else np.zeros(classes)}
+    for layer in range(found.layers):
+        for side in range(found.sides):
+            end = f"_l{layer}" + ("_reverse" if side else "")
+            for kind in ("weight_ih", "weight_hh"):
+                weights[f"recurrent.{kind}{end}"] = wide[found.names[kind, layer, side]]
+            names = (found.names.get((kind, layer, side)) for kind in ("bias_ih", "bias_hh"))
+            nothing = np.zeros(len(weights[f"recurrent.weight_ih{end}"]))
+            first, second = (wide[name] if name else nothing for name in names)
+            if found.cell != "gru":  # there the reset gate acts on one of them
+                first, second = first + second, nothing
+            weights[f"recurrent.bias_ih{end}"], weights[f"recurrent.bias_hh{end}"] = first, second
+    sizes = (found.inputs, found.hidden, found.layers)
+    architecture = Architecture(found.cell, *sizes, found.sides == 2, 0.0, "between", "last", classes)
+    return ImportedNetwork(
+        architecture,
+        {name: _narrow(source, name, values) for name, values in weights.items()},
+        f"imported from the PyTorch state_dict {source.name}",
+        _notes(found, tensors, bias),
+    )
+
+
+def refuse_pickle(path: str | Path) -> NoReturn:
+    """Raises ModelError that says why `path`, a pickled file, is not read, and how to convert it.
+
+    A TensorFlow 1 checkpoint of the old format, which often has the same suffix, is called that.
+    """
+    source = Path(path)
+    try:
+        if is_table(source):
+            raise refuse_v1(source)
+    except OSError as error:
+        raise ModelError(f"{source} cannot be read ({error.strerror or error})") from error
+    new = source.with_suffix(".safetensors").name
+    raise ModelError(
+        f"{source} may be pickled, and a pickled file can run any code when it is read, so it never is; "
+        "expected a .safetensors file: where you trust this one, convert the state_dict in it, in Python, by "
+        f"`state = torch.load({source.name!r}, weights_only=True)` and "
+        f"`safetensors.torch.save_file(state, {new!r})`, and import {new}"
+    )
+
+
+def _load(source: Path) -> dict[str, Tensor]:
+    if not source.is_file():
+        near = [each.name for each in source.parent.iterdir()] if source.parent.is_dir() else []
+        raise ModelError(
+            f"there is no file {source}{did_you_mean(source.name, near)}; expected a PyTorch state_dict of "
+            f"safetensors"
+        )
+    try:
+        return safetensors.torch.load(read_tensor_file(source))
+    except (
+        OSError,
+        safetensors.SafetensorError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+    ) as error:
+        raise ModelError(
+            f"{source} is damaged, or no safetensors file ({shown(error, 200)}); save it again with "
+            "safetensors.torch.save_file"
+        ) from error
+
+
+def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
+    names: dict[tuple[str, int, int], str] = {}
+    modules: dict[str, str] = {}
+    for name in sorted(tensors):
+        if not (match := _RECURRENT.fullmatch(name)):
+            continue
+        modules.setdefault(match["module"], name)
+        names[match["kind"], int(match["layer"]), int(match["side"] is not None)] = name
+    if not modules:
+        raise ModelError(
+            f"{source}: found no recurrent module: expected {_EXPECTED}, found "
+            f"{listed(sorted(tensors)) or 'none'}"
+        )
+    if len(modules) > 1:
+        raise ModelError(
+            f"{source}: expected one recurrent module, found {len(modules)}, with "
+            f"{listed(list(modules.values()))}; several cannot be put in order by their names"
+        )
+    if projected := sorted(name for (kind, _, _), name in names.items() if kind == "weight_hr"):
+        raise ModelError(
+            f"{source}: cannot map {listed(projected)}: projections (proj_size) are not supported"
+        )
+    layers = 1 + max(layer for _, layer, _ in names)
+    sides = 1 + max(side for _, _, side in names)
+    weights = [key for key in names if key[0].startswith("weight")]
+    if len(weights) != 2 * layers * sides:
+        raise ModelError(
+            f"{source}: expected weight_ih and weight_hh of each of {layers:,} layers in {sides} "
+            f"direction{'s' * (sides - 1)}, found {listed(sorted(names.values()))}"
+        )
+    shapes = {key: tuple(tensors[name].shape) for key, name in names.items()}
+    inputs, hidden, gates = 0, 0, 0
+    if len(shapes["weight_ih", 0, 0]) == len(shapes["weight_hh", 0, 0]) == 2:
+        inputs, (rows, hidden) = shapes["weight_ih", 0, 0][1], shapes["weight_hh", 0, 0]
+        gates = rows // hidden if hidden and rows % hidden == 0 else 0
+    if gates not in _CELLS:
+        raise ModelError(
+            f"{source}: {shown(names['weight_hh', 0, 0], 120)}: expected (4 H, H) of an LSTM, (3 H, H) of a "
+            f"GRU or (H, H) of an RNN, found {shown(shapes['weight_hh', 0, 0])}"
+        )
+    for (kind, layer, side), shape in shapes.items():
+        width = hidden if kind == "weight_hh" else hidden * sides if layer else inputs
+        expected = (gates * hidden, width) if kind.startswith("weight") else (gates * hidden,)
+        if shape != expected:
+            raise ModelError(
+                f"{source}: {shown(names[kind, layer, side], 120)}: expected {expected}, found {shown(shape)}"
+            )
+    return _Recurrent(names, _CELLS[gates], inputs, hidden, layers, sides)
+
+
+def _linear(source: Path, shapes: dict[str, tuple[int, ...]], found: _Recurrent) -> tuple[str, str | None]:
+    """The names of the Linear's weight, (K, D*H), and of its bias, if it has one: all that is left."""
+    width = found.hidden * found.sides
+    pairs = [
+        (name, f"{name.removesuffix('weight')}bias")
+        for name, shape in shapes.items()
+        if name.rpartition(".")[2] == "weight" and len(shape) == 2 and shape[1] == width
+    ]
+    if len(pairs) == 1:
+        weight, bias = pairs[0]
+        others = sorted(shapes.keys() - {weight, bias})
+        if not others and shapes.get(bias, shapes[weight][:1]) == shapes[weight][:1]:
+            return weight, bias if bias in shapes else None
+        what = f"found {weight} and, beside it, " + listed(
+            [f"{name} {shown(shapes[name])}" for name in others or [bias]]
+        )
+    else:
+        every = listed([f"{name} {shown(shape)}" for name, shape in sorted(shapes.items())])
+        what = f"found {'more than one that could be it: ' if pairs else ''}{every or 'none'}"
+    raise ModelError(
+        f"{source}: expected, beside the recurrent module, weight (classes, {width}) and bias (classes,) of "
+        f"one nn.Linear, {what}; only such networks can be imported"
+    )
+
+
+def _checked(source: Path, name: str, tensor: Tensor) -> NDArray[np.float64]:
+    """A tensor's values in float64, in which two biases are added without loss."""
+    if tensor.dtype not in _FLOATS:
+        raise ModelError(
+            f"{source}: {shown(name, 120)}: expected float32, float64, float16 or bfloat16, found "
+            f"{str(tensor.dtype).removeprefix('torch.')}"
+        )
+    values: NDArray[np.float64] = tensor.double().numpy()
+    check_finite(source, name, values)
+    return values
+
+
+def _narrow(source: Path, name: str, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # refused in the next line
+        narrow: NDArray[np.float32] = np.ascontiguousarray(values, np.float32)
+    check_finite(source, name, narrow)
+    return narrow
+
+
+def _notes(found: _Recurrent, tensors: dict[str, Tensor], bias: str | None) -> list[str]:
+    """What was taken for granted."""
+    notes = []
+    if found.cell == "rnn":
+        notes.append(
+            "the activation was taken to be tanh, nn.RNN's default: no state_dict tells it from relu"
+        )
+    if found.sides == 2:
+        notes.append(
+            "logits were taken to be computed from the two last states joined: the forward one at the end of "
+            "the sequence and the backward one at its beginning, h_n[-2] and h_n[-1]; a network that reads "
+            "output[:, -1] takes another backward state, and its answers will differ"
+        )
+    else:
+        notes.append(
+            "logits were taken to be computed from the last output, with nothing between it and them"
+        )
+    biases = sum(kind.startswith("bias") for kind, _, _ in found.names)
+    missing = 2 * found.layers * found.sides - biases + (bias is None)
+    if missing:
+        notes.append(f"{missing} of the biases are not in the file and are 0")
+    narrowed = {str(each.dtype).removeprefix("torch.") for each in tensors.values()} - {"float32"}
+    if narrowed:
+        notes.append(f"{listed(sorted(narrowed))} became float32")
+    return notes

@@ -1,0 +1,1 @@
+"""Files of our own: atomic writes, sealed JSON, tensor files."""

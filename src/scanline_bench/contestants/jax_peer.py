@@ -1,0 +1,84 @@
+"""The LSTM in JAX: a scan over the steps, compiled whole, with Optax's Adam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from scanline_bench.works import Work
+
+
+class JaxContestant:
+    """Weights, optimiser state and a batch on the CPU."""
+
+    def __init__(self, work: Work, precision: str) -> None:
+        self.work, self.batch = work, work.N
+        values, labels = work.make_data()
+        self.x, self.y = jnp.asarray(values), jnp.asarray(labels)
+        self.last = jnp.asarray(work.make_lengths() - 1)
+        self.weights = [jnp.asarray(weight) for weight in work.make_weights()]
+        low = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
+        layers, hidden = work.layers, work.H
+
+        def product(a: Any, b: Any) -> Any:
+            return jnp.matmul(a.astype(low), b.T.astype(low), preferred_element_type=jnp.float32)
+
+        def logits(weights: Any, x: Any, last: Any) -> Any:
+            sequence = x.transpose(1, 0, 2)  # (T, N, F)
+            for layer in range(layers):
+                weight_ih, weight_hh, bias = weights[3 * layer : 3 * layer + 3]
+                inputs = product(sequence, weight_ih) + bias  # (T, N, 4H)
+
+                def step(state: Any, row: Any, weight_hh: Any = weight_hh) -> Any:
+                    h, c = state
+                    i, f, g, o = jnp.split(row + product(h, weight_hh), 4, axis=1)
+                    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+                    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+                    return (h, c), h
+
+                zeros = jnp.zeros((x.shape[0], hidden), jnp.float32)
+                _, sequence = jax.lax.scan(step, (zeros, zeros), inputs)
+            features = sequence[last, jnp.arange(x.shape[0])]
+            return features @ weights[-2].T + weights[-1]
+
+        def loss(weights: Any, x: Any, y: Any, last: Any) -> Any:
+            scores = logits(weights, x, last)
+            return optax.softmax_cross_entropy_with_integer_labels(scores, y).mean()
+
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+        self.state = optimizer.init(self.weights)
+
+        def update(weights: Any, state: Any, x: Any, y: Any, last: Any) -> Any:
+            value, gradients = jax.value_and_grad(loss)(weights, x, y, last)
+            changes, state = optimizer.update(gradients, state)
+            return optax.apply_updates(weights, changes), state, value
+
+        self._update = jax.jit(update, donate_argnums=(0, 1))
+        self._logits = jax.jit(logits)
+
+    def step(self) -> None:
+        """As the contestant's protocol has it."""
+        if self.work.kind == "train":
+            self.weights, self.state, loss = self._update(self.weights, self.state, self.x, self.y, self.last)
+            self.made = [jax.block_until_ready(loss)]
+            return
+        parts = [slice(first, first + self.batch) for first in range(0, self.work.N, self.batch)]
+        self.made = [self._logits(self.weights, self.x[part], self.last[part]) for part in parts]
+        jax.block_until_ready(self.made)
+
+    def result(self) -> float:
+        """As the contestant's protocol has it."""
+        return float(sum(np.asarray(part).sum() for part in self.made))
+
+    def use_batch(self, size: int) -> None:
+        """As the contestant's protocol has it."""
+        self.batch = size
+
+
+def make(work: Work, precision: str, variant: str) -> JaxContestant:
+    """Set up."""
+    return JaxContestant(work, precision)

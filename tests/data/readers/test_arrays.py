@@ -1,0 +1,392 @@
+"""Arrays of a Python program, as sequences."""
+
+from __future__ import annotations
+
+import decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scanline import Arrays
+from scanline.data.found import check_values
+from scanline.data.readers.arrays import as_numbers, from_arrays
+from scanline.errors import DataError
+from scanline.recipe import UNSAID
+
+TWO = np.array([[1.0, 2], [3, 4]])  # two sequences of two steps
+
+
+def read(values, labels=None, lengths=None, groups=None, **said):
+    return from_arrays(values, labels, lengths, groups, settings=UNSAID.model_copy(update=said))
+
+
+# --- values
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        TWO,
+        TWO[:, :, None],
+        TWO.tolist(),
+        TWO[:, :, None].tolist(),
+        tuple(map(tuple, TWO.tolist())),
+        list(TWO),
+        list(TWO[:, :, None]),
+        np.array([[1, 2], [3, 4]], np.int8),
+        TWO.astype(">f8"),
+        TWO.astype(np.float16),
+        TWO.astype(np.longdouble),
+        np.asfortranarray(TWO),
+        np.repeat(TWO, 2, 1)[:, ::2],
+        torch.tensor(TWO, requires_grad=True),
+        torch.tensor(TWO.T).T,
+        torch.tensor(TWO, dtype=torch.bfloat16),
+        [torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([[3], [4]])],
+        [np.array([1, 2], np.int64), [3.0, 4.0]],
+        [torch.tensor([1, 2]), np.array([[3.0], [4.0]])],
+        pd.DataFrame(TWO),
+        [pd.Series([1, 2]), pd.DataFrame({"x": [3.0, 4.0]})],
+    ],
+    ids=lambda values: type(values).__name__,
+)
+def test_two_sequences_of_two_steps_are_the_same_however_they_are_given(values):
+    part = read(values).sequences
+    assert part.flat.tolist() == [[1], [2], [3], [4]]
+    assert part.flat.dtype == np.float32
+    assert part.lengths.tolist() == [2, 2]
+    assert part.digest() == read(TWO).sequences.digest()
+
+
+def test_an_array_holds_sequences_steps_and_features_in_this_order():
+    values = np.arange(12.0).reshape(2, 3, 2)
+    assert np.array_equal(read(values).sequences.values, values)
+    assert np.array_equal(read(values.tolist()).sequences.values, values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [[[1, 2], [3, 4]], [[5, 6]]],
+        [np.array([[1, 2], [3, 4]]), np.array([[5, 6]])],
+        (torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[5.0, 6]])),
+        np.array([np.array([[1, 2], [3, 4]]), np.array([[5, 6]]), None], dtype=object)[:2],
+    ],
+)
+def test_listed_sequences_may_have_different_lengths(values):
+    part = read(values).sequences
+    assert part.flat.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert part.lengths.tolist() == [2, 1]
+
+
+def test_listed_rows_of_numbers_of_different_lengths_have_one_feature():
+    part = read([[1, 2, 3], [4]]).sequences
+    assert part.flat.tolist() == [[1], [2], [3], [4]]
+    assert part.lengths.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("lengths", [[1, 2], (1.0, 2.0), np.array([1, 2], np.uint8), torch.tensor([1, 2])])
+def test_what_lies_past_a_length_is_not_looked_at(lengths):
+    found = read(np.array([[[1.0], [np.nan]], [[3.0], [4.0]]]), lengths=lengths)
+    check_values(found, missing=False)
+    assert found.sequences.flat.tolist() == [[1], [3], [4]]
+    assert found.sequences.lengths.tolist() == [1, 2]
+
+
+def test_a_place_is_a_sequence_and_a_step():
+    found = read([[1.0, 2.0], [3.0, np.nan]])
+    assert found.where(1, 1) == "sequence 1"
+    with pytest.raises(
+        DataError, match=r"^the given values: sequence 1, step 1, feature 0: expected a finite"
+    ):
+        check_values(found, missing=False)
+
+
+def test_a_number_too_large_for_32_bits_is_refused_later_and_not_warned_of():
+    with pytest.raises(
+        DataError, match="sequence 0, step 1, feature 0: expected a finite number, found -inf"
+    ):
+        check_values(read([[1.0, -1e39]]), missing=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (None, "expected an array of numbers, found object"),
+        ({"x": [1]}, "expected an array of numbers, found object"),
+        ("text", "expected an array of numbers, found <U4"),
+        (7, r"expected values of shape \(sequences, steps, features\) or .*, none of them 0, found \(\)"),
+        ([], r"none of them 0, found \(0,\)"),
+        ([1, 2], r"none of them 0, found \(2,\)"),
+        ([[], []], r"none of them 0, found \(2, 0\)"),
+        (np.zeros((0, 3)), r"none of them 0, found \(0, 3\)"),
+        (np.zeros((0, 2, 2, 3)), r"none of them 0, found \(0, 2, 2, 3\)"),
+        (np.zeros((2, 2, 2, 2)), r"none of them 0, found \(2, 2, 2, 2\)"),
+        (np.array(None, dtype=object), "expected an array of numbers, found object"),
+        (np.array([], dtype=object), "found no sequence"),
+        ([None, None], "sequence 0: expected an array of numbers, found object"),
+        ([np.zeros(2), "x"], "sequence 1: expected an array of numbers, found <U1"),
+        (
+            [np.zeros(2), np.zeros((0, 1))],
+            r"sequence 1: expected shape \(steps, features\) or .* found \(0, 1\)",
+        ),
+        ([[1, 2], []], r"sequence 1: expected shape .*, neither of them 0, found \(0,\)"),
+        ([np.zeros(2), np.zeros((1, 1, 1))], r"sequence 1: expected shape .*found \(1, 1, 1\)"),
+        ([np.float64(1), np.float64(2)], r"sequence 0: expected shape .*found \(\)"),
+        (
+            [np.zeros((2, 3)), np.zeros((2, 4))],
+            r"sequence 1: expected 3 features as in sequence 0, found .*\(2, 4\)",
+        ),
+        ([[[1, 2], [3]]], "sequence 0: expected an array of numbers, found what cannot be made one"),
+        ([[1, [2, 3]]], "sequence 0: expected an array of numbers, found what cannot be made one"),
+        (np.ones((1, 2), complex), "expected an array of numbers, found complex128"),
+        (np.array([["1", "2"]]), "expected an array of numbers, found <U1"),
+        (np.array([["2026-01-31"]], "M8[D]"), r"expected an array of numbers, found datetime64\[D\]"),
+        (np.zeros(3, [("a", "f4")]), "expected an array of numbers, found "),
+        (np.array([[1, None]], dtype=object), "sequence 0: expected an array of numbers, found object"),
+        ([[10**30]], "sequence 0: expected an array of numbers, found object"),
+        (np.ma.array([[1, 2]], mask=[[0, 1]]), "masked arrays are not read; fill them, and give lengths if"),
+        ([np.ma.array([1, 2], mask=[0, 1])], "sequence 0: masked arrays are not read"),
+        (pd.DataFrame({"a": [1], "b": ["x"]}), "expected an array of numbers, found object"),
+        (torch.zeros(2, 2).to_sparse(), "expected an array of numbers, found what cannot be made one"),
+        (torch.zeros(2, 2, device="meta"), "expected an array of numbers, found what cannot be made one"),
+        (
+            [[torch.tensor(1.0, requires_grad=True)]],
+            "sequence 0: expected an array of numbers, found what cannot",
+        ),
+        (torch.zeros(1, 2, dtype=torch.complex64), "expected an array of numbers, found complex64"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_no_sequences_is_refused_in_one_line(values, message):
+    with pytest.raises(DataError, match=f"^the given values: .*{message}") as caught:
+        read(values)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([0, 1], "sequence 0 has length 0, expected a whole number from 1 to 2"),
+        ([1, 3], "sequence 1 has length 3, expected a whole number from 1 to 2"),
+        ([-1, 1], "sequence 0 has length -1, expected a whole number from 1 to 2"),
+        ([1, 1.5], "sequence 1 has length 1.5, expected a whole number from 1 to 2"),
+        ([np.inf, 1], "sequence 0 has length inf, expected a whole number from 1 to 2"),
+        ([1, np.nan], "sequence 1 has length nan, expected a whole number from 1 to 2"),
+        ([1], r"expected 2 whole numbers as lengths, found int64 of shape \(1,\)"),
+        ([[1, 2]], r"expected 2 whole numbers as lengths, found int64 of shape \(1, 2\)"),
+        (2, r"expected 2 whole numbers as lengths, found int64 of shape \(\)"),
+        ([True, True], "expected 2 whole numbers as lengths, found bool"),
+        (["1", "2"], "lengths: expected an array of numbers, found <U1"),
+        ([[1], [1, 2]], "lengths: expected an array of numbers, found what cannot be made one"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(lengths, message):
+    with pytest.raises(DataError, match=f"^the given values: {message}"):
+        read(TWO, lengths=lengths)
+
+
+def test_listed_sequences_have_their_own_lengths():
+    with pytest.raises(DataError, match="lengths are those of the listed sequences; give none"):
+        read(list(TWO), lengths=[1, 2])
+    assert read(TWO.tolist(), lengths=[1, 2]).sequences.lengths.tolist() == [1, 2]
+
+
+def test_numbers_are_not_copied_where_they_need_not_be():
+    values = np.zeros((2, 3, 4), np.float32)
+    assert np.shares_memory(read(values).sequences.flat, values)
+    assert np.shares_memory(as_numbers(torch.from_numpy(values), "x"), values)
+
+
+# --- labels and groups
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([5, -3], (5, -3)),
+        ([2.0, 1.0], (2, 1)),
+        (["b", "a"], ("b", "a")),
+        (["10", "9"], (10, 9)),
+        (["007", "9"], ("007", "9")),
+        ([b"b", "é".encode()], ("b", "é")),
+        (np.array([b"b", b"\xe9"]), ("b", "\\xe9")),
+        ([True, False], ("True", "False")),
+        (["b", 1], ("b", "1")),
+        (np.array([2, 1], np.uint8), (2, 1)),
+        (np.array([2, 1], object), (2, 1)),
+        (np.array([2**63 + 1, 1], np.uint64), ("9223372036854775809", "1")),
+        ([decimal.Decimal("2.0"), decimal.Decimal(1)], (2, 1)),
+        (torch.tensor([2, 1]), (2, 1)),
+        (torch.tensor([2.0, 1.0], requires_grad=True), (2, 1)),
+        ([torch.tensor(2), torch.tensor(1)], (2, 1)),
+        (pd.Series(["b", "a"], index=[7, 8]), ("b", "a")),
+        (pd.Categorical(["b", "a"], categories=["b", "never", "a"]), ("b", "a")),
+        (pd.array([2, 1], dtype="Int64"), (2, 1)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_labels_are_whole_numbers_or_text_of_any_kind(labels, expected):
+    part = read(TWO, labels).sequences
+    assert tuple(part.classes[label] for label in part.labels) == expected
+    assert part.classes == tuple(sorted(expected))
+
+
+@pytest.mark.skipif(
+    not hasattr(np, "dtypes") or not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2"
+)
+def test_labels_may_be_numpys_text_of_any_length():
+    assert read(TWO, np.array(["b", "a"], np.dtypes.StringDType())).sequences.classes == ("a", "b")
+
+
+def test_without_labels_there_are_no_classes():
+    part = read(TWO).sequences
+    assert (part.classes, part.labels.tolist()) == ((), [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1], r"expected 2 labels, one for each sequence, found int64 of shape \(1,\)"),
+        ([[1], [2]], r"expected 2 labels, one for each sequence, found int64 of shape \(2, 1\)"),
+        (7, r"expected 2 labels, one for each sequence, found int64 of shape \(\)"),
+        ("ab", r"expected 2 labels, one for each sequence, found <U2 of shape \(\)"),
+        ([[1], [1, 2]], "expected 2 labels, found what cannot be made an array"),
+        ([1j, 2], "expected 2 labels, one for each sequence, found complex128"),
+        (np.array(["2026", "2027"], "M8[Y]"), "expected 2 labels, one for each sequence, found datetime64"),
+        (["a", None], "sequence 1: expected one of the labels, a whole number or text, found None"),
+        (["a", float("nan")], "sequence 1: expected one of the labels, a whole number or text, found nan"),
+        ([float("nan"), 1.0], "sequence 0: expected one of the labels, a whole number or text, found nan"),
+        ([pd.NA, "a"], "sequence 0: expected one of the labels, a whole number or text, found <NA>"),
+        ([pd.NaT, "a"], "sequence 0: expected one of the labels, a whole number or text, found NaT"),
+        (pd.Series(["a", None]), "sequence 1: expected one of the labels, a whole number or text, found"),
+        (
+            pd.array([1, None], dtype="Int64"),
+            "sequence 1: expected one of the labels, a whole number or text",
+        ),
+        (["", "b"], "sequence 0: expected one of the labels, a whole number or text, found ''"),
+        (["b", " "], "sequence 1: expected a label, a whole number or text, found nothing"),
+        ([{1}, {2}], r"sequence 0: expected one of the labels, a whole number or text, found \{1\}"),
+        (np.array([[1], None, 2], object)[:2], r"sequence 0: expected one of the labels, .*, found \[1\]"),
+        ([1.0, 0.5], "sequence 1: expected a label, a whole number or text, found 0.5"),
+        ([1.0, float("inf")], "sequence 1: expected a label, a whole number or text, found inf"),
+        (
+            np.ma.array([1, 2], mask=[0, 1]),
+            "masked labels are not read; leave out the sequences that have none",
+        ),
+        (torch.zeros(2, dtype=torch.bfloat16), "expected 2 labels, found what cannot be made an array"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_no_label_is_refused_in_one_line(labels, message):
+    with pytest.raises(DataError, match=f"^the given values: {message}") as caught:
+        read(TWO, labels)
+    assert "\n" not in str(caught.value)
+
+
+def test_groups_are_kept_and_refused_as_labels_are():
+    assert read(TWO, [0, 1], groups=["ann", "bob"]).sequences.groups.tolist() == ["ann", "bob"]
+    assert read(TWO, [0, 1], groups=[7, 7]).sequences.groups.tolist() == [7, 7]
+    assert read(TWO).sequences.groups is None
+    for groups, message in (
+        ([1], r"expected 2 groups, one for each sequence, found int64 of shape \(1,\)"),
+        (["ann", None], "sequence 1: expected one of the groups, a whole number or text, found None"),
+        ([1.0, np.nan], "sequence 1: expected one of the groups, a whole number or text, found nan"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read(TWO, [0, 1], groups=groups)
+
+
+# --- pictures
+
+
+def test_bytes_are_pictures_and_that_is_told():
+    values = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
+    found = read(values)
+    assert found.picture is not None
+    assert (found.picture.height, found.picture.width, found.scale) == (3, 2, 255)
+    assert np.array_equal(found.sequences.values, values)
+    (note,) = found.notes
+    assert note.startswith(
+        "the given values: taken for pictures of 3 x 2 pixels, as they are bytes (data.picture="
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bytes_of_four_dimensions_are_pictures_in_colour_or_grey(channels):
+    values = np.arange(12 * channels, dtype=np.uint8).reshape(2, 3, 2, channels)
+    for each in (values, torch.from_numpy(values)):
+        found = read(each)
+        assert (found.picture.height, found.picture.width, found.picture.channels) == (3, 2, channels)
+        assert np.array_equal(found.sequences.values, values.reshape(2, 3, 2 * channels))
+
+
+def test_bytes_are_no_pictures_if_that_is_said_or_they_have_one_feature_or_different_lengths():
+    values = np.zeros((2, 3, 2), np.uint8)
+    for found in (read(values, picture="none"), read(values[:, :, 0]), read([values[0], values[1, :2]])):
+        assert found.picture is None
+        assert found.sequences.flat.dtype == np.uint8
+        assert found.notes == ()
+
+
+def test_floats_are_pictures_if_a_size_is_said_and_they_are_whole():
+    assert read([[0.0, 1, 2, 255]], picture="2x2").sequences.values.tolist() == [[[0, 1], [2, 255]]]
+    with pytest.raises(
+        DataError, match=r"sequence 0, step 1, feature 0: expected a grey level, .*found 0\.5"
+    ):
+        read([[0.0, 0.5, 2, 255]], picture="2x2")
+
+
+# --- parts
+
+
+def test_arrays_are_one_part_or_several():
+    assert {name: len(part.sequences) for name, part in Arrays(TWO, [0, 1]).read(UNSAID).items()} == {
+        "all": 2
+    }
+    parts = Arrays(TWO, [0, 1], test=(TWO[:1], [1]), validation=[TWO, [1, 0], [1, 2]]).read(UNSAID)
+    assert list(parts) == ["train", "test", "validation"]
+    assert parts["validation"].sequences.lengths.tolist() == [1, 2]
+    assert list(Arrays(TWO, [0, 1], validation=(TWO, [1, 0])).read(UNSAID)) == ["all", "validation"]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (TWO, "the test part: expected .values, labels. or .values, labels, lengths., found ndarray"),
+        ((TWO,), "the test part: expected .*, found 1 of them"),
+        ((TWO, [0, 1], [1, 2], [0, 0]), "the test part: expected .*, found 4 of them"),
+        ((TWO, None), "the test part: expected .*, found no labels"),
+        ((TWO, [0]), "the test part: expected 2 labels, one for each sequence, found int64"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(part, message):
+    with pytest.raises(DataError, match=message):
+        Arrays(TWO, [0, 1], test=part).read(UNSAID)
+
+
+def test_arrays_to_train_on_have_labels():
+    with pytest.raises(DataError, match="the given values: expected labels to train on, found None"):
+        Arrays(TWO, None).read(UNSAID)
+
+
+# --- anything
+
+numbers = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=2) | st.binary(max_size=2)
+)
+nested = st.recursive(numbers, lambda inner: st.lists(inner, max_size=3), max_leaves=12)
+
+
+@given(values=nested, labels=st.none() | nested, lengths=st.none() | nested)
+def test_anything_is_read_or_refused(values, labels, lengths):
+    message = ""
+    try:
+        check_values(read(values, labels, lengths), missing=False)
+    except DataError as error:
+        message = str(error)
+    assert len(message.splitlines()) < 2

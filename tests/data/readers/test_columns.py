@@ -1,0 +1,214 @@
+"""Which column is what: said, guessed where there is no doubt, and otherwise asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from scanline.data.readers.columns import assign, settle
+from scanline.errors import DataError, UsageError
+from scanline.recipe import UNSAID
+
+
+def say(**said):
+    return UNSAID.model_copy(update=said)
+
+
+def roles(columns) -> dict[str, str]:
+    """Those that a column has."""
+    named = ("label", "id", "time", "length", "group", "split")
+    return {role: getattr(columns, role) for role in named if getattr(columns, role)}
+
+
+def test_usual_names_are_guessed_in_any_case_and_told():
+    names = ["Series_ID", "TimeStamp", "x", "ClassLabel", "w", "Class", "Subject", "split"]
+    columns = assign(names, UNSAID, "t.csv")
+    expected = {
+        "label": "Class",
+        "id": "Series_ID",
+        "time": "TimeStamp",
+        "group": "Subject",
+        "split": "split",
+    }
+    assert roles(columns) == expected
+    assert columns.features == ("x", "ClassLabel", "w")
+    assert columns.notes == (
+        "label column Class",
+        "id column Series_ID",
+        "time column TimeStamp",
+        "group column Subject",
+        "split column split",
+    )
+
+
+def test_a_length_is_never_guessed():
+    assert assign(["length", "x", "label"], UNSAID, "t.csv").features == ("length", "x")
+
+
+def test_what_is_said_is_not_guessed_and_not_told():
+    settings = say(label_column="mood", id_column="x", length_column="n")
+    columns = assign(["label", "mood", "x", "id", "n"], settings, "t.csv")
+    assert roles(columns) == {"label": "mood", "id": "x", "length": "n"}
+    assert columns.features == ("label", "id")
+    assert columns.notes == ()
+
+
+def test_features_are_those_said_in_the_order_said_and_the_rest_is_left_alone():
+    columns = assign(["a", "b", "c", "label"], say(feature_columns=("c", "a")), "t.csv")
+    assert columns.features == ("c", "a")
+    assert columns.named == ("label",)
+
+
+def test_a_feature_that_is_said_is_no_guess_for_something_else():
+    columns = assign(["t", "step", "label"], say(feature_columns=("t",)), "t.csv")
+    assert (columns.time, columns.features) == ("step", ("t",))
+
+
+@pytest.mark.parametrize("role", ["label", "id"])
+def test_a_column_that_was_said_to_be_one_thing_is_not_guessed_to_be_another(role):
+    columns = assign(["speaker", "x", "label"], say(**{f"{role}_column": "speaker"}), "t.csv")
+    assert columns.group == ""
+    assert getattr(columns, role) == "speaker"
+
+
+def test_a_y_beside_x_or_z_is_a_coordinate_and_no_label():
+    assert assign(["x1", "x2", "Y"], UNSAID, "t.csv").label == "Y"
+    with pytest.raises(UsageError, match="which column has the labels"):
+        assign(["X", "y"], UNSAID, "t.csv")
+    columns = assign(["x", "y", "z", "class"], UNSAID, "t.csv")
+    assert (columns.label, columns.features) == ("class", ("x", "y", "z"))
+    assert assign(["x", "y"], say(label_column="y"), "t.csv").features == ("x",)
+
+
+def test_the_sequences_may_be_the_groups():
+    columns = assign(["who", "x", "label"], say(id_column="who", group_column="who"), "t.csv")
+    assert columns.features == ("x",)
+    assert columns.named == ("label", "who")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 0.1", "__index_level_0__"])
+def test_the_index_of_pandas_is_no_feature(name):
+    columns = assign([name, "x", "label"], UNSAID, "t.csv")
+    assert columns.features == ("x",)
+    assert columns.notes[1] == f"{f'column {name}' if name else 'a column without a name'} left out"
+
+
+def test_several_columns_without_a_name_are_left_out_and_told_once():
+    columns = assign(["", "x", "label", "", ""], UNSAID, "t.csv")
+    assert columns.features == ("x",)
+    assert columns.notes[1:] == ("a column without a name left out",)
+
+
+def test_an_index_that_is_named_as_a_feature_is_one():
+    assert assign(["Unnamed: 0", "label"], say(feature_columns=("Unnamed: 0",)), "t.csv").features
+
+
+def test_the_guessed_time_of_a_table_that_is_said_to_be_wide_is_left_out():
+    columns = assign(["id", "date", "x", "label"], say(shape="wide"), "t.csv")
+    assert (columns.time, columns.features) == ("", ("x",))
+    assert "column date left out" in columns.notes
+
+
+def test_a_label_may_be_absent_where_it_is_optional():
+    assert assign(["x"], UNSAID, "t.csv", ("label",)).label == ""
+    settings = say(label_column="mood", group_column="who", split_column="part")
+    assert roles(assign(["x"], settings, "t.csv", ("label", "group", "split"))) == {}
+    with pytest.raises(UsageError, match="there is no column 'mood'"):
+        assign(["x"], settings, "t.csv", ("group", "split"))
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "error", "message"),
+    [
+        (["x", "x", "label"], {}, DataError, "expected columns of different names, found 'x' twice"),
+        (["label", "label"], {}, DataError, "expected columns of different names, found 'label' twice"),
+        (["x", "z"], {}, UsageError, "which column has the labels. Say it by --label-column; there are x, z"),
+        ([], {}, UsageError, "which column has the labels"),
+        (
+            ["x", "label", "Target"],
+            {},
+            UsageError,
+            "'label' and 'Target' may both be the label column; say whi",
+        ),
+        (
+            ["x", "t", "time", "label"],
+            {},
+            UsageError,
+            "'t' and 'time' may both be the time .* by --time-column",
+        ),
+        (["label"], {}, DataError, "expected a column with values, found only label"),
+        (["", "label"], {}, DataError, "expected a column with values, found only '', label"),
+        (
+            ["x", "label"],
+            {"label_column": "lable"},
+            UsageError,
+            "no column 'lable'; did you mean 'label'.; there",
+        ),
+        (
+            ["x", "label"],
+            {"feature_columns": ("q",)},
+            UsageError,
+            "there is no column 'q'; there are x, label",
+        ),
+        (["x", "label"], {"length_column": "n"}, UsageError, "there is no column 'n'; there are x, label"),
+        (
+            ["x", "label"],
+            {"feature_columns": ("x", "label"), "label_column": "label"},
+            UsageError,
+            "the label column 'label' cannot be a feature too",
+        ),
+        (
+            ["x", "label"],
+            {"feature_columns": ("x", "x")},
+            UsageError,
+            "the feature column 'x' is named twice",
+        ),
+        (
+            ["x", "label", "a"],
+            {"id_column": "a", "time_column": "a"},
+            UsageError,
+            "the id column 'a' cannot be the time column too",
+        ),
+        (
+            ["x", "a"],
+            {"label_column": "a", "group_column": "a"},
+            UsageError,
+            "'a' cannot be the group column too",
+        ),
+    ],
+)
+def test_what_cannot_be_told_is_one_line(names, said, error, message):
+    with pytest.raises(error, match=message) as caught:
+        assign(names, say(**said), "t.csv")
+    assert str(caught.value).startswith("t.csv: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_message_lists_twenty_columns_each_cut_to_a_line():
+    names = [f"x{index}\n" + "y" * 1000 for index in range(25)]
+    with pytest.raises(UsageError, match=r"there are x0 yyy.* and 5 more$") as caught:
+        assign(names, UNSAID, "t.csv")
+    assert len(str(caught.value)) < 1500
+
+
+def test_a_hundred_thousand_columns_are_not_compared_each_with_each():
+    names = [f"x{index}" for index in range(100_000)] + ["label"]  # it would take minutes
+    assert assign(names, UNSAID, "t.csv").features == tuple(names[:-1])
+
+
+def test_what_was_guessed_is_settled():
+    columns = assign(["id", "t", "x", "label"], UNSAID, "t.csv")
+    settled = settle(say(name="here.csv", group_column="lost"), columns, "long")
+    assert settled == say(
+        name="here.csv",
+        shape="long",
+        id_column="id",
+        time_column="t",
+        label_column="label",
+        feature_columns=("x",),
+    )
+
+
+def test_the_features_of_a_wide_table_stay_unnamed_unless_they_were_said():
+    columns = assign(["x1", "x2", "label"], UNSAID, "t.csv")
+    assert settle(UNSAID, columns, "wide") == say(shape="wide", label_column="label")
+    assert settle(say(feature_columns=("x2",)), columns, "wide").feature_columns == ("x2",)

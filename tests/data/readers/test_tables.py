@@ -1,0 +1,457 @@
+"""CSV and Parquet hold the same tables: their types, their names, and what is wrong in them."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from pyarrow import parquet
+
+from scanline.data.found import check_values
+from scanline.data.readers import tables
+from scanline.data.readers.array_files import read_npz
+from scanline.data.readers.arrays import from_arrays
+from scanline.data.readers.shapes import read_sequences
+from scanline.data.readers.tables import is_table, read_table
+from scanline.errors import DataError, ScanlineError, UsageError
+from scanline.recipe import UNSAID
+
+# Two sequences, b of two steps and a of one, not in order of time.
+COLUMNS = {"id": ["b", "b", "a"], "time": [2, 1, 5], "x": [1.5, 2.5, 3.5], "label": ["p", "p", "q"]}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(table, **said):
+        path = tmp_path / "ours.parquet"
+        if isinstance(table, bytes):
+            path.write_bytes(table)
+        elif isinstance(table, pd.DataFrame):
+            table.to_parquet(path)
+        else:
+            parquet.write_table(table if isinstance(table, pa.Table) else pa.table(table), path)
+        return read_sequences(path, UNSAID.model_copy(update=said))
+
+    return read
+
+
+def is_ours(found) -> bool:
+    """Whether it holds what COLUMNS says, but for the label's name."""
+    part = found.sequences
+    return part.flat.tolist() == [[2.5], [1.5], [3.5]] and part.lengths.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.csv", True),
+        ("a.TSV", True),
+        ("a.csv.gz", True),
+        ("A.Parquet", True),
+        ("a.gz", False),
+        ("csv", False),
+    ],
+)
+def test_a_table_is_told_by_its_name(tmp_path, name, expected):
+    assert is_table(tmp_path / name) is expected
+
+
+def test_a_parquet_file_is_read_and_what_was_guessed_is_told(read):
+    found = read(COLUMNS)
+    assert is_ours(found)
+    assert found.sequences.ids.tolist() == ["b", "a"]
+    assert found.sequences.classes == ("p", "q")
+    assert found.features == ("x",)
+    assert found.notes[0].endswith(
+        "taken for a long table, a row for each step; label column label; id column id; time column time"
+    )
+    assert found.notes[1].endswith("1 of 2 sequences were not in order of time: sorted")
+    assert [found.where(0, 0), found.where(0, 1), found.where(1)] == ["row 2", "row 1", "row 3"]
+
+
+# --- types
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([15, 25, 35], pa.int8()),
+        pa.array([15, 25, 35], pa.uint64()),
+        pa.array([15, 25, 35], pa.float16()),
+        pa.array([15, 25, 35], pa.float32()),
+        pa.array([decimal.Decimal("15.00"), decimal.Decimal(25), decimal.Decimal(35)]),
+        pa.array([15, 25, 35], pa.decimal256(5, 2)),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_numbers_are_read_of_any_type(read, column):
+    assert read(COLUMNS | {"x": column}).sequences.flat.ravel().tolist() == [25, 15, 35]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, None, 3], pa.int64()),
+        pa.array([1, None, 3], pa.float64()),
+        pa.array([1, None, 3], pa.decimal128(5, 2)),
+        pa.array([1, float("nan"), 3], pa.float32()),
+    ],
+    ids=str,
+)
+def test_a_null_is_a_missing_value_and_refused_with_its_row_unless_something_may_stand_in(read, column):
+    found = read(COLUMNS | {"x": column})
+    assert np.isnan(found.sequences.flat).ravel().tolist() == [True, False, False]
+    check_values(found, missing=True)
+    with pytest.raises(
+        DataError, match=r"ours\.parquet: row 2, column x: expected a finite number, found a missing"
+    ):
+        check_values(found, missing=False)
+
+
+def test_a_column_of_nulls_alone_is_missing_throughout(read):
+    assert np.isnan(read(COLUMNS | {"x": pa.nulls(3)}).sequences.flat).all()
+
+
+def test_a_number_too_large_for_32_bits_is_refused_with_its_row(read):
+    with pytest.raises(
+        DataError, match="row 3, column x: expected a finite number, found inf, or a number that"
+    ):
+        check_values(read(COLUMNS | {"x": [1.0, 2.0, 1e39]}), missing=True)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2, 1, 5], pa.uint8()),  # whose differences are never below 0
+        pa.array([2**63 - 1, -(2**63), 0], pa.int64()),
+        pa.array([2**63 + 2, 2**63 + 1, 0], pa.uint64()),
+        pa.array([2.5, -1, 5], pa.float32()),
+        pa.array([2, 1, 5], pa.decimal128(5, 2)),
+        pa.array([2, 1, 5], pa.date32()),
+        pa.array([2, 1, 5], pa.date32()).cast(pa.date64()),
+        pa.array([2, 1, 5], pa.time32("ms")),
+        pa.array([2, 1, 5], pa.time64("ns")),
+        pa.array([2, 1, 5], pa.timestamp("s")),
+        pa.array([2, 1, 5], pa.timestamp("us", "Europe/Berlin")),
+        pa.array([2, 1, 5], pa.duration("ms")),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_times_are_numbers_dates_moments_or_spans(read, column):
+    found = read(COLUMNS | {"time": column})
+    assert is_ours(found)
+    assert len(found.notes) == 2
+
+
+def test_times_that_differ_by_one_in_the_last_of_64_bits_are_two(read):
+    assert is_ours(read(COLUMNS | {"time": pa.array([1700000000000000001, 1700000000000000000, 0])}))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([7, 7, 8], pa.int32()),
+        pa.array([7, 7, 8], pa.uint8()),
+        pa.array([7, 7, 8], pa.float64()),
+        pa.array([7, 7, 8], pa.decimal128(4, 1)),
+        pa.array(["7", "7", "8.0"]),
+        pa.array(["7", "7", "8"], pa.large_string()),
+        pa.array([7, 7, 8]).dictionary_encode(),
+        pa.array(["7", "7", "8"]).dictionary_encode(),
+        pa.array([b"7", b"7", b"8"]),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_labels_that_are_whole_numbers_become_whole_numbers_of_any_type(read, column):
+    part = read(COLUMNS | {"label": column}).sequences
+    assert part.classes == (7, 8)
+    assert part.labels.tolist() == [0, 1]
+
+
+def test_flags_as_labels_are_named_as_python_names_them(read, tmp_path):
+    table = pd.DataFrame(COLUMNS | {"label": [True, True, False]})
+    table.to_csv(tmp_path / "ours.csv", index=False)
+    assert read(table).sequences.classes == ("False", "True")
+    assert read_sequences(tmp_path / "ours.csv", UNSAID).sequences.classes == ("False", "True")
+
+
+def test_names_may_be_dates_and_numbers(read):
+    days = [datetime.date(2026, 1, 31)] * 2 + [datetime.date(2026, 2, 1)]
+    assert read(COLUMNS | {"id": days}).sequences.ids.tolist() == ["2026-01-31", "2026-02-01"]
+    assert read(COLUMNS | {"id": [7, 7, 3]}).sequences.ids.tolist() == ["7", "3"]
+
+
+# --- categories
+
+
+def test_categories_count_as_they_appear_and_not_as_they_are_listed(read):
+    ids = pd.Categorical(["b", "b", "a"], categories=["a", "", "b", "never"])
+    found = read(pd.DataFrame(COLUMNS | {"id": ids, "label": pd.Categorical(["p", "p", "q"], list("qp"))}))
+    assert found.sequences.ids.tolist() == ["b", "a"]
+    assert found.sequences.classes == ("p", "q")
+    assert is_ours(found)
+
+
+def test_a_category_that_no_row_has_does_not_hide_a_name_that_comes_again(read):
+    ids = pd.Categorical(["a", "b", "b"], categories=["a", "b", "never"])
+    table = pd.DataFrame({"id": ids, "x1": [1, 2, 3], "label": list("ppq")})
+    with pytest.raises(DataError, match="row 3: expected a row for each id, found 'b' as in row 2"):
+        read(table, shape="wide")
+    assert "a long table" in read(table.assign(label="p")).notes[0]
+
+
+def test_a_category_that_no_row_has_is_no_part_and_no_class(read):
+    columns = {"split": ["train", "train", "test"], "label": ["p", "p", "q"]}
+    listed = {
+        name: pd.Categorical(texts, [*sorted(set(texts)), "odd", ""]) for name, texts in columns.items()
+    }
+    found = read(pd.DataFrame(COLUMNS | listed))
+    assert found.parts.tolist() == ["train", "test"]
+    assert found.sequences.classes == ("p", "q")
+
+
+def test_as_many_categories_as_8_bits_hold_leave_room_for_a_row_that_has_none(read):
+    names = [f"n{index}" for index in range(128)]
+    column = pa.DictionaryArray.from_arrays(pa.array([*range(128), None], pa.int8()), names)
+    table = pa.table({"id": column, "x1": list(range(129)), "label": ["p"] * 129})
+    with pytest.raises(DataError, match="row 129, column id: expected the name of a sequence, found nothing"):
+        read(table)
+    assert read(table.slice(0, 128)).sequences.ids.tolist() == names
+
+
+@pytest.mark.parametrize("cells", [1, 8, 20, 1000])
+def test_a_table_may_come_in_batches_of_any_size(read, monkeypatch, cells):
+    monkeypatch.setattr(tables, "_BATCH_CELLS", cells)
+    rows = range(9)
+    table = {
+        "id": [f"s{row // 2}" for row in rows],
+        "time": rows,
+        "x": rows,
+        "label": [row // 4 for row in rows],
+    }
+    part = read(pa.table(table)).sequences
+    assert part.flat.ravel().tolist() == list(rows)
+    assert part.lengths.tolist() == [2, 2, 2, 2, 1]
+    assert part.labels.tolist() == [0, 0, 1, 1, 2]
+    for name, value in (("time", None), ("label", "a\nb")):
+        broken = [*list(table[name])[:7], value, 8]
+        with pytest.raises(DataError, match=f"row 8, column {name}: expected "):
+            read(pa.table(table | {name: list(map(str, broken)) if name == "label" else broken}))
+
+
+def test_dictionaries_of_different_row_groups_are_joined(tmp_path):
+    path = tmp_path / "ours.parquet"
+    labels = ["r", "p", "q", "p", "s", "r", "q", "s"]
+    table = pa.table({"x1": list(range(8)), "label": pa.array(labels).dictionary_encode()})
+    parquet.write_table(table, path, row_group_size=3)
+    part = read_sequences(path, UNSAID).sequences
+    assert part.classes == ("p", "q", "r", "s")
+    assert [part.classes[label] for label in part.labels] == labels
+
+
+# --- names of columns
+
+
+def test_the_index_of_pandas_is_left_out(read):
+    table = pd.DataFrame(COLUMNS).iloc[[0, 1, 2]].set_axis([7, 5, 3])
+    found = read(table)
+    assert is_ours(found)
+    assert found.features == ("x",)
+    assert "column __index_level_0__ left out" in found.notes[0]
+
+
+def test_an_index_that_has_a_name_is_a_column(read):
+    assert is_ours(read(pd.DataFrame(COLUMNS).set_index("id")))
+
+
+def test_columns_with_dots_in_their_names_are_kept_apart(read):
+    table = {"acc": [1, 2], "acc.x": [3, 4], "acc.x.y": [5, 6], "label": ["p", "q"]}
+    assert read(table).sequences.flat.ravel().tolist() == [1, 3, 5, 2, 4, 6]
+    assert read(table, feature_columns=("acc.x", "acc")).sequences.flat.ravel().tolist() == [3, 1, 4, 2]
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": ["1", "2", "3"]}, "column x: expected numbers, found string"),
+        ({"x": [True, False, True]}, "column x: expected numbers, found bool"),
+        ({"x": [[1.0], [2.0], [3.0]]}, "column x: expected numbers, found list<element: double>"),
+        ({"x": pa.array([1, 2, 3], pa.timestamp("s"))}, r"column x: expected numbers, found timestamp\[ms\]"),
+        ({"time": ["1", "2", "3"]}, "column time: expected numbers, times or dates, found string"),
+        ({"time": [True, False, True]}, "column time: expected numbers, times or dates, found bool"),
+        ({"time": [1, None, 3]}, "row 2, column time: expected a value, found none"),
+        ({"time": [1.0, float("nan"), 3.0]}, "row 2, column time: expected a value, found none"),
+        ({"time": [1.0, 2.0, float("inf")]}, "row 3, column time: expected a value, found inf"),
+        (
+            {"time": pa.array([1, 2, None], pa.timestamp("us"))},
+            "row 3, column time: expected a value, found none",
+        ),
+        (
+            {"time": pa.array([1, 1, 2], pa.uint8())},
+            "row 2: expected one row of sequence b at each time, found .* row 1$",
+        ),
+        ({"id": ["b", None, "a"]}, "row 2, column id: expected the name of a sequence, found nothing"),
+        (
+            {"id": [1.0, float("nan"), 2.0]},
+            "row 2, column id: expected the name of a sequence, found nothing",
+        ),
+        ({"id": [[1], [2], [3]]}, "column id: expected text, found list<element: int64>"),
+        ({"id": [b"b", b"b", b"\xff"]}, r"cannot be read \(.*UTF8"),
+        ({"label": ["p", "p", "q\nr"]}, "row 3, column label: expected text of one line, found more"),
+        ({"label": ["p", "p", None]}, "row 3: expected a label, a whole number or text, found nothing"),
+        ({"label": [0.5, 0.5, 1.0]}, "row 2: expected a label, a whole number or text, found 0.5"),
+        (
+            {"label": ["p", "q", "q"]},
+            "row 1, column label: expected one label for a sequence, 'q' as in row 2, found 'p'",
+        ),
+        ({"label": [{"a": 1}] * 3}, "column label: expected text, found struct<a: int64>"),
+    ],
+)
+def test_a_fault_is_one_line_with_the_row_what_was_expected_and_what_was_found(read, columns, message):
+    with pytest.raises(DataError, match=rf"ours\.parquet: {message}") as caught:
+        read(COLUMNS | columns)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (["1", "2"], "column n: expected whole numbers, found string"),
+        ([1, None], "row 2, column n: expected a value, found none"),
+        ([1.0, 1.5], "row 2, column n: expected a length of 1 to 2, found 1.5"),
+        (pa.array([1, 3], pa.uint8()), "row 2, column n: expected a length of 1 to 2, found 3"),
+        ([1, -(2**63)], "row 2, column n: expected a length of 1 to 2, found -9.22337e\\+18"),
+    ],
+)
+def test_a_length_that_is_none_is_refused(read, column, message):
+    with pytest.raises(DataError, match=message):
+        read({"n": column, "x1": [1, 2], "x2": [3, 4], "label": ["p", "q"]}, length_column="n")
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.float32(), pa.decimal128(3, 1)])
+def test_lengths_are_whole_numbers_of_any_type(read, kind):
+    table = {"n": pa.array([1, 2], kind), "x1": [1, 2], "x2": [None, 4], "label": ["p", "q"]}
+    assert read(table, length_column="n").sequences.flat.ravel().tolist() == [1, 2, 4]
+
+
+def test_two_columns_of_one_name_are_refused(read):
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2]), pa.array(["p"])], names=["x", "x", "label"])
+    with pytest.raises(DataError, match="expected columns of different names, found 'x' twice"):
+        read(table)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"cannot be read \(Parquet file size is 0 bytes\)"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), r"cannot be read \(Parquet magic bytes not found in footer"),
+        (b"id,x,label\na,1,p\n", r"cannot be read \(Parquet magic bytes not found in footer"),
+        (b"PAR1" + b"\xff" * 20 + b"PAR1", r"cannot be read \("),
+    ],
+)
+def test_what_is_no_parquet_file_is_a_data_error_of_one_line(read, content, message):
+    with pytest.raises(DataError, match=rf"ours\.parquet: {message}") as caught:
+        read(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_rows_a_folder_and_a_missing_file_are_data_errors(read, tmp_path):
+    with pytest.raises(DataError, match=r"ours\.parquet: expected rows, found none"):
+        read(pa.table(COLUMNS).slice(0, 0))
+    (tmp_path / "folder.parquet").mkdir()
+    for name in ("folder", "none"):
+        with pytest.raises(DataError, match=rf"{name}\.parquet: cannot be read \("):
+            read_sequences(tmp_path / f"{name}.parquet", UNSAID)
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        UsageError, match=r"needs PyArrow, which is not installed: pip install 'scanline\[tables\]'"
+    ):
+        read_table(tmp_path / "ours.csv", UNSAID)
+
+
+def test_pyarrow_is_not_loaded_before_a_table_is_read():
+    code = "import sys, scanline.data.sources; sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(data=st.data())
+def test_any_mutation_of_a_good_file_is_read_or_refused(read, tmp_path, data):
+    parquet.write_table(pa.table(COLUMNS), tmp_path / "good.parquet")
+    content = bytearray((tmp_path / "good.parquet").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4), label="mutations")):
+        content[data.draw(st.integers(0, len(content) - 1), label="at")] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans(), label="cut"):
+        del content[data.draw(st.integers(0, len(content)), label="cut at") :]
+    message = ""
+    try:
+        read(bytes(content))
+    except ScanlineError as error:
+        message = str(error)
+    assert len(message.splitlines()) < 2
+
+
+# --- one table in every format
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(
+    values=arrays.arrays(
+        np.float64,
+        st.tuples(st.integers(1, 4), st.integers(1, 5)),
+        elements=st.floats(allow_nan=False, allow_infinity=False)
+        | st.sampled_from([np.nan, 1 + 2**-24, 1e39, 5e-46, -0.0]),
+    ),
+    data=st.data(),
+)
+def test_the_same_wide_table_is_the_same_in_csv_parquet_npz_and_a_program(tmp_path, values, data):
+    n, width = values.shape
+    labels = data.draw(st.lists(st.sampled_from([3, -1, 20]), min_size=n, max_size=n), label="labels")
+    lengths = data.draw(st.lists(st.integers(1, width), min_size=n, max_size=n), label="lengths")
+    table = pd.DataFrame(values, columns=[f"x{index}" for index in range(width)])
+    table["n"], table["label"] = lengths, labels
+    table.to_csv(tmp_path / "ours.csv", index=False)
+    table.to_parquet(tmp_path / "ours.parquet")
+    np.savez(tmp_path / "ours.npz", X=values, y=labels, lengths=lengths)
+    said = UNSAID.model_copy(update={"length_column": "n"})
+    found = [read_sequences(tmp_path / name, said) for name in ("ours.csv", "ours.parquet")]
+    found += [
+        read_npz(tmp_path / "ours.npz", UNSAID)["all"],
+        from_arrays(values, labels, lengths, settings=UNSAID),
+        from_arrays([row[:k] for row, k in zip(values, lengths, strict=True)], labels, settings=UNSAID),
+    ]
+    with np.errstate(over="ignore"):
+        wanted = np.concatenate([row[:k] for row, k in zip(values, lengths, strict=True)]).astype(np.float32)
+    for each in found:
+        assert np.array_equal(each.sequences.flat.ravel(), wanted, equal_nan=True)
+        assert each.sequences.lengths.tolist() == lengths
+        assert [each.sequences.classes[label] for label in each.sequences.labels] == labels
+    assert len({each.sequences.digest() for each in found}) == 1
+
+
+def test_a_long_name_is_refused_before_each_row_has_it(read):
+    names = pa.DictionaryArray.from_arrays(pa.array([0] * 2999 + [1], pa.int32()), ["x" * 100_000, "b"])
+    with pytest.raises(DataError, match="at most 4,096 characters, found 100,000"):
+        read({"x": [1.0] * 3000, "label": names})
+
+
+def test_names_may_unpack_to_no_more_than_the_file_allows(read):
+    content, table = pa.BufferOutputStream(), pa.table({"x": [1.0, 2.0], "label": ["x" * 9_000_000, "b"]})
+    parquet.write_table(table, content, compression="zstd", write_statistics=False, store_schema=False)
+    with pytest.raises(DataError, match="packed bytes to become at most"):
+        read(content.getvalue().to_pybytes())

@@ -1,0 +1,253 @@
+"""What a network answers when every sequence ends earlier, against cutting the sequences off one by one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from statsmodels.stats.proportion import proportion_confint
+
+from scanline.data import catalogue as catalog
+from scanline.data.memory import MemorySource, join
+from scanline.evaluation.early import THRESHOLDS, accuracy_by_step, logits_by_step
+from scanline.evaluation.evaluate import evaluate_run
+from scanline.evaluation.model import load
+from scanline.model.inference import predict_logits
+from scanline.model.initialisation import initialise
+from scanline.model.network import Architecture, Network
+
+F, H, K = 3, 5, 4
+NETWORKS = list(itertools.product(["lstm", "gru", "rnn"], [False, True], ["last", "mean", "max"]))
+
+
+def network(cell="lstm", bidirectional=False, readout="last", layers=1) -> Network:
+    classifier = Network(Architecture(cell, F, H, layers, bidirectional, 0.0, "between", readout, K))
+    initialise(classifier, "orthogonal", "xavier", 1.0, torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        classifier.head.weight *= 4  # some answers are sure, others are not
+    return classifier.eval()
+
+
+def sequences(lengths: list[int], seed: int = 0) -> MemorySource:
+    """Random sequences of these lengths, with random labels."""
+    draw = np.random.default_rng(seed)
+    values = [draw.normal(size=(length, F)).astype(np.float32) for length in lengths]
+    return join(values, draw.integers(0, K, len(lengths)), tuple(range(K)), "made up")
+
+
+def cut_off(classifier: Network, part: MemorySource) -> np.ndarray:
+    """(N, T, K) logits of each sequence, alone, after its first 1, 2, ... T steps."""
+    logits = np.empty((len(part), part.steps, len(part.classes)), np.float32)
+    for row in range(len(part)):
+        one = part.take(np.array([row]))
+        for step in range(part.steps):
+            end = min(step + 1, int(one.lengths[0]))
+            shorter = join([one.values[0, :end]], one.labels, part.classes, "cut off")
+            logits[row, step] = predict_logits(classifier, shorter)[0]
+    return logits
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    shares = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    return shares / shares.sum(-1, keepdims=True)
+
+
+def told(shares: np.ndarray, part: MemorySource, thresholds: tuple[float, ...] = THRESHOLDS) -> dict:
+    """What `read_along` should tell of probabilities (N, T, K) along the steps, by plain loops."""
+    N = len(part)
+    steps = []
+    for step in range(part.steps):
+        right = sum(shares[row, step].argmax() == part.labels[row] for row in range(N))
+        steps.append((step + 1, sum(length > step for length in part.lengths), right / N))
+    stops = []
+    for threshold in thresholds:
+        right, read, early = 0, [], 0
+        for row, length in enumerate(part.lengths):
+            stop = next((t + 1 for t in range(length) if shares[row, t].max() >= threshold), length)
+            right += shares[row, stop - 1].argmax() == part.labels[row]
+            read.append((stop, stop / length))
+            early += stop < length
+        mean_steps, share = np.mean(read, axis=0)
+        stops.append((threshold, right / N, mean_steps, share, early / N))
+    return {"steps": steps, "stops": stops}
+
+
+def check(found: dict, expected: dict, N: int) -> None:
+    for each, (step, n, accuracy) in zip(found["steps"], expected["steps"], strict=True):
+        assert (each["step"], each["n"], each["accuracy"]) == (step, n, pytest.approx(accuracy))
+        limits = proportion_confint(round(accuracy * N), N, method="wilson")
+        assert each["ci95"] == pytest.approx(limits, abs=1e-9)
+    for each, (threshold, accuracy, *others) in zip(found["stops"], expected["stops"], strict=True):
+        assert (each["threshold"], each["accuracy"]) == (threshold, pytest.approx(accuracy))
+        assert [each[key] for key in ("mean_steps", "share_read", "stopped")] == pytest.approx(others)
+        limits = proportion_confint(round(accuracy * N), N, method="wilson")
+        assert each["ci95"] == pytest.approx(limits, abs=1e-9)
+
+
+@pytest.mark.parametrize("which", NETWORKS, ids=str)
+@pytest.mark.parametrize("lengths", [[1, 4, 9, 2, 9, 6, 1, 7], [5, 5, 5], [1]], ids=str)
+def test_every_answer_along_the_way_is_that_of_the_sequence_cut_off_there(which, lengths):
+    classifier, part = network(*which), sequences(lengths)
+    expected = cut_off(classifier, part)
+    values, own = torch.tensor(part.values), torch.tensor(part.lengths)
+    along = logits_by_step(classifier, values, own).numpy()
+    assert along.shape == expected.shape
+    assert np.abs(along - expected).max() <= 1e-6
+    if part.uniform:
+        assert np.array_equal(logits_by_step(classifier, values, None).numpy(), along)
+    check(accuracy_by_step(classifier, part), told(softmax(expected), part), len(part))
+
+
+@pytest.mark.parametrize(
+    "which", [("lstm", False, "max", 2), ("gru", True, "last", 2), ("rnn", False, "mean", 3)]
+)
+def test_a_stack_of_layers_is_read_along_too(which):
+    classifier, part = network(*which), sequences([3, 8, 1, 5], seed=1)
+    along = logits_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
+    assert np.abs(along - cut_off(classifier, part)).max() <= 1e-6
+
+
+@pytest.mark.parametrize("which", NETWORKS, ids=str)
+@pytest.mark.parametrize("padding", [math.nan, math.inf, 7.0])
+def test_padding_does_not_matter_along_the_way(which, padding):
+    classifier, part = network(*which), sequences([2, 6, 4])
+    padded = np.full((3, 8, F), padding, np.float32)
+    for row, length in enumerate(part.lengths):
+        padded[row, :length] = part.values[row, :length]
+    along = logits_by_step(classifier, torch.tensor(padded), torch.tensor(part.lengths)).numpy()
+    expected = cut_off(classifier, part)
+    assert np.abs(along[:, :6] - expected).max() <= 1e-6
+    assert np.abs(along[:, 6:] - expected[:, -1:]).max() <= 1e-6
+
+
+@pytest.mark.parametrize("which", NETWORKS, ids=str)
+def test_the_last_answer_is_the_classifiers_own(which):
+    classifier, part = network(*which), sequences([9, 1, 30, 17], seed=2)
+    along = logits_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
+    assert np.abs(along[:, -1] - predict_logits(classifier, part)).max() <= 1e-6
+
+
+@pytest.mark.parametrize(("bidirectional", "n"), [(False, 1100), (True, 600)])
+def test_many_sequences_of_many_lengths_are_read_in_batches(bidirectional, n):
+    """Batches are of alike lengths: the first ends before the longest sequence does."""
+    lengths = np.random.default_rng(4).integers(1, 13, n).tolist()
+    classifier, part = network("gru", bidirectional, "mean"), sequences(lengths)
+    along = logits_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
+    for row in (0, 1, 2):
+        expected = cut_off(classifier, part.take(np.array([row])))[0]
+        assert np.abs(along[row, : len(expected)] - expected).max() <= 1e-6
+    found = accuracy_by_step(classifier, part)
+    check(found, told(softmax(along), part), n)
+    shuffled = accuracy_by_step(classifier, part.take(np.random.default_rng(5).permutation(n)))
+    check(shuffled, told(softmax(along), part), n)
+    assert shuffled["enough"] == found["enough"]
+
+
+def signs() -> Network:
+    """A network that says "yes" with the probability sigmoid(10 tanh(x)), x its newest step alone."""
+    classifier = Network(Architecture("rnn", 1, 1, 1, False, 0.0, "between", "last", 2))
+    with torch.no_grad():
+        for weight, value in zip(classifier.recurrent.weights(0, 0), (1.0, 0.0, 0.0, 0.0), strict=True):
+            weight.fill_(value)
+        classifier.head.weight.copy_(torch.tensor([[-5.0], [5.0]]))
+        classifier.head.bias.zero_()
+    return classifier.eval()
+
+
+def steps_of(values: list[list[float]], labels: list[int]) -> MemorySource:
+    steps = [np.array(row, np.float32)[:, None] for row in values]
+    return join(steps, np.array(labels), ("no", "yes"), "made up")
+
+
+# sigmoid(10 tanh(x)): 0.1 gives 0.730, 0.3 gives 0.948, 0.5 gives 0.990
+THREE = steps_of([[0.1, 0.3, 0.5], [-0.3, 0.1], [-0.1]], [1, 1, 0])
+
+
+def test_the_answers_along_the_way_worked_by_hand():
+    """Right after step 1: yes, no; no is right of one that ended: 2 of 3. After step 2 all are, and stay."""
+    found = accuracy_by_step(signs(), THREE)
+    assert [(each["step"], each["n"], each["accuracy"]) for each in found["steps"]] == [
+        (1, 3, pytest.approx(2 / 3)),
+        (2, 2, 1.0),
+        (3, 1, 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "temperature", "stops", "right"),
+    [
+        (0.5, 1.0, (1, 1, 1), 2),
+        (0.73, 1.0, (1, 1, 1), 2),
+        (0.74, 1.0, (2, 1, 1), 2),  # the third is never so sure: it ends by itself
+        (0.94, 1.0, (2, 1, 1), 2),
+        (0.95, 1.0, (3, 2, 1), 3),
+        (0.99, 1.0, (3, 2, 1), 3),
+        (1.0, 1.0, (3, 2, 1), 3),
+        # by two: 0.1 gives sigmoid(0.498) = 0.622, 0.3 gives sigmoid(1.457) = 0.811
+        (0.8, 1.0, (2, 1, 1), 2),
+        (0.8, 2.0, (2, 1, 1), 2),
+        (0.73, 2.0, (2, 1, 1), 2),
+        (0.9, 2.0, (3, 2, 1), 3),  # 0.5 gives sigmoid(2.311) = 0.910
+    ],
+)
+def test_the_rule_of_stopping_worked_by_hand(threshold, temperature, stops, right):
+    (found,) = accuracy_by_step(signs(), THREE, (threshold,), temperature)["stops"]
+    assert found["accuracy"] == pytest.approx(right / 3)
+    assert found["mean_steps"] == pytest.approx(sum(stops) / 3)
+    assert found["share_read"] == pytest.approx((stops[0] / 3 + stops[1] / 2 + stops[2]) / 3)
+    assert found["stopped"] == pytest.approx(((stops[0] < 3) + (stops[1] < 2)) / 3)
+    assert found["ci95"] == pytest.approx(proportion_confint(right, 3, method="wilson"))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_the_temperature_decides_when_to_stop_and_not_what_to_answer(temperature):
+    classifier, part = network("lstm"), sequences([1, 4, 9, 2, 9, 6, 1, 7] * 5)
+    along = logits_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
+    found = accuracy_by_step(classifier, part, (0.4, 0.6, 0.8), temperature)
+    check(found, told(softmax(along / temperature), part, (0.4, 0.6, 0.8)), len(part))
+    assert found["steps"] == accuracy_by_step(classifier, part)["steps"]
+
+
+def right_in(shares: list[int], n: int = 20) -> MemorySource:
+    """n sequences, all true yes, of which so many say yes after each step."""
+    return steps_of([[0.5 if row < right else -0.5 for right in shares] for row in range(n)], [1] * n)
+
+
+@pytest.mark.parametrize(
+    ("right", "enough"),
+    [
+        # all 20 right at the end: Wilson's lower limit is 20 / (20 + 3.8415) = 0.839, so 17 of 20 will do
+        ([16, 18, 15, 17, 20], 4),
+        ([17, 17, 17, 17, 20], 1),
+        ([16, 16, 16, 16, 20], 5),
+        ([0, 17, 20], 2),
+        ([20], 1),
+        # none right at the end: 0 is in every interval
+        ([0, 0, 0], 1),
+        # 10 right at the end: 0.299 to 0.701
+        ([5, 6, 10], 2),
+        ([5, 6, 5, 10], 4),
+    ],
+)
+def test_enough_is_the_step_from_which_on_the_accuracy_is_as_good_as_at_the_end(right, enough):
+    found = accuracy_by_step(signs(), right_in(right))
+    assert [each["accuracy"] for each in found["steps"]] == [share / 20 for share in right]
+    assert found["enough"] == enough
+
+
+def test_the_figures_along_the_way_end_where_the_run_was_judged(trained):
+    test = evaluate_run(str(trained), None).test
+    model = load(trained)
+    part = model.fit(catalog.load("digits").test)
+    found = accuracy_by_step(model.bundle.classifier, part)
+    assert len(found["steps"]) == 8
+    assert found["steps"][-1]["accuracy"] == test["accuracy"]
+    assert found["steps"][-1]["ci95"] == test["ci95"]
+    assert found["steps"][0]["accuracy"] < test["ci95"][0]
+    assert 1 < found["enough"] <= 8
+    read = [each["mean_steps"] for each in found["stops"]]
+    assert read == sorted(read)
+    assert [each["threshold"] for each in found["stops"]] == list(THRESHOLDS)

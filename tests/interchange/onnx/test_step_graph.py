@@ -1,0 +1,303 @@
+"""The graph of one step, driven step by step and held against the graph of whole sequences and the model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from tests.export.test_onnx import (
+    CELLS,
+    READOUTS,
+    F,
+    build,
+    form,
+    picture_form,
+    session,
+    spoil,
+    unlabelled,
+)
+
+import scanline
+from scanline.data import catalogue as catalog
+from scanline.errors import ModelError, UsageError
+from scanline.evaluation.model import Model
+from scanline.interchange.onnx.verify import verify_step
+from scanline.interchange.onnx.write import OLDEST_OPSET, export_onnx, export_step_graph, newest_opset
+from scanline.model.inference import predict_logits
+
+MEANS = (0.5, -2.0, 7.0)
+
+
+class Stream:
+    """N sequences that come step by step, with no more known of the graph than its metadata say."""
+
+    def __init__(self, path: Path, N: int) -> None:
+        self.session = session(path)
+        described = json.loads(self.session.get_modelmeta().custom_metadata_map["states"])
+        self.new = {name: state["new"] for name, state in described.items()}
+        self.states = {
+            name: np.full(
+                [N if size == "N" else size for size in state["shape"]],
+                float(state["first"]),
+                state["dtype"],
+            )
+            for name, state in described.items()
+        }
+
+    def feed(self, step: np.ndarray) -> dict[str, np.ndarray]:
+        names = [output.name for output in self.session.get_outputs()]
+        told = dict(zip(names, self.session.run(names, {"step": step} | self.states), strict=True))
+        self.states = {name: told[new] for name, new in self.new.items()}
+        return told
+
+
+def draw_steps(N: int, T: int, features: int = F, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(1, 2, (N, T, features)).astype(np.float32)
+
+
+def so_far(model: Model, steps: np.ndarray) -> np.ndarray:
+    """Our logits (N, K) for `steps` (N, t, F)."""
+    part = model.bundle.form.prepare(unlabelled(list(steps)))
+    return predict_logits(model.bundle.classifier, part)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_step_is_answered_as_the_whole_graph_answers(cell, layers, readout, tmp_path):
+    model = build(cell, layers, readout=readout, temperature=2.0, calibrated=True)
+    for opset in (OLDEST_OPSET, newest_opset()):
+        found = export_step_graph(model, tmp_path / "step.onnx", opset=opset)
+        assert found["difference"] <= 1e-5
+        export_onnx(model, tmp_path / "whole.onnx", opset=opset)
+        steps, stream, whole = (
+            draw_steps(3, 10),
+            Stream(tmp_path / "step.onnx", 3),
+            session(tmp_path / "whole.onnx"),
+        )
+        for t in range(1, 11):
+            told = stream.feed(steps[:, t - 1])
+            feed = {"steps": steps, "lengths": np.full(3, t)}
+            logits, shares = whole.run(["logits", "probabilities"], feed)
+            assert np.abs(told["logits"] - logits).max() < 1e-6, f"step {t}"
+            assert np.abs(told["probabilities"] - shares).max() < 1e-6, f"step {t}"
+            assert np.abs(told["logits"] - so_far(model, steps[:, :t])).max() < 1e-6, f"step {t}"
+
+
+@pytest.mark.parametrize("missing", ["zero", "mean", "forward-fill"])
+def test_missing_values_are_filled_step_by_step(missing, tmp_path):
+    read = form(missing=missing, means=() if missing == "zero" else MEANS)
+    model = build("lstm", 2, readout="max", read=read)
+    export_step_graph(model, tmp_path / "step.onnx")
+    steps, stream = draw_steps(4, 12), Stream(tmp_path / "step.onnx", 4)
+    steps[np.random.default_rng(1).random(steps.shape) < 0.4] = np.nan
+    steps[0, :3] = np.nan
+    for t in range(1, 13):
+        told = stream.feed(steps[:, t - 1])
+        assert np.abs(told["logits"] - so_far(model, steps[:, :t])).max() < 1e-6, f"step {t}"
+
+
+def test_it_answers_as_a_session_does(trained, tmp_path):
+    model, digits = scanline.load(trained, calibrated=True), catalog.load("digits").test
+    export_step_graph(model, tmp_path / "step.onnx")
+    images = digits.values[:5].astype(np.float32)
+    stream, shares = Stream(tmp_path / "step.onnx", 5), model.stream(5).feed(images)
+    for row in range(8):
+        told = stream.feed(images[:, row])
+        assert np.abs(told["probabilities"] - shares[:, row]).max() < 1e-5
+    assert np.abs(told["probabilities"] - model.predict_proba(digits.values[:5])).max() < 1e-5
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_sequences_of_different_age_go_on_side_by_side(readout, tmp_path):
+    model = build("gru", 2, readout=readout)
+    export_step_graph(model, tmp_path / "step.onnx")
+    steps = draw_steps(2, 9)
+    old, young = Stream(tmp_path / "step.onnx", 1), Stream(tmp_path / "step.onnx", 1)
+    for t in range(6):
+        old.feed(steps[:1, t])
+    both = Stream(tmp_path / "step.onnx", 2)
+    deep = {"h", "c"}  # (layers, N, H)
+    both.states = {
+        name: np.concatenate([state, young.states[name]], axis=1 if name in deep else 0)
+        for name, state in old.states.items()
+    }
+    for t in range(3):
+        told = both.feed(np.stack([steps[0, 6 + t], steps[1, t]]))
+    assert np.abs(told["logits"][0] - so_far(model, steps[:1])[0]).max() < 1e-6
+    assert np.abs(told["logits"][1] - so_far(model, steps[1:, :3])[0]).max() < 1e-6
+
+
+def test_a_mean_over_many_steps_loses_none(tmp_path):
+    model = build("rnn", readout="mean", hidden=1, classes=2, read=form(1), seed=1)
+    with torch.no_grad():
+        model.bundle.classifier.head.weight.fill_(1.0)
+    export_step_graph(model, tmp_path / "step.onnx")
+    stream, step = Stream(tmp_path / "step.onnx", 1), np.full((1, 1), 1.7, np.float32)
+    for _ in range(20_000):
+        told = stream.feed(step)
+    steps = np.full((1, 20_000, 1), 1.7, np.float32)
+    assert np.abs(told["logits"] - so_far(model, steps)).max() < 1e-6
+
+
+@pytest.mark.parametrize(("view", "features"), [("rows", 6), ("rows", 3), ("pixels", 1)])
+def test_pictures_that_are_seen_in_reading_order_can_come_step_by_step(view, features, tmp_path):
+    model = build("gru", read=picture_form(view, 1, features))
+    export_step_graph(model, tmp_path / "step.onnx")
+    pictures = np.random.default_rng(0).integers(0, 17, (3, 4, 6)).astype(np.uint8)
+    steps, stream = pictures.reshape(3, -1, features).astype(np.float32), Stream(tmp_path / "step.onnx", 3)
+    for t in range(steps.shape[1]):
+        told = stream.feed(steps[:, t])
+    assert np.abs(told["probabilities"] - model.predict_proba(pictures)).max() < 1e-6
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_step_that_is_no_number_gets_no_answer_and_is_forgotten(readout, wrong, tmp_path):
+    model = build("lstm", 2, readout=readout)
+    export_step_graph(model, tmp_path / "step.onnx")
+    steps, stream = draw_steps(2, 6), Stream(tmp_path / "step.onnx", 2)
+    for t in range(3):
+        stream.feed(steps[:, t])
+    bad = steps[:, 3].copy()
+    bad[0, 1] = wrong
+    told = stream.feed(bad)
+    assert np.isnan(told["logits"][0]).all()
+    assert np.abs(told["logits"][1] - so_far(model, steps[1:, :4])[0]).max() < 1e-6
+    told = stream.feed(steps[:, 4])
+    without = steps[:1, [0, 1, 2, 4]]
+    assert np.abs(told["logits"][0] - so_far(model, without)[0]).max() < 1e-6
+    assert np.abs(told["logits"][1] - so_far(model, steps[1:, :5])[0]).max() < 1e-6
+
+
+# --- the file
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_file_passes_the_checker_in_every_opset(cell, readout, tmp_path):
+    model = build(cell, 2, readout=readout, read=form(missing="forward-fill", means=MEANS))
+    for opset in range(OLDEST_OPSET, newest_opset() + 1, 3):
+        export_step_graph(model, tmp_path / "m.onnx", opset=opset)
+        onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"), full_check=True)
+
+
+@pytest.mark.parametrize(
+    ("cell", "readout", "missing", "states"),
+    [
+        ("rnn", "last", "error", {"h": ["float32", "0"]}),
+        ("lstm", "max", "zero", {"h": ["float32", "0"], "c": ["float32", "0"], "max": ["float32", "-inf"]}),
+        (
+            "gru",
+            "mean",
+            "forward-fill",
+            {
+                "h": ["float32", "0"],
+                "sum": ["float64", "0"],
+                "count": ["int64", "0"],
+                "last": ["float32", "nan"],
+            },
+        ),
+    ],
+)
+def test_the_metadata_say_with_what_to_begin(cell, readout, missing, states, tmp_path):
+    means = MEANS if missing == "forward-fill" else ()
+    export_step_graph(
+        build(cell, 2, readout=readout, read=form(missing=missing, means=means)), tmp_path / "m"
+    )
+    graph = onnx.load(tmp_path / "m").graph
+    read = session(tmp_path / "m").get_modelmeta().custom_metadata_map
+    described = json.loads(read["states"])
+    assert {name: [state["dtype"], state["first"]] for name, state in described.items()} == states
+    assert described["h"]["shape"] == [2, "N", 6]
+    assert json.loads(read["input"]) == {"name": "step", "shape": ["N", F], "missing": missing}
+    assert [each.name for each in graph.input] == ["step", *states]
+    new = [f"new_{name}" for name in states]
+    assert [each.name for each in graph.output] == ["logits", "probabilities", *new]
+
+
+def test_probabilities_can_be_left_out(tmp_path):
+    export_step_graph(build("gru"), tmp_path / "m.onnx", probabilities=False)
+    assert [each.name for each in onnx.load(tmp_path / "m.onnx").graph.output] == ["logits", "new_h"]
+
+
+def test_what_was_checked_is_told(tmp_path):
+    found = export_step_graph(build(), tmp_path / "m.onnx")
+    assert (found["file"], found["kind"], found["opset"]) == (str(tmp_path / "m.onnx"), "onnx", 17)
+    assert found["batches"] == 1 + 48 + 17
+    assert found["same_class"] is True
+
+
+# --- what is refused
+
+
+def refused(model: Model, folder: Path, error: Any, match: str, **options: Any) -> None:
+    with pytest.raises(error, match=match):
+        export_step_graph(model, folder / "m.onnx", **options)
+    assert not list(folder.iterdir())
+
+
+def test_both_directions_are_refused(tmp_path):
+    refused(build("lstm", 1, True), tmp_path, UsageError, "both directions: .* whole graph, or train")
+
+
+@pytest.mark.parametrize(("view", "features"), [("columns", 4), ("permuted", 1), ("patches:2", 4)])
+def test_views_of_the_whole_picture_are_refused(view, features, tmp_path):
+    model = build(read=picture_form(view, 1, features))
+    refused(model, tmp_path, UsageError, f"sees pictures by {view}: .* as a whole; export the whole graph")
+
+
+@pytest.mark.parametrize("read", [form(4, 1, missing="forward-fill", means=(0.0,) * 4)])
+def test_filling_forward_before_the_cut_is_refused(read, tmp_path):
+    refused(build(read=read), tmp_path, UsageError, "cuts steps of 1 into 4 after filling")
+
+
+def test_pixels_of_a_picture_that_is_filled_by_rows_are_refused(tmp_path):
+    model = build(read=picture_form("pixels", 1, 1, missing="forward-fill", means=(0.0,)))
+    refused(model, tmp_path, UsageError, "cuts steps of 6 into 1 after filling")
+    export_onnx(model, tmp_path / "m.onnx")  # which has the rows
+
+
+def test_an_opset_out_of_range_is_refused(tmp_path):
+    refused(build(), tmp_path, UsageError, "opset must be 11 to", opset=10)
+
+
+def test_without_the_packages_the_error_names_the_extra(tmp_path, monkeypatch):
+    model = build()
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    refused(model, tmp_path, UsageError, r"needs onnxruntime: pip install 'scanline\[onnx\]'")
+
+
+def test_answers_that_are_apart_leave_no_file(tmp_path):
+    model = build("gru")
+    with torch.no_grad():
+        model.bundle.classifier.head.weight *= 1e5
+    refused(model, tmp_path, ModelError, r"\(step \d+ of \d sequences of .* steps\); nothing was written")
+
+
+@pytest.mark.parametrize("name", ["layer_0_W", "layer_1_R", "layer_1_B", "head_weight", "shift"])
+def test_one_wrong_number_is_found(name, tmp_path):
+    model = build("lstm", 2, readout="mean")
+    export_step_graph(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="answers otherwise than Scanline"):
+        verify_step(spoil(tmp_path / "m.onnx", name), model)
+
+
+@pytest.mark.parametrize("state", ["h", "c", "sum", "count", "last"])
+def test_a_state_that_is_not_handed_on_is_found(state, tmp_path):
+    """Where the new state is the old one, every step is the first."""
+    model = build("lstm", readout="mean", read=form(missing="forward-fill", means=MEANS))
+    export_step_graph(model, tmp_path / "m.onnx")
+    made = onnx.load(tmp_path / "m.onnx")
+    for node in made.graph.node:
+        for names in (node.input, node.output):
+            names[:] = ["hidden_away" if name == f"new_{state}" else name for name in names]
+    made.graph.node.append(onnx.helper.make_node("Identity", [state], [f"new_{state}"]))
+    with pytest.raises(ModelError, match="answers otherwise than Scanline"):
+        verify_step(made.SerializeToString(), model)

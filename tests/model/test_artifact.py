@@ -1,0 +1,163 @@
+"""Bundles: what is saved comes back, and what is damaged is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from scanline.data.preprocessing import Preprocessing
+from scanline.data.transforms.ink import PictureFormat
+from scanline.errors import ModelError
+from scanline.model import artifact as bundle
+from scanline.model.artifact import Bundle
+from scanline.model.network import Architecture, Network
+from scanline.recipe import UNSAID
+from scanline.storage.files import write_sealed_json
+
+
+def form(picture: PictureFormat | None = None) -> Preprocessing:
+    return Preprocessing(picture, "rows", 0, 3, 3, "error", (), UNSAID)
+
+
+@pytest.fixture
+def saved(tmp_path) -> tuple[Bundle, Path]:
+    architecture = Architecture("lstm", 3, 4, 1, True, 0.5, "every", "mean", 2)
+    picture = PictureFormat(height=3, width=3, box=2, levels=255, centre="mass")
+    made = Bundle(Network(architecture), ("no", "yes"), form(picture), "made up")
+    bundle.save(made, tmp_path / "model", "0.0.0")
+    return made, tmp_path / "model"
+
+
+def test_a_bundle_comes_back_as_it_was(saved):
+    made, folder = saved
+    found = bundle.load(folder)
+    assert found.classifier.architecture == made.classifier.architecture
+    assert (found.classes, found.form, found.data) == (made.classes, made.form, made.data)
+    values = torch.randn(2, 5, 3)
+    with torch.inference_mode():
+        assert torch.equal(found.classifier(values), made.classifier.eval()(values))
+    assert not found.classifier.training
+
+
+def test_numbers_as_class_names_stay_numbers(tmp_path):
+    classifier = Network(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2))
+    bundle.save(Bundle(classifier, (0, 1), form(), "x"), tmp_path / "model", "0.0.0")
+    assert bundle.load(tmp_path / "model").classes == (0, 1)
+
+
+def test_every_byte_of_the_weights_is_guarded(saved):
+    _, folder = saved
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 97):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        with pytest.raises(ModelError, match=r"model\.safetensors"):
+            bundle.load(folder)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 0.999])
+def test_weights_that_are_cut_off_are_refused(saved, share):
+    path = saved[1] / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
+        bundle.load(saved[1])
+
+
+def test_weights_that_are_missing_are_named(saved):
+    (saved[1] / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"model\.safetensors is missing; copy the folder again"):
+        bundle.load(saved[1])
+
+
+def change(folder: Path, edit) -> None:
+    path = folder / "model.json"
+    tree = json.loads(path.read_text())
+    edit(tree)
+    tree.pop("sha256")
+    write_sealed_json(path, tree)  # as somebody who means it would
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.update(schema=1), "expected schema 3, found 1"),
+        (lambda t: t.pop("classes"), "model.json is damaged: classes: Field required"),
+        (lambda t: t["classes"].append("x"), "2 outputs but 3 class names"),
+        (lambda t: t["architecture"].update(cell="tree"), "model.json is damaged: architecture: cell"),
+        (
+            lambda t: t["architecture"].update(hidden_size=10**12),
+            "model.json is damaged: architecture: hidden_size",
+        ),
+        (
+            lambda t: t["architecture"].update(hidden_size=60_000),
+            "does not fit its architecture: head.weight",
+        ),
+        (lambda t: t["architecture"].update(layers=2), "does not fit its architecture: recurrent.bias_hh_l1"),
+        (lambda t: t["tensors"].pop("scale"), "tensor scale is not the one that was saved"),
+        (lambda t: t["tensors"]["scale"].update(sha256="0" * 64), "tensor scale is not the one"),
+        (lambda t: t.update(code="import os"), "model.json is damaged: code: Extra inputs"),
+        (lambda t: t["input"]["picture"].update(height="tall"), "model.json is damaged: input: picture"),
+        (lambda t: t["input"]["picture"].update(height=-3), "cannot be cut into steps of 3"),
+        (lambda t: t["input"]["picture"].update(width=100_000), "cannot be cut into steps of 3"),
+        (lambda t: t["input"]["picture"].update(levels=0), "cannot be cut into steps of 3"),
+        (lambda t: t["input"]["picture"].update(box=4), "cannot be cut into steps of 3"),
+        (lambda t: t.update(classes=["no", "no"]), "two classes have the same name"),
+        (lambda t: t.update(classes=[1, "1"]), "two classes have the same name"),
+        (lambda t: t["input"].update(features=4), "steps of 4 for a network that reads 3"),
+        (lambda t: t["input"].update(view="patches:2"), "needs a height and a width that 2 divides"),
+        (lambda t: t["input"].update(view="spiral"), "input.view must be one of rows, columns"),
+        (lambda t: t["input"].update(missing="mean"), "0 means of 3 features"),
+        (lambda t: t["input"].update(missing="mean", means=[0, 0, "x"]), "input: means"),
+        (lambda t: t["input"]["settings"].update(shape="tall"), "input: settings: shape"),
+        (lambda t: t["input"]["settings"].update(test="mine.csv"), "the settings name a file of data"),
+        (lambda t: t.update(classes=["no", "y" * 5000]), "2 class names of up to 5000 characters"),
+    ],
+)
+def test_a_description_that_is_damaged_is_refused(saved, edit, message):
+    change(saved[1], edit)
+    with pytest.raises(ModelError, match=message):
+        bundle.load(saved[1])
+
+
+def test_a_description_that_was_changed_without_its_digest_is_refused(saved):
+    path = saved[1] / "model.json"
+    path.write_text(path.read_text().replace('"no"', '"yes"', 1).replace('"yes"\n', '"no"\n', 1))
+    with pytest.raises(ModelError, match=r"model\.json is damaged: its content is not what was saved"):
+        bundle.load(saved[1])
+
+
+def test_a_description_that_is_missing_is_named(saved):
+    (saved[1] / "model.json").unlink()
+    with pytest.raises(ModelError, match=r"model\.json is missing; copy the folder again"):
+        bundle.load(saved[1])
+
+
+def test_weights_of_another_kind_of_number_are_refused(saved):
+    tensors = bundle.load_tensors(saved[1] / "model.safetensors")
+    half = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
+    safetensors.torch.save_file(half, saved[1] / "model.safetensors")
+    change(saved[1], lambda tree: tree.update(tensors=bundle.describe_tensors(half)))
+    with pytest.raises(ModelError, match=r"head\.bias should be float32 \(2,\)"):
+        bundle.load(saved[1])
+
+
+@pytest.mark.parametrize(("name", "value"), [("head.bias", torch.nan), ("shift", torch.inf), ("scale", 0.0)])
+def test_weights_that_no_network_has_are_refused(saved, name, value):
+    made, folder = saved
+    made.classifier.state_dict()[name].fill_(value)
+    bundle.save(made, folder, "0.0.0")
+    with pytest.raises(ModelError, match=f"model.safetensors is damaged: {name} has a value that no network"):
+        bundle.load(folder)
+
+
+def test_weights_of_another_network_are_refused(saved, tmp_path):
+    other = Network(Architecture("lstm", 3, 5, 1, True, 0.5, "every", "mean", 2))
+    bundle.save(Bundle(other, (0, 1), form(), "x"), tmp_path / "other", "0.0.0")
+    shutil.copy(tmp_path / "other" / "model.safetensors", saved[1])
+    with pytest.raises(ModelError, match="is not the one that was saved"):
+        bundle.load(saved[1])

@@ -1,0 +1,72 @@
+"""The card of a model: what a person should know, and nothing that is not so."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scanline.data.preprocessing import Preprocessing
+from scanline.model import artifact as bundle
+from scanline.model.artifact import Bundle, History
+from scanline.model.card import model_card
+from scanline.model.network import Architecture, Network
+from scanline.recipe import UNSAID
+
+
+def test_the_card_of_a_trained_run_says_what_its_result_says(trained):
+    result = json.loads((trained / "result.json").read_text())["test"]
+    parts = json.loads((trained / "environment.json").read_text())["data"]
+    card = (trained / "model" / "README.md").read_text()
+    assert card.startswith('---\nlicense: "unknown"\n')
+    low, high = result["ci95"]
+    assert (
+        f"- **Accuracy** {result['accuracy']:.4f} on the test part ({result['correct']:,} of 360), "
+        f"95 % interval {low:.4f} to {high:.4f} (Wilson)." in card
+    )
+    for name, part in parts.items():
+        assert f"{name.capitalize()} part: {part['n']:,} sequences, SHA-256 `{part['sha256']}`." in card
+    assert "pictures of 8 x 8 pixels (grey levels, 0 to 16), as rows" in card
+    assert "- **Licence**: none was said." in card
+
+
+def test_model_json_has_the_history_and_gives_it_back(trained):
+    result = json.loads((trained / "result.json").read_text())["test"]
+    history = bundle.load(trained / "model").history
+    assert (history.recipe, history.seed, history.made) == ("digits", 0, "trained by Scanline")
+    assert history.test is not None
+    assert (history.test.n, history.test.correct) == (360, result["correct"])
+    assert list(history.parts) == ["train", "validation", "test"]
+
+
+def test_the_licence_of_the_recipe_goes_into_model_and_card(tmp_path):
+    from scanline.api import train
+
+    settings = {"train.samples": 100, "licence": "CC-BY-4.0"}
+    train("digits", settings=settings, run=tmp_path / "run", log=None)
+    assert bundle.load(tmp_path / "run" / "model").history.licence == "CC-BY-4.0"
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert card.startswith('---\nlicense: "CC-BY-4.0"\n')
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("<script>alert(1)</script>", r"\<script\>alert\(1\)\</script\>"),
+        ("a|b*c_d", r"a\|b\*c\_d"),
+        ("[x](y)", r"\[x\]\(y\)"),
+        ("two\nlines", "two lines"),
+        ("# title", r"\# title"),
+    ],
+)
+def test_names_are_text_and_no_markup(name, shown):
+    architecture = Architecture("gru", 2, 3, 1, False, 0.0, "between", "mean", 2)
+    form = Preprocessing(None, "rows", 0, 2, 2, "error", (), UNSAID)
+    history = History(made=name, licence=name)
+    card = model_card(Bundle(Network(architecture), (name, "b"), form, name, None, history))
+    body = card.split("---\n", 2)[2]
+    assert body.count(shown) == 5  # title, data, made, class, licence
+    assert name not in body.replace(shown, "")
+    front = card.split("---\n", 2)[1].splitlines()
+    assert json.loads(front[0].removeprefix("license: ")) == name
+    assert "is not known: it was not tested" in body

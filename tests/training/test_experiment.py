@@ -1,0 +1,477 @@
+"""Whole runs on scikit-learn's digits: the folder, repeatability, interruption and resume, divergence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scanline
+from scanline.api import train
+from scanline.data import catalogue as catalog
+from scanline.errors import DataError, Interrupted, ModelError, UsageError
+from scanline.evaluation.evaluate import evaluate_run
+from scanline.kernels.library import BFLOAT16, load
+from scanline.storage.files import sha256
+from scanline.training import checkpoint
+from scanline.training.events import Stepped
+from scanline.training.experiment import Experiment
+from scanline.training.step import Diverged
+
+SHORT = {
+    "train.samples": 0, "train.steps": 24, "train.checkpoint_every": 7, "train.validate_every": 5,
+    "train.log_every": 3, "model.hidden_size": 8, "model.layers": 2, "model.dropout": 0.3,
+}  # fmt: skip
+
+
+def short(run: Path, **changes) -> Experiment:
+    return Experiment.begin("digits", settings=SHORT | changes, run=run, device="cpu")
+
+
+def finish(experiment: Experiment) -> Experiment:
+    for _ in experiment.records():
+        pass
+    return experiment
+
+
+def weights(run: Path) -> str:
+    return sha256((run / "model" / "model.safetensors").read_bytes())
+
+
+def metrics(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def stop_at(experiment: Experiment, step: int, number: int = signal.SIGINT) -> Interrupted:
+    def train_and_be_stopped() -> None:
+        for record in experiment.records():
+            if isinstance(record, Stepped) and record.step == step:
+                os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted) as caught:
+        train_and_be_stopped()
+    return caught.value
+
+
+def test_a_run_folder_holds_what_the_house_says(trained):
+    assert sorted(p.name for p in trained.iterdir() if p.name != ".lock") == [
+        "checkpoints", "environment.json", "log.txt", "metrics.jsonl", "model", "recipe.toml", "result.json",
+        "split.json",
+    ]  # fmt: skip
+    assert sorted(p.name for p in (trained / "model").iterdir()) == [
+        "README.md", "model.json", "model.safetensors",
+    ]  # fmt: skip
+    newest = sorted((trained / "checkpoints").iterdir())[-1]
+    assert sorted(p.name for p in newest.iterdir()) == [
+        "model.safetensors",
+        "optimizer.safetensors",
+        "state.json",
+    ]
+
+
+def test_the_result_tells_test_validation_and_training(trained):
+    result = json.loads((trained / "result.json").read_text())
+    test, training = result["test"], result["training"]
+    assert result["schema"] == 1
+    assert test["n"] == 360
+    assert test["accuracy"] == test["correct"] / 360 > 0.8
+    assert test["ci95"][0] < test["accuracy"] < test["ci95"][1]
+    assert 0 <= test["first128_accuracy"] <= 1
+    assert result["validation"]["n"] == 180
+    assert (training["steps"], training["samples_seen"], training["status"]) == (624, 19_968, "finished")
+    assert training["samples_per_s"] == pytest.approx(19_968 / training["seconds"], rel=0.01)
+    assert training["backend"] == ("torch" if load() is None else "native")
+    assert training["precision"] == "float32"
+
+
+def test_the_environment_tells_versions_threads_and_data(trained):
+    environment = json.loads((trained / "environment.json").read_text())
+    assert environment["packages"]["torch"]
+    assert environment["threads"] >= 1
+    assert len(environment["data"]["train"]["sha256"]) == 64
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path):
+    for name in ("one", "two"):
+        finish(short(tmp_path / name))
+    assert weights(tmp_path / "one") == weights(tmp_path / "two")
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "two")
+    finish(short(tmp_path / "three", seed=1))
+    assert weights(tmp_path / "one") != weights(tmp_path / "three")
+
+
+@pytest.mark.parametrize("step", [1, 5, 7, 13, 15])
+def test_an_interrupted_and_resumed_run_ends_like_one_that_was_not(tmp_path, step):
+    finish(short(tmp_path / "whole"))
+    stop_at(short(tmp_path / "cut"), step)
+    finish(Experiment.resume(tmp_path / "cut", "cpu"))
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+
+
+def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path):
+    finish(short(tmp_path / "whole"))
+    experiment = short(tmp_path / "killed")
+    for record in experiment.records():
+        if isinstance(record, Stepped) and record.step == 17:
+            break  # as if killed: nothing more is written; the newest checkpoint is that of step 14
+    experiment.folder.unlock()
+    experiment.folder.append_log("a line of a step that will be made again")
+    finish(Experiment.resume(tmp_path / "killed", "cpu"))
+    assert (tmp_path / "killed" / "log.txt").read_text() == (tmp_path / "whole" / "log.txt").read_text()
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_leaves_a_usable_run_and_says_how_to_go_on(tmp_path, number, code):
+    stopped = stop_at(short(tmp_path / "run"), 4, number)
+    assert stopped.exit_code == code
+    assert "stopped at step 4 of 24; the model as it is now can be used; " in str(stopped)
+    assert f"go on with `scanline train --resume --run {tmp_path / 'run'}`" in str(stopped)
+    model = scanline.load(tmp_path / "run")
+    assert model.predict(np.zeros((8, 8), np.uint8)).shape == (1,)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["training"]["status"] == "interrupted"
+    assert "test" not in result  # the test part is read once, at the end
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_is_used(tmp_path):
+    finish(short(tmp_path / "whole"))
+    stop_at(short(tmp_path / "cut"), 15)
+    path = tmp_path / "cut" / "checkpoints" / "step-000015" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    resumed = Experiment.resume(tmp_path / "cut", "cpu")
+    assert "step-000015" in resumed.notes[0]
+    assert resumed.state.step == 14
+    finish(resumed)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
+def test_without_a_whole_checkpoint_there_is_nothing_to_resume(tmp_path):
+    stop_at(short(tmp_path / "run"), 3)
+    for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
+        path.write_text("{}")
+    with pytest.raises(ModelError, match=r"has no whole checkpoint to go on from .*step-000003"):
+        Experiment.resume(tmp_path / "run")
+
+
+def test_a_finished_run_is_not_resumed(tmp_path):
+    finish(short(tmp_path / "run"))
+    with pytest.raises(UsageError, match="has finished: nothing is left to do"):
+        Experiment.resume(tmp_path / "run")
+
+
+def test_a_folder_that_is_no_run_is_not_resumed(tmp_path):
+    with pytest.raises(ModelError, match="is not a run folder: it has no recipe"):
+        Experiment.resume(tmp_path)
+
+
+def test_other_data_under_the_same_name_is_refused_on_resume(tmp_path):
+    stop_at(short(tmp_path / "run"), 3)
+    path = tmp_path / "run" / "environment.json"
+    path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0', 1))
+    with pytest.raises(DataError, match=r"is not the data that .* was trained on"):
+        Experiment.resume(tmp_path / "run")
+
+
+def test_two_writers_are_kept_apart(tmp_path):
+    first = short(tmp_path / "run")
+    with pytest.raises(UsageError, match="being written by another process"):
+        Experiment.resume(tmp_path / "run")
+    first.folder.unlock()
+
+
+def test_a_run_folder_that_exists_is_not_touched(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("keep me")
+    with pytest.raises(UsageError, match=r"exists already: choose another --run$"):
+        short(tmp_path / "run")
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"train.batch_size": 0}, UsageError, "train.batch_size must be >= 1"),
+        ({"input.features": 7}, UsageError, "input.features must divide the 64 values"),
+        ({"model.classes": 11}, UsageError, "model.classes must be 0 or 10, as many as digits has, got 11"),
+    ],
+)
+def test_a_mistake_leaves_no_folder(tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        short(tmp_path / "run", **changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_device_leaves_no_folder(tmp_path):
+    with pytest.raises(UsageError, match="device must be one of auto, cpu, cuda, got 'gpu'"):
+        Experiment.begin("digits", run=tmp_path / "run", device="gpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(scanline.ScanlineError, match=r"cannot make the run folder .*Not a directory"):
+        short(tmp_path / "file" / "run")
+
+
+def test_a_loss_of_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    import scanline.training.trainer as loop
+
+    real = loop.to_device
+
+    def poisoned(batch, device):
+        values, lengths, labels = real(batch, device)
+        calls.append(1)
+        return (values * float("nan") if len(calls) == 10 else values), lengths, labels
+
+    calls: list[int] = []
+    monkeypatch.setattr(loop, "to_device", poisoned)
+    with pytest.raises(
+        Diverged,
+        match=r"step 10: the loss became nan; the last good checkpoint, of step 7, is kept as .*model",
+    ):
+        finish(short(tmp_path / "run"))
+    monkeypatch.undo()
+    assert finish(Experiment.resume(tmp_path / "run", "cpu")).result["test"]["n"] == 360
+
+
+def test_a_learning_rate_that_explodes_diverges_or_ends_with_finite_weights(tmp_path):
+    """Nothing is faked here: the largest legal rate, without clipping."""
+    wild = {"train.learning_rate": 10.0, "train.schedule": "constant", "train.clip_norm": 0.0}
+    experiment = short(tmp_path / "run", **wild)
+    try:
+        finish(experiment)
+    except Diverged:
+        return
+    assert all(weight.isfinite().all() for weight in experiment.state.classifier.parameters())
+
+
+def test_early_stopping_ships_the_best_weights(tmp_path):
+    settings = {
+        "train.steps": 400,
+        "train.validate_every": 2,
+        "train.patience": 2,
+        "train.learning_rate": 0.1,
+    }
+    experiment = finish(short(tmp_path / "run", **settings))
+    assert experiment.result["training"]["status"] == "stopped early"
+    assert experiment.result["validation"]["accuracy"] == pytest.approx(experiment.state.best_accuracy)
+
+
+@pytest.mark.parametrize(
+    ("keep", "wanted"), [(1, {12, 24}), (2, {12, 21, 24}), (4, {12, 15, 18, 21, 24})], ids=str
+)
+def test_the_newest_checkpoints_stay_and_the_best(tmp_path, keep, wanted):
+    settings = {"train.validate_every": 12, "train.checkpoint_every": 3, "train.learning_rate": 0.2}
+    experiment = finish(short(tmp_path / "run", seed=2, **settings, **{"train.keep_checkpoints": keep}))
+    assert experiment.state.best_step == 12
+    names = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    assert names == {f"step-{step:06d}" for step in wanted}
+
+
+def test_wide_steps_can_be_cut_in_two_as_the_fifth_tutorial_lets_its_reader_choose(tmp_path):
+    changes = {"input.features": 4, "model.classes": 10, "train.batch_size": 16, "train.steps": 3}
+    experiment = finish(short(tmp_path / "run", **changes))
+    assert experiment.data.train.values.shape[1:] == (16, 4)
+    assert experiment.state.classifier.architecture.input_size == 4
+    answers = scanline.load(tmp_path / "run").predict_proba(np.zeros((3, 8, 8), np.uint8))
+    assert answers.shape == (3, 10)
+
+
+def test_from_python_a_run_can_be_trained_and_asked(tmp_path):
+    lines: list[str] = []
+    run = train("digits", settings=SHORT, run=tmp_path / "run", seed=3, log=lines.append)
+    assert lines[0].startswith("step: 3 / loss: ")
+    assert run.model.predict(np.zeros((2, 8, 8), np.uint8)).shape == (2,)
+    assert "seed = 3" in (run.path / "recipe.toml").read_text()
+
+
+def test_resume_takes_everything_from_the_folder(tmp_path):
+    with pytest.raises(UsageError, match="give none of them"):
+        train("digits", resume=tmp_path)
+
+
+def test_runs_are_numbered_where_no_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [train("digits", settings=SHORT | {"train.steps": 1}, log=None).path for _ in range(2)]
+    assert [str(path) for path in paths] == ["runs/digits-digits-001", "runs/digits-digits-002"]
+
+
+def test_the_tutorials_run_on_any_pictures(tmp_path):
+    for name in ("tutorial-basic", "tutorial-dynamic", "tutorial-stacked"):
+        settings = {"train.samples": 0, "train.steps": 2, "model.hidden_size": 8}
+        run = train("digits", recipe=name, settings=settings, run=tmp_path / name, log=None)
+        assert run.result["training"]["steps"] == 2
+
+
+def test_event_files_hold_the_same_figures_as_the_metrics(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = train("digits", settings=SHORT, run=tmp_path / "run", tensorboard=True, log=None)
+    events = accumulator.EventAccumulator(str(run.path))
+    events.Reload()
+    told = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    kept = [(m["step"], pytest.approx(m["loss"])) for m in metrics(run.path) if m["event"] == "logged"]
+    assert told == kept
+    assert {"train/accuracy", "train/learning_rate", "validation/accuracy"} <= set(events.Tags()["scalars"])
+
+
+def test_without_tensorboard_the_extra_is_named_and_nothing_is_made(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UsageError, match=r"pip install 'scanline\[tensorboard\]'"):
+        train("digits", run=tmp_path / "run", tensorboard=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_small_digits_stand_in_for_mnist_only_when_no_data_set_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("SCANLINE_DATA", raising=False)
+    experiment = Experiment.begin(settings={"train.samples": 0, "train.steps": 1}, run=tmp_path / "run")
+    experiment.folder.unlock()
+    assert (experiment.data.name, experiment.recipe.name) == ("digits", "digits")
+    assert experiment.notes[0].startswith(
+        "MNIST is not at hand and SCANLINE_OFFLINE is set: training on `digits`"
+    )
+    with pytest.raises(DataError, match="SCANLINE_OFFLINE is set"):
+        Experiment.begin("mnist", run=tmp_path / "other")
+
+
+def write_pictures(folder: Path, data) -> None:
+    """The training and test parts of scikit-learn's digits as a folder of IDX files."""
+    folder.mkdir(parents=True)
+    for name, part in (("train", data.train), ("t10k", data.test)):
+        for kind, array in (("images-idx3", part.values * 15), ("labels-idx1", part.labels)):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            (folder / f"{name}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def test_a_folder_of_files_is_found_again_from_anywhere_but_stays_out_of_the_bundle(tmp_path, monkeypatch):
+    folder = tmp_path / "home" / "pictures"
+    write_pictures(folder, catalog.load("digits"))
+    monkeypatch.chdir(folder.parent)
+    experiment = Experiment.begin("./pictures", settings=SHORT)
+    stop_at(experiment, 3)
+    run = experiment.folder.path.resolve()
+    assert run.name == "pictures-rows-001"
+    monkeypatch.chdir(tmp_path)
+    finish(Experiment.resume(run))
+    assert evaluate_run(str(run), None).test["n"] == 360
+    assert "home" not in (run / "model" / "model.json").read_text()
+
+
+def test_a_signal_at_the_last_step_comes_too_late_to_stop_the_run(tmp_path):
+    experiment = short(tmp_path / "run")
+    for record in experiment.records():
+        if isinstance(record, Stepped) and record.step == 24:
+            os.kill(os.getpid(), signal.SIGINT)
+    assert experiment.result["training"]["status"] == "finished"
+    assert experiment.result["test"]["n"] == 360
+
+
+def test_a_run_killed_after_its_last_step_is_ended_by_resuming(tmp_path):
+    finish(short(tmp_path / "whole"))
+    finish(short(tmp_path / "killed"))
+    (tmp_path / "killed" / "result.json").unlink()
+    shutil.rmtree(tmp_path / "killed" / "model")
+    resumed = finish(Experiment.resume(tmp_path / "killed", "cpu"))
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert resumed.result["test"]["n"] == 360
+
+
+def test_patience_keeps_the_best_weights_also_when_the_steps_run_out(tmp_path):
+    changes = {"train.patience": 50, "train.validate_every": 1, "train.learning_rate": 0.3}
+    experiment = finish(short(tmp_path / "run", **changes))
+    assert experiment.result["training"]["status"] == "finished"
+    assert experiment.state.best_step < 24
+    assert experiment.result["validation"]["accuracy"] == experiment.state.best_accuracy
+
+
+def test_damaged_checkpoints_do_not_push_out_whole_ones(tmp_path):
+    stop_at(short(tmp_path / "run"), 10)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    for step in ("000900", "000901"):
+        (checkpoints / f"step-{step}").mkdir()
+    stop_at(Experiment.resume(tmp_path / "run", "cpu"), 15)
+    assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-000014", "step-000015"]
+
+
+def test_a_resume_says_if_the_threads_have_changed(tmp_path):
+    stop_at(short(tmp_path / "run"), 3)
+    path = tmp_path / "run" / "environment.json"
+    environment = json.loads(path.read_text())
+    path.write_text(json.dumps(environment | {"threads": environment["threads"] + 1}))
+    resumed = Experiment.resume(tmp_path / "run", "cpu")
+    resumed.folder.unlock()
+    assert resumed.notes[0].startswith(
+        "since this run began these have changed: threads; the weights may differ"
+    )
+
+
+def test_a_full_disk_at_the_start_leaves_no_run(tmp_path, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_over", full)
+    with pytest.raises(scanline.ScanlineError, match=r"cannot write .*step-000000: No space left on device"):
+        short(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_local_folder_named_like_a_data_set_stays_itself(tmp_path, monkeypatch):
+    write_pictures(tmp_path / "mnist", catalog.load("digits"))
+    monkeypatch.chdir(tmp_path)
+    run = train("./mnist", settings=SHORT, run=tmp_path / "run", log=None)
+    assert run.result["data"] == "the folder mnist"
+    assert evaluate_run(str(run.path), None).test == run.result["test"]
+    with pytest.raises(UsageError, match="was trained on the folder mnist: say where that lies by --data"):
+        evaluate_run(str(run.path / "model"), None)
+
+
+def test_a_folder_of_a_single_class_is_refused(tmp_path):
+    digits = catalog.load("digits")
+    train_part, test_part = (
+        part.take(np.flatnonzero(part.labels == 3)) for part in (digits.train, digits.test)
+    )
+    write_pictures(tmp_path / "threes", replace(digits, train=train_part, test=test_part))
+    with pytest.raises(DataError, match="threes has a single class, 3: two are needed"):
+        train(tmp_path / "threes", run=tmp_path / "run")
+
+
+def test_a_step_is_saved_once_even_if_it_is_due_and_the_last(tmp_path, monkeypatch):
+    saved: list[int] = []
+    real = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda *given: (saved.append(given[1].step), real(*given))[1])
+    finish(short(tmp_path / "run", **{"train.checkpoint_every": 8, "train.validate_every": 0}))
+    assert saved == [0, 8, 16, 24]
+
+
+@pytest.mark.skipif(load() is None, reason="no native library")
+def test_precision_and_backend_are_the_recipes_and_recorded(tmp_path):
+    small = {"train.samples": 200, "train.batch_size": 32}
+    half = train("digits", settings=small | {"train.precision": "bfloat16"}, run=tmp_path / "half", log=None)
+    torchs = train("digits", settings=small | {"train.backend": "torch"}, run=tmp_path / "torch", log=None)
+    has_kernel = load().kernel(BFLOAT16) is not None
+    assert half.result["training"]["precision"] == ("bfloat16" if has_kernel else "float32")
+    assert half.result["training"]["backend"] == "native"
+    assert torchs.result["training"]["backend"] == "torch"
+    environment = json.loads((tmp_path / "half" / "environment.json").read_text())
+    assert environment["computes"] == {k: half.result["training"][k] for k in ("backend", "precision")}
+    native = environment["native"]
+    assert native["found"]
+    assert native["kernels"]["float32"]
+
+
+def test_a_backend_that_cannot_be_had_is_refused_before_anything_is_made(tmp_path):
+    settings = {"model.cell": "gru", "train.backend": "native"}
+    with pytest.raises(UsageError, match="backend=native computes LSTMs, not gru"):
+        train("digits", settings=settings, run=tmp_path / "run", log=None)
+    assert not (tmp_path / "run").exists()

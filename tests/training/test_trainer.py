@@ -1,0 +1,115 @@
+"""The loop: what it tells, when, and that looking changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scanline import recipe
+from scanline.data.splits import Dataset
+from scanline.data.transforms.views import View
+from scanline.model.network import Architecture
+from scanline.training.events import Evaluated, Logged, Stepped
+from scanline.training.state import start
+from scanline.training.trainer import train
+from tests.conftest import make_sequences
+
+DATA = Dataset("made up", make_sequences(24, seed=1), make_sequences(9, seed=2), make_sequences(9, seed=3))
+
+
+def begin(**changes):
+    changes = {"samples": 0, "steps": 12, "batch_size": 8, "validate_every": 4, "log_every": 3, **changes}
+    plan = recipe.load("rows", {f"train.{key}": value for key, value in changes.items()})
+    architecture = Architecture("lstm", 3, 4, 1, False, 0.0, "between", "last", 2)
+    return start(plan, architecture, 0.0, 1.0, "cpu"), plan
+
+
+def digest(state) -> list[float]:
+    return torch.cat([weight.detach().flatten() for weight in state.classifier.parameters()]).tolist()
+
+
+def test_records_come_when_they_are_due_and_each_step_ends_with_its_own():
+    state, plan = begin(test_every=6)
+    told = [
+        (record.step, getattr(record, "part", type(record).__name__)) for record in train(state, plan, DATA)
+    ]
+    assert told[:4] == [(1, "Stepped"), (2, "Stepped"), (3, "Logged"), (3, "Stepped")]
+    assert [step for step, what in told if what == "validation"] == [4, 8, 12]
+    assert [step for step, what in told if what == "test"] == [6, 12]
+    assert told[-1] == (12, "Stepped")
+
+
+def test_without_a_rhythm_validation_comes_once_at_the_end():
+    state, plan = begin(validate_every=0)
+    assert [r.step for r in train(state, plan, DATA) if isinstance(r, Evaluated)] == [12]
+
+
+def test_looking_changes_nothing():
+    busy, plan = begin(log_every=1, validate_every=1, test_every=1)
+    list(train(busy, plan, DATA))
+    quiet, plan = begin(log_every=0, validate_every=0)
+    list(train(quiet, plan, DATA))
+    assert digest(busy) == digest(quiet)
+
+
+def test_another_seed_gives_other_weights():
+    one, plan = begin()
+    two, other = begin()
+    list(train(one, plan, DATA))
+    other = other.model_copy(update={"seed": 1})
+    list(train(two, other, DATA))
+    assert digest(one) != digest(two)
+
+
+def test_log_lines_are_the_tutorials():
+    line = Logged(step=10, samples=1280, loss=1.751291, accuracy=0.429688, learning_rate=1e-3).line()
+    assert line == "step: 10 / loss: 1.751291 / acc: 0.42969"
+
+
+def test_early_stopping_counts_validations_without_a_better_one_and_keeps_the_best_weights():
+    state, plan = begin(steps=400, validate_every=1, patience=3, log_every=0)
+    seen = [record for record in train(state, plan, DATA) if isinstance(record, Evaluated)]
+    accuracies = [record.accuracy for record in seen]
+    best = accuracies.index(max(accuracies))
+    assert len(accuracies) == best + 1 + 3 < 400
+    assert (state.best_step, state.misses) == (best + 1, 3)
+    assert state.best_weights.keys() == state.classifier.state_dict().keys()
+
+
+def test_the_caller_may_stop_between_steps():
+    state, plan = begin()
+    for record in train(state, plan, DATA):
+        if isinstance(record, Stepped) and record.step == 5:
+            break
+    assert state.step == 5
+
+
+def test_samples_count_what_was_seen():
+    state, plan = begin()
+    *_, last = train(state, plan, DATA)
+    assert last.samples == pytest.approx(12 * 8)
+
+
+def losses_of_one_sequence(**changes) -> set[float]:
+    """What six steps on a single sequence, too small to change the weights, say of it."""
+    one = replace(DATA, train=DATA.train.take(slice(0, 1)), view=View("rows", 5, 3))
+    settings = {"train.samples": 0, "train.steps": 6, "train.batch_size": 1, "train.learning_rate": 1e-12}
+    plan = recipe.load("rows", {"train.shift": 0, "model.layers": 2} | settings | changes)
+    model = plan.model
+    architecture = Architecture("lstm", 3, 4, 2, False, model.dropout, model.dropout_on, "last", 2)
+    records = train(start(plan, architecture, 0.0, 1.0, "cpu"), plan, one)
+    return {round(record.loss, 6) for record in records if isinstance(record, Stepped)}
+
+
+def test_without_dropout_and_shift_a_sequence_always_looks_the_same():
+    assert len(losses_of_one_sequence()) == 1
+
+
+def test_dropout_draws_anew_at_every_step():
+    assert len(losses_of_one_sequence(**{"model.dropout": 0.5})) > 2
+
+
+def test_a_picture_is_shifted_anew_at_every_step():
+    assert len(losses_of_one_sequence(**{"train.shift": 1})) > 2
