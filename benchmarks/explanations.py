@@ -21,7 +21,7 @@ from scanline.evaluation.evaluate import evaluate_run
 from scanline.explanation.attribution import baseline, check_by_deletion
 from scanline.explanation.explain import explain_part
 from scanline.explanation.show import save
-from scanline.model.inference import softmax
+from scanline.metrics.probabilities import softmax
 
 EXPLAINED = 200
 
@@ -29,8 +29,8 @@ EXPLAINED = 200
 def main(run: str, pictures: str | None = None) -> None:
     judgement = evaluate_run(run, None)
     model, part = judgement.model, judgement.part
-    classifier = model.bundle.classifier
-    along = accuracy_by_step(classifier, part)
+    network = model.network
+    along = accuracy_by_step(network, part)
     last = along["steps"][-1]
     print(f"{along['enough']} of {last['step']} steps are enough; accuracy at the end {last['accuracy']:.4f}")
     for stop in along["stops"]:
@@ -50,7 +50,7 @@ def main(run: str, pictures: str | None = None) -> None:
         for each, index in zip(found, chosen, strict=True)
     )
     print(f"{len(found)} explained: sums of attributions off by {sums:.1e} at most, last steps by {ends:.1e}")
-    check = check_by_deletion(classifier, part, baseline(classifier, judgement.pictures))
+    check = check_by_deletion(network, part, baseline(network, judgement.pictures))
     print(
         f"without the {100 * check.share:.0f} % of values with the largest attribution the answer's "
         f"probability, {check.before:.4f} on average, drops by {check.by_attribution:.4f}; without as many "

@@ -19,8 +19,8 @@ import scanline
 
 if os.environ.get("THREADS"):
     torch.set_num_threads(int(os.environ["THREADS"]))
-bundle = scanline.load(os.environ["RUN"]).bundle
-trained, a = bundle.classifier, bundle.classifier.architecture
+bundle = scanline.load(os.environ["RUN"])
+trained, a = bundle.network, bundle.network.architecture
 lstm, head = nn.LSTM(a.input_size, a.hidden_size, batch_first=True), nn.Linear(a.hidden_size, a.classes)
 places = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 weights = dict(zip(places, trained.recurrent.weights(0, 0), strict=True))

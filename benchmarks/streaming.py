@@ -20,8 +20,7 @@ import numpy as np
 import torch
 
 from scanline.data.preprocessing import Preprocessing
-from scanline.evaluation.model import Model
-from scanline.model.artifact import Bundle
+from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
@@ -29,16 +28,16 @@ CALLS, ROUNDS = 400, 5
 
 
 def torch_cell(model: Model) -> Callable[[np.ndarray], np.ndarray]:
-    classifier = model.bundle.classifier
+    network = model.network
     cell = torch.nn.LSTMCell(28, 128)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    cell.load_state_dict(dict(zip(names, classifier.recurrent.weights(0, 0), strict=True)))
+    cell.load_state_dict(dict(zip(names, network.recurrent.weights(0, 0), strict=True)))
     state = [torch.zeros(1, 128), torch.zeros(1, 128)]
 
     @torch.inference_mode()
     def feed(step: np.ndarray) -> np.ndarray:
         state[:] = cell(torch.from_numpy(step)[None], tuple(state))
-        return classifier.head(state[0]).softmax(1).numpy()
+        return network.head(state[0]).softmax(1).numpy()
 
     return feed
 
@@ -69,7 +68,7 @@ def main() -> None:
     torch.set_num_threads(1)
     architecture = Architecture("lstm", 28, 128, 1, False, 0.0, "between", "last", 10)
     form = Preprocessing(None, "rows", 0, 28, 28, "error", (), UNSAID)
-    model = Model(Bundle(Network(architecture).eval(), tuple(range(10)), form, "made up"))
+    model = Model(Model(Network(architecture).eval(), tuple(range(10)), form, "made up"))
     ways = {"Scanline": model.stream().feed, "torch.nn.LSTMCell": torch_cell(model)}
     if importlib.util.find_spec("onnxruntime"):
         ways["ONNX Runtime"] = onnx_step(model)

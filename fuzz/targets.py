@@ -378,8 +378,7 @@ def make_model(folder: Path | None = None, **changes: Any) -> Any:
     import torch
 
     from scanline.data.preprocessing import Preprocessing
-    from scanline.evaluation.model import Model
-    from scanline.model import artifact as bundle
+    from scanline.model.artifact import Model
     from scanline.model.network import Architecture, Network
     from scanline.recipe import UNSAID
 
@@ -402,19 +401,19 @@ def make_model(folder: Path | None = None, **changes: Any) -> Any:
         chosen["readout"],
         3,
     )
-    classifier = Network(Architecture(*sizes)).eval()
+    network = Network(Architecture(*sizes)).eval()
     generator = torch.Generator().manual_seed(0)
-    for tensor in classifier.state_dict().values():
+    for tensor in network.state_dict().values():
         tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
     means = (0.5,) * features if chosen["missing"] in ("mean", "forward-fill") else ()
     settings = UNSAID.model_copy(update={"feature_columns": () if picture else ("x", "y", "z")})
     form = Preprocessing(
         _forms()[0] if picture else None, "rows", 0, features, features, chosen["missing"], means, settings
     )
-    held = bundle.Bundle(classifier, ("a", "b", 3), form, "made up", 1.5)
+    held = Model(network, ("a", "b", 3), form, "made up", 1.5)
     if folder is not None:
-        bundle.save(held, folder, "0")
-    return Model(held)
+        held.save(folder, "0")
+    return held
 
 
 MODELS: tuple[dict[str, Any], ...] = (
@@ -433,7 +432,7 @@ def _reseal(files: Files, rng: Random) -> Files:
     """Descriptions of models and states with the digests of what lies beside them, and of themselves."""
     import safetensors.torch
 
-    from scanline.model.artifact import describe_tensors
+    from scanline.model.model_files import describe_tensors
     from scanline.storage.files import _seal, sha256
 
     files = dict(files)
@@ -456,19 +455,19 @@ def _reseal(files: Files, rng: Random) -> Files:
 
 
 def _read_model(folder: Path) -> None:
-    from scanline.evaluation.model import load
+    from scanline.model.artifact import load
     from scanline.model.card import model_card
 
     model = load(folder / "model")
     use(model)
-    model_card(model.bundle)
+    model_card(model.describe(), model.data, 1)
     with told():
         load(folder / "model", calibrated=True)
 
 
 def use(model: Any) -> None:
     """Has a model answer, if that takes no more than a moment."""
-    form, a = model.bundle.form, model.bundle.classifier.architecture
+    form, a = model.preprocessing, model.network.architecture
     if a.input_size * a.hidden_size * a.layers > 100_000:
         return
     if form.picture is not None:
@@ -501,11 +500,11 @@ def _checkpoints() -> list[Files]:
 
     def write(folder: Path, best: bool) -> None:
         state = start(recipe.load("rows"), _architecture(), 0.0, 1.0, "cpu")
-        state.classifier(torch.ones(2, 3, 3)).sum().backward()
+        state.network(torch.ones(2, 3, 3)).sum().backward()
         state.optimizer.step()
         state.step, state.best_accuracy, state.best_step, state.misses = 7, 0.5, 3, 2
         if best:
-            state.best_weights = {name: each.clone() for name, each in state.classifier.state_dict().items()}
+            state.best_weights = {name: each.clone() for name, each in state.network.state_dict().items()}
         at = checkpoint.Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
         checkpoint.save(folder, checkpoint.pack(state, at))
 
@@ -529,7 +528,7 @@ def _read_checkpoint(folder: Path) -> None:
     settings = _settings_of_training()
     state, *_ = checkpoint.load_newest(folder, _architecture(), settings, "cpu")
     batch = torch.ones(2, 3, 3), None, torch.tensor([0, 1])
-    train_step(state.classifier, state.optimizer, batch, settings, min(state.step, settings.total_steps))
+    train_step(state.network, state.optimizer, batch, settings, min(state.step, settings.total_steps))
 
 
 def _runs() -> list[Files]:
@@ -691,7 +690,9 @@ def _seal_session(files: Files, rng: Random) -> Files:
 
             described = changed_value(described, rng)
         if rng.random() < 0.8:
-            described["model"] = _identity(_models()[rng.choice((0, 2))].bundle)
+            described["model"] = _identity(
+                *(getattr(_models()[rng.choice((0, 2))], k) for k in ("network", "preprocessing"))
+            )
         described["sha256"] = _seal(described, arrays)
         return {"it.session": safetensors.numpy.save(arrays, {"scanline": json.dumps(described)})}
     except Exception:  # noqa: BLE001  there is nothing to seal
@@ -792,7 +793,7 @@ def _posted() -> list[Files]:
     kinds = [["content-type", "multipart/form-data; boundary=x"], ["content-length", str(len(form))]]
     gzipped = [["content-encoding", "gzip"], ["content-type", "application/json"], ["expect", "100-continue"]]
     return [
-        {"body.form": form, "headers.json": json.dumps(kinds).encode(), "query.txt": b"trace=true"},
+        {"body.preprocessing": form, "headers.json": json.dumps(kinds).encode(), "query.txt": b"trace=true"},
         {"body.json.gz": packed, "headers.json": json.dumps(gzipped).encode(), "query.txt": b"trace=false&x"},
     ]
 
@@ -846,16 +847,15 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 def _read_network(path: Path) -> None:
     """As `import` does, to the bundle."""
-    from scanline.evaluation.model import Model
     from scanline.interchange.reading import read_network
 
     network = read_network(path)
-    made = network.bundle(path)
-    use(Model(made))
+    made = network.to_model(path)
+    use(made)
 
 
 def _tf1() -> list[Files]:
-    from tests.imports.checkpoints import write
+    from tests.interchange.checkpoints import write
 
     def random(*shape: int) -> np.ndarray:
         return np.random.default_rng(len(shape)).normal(size=shape).astype(np.float32)
@@ -884,9 +884,8 @@ def _tf1() -> list[Files]:
 
 def _seal_table(files: Files, rng: Random) -> Files:
     """The index with its entries changed in their meaning, or the checksums of its blocks put right."""
-    from tests.imports.checkpoints import masked
-
     from scanline.formats.leveldb import crc32c
+    from tests.interchange.checkpoints import masked
 
     name = next((name for name in files if name.endswith(".index")), None)
     if name is None or len(files[name]) < 60:
@@ -925,7 +924,7 @@ def _keras() -> list[Files]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from tests.imports.keras_models import chain, drawn, functional, normalization
+        from tests.interchange.keras_models import chain, drawn, functional, normalization
 
         found = []
         models = (

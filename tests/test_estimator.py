@@ -178,7 +178,7 @@ def test_the_defaults_are_those_of_the_sequences_recipe():
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_the_cell_is_the_one_of_the_name(kind):
     made = kind(**SMALL | {"epochs": 1}).fit(*turns(8))
-    assert kind.__name__.lower().startswith(made.model_.bundle.classifier.architecture.cell)
+    assert kind.__name__.lower().startswith(made.model_.network.architecture.cell)
 
 
 def test_a_seed_decides_everything_and_no_seed_draws_anew():
@@ -232,7 +232,7 @@ def test_a_part_can_be_held_out_and_end_the_training():
 def test_pickles_hold_the_bundle_and_answer_the_same(fitted):
     X, _ = turns(seed=1)
     held = fitted.__getstate__()
-    assert sorted(held["_bundle"]) == ["model.json", "model.safetensors"]
+    assert sorted(held["_model"]) == ["model.json", "model.safetensors"]
     assert isinstance(held["_optimizer"], bytes)
     again = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
@@ -240,7 +240,7 @@ def test_pickles_hold_the_bundle_and_answer_the_same(fitted):
 
 def test_a_pickle_whose_weights_were_changed_is_refused(fitted):
     content = pickle.dumps(fitted)
-    weights = fitted.__getstate__()["_bundle"]["model.safetensors"]
+    weights = fitted.__getstate__()["_model"]["model.safetensors"]
     changed = content.replace(weights, weights[:-1] + bytes([weights[-1] ^ 1]))
     assert changed != content
     with pytest.raises(ModelError, match=r"is damaged: tensor .* is not the one that was saved"):

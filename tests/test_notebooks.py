@@ -17,7 +17,7 @@ from scanline.api import Run, train
 from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError, ModelError, UsageError
-from tests.evaluation.test_prediction import fragment
+from tests.model.test_prediction import fragment
 from tests.reporting.test_page import sound, words
 
 FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 6, "train.log_every": 2, "model.hidden_size": 4}

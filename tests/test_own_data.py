@@ -92,7 +92,7 @@ def test_features_are_standardised_by_the_training_steps_and_travel_with_the_mod
     chosen = split_of(run)["train"]["ids"]
     frame = recordings()
     own = frame[frame["id"].astype(str).isin(chosen)][["x", "y2"]].to_numpy(np.float32).astype(np.float64)
-    classifier = run.model.bundle.classifier
+    classifier = run.model.network
     assert classifier.shift.tolist() == pytest.approx(own.mean(0), rel=1e-6)
     assert classifier.scale.tolist() == pytest.approx(own.std(0), rel=1e-6)
 
@@ -107,8 +107,8 @@ def test_missing_values_are_filled_in_training_and_in_prediction(table, tmp_path
     ):
         train(table, settings=SHORT, run=tmp_path / "none", log=None)
     run = train(table, settings=SHORT | {"input.missing": how}, run=tmp_path / "run", log=None)
-    assert run.model.bundle.form.missing == how
-    assert len(run.model.bundle.form.means) == (0 if how == "zero" else 2)
+    assert run.model.preprocessing.missing == how
+    assert len(run.model.preprocessing.means) == (0 if how == "zero" else 2)
     answers = list(predict_files(run.path, [str(table)]))
     assert len(answers) == 48
     assert all(np.isfinite(answer["probability"]) for answer in answers)
@@ -116,7 +116,7 @@ def test_missing_values_are_filled_in_training_and_in_prediction(table, tmp_path
     filled = {
         "forward-fill": 100.0,
         "zero": 0.0,
-        "mean": run.model.bundle.form.means[0] if how == "mean" else 0,
+        "mean": run.model.preprocessing.means[0] if how == "mean" else 0,
     }
     expected = run.model.predict_proba([np.array([[100.0, 0.0], [filled[how], 0.0]])])
     assert run.model.predict_proba([one]) == pytest.approx(expected, abs=1e-7)
@@ -203,7 +203,7 @@ def test_coloured_pictures_of_any_size_are_fitted_seen_and_named(tmp_path):
     run = train(folder, settings=settings, run=tmp_path / "run", log=None)
     assert run.result["recipe"] == "rows"
     model = run.model
-    assert model.bundle.classifier.architecture.input_size == 8 * 3
+    assert model.network.architecture.input_size == 8 * 3
     seen = model.prepare(folder / "red" / "1.png")
     assert seen.shape == (8, 10, 3)
     answers = list(predict_files(run.path, [str(folder / "red" / "1.png"), str(folder / "blue" / "2.png")]))
@@ -217,7 +217,7 @@ def test_a_model_keeps_its_view(tmp_path, view):
 
     run = train("digits", settings=SHORT | {"input.view": view}, run=tmp_path / "run", log=None)
     shape = {"rows": 8, "columns": 8, "pixels": 1, "permuted": 1, "patches:4": 16}
-    assert run.model.bundle.classifier.architecture.input_size == shape[view]
+    assert run.model.network.architecture.input_size == shape[view]
     judged = run.model.evaluate(catalog.load("digits").test)
     assert judged == run.result["test"]
 
@@ -227,7 +227,7 @@ def test_the_permutation_is_the_recipes_and_not_the_runs(tmp_path):
     for name, changes in (("a", {}), ("b", {"seed": 7}), ("c", {"input.permutation_seed": 7})):
         settings = SHORT | {"input.view": "permuted", "train.steps": 1} | changes
         run = train("digits", settings=settings, run=tmp_path / name, log=None)
-        forms.append(run.model.bundle.form.seen.order.tolist())
+        forms.append(run.model.preprocessing.seen.order.tolist())
     assert forms[0] == forms[1] != forms[2]
 
 
@@ -238,7 +238,7 @@ def test_values_of_a_wide_table_can_be_cut_into_steps(tmp_path):
     frame.to_csv(tmp_path / "wide.csv", index=False)
     run = train(tmp_path / "wide.csv", settings=SHORT | {"input.features": 3}, run=tmp_path / "run", log=None)
     model = run.model
-    assert model.bundle.classifier.architecture.input_size == 3
+    assert model.network.architecture.input_size == 3
     values = frame.drop(columns="class").to_numpy(np.float32)
     cut = model.predict_proba(values.reshape(40, 4, 3))
     assert np.array_equal(model.predict_proba(values), cut)

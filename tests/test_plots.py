@@ -52,8 +52,8 @@ class Story:
         self.test = json.loads((run / "result.json").read_text())["test"]
         model = scanline.load(run)
         part = model.fit(catalog.load("digits").test)
-        self.along = accuracy_by_step(model.bundle.classifier, part)
-        self.activity = gate_activity(model.bundle.classifier, part)
+        self.along = accuracy_by_step(model.network, part)
+        self.activity = gate_activity(model.network, part)
         self.answer = explain_part(model, part, 5)
         self._drawn: dict[str, str] = {}
 

@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     from scanline.estimator import GRUClassifier as GRUClassifier
     from scanline.estimator import LSTMClassifier as LSTMClassifier
     from scanline.estimator import RNNClassifier as RNNClassifier
-    from scanline.evaluation.model import Model as Model
-    from scanline.evaluation.model import load as load
-    from scanline.evaluation.prediction import Prediction as Prediction
     from scanline.explanation.explain import Explanation as Explanation
+    from scanline.model.artifact import Model as Model
+    from scanline.model.artifact import load as load
+    from scanline.model.prediction import Prediction as Prediction
     from scanline.reporting.report import report as report
 
 _HOMES = {
     "Arrays": "scanline.data.readers.arrays",
-    "Model": "scanline.evaluation.model",
-    "load": "scanline.evaluation.model",
+    "Model": "scanline.model.artifact",
+    "load": "scanline.model.artifact",
     "Run": "scanline.api",
     "explain": "scanline.api",
-    "Prediction": "scanline.evaluation.prediction",
+    "Prediction": "scanline.model.prediction",
     "Explanation": "scanline.explanation.explain",
     "report": "scanline.reporting.report",
     "train": "scanline.api",

@@ -10,9 +10,9 @@ from typing import Any
 
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import UsageError
-from scanline.evaluation.model import Model, load
 from scanline.explanation.explain import Explanation
 from scanline.explanation.explain import explain as explain_values
+from scanline.model.artifact import Model, load
 from scanline.reporting.notebooks import run_html
 from scanline.reporting.report import report
 from scanline.training.events import Stepped

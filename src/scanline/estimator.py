@@ -33,10 +33,9 @@ from scanline.data.splits import Dataset, hold_out
 from scanline.data.transforms.scaler import shift_and_scale
 from scanline.device import choose_device
 from scanline.errors import DataError, ScanlineError
-from scanline.evaluation.model import Model
-from scanline.model import artifact as bundle
-from scanline.model.artifact import Bundle
-from scanline.model.inference import predict_logits, softmax
+from scanline.metrics.probabilities import softmax
+from scanline.model.artifact import Model
+from scanline.model.inference import predict_logits
 from scanline.recipe import UNSAID, Recipe
 from scanline.storage.tensors import pack_tensors
 from scanline.training.events import Stepped
@@ -44,7 +43,6 @@ from scanline.training.preparation import Prepared, make_ready
 from scanline.training.state import TrainState, start
 from scanline.training.step import choose_computation, make_optimizer
 from scanline.training.trainer import train
-from scanline.version import __version__
 
 _SETTINGS = UNSAID.model_copy(update={"picture": "none"})
 _SEEDS = 2**31 - 1
@@ -54,7 +52,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
     _cell: str
     _flat: bool  # whether X was a table in fit
     _width: int  # features of a step
-    _bundle: Bundle
+    _model: Model
     _state: TrainState
     _plan: Recipe
     _first_seed: int
@@ -181,10 +179,10 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         Its classes are those of `classes_` as whole numbers or text.
         """
         check_is_fitted(self)
-        return Model(self._bundle)
+        return self._model
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_bundle")
+        return hasattr(self, "_model")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -335,36 +333,38 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             if self.verbose and not isinstance(record, Stepped):
                 print(record.line())
         if state.best_weights:
-            state.classifier.load_state_dict(state.best_weights)
-        state.classifier.eval()
+            state.network.load_state_dict(state.best_weights)
+        state.network.eval()
         self._state, self._plan = state, ready.recipe
-        self._bundle = Bundle(state.classifier, ready.data.train.classes, ready.form, ready.data.title)
+        self._model = Model(state.network, ready.data.train.classes, ready.preprocessing, ready.data.title)
 
     def _logits(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
         sequences = self._sequences(X, reset=False)
-        return predict_logits(self._bundle.classifier, self._bundle.form.prepare(sequences))
+        return predict_logits(self._model.network, self._model.preprocessing.prepare(sequences))
 
     # --- pickling: weights as safetensors, the rest as JSON, checked against their digests on loading
 
     def __getstate__(self) -> dict[str, Any]:
         held = dict(super().__getstate__())
-        if "_bundle" in held:
+        if "_model" in held:
             state = held.pop("_state")
             held["_plan"] = held["_plan"].to_toml()
-            held["_bundle"] = bundle.to_bytes(held["_bundle"], __version__)
+            held["_model"] = held["_model"].to_bytes()
             held["_optimizer"] = pack_tensors(state.optimizer_tensors())
         return held
 
     def __setstate__(self, held: Mapping[str, Any]) -> None:
         held = dict(held)
-        if "_bundle" in held:
-            loaded = bundle.from_bytes(held["_bundle"], choose_device(held["device"]))
+        if "_bundle" in held:  # pickled before models had one class
+            held["_model"] = held.pop("_bundle")
+        if "_model" in held:
+            loaded = Model.from_bytes(held["_model"], choose_device(held["device"]))
             plan = recipe.parse(held["_plan"])
-            choose_computation(loaded.classifier, plan.train)
-            state = TrainState(loaded.classifier, make_optimizer(loaded.classifier, plan.train))
+            choose_computation(loaded.network, plan.train)
+            state = TrainState(loaded.network, make_optimizer(loaded.network, plan.train))
             state.load_optimizer_tensors(safetensors.torch.load(held.pop("_optimizer")))
-            held |= {"_bundle": loaded, "_plan": plan, "_state": state}
+            held |= {"_model": loaded, "_plan": plan, "_state": state}
         super().__setstate__(held)
 
 

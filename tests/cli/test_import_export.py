@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from scanline.evaluation.model import load
+from scanline.model.artifact import load
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

@@ -14,8 +14,7 @@ import pytest
 
 from scanline.cli.output import print_text, say, shown_name
 from scanline.data.preprocessing import Preprocessing
-from scanline.model import artifact as bundle
-from scanline.model.artifact import Bundle
+from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
@@ -28,7 +27,7 @@ def saved(folder: Path, *classes: str) -> Path:
     """A bundle of an untrained network that reads two features."""
     classifier = Network(Architecture("gru", 2, 4, 1, False, 0.0, "between", "last", len(classes)))
     form = Preprocessing(None, "rows", 0, 2, 2, "error", (), UNSAID)
-    bundle.save(Bundle(classifier, classes, form, "x"), folder, "0.0.0")
+    Model(classifier, classes, form, "x").save(folder, "0.0.0")
     return folder
 
 

@@ -14,8 +14,8 @@ import pytest
 from scanline.api import train
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError
-from scanline.evaluation.model import load
 from scanline.evaluation.predict_lines import predict_lines
+from scanline.model.artifact import load
 
 
 @pytest.fixture(scope="module")

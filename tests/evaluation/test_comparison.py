@@ -22,9 +22,8 @@ from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation.comparison import compare_runs
 from scanline.evaluation.evaluate import evaluate_run
-from scanline.evaluation.model import load
 from scanline.metrics.intervals import Paired, paired_interval
-from scanline.model import artifact as bundles
+from scanline.model.artifact import load
 
 SHORT = {"train.samples": 4000}
 FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 20, "model.hidden_size": 6}
@@ -257,13 +256,13 @@ def test_runs_on_arrays_of_a_program_need_to_be_told_the_data(tmp_path):
 
 def test_classes_are_matched_by_name_whatever_their_order(three, compared, tmp_path):
     """A copy of a model that knows its classes in another order answers the same."""
-    made = load(three[0]).bundle
+    made = load(three[0])
     order = np.random.default_rng(0).permutation(10)
     with torch.no_grad():
-        for weight in (made.classifier.head.weight, made.classifier.head.bias):
+        for weight in (made.network.head.weight, made.network.head.bias):
             weight.copy_(weight[torch.from_numpy(order)])
     turned = replace(made, classes=tuple(made.classes[index] for index in order))
-    bundles.save(turned, tmp_path / "turned", "0.0.0")
+    turned.save(tmp_path / "turned", "0.0.0")
     found = compare_runs([str(tmp_path / "turned"), three[1], three[0]], measure_speed=False)
     assert found["pairs"][0] | {"first": three[0]} == compared["pairs"][0]
     assert found["pairs"][1]["disagreements"] == 0

@@ -14,7 +14,7 @@ from scanline.data import catalogue as catalog
 from scanline.data.memory import MemorySource, join
 from scanline.evaluation.early import THRESHOLDS, accuracy_by_step, logits_by_step
 from scanline.evaluation.evaluate import evaluate_run
-from scanline.evaluation.model import load
+from scanline.model.artifact import load
 from scanline.model.inference import predict_logits
 from scanline.model.initialisation import initialise
 from scanline.model.network import Architecture, Network
@@ -242,7 +242,7 @@ def test_the_figures_along_the_way_end_where_the_run_was_judged(trained):
     test = evaluate_run(str(trained), None).test
     model = load(trained)
     part = model.fit(catalog.load("digits").test)
-    found = accuracy_by_step(model.bundle.classifier, part)
+    found = accuracy_by_step(model.network, part)
     assert len(found["steps"]) == 8
     assert found["steps"][-1]["accuracy"] == test["accuracy"]
     assert found["steps"][-1]["ci95"] == test["ci95"]

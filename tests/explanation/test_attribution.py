@@ -248,7 +248,7 @@ def test_shares_of_other_sequences_stay_as_they_are():
 def digits(trained):
     """The classifier of the digits' run, and its test pictures as its steps."""
     model = scanline.load(trained)
-    return model.bundle.classifier, model.fit(catalog.load("digits").test)
+    return model.network, model.fit(catalog.load("digits").test)
 
 
 def test_without_the_values_it_rests_on_an_answer_loses_more_than_without_random_ones(digits):

@@ -20,10 +20,9 @@ from scanline.data.readers.arrays import Arrays
 from scanline.data.transforms.ink import PictureFormat
 from scanline.data.transforms.views import View
 from scanline.errors import DataError, UsageError
-from scanline.evaluation.model import Model
 from scanline.explanation.explain import explain, explain_input
 from scanline.explanation.trace import Trace
-from scanline.model.artifact import Bundle
+from scanline.model.artifact import Model
 from scanline.model.initialisation import initialise
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
@@ -90,7 +89,7 @@ def test_an_array_is_explained_with_all_that_was_read_and_answered(model):
 
 
 def test_the_attribution_is_measured_from_the_training_mean(model):
-    mean = model.bundle.classifier.shift.numpy()
+    mean = model.network.shift.numpy()
     found = explain(model, np.tile(mean, (5, 1)))
     assert not found.attribution.values.any()
     assert found.attribution.difference == 0
@@ -153,7 +152,7 @@ def test_a_sequence_of_one_feature_may_be_a_plain_row_of_numbers(one_feature, sh
 def test_a_row_that_is_cut_into_steps_may_come_whole_or_cut(shape):
     form = Preprocessing(None, "rows", 0, 1, 3, "error", (), UNSAID)
     classifier = Network(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)).eval()
-    found = explain(Model(Bundle(classifier, ("a", "b"), form, "made up")), np.arange(12.0).reshape(shape))
+    found = explain(Model(classifier, ("a", "b"), form, "made up"), np.arange(12.0).reshape(shape))
     assert found.values.tolist() == np.arange(12.0).reshape(4, 3).tolist()
 
 
@@ -169,7 +168,7 @@ def picture_model(view: str, channels: int = 1, levels: int = 255) -> Model:
     form = Preprocessing(picture, view, 0, 8 * channels, features, "error", (), UNSAID)
     classifier = Network(Architecture("lstm", features, 4, 1, False, 0.0, "between", "last", 3))
     initialise(classifier, "orthogonal", "xavier", 1.0, torch.Generator().manual_seed(0))
-    return Model(Bundle(classifier.eval(), ("a", "b", "c"), form, "made up"))
+    return Model(classifier.eval(), ("a", "b", "c"), form, "made up")
 
 
 @pytest.mark.parametrize("channels", [1, 3])

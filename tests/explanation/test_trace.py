@@ -13,10 +13,9 @@ import torch
 import scanline
 from scanline.data import catalogue as catalog
 from scanline.data.preprocessing import Preprocessing
-from scanline.evaluation.model import Model
 from scanline.explanation.explain import explain
 from scanline.explanation.trace import PARTS, Direction, Trace, trace
-from scanline.model.artifact import Bundle
+from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
@@ -42,7 +41,7 @@ def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, 
 
 def model_of(classifier, temperature=None):
     form = Preprocessing(None, "rows", 0, F, F, "error", (), UNSAID)
-    return Model(Bundle(classifier, CLASSES, form, "made up", temperature), temperature is not None)
+    return Model(classifier, CLASSES, form, "made up", temperature, calibrated=temperature is not None)
 
 
 def sequence(steps=T, seed=1):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.imports.checkpoints import entry, field, header, sealed, table, varint, write
 
 from scanline.errors import ModelError
 from scanline.formats.leveldb import crc32c
 from scanline.formats.tensor_bundle import open_bundle
-from tests.imports import checkpoints
+from tests.interchange import checkpoints
+from tests.interchange.checkpoints import entry, field, header, sealed, table, varint, write
 
 RNG = np.random.default_rng(5)
 SMALL = {

@@ -1109,7 +1109,7 @@ several(
 
 @attack("network", "ModelError", "expected 1 to 99,999 data files")
 def tf1_a_billion_data_files(folder: Path) -> Path:
-    from tests.imports.checkpoints import header, write
+    from tests.interchange.checkpoints import header, write
 
     def edit(items: Any) -> Any:
         return [(b"", header(10**9)), *items[1:]]
@@ -1309,9 +1309,8 @@ def _sound_parquet() -> bytes:
 
 
 def _sound_session() -> bytes:
-    from scanline.model.session import Session
 
-    return Session(small.bundled()).to_bytes()
+    return small.bundled().stream().to_bytes()
 
 
 def _sound_state_dict(path: Path) -> Path:
@@ -1326,7 +1325,7 @@ def _sound_state_dict(path: Path) -> Path:
 
 
 def _sound_tf1(folder: Path) -> Path:
-    from tests.imports.checkpoints import write
+    from tests.interchange.checkpoints import write
 
     variables = {
         "rnn/basic_lstm_cell/kernel": np.zeros((4, 8), np.float32),

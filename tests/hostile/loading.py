@@ -21,15 +21,13 @@ from typing import Any
 from scanline import recipe
 from scanline.data.reading import read_samples
 from scanline.errors import ScanlineError
-from scanline.evaluation.model import Model
 from scanline.evaluation.predict_lines import predict_lines
 from scanline.formats.images import read_pixels
 from scanline.interchange.keras import read as keras
 from scanline.interchange.reading import read_network
 from scanline.interchange.tf1 import read as tf1
 from scanline.interchange.torch import read as torch_state
-from scanline.model import artifact as bundle
-from scanline.model.session import Session
+from scanline.model.artifact import Model
 from scanline.recipe import UNSAID, UNSPLIT
 from scanline.storage.files import read_json
 from scanline.training.run_directory import trained_on, training_history
@@ -49,14 +47,14 @@ _WHOLE = UNSPLIT.model_copy(update={"validation": 0.0, "test": 0.0})
 LOADERS: dict[str, Callable[[Path], Any]] = {
     "data": lambda path: read_samples(path, UNSAID).data_set(_WHOLE, "zero"),
     "picture": read_pixels,
-    "bundle": bundle.load,
+    "bundle": Model.load,
     "checkpoint": small.load_checkpoint,
     "network": read_network,
     "recipe": lambda path: recipe.load(str(path)),
     "run": trained_on,
     "course": training_history,
     "record": read_json,
-    "session": lambda path: Session.from_bytes(_SMALL, path.read_bytes()),
+    "session": lambda path: _SMALL.resume(path.read_bytes()),
     "lines": lambda path: list(predict_lines(Model(_SMALL), path.read_text().splitlines(keepends=True))),
 }
 

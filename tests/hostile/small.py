@@ -8,8 +8,8 @@ import torch
 
 from scanline import recipe
 from scanline.data.preprocessing import Preprocessing
-from scanline.model import artifact as bundle
-from scanline.model.artifact import Bundle, Digest, History, Tested
+from scanline.model.artifact import Model
+from scanline.model.model_files import Digest, History, Tested
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 from scanline.training import checkpoint
@@ -20,7 +20,7 @@ ARCHITECTURE = Architecture("lstm", 2, 2, 1, False, 0.0, "between", "last", 2)
 PLAN = recipe.load("rows")
 
 
-def bundled() -> Bundle:
+def bundled() -> Model:
     """A model of two classes, with all that a description can hold; the same each time."""
     classifier = Network(ARCHITECTURE)
     generator = torch.Generator().manual_seed(0)
@@ -35,18 +35,18 @@ def bundled() -> Bundle:
         parts={"train": Digest(n=9, sha256="0" * 64)},
         test=Tested(n=9, correct=7, accuracy=7 / 9, ci95=(0.4526, 0.9368)),
     )
-    return Bundle(classifier, ("né", 5), form, "made up", 1.0000000000000002, history)
+    return Model(classifier, ("né", 5), form, "made up", 1.0000000000000002, history)
 
 
 def save_bundle(folder: Path) -> Path:
-    bundle.save(bundled(), folder, "0.0.0")
+    bundled().save(folder, "0.0.0")
     return folder
 
 
 def save_checkpoint(checkpoints: Path) -> Path:
     """Returns the folder of the one checkpoint."""
     state = start(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
-    state.classifier(torch.ones(2, 3, 2)).sum().backward()
+    state.network(torch.ones(2, 3, 2)).sum().backward()
     state.optimizer.step()
     state.step, state.best_accuracy, state.best_step, state.misses = 7, 1 / 3, 3, 2
     position = Position(metrics_bytes=10, log_bytes=20, seconds=1.5)

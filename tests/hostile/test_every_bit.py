@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scanline.errors import ModelError
-from scanline.model import artifact as bundle
+from scanline.model.artifact import Model
 from tests.hostile.small import load_checkpoint, save_bundle, save_checkpoint
 
 
@@ -25,10 +25,10 @@ def damages(whole: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def of_bundle(folder: Path) -> object:
-    found = bundle.load(folder)
-    tensors = {name: tensor.numpy().tobytes() for name, tensor in found.classifier.state_dict().items()}
-    description = found.classes, found.form, found.data, found.temperature, found.history
-    return found.classifier.architecture, description, tensors
+    found = Model.load(folder)
+    tensors = {name: tensor.numpy().tobytes() for name, tensor in found.network.state_dict().items()}
+    description = found.classes, found.preprocessing, found.data, found.temperature, found.history
+    return found.network.architecture, description, tensors
 
 
 def of_checkpoint(folder: Path) -> object:
@@ -37,7 +37,7 @@ def of_checkpoint(folder: Path) -> object:
     assert not complaints
     model, optimizer = (
         {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
-        for tensors in (state.classifier.state_dict(), state.optimizer_tensors())
+        for tensors in (state.network.state_dict(), state.optimizer_tensors())
     )
     return state.step, state.best_accuracy, state.best_step, state.misses, position, model, optimizer
 

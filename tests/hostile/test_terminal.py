@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from scanline.model import artifact as bundle
+from scanline.model.artifact import Model
 from tests.hostile import small
 
 EVIL = "\x1b[2J\x1b]0;evil\x07"
@@ -20,12 +20,12 @@ TURNED = "a\u202eb"
 def model(tmp_path):
     """A bundle whose classes have such names."""
     made = dataclasses.replace(small.bundled(), classes=(EVIL, TURNED))
-    bundle.save(made, tmp_path / "model", "0.0.0")
+    made.save(tmp_path / "model", "0.0.0")
     return tmp_path / "model"
 
 
 def test_a_bundle_keeps_the_names_of_its_classes_whatever_they_are(model):
-    assert bundle.load(model).classes == (EVIL, TURNED)
+    assert Model.load(model).classes == (EVIL, TURNED)
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def theirs(model: Any, steps: np.ndarray) -> np.ndarray:
 def ours(
     network: ImportedNetwork, steps: np.ndarray, lengths: Any = None, logits: bool = False
 ) -> np.ndarray:
-    classifier = network.bundle(Path("it")).classifier
+    classifier = network.to_model(Path("it")).network
     counts = None if lengths is None else torch.tensor(lengths)
     with torch.inference_mode():
         found = classifier(torch.from_numpy(steps), counts).double()

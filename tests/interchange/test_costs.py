@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.imports.checkpoints import field, varint
 
 from scanline.errors import ModelError
 from scanline.formats.hdf5 import SIGNATURE, Damaged, Hdf5
 from scanline.formats.leveldb import crc32c
 from scanline.interchange.keras.read import read_keras
 from scanline.interchange.tf1.read import read_checkpoint
-from tests.imports import checkpoints
+from tests.interchange import checkpoints
+from tests.interchange.checkpoints import field, varint
 
 MOST_SECONDS, MOST_BYTES = 1.5, 2**25  # what is promised is 0.5 s; others may use the machine too
 NOWHERE = 2**64 - 1

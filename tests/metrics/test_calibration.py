@@ -22,10 +22,9 @@ from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.errors import ModelError
 from scanline.evaluation.evaluate import evaluate_run
-from scanline.evaluation.model import Model, load
 from scanline.metrics.calibration import fit_temperature, reliability
-from scanline.model import artifact as bundles
-from scanline.model.inference import mean_loss
+from scanline.metrics.probabilities import mean_loss
+from scanline.model.artifact import Model, load
 from scanline.storage.files import write_sealed_json
 
 COLDEST, HOTTEST = 0.05, 20.0
@@ -203,7 +202,7 @@ def test_the_temperature_of_a_run_was_fitted_on_its_validation_part_alone(traine
         images, labels = drawn_for(trained, name)
         # Logarithms of probabilities are logits but for a number that all classes share.
         refitted[name] = best_temperature(np.log(model.predict_proba(images)), labels)
-    assert model.bundle.temperature == pytest.approx(refitted["validation"], rel=1e-3)
+    assert model.temperature == pytest.approx(refitted["validation"], rel=1e-3)
     assert abs(refitted["test"] / refitted["validation"] - 1) > 0.01  # this check can tell them apart
     assert abs(refitted["train"] / refitted["validation"] - 1) > 0.01
     images, labels = drawn_for(trained, "validation")
@@ -214,13 +213,13 @@ def test_the_temperature_of_a_run_was_fitted_on_its_validation_part_alone(traine
 def test_probabilities_are_calibrated_only_when_asked_and_answers_stay(trained):
     images = catalog.load("digits").test.values
     plain, hot = load(trained), load(trained, calibrated=True)
-    temperature = plain.bundle.temperature
-    assert (plain.calibrated, plain.temperature) == (False, 1.0)
-    assert (hot.calibrated, hot.temperature) == (True, temperature)
+    temperature = plain.temperature
+    assert (plain.calibrated, plain.divisor) == (False, 1.0)
+    assert (hot.calibrated, hot.divisor) == (True, temperature)
     assert temperature != 1
     sequences = plain.read(images)
     with torch.inference_mode():
-        logits = bundles.load(trained / "model").classifier(torch.tensor(sequences.values)).numpy()
+        logits = Model.load(trained / "model").network(torch.tensor(sequences.values)).numpy()
     assert plain.logits(sequences) == pytest.approx(logits, abs=1e-6)
     assert hot.logits(sequences) == pytest.approx(logits / temperature, rel=1e-5, abs=1e-6)
     assert plain.predict_proba(images) == pytest.approx(softmax(logits.astype(np.float64)), abs=1e-6)
@@ -228,7 +227,7 @@ def test_probabilities_are_calibrated_only_when_asked_and_answers_stay(trained):
         softmax(logits.astype(np.float64) / temperature), abs=1e-6
     )
     assert np.array_equal(plain.predict(images), hot.predict(images))
-    assert Model(plain.bundle).temperature == package.load(trained).temperature == 1.0
+    assert plain.divisor == package.load(trained).divisor == 1.0
     assert package.load(trained, calibrated=True).predict_proba(images[:1]).sum() == pytest.approx(1)
 
 
@@ -251,7 +250,7 @@ def test_evaluate_judges_calibrated_probabilities_when_asked(scanline, trained):
 
 
 def test_a_run_without_a_validation_part_has_no_temperature(without_validation):
-    assert load(without_validation).bundle.temperature is None
+    assert load(without_validation).temperature is None
     assert json.loads((without_validation / "model" / "model.json").read_text())["temperature"] is None
     assert json.loads((without_validation / "result.json").read_text())["validation"] is None
 

@@ -13,8 +13,8 @@ import torch
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import ModelError
-from scanline.model import artifact as bundle
-from scanline.model.artifact import Bundle
+from scanline.model import model_files
+from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 from scanline.storage.files import write_sealed_json
@@ -25,29 +25,29 @@ def form(picture: PictureFormat | None = None) -> Preprocessing:
 
 
 @pytest.fixture
-def saved(tmp_path) -> tuple[Bundle, Path]:
+def saved(tmp_path) -> tuple[Model, Path]:
     architecture = Architecture("lstm", 3, 4, 1, True, 0.5, "every", "mean", 2)
     picture = PictureFormat(height=3, width=3, box=2, levels=255, centre="mass")
-    made = Bundle(Network(architecture), ("no", "yes"), form(picture), "made up")
-    bundle.save(made, tmp_path / "model", "0.0.0")
+    made = Model(Network(architecture), ("no", "yes"), form(picture), "made up")
+    made.save(tmp_path / "model", "0.0.0")
     return made, tmp_path / "model"
 
 
 def test_a_bundle_comes_back_as_it_was(saved):
     made, folder = saved
-    found = bundle.load(folder)
-    assert found.classifier.architecture == made.classifier.architecture
-    assert (found.classes, found.form, found.data) == (made.classes, made.form, made.data)
+    found = Model.load(folder)
+    assert found.network.architecture == made.network.architecture
+    assert (found.classes, found.preprocessing, found.data) == (made.classes, made.preprocessing, made.data)
     values = torch.randn(2, 5, 3)
     with torch.inference_mode():
-        assert torch.equal(found.classifier(values), made.classifier.eval()(values))
-    assert not found.classifier.training
+        assert torch.equal(found.network(values), made.network.eval()(values))
+    assert not found.network.training
 
 
 def test_numbers_as_class_names_stay_numbers(tmp_path):
     classifier = Network(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2))
-    bundle.save(Bundle(classifier, (0, 1), form(), "x"), tmp_path / "model", "0.0.0")
-    assert bundle.load(tmp_path / "model").classes == (0, 1)
+    Model(classifier, (0, 1), form(), "x").save(tmp_path / "model", "0.0.0")
+    assert Model.load(tmp_path / "model").classes == (0, 1)
 
 
 def test_every_byte_of_the_weights_is_guarded(saved):
@@ -57,7 +57,7 @@ def test_every_byte_of_the_weights_is_guarded(saved):
     for position in range(0, len(whole), 97):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         with pytest.raises(ModelError, match=r"model\.safetensors"):
-            bundle.load(folder)
+            Model.load(folder)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 0.999])
@@ -65,13 +65,13 @@ def test_weights_that_are_cut_off_are_refused(saved, share):
     path = saved[1] / "model.safetensors"
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
-        bundle.load(saved[1])
+        Model.load(saved[1])
 
 
 def test_weights_that_are_missing_are_named(saved):
     (saved[1] / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"model\.safetensors is missing; copy the folder again"):
-        bundle.load(saved[1])
+        Model.load(saved[1])
 
 
 def change(folder: Path, edit) -> None:
@@ -121,43 +121,43 @@ def change(folder: Path, edit) -> None:
 def test_a_description_that_is_damaged_is_refused(saved, edit, message):
     change(saved[1], edit)
     with pytest.raises(ModelError, match=message):
-        bundle.load(saved[1])
+        Model.load(saved[1])
 
 
 def test_a_description_that_was_changed_without_its_digest_is_refused(saved):
     path = saved[1] / "model.json"
     path.write_text(path.read_text().replace('"no"', '"yes"', 1).replace('"yes"\n', '"no"\n', 1))
     with pytest.raises(ModelError, match=r"model\.json is damaged: its content is not what was saved"):
-        bundle.load(saved[1])
+        Model.load(saved[1])
 
 
 def test_a_description_that_is_missing_is_named(saved):
     (saved[1] / "model.json").unlink()
     with pytest.raises(ModelError, match=r"model\.json is missing; copy the folder again"):
-        bundle.load(saved[1])
+        Model.load(saved[1])
 
 
 def test_weights_of_another_kind_of_number_are_refused(saved):
-    tensors = bundle.load_tensors(saved[1] / "model.safetensors")
+    tensors = model_files.load_tensors(saved[1] / "model.safetensors")
     half = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
     safetensors.torch.save_file(half, saved[1] / "model.safetensors")
-    change(saved[1], lambda tree: tree.update(tensors=bundle.describe_tensors(half)))
+    change(saved[1], lambda tree: tree.update(tensors=model_files.describe_tensors(half)))
     with pytest.raises(ModelError, match=r"head\.bias should be float32 \(2,\)"):
-        bundle.load(saved[1])
+        Model.load(saved[1])
 
 
 @pytest.mark.parametrize(("name", "value"), [("head.bias", torch.nan), ("shift", torch.inf), ("scale", 0.0)])
 def test_weights_that_no_network_has_are_refused(saved, name, value):
     made, folder = saved
-    made.classifier.state_dict()[name].fill_(value)
-    bundle.save(made, folder, "0.0.0")
+    made.network.state_dict()[name].fill_(value)
+    made.save(folder, "0.0.0")
     with pytest.raises(ModelError, match=f"model.safetensors is damaged: {name} has a value that no network"):
-        bundle.load(folder)
+        Model.load(folder)
 
 
 def test_weights_of_another_network_are_refused(saved, tmp_path):
     other = Network(Architecture("lstm", 3, 5, 1, True, 0.5, "every", "mean", 2))
-    bundle.save(Bundle(other, (0, 1), form(), "x"), tmp_path / "other", "0.0.0")
+    Model(other, (0, 1), form(), "x").save(tmp_path / "other", "0.0.0")
     shutil.copy(tmp_path / "other" / "model.safetensors", saved[1])
     with pytest.raises(ModelError, match="is not the one that was saved"):
-        bundle.load(saved[1])
+        Model.load(saved[1])

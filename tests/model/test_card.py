@@ -7,9 +7,9 @@ import json
 import pytest
 
 from scanline.data.preprocessing import Preprocessing
-from scanline.model import artifact as bundle
-from scanline.model.artifact import Bundle, History
+from scanline.model.artifact import Model
 from scanline.model.card import model_card
+from scanline.model.model_files import History
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
@@ -32,7 +32,7 @@ def test_the_card_of_a_trained_run_says_what_its_result_says(trained):
 
 def test_model_json_has_the_history_and_gives_it_back(trained):
     result = json.loads((trained / "result.json").read_text())["test"]
-    history = bundle.load(trained / "model").history
+    history = Model.load(trained / "model").history
     assert (history.recipe, history.seed, history.made) == ("digits", 0, "trained by Scanline")
     assert history.test is not None
     assert (history.test.n, history.test.correct) == (360, result["correct"])
@@ -44,7 +44,7 @@ def test_the_licence_of_the_recipe_goes_into_model_and_card(tmp_path):
 
     settings = {"train.samples": 100, "licence": "CC-BY-4.0"}
     train("digits", settings=settings, run=tmp_path / "run", log=None)
-    assert bundle.load(tmp_path / "run" / "model").history.licence == "CC-BY-4.0"
+    assert Model.load(tmp_path / "run" / "model").history.licence == "CC-BY-4.0"
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert card.startswith('---\nlicense: "CC-BY-4.0"\n')
 
@@ -63,7 +63,9 @@ def test_names_are_text_and_no_markup(name, shown):
     architecture = Architecture("gru", 2, 3, 1, False, 0.0, "between", "mean", 2)
     form = Preprocessing(None, "rows", 0, 2, 2, "error", (), UNSAID)
     history = History(made=name, licence=name)
-    card = model_card(Bundle(Network(architecture), (name, "b"), form, name, None, history))
+    card = model_card(
+        Model(Network(architecture), (name, "b"), form, name, None, history).describe(), name, 1
+    )
     body = card.split("---\n", 2)[2]
     assert body.count(shown) == 5  # title, data, made, class, licence
     assert name not in body.replace(shown, "")

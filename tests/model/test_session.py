@@ -17,10 +17,9 @@ from safetensors.numpy import save as save_arrays
 
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import DataError, ModelError, UsageError
-from scanline.evaluation.model import Model, load
 from scanline.kernels.library import load as library
 from scanline.kernels.stepping import NativeStack, TorchStack
-from scanline.model.artifact import Bundle
+from scanline.model.artifact import Model, load
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
@@ -47,8 +46,8 @@ def made(cell="lstm", layers=1, readout="last", missing="error", temperature=Non
             weight.mul_(2)
     means = (0.1, -0.2, 0.3, 0.4, -0.5) if missing in ("mean", "forward-fill") else ()
     form = Preprocessing(None, "rows", 0, FEATURES, FEATURES, missing, means, UNSAID)
-    bundle = Bundle(classifier, tuple("abcd"), form, "made up", temperature)
-    return Model(bundle, calibrated=temperature is not None)
+    calibrated = temperature is not None
+    return Model(classifier, tuple("abcd"), form, "made up", temperature, calibrated=calibrated)
 
 
 def steps(count: int, seed: int = 0, sessions: int | None = None) -> np.ndarray:
@@ -128,7 +127,7 @@ def test_the_native_library_reads_an_lstm_and_torch_the_rest():
 
 def test_without_the_library_torch_steps_an_lstm_to_the_same_answers(monkeypatch):
     model, sequence = made(layers=2, readout="mean"), steps(9)
-    model.bundle.classifier.recurrent.backend = "torch"
+    model.network.recurrent.backend = "torch"
     session = model.stream()
     assert isinstance(session._stack, TorchStack)
     np.testing.assert_allclose(session.feed(sequence), along(model, sequence), rtol=0, atol=1e-6)
@@ -250,7 +249,7 @@ def test_another_models_session_is_refused():
     kept = made().stream().to_bytes()
     other = made()
     with torch.no_grad():
-        other.bundle.classifier.head.bias[0] += 1
+        other.network.head.bias[0] += 1
     with pytest.raises(ModelError, match="belongs to another model; begin a new session"):
         other.resume(kept)
     with pytest.raises(ModelError, match="belongs to another model"):

@@ -23,7 +23,8 @@ from PIL import Image
 import scanline
 from scanline.api import train
 from scanline.data import catalogue as catalog
-from scanline.model.inference import predict_logits, softmax
+from scanline.metrics.probabilities import softmax
+from scanline.model.inference import predict_logits
 from scanline.reporting.report import report
 
 Element = ElementTree.Element
@@ -358,7 +359,7 @@ def test_the_mistakes_of_the_twin_are_what_the_network_says_of_the_first_steps(d
         along = softmax(
             np.concatenate(
                 [
-                    predict_logits(model.bundle.classifier, from_steps(values[:count], test.classes))
+                    predict_logits(model.network, from_steps(values[:count], test.classes))
                     for count in range(1, 9)
                 ]
             )

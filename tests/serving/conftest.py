@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.test_stream import made
 
-from scanline.evaluation.model import load
+from scanline.model.artifact import load
+from tests.model.test_session import made
 from tests.serving.asking import end, in_thread, process, ready
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.test_stream import made
 
 from scanline.serving.guard import Access
+from tests.model.test_session import made
 from tests.serving.asking import head, in_thread, problem
 
 TOKEN = "correct-horse-battery"

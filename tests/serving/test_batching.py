@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tests.test_stream import made, steps
 
+from tests.model.test_session import made, steps
 from tests.serving.asking import head, in_thread, problem, until
 from tests.serving.test_predict import pictures
 

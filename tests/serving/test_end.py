@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 import pytest
-from tests.test_stream import made
 from websockets.exceptions import ConnectionClosed
 
+from tests.model.test_session import made
 from tests.serving.asking import Line, end, head, in_thread, problem, ready, until
 from tests.serving.test_predict import pictures
 from tests.serving.test_stream_route import handshake, joined, say

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.test_stream import made
 
+from tests.model.test_session import made
 from tests.serving.asking import head, in_thread, memory_mb, problem, until
 from tests.serving.test_predict import form, pictures, png, stroke
 

@@ -7,8 +7,8 @@ import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.test_stream import made
 
+from tests.model.test_session import made
 from tests.serving.asking import in_thread, problem, until
 from tests.serving.test_stream_route import joined, say
 

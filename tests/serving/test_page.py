@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.test_stream import made
 
 from scanline.data import catalogue as catalog
-from scanline.evaluation.model import load
+from scanline.model.artifact import load
 from scanline.serving.guard import Access
 from scanline.serving.start import LOOPBACK
 from tests.browser import watched
+from tests.model.test_session import made
 from tests.serving.asking import end, in_thread, process, ready
 
 PAGE = resources.files("scanline.serving") / "page"
@@ -347,5 +347,5 @@ def test_a_server_with_a_token_is_asked_with_it(browser, digits):
 
 
 def test_the_page_shows_what_the_model_is(seen, trained):
-    tested = load(trained).bundle.history.test
+    tested = load(trained).history.test
     assert f"{100 * tested.accuracy:.2f} %" in plain(seen.page.locator("#about").inner_text())

@@ -9,10 +9,10 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tests.test_stream import made, steps
 
 from scanline.data.transforms.framing import fit_picture
 from scanline.formats.images import decode_pixels
+from tests.model.test_session import made, steps
 from tests.serving.asking import in_thread
 
 
@@ -91,14 +91,13 @@ def test_null_is_a_missing_value_where_the_model_bears_them(missing):
 
 def test_a_step_of_one_feature_may_be_a_bare_number():
     from scanline.data.preprocessing import Preprocessing
-    from scanline.evaluation.model import Model
-    from scanline.model.artifact import Bundle
+    from scanline.model.artifact import Model
     from scanline.model.network import Architecture, Network
     from scanline.recipe import UNSAID
 
     classifier = Network(Architecture("gru", 1, 4, 1, False, 0.0, "between", "mean", 2)).eval()
     model = Model(
-        Bundle(classifier, ("no", "yes"), Preprocessing(None, "rows", 0, 1, 1, "error", (), UNSAID), "made")
+        classifier, ("no", "yes"), Preprocessing(None, "rows", 0, 1, 1, "error", (), UNSAID), "made"
     )
     with in_thread(model) as server:
         assert server.shares([[0.5, -1, 2]]) == server.shares([[[0.5], [-1], [2]]])
@@ -114,7 +113,7 @@ def test_full_scale_says_what_stands_for_full_ink(server):
 
 
 def test_a_picture_of_any_size_is_fitted_as_a_file_would_be(server):
-    form = server.model.bundle.form.picture
+    form = server.model.preprocessing.picture
     fitted = fit_picture(stroke()[:, :, None].astype(np.uint8), form, "stroke")
     answer = server.predict([stroke().tolist()], fit=True, full_scale=255).json()["predictions"][0]
     assert answer["seen"] == fitted.tolist()
@@ -126,7 +125,7 @@ def test_a_picture_of_any_size_is_fitted_as_a_file_would_be(server):
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM"])
 def test_a_picture_file_is_read_whatever_kind_it_is(server, kind):
     content = png(stroke(), kind)
-    fitted = fit_picture(decode_pixels(content, "it", False), server.model.bundle.form.picture, "it")
+    fitted = fit_picture(decode_pixels(content, "it", False), server.model.preprocessing.picture, "it")
     answer = server.post(content, f"image/{kind.lower()}")
     assert answer.status == 200, answer
     (found,) = answer.json()["predictions"]
@@ -199,7 +198,7 @@ def test_a_silent_network_answers_what_its_head_says_to_nothing(server):
     hidden = server.get("/v1/model").json()["network"]["hidden_size"]
     wish = {"silence": [{"unit": unit} for unit in range(hidden)]}
     (found,) = server.predict(pictures(1).tolist(), what_if=wish).json()["predictions"]
-    bias = server.model.bundle.classifier.head.bias.detach().double().numpy()
+    bias = server.model.network.head.bias.detach().double().numpy()
     expected = np.exp(bias) / np.exp(bias).sum()
     np.testing.assert_allclose(list(found["probabilities"].values()), expected, rtol=0, atol=1e-6)
 
@@ -251,10 +250,8 @@ def test_the_model_is_described(server):
         "levels": 16,
     }
     assert found["input"]["step_of_pixel"] == [[row] * 8 for row in range(1, 9)]
-    assert found["network"]["parameters"] == sum(
-        each.numel() for each in server.model.bundle.classifier.parameters()
-    )
-    tested = server.model.bundle.history.test
+    assert found["network"]["parameters"] == sum(each.numel() for each in server.model.network.parameters())
+    tested = server.model.history.test
     assert found["accuracy"] == {"accuracy": tested.accuracy, "ci95": list(tested.ci95), "n": tested.n}
 
 

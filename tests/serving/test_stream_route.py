@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.test_stream import made, steps
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from scanline.serving.guard import Access
 from scanline.serving.problems import KINDS
+from tests.model.test_session import made, steps
 from tests.serving.asking import Line, head, in_thread, problem, until
 from tests.serving.test_predict import pictures
 

@@ -24,7 +24,7 @@ POSITION = Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
 def state(step: int) -> TrainState:
     """After one real step of Adam, so that the optimiser has something to keep."""
     made = start(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
-    made.classifier(torch.randn(2, 3, 3)).sum().backward()
+    made.network(torch.randn(2, 3, 3)).sum().backward()
     made.optimizer.step()
     made.step, made.best_accuracy, made.best_step, made.misses = step, 0.5, 3, 2
     return made
@@ -36,13 +36,13 @@ def load(folder):
 
 def test_a_state_comes_back_as_it_was(tmp_path):
     saved = state(7)
-    saved.best_weights = {name: value.clone() + 1 for name, value in saved.classifier.state_dict().items()}
+    saved.best_weights = {name: value.clone() + 1 for name, value in saved.network.state_dict().items()}
     checkpoint.save(tmp_path, checkpoint.pack(saved, POSITION))
     found, position, damaged, complaints = load(tmp_path)
     assert (position, damaged, complaints) == (POSITION, [], [])
     assert (found.step, found.best_accuracy, found.best_step, found.misses) == (7, 0.5, 3, 2)
-    for name, value in saved.classifier.state_dict().items():
-        assert torch.equal(found.classifier.state_dict()[name], value)
+    for name, value in saved.network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[name], value)
         assert torch.equal(found.best_weights[name], value + 1)
     before, after = saved.optimizer_tensors(), found.optimizer_tensors()
     assert before.keys() == after.keys()
@@ -76,8 +76,8 @@ def test_the_files_of_one_that_goes_are_written_over(tmp_path):
     checkpoint.save(tmp_path, checkpoint.pack(shorter, POSITION), keep=3)
     found = load(tmp_path)[0]
     assert found.step == 1_000_004
-    for name, value in changed.classifier.state_dict().items():
-        assert torch.equal(found.classifier.state_dict()[name], value)
+    for name, value in changed.network.state_dict().items():
+        assert torch.equal(found.network.state_dict()[name], value)
     shutil.rmtree(tmp_path / "step-1000004")
     assert load(tmp_path)[0].loss == 0.5
 

@@ -254,7 +254,7 @@ def test_a_learning_rate_that_explodes_diverges_or_ends_with_finite_weights(tmp_
         finish(experiment)
     except Diverged:
         return
-    assert all(weight.isfinite().all() for weight in experiment.state.classifier.parameters())
+    assert all(weight.isfinite().all() for weight in experiment.state.network.parameters())
 
 
 def test_early_stopping_ships_the_best_weights(tmp_path):
@@ -284,7 +284,7 @@ def test_wide_steps_can_be_cut_in_two_as_the_fifth_tutorial_lets_its_reader_choo
     changes = {"input.features": 4, "model.classes": 10, "train.batch_size": 16, "train.steps": 3}
     experiment = finish(short(tmp_path / "run", **changes))
     assert experiment.data.train.values.shape[1:] == (16, 4)
-    assert experiment.state.classifier.architecture.input_size == 4
+    assert experiment.state.network.architecture.input_size == 4
     answers = scanline.load(tmp_path / "run").predict_proba(np.zeros((3, 8, 8), np.uint8))
     assert answers.shape == (3, 10)
 

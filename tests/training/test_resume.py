@@ -13,13 +13,13 @@ import time
 import numpy as np
 import pytest
 import torch
-from tests.test_experiment import SHORT, finish, metrics, short, stop_at, weights
 
 from scanline.api import train
 from scanline.errors import Interrupted, ModelError, ScanlineError, UsageError
 from scanline.training import checkpoint, interruption
 from scanline.training.events import Evaluated, Logged, Stepped
 from scanline.training.experiment import Experiment
+from tests.training.test_experiment import SHORT, finish, metrics, short, stop_at, weights
 
 
 def end_at_once(experiment: Experiment, step: int, kind: type) -> Interrupted:

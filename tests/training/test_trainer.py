@@ -27,7 +27,7 @@ def begin(**changes):
 
 
 def digest(state) -> list[float]:
-    return torch.cat([weight.detach().flatten() for weight in state.classifier.parameters()]).tolist()
+    return torch.cat([weight.detach().flatten() for weight in state.network.parameters()]).tolist()
 
 
 def test_records_come_when_they_are_due_and_each_step_ends_with_its_own():
@@ -75,7 +75,7 @@ def test_early_stopping_counts_validations_without_a_better_one_and_keeps_the_be
     best = accuracies.index(max(accuracies))
     assert len(accuracies) == best + 1 + 3 < 400
     assert (state.best_step, state.misses) == (best + 1, 3)
-    assert state.best_weights.keys() == state.classifier.state_dict().keys()
+    assert state.best_weights.keys() == state.network.state_dict().keys()
 
 
 def test_the_caller_may_stop_between_steps():

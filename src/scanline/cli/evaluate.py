@@ -61,8 +61,8 @@ def command(
         judgement = evaluate_run(run, data, device, on_progress, calibrated)
     along = None
     if steps or stops:
-        classifier, temperature = judgement.model.bundle.classifier, judgement.model.temperature
-        along = accuracy_by_step(classifier, judgement.part, sorted(set(stops)) or THRESHOLDS, temperature)
+        network, temperature = judgement.model.network, judgement.model.divisor
+        along = accuracy_by_step(network, judgement.part, sorted(set(stops)) or THRESHOLDS, temperature)
     if as_json:
         print_json(
             {"run": run, "data": judgement.data, "test": judgement.test}

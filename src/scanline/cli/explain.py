@@ -43,10 +43,10 @@ def command(
     gate and state of every layer, and which values the answer rests on (integrated gradients).
     """
     from scanline.device import choose_device
-    from scanline.evaluation.model import load
     from scanline.explanation.attribution import TOLERANCE
     from scanline.explanation.explain import explain_input
     from scanline.explanation.show import check_ending, save
+    from scanline.model.artifact import load
 
     for target in targets:  # before anything is computed, or written
         check_ending(Path(target))

@@ -35,7 +35,7 @@ def command(
     inside. What is written is run first, over random lengths and batches, and its answers are compared with
     Scanline's own: the largest difference is printed, and above 1e-4 nothing is written.
     """
-    from scanline.evaluation.model import load
+    from scanline.model.artifact import load
 
     model, target = load(run, calibrated=calibrated), Path(output)
     kind = target.suffix.lower()

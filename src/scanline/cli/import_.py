@@ -48,9 +48,8 @@ def command(
     PyTorch state_dict in .safetensors. Nothing of it is run. What cannot be mapped is named; what had to be
     taken for granted is said. The bundle goes wherever a run goes: predict, evaluate, explain, export.
     """
-    from scanline.version import __version__
     from scanline.interchange.reading import read_network
-    from scanline.model import artifact as bundle
+    from scanline.version import __version__
 
     size = _size(picture)
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))
@@ -58,10 +57,10 @@ def command(
     if target.exists():
         raise UsageError(f"{target} exists already: choose another --output")
     network = read_network(source, forget_bias)
-    made = network.bundle(
+    made = network.to_model(
         Path(source), classes=names, picture=size, view=view, divide_by=divide_by, licence=licence
     )
-    bundle.save(made, target, __version__)
+    made.save(target, __version__)
     a = network.architecture
     if as_json:
         print_json(

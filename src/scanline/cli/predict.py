@@ -69,8 +69,8 @@ def command(
 
 def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
     from scanline.device import choose_device
-    from scanline.evaluation.model import load
     from scanline.evaluation.predict_lines import predict_lines
+    from scanline.model.artifact import load
 
     model = load(run, choose_device(device), calibrated)
     for answer in predict_lines(model, _input_lines()):

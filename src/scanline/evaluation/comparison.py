@@ -19,10 +19,9 @@ from scanline.errors import DataError, UsageError
 from scanline.evaluation import run_files
 from scanline.evaluation.evaluate import Evaluation, evaluate_run
 from scanline.metrics.intervals import Paired, mcnemar, paired_interval
-from scanline.model.artifact import WEIGHTS
 from scanline.model.inference import predict_logits
+from scanline.model.model_files import WEIGHTS, find_model
 from scanline.storage.files import read_json
-from scanline.training.run_directory import find_bundle
 
 _ROUNDS, _TIMED = 5, 2000
 
@@ -63,7 +62,7 @@ def compare_runs(
     if len(runs) < 2:
         raise UsageError(f"two runs at least are needed to compare, got {len(runs)}")
     for one, other in combinations(runs, 2):
-        if find_bundle(Path(one)).resolve() == find_bundle(Path(other)).resolve():
+        if find_model(Path(one)).resolve() == find_model(Path(other)).resolve():
             raise UsageError(f"runs to compare must be different: {one} and {other} are the same")
     contenders = [
         ComparedRun(run, (known or {}).get(run) or evaluate_run(run, data, device, on_progress))
@@ -93,12 +92,12 @@ def _check_same(contenders: Sequence[ComparedRun]) -> None:
 
 def _sheet(contender: ComparedRun, speed: float | None) -> dict[str, Any]:
     model, test = contender.judgement.model, contender.judgement.test
-    folder = find_bundle(Path(contender.path))
+    folder = find_model(Path(contender.path))
     result = folder.parent / "result.json"
     told = run_files.check(result, read_json(result), run_files.Compared) if result.is_file() else {}
     training = told.get("training", {})
-    architecture = model.bundle.classifier.architecture
-    form = model.bundle.form
+    architecture = model.network.architecture
+    form = model.preprocessing
     return {
         "run": contender.path,
         "network": f"{architecture.layers} x {architecture.cell} {architecture.hidden_size}"
@@ -109,7 +108,7 @@ def _sheet(contender: ComparedRun, speed: float | None) -> dict[str, Any]:
         "ci95": test["ci95"],
         "loss": test["loss"],
         "calibration_error": test["calibration"]["error"],
-        "parameters": sum(weight.numel() for weight in model.bundle.classifier.parameters()),
+        "parameters": sum(weight.numel() for weight in model.network.parameters()),
         "weights_bytes": (folder / WEIGHTS).stat().st_size,
         "sequences_per_s": speed,
         "training_seconds": training.get("seconds"),
@@ -125,7 +124,7 @@ def _speeds(contenders: Sequence[ComparedRun]) -> list[float]:
             part = contender.judgement.part
             part = part.take(slice(min(len(part), _TIMED)))
             begin = time.perf_counter()
-            predict_logits(contender.judgement.model.bundle.classifier, part)
+            predict_logits(contender.judgement.model.network, part)
             if round_number:  # the first warms up
                 own.append((time.perf_counter() - begin) / len(part))
     return [1 / statistics.median(own) for own in times]

@@ -21,24 +21,24 @@ _NUMBERS = 2**24  # of outputs of a batch, at all steps
 
 
 @torch.inference_mode()
-def logits_by_step(classifier: Network, values: Tensor, lengths: Tensor | None) -> Tensor:
+def logits_by_step(network: Network, values: Tensor, lengths: Tensor | None) -> Tensor:
     """(N, T, K): the logits that each sequence gets if it ends after its first 1, 2, ... T steps.
 
     values: (N, T, F), lengths: (N,) or None, as for the classifier. Past a sequence's own end stand the
     logits of the whole sequence. The last are those of the classifier itself, for every direction and
     readout.
     """
-    classifier.eval()
+    network.eval()
     N, T = values.shape[:2]
     own = torch.full((N,), T, device=values.device) if lengths is None else lengths
-    if classifier.architecture.bidirectional:  # the backward direction begins anew at every end
+    if network.architecture.bidirectional:  # the backward direction begins anew at every end
         parts = []
         for step in range(1, T + 1):
             ends = own.clamp(max=step)
-            parts.append(classifier(values[:, :step], None if (ends == step).all() else ends))
+            parts.append(network(values[:, :step], None if (ends == step).all() else ends))
         return torch.stack(parts, 1)
-    outputs = classifier.outputs(values, lengths).double()  # (N, T, H)
-    how = classifier.architecture.readout
+    outputs = network.outputs(values, lengths).double()  # (N, T, H)
+    how = network.architecture.readout
     if how == "mean":
         counts = torch.arange(1, T + 1, device=values.device, dtype=torch.float64)[:, None]
         read = outputs.cumsum(1) / counts
@@ -46,14 +46,14 @@ def logits_by_step(classifier: Network, values: Tensor, lengths: Tensor | None) 
         read = outputs.cummax(1).values
     else:
         read = outputs
-    logits = classifier.logits(read.to(values.dtype if values.is_floating_point() else torch.float32))
+    logits = network.logits(read.to(values.dtype if values.is_floating_point() else torch.float32))
     last = (own - 1)[:, None].clamp(max=T - 1)
     steps = torch.minimum(torch.arange(T, device=values.device)[None], last)  # (N, T)
     return logits.gather(1, steps[:, :, None].expand_as(logits))
 
 
 def accuracy_by_step(
-    classifier: Network,
+    network: Network,
     part: MemorySource,
     thresholds: Sequence[float] = THRESHOLDS,
     temperature: float = 1.0,
@@ -72,10 +72,10 @@ def accuracy_by_step(
     right = np.zeros(T, np.int64)
     stopped_right = np.zeros(len(thresholds), np.int64)
     read = np.zeros((len(thresholds), n), np.int64)
-    width = classifier.recurrent.output_size + classifier.architecture.classes
+    width = network.recurrent.output_size + network.architecture.classes
     for index in alike_batches(part, width, numbers=_NUMBERS):
-        values, lengths, _ = to_device(gather(part, index), classifier.scale.device)
-        logits = logits_by_step(classifier, values, lengths)
+        values, lengths, _ = to_device(gather(part, index), network.scale.device)
+        logits = logits_by_step(network, values, lengths)
         shares = (logits.double() / temperature).softmax(2).cpu().numpy()
         answers, confidence = shares.argmax(2), shares.max(2)  # (n, t)
         hits = answers == part.labels[index][:, None]

@@ -15,8 +15,8 @@ from scanline.data.memory import MemorySource
 from scanline.data.reading import TO_JUDGE
 from scanline.device import choose_device
 from scanline.errors import UsageError
-from scanline.evaluation.model import Model, load
 from scanline.metrics.classification import classification_metrics
+from scanline.model.artifact import Model, load
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, SplitSettings
 from scanline.training.run_directory import trained_on
 
@@ -36,7 +36,7 @@ class Evaluation:
     @property
     def pictures(self) -> bool:
         """Whether the sequences are pictures."""
-        return self.model.bundle.form.picture is not None
+        return self.model.preprocessing.picture is not None
 
     def answers(self) -> dict[str, list[Any]]:
         """{"sequence": N names or numbers, "predicted": N classes, "true": N}, in the order of the data."""
@@ -72,7 +72,7 @@ def evaluate_model(
     if data is None or (known is not None and known[0].name == _address(data)):
         name, part = own_split(model, run, known, "test", on_progress)
     else:
-        form = model.bundle.form
+        form = model.preprocessing
         settings = UNSAID if data in catalog.names() else form.settings
         samples = catalog.read(data, settings, on_progress, TO_JUDGE)
         name, part = data, samples.to_judge(form.missing)
@@ -103,12 +103,12 @@ def own_split(
 
     run: where the model came from. known: what `trained_on` says of it.
     """
-    if known is None and model.bundle.data in catalog.names():
-        known = UNSAID.model_copy(update={"name": model.bundle.data}), UNSPLIT
+    if known is None and model.data in catalog.names():
+        known = UNSAID.model_copy(update={"name": model.data}), UNSPLIT
     if known is None or not known[0].name:
-        raise UsageError(f"{run} was trained on {model.bundle.data}: say where that lies by --data")
+        raise UsageError(f"{run} was trained on {model.data}: say where that lies by --data")
     settings, split = known
-    data = catalog.read(settings.name, settings, on_progress).data_set(split, model.bundle.form.missing)
+    data = catalog.read(settings.name, settings, on_progress).data_set(split, model.preprocessing.missing)
     part = data.parts.get(kind)
     if part is None:
         raise UsageError(f"{run} has no {kind} part: say what to judge it on by --data")

@@ -11,8 +11,8 @@ from scanline.data.readers.tables import SUFFIXES
 from scanline.data.reading import TO_PREDICT, read_source
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
-from scanline.evaluation.model import Model, load
 from scanline.formats.images import save_picture
+from scanline.model.artifact import Model, load
 
 
 def predict_files(
@@ -34,14 +34,14 @@ def predict_files(
     """
     model = load(run, choose_device(device), calibrated)
     targets = _targets(files, save_input)
-    if save_input is not None and model.bundle.form.picture is None:
+    if save_input is not None and model.preprocessing.picture is None:
         raise UsageError("--save-input is for models of pictures: this one reads sequences")
     for target in targets:
         if target is not None and any(_same(target, Path(file)) for file in files):
             raise UsageError(f"--save-input would overwrite the picture {target}: name another place")
     for file, target in zip(files, targets, strict=True):
         try:
-            if model.bundle.form.picture is None or holds_several(file):
+            if model.preprocessing.picture is None or holds_several(file):
                 yield from _sequences(model, file)
             else:
                 yield _picture(model, file, target)
@@ -57,14 +57,14 @@ def holds_several(file: str) -> bool:
 
 
 def _picture(model: Model, file: str, target: Path | None) -> dict[str, Any]:
-    prepared, form = model.prepare(file), model.bundle.form.picture
+    prepared, form = model.prepare(file), model.preprocessing.picture
     if target is not None and form is not None:
         save_picture(prepared, target, form.levels)
     return {"file": file} | model.told(model.predict_proba(prepared)[0])
 
 
 def _sequences(model: Model, file: str) -> Iterator[dict[str, Any]]:
-    form = model.bundle.form
+    form = model.preprocessing
     for found in read_source(Path(file), form.settings, TO_PREDICT).values():
         check_values(found, form.missing != "error")
         part = found.sequences

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scanline.data.found import some
 from scanline.errors import DataError
-from scanline.evaluation.model import Model
+from scanline.model.artifact import Model
 
 LINE_LIMIT = 1_000_000  # characters
 _JSON = "[{"  # what a line of JSON begins with
@@ -27,7 +27,7 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[dict[str, Any]
     "probabilities" by class name}; sequence counts from 0, step from 1.
     Raises DataError naming the line and what was expected there.
     """
-    names = model.bundle.form.settings.feature_columns
+    names = model.preprocessing.settings.feature_columns
     session, sequence, order = model.stream(), 0, None
     for number, line in enumerate(lines, 1):
         text = line.strip()

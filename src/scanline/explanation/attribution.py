@@ -15,7 +15,8 @@ from torch import Tensor
 from scanline.data.loader import gather
 from scanline.data.memory import MemorySource
 from scanline.data.transforms.views import View
-from scanline.model.inference import alike_batches, predict_logits, softmax, to_device
+from scanline.metrics.probabilities import softmax
+from scanline.model.inference import alike_batches, predict_logits, to_device
 from scanline.model.network import Network
 from scanline.seeding import numpy_generator
 
@@ -40,16 +41,16 @@ class Attribution:
     error: float
 
 
-def baseline(classifier: Network, pictures: bool) -> NDArray[np.float32]:
+def baseline(network: Network, pictures: bool) -> NDArray[np.float32]:
     """(F,) what a value is taken to be where there is nothing: black in a picture, else the training mean."""
     if pictures:
-        return np.zeros(classifier.architecture.input_size, np.float32)
-    mean: NDArray[np.float32] = classifier.shift.cpu().numpy()
+        return np.zeros(network.architecture.input_size, np.float32)
+    mean: NDArray[np.float32] = network.shift.cpu().numpy()
     return mean
 
 
 def integrated_gradients(
-    classifier: Network, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
+    network: Network, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
 ) -> Attribution:
     """Attribution of the logit `target` to each value of one sequence.
 
@@ -59,7 +60,7 @@ def integrated_gradients(
     or 8,192 points are taken.
     Source: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for deep networks"; completeness, section 3.
     """
-    path = _Path(classifier, values, target, nothing)
+    path = _Path(network, values, target, nothing)
     waiting = np.stack([np.arange(_PIECES), np.arange(1, _PIECES + 1)], 1) / _PIECES
     total = np.zeros(np.shape(values))
     taken, missed, at_most = 0, 0.0, 0.0  # points; the error of what is done, and what it can be at most
@@ -85,12 +86,12 @@ class _Path:
     """The straight way from the baseline, at 0, to a sequence, at 1."""
 
     def __init__(
-        self, classifier: Network, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
+        self, network: Network, values: NDArray[Any], target: int, nothing: NDArray[np.float32]
     ) -> None:
-        self.quick = copy.deepcopy(classifier).eval().requires_grad_(False)
+        self.quick = copy.deepcopy(network).eval().requires_grad_(False)
         self.exact = copy.deepcopy(self.quick).double()
         self.target = target
-        device = classifier.scale.device
+        device = network.scale.device
         end = torch.as_tensor(np.asarray(values, np.float64), device=device)
         self.begin = torch.as_tensor(nothing, device=device).double().expand_as(end)
         self.way = end - self.begin
@@ -146,7 +147,7 @@ class DeletionCheck:
 
 
 def check_by_deletion(
-    classifier: Network,
+    network: Network,
     part: MemorySource,
     nothing: NDArray[np.float32],
     share: float = 0.1,
@@ -156,14 +157,14 @@ def check_by_deletion(
 
     part: the network's steps. nothing: (F,), what removed values become. seed: of the random ones.
     """
-    shares = softmax(predict_logits(classifier, part))
+    shares = softmax(predict_logits(network, part))
     answers = shares.argmax(1)
     before = shares.max(1)
     draw = numpy_generator(seed, "deletion")
     kinds = ("by_attribution", "at_random", "at_random_present")
     removed: dict[str, list[NDArray[np.float32]]] = {kind: [] for kind in kinds}
     order: list[int] = []
-    for index, values, weights in _quick_attributions(classifier, part, answers, nothing):
+    for index, values, weights in _quick_attributions(network, part, answers, nothing):
         for row, (sequence, weight) in zip(index, zip(values, weights, strict=True), strict=True):
             length = int(part.lengths[row])
             flat = sequence[:length].reshape(-1)
@@ -187,20 +188,20 @@ def check_by_deletion(
         gone = MemorySource(
             np.concatenate(sequences), part.lengths[rows], part.labels[rows], part.classes, part.source
         )
-        after = softmax(predict_logits(classifier, gone))[np.arange(len(rows)), answers[rows]]
+        after = softmax(predict_logits(network, gone))[np.arange(len(rows)), answers[rows]]
         drops[kind] = float((before[rows] - after).mean())
     return DeletionCheck(len(part), share, float(before.mean()), **drops)
 
 
 def _quick_attributions(
-    classifier: Network, part: MemorySource, answers: NDArray[np.int64], nothing: NDArray[np.float32]
+    network: Network, part: MemorySource, answers: NDArray[np.int64], nothing: NDArray[np.float32]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
     """Indices, values and attributions (n, T, F) with few points in float32: enough to rank the values."""
-    classifier.eval()
-    device = classifier.scale.device
-    trained = [weight.requires_grad for weight in classifier.parameters()]
-    classifier.requires_grad_(False)
-    width = part.features + classifier.recurrent.output_size
+    network.eval()
+    device = network.scale.device
+    trained = [weight.requires_grad for weight in network.parameters()]
+    network.requires_grad_(False)
+    width = part.features + network.recurrent.output_size
     try:
         for index in alike_batches(part, width, _BATCH):
             values, lengths, _ = to_device(gather(part, index), device)
@@ -210,13 +211,13 @@ def _quick_attributions(
             total = torch.zeros_like(values)
             for point in range(_QUICK):
                 path = (begin + (point + 0.5) / _QUICK * (values - begin)).requires_grad_()
-                logits = classifier(path, lengths).gather(1, target)
+                logits = network(path, lengths).gather(1, target)
                 (slope,) = torch.autograd.grad(logits.sum(), path)
                 total += slope
             shares = (total / _QUICK * (values - begin)).cpu().numpy()
             yield index, values.cpu().numpy(), shares
     finally:
-        for weight, was in zip(classifier.parameters(), trained, strict=True):
+        for weight, was in zip(network.parameters(), trained, strict=True):
             weight.requires_grad_(was)
 
 

@@ -16,10 +16,10 @@ from scanline.data.reading import TO_PREDICT, exists, read_source
 from scanline.data.transforms.views import View
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.evaluate import own_split
-from scanline.evaluation.model import Model
 from scanline.evaluation.predict_files import holds_several
 from scanline.explanation.attribution import Attribution, baseline, in_place, integrated_gradients
 from scanline.explanation.trace import Trace, trace
+from scanline.model.artifact import Model
 from scanline.training.run_directory import trained_on
 
 
@@ -100,7 +100,7 @@ def explain(model: Model, values: Any, name: str = "the given sequence") -> Expl
     values: (T, F), (T,) for one feature, or a picture (height, width) or (height, width, 3), as for
     `Model.predict`. Raises DataError naming the expected and the found shape.
     """
-    part = model.read(_alone(model.bundle.form, values))
+    part = model.read(_alone(model.preprocessing, values))
     if len(part) != 1:
         raise DataError(f"expected one sequence to explain, found {len(part)}")
     return explain_part(model, part, 0, name)
@@ -123,12 +123,12 @@ def _alone(form: Preprocessing, values: Any) -> Any:
 
 def explain_part(model: Model, part: MemorySource, index: int, name: str | None = None) -> Explanation:
     """Why `model` answers as it does for the sequence at `index` of `part`, which are its steps already."""
-    classifier, form = model.bundle.classifier, model.bundle.form
+    network, form = model.network, model.preprocessing
     values = part.steps_of(index)
-    temperature = model.temperature
-    seen = trace(classifier, values, model.bundle.classes, temperature)
-    nothing = baseline(classifier, form.picture is not None)
-    shares = integrated_gradients(classifier, values, seen.answer, nothing)
+    temperature = model.divisor
+    seen = trace(network, values, model.class_names, temperature)
+    nothing = baseline(network, form.picture is not None)
+    shares = integrated_gradients(network, values, seen.answer, nothing)
     view = form.seen
     return Explanation(
         name or part.name(index),
@@ -159,7 +159,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
         _, test = own_split(model, run, trained_on(Path(run)), "test")
         index = _index(test, given)
         return explain_part(model, model.fit(test), index, f"test {test.name(index)}")
-    form = model.bundle.form
+    form = model.preprocessing
     if form.picture is not None and not holds_several(given):
         if sequence is not None:
             raise UsageError(f"--sequence is for files of several sequences; {given} is a picture")

@@ -139,7 +139,7 @@ class Change:
 
 @torch.inference_mode()
 def trace(
-    classifier: Network,
+    network: Network,
     values: NDArray[Any],
     classes: tuple[ClassName, ...],
     temperature: float = 1.0,
@@ -156,15 +156,15 @@ def trace(
     silenced, all is computed in float64. Raises UsageError naming all that does not fit network or sequence.
     """
     if what_if is not None:
-        what_if.check(classifier.architecture, len(values))
+        what_if.check(network.architecture, len(values))
         values = what_if.blanked(values, nothing)
-    device = classifier.scale.device
+    device = network.scale.device
     batch = torch.as_tensor(np.ascontiguousarray(values), device=device)[None]
     changed = what_if is not None and what_if.inside
-    logits = None if changed else logits_by_step(classifier, batch, None)[0].double()
-    layers = classifier.recurrent
-    steps = ((batch[0].to(classifier.scale.dtype) - classifier.shift) / classifier.scale).double().cpu()
-    readers, found, read = _readers(classifier, what_if), [], steps
+    logits = None if changed else logits_by_step(network, batch, None)[0].double()
+    layers = network.recurrent
+    steps = ((batch[0].to(network.scale.dtype) - network.shift) / network.scale).double().cpu()
+    readers, found, read = _readers(network, what_if), [], steps
     for layer in range(layers.layers):
         outputs = []
         for direction in range(layers.directions):
@@ -176,9 +176,9 @@ def trace(
             found.append(Direction(layer, bool(direction), arrays))
         read = torch.cat(outputs, dim=1)
     if logits is None:
-        how = classifier.architecture.readout
+        how = network.architecture.readout
         seen = _beginnings(readers, steps, how) if layers.directions == 2 else _along(read, how)
-        head = (weight.detach().double().cpu() for weight in (classifier.head.weight, classifier.head.bias))
+        head = (weight.detach().double().cpu() for weight in (network.head.weight, network.head.bias))
         logits = functional.linear(seen, *head)
     return Trace((logits / temperature).softmax(1).cpu().numpy(), classes, tuple(found))
 
@@ -196,9 +196,9 @@ class _Reader:
         return _STEPS[self.cell](x, self.change, *self.weights)
 
 
-def _readers(classifier: Network, what_if: WhatIf | None) -> list[list[_Reader]]:
+def _readers(network: Network, what_if: WhatIf | None) -> list[list[_Reader]]:
     """Those of each layer, forward and backward."""
-    layers = classifier.recurrent
+    layers = network.recurrent
     found: list[list[_Reader]] = []
     for layer in range(layers.layers):
         found.append([])

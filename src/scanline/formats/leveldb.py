@@ -114,7 +114,8 @@ def _entries(block: bytes, before: int, left: int) -> list[tuple[bytes, bytes]]:
         left -= shared + fresh
         if left < 0:
             raise Damaged(
-                f"expected keys of at most {limit_of('TENSORS') * MEAN_KEY_LIMIT:,} bytes together, found more"
+                f"expected keys of at most {limit_of('TENSORS') * MEAN_KEY_LIMIT:,} bytes together, "
+                "found more"
             )
         if before + len(found) > limit_of("TENSORS"):  # one more, the header
             raise Damaged(exceeded("TENSORS", before + len(found)))

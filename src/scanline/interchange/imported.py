@@ -14,7 +14,8 @@ from scanline.data.memory import ClassName
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import UsageError
-from scanline.model.artifact import Bundle, History, build
+from scanline.model.artifact import Model
+from scanline.model.model_files import History, build
 from scanline.model.network import Architecture
 from scanline.recipe import UNSAID, ViewName, check_view
 
@@ -36,7 +37,7 @@ class ImportedNetwork:
     notes: list[str] = field(default_factory=list)
     classes: tuple[ClassName, ...] | None = None
 
-    def bundle(
+    def to_model(
         self,
         source: Path,
         *,
@@ -45,7 +46,7 @@ class ImportedNetwork:
         view: ViewName = "rows",
         divide_by: float = 1.0,
         licence: str = "",
-    ) -> Bundle:
+    ) -> Model:
         """The network as a model that can be used and saved.
 
         source: the file, for messages. classes: names of the outputs; None numbers them from 0. picture:
@@ -72,9 +73,9 @@ class ImportedNetwork:
         tensors = {
             name: torch.from_numpy(np.ascontiguousarray(array, np.float32)) for name, array in arrays.items()
         }
-        classifier = build(a, tensors, source).eval()
+        network = build(a, tensors, source).eval()
         form = _form(a.input_size, picture, view, source)
-        return Bundle(classifier, names, form, source.name, None, History(made=self.made, licence=licence))
+        return Model(network, names, form, source.name, None, History(made=self.made, licence=licence))
 
 
 def _form(width: int, picture: tuple[int, int] | None, view: ViewName, source: Path) -> Preprocessing:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.model.inference import mean_loss
+from scanline.metrics.probabilities import mean_loss
 
 BINS = 15
 _COLDEST, _HOTTEST = 0.05, 20.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scanline.data.memory import MemorySource
 from scanline.metrics.calibration import reliability
 from scanline.metrics.intervals import class_intervals, wilson_interval
-from scanline.model.inference import mean_loss, softmax
+from scanline.metrics.probabilities import mean_loss, softmax
 
 TUTORIALS_COUNT = 128  # the tutorials look at the first 128 test images only
 MISTAKES = 20

@@ -1,304 +1,304 @@
-"""The model folder: a classifier with its preprocessing, input and class names, enough to predict.
-
-`model.safetensors` holds the weights, `model.json` all the rest with a SHA-256 of every tensor, and
-`README.md` is the model card, for people. Loading runs no code, takes no memory that the weights file does
-not back, and refuses what does not match.
-"""
+"""A loaded model: arrays, pictures or picture files in, answers out."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from scanline.data.found import MOST_CHARACTERS
-from scanline.data.memory import ClassName
-from scanline.data.preprocessing import FILES, Preprocessing
+from scanline.data.found import check_values, some
+from scanline.data.memory import ClassName, MemorySource
+from scanline.data.preprocessing import Preprocessing
+from scanline.data.readers.arrays import as_numbers, from_arrays
+from scanline.data.transforms.framing import fit_picture
 from scanline.data.transforms.ink import PictureFormat
-from scanline.errors import UNPRINTABLE, ModelError, UsageError, printable
+from scanline.errors import DataError, ModelError, UsageError, printable
+from scanline.formats.images import read_pixels
+from scanline.metrics.classification import classification_metrics
+from scanline.metrics.probabilities import softmax
+from scanline.model import model_files
 from scanline.model.card import model_card
-from scanline.model.network import Architecture, Network
-from scanline.storage.files import read_sealed_json, sha256, whole_folder, write_sealed_json, write_whole
-from scanline.storage.tensors import pack_tensors, read_tensor_file
-
-SCHEMA = 3
-_NAMES_CHARACTERS = 2**24  # in the names of all classes, if each were as long as the longest
-DESCRIPTION, WEIGHTS, CARD = "model.json", "model.safetensors", "README.md"
-Share = Annotated[float, Field(strict=True, ge=0, le=1)]
-_SAID = ("made", "recipe", "licence")  # what a history says in words
-REMEDY = "copy the folder again from where it came, or train anew"
-
-
-class Digest(BaseModel):
-    """Of a part of the data: how many sequences, and SHA-256 of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    n: Annotated[int, Field(strict=True, ge=0)]
-    sha256: str
-
-
-class Tested(BaseModel):
-    """How a model did on the test part. ci95: Wilson's interval of the accuracy."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    n: Annotated[int, Field(strict=True, ge=1)]
-    correct: Annotated[int, Field(strict=True, ge=0)]
-    accuracy: Share
-    ci95: tuple[Share, Share]
-
-
-class History(BaseModel):
-    """Where a model comes from, and what is known of it.
-
-    made: how, in a few words. recipe, seed: of its training. licence: empty where none was said. parts:
-    digests of the data by the name of the part. test: None where it was not tested.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    made: str = "trained by Scanline"
-    recipe: str = ""
-    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
-    licence: str = ""
-    parts: dict[str, Digest] = {}
-    test: Tested | None = None
+from scanline.model.inference import predict_logits
+from scanline.model.model_files import (
+    DESCRIPTION,
+    REMEDY,
+    SCHEMA,
+    TEXTS,
+    WEIGHTS,
+    Description,
+    History,
+    TensorDigest,
+    build,
+    describe_tensors,
+    find_model,
+)
+from scanline.model.network import Network
+from scanline.model.prediction import Prediction
+from scanline.model.session import Session
+from scanline.recipe import UNSAID
+from scanline.version import __version__
 
 
 @dataclass(frozen=True, eq=False)
-class Bundle:
-    """A classifier that is ready to be used.
+class Model:
+    """A trained network with all that prediction needs, as `scanline.load` gives it.
 
-    classes: the K names. form: how what is read becomes the network's input.
-    data: the name or path of the data set that it was trained on.
-    temperature: by which its logits are divided where calibrated probabilities are asked for; None where
-    there was no validation part to fit it on. history: where it comes from.
+    Attributes:
+        network: The trained network.
+        class_names: The K class names.
+        preprocessing: How sequences as read become the network's input.
+        data: Name or path of the data set that it was trained on.
+        temperature: Divisor of the logits that calibrates the probabilities; None if there was no
+            validation split to fit it on.
+        history: Provenance: recipe, seed, digests of the data, test accuracy, licence.
+        calibrated: Whether probabilities are calibrated; the predicted classes are the same.
     """
 
-    classifier: Network
-    classes: tuple[ClassName, ...]
-    form: Preprocessing
+    network: Network
+    class_names: tuple[ClassName, ...]
+    preprocessing: Preprocessing
     data: str
     temperature: float | None = None
     history: History = field(default_factory=History)
+    calibrated: bool = False
 
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Model:
+        """Read the model in `folder`.
 
-class _Tensor(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    dtype: str
-    shape: list[int]
-    sha256: str
+        Args:
+            folder: A model folder; `load` accepts run directories too.
+            device: "cpu" or "cuda".
 
-
-class _Description(BaseModel):
-    """What `model.json` holds."""
-
-    model_config = ConfigDict(extra="forbid")
-    schema_: Literal[3] = Field(alias="schema")
-    scanline: str
-    architecture: Architecture
-    classes: Annotated[list[Annotated[int, Field(strict=True)] | str], Field(min_length=1)]
-    input: Preprocessing
-    data: str
-    temperature: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None
-    history: History
-    tensors: dict[str, _Tensor]
-
-    @model_validator(mode="after")
-    def _fits(self) -> _Description:
-        outputs, names, form = self.architecture.classes, self.classes, self.input
-        if len(names) != outputs:
-            raise ValueError(f"{outputs} outputs but {len(names)} class names")
-        if len(set(map(str, names))) != outputs:
-            raise ValueError("two classes have the same name")
-        if re.search("[\ud800-\udfff]", "".join(map(str, names))):
-            raise ValueError("a class has half a character in its name")
-        longest = max(len(str(name)) for name in names)
-        if longest > MOST_CHARACTERS or longest * outputs > _NAMES_CHARACTERS:  # an array of them is so large
-            raise ValueError(f"{outputs} class names of up to {longest} characters")
-        if any(getattr(form.settings, key) for key in FILES):  # it would be read in place of the user's
-            raise ValueError("the settings name a file of data")
-        if form.features != self.architecture.input_size:
-            raise ValueError(
-                f"steps of {form.features} for a network that reads {self.architecture.input_size}"
-            )
-        needs_means = form.missing in ("mean", "forward-fill")
-        if len(form.means) != (form.features if needs_means else 0):
-            raise ValueError(f"{len(form.means)} means of {form.features} features")
-        if form.picture:
-            _check_picture(form.picture, form)
-        return self
-
-
-def _check_picture(picture: PictureFormat, form: Preprocessing) -> None:
-    if not (
-        0 < picture.height <= 4096
-        and 0 < picture.width <= 4096
-        and 0 < picture.box <= min(picture.height, picture.width)
-        and 0 < picture.levels <= 255
-        and (picture.height * picture.width * picture.channels) % form.features == 0
-        and form.source_features == picture.width * picture.channels
-    ):
-        raise ValueError(f"pictures of {picture} cannot be cut into steps of {form.features}")
-    try:
-        assert form.seen
-    except UsageError as error:
-        raise ValueError(str(error)) from None
-
-
-def describe_tensors(tensors: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
-    """Of each tensor: dtype, shape and the SHA-256 of its bytes."""
-    return {
-        name: {
-            "dtype": str(tensor.dtype).removeprefix("torch."),
-            "shape": list(tensor.shape),
-            "sha256": sha256(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data),
-        }
-        for name, tensor in sorted(tensors.items())
-    }
-
-
-def save(bundle: Bundle, folder: Path, version: str) -> None:
-    """Write the bundle to `folder`, whole or not at all, in place of what is there."""
-    weights, history = bundle.classifier.state_dict(), bundle.history
-    description = _Description(
-        schema=SCHEMA,
-        scanline=version,
-        architecture=bundle.classifier.architecture,
-        classes=list(bundle.classes),
-        input=bundle.form,
-        data=printable(bundle.data),
-        temperature=bundle.temperature,
-        history=history.model_copy(update={name: printable(getattr(history, name)) for name in _SAID}),
-        tensors={name: _Tensor(**value) for name, value in describe_tensors(weights).items()},
-    )
-    with whole_folder(folder) as new:
-        (new / WEIGHTS).write_bytes(pack_tensors(weights))
-        write_sealed_json(new / DESCRIPTION, description.model_dump(mode="json", by_alias=True))
-        write_whole(new / CARD, model_card(bundle))
-
-
-def load(folder: Path, device: str = "cpu") -> Bundle:
-    """The bundle in `folder`, every tensor checked against its digest.
-
-    Raises ModelError naming the file and what is wrong with it.
-    """
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise ModelError(f"{path} is missing; {REMEDY}")
-    tree = read_sealed_json(path)
-    if tree.get("schema") != SCHEMA:
-        raise ModelError(
-            f"{path}: expected schema {SCHEMA}, found {tree.get('schema')!r}; {REMEDY}, or update Scanline"
+        Raises:
+            ModelError: If a file is missing or damaged; names the file and the fault.
+        """
+        description, tensors = model_files.read(folder)
+        network = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
+        return cls(
+            network,
+            tuple(description.classes),
+            description.input,
+            description.data,
+            description.temperature,
+            description.history,
         )
-    _check_texts(path, {name: value for name, value in tree.items() if name != "classes"})
-    try:
-        description = _Description.model_validate(tree)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = "".join(f"{part}: " for part in fault["loc"])
-        raise ModelError(f"{path} is damaged: {where}{fault['msg']}; {REMEDY}") from None
-    tensors = load_tensors(folder / WEIGHTS)
-    _check(
-        folder / WEIGHTS,
-        describe_tensors(tensors),
-        {n: t.model_dump() for n, t in description.tensors.items()},
-    )
-    classifier = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
-    return Bundle(
-        classifier,
-        tuple(description.classes),
-        description.input,
-        description.data,
-        description.temperature,
-        description.history,
-    )
 
+    def describe(self, version: str = __version__) -> Description:
+        """Return the content of `model.json`. version: of Scanline, recorded in it."""
+        history = self.history
+        return Description(
+            schema=SCHEMA,
+            scanline=version,
+            architecture=self.network.architecture,
+            classes=list(self.class_names),
+            input=self.preprocessing,
+            data=printable(self.data),
+            temperature=self.temperature,
+            history=history.model_copy(update={name: printable(getattr(history, name)) for name in TEXTS}),
+            tensors={
+                name: TensorDigest(**value)
+                for name, value in describe_tensors(self.network.state_dict()).items()
+            },
+        )
 
-def _check_texts(path: Path, tree: Any) -> None:
-    """Raises ModelError if a text of the description would do something to a terminal that shows it.
+    def save(self, folder: Path, version: str = __version__) -> None:
+        """Write the model to `folder`, whole or not at all, replacing what is there."""
+        parameters = sum(weight.numel() for weight in self.network.parameters())
+        description = self.describe(version)
+        card = model_card(description, self.data, parameters)
+        model_files.write(folder, description, self.network.state_dict(), card)
 
-    A Python program may call its classes what it likes: their names are escaped where they are shown.
-    """
-    level = [tree]
-    while level:  # by level, so that no depth is too deep
-        inner = [[*each, *each.values()] if isinstance(each, dict) else each for each in level]
-        # Line breaks and tabs do no harm; names of columns have them.
-        texts = (re.sub(r"[\n\t]", " ", text) for group in inner for text in group if isinstance(text, str))
-        wrong = next(filter(UNPRINTABLE.search, texts), None)
-        if wrong is not None:
-            raise ModelError(f"{path} is damaged: expected text that can be printed, found {wrong[:60]!a}")
-        level = [each for group in inner for each in group if isinstance(each, dict | list)]
+    def to_bytes(self, version: str = __version__) -> dict[str, bytes]:
+        """Return the model's files by name, to be kept elsewhere."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder) / "model", version)
+            return {name: (Path(folder) / "model" / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
 
+    @classmethod
+    def from_bytes(cls, files: Mapping[str, bytes], device: str = "cpu") -> Model:
+        """Read what `to_bytes` returned. Raises ModelError as `load` does."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name in (DESCRIPTION, WEIGHTS):
+                if name not in files:
+                    raise ModelError(f"{name} is missing; {REMEDY}")
+                (Path(folder) / name).write_bytes(files[name])
+            return cls.load(Path(folder), device)
 
-def to_bytes(bundle: Bundle, version: str) -> dict[str, bytes]:
-    """The files of the bundle by their names, for whoever keeps them elsewhere."""
-    with tempfile.TemporaryDirectory() as folder:
-        save(bundle, Path(folder) / "model", version)
-        return {name: (Path(folder) / "model" / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
+    @property
+    def classes(self) -> NDArray[Any]:
+        """(K,) class names, in the order of the columns of `predict_proba`."""
+        return np.asarray(self.class_names)
 
+    def predict(self, values: Any, lengths: Any = None) -> NDArray[Any]:
+        """(N,) class names, one for each sequence. `values`, `lengths`: as for `predict_proba`."""
+        answers: NDArray[Any] = self.classes[self._logits(values, lengths).argmax(1)]
+        return answers
 
-def from_bytes(files: Mapping[str, bytes], device: str = "cpu") -> Bundle:
-    """The bundle in what `to_bytes` gave. Raises ModelError as `load` does."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name in (DESCRIPTION, WEIGHTS):
-            if name not in files:
-                raise ModelError(f"{name} is missing; {REMEDY}")
-            (Path(folder) / name).write_bytes(files[name])
-        return load(Path(folder), device)
+    def predict_proba(self, values: Any, lengths: Any = None) -> NDArray[np.float64]:
+        """(N, K) probabilities.
 
+        values: (N, T, F), a list of N arrays (T_i, F), or (T, F) for a single one; where the model reads one
+        feature (N, T) also. lengths: (N,), how many steps of padded values are real; the others are not read.
+        For a model of pictures values are (N, height, width), with colours (N, height, width, 3): whole
+        numbers are grey levels as in the training data (0 to 255 for MNIST), floating-point numbers are 0 to
+        1. They are taken as they are: light ink on black, in place, as the training pictures are; `prepare`
+        makes them of others.
+        Raises DataError naming the expected and the found shape, or a value out of range.
+        """
+        return softmax(self._logits(values, lengths))
 
-def build(architecture: Architecture, tensors: dict[str, Tensor], source: Path) -> Network:
-    """The network of `architecture` with the weights `tensors`; no memory is taken but theirs.
+    def prediction(self, values: Any, lengths: Any = None) -> Prediction:
+        """The answers with their probabilities, as one value that shows itself in a notebook.
 
-    Raises ModelError naming the first tensor that does not fit.
-    """
-    with torch.device("meta"):
-        classifier = Network(architecture)
-    expected = {name: list(tensor.shape) for name, tensor in classifier.state_dict().items()}
-    found = {name: list(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(expected | found):
-        if expected.get(name) != found.get(name) or tensors[name].dtype != torch.float32:
-            raise ModelError(
-                f"{source} does not fit its architecture: {name} should be {_shape(expected.get(name))}, "
-                f"found {_shape(found.get(name))}; {REMEDY}"
+        values, lengths: as for `predict_proba`.
+        """
+        part = self.read(values, lengths)
+        form, pictures = self.preprocessing, None
+        if form.picture is not None:
+            steps = part.values
+            pictures = [picture for each in steps if (picture := form.as_picture(each)) is not None]
+        return Prediction(softmax(self.logits(part)), self.classes, pictures)
+
+    def stream(self, sessions: int | None = None) -> Session:
+        """A session that is fed steps as they come, and answers after each.
+
+        sessions: so many sequences side by side; None: one.
+        Raises UsageError if the model has to know the end before it can read the beginning.
+        """
+        return Session(self.network, self.preprocessing, sessions, self.divisor)
+
+    def resume(self, content: bytes) -> Session:
+        """The session that `Session.to_bytes` saved. Raises ModelError if it is damaged or of another."""
+        return Session.from_bytes(self.network, self.preprocessing, content)
+
+    @property
+    def divisor(self) -> float:
+        """Divisor of the logits: the temperature if the probabilities are calibrated, otherwise 1."""
+        return (self.temperature or 1.0) if self.calibrated else 1.0
+
+    def prepare(self, path: str | Path) -> NDArray[np.uint8]:
+        """(height, width) grey levels, or (height, width, 3): what the network sees of a picture file.
+
+        Raises DataError if it is no picture, UsageError if the model reads no pictures.
+        """
+        form = self._picture()
+        seen = fit_picture(read_pixels(Path(path), form.channels == 3), form, str(path))
+        return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
+
+    def evaluate(self, part: MemorySource) -> dict[str, Any]:
+        """The figures of `scanline.metrics.classification.judge` on labelled sequences."""
+        part = self.fit(part)
+        return classification_metrics(self.logits(part), part)
+
+    def logits(self, part: MemorySource) -> NDArray[np.float32]:
+        """(N, K) for sequences that `fit` or the input form made ready; divided by the temperature if
+        asked."""
+        return predict_logits(self.network, part) / np.float32(self.divisor)
+
+    def fit(self, part: MemorySource) -> MemorySource:
+        """`part`, as it was read, with this model's steps and class indices.
+
+        Raises DataError naming classes that the model does not know, or both shapes if they differ.
+        """
+        self.preprocessing.check(part.shape, part.source, self.data)
+        known = {str(name): index for index, name in enumerate(self.class_names)}
+        strange = [name for name in part.classes if str(name) not in known]
+        if strange:
+            raise DataError(
+                f"{part.source} has classes that the model does not know: {some(strange)}; "
+                f"the model was trained on {self.data} and knows {some(self.class_names)}"
             )
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all() or (name == "scale" and (tensor == 0).any()):
-            raise ModelError(f"{source} is damaged: {name} has a value that no network has; {REMEDY}")
-    classifier.load_state_dict(tensors, assign=True)
-    return classifier
+        index = np.array([known[str(name)] for name in part.classes], dtype=np.int64)
+        return replace(self.preprocessing.prepare(part), labels=index[part.labels], classes=self.class_names)
+
+    def answer(self, part: MemorySource) -> NDArray[np.float64]:
+        """(N, K) probabilities for sequences as they were read, labelled or not."""
+        self.preprocessing.check(part.shape, part.source, self.data)
+        return softmax(self.logits(self.preprocessing.prepare(part)))
+
+    def told(self, shares: NDArray[np.float64]) -> dict[str, Any]:
+        """One answer out of probabilities (K,), ready for JSON: {"label", "probability", "probabilities" by
+        class name}."""
+        classes, best = self.class_names, int(shares.argmax())
+        return {
+            "label": classes[best],
+            "probability": float(shares[best]),
+            "probabilities": dict(zip(map(str, classes), shares.tolist(), strict=True)),
+        }
+
+    def _picture(self) -> PictureFormat:
+        form = self.preprocessing.picture
+        if form is None:
+            raise UsageError(
+                f"this model reads sequences of {self.preprocessing.source_features} features, "
+                f"not pictures; it was trained on {self.data}"
+            )
+        return form
+
+    def _logits(self, values: Any, lengths: Any) -> NDArray[np.float32]:
+        return self.logits(self.read(values, lengths))
+
+    def read(self, values: Any, lengths: Any = None) -> MemorySource:
+        """`values`, as for `predict_proba`, as the network's steps."""
+        form = self.preprocessing
+        if form.picture:
+            if lengths is not None:
+                raise UsageError("pictures have no lengths: give none")
+            values = _grey_levels(values, form.picture, self.data)
+        elif getattr(values, "ndim", 0) == 2 and form.source_features > 1:
+            values = values[None]  # a single sequence
+        found = from_arrays(values, lengths=lengths, settings=_PLAIN)
+        form.check(found.sequences.shape, found.sequences.source, self.data)
+        check_values(found, form.missing != "error")
+        return form.prepare(found.sequences)
 
 
-def _shape(shape: list[int] | None) -> str:
-    return "absent" if shape is None else f"float32 {tuple(shape)}"
+_PLAIN = UNSAID.model_copy(update={"picture": "none"})
 
 
-def _check(path: Path, found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            raise ModelError(f"{path} is damaged: tensor {name} is not the one that was saved; {REMEDY}")
+def _grey_levels(values: Any, form: PictureFormat, trained_on: str) -> NDArray[np.float32]:
+    """(N, height, width x channels) pixels, 0 to form.levels, out of whole numbers or shares of 1."""
+    array = as_numbers(values, "the given values")
+    wanted = (form.height, form.width) + ((3,) if form.channels == 3 else ())
+    if array.shape == wanted:
+        array = array[None]
+    if array.shape[1:] != wanted or 0 in array.shape:
+        raise DataError(
+            f"the given values: expected shape (N, {', '.join(map(str, wanted))}), found {array.shape}; "
+            f"the model was trained on {trained_on}"
+        )
+    array = array.reshape(len(array), form.height, -1)
+    if array.dtype.kind != "f":
+        if not ((array >= 0) & (array <= form.levels)).all():
+            raise DataError(
+                f"pictures of whole numbers must be 0 to {form.levels}, found {array.min()} to {array.max()}"
+            )
+        return array.astype(np.float32)
+    if not ((array >= 0) & (array <= 1)).all():
+        raise DataError(
+            "pictures of floating-point numbers must be 0 to 1; "
+            f"give grey levels 0 to {form.levels} as whole numbers"
+        )
+    return (array * form.levels).astype(np.float32)
 
 
-def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
-    """The tensors in the safetensors file `path`, on the CPU. digest: SHA-256 of the file, if it is known.
+def load(run: str | Path, device: str = "cpu", calibrated: bool = False) -> Model:
+    """The model of a run folder, or of a bundle (`runs/<name>/model`), on `device`.
 
-    Raises ModelError if it cannot be read, or is another.
+    calibrated: as for `Model`.
+    Raises ModelError naming what is missing or damaged, or that there is no temperature.
     """
-    try:
-        # Of bytes in memory, not of a mapped file: what was checked cannot be changed afterwards.
-        content = read_tensor_file(path)
-        if digest is not None and sha256(content) != digest:
-            raise ValueError("it is not the file that was saved")
-        return safetensors.torch.load(content)
-    except FileNotFoundError:
-        raise ModelError(f"{path} is missing; {REMEDY}") from None
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}; {REMEDY}") from error
+    path = find_model(Path(run))
+    loaded = Model.load(path, device)
+    if calibrated and loaded.temperature is None:
+        raise ModelError(
+            f"{path} has no temperature, as its training had no validation part to fit one on: "
+            "leave calibration out"
+        )
+    return replace(loaded, calibrated=calibrated)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from scanline.model.artifact import Bundle
+from scanline.model.model_files import Description
 
 
-def model_card(bundle: Bundle) -> str:
+def model_card(description: Description, data: str, parameters: int) -> str:
     """What a person should know of a model, as Markdown with the front matter that model hubs read."""
-    a, form, history = bundle.classifier.architecture, bundle.form, bundle.history
+    a, form, history = description.architecture, description.input, description.history
     test = history.test
-    known = [_plain(str(name)) for name in bundle.classes[:40]]
+    known = [_plain(str(name)) for name in description.classes[:40]]
     more = f" and {a.classes - 40:,} more" if a.classes > 40 else ""
-    parameters = sum(weight.numel() for weight in bundle.classifier.parameters())
     if form.picture:
         p = form.picture
         colour = "grey levels" if p.channels == 1 else "red, green and blue"
@@ -33,7 +30,7 @@ def model_card(bundle: Bundle) -> str:
         "tags: [sequence-classification, recurrent-neural-network, " + a.cell + "]",
         "---",
         "",
-        f"# {a.cell.upper()} classifier, {_plain(bundle.data)}",
+        f"# {a.cell.upper()} classifier, {_plain(data)}",
         "",
         f"{a.layers} x {a.cell.upper()} with {a.hidden_size:,} units"
         + (", in both directions" if a.bidirectional else "")
@@ -44,7 +41,7 @@ def model_card(bundle: Bundle) -> str:
         f"- **Reads** {reads}{'' if form.picture else '; ' + missing[form.missing]}."
         + (f" In this order: {columns}." if columns else ""),
         f"- **Answers** with one of {a.classes:,} classes: {', '.join(known)}{more}.",
-        f"- **Trained on** {_plain(bundle.data)}."
+        f"- **Trained on** {_plain(data)}."
         + "".join(
             f" {name.capitalize()} part: {part.n:,} sequences, SHA-256 `{part.sha256}`."
             for name, part in history.parts.items()
@@ -58,8 +55,8 @@ def model_card(bundle: Bundle) -> str:
         ),
         "- **Probabilities** are the softmax of its logits"
         + (
-            f"; divided by {bundle.temperature:.4f} (fitted on the validation part) they are calibrated."
-            if bundle.temperature
+            f"; divided by {description.temperature:.4f} (fitted on the validation part) they are calibrated."
+            if description.temperature
             else "; they are not calibrated."
         ),
         f"- **Licence**: {_plain(history.licence) if history.licence else 'none was said'}.",

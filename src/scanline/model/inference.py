@@ -30,7 +30,7 @@ class Abandoned(Exception):
 
 @torch.inference_mode()
 def predict_logits(
-    classifier: Network,
+    network: Network,
     sequences: MemorySource,
     batch_size: int = 512,
     abandon: Callable[[], bool] | None = None,
@@ -40,19 +40,19 @@ def predict_logits(
     Sequences of alike lengths travel together: it costs less, and no answer depends on it.
     abandon: asked before each batch; once it says so, Abandoned is raised.
     """
-    device = classifier.scale.device
-    training = classifier.training
-    classifier.eval()
-    logits = np.empty((len(sequences), classifier.architecture.classes), np.float32)
+    device = network.scale.device
+    training = network.training
+    network.eval()
+    logits = np.empty((len(sequences), network.architecture.classes), np.float32)
     try:
-        width = sequences.features + classifier.recurrent.output_size
+        width = sequences.features + network.recurrent.output_size
         for index in alike_batches(sequences, width, batch_size):
             if abandon is not None and abandon():
                 raise Abandoned
             values, lengths, _ = to_device(gather(sequences, index), device)
-            logits[index] = classifier(values, lengths).cpu().numpy()
+            logits[index] = network(values, lengths).cpu().numpy()
     finally:
-        classifier.train(training)
+        network.train(training)
     return logits
 
 
@@ -72,14 +72,3 @@ def alike_batches(
             end = start + (end - start) // 2
         yield order[start:end]
         start = end
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities (N, K) in float64; each row sums to 1."""
-    return torch.from_numpy(logits).double().softmax(1).numpy()
-
-
-def mean_loss(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean cross-entropy in nats."""
-    target = torch.from_numpy(labels)
-    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits).double(), target))

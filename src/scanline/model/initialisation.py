@@ -16,7 +16,7 @@ from scanline.model.network import Network
 
 @torch.no_grad()
 def initialise(
-    classifier: Network, init: str, head_init: str, forget_bias: float, generator: torch.Generator
+    network: Network, init: str, head_init: str, forget_bias: float, generator: torch.Generator
 ) -> None:
     """Fill every weight of `classifier`, drawing from `generator` alone.
 
@@ -27,7 +27,7 @@ def initialise(
     head_init: "standard-normal" draws weights and biases from N(0, 1); "truncated-normal" weights from
     N(0, 0.1) cut at two deviations, biases 0.1; "xavier" weights Xavier-uniform, biases 0.
     """
-    layers = classifier.recurrent
+    layers = network.recurrent
     hidden = layers.hidden_size
     for layer in range(layers.layers):
         for direction in range(layers.directions):
@@ -45,7 +45,7 @@ def initialise(
             b_recurrent.zero_()
             if layers.cell == "lstm":
                 b_input[hidden : 2 * hidden] = forget_bias
-    head = classifier.head
+    head = network.head
     if head_init == "standard-normal":
         head.weight.normal_(generator=generator)
         head.bias.normal_(generator=generator)

@@ -11,10 +11,12 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from scanline.data.preprocessing import Preprocessing
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.kernels.library import load as load_library
 from scanline.kernels.stepping import NativeStack, Stack, TorchStack
-from scanline.model.artifact import Bundle, describe_tensors
+from scanline.model.model_files import describe_tensors
+from scanline.model.network import Network
 from scanline.storage.files import sha256
 from scanline.storage.tensors import check_tensors
 
@@ -28,13 +30,19 @@ class Session:
     sequence ended there; how the steps are cut into calls of `feed` makes no difference.
     """
 
-    def __init__(self, bundle: Bundle, sessions: int | None = None, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        preprocessing: Preprocessing,
+        sessions: int | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         """sessions: N; None: a single sequence, whose steps are fed without the axis N.
 
         Raises UsageError if the model has to know the end before it can read the beginning.
         """
-        classifier, form = bundle.classifier, bundle.form
-        a = classifier.architecture
+        form = preprocessing
+        a = network.architecture
         if a.bidirectional:
             raise UsageError(
                 "this model reads in both directions: the backward one begins at the last step, so nothing "
@@ -47,19 +55,19 @@ class Session:
             )
         if sessions is not None and sessions < 1:
             raise UsageError(f"sessions must be a whole number >= 1, got {sessions}")
-        self._bundle, self._single = bundle, sessions is None
+        self._network, self._preprocessing, self._single = network, preprocessing, sessions is None
         self._n = N = sessions or 1
         self._temperature = temperature
-        layers = [classifier.recurrent.weights(layer, 0) for layer in range(a.layers)]
-        path, _ = classifier.recurrent.path(classifier.scale, training=False)
+        layers = [network.recurrent.weights(layer, 0) for layer in range(a.layers)]
+        path, _ = network.recurrent.path(network.scale, training=False)
         library = load_library()
         self._quick = NativeStack(library, layers, N) if path == "native" and library is not None else None
         self._stack: Stack = self._quick or TorchStack(a.cell, layers, N)
         self._shift, self._scale = (
-            each.detach().cpu().numpy().astype(np.float32) for each in (classifier.shift, classifier.scale)
+            each.detach().cpu().numpy().astype(np.float32) for each in (network.shift, network.scale)
         )
-        self._weight = np.ascontiguousarray(classifier.head.weight.detach().cpu().double().numpy().T)
-        self._bias = classifier.head.bias.detach().cpu().double().numpy()
+        self._weight = np.ascontiguousarray(network.head.weight.detach().cpu().double().numpy().T)
+        self._bias = network.head.bias.detach().cpu().double().numpy()
         self._readout = a.readout
         self._steps = np.zeros(N, np.int64)
         self._kept: dict[str, NDArray[Any]] = {}
@@ -147,7 +155,7 @@ class Session:
                     f"lengths: expected {self._n} whole numbers of 0 to {values.shape[1]}, found {lengths}"
                 )
         real = values if counts is None else values[np.arange(values.shape[1]) < counts[:, None]]
-        missing = self._bundle.form.missing
+        missing = self._preprocessing.missing
         wrong = ~np.isfinite(real) if missing == "error" else np.isinf(real)
         if wrong.any():
             found = real[wrong][0]
@@ -157,7 +165,7 @@ class Session:
 
     def _filled(self, values: NDArray[np.float32], counts: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """`values` with something in place of what is missing."""
-        form = self._bundle.form
+        form = self._preprocessing
         if form.missing == "error":
             return values
         stand_in = np.zeros_like(self._shift) if form.missing == "zero" else np.array(form.means, np.float32)
@@ -209,7 +217,7 @@ class Session:
         arrays = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
         described = {
             "schema": _SCHEMA,
-            "model": _identity(self._bundle),
+            "model": _identity(self._network, self._preprocessing),
             "temperature": self._temperature,
             "single": self._single,
         }
@@ -217,7 +225,7 @@ class Session:
         return safetensors.numpy.save(arrays, {"scanline": json.dumps(described, sort_keys=True)})
 
     @classmethod
-    def from_bytes(cls, bundle: Bundle, content: bytes) -> Session:
+    def from_bytes(cls, network: Network, preprocessing: Preprocessing, content: bytes) -> Session:
         """The session that `to_bytes` wrote. Raises ModelError if it is damaged or of another model."""
         remedy = "begin a new session"
         try:
@@ -235,12 +243,12 @@ class Session:
             raise ModelError(f"the saved session: expected schema {_SCHEMA}, found another; {remedy}")
         if seal != _seal(described, arrays):
             raise ModelError(f"the saved session is damaged: it is not what was saved; {remedy}")
-        if described.get("model") != _identity(bundle):
+        if described.get("model") != _identity(network, preprocessing):
             raise ModelError(f"the saved session belongs to another model; {remedy}")
         # A seal keeps out mishaps, not people: it can be made anew for anything.
         temperature: Any = described.get("temperature")
         single, steps = described.get("single"), arrays.get("steps", np.empty(0))
-        a = bundle.classifier.architecture
+        a = network.architecture
         fits = (
             isinstance(temperature, float)
             and 0 < temperature < math.inf
@@ -253,7 +261,7 @@ class Session:
         misfit = ModelError(f"the saved session does not fit the model; {remedy}")
         if not fits:
             raise misfit
-        session = cls(bundle, None if single else len(steps), temperature)
+        session = cls(network, preprocessing, None if single else len(steps), temperature)
         held = session._stack.states() | session._kept
         wanted = {name: (array.shape, array.dtype) for name, array in held.items()}
         if {name: (array.shape, array.dtype) for name, array in arrays.items() if name != "steps"} != wanted:
@@ -264,10 +272,10 @@ class Session:
         return session
 
 
-def _identity(bundle: Bundle) -> str:
+def _identity(network: Network, preprocessing: Preprocessing) -> str:
     """Digest of all that decides what a session computes."""
-    held = {name: each["sha256"] for name, each in describe_tensors(bundle.classifier.state_dict()).items()}
-    return sha256(json.dumps([held, repr(bundle.classifier.architecture), bundle.form.missing]).encode())
+    held = {name: each["sha256"] for name, each in describe_tensors(network.state_dict()).items()}
+    return sha256(json.dumps([held, repr(network.architecture), preprocessing.missing]).encode())
 
 
 def _seal(described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:

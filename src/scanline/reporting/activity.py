@@ -17,7 +17,7 @@ _MOST = 200
 _GATES = ("i", "f", "o", "r", "z")
 
 
-def gate_activity(classifier: Network, part: MemorySource) -> dict[str, Any]:
+def gate_activity(network: Network, part: MemorySource) -> dict[str, Any]:
     """Over up to 200 sequences, spread over `part`: how saturated the gates are and how busy the units.
 
     Returns {"n", "gates": for each gate of each layer {"name", "shut" (share below 0.1), "between", "open"
@@ -28,7 +28,7 @@ def gate_activity(classifier: Network, part: MemorySource) -> dict[str, Any]:
     gates: dict[str, list[np.ndarray]] = {}
     states: dict[str, list[np.ndarray]] = {}
     for index in range(len(part)):
-        traced = trace(classifier, part.steps_of(index), part.classes)
+        traced = trace(network, part.steps_of(index), part.classes)
         for each in traced.directions:
             for name, values in each.parts.items():
                 if name in _GATES:

@@ -17,13 +17,14 @@ from scanline.evaluation import run_files
 from scanline.evaluation.comparison import compare_runs
 from scanline.evaluation.early import accuracy_by_step
 from scanline.evaluation.evaluate import Evaluation, evaluate_model, evaluate_source, own_split
-from scanline.evaluation.model import Model, load
 from scanline.explanation.attribution import baseline, check_by_deletion
 from scanline.explanation.explain import Explanation, explain_part
+from scanline.model.artifact import Model, load
+from scanline.model.model_files import find_model
 from scanline.recipe import read_tree
 from scanline.reporting.activity import gate_activity
 from scanline.storage.files import read_json
-from scanline.training.run_directory import RunDirectory, find_bundle, trained_on, training_history
+from scanline.training.run_directory import RunDirectory, trained_on, training_history
 
 SHOWN_MISTAKES = 12
 _CHECKED = 200  # sequences of the deletion check
@@ -70,7 +71,7 @@ def gather(
     if folder is not None:
         facts |= _of_the_folder(folder, facts["notes"])
     try:
-        bundle = find_bundle(path)
+        bundle = find_model(path)
     except ModelError:
         if folder is None:
             raise
@@ -92,17 +93,17 @@ def gather(
         facts["comparison"] = _compare(run, against, data, model, known, on_progress)
     if judgement is None:
         return Story(facts, model=model)
-    part, classifier = judgement.part, model.bundle.classifier
+    part, network = judgement.part, model.network
     facts["figures"] = judgement.test
-    read = _thinned(part, classifier.architecture.bidirectional)
-    facts["along"] = {"n": len(read)} | accuracy_by_step(classifier, read)
-    facts["activity"] = gate_activity(classifier, part)
+    read = _thinned(part, network.architecture.bidirectional)
+    facts["along"] = {"n": len(read)} | accuracy_by_step(network, read)
+    facts["activity"] = gate_activity(network, part)
     mistakes = []
     if part.steps <= _LONGEST_EXPLAINED:
         chosen = judgement.test["mistakes"][:SHOWN_MISTAKES]
         mistakes = [explain_part(model, part, each["index"]) for each in chosen]
-        nothing = baseline(classifier, judgement.pictures)
-        facts["deletion"] = vars(check_by_deletion(classifier, part.spread(_CHECKED), nothing))
+        nothing = baseline(network, judgement.pictures)
+        facts["deletion"] = vars(check_by_deletion(network, part.spread(_CHECKED), nothing))
     facts["mistakes"] = [_course(each) for each in mistakes]
     return Story(facts, judgement, model, mistakes)
 
@@ -151,16 +152,16 @@ def _check_keys(file: Path, tree: Any, keys: tuple[str, ...]) -> None:
 
 
 def _of_the_model(model: Model, bundle: Path) -> dict[str, Any]:
-    classifier = model.bundle.classifier
-    architecture = classifier.architecture
-    form = model.bundle.form
+    network = model.network
+    architecture = network.architecture
+    form = model.preprocessing
     return {
-        "data": model.bundle.data,
-        "classes": [str(name) for name in model.bundle.classes],
+        "data": model.data,
+        "classes": [str(name) for name in model.class_names],
         "network": dataclasses.asdict(architecture),
-        "parameters": sum(weight.numel() for weight in classifier.parameters()),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
         "view": form.view if form.picture else None,
-        "temperature": model.bundle.temperature,
+        "temperature": model.temperature,
         "model_sha256": read_json(bundle / "model.json").get("sha256"),
     }
 
@@ -213,7 +214,7 @@ def _compare(
     known: dict[str, Evaluation],
     on_progress: Progress | None,
 ) -> dict[str, Any]:
-    device = model.bundle.classifier.scale.device.type
+    device = model.network.scale.device.type
     found = compare_runs((run, against), data, device, on_progress, known=known)
     pair = found["pairs"][0]
     for own, name in zip(found["runs"], _names_apart(run, against), strict=True):

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from scanline.data.download import Progress
 from scanline.errors import ScanlineError, UsageError
+from scanline.model.model_files import find_model
 from scanline.reporting.gather import gather
 from scanline.reporting.page import check_installed, render
 from scanline.storage.files import write_json, write_whole
-from scanline.training.run_directory import RunDirectory, find_bundle
+from scanline.training.run_directory import RunDirectory
 
 KIND = "report"
 
@@ -35,7 +36,7 @@ def report(
     """
     folder = Path(run)
     if output is None and not (folder / "recipe.toml").is_file():
-        find_bundle(folder)  # or there is no run at all, which is to be said first
+        find_model(folder)  # or there is no run at all, which is to be said first
         raise UsageError(
             f"{folder} is no run folder: say where the report is to be written by --output FILE.html"
         )

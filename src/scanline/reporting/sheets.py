@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.evaluation.evaluate import Evaluation
-from scanline.evaluation.model import Model
 from scanline.formats.images import data_uri
-from scanline.model.inference import softmax
+from scanline.metrics.probabilities import softmax
+from scanline.model.artifact import Model
 from scanline.reporting.charts import MOST_CLASSES
 
 _MOST_PAIRS = 30
@@ -53,7 +53,7 @@ def confusion_matrix(test: dict[str, Any]) -> dict[str, Any]:
 def sheets(judgement: Evaluation, model: Model, matrix: dict[str, Any]) -> list[dict[str, Any]]:
     """Of each filled cell, the surest answers first, some of the sequences behind it: {"row", "column", "n",
     "thumbs": {"name", "sure", and "png", a data URI, or "lines", points of polylines}}."""
-    part, form = judgement.part, model.bundle.form
+    part, form = judgement.part, model.preprocessing
     some = part.flat[:: max(1, len(part.flat) // 100_000)].astype(np.float32)
     limits = np.nanmin(some, 0), np.nanmax(some, 0)
     sure = softmax(judgement.logits).max(1)

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from scanline.evaluation.model import Model
+from scanline.model.artifact import Model
 from scanline.serving.batching import Admission
 from scanline.serving.guard import Access, App, Guard, Receive, Scope, Send, refuse_stream, send_problem
 from scanline.serving.limits import Limits
@@ -76,7 +76,7 @@ def create_app(given: Service) -> Guard:
     app = FastAPI(
         title="Scanline",
         version=given.predictor.version,
-        description=f"The model {given.name}: {given.predictor.model.bundle.data}.",
+        description=f"The model {given.name}: {given.predictor.model.data}.",
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,

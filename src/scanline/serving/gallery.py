@@ -11,8 +11,8 @@ from scanline.data import catalogue as catalog
 from scanline.data.memory import MemorySource
 from scanline.errors import DataError
 from scanline.evaluation.evaluate import own_split
-from scanline.evaluation.model import Model
-from scanline.model.inference import softmax
+from scanline.metrics.probabilities import softmax
+from scanline.model.artifact import Model
 from scanline.training.run_directory import trained_on
 
 _WRONG, _UNSURE, _PLAIN = 30, 12, 18  # how many of each are shown
@@ -26,7 +26,7 @@ def gallery(model: Model, run: str) -> dict[str, Any]:
     run: where the model came from. Nothing is downloaded. Raises ScanlineError if the data are not at hand.
     """
     known = trained_on(Path(run))
-    named = known[0].name if known is not None else model.bundle.data
+    named = known[0].name if known is not None else model.data
     if named in catalog.names() and catalog.find(named) is None:
         raise DataError(f"{named} is not at hand; `scanline data fetch {named}` fetches it")
     name, part = own_split(model, run, known, "test")
@@ -76,7 +76,7 @@ def _by_class(indices: list[int], part: MemorySource) -> list[int]:
 
 def _plain(model: Model, values: Any) -> list[Any]:
     """A sequence as an input of `/v1/predict`."""
-    form = model.bundle.form.picture
+    form = model.preprocessing.picture
     if form is not None and form.channels == 3:
         values = values.reshape(form.height, form.width, 3)
     rows: list[Any] = np.asarray(values).tolist()

@@ -16,11 +16,11 @@ from pydantic_core import to_json
 from scanline.data.memory import MemorySource, join
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError
-from scanline.evaluation.model import Model
 from scanline.explanation.attribution import baseline
 from scanline.explanation.trace import GATES, PARTS, Trace, trace
-from scanline.model import artifact as bundles
-from scanline.model.inference import softmax
+from scanline.metrics.probabilities import softmax
+from scanline.model.artifact import Model
+from scanline.model.model_files import DESCRIPTION
 from scanline.serving.limits import Limits
 from scanline.serving.problems import Problem
 from scanline.serving.reading import Wish
@@ -34,11 +34,11 @@ class Predictor:
 
     def __init__(self, model: Model, version: str) -> None:
         self.model, self.version = model, version
-        model.bundle.classifier.eval()  # for good: two threads ask it
-        files = bundles.to_bytes(model.bundle, version)
-        self.digest = sha256(files[bundles.DESCRIPTION])[:12]
+        model.network.eval()  # for good: two threads ask it
+        files = model.to_bytes(version)
+        self.digest = sha256(files[DESCRIPTION])[:12]
         self._head = b'{"schema":1,"model":"%s","predictions":[' % self.digest.encode()
-        classes = model.bundle.classes
+        classes = model.class_names
         self._labels = [json.dumps(name, ensure_ascii=False) for name in classes]
         self._names = [json.dumps(str(name), ensure_ascii=False) for name in classes]
 
@@ -78,7 +78,7 @@ class Predictor:
 
     def show(self, wish: Wish) -> bytes:
         """The answer to a request that wants to see what was read, or what happened. Raises Problem."""
-        form = self.model.bundle.form
+        form = self.model.preprocessing
         predictions = []
         for sequence in wish.sequences:
             part = form.prepare(_together([sequence]))
@@ -97,16 +97,16 @@ class Predictor:
         return to_json({"schema": 1, "model": self.digest, "predictions": predictions})
 
     def _trace(self, values: NDArray[Any], wish: Wish) -> Trace:
-        bundle = self.model.bundle
+        bundle = self.model
         if wish.what_if is not None:
-            faults = wish.what_if.faults(bundle.classifier.architecture, len(values))
+            faults = wish.what_if.faults(bundle.network.architecture, len(values))
             if faults:
                 raise Problem("wrong-values", faults[0], tuple((_pointer(each), each) for each in faults))
-        nothing = baseline(bundle.classifier, bundle.form.picture is not None)
-        return trace(bundle.classifier, values, bundle.classes, self.model.temperature, wish.what_if, nothing)
+        nothing = baseline(bundle.network, bundle.preprocessing.picture is not None)
+        return trace(bundle.network, values, bundle.class_names, self.model.divisor, wish.what_if, nothing)
 
     def _seen(self, sequence: NDArray[np.float32], values: NDArray[Any]) -> list[Any]:
-        form = self.model.bundle.form.picture
+        form = self.model.preprocessing.picture
         if form is None:
             steps: list[Any] = np.round(values.astype(np.float64), _DIGITS).tolist()
             return steps
@@ -117,7 +117,7 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Answer once what costs more the first time."""
-        form = self.model.bundle.form
+        form = self.model.preprocessing
         shape = (5, form.source_features)
         if form.picture is not None:
             shape = form.picture.height, form.picture.width * form.picture.channels
@@ -132,15 +132,15 @@ class Predictor:
 
     def describe(self, name: str, limits: Limits) -> dict[str, Any]:
         """What `/v1/model` tells. name: what the model is called."""
-        bundle = self.model.bundle
-        a, tested = bundle.classifier.architecture, bundle.history.test
+        bundle = self.model
+        a, tested = bundle.network.architecture, bundle.history.test
         return {
             "schema": 1,
             "name": name,
             "model": self.digest,
             "version": self.version,
             "trained_on": bundle.data,
-            "classes": list(bundle.classes),
+            "classes": list(bundle.class_names),
             "input": _describe_input(self.model),
             "network": {
                 "cell": a.cell,
@@ -150,7 +150,7 @@ class Predictor:
                 "readout": a.readout,
                 "parts": list(PARTS[a.cell]),
                 "gates": list(GATES[a.cell]),
-                "parameters": sum(each.numel() for each in bundle.classifier.parameters()),
+                "parameters": sum(each.numel() for each in bundle.network.parameters()),
             },
             "accuracy": None
             if tested is None
@@ -188,7 +188,7 @@ def _together(sequences: Sequence[NDArray[np.float32]]) -> MemorySource:
 
 
 def _describe_input(model: Model) -> dict[str, Any]:
-    form = model.bundle.form
+    form = model.preprocessing
     picture, view = form.picture, form.seen
     if picture is None or view is None:
         names = list(form.settings.feature_columns)

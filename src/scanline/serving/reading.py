@@ -14,9 +14,9 @@ from pydantic_core import from_json
 from scanline.data.transforms.framing import fit_picture
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError
-from scanline.evaluation.model import Model
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
 from scanline.formats.images import decode_pixels
+from scanline.model.artifact import Model
 from scanline.serving.limits import Limits
 from scanline.serving.problems import Problem
 from scanline.serving.schema import PredictWish, WhatIfWish
@@ -54,7 +54,7 @@ class Reader:
 
     def __init__(self, model: Model, limits: Limits) -> None:
         self.model, self.limits = model, limits
-        self._form = model.bundle.form
+        self._form = model.preprocessing
         self._picture = self._form.picture
 
     def json(self, body: bytes) -> Wish:
@@ -128,7 +128,7 @@ class Reader:
         """Raises Problem if traces of all of it would be too much."""
         if not (wish.trace or wish.what_if):
             return wish
-        a = self.model.bundle.classifier.architecture
+        a = self.model.network.architecture
         steps = sum(each.size // self._form.features for each in wish.sequences)
         numbers = steps * a.layers * (2 if a.bidirectional else 1) * a.hidden_size * 6
         if steps > self.limits.traced_steps or numbers > self.limits.traced_numbers:

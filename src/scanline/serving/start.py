@@ -10,9 +10,9 @@ from typing import Any
 
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
-from scanline.evaluation.model import load
+from scanline.model.artifact import load
+from scanline.model.model_files import find_model
 from scanline.serving.limits import Limits
-from scanline.training.run_directory import find_bundle
 from scanline.version import __version__
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -74,7 +74,7 @@ def start(
     access = Access(
         frozenset(name.lower() for name in names), frozenset(each.lower() for each in origins), token
     )
-    name = find_bundle(Path(run)).resolve()
+    name = find_model(Path(run)).resolve()
     name = name.parent if name.name == "model" else name
     given = service(model, name.name, __version__, access, replace(Limits(), **limits), shown)
     address = "127.0.0.1" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host

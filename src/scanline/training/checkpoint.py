@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scanline.errors import ModelError
-from scanline.model.artifact import build, load_tensors
+from scanline.model.model_files import build, load_tensors
 from scanline.model.network import Architecture
 from scanline.recipe import TrainSettings
 from scanline.storage.files import (
@@ -112,7 +112,7 @@ class Packed:
 def pack(state: TrainState, position: Position) -> Packed:
     """`state` as it is now; further steps do not touch it."""
     tensors = {
-        "model.safetensors": pack_tensors(state.classifier.state_dict()),
+        "model.safetensors": pack_tensors(state.network.state_dict()),
         "optimizer.safetensors": pack_tensors(state.optimizer_tensors()),
     }
     return Packed(tensors, {name: getattr(state, name) for name in _NUMBERS}, position)
@@ -232,9 +232,9 @@ def _load(
         load_tensors(folder / name, saved.files.get(name, ""))
         for name in ("model.safetensors", "optimizer.safetensors")
     )
-    classifier = build(architecture, model, folder / "model.safetensors").to(device)
-    choose_computation(classifier, settings)
-    state = TrainState(classifier, make_optimizer(classifier, settings))
+    network = build(architecture, model, folder / "model.safetensors").to(device)
+    choose_computation(network, settings)
+    state = TrainState(network, make_optimizer(network, settings))
     on_device = {
         # Adam's step counter stays on the CPU, as torch itself keeps it.
         name: value if name.endswith("/step") else value.to(device)

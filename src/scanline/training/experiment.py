@@ -18,9 +18,9 @@ from scanline.device import choose_device
 from scanline.errors import DataError, Interrupted, ModelError, UsageError
 from scanline.metrics.calibration import fit_temperature
 from scanline.metrics.classification import classification_metrics
-from scanline.model import artifact as bundle
-from scanline.model.artifact import Bundle, History, Tested
+from scanline.model.artifact import Model
 from scanline.model.inference import Abandoned, predict_logits
+from scanline.model.model_files import History, Tested
 from scanline.recipe import Recipe
 from scanline.storage.files import read_json, write_json, write_whole
 from scanline.training import checkpoint
@@ -34,7 +34,6 @@ from scanline.training.state import TrainState, start
 from scanline.training.step import Diverged
 from scanline.training.tensorboard import Events
 from scanline.training.trainer import train as train_loop
-from scanline.version import __version__
 
 ENDED = ("finished", "stopped early")
 
@@ -78,7 +77,13 @@ class Experiment:
         state: TrainState,
         tensorboard: bool,
     ) -> None:
-        self.folder, self.recipe, self.data, self.form, self.state = folder, recipe, data, form, state
+        self.folder, self.recipe, self.data, self.preprocessing, self.state = (
+            folder,
+            recipe,
+            data,
+            form,
+            state,
+        )
         self.seconds = 0.0
         self._kept: tuple[int, bool] | None = None  # step of the newest checkpoint, and whether it is unseen
         self._kept_at, self._keeper = time.monotonic(), Keeper()
@@ -114,14 +119,14 @@ class Experiment:
         ready = prepare(data, recipe, settings, on_progress)
         plan, data_set = ready.recipe, ready.data
         state = start(plan, ready.architecture, *shift_and_scale(data_set, plan.input.scaling), device)
-        backend, precision = state.classifier.recurrent.path(state.classifier.scale, training=True)
+        backend, precision = state.network.recurrent.path(state.network.scale, training=True)
         computes = {"backend": backend, "precision": precision}
         environment = {"schema": 1, **describe(device), "computes": computes, "data": _digests(data_set)}
         path = Path(run) if run else claim(Path("runs"), f"{data_set.name}-{plan.name}")
         split = {"schema": 1, "parts": data_set.describe_split()}
         folder = RunDirectory.create(path, plan, environment, split)
         try:
-            made = cls(folder, plan, data_set, ready.form, state, tensorboard)
+            made = cls(folder, plan, data_set, ready.preprocessing, state, tensorboard)
             made.notes += data_set.notes
             for line in data_set.notes:
                 folder.append_log(line)
@@ -204,7 +209,7 @@ class Experiment:
             write_whole(folder.recipe, plan.to_toml())
             notes.append(f"train: {before.train.total_steps:,} steps become {plan.train.total_steps:,}")
         folder.rewind(position.metrics_bytes, position.log_bytes)
-        resumed = cls(folder, plan, data_set, ready.form, state, tensorboard)
+        resumed = cls(folder, plan, data_set, ready.preprocessing, state, tensorboard)
         resumed.notes, resumed.seconds = notes, position.seconds
         resumed._kept = state.step, state.unseen
         return resumed
@@ -304,8 +309,8 @@ class Experiment:
     def _diverged(self, error: Diverged) -> Diverged:
         """Go back to the last good checkpoint, and say so."""
         self._keeper.wait()
-        architecture = self.state.classifier.architecture
-        device = self.state.classifier.scale.device.type
+        architecture = self.state.network.architecture
+        device = self.state.network.scale.device.type
         self.state, *_ = checkpoint.load_newest(
             self.folder.checkpoints, architecture, self.recipe.train, device
         )
@@ -322,12 +327,12 @@ class Experiment:
         """
         self.folder.sweep()  # now, for once there is a result nobody goes on with the run, and sweeps
         if self.state.best_weights and status in ENDED:
-            self.state.classifier.load_state_dict(self.state.best_weights)
-        classifier = self.state.classifier.eval()
+            self.state.network.load_state_dict(self.state.best_weights)
+        network = self.state.network.eval()
         data = self.data.title
         parts = self.data.parts if status in ENDED else {}
         logits = {
-            name: predict_logits(classifier, part, abandon=abandon)
+            name: predict_logits(network, part, abandon=abandon)
             for name, part in parts.items()
             if name != "train"
         }
@@ -340,10 +345,10 @@ class Experiment:
             if status in ENDED
         }
         history = self._history(figures.get("test"))
-        made = Bundle(classifier, self.data.train.classes, self.form, data, temperature, history)
-        bundle.save(made, self.folder.model, __version__)
+        made = Model(network, self.data.train.classes, self.preprocessing, data, temperature, history)
+        made.save(self.folder.model)
         seen = self.state.step * self.recipe.train.batch_size
-        backend, precision = classifier.recurrent.path(classifier.scale, training=True)
+        backend, precision = network.recurrent.path(network.scale, training=True)
         self.result = {"schema": 1, "recipe": self.recipe.name, "data": data} | figures
         self.result["training"] = {
             "status": status,
@@ -353,7 +358,7 @@ class Experiment:
             "samples_per_s": round(seen / self.seconds, 1) if self.seconds else None,
             "backend": backend,
             "precision": precision,
-            "device": classifier.scale.device.type,
+            "device": network.scale.device.type,
         }
         write_json(self.folder.result, self.result)
 

@@ -29,7 +29,7 @@ class Prepared:
 
     recipe: Recipe
     data: Dataset
-    form: Preprocessing
+    preprocessing: Preprocessing
     architecture: Architecture
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import filelock
 from pydantic import ValidationError
 
-from scanline.errors import ModelError, ScanlineError, UsageError, did_you_mean
-from scanline.model import artifact as bundle
+from scanline.errors import ModelError, ScanlineError, UsageError
+from scanline.model.model_files import nearest_run
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, load, read_tree
 from scanline.storage.files import TEMPORARY, read_bounded, sync_file, write_json, write_whole
 
@@ -104,7 +104,7 @@ class RunDirectory:
         """
         folder = cls(path)
         if not folder.recipe.is_file():
-            raise ModelError(f"{path} is not a run folder: it has no recipe.toml{_nearest_run(path)}")
+            raise ModelError(f"{path} is not a run folder: it has no recipe.toml{nearest_run(path)}")
         folder._check_own()
         folder.lock()
         try:
@@ -252,32 +252,3 @@ def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
             f"{recipe} is damaged: it names no data ({' '.join(str(error).split())}); "
             "say where they lie by --data"
         ) from error
-
-
-def find_bundle(path: Path) -> Path:
-    """The bundle that `path` means: itself, or the one in the run folder.
-
-    Raises ModelError saying what is there instead.
-    """
-    if (path / bundle.DESCRIPTION).is_file():
-        return path
-    if (path / "model").is_dir():
-        return path / "model"
-    if (path / "recipe.toml").is_file():
-        raise ModelError(
-            f"{path} has no model yet: training has not finished; "
-            f"go on with `scanline train --resume --run {path}`"
-        )
-    if not path.exists():
-        raise ModelError(f"there is no run {path}{_nearest_run(path)}")
-    raise ModelError(
-        f"{path} is neither a run folder (recipe.toml, model/) nor a bundle (model.json, model.safetensors)"
-    )
-
-
-def _nearest_run(path: Path) -> str:
-    parent = path.parent
-    if not parent.is_dir():
-        return ""
-    runs = [entry.name for entry in parent.iterdir() if (entry / "recipe.toml").is_file()]
-    return did_you_mean(path.name, runs)

@@ -32,7 +32,7 @@ class TrainState:
     yet). misses: validations since the best one. best_weights: kept only where early stopping asks for them.
     """
 
-    classifier: Network
+    network: Network
     optimizer: torch.optim.Adam
     step: int = 0
     unseen: bool = False
@@ -57,7 +57,7 @@ class TrainState:
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """Adam's state by weight's name, and the best weights if they are kept."""
-        names: dict[Tensor, str] = {weight: name for name, weight in self.classifier.named_parameters()}
+        names: dict[Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         tensors = {
             f"{names[weight]}/{key}": value
             for weight, values in self.optimizer.state.items()
@@ -67,8 +67,8 @@ class TrainState:
 
     def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of `optimizer_tensors`. Raises ModelError naming what does not fit the network."""
-        weights = dict(self.classifier.named_parameters())
-        held = self.classifier.state_dict()
+        weights = dict(self.network.named_parameters())
+        held = self.network.state_dict()
         for full_name, value in tensors.items():
             best = full_name.removeprefix(BEST) if full_name.startswith(BEST) else ""
             name, _, key = full_name.rpartition("/")
@@ -105,13 +105,13 @@ def start(
     shift, scale: (F,) or one for all features; the network sees (value - shift) / scale.
     """
     with torch.device("meta"):  # shapes alone: modules would fill their weights from torch's global state
-        classifier = Network(architecture)
-    classifier.to_empty(device="cpu")
+        network = Network(architecture)
+    network.to_empty(device="cpu")
     model = recipe.model
     generator = torch_generator(recipe.seed, "init")
-    initialise(classifier, model.init, model.head_init, model.forget_bias, generator)
-    classifier.shift.copy_(torch.as_tensor(shift))
-    classifier.scale.copy_(torch.as_tensor(scale))
-    classifier.to(device)
-    choose_computation(classifier, recipe.train)
-    return TrainState(classifier, make_optimizer(classifier, recipe.train))
+    initialise(network, model.init, model.head_init, model.forget_bias, generator)
+    network.shift.copy_(torch.as_tensor(shift))
+    network.scale.copy_(torch.as_tensor(scale))
+    network.to(device)
+    choose_computation(network, recipe.train)
+    return TrainState(network, make_optimizer(network, recipe.train))

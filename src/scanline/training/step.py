@@ -27,20 +27,20 @@ class Diverged(ScanlineError):
         )
 
 
-def choose_computation(classifier: Network, settings: TrainSettings) -> None:
+def choose_computation(network: Network, settings: TrainSettings) -> None:
     """Has the network computed as the settings ask. Raises UsageError if that cannot be had here."""
-    classifier.recurrent.backend, classifier.recurrent.precision = settings.backend, settings.precision
-    classifier.recurrent.path(classifier.scale, training=True)
+    network.recurrent.backend, network.recurrent.precision = settings.backend, settings.precision
+    network.recurrent.path(network.scale, training=True)
 
 
-def make_optimizer(classifier: Network, settings: TrainSettings) -> torch.optim.Adam:
+def make_optimizer(network: Network, settings: TrainSettings) -> torch.optim.Adam:
     """Adam (Kingma & Ba 2015) over the trained weights, with the rate of the first step."""
-    trained = [weight for weight in classifier.parameters() if weight.requires_grad]
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
     return torch.optim.Adam(trained, lr=settings.learning_rate, eps=EPSILON)
 
 
 def train_step(
-    classifier: Network,
+    network: Network,
     optimizer: torch.optim.Adam,
     batch: tuple[Tensor, Tensor | None, Tensor],
     settings: TrainSettings,
@@ -62,9 +62,9 @@ def train_step(
             # TensorFlow adds epsilon to the square root before it corrects the bias ("epsilon hat" in
             # section 2 of the paper), torch after it: the same epsilon, seen from torch, is this one.
             group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
-    classifier.train()
+    network.train()
     optimizer.zero_grad()
-    logits = classifier(values, lengths, generator)
+    logits = network(values, lengths, generator)
     if weights is None:
         loss = F.cross_entropy(logits, labels)
     else:
@@ -73,7 +73,7 @@ def train_step(
     if not math.isfinite(result):
         raise Diverged(step + 1, f"the loss became {result}", rate)
     loss.backward()
-    trained = [weight for weight in classifier.parameters() if weight.grad is not None]
+    trained = [weight for weight in network.parameters() if weight.grad is not None]
     norm = nn.utils.get_total_norm([weight.grad for weight in trained if weight.grad is not None])
     if not math.isfinite(norm.item()):
         raise Diverged(step + 1, f"the gradient's norm became {norm.item()}", rate)

@@ -13,7 +13,8 @@ from scanline.data.loader import Batch, BatchOrder, gather
 from scanline.data.memory import MemorySource
 from scanline.data.splits import Dataset
 from scanline.data.transforms.augmentation import shift_pictures
-from scanline.model.inference import Abandoned, Tensors, mean_loss, predict_logits, to_device
+from scanline.metrics.probabilities import mean_loss
+from scanline.model.inference import Abandoned, Tensors, predict_logits, to_device
 from scanline.recipe import Recipe
 from scanline.seeding import numpy_generator, torch_generator
 from scanline.training.events import Evaluated, Event, Logged, Stepped
@@ -32,7 +33,7 @@ def train(
     the records of its step are to be given again.
     Raises Diverged if the loss becomes NaN or infinite.
     """
-    settings, device = recipe.train, state.classifier.scale.device
+    settings, device = recipe.train, state.network.scale.device
     order = BatchOrder(len(data.train), settings.batch_size, recipe.seed, settings.bucket, data.train.lengths)
     while state.unseen or not state.done(recipe):
         drawn = _draw(state.step - state.unseen, order, recipe, data)
@@ -54,10 +55,10 @@ def _step(state: TrainState, recipe: Recipe, batch: Tensors, weights: Tensor | N
     """One step on a batch. weights: of its sequences. Returns the loss."""
     settings, generator = recipe.train, None
     if recipe.model.dropout:
-        device = state.classifier.scale.device
+        device = state.network.scale.device
         generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
     seen = _with_noise(batch, state, recipe) if settings.noise else batch
-    loss = train_step(state.classifier, state.optimizer, seen, settings, state.step, generator, weights)
+    loss = train_step(state.network, state.optimizer, seen, settings, state.step, generator, weights)
     state.step += 1
     state.unseen = True
     return loss
@@ -92,7 +93,7 @@ def _draw(step: int, order: BatchOrder, recipe: Recipe, data: Dataset) -> Batch:
 def _with_noise(batch: Tensors, state: TrainState, recipe: Recipe) -> Tensors:
     """The batch with normal noise, new at every step, on what the network will scale."""
     values, lengths, labels = batch
-    scale = state.classifier.scale
+    scale = state.network.scale
     draw = torch_generator(recipe.seed, "noise", state.step, scale.device.type)
     noise = torch.randn(values.shape, generator=draw, device=scale.device)
     return values + recipe.train.noise * scale * noise, lengths, labels
@@ -101,7 +102,7 @@ def _with_noise(batch: Tensors, state: TrainState, recipe: Recipe) -> Tensors:
 def _log(state: TrainState, recipe: Recipe, batch: Tensors) -> Logged:
     values, lengths, labels = batch
     with torch.inference_mode():
-        logits = state.classifier.eval()(values, lengths)
+        logits = state.network.eval()(values, lengths)
         loss = F.cross_entropy(logits, labels).item()
         accuracy = (logits.argmax(1) == labels).float().mean().item()
     rate = learning_rate(recipe.train, state.step - 1)
@@ -115,7 +116,7 @@ def _validate(
     if judged.accuracy > state.best_accuracy:
         state.best_accuracy, state.best_step, state.misses = judged.accuracy, state.step, 0
         if recipe.train.patience:
-            weights = state.classifier.state_dict()
+            weights = state.network.state_dict()
             state.best_weights = {name: value.detach().clone() for name, value in weights.items()}
     else:
         state.misses += 1
@@ -125,7 +126,7 @@ def _validate(
 def _judge(
     state: TrainState, recipe: Recipe, part: str, sequences: MemorySource, abandon: Callable[[], bool] | None
 ) -> Evaluated:
-    logits = predict_logits(state.classifier, sequences, abandon=abandon)
+    logits = predict_logits(state.network, sequences, abandon=abandon)
     correct = int((logits.argmax(1) == sequences.labels).sum())
     accuracy = correct / len(sequences)
     best = part == "validation" and accuracy > state.best_accuracy

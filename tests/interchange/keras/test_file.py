@@ -14,7 +14,9 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from tests.imports.keras_models import (
+
+from scanline.interchange.keras.read import read_keras
+from tests.interchange.keras_models import (
     QUIET,
     WEIGHTS,
     H,
@@ -26,8 +28,6 @@ from tests.imports.keras_models import (
     refused,
     save_small,
 )
-
-from scanline.interchange.keras.read import read_keras
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

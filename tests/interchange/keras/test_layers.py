@@ -10,7 +10,10 @@ from typing import Any
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from tests.imports.keras_models import (
+
+from scanline.errors import ModelError
+from scanline.interchange.keras.read import read_keras
+from tests.interchange.keras_models import (
     QUIET,
     F,
     H,
@@ -24,9 +27,6 @@ from tests.imports.keras_models import (
     refused,
     save_small,
 )
-
-from scanline.errors import ModelError
-from scanline.interchange.keras.read import read_keras
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -10,7 +10,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tests.imports.keras_models import (
+
+from scanline.errors import ModelError
+from scanline.interchange.keras.read import read_keras
+from scanline.interchange.reading import read_network
+from tests.interchange.keras_models import (
     CELLS,
     POOLING,
     QUIET,
@@ -29,10 +33,6 @@ from tests.imports.keras_models import (
     theirs,
     values,
 )
-
-from scanline.errors import ModelError
-from scanline.interchange.keras.read import read_keras
-from scanline.interchange.reading import read_network
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.imports.keras_models import QUIET, F, H, K, chain, drawn, keras, normalization, theirs
 
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import ModelError, ScanlineError, UsageError
-from scanline.evaluation.model import Model
 from scanline.interchange.keras.read import read_keras
 from scanline.interchange.keras.write import export_keras
-from scanline.model import artifact as bundle
-from scanline.model.artifact import Bundle
+from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
+from tests.interchange.keras_models import QUIET, F, H, K, chain, drawn, keras, normalization, theirs
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -50,7 +48,7 @@ def model(
     classifier.shift.copy_(torch.as_tensor(shift))
     classifier.scale.copy_(torch.as_tensor(scale))
     plain = Preprocessing(None, "rows", 0, features, features, "error", (), UNSAID)
-    return Model(Bundle(classifier, tuple("abcde"), form or plain, "made up", 2.5), **own)
+    return Model(classifier, tuple("abcde"), form or plain, "made up", 2.5, **own)
 
 
 def steps(n: int = 5, T: int = 9, seed: int = 3) -> np.ndarray:
@@ -70,7 +68,7 @@ def test_what_is_written_answers_as_we_do_and_comes_back_as_it_was(tmp_path, cel
     for n, T in ((1, 1), (5, 9)):
         values = steps(n, T)
         assert np.abs(theirs(loaded, values) - ours.predict_proba(values)).max() < 1e-6
-    network, classifier = read_keras(path), ours.bundle.classifier
+    network, classifier = read_keras(path), ours.network
     a = classifier.architecture
     assert network.architecture == Architecture(cell, F, H, layers, both, 0.0, "between", readout, a.classes)
     for name, weight in classifier.state_dict().items():
@@ -96,7 +94,7 @@ def test_a_model_of_keras_goes_round(tmp_path, cell):
     theirs_ = drawn(keras.Sequential(chain(cell, 2, True, "max", before=(normalization(),))))
     theirs_.save(tmp_path / "theirs.keras")
     network = read_keras(tmp_path / "theirs.keras")
-    export_keras(Model(network.bundle(tmp_path / "theirs.keras")), tmp_path / "ours.keras")
+    export_keras(network.to_model(tmp_path / "theirs.keras"), tmp_path / "ours.keras")
     again = read_keras(tmp_path / "ours.keras")
     assert again.architecture == network.architecture
     assert again.weights.keys() == network.weights.keys()
@@ -114,7 +112,7 @@ def test_answers_are_probabilities_or_logits_calibrated_or_not(tmp_path, calibra
     export_keras(ours, path, probabilities=probabilities)
     found = theirs(keras.saving.load_model(path), steps())
     with torch.inference_mode():
-        logits = ours.bundle.classifier(torch.from_numpy(steps())) / (2.5 if calibrated else 1)
+        logits = ours.network(torch.from_numpy(steps())) / (2.5 if calibrated else 1)
     expected = logits.double().softmax(1) if probabilities else logits
     assert np.abs(found - expected.numpy()).max() < 1e-6
 
@@ -199,7 +197,7 @@ def test_the_file_must_be_called_keras(tmp_path):
 def test_a_file_that_answers_otherwise_is_not_written(tmp_path, spoil):
     ours = model()
     with torch.no_grad():
-        spoil(ours.bundle.classifier)
+        spoil(ours.network)
     (tmp_path / "it.keras").write_bytes(b"an older one")
     with pytest.raises(
         ModelError, match=r"answers otherwise than Scanline: .* found .*; nothing was written"
@@ -246,7 +244,7 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from scanline.errors import UsageError
-from scanline.evaluation.model import load
+from scanline.model.artifact import load
 from scanline.interchange.keras.write import export_keras
 try:
     export_keras(load(sys.argv[1]), Path(sys.argv[2]))
@@ -260,7 +258,7 @@ def run_alone(target: Path, **said: str) -> subprocess.CompletedProcess[str]:
     """An export in a Python of its own, whose user has no settings of Keras but `said`."""
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     environment |= {"KERAS_HOME": str(target.parent / "home"), **said}
-    bundle.save(model().bundle, target.parent / "model", "0.0.0")
+    model().save(target.parent / "model", "0.0.0")
     command = [sys.executable, "-c", PROGRAM, str(target.parent / "model"), str(target)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 

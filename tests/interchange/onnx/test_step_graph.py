@@ -11,7 +11,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tests.export.test_onnx import (
+
+import scanline
+from scanline.data import catalogue as catalog
+from scanline.errors import ModelError, UsageError
+from scanline.interchange.onnx.verify import verify_step
+from scanline.interchange.onnx.write import OLDEST_OPSET, export_onnx, export_step_graph, newest_opset
+from scanline.model.artifact import Model
+from scanline.model.inference import predict_logits
+from tests.interchange.onnx.test_write import (
     CELLS,
     READOUTS,
     F,
@@ -22,14 +30,6 @@ from tests.export.test_onnx import (
     spoil,
     unlabelled,
 )
-
-import scanline
-from scanline.data import catalogue as catalog
-from scanline.errors import ModelError, UsageError
-from scanline.evaluation.model import Model
-from scanline.interchange.onnx.verify import verify_step
-from scanline.interchange.onnx.write import OLDEST_OPSET, export_onnx, export_step_graph, newest_opset
-from scanline.model.inference import predict_logits
 
 MEANS = (0.5, -2.0, 7.0)
 
@@ -63,8 +63,8 @@ def draw_steps(N: int, T: int, features: int = F, seed: int = 0) -> np.ndarray:
 
 def so_far(model: Model, steps: np.ndarray) -> np.ndarray:
     """Our logits (N, K) for `steps` (N, t, F)."""
-    part = model.bundle.form.prepare(unlabelled(list(steps)))
-    return predict_logits(model.bundle.classifier, part)
+    part = model.preprocessing.prepare(unlabelled(list(steps)))
+    return predict_logits(model.network, part)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
@@ -137,7 +137,7 @@ def test_sequences_of_different_age_go_on_side_by_side(readout, tmp_path):
 def test_a_mean_over_many_steps_loses_none(tmp_path):
     model = build("rnn", readout="mean", hidden=1, classes=2, read=form(1), seed=1)
     with torch.no_grad():
-        model.bundle.classifier.head.weight.fill_(1.0)
+        model.network.head.weight.fill_(1.0)
     export_step_graph(model, tmp_path / "step.onnx")
     stream, step = Stream(tmp_path / "step.onnx", 1), np.full((1, 1), 1.7, np.float32)
     for _ in range(20_000):
@@ -277,7 +277,7 @@ def test_without_the_packages_the_error_names_the_extra(tmp_path, monkeypatch):
 def test_answers_that_are_apart_leave_no_file(tmp_path):
     model = build("gru")
     with torch.no_grad():
-        model.bundle.classifier.head.weight *= 1e5
+        model.network.head.weight *= 1e5
     refused(model, tmp_path, ModelError, r"\(step \d+ of \d sequences of .* steps\); nothing was written")
 
 

@@ -21,12 +21,12 @@ from scanline.data.memory import MemorySource, full_length, join
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import ModelError, ScanlineError, UsageError
-from scanline.evaluation.model import Model
 from scanline.interchange.onnx.verify import Comparison, verify_whole
 from scanline.interchange.onnx.write import DEFAULT_OPSET, OLDEST_OPSET, export_onnx, newest_opset
-from scanline.model import artifact as bundles
-from scanline.model.artifact import Bundle, History, describe_tensors
+from scanline.model.artifact import Model
 from scanline.model.inference import predict_logits
+from scanline.model.model_files import History, describe_tensors
+from scanline.model.model_files import Tested as TestFigures
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
@@ -71,7 +71,7 @@ def build(
         classifier.scale.uniform_(levels / 4, levels / 2, generator=draw)
     names = tuple(f"class {number}" for number in range(classes))
     calibrated = model.pop("calibrated", False)
-    return Model(Bundle(classifier, names, read, "made up", **model), calibrated)
+    return Model(classifier, names, read, "made up", **model, calibrated=calibrated)
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
@@ -126,7 +126,7 @@ def test_random_batches_get_the_answers_of_the_model(cell, layers, bidirectional
         ]
         feed = pad(sequences, draw, extra=batch % 3)
         logits, shares = runs[batch % 2].run(["logits", "probabilities"], feed)
-        ours = predict_logits(model.bundle.classifier, unlabelled(sequences))
+        ours = predict_logits(model.network, unlabelled(sequences))
         difference = max(
             difference,
             np.abs(logits - ours).max(),
@@ -149,7 +149,7 @@ def test_a_network_worked_by_hand(tmp_path):
         "head.weight": [[2.0], [0.0]],
         "head.bias": [0.0, 1.0],
     }
-    model.bundle.classifier.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
+    model.network.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
     export_onnx(model, tmp_path / "m.onnx")
     feed = {"steps": np.array([[[9.0], [2.0]]], np.float32), "lengths": np.array([2])}
     logits, shares = answers(tmp_path / "m.onnx", feed)
@@ -194,11 +194,11 @@ def test_a_mean_over_very_many_steps_loses_none(tmp_path):
     """A constant sum in float32 goes off by a thousandth in so many steps."""
     model = build("rnn", readout="mean", hidden=1, classes=2, read=form(1), seed=1)
     with torch.no_grad():
-        model.bundle.classifier.head.weight.fill_(1.0)
+        model.network.head.weight.fill_(1.0)
     export_onnx(model, tmp_path / "m.onnx")
     steps = np.full((1, 400_000, 1), 1.7, np.float32)
     logits, _ = answers(tmp_path / "m.onnx", {"steps": steps, "lengths": np.array([steps.shape[1]])})
-    ours = predict_logits(model.bundle.classifier, unlabelled([steps[0]]))
+    ours = predict_logits(model.network, unlabelled([steps[0]]))
     assert np.abs(logits - ours).max() < 1e-6
 
 
@@ -249,7 +249,7 @@ def test_a_value_that_is_no_number_never_gets_an_answer(cell, readout, wrong, tm
     logits, shares = answers(tmp_path / "m.onnx", {"steps": steps, "lengths": np.array([4, 4, 3])})
     assert np.isnan(logits[0]).all()
     assert np.isnan(shares[0]).all()
-    ours = predict_logits(model.bundle.classifier, unlabelled([steps[1], steps[2, :3]]))
+    ours = predict_logits(model.network, unlabelled([steps[1], steps[2, :3]]))
     assert np.abs(logits[1:] - ours).max() < 1e-6
 
 
@@ -374,7 +374,7 @@ def test_calibration_changes_the_probabilities_alone(tmp_path):
 
 
 def test_the_metadata_say_what_it_is(tmp_path):
-    tested = bundles.Tested(n=10, correct=9, accuracy=0.9, ci95=(0.6, 0.98))
+    tested = TestFigures(n=10, correct=9, accuracy=0.9, ci95=(0.6, 0.98))
     history = History(made="by hand", licence="CC-BY-4.0", test=tested)
     model = build(temperature=1.5, calibrated=True, history=history)
     export_onnx(model, tmp_path / "m.onnx")
@@ -384,7 +384,7 @@ def test_the_metadata_say_what_it_is(tmp_path):
     assert json.loads(read["accuracy"])["accuracy"] == 0.9
     assert (read["scanline"], read["data"], read["made"]) == (scanline.__version__, "made up", "by hand")
     assert (read["licence"], read["temperature"]) == ("CC-BY-4.0", "1.5")
-    weights = describe_tensors(model.bundle.classifier.state_dict())
+    weights = describe_tensors(model.network.state_dict())
     assert json.loads(read["sha256"]) == {name: each["sha256"] for name, each in weights.items()}
 
 
@@ -495,7 +495,7 @@ def test_where_a_network_is_chaotic_it_is_compared_over_fewer_steps(tmp_path):
     """The last bit of a weight decides what this one answers after 500 steps, but not after ten."""
     model = build("rnn", hidden=32)
     with torch.no_grad():
-        model.bundle.classifier.recurrent.weight_hh_l0 *= 1.3
+        model.network.recurrent.weight_hh_l0 *= 1.3
     found = export_onnx(model, tmp_path / "m.onnx")
     assert 4 <= found["longest"] <= 62
     assert found["difference"] <= 1e-4
@@ -511,7 +511,7 @@ def test_a_model_that_float32_cannot_answer_for_leaves_the_old_file(tmp_path):
     target = tmp_path / "m.onnx"
     target.write_bytes(b"before")
     with torch.no_grad():
-        model.bundle.classifier.head.weight *= 1e5
+        model.network.head.weight *= 1e5
     with pytest.raises(ModelError, match=r"found .* sequences of .* steps\); nothing was written"):
         export_onnx(model, target)
     assert target.read_bytes() == b"before"
@@ -521,7 +521,7 @@ def test_a_model_that_float32_cannot_answer_for_leaves_the_old_file(tmp_path):
 def test_weights_that_are_no_numbers_are_refused(tmp_path):
     model = build()
     with torch.no_grad():
-        model.bundle.classifier.head.bias[0] = torch.nan
+        model.network.head.bias[0] = torch.nan
     with pytest.raises(ModelError, match="found inf"):
         export_onnx(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
@@ -555,7 +555,7 @@ def test_filling_forward_before_the_cut_is_refused(tmp_path):
 def test_weights_of_more_than_two_gigabytes_are_refused(tmp_path):
     with torch.device("meta"):
         classifier = Network(Architecture("lstm", F, 16_384, 1, False, 0.0, "between", "last", K))
-    model = Model(Bundle(classifier, tuple("abcd"), form(), "made up"))
+    model = Model(classifier, tuple("abcd"), form(), "made up")
     with pytest.raises(ModelError, match=r"holds at most 2 GiB, .* 4\.0 GiB"):
         export_onnx(model, tmp_path / "m.onnx")
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.imports.checkpoints import entry, field, write
 
 from scanline.errors import ModelError, UsageError
 from scanline.interchange.reading import read_network
 from scanline.interchange.tf1.read import read_checkpoint
-from scanline.model import artifact as bundle
+from scanline.model.artifact import Model
+from tests.interchange.checkpoints import entry, field, write
 
 
 def sigmoid(x):
@@ -62,7 +62,7 @@ def cell(scope: str, pair, names=("kernel", "bias")) -> dict[str, np.ndarray]:
 
 
 def answers(network, values) -> np.ndarray:
-    classifier = network.bundle(Path("somewhere")).classifier
+    classifier = network.to_model(Path("somewhere")).network
     with torch.inference_mode():
         return classifier(torch.from_numpy(values.astype(np.float32))).double().numpy()
 
@@ -87,9 +87,9 @@ def test_tensorflows_own_checkpoint_gives_its_logits_and_its_accuracy(golden, mn
     facts = json.loads((folder / "facts.json").read_text())
     network = read_network(folder / "model.ckpt")
     assert network.architecture.hidden_size == facts["units"]
-    made = network.bundle(folder / "model.ckpt", picture=(28, 28), divide_by=255)
+    made = network.to_model(folder / "model.ckpt", picture=(28, 28), divide_by=255)
     with torch.inference_mode():
-        logits = made.classifier(torch.from_numpy(mnist.test.values)).numpy()
+        logits = made.network(torch.from_numpy(mnist.test.values)).numpy()
     np.testing.assert_allclose(logits[:256], np.load(folder / "logits_first256.npy"), rtol=0, atol=1e-4)
     assert int((logits.argmax(1) == mnist.test.labels).sum()) == facts["correct"] == 9665
 
@@ -241,9 +241,9 @@ def test_any_sizes_are_read(tmp_path, inputs, units, classes, layers, steps, see
 def test_a_network_is_saved_and_loaded_as_a_model(tmp_path, rng, values):
     pair, last = weights(rng, 5, 4), head(rng, 4, 3)
     network = read_checkpoint(write(tmp_path, cell("rnn/lstm_cell", pair) | last))
-    bundle.save(network.bundle(tmp_path / "model.ckpt"), tmp_path / "model", "0.0.0")
+    network.to_model(tmp_path / "model.ckpt").save(tmp_path / "model", "0.0.0")
     with torch.inference_mode():
-        found = bundle.load(tmp_path / "model").classifier(torch.tensor(values, dtype=torch.float32))
+        found = Model.load(tmp_path / "model").network(torch.tensor(values, dtype=torch.float32))
     np.testing.assert_array_equal(found.double().numpy(), answers(network, values))
 
 

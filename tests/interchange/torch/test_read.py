@@ -12,13 +12,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from tests.imports.checkpoints import table
 from torch import nn
 
 from scanline.errors import ModelError
 from scanline.interchange.reading import read_network
 from scanline.interchange.torch.read import read_state_dict, refuse_pickle
-from scanline.model import artifact as bundle
+from scanline.model.artifact import Model
+from tests.interchange.checkpoints import table
 
 MODULES = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -54,7 +54,7 @@ def singles(theirs: nn.Module) -> dict[str, torch.Tensor]:
 
 def answers(network, values: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return network.bundle(Path("somewhere")).classifier(values.float()).double()
+        return network.to_model(Path("somewhere")).network(values.float()).double()
 
 
 def close(network, theirs: nn.Module, values: torch.Tensor, atol: float = 2e-6) -> None:
@@ -98,7 +98,7 @@ def test_any_module_gives_the_same_numbers(tmp_path, cell, sizes, both, bias, st
         ("rnn.", "fc."),
         ("", "out."),
         ("encoder.lstm.", "decoder.head.0."),
-        ("module.model.gru.", "module.classifier."),
+        ("module.model.gru.", "module.network."),
         ("r.", ""),
     ],
 )
@@ -178,9 +178,9 @@ def test_what_was_taken_for_granted_is_told(tmp_path, options, notes):
 
 def test_a_network_is_saved_and_loaded_as_a_model(tmp_path, values):
     network = read_state_dict(save(tmp_path, singles(made())))
-    bundle.save(network.bundle(tmp_path / "model.safetensors"), tmp_path / "model", "0.0.0")
+    network.to_model(tmp_path / "model.safetensors").save(tmp_path / "model", "0.0.0")
     with torch.inference_mode():
-        found = bundle.load(tmp_path / "model").classifier(values.float()).double()
+        found = Model.load(tmp_path / "model").network(values.float()).double()
     assert torch.equal(found, answers(network, values))
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def fit_picture(pixels: NDArray[np.uint8], form: PictureFormat, source: str) -> NDArray[np.uint8]:
-    """The picture as the network wants it, (form.height, form.width x form.channels), 0..form.levels.
+    """The picture as the network wants it, (form.height, form.width x form.channels), 0 to form.levels.
 
     pixels: (H, W, form.channels), 0 black to 255 full. source: what messages call it.
     A picture of the field's size keeps its pixels, bit for bit, unless form.fit is "ink".

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scanline.data.memory import MemorySource, full_length
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import ModelError, ScanlineError, UsageError
-from scanline.evaluation.model import Model
-from scanline.model.inference import predict_logits, softmax
+from scanline.metrics.probabilities import softmax
+from scanline.model.artifact import Model
+from scanline.model.inference import predict_logits
 from scanline.model.network import Network
 from scanline.seeding import numpy_generator
 from scanline.storage.files import write_whole
@@ -57,7 +58,7 @@ def export_keras(
     path = Path(target)
     if path.suffix.lower() != ".keras":
         raise UsageError(f"a Keras model is written to a file NAME.keras, got {path}")
-    _check(model.bundle.form)
+    _check(model.preprocessing)
     keras = _keras()
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.keras"
@@ -73,7 +74,7 @@ def export_keras(
             ) from error
         found = _verify(keras, loaded, model, probabilities, seed)
         write_whole(path, written.read_bytes())
-    classes = list(model.bundle.classes)
+    classes = list(model.class_names)
     return {"file": str(target), "kind": "keras", "opset": None, "classes": classes} | found
 
 
@@ -139,13 +140,13 @@ def _quiet() -> Iterator[None]:
 
 def _build(keras: Any, model: Model, probabilities: bool) -> Any:
     """The model, with its weights. Every setting is said, as users may have changed what Keras takes."""
-    form, classifier = model.bundle.form, model.bundle.classifier
-    a, layers = classifier.architecture, keras.layers
+    form, network = model.preprocessing, model.network
+    a, layers = network.architecture, keras.layers
     settings = {"dtype": "float32"}
     given = read = keras.Input(_shape(form), dtype="float32", name="steps")
     for index, (kind, value) in enumerate(_cuts(form)):
         read = getattr(layers, kind)(value, name=f"view_{index}", **settings)(read)
-    preprocessing = _preprocessing(layers, classifier, settings)
+    preprocessing = _preprocessing(layers, network, settings)
     if preprocessing is not None:
         read = preprocessing(read)
     for layer in range(a.layers):
@@ -159,7 +160,7 @@ def _build(keras: Any, model: Model, probabilities: bool) -> Any:
         if a.bidirectional:
             made = layers.Bidirectional(made, merge_mode="concat", name=f"both_{layer}", **settings)
         read = made(read)
-        made.set_weights(_cell_weights(classifier, layer))
+        made.set_weights(_cell_weights(network, layer))
     if a.readout != "last":
         pooling = layers.GlobalAveragePooling1D if a.readout == "mean" else layers.GlobalMaxPooling1D
         read = pooling(data_format="channels_last", name=a.readout, **settings)(read)
@@ -167,10 +168,8 @@ def _build(keras: Any, model: Model, probabilities: bool) -> Any:
     name = "probabilities" if probabilities else "logits"
     head = layers.Dense(a.classes, activation=activation, name=name, **settings)
     answers = head(read)
-    weight, bias = (
-        each.detach().cpu().double().numpy() for each in (classifier.head.weight, classifier.head.bias)
-    )
-    head.set_weights([(each / model.temperature).astype(np.float32) for each in (weight.T, bias)])
+    weight, bias = (each.detach().cpu().double().numpy() for each in (network.head.weight, network.head.bias))
+    head.set_weights([(each / model.divisor).astype(np.float32) for each in (weight.T, bias)])
     return keras.Model(given, answers, name="scanline")
 
 
@@ -202,9 +201,9 @@ def _cuts(form: Preprocessing) -> list[tuple[str, tuple[int, ...]]]:
     return [*made, ("Reshape", (height * width * channels // form.features, form.features))]
 
 
-def _preprocessing(layers: Any, classifier: Network, settings: dict[str, str]) -> Any:
+def _preprocessing(layers: Any, network: Network, settings: dict[str, str]) -> Any:
     """(x - shift) / scale as a layer, or None where it changes nothing."""
-    shift, scale = (each.detach().cpu().double().numpy() for each in (classifier.shift, classifier.scale))
+    shift, scale = (each.detach().cpu().double().numpy() for each in (network.shift, network.scale))
     if not shift.any() and (scale == 1).all():
         return None
     low, high = _DEVIATIONS
@@ -216,15 +215,13 @@ def _preprocessing(layers: Any, classifier: Network, settings: dict[str, str]) -
         return layers.Rescaling((1 / scale).tolist(), offset=(-shift / scale).tolist(), **named)
 
 
-def _cell_weights(classifier: Network, layer: int) -> list[NDArray[np.float32]]:
+def _cell_weights(network: Network, layer: int) -> list[NDArray[np.float32]]:
     """[kernel, recurrent_kernel, bias] of each direction, one after the other."""
-    a, made = classifier.architecture, []
+    a, made = network.architecture, []
     H = a.hidden_size
     order = np.concatenate([np.arange(H) + gate * H for gate in _ORDERS[a.cell]])
-    for direction in range(classifier.recurrent.directions):
-        arrays = [
-            each.detach().cpu().numpy()[order] for each in classifier.recurrent.weights(layer, direction)
-        ]
+    for direction in range(network.recurrent.directions):
+        arrays = [each.detach().cpu().numpy()[order] for each in network.recurrent.weights(layer, direction)]
         kernel, recurrent, bias, second = arrays
         made += [kernel.T, recurrent.T, np.stack([bias, second]) if a.cell == "gru" else bias + second]
     return made
@@ -237,7 +234,7 @@ def _verify(keras: Any, loaded: Any, model: Model, probabilities: bool, seed: in
     """What the loaded file answers, held against our own. Raises ModelError if it is something else."""
     difference, where, batches, same = 0.0, "none", 0, True
     for values, part in _batches(model, seed):
-        logits = predict_logits(model.bundle.classifier, part) / np.float32(model.temperature)
+        logits = predict_logits(model.network, part) / np.float32(model.divisor)
         ours = softmax(logits) if probabilities else logits.astype(np.float64)
         theirs = keras.ops.convert_to_numpy(loaded(values, training=False)).astype(np.float64)
         if theirs.shape != ours.shape:
@@ -264,7 +261,7 @@ def _verify(keras: Any, loaded: Any, model: Model, probabilities: bool, seed: in
 
 def _batches(model: Model, seed: int) -> Iterator[tuple[NDArray[np.float32], MemorySource]]:
     """Random batches as the file takes them, beside the same as the network reads them."""
-    form, classifier = model.bundle.form, model.bundle.classifier
+    form, network = model.preprocessing, model.network
     generator = numpy_generator(seed, "export")
     steps, width = _shape(form)
     for N, T in ((1, 1), (5, 1), (2, 28), (3, 7), (1, 90), (7, 33)):
@@ -272,7 +269,7 @@ def _batches(model: Model, seed: int) -> Iterator[tuple[NDArray[np.float32], Mem
         if form.picture:
             values = generator.integers(0, form.picture.levels + 1, (N, T, width)).astype(np.float32)
         else:
-            shift, scale = (each.detach().cpu().numpy() for each in (classifier.shift, classifier.scale))
+            shift, scale = (each.detach().cpu().numpy() for each in (network.shift, network.scale))
             values = (shift + scale * generator.uniform(-3, 3, (N, T, width))).astype(np.float32)
         part = full_length(values, np.zeros(N, np.int64), (), "random steps")
         yield values, part if steps is None else form.prepare(part)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from scanline.data.preprocessing import Preprocessing
-from scanline.model.artifact import Bundle
+from scanline.model.artifact import Model
 from scanline.model.network import Architecture
 from scanline.version import __version__
 
@@ -91,7 +91,7 @@ class Graph:
 
 
 def whole_graph(
-    bundle: Bundle, temperature: float, probabilities: bool, opset: int, properties: dict[str, str]
+    model: Model, temperature: float, probabilities: bool, opset: int, properties: dict[str, str]
 ) -> ModelProto:
     """The graph that reads whole sequences: `steps` (N, T, F) with `lengths` (N,), or `pictures`.
 
@@ -99,8 +99,8 @@ def whole_graph(
     The answers are `logits` (N, K) and, if wanted, `probabilities`; NaN for a sequence with a value that is
     no finite number and is not filled.
     """
-    classifier, form, graph = bundle.classifier, bundle.form, Graph(opset)
-    a = classifier.architecture
+    network, form, graph = model.network, model.preprocessing, Graph(opset)
+    a = network.architecture
     if reads_pictures(form):
         values, lengths, real, inputs = _pictures(graph, form)
         steps = _filled(graph, form, values)
@@ -109,30 +109,30 @@ def whole_graph(
         if form.missing == "forward-fill":
             values = _carried(graph, values, form.features)
         steps = _filled(graph, form, values)
-    standard = _standard(graph, bundle, steps)
+    standard = _standard(graph, model, steps)
     if real:  # whatever stands in the padding, NaN too, ends here
         standard = graph.add("Where", [real, standard, graph.constant("zero", 0)], "own_steps")
     readable = _readable(graph, standard, [1, 2])
     read = graph.add("Transpose", [standard], "time_major", perm=[1, 0, 2])  # (T, N, F)
     final = ""
     for layer in range(a.layers):
-        outputs, final = _recurrent(graph, bundle, layer, read, lengths)
+        outputs, final = _recurrent(graph, model, layer, read, lengths)
         if layer < a.layers - 1 or a.readout != "last":
             turned = graph.add("Transpose", [outputs], f"layer_{layer}_turned", perm=[0, 2, 1, 3])
             read = graph.reshape(turned, [0, 0, -1], f"layer_{layer}_steps")  # (T, N, D*H)
-    features = _read_out(graph, bundle, read, final, real)
-    answers = _answer(graph, bundle, features, readable, temperature, probabilities)
+    features = _read_out(graph, model, read, final, real)
+    answers = _answer(graph, model, features, readable, temperature, probabilities)
     return graph.model(
         "scanline_sequences",
         inputs,
         answers,
         properties,
-        f"Classifies whole sequences. {a.cell.upper()} trained by Scanline on {bundle.data}.",
+        f"Classifies whole sequences. {a.cell.upper()} trained by Scanline on {model.data}.",
     )
 
 
 def step_graph(
-    bundle: Bundle, temperature: float, probabilities: bool, opset: int, properties: dict[str, str]
+    model: Model, temperature: float, probabilities: bool, opset: int, properties: dict[str, str]
 ) -> ModelProto:
     """The graph that reads one more `step` (N, F) of N sequences, with their states.
 
@@ -140,14 +140,14 @@ def step_graph(
     come out as `new_` and their name. A step with a value that is no finite number and is not filled is
     answered with NaN and leaves the states of its sequence as they were.
     """
-    form, graph = bundle.form, Graph(opset)
-    a = bundle.classifier.architecture
-    described, new = states(bundle), {}
+    form, graph = model.preprocessing, Graph(opset)
+    a = model.network.architecture
+    described, new = states(model), {}
     step = "step"
     if form.missing == "forward-fill":
         holes = graph.add("IsNaN", [step], "missing_now")
         step = new["last"] = graph.add("Where", [holes, "last", step], "carried")
-    standard = _standard(graph, bundle, _filled(graph, form, step))
+    standard = _standard(graph, model, _filled(graph, form, step))
     readable = _readable(graph, standard, [1])
     read = graph.reshape(standard, [1, -1, form.features], "one_step")  # (T=1, N, F)
     kinds = ("h", "c") if a.cell == "lstm" else ("h",)
@@ -158,7 +158,7 @@ def step_graph(
             for kind in kinds
         ]  # (1, N, H)
         outputs = [f"layer_{layer}_{kind}_after" for kind in kinds]
-        inputs = [read, *_weights(graph, bundle, layer), "", *before]
+        inputs = [read, *_weights(graph, model, layer), "", *before]
         graph.add(a.cell.upper(), inputs, "", *outputs, **_settings(a))
         for kind, name in zip(kinds, outputs, strict=True):
             after[kind].append(name)
@@ -173,7 +173,7 @@ def step_graph(
         features = _mean(graph, new["sum"], new["count"])
     elif a.readout == "max":
         features = new["max"] = graph.add("Max", ["max", features], "max_after")
-    answers = _answer(graph, bundle, features, readable, temperature, probabilities)
+    answers = _answer(graph, model, features, readable, temperature, probabilities)
     given = [_value("step", ["N", form.features], f"The next step of each sequence. {_about(form)}")]
     taken = []
     for name, state in described.items():
@@ -189,14 +189,14 @@ def step_graph(
         [*answers, *taken],
         properties | {"states": json.dumps(described)},
         "Reads one more step of each sequence and answers as if it ended there. "
-        f"{a.cell.upper()} trained by Scanline on {bundle.data}.",
+        f"{a.cell.upper()} trained by Scanline on {model.data}.",
     )
 
 
-def states(bundle: Bundle) -> dict[str, dict[str, Any]]:
+def states(model: Model) -> dict[str, dict[str, Any]]:
     """What the step graph keeps of the steps so far, by name: `new`, the name of the output that has it after
     the step; `shape`; `dtype`; `first`, the number that fills it before the first step; `holds`, in words."""
-    a, form = bundle.classifier.architecture, bundle.form
+    a, form = model.network.architecture, model.preprocessing
     made: dict[str, dict[str, Any]] = {}
 
     def keep(name: str, shape: list[Any], dtype: str, first: str, holds: str) -> None:
@@ -305,10 +305,10 @@ def _filled(graph: Graph, form: Preprocessing, steps: str) -> str:
     return graph.add("Where", [graph.add("IsNaN", [steps], "missing"), stand_in, steps], "filled")
 
 
-def _standard(graph: Graph, bundle: Bundle, steps: str) -> str:
+def _standard(graph: Graph, model: Model, steps: str) -> str:
     """(steps - shift) / scale."""
-    shift = graph.constant("shift", _array(bundle.classifier.shift))
-    scale = graph.constant("scale", _array(bundle.classifier.scale))
+    shift = graph.constant("shift", _array(model.network.shift))
+    scale = graph.constant("scale", _array(model.network.scale))
     return graph.add("Div", [graph.add("Sub", [steps, shift], "shifted"), scale], "scaled")
 
 
@@ -327,10 +327,10 @@ def _readable(graph: Graph, standard: str, axes: Sequence[int]) -> str:
 # --- the network
 
 
-def _recurrent(graph: Graph, bundle: Bundle, layer: int, read: str, lengths: str) -> tuple[str, str]:
+def _recurrent(graph: Graph, model: Model, layer: int, read: str, lengths: str) -> tuple[str, str]:
     """One layer from zeros: outputs (T, D, N, H), and the states after the last step (D, N, H)."""
-    a = bundle.classifier.architecture
-    inputs = [read, *_weights(graph, bundle, layer)] + ([lengths] if lengths else [])
+    a = model.network.architecture
+    inputs = [read, *_weights(graph, model, layer)] + ([lengths] if lengths else [])
     outputs, final = f"layer_{layer}_outputs", f"layer_{layer}_final"
     graph.add(a.cell.upper(), inputs, outputs, final, **_settings(a))
     return outputs, final
@@ -345,9 +345,9 @@ def _settings(a: Architecture) -> dict[str, Any]:
     return made
 
 
-def _weights(graph: Graph, bundle: Bundle, layer: int) -> list[str]:
+def _weights(graph: Graph, model: Model, layer: int) -> list[str]:
     """W (D, G*H, F), R (D, G*H, H) and B (D, 2*G*H) in ONNX's order of gates."""
-    recurrent = bundle.classifier.recurrent
+    recurrent = model.network.recurrent
     order = _GATES[recurrent.cell]
     parts: list[list[NDArray[np.float32]]] = [[], [], []]
     for direction in range(recurrent.directions):
@@ -365,9 +365,9 @@ def _weights(graph: Graph, bundle: Bundle, layer: int) -> list[str]:
     ]
 
 
-def _read_out(graph: Graph, bundle: Bundle, read: str, final: str, real: str) -> str:
+def _read_out(graph: Graph, model: Model, read: str, final: str, real: str) -> str:
     """One vector (N, D*H) for each sequence, out of steps (T, N, D*H) or final states (D, N, H)."""
-    a, recurrent = bundle.classifier.architecture, bundle.classifier.recurrent
+    a, recurrent = model.network.architecture, model.network.recurrent
     if a.readout == "last":
         turned = graph.add("Transpose", [final], "final_turned", perm=[1, 0, 2])
         return graph.reshape(turned, [-1, recurrent.output_size], "last")
@@ -381,7 +381,7 @@ def _read_out(graph: Graph, bundle: Bundle, read: str, final: str, real: str) ->
     # In float64 as Scanline does: a float32 sum of many thousand steps would lose the last ones.
     exact = graph.add("Cast", [read], "outputs_double", to=TensorProto.DOUBLE)
     total = graph.reduce("ReduceSum", exact, [0], "sum")
-    form = bundle.form
+    form = model.preprocessing
     if real:
         return _mean(graph, total, "lengths")
     assert form.picture is not None
@@ -397,10 +397,10 @@ def _mean(graph: Graph, total: str, count: str) -> str:
 
 
 def _answer(
-    graph: Graph, bundle: Bundle, features: str, readable: str, temperature: float, probabilities: bool
+    graph: Graph, model: Model, features: str, readable: str, temperature: float, probabilities: bool
 ) -> list[ValueInfoProto]:
     """From what was read out to the graph's answers, NaN where it was not `readable`, (N,)."""
-    head, K = bundle.classifier.head, bundle.classifier.architecture.classes
+    head, K = model.network.head, model.network.architecture.classes
     weight = graph.constant("head_weight", _array(head.weight))
     bias = graph.constant("head_bias", _array(head.bias))
     logits = graph.add("Gemm", [features, weight, bias], "any_logits", transB=1)

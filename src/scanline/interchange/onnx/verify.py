@@ -17,10 +17,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from scanline.data.memory import MemorySource, from_padded, full_length, join
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import ModelError
-from scanline.evaluation.model import Model
 from scanline.interchange.onnx.graph import reads_pictures, states
-from scanline.model.artifact import Bundle
-from scanline.model.inference import predict_logits, softmax
+from scanline.metrics.probabilities import softmax
+from scanline.model.artifact import Model
+from scanline.model.inference import predict_logits
 from scanline.model.network import Network
 from scanline.seeding import numpy_generator
 
@@ -151,17 +151,17 @@ def verify_whole(content: bytes, model: Model, seed: int = 0) -> dict[str, Any]:
     content: the graph, as it would be written. seed: of the random batches.
     Raises ModelError if it cannot be run, or answers otherwise than `model` does.
     """
-    run, compared = run_on(content), Comparison(model.temperature)
-    for batch in whole_batches(model.bundle, seed):
+    run, compared = run_on(content), Comparison(model.divisor)
+    for batch in whole_batches(model, seed):
         compared.add(run(batch.feed), batch.logits, batch.longest, batch.about)
     return compared.finish()
 
 
 def verify_step(content: bytes, model: Model, seed: int = 0) -> dict[str, Any]:
     """As `verify_whole`, of a step graph: after every step it has to answer as we do for the steps so far."""
-    run, compared = run_on(content), Comparison(model.temperature)
-    for batch in step_batches(model.bundle, seed):
-        steps, kept = batch.feed["steps"], first_states(model.bundle, len(batch.feed["steps"]))
+    run, compared = run_on(content), Comparison(model.divisor)
+    for batch in step_batches(model, seed):
+        steps, kept = batch.feed["steps"], first_states(model, len(batch.feed["steps"]))
         for step in range(batch.longest):
             answers = run({"step": steps[:, step]} | kept)
             kept = {name: answers[f"new_{name}"] for name in kept}
@@ -170,10 +170,10 @@ def verify_step(content: bytes, model: Model, seed: int = 0) -> dict[str, Any]:
     return compared.finish()
 
 
-def first_states(bundle: Bundle, N: int) -> Feed:
+def first_states(model: Model, N: int) -> Feed:
     """The states of N sequences of which no step was read, by name."""
     made = {}
-    for name, state in states(bundle).items():
+    for name, state in states(model).items():
         shape = [N if size == "N" else size for size in state["shape"]]
         made[name] = np.full(shape, float(state["first"]), state["dtype"])
     return made
@@ -182,19 +182,19 @@ def first_states(bundle: Bundle, N: int) -> Feed:
 # --- what is read
 
 
-def whole_batches(bundle: Bundle, seed: int) -> Iterator[Batch]:
+def whole_batches(model: Model, seed: int) -> Iterator[Batch]:
     """Random batches: alone and in company, of one step and of many, with anything in the padding."""
-    generator, form = numpy_generator(seed, "export"), bundle.form
+    generator, form = numpy_generator(seed, "export"), model.preprocessing
     if reads_pictures(form):
         for N in (1, 2, 7):
-            feed, part = draw_pictures(bundle, generator, N)
-            logits = predict_logits(bundle.classifier, part)
+            feed, part = draw_pictures(model, generator, N)
+            logits = predict_logits(model.network, part)
             yield Batch(feed, logits, part.steps, f"{N} pictures")
         return
-    settled = Settled(bundle, generator)
+    settled = Settled(model, generator)
 
     def batch(N: int, T: int, ragged: bool = False) -> Batch:
-        return settled.batch(lambda steps: draw_ragged(bundle, generator, N, steps, ragged), N, T)
+        return settled.batch(lambda steps: draw_ragged(model, generator, N, steps, ragged), N, T)
 
     yield batch(1, 1)
     yield batch(6, 1)
@@ -205,13 +205,13 @@ def whole_batches(bundle: Bundle, seed: int) -> Iterator[Batch]:
         yield batch(int(generator.integers(1, 17)), int(generator.integers(2, 65)), ragged=True)
 
 
-def step_batches(bundle: Bundle, seed: int) -> Iterator[Batch]:
+def step_batches(model: Model, seed: int) -> Iterator[Batch]:
     """Random `steps` (N, T, F) for a step graph, with our T * N logits: those after one step come first."""
-    generator, form = numpy_generator(seed, "export", 1), bundle.form
-    settled = Settled(bundle, generator)
+    generator, form = numpy_generator(seed, "export", 1), model.preprocessing
+    settled = Settled(model, generator)
 
     def draw(N: int, T: int) -> tuple[Feed, MemorySource]:
-        values = draw_steps(bundle, generator, (N, T, form.features))
+        values = draw_steps(model, generator, (N, T, form.features))
         cut = [values[n, : step + 1] for step in range(T) for n in range(N)]
         part = join(cut, np.zeros(len(cut), np.int64), (), "the steps so far")
         return {"steps": values}, network_steps(form, part)
@@ -228,21 +228,21 @@ class Settled:
     There no two programs answer alike and there is nothing to compare, so that fewer steps are read.
     """
 
-    def __init__(self, bundle: Bundle, generator: np.random.Generator) -> None:
-        self._bundle = bundle
-        self._nudged = [_nudged(bundle.classifier, generator) for _ in range(2)]
+    def __init__(self, model: Model, generator: np.random.Generator) -> None:
+        self._model = model
+        self._nudged = [_nudged(model.network, generator) for _ in range(2)]
         # Of a picture all steps are read, whatever comes of it.
-        self._least = max(picture_steps(bundle.form), 4)
+        self._least = max(picture_steps(model.preprocessing), 4)
 
     def batch(self, draw: Callable[[int], tuple[Feed, MemorySource]], N: int, T: int) -> Batch:
         """What `draw` makes of a number of steps, T or as many of them as can be compared.
 
         N: how many sequences it has.
         """
-        steps = max(min(T, _NUMBERS // (N * self._bundle.form.features)), min(T, 2))
+        steps = max(min(T, _NUMBERS // (N * self._model.preprocessing.features)), min(T, 2))
         while True:
             feed, part = draw(steps)
-            logits = predict_logits(self._bundle.classifier, part)
+            logits = predict_logits(self._model.network, part)
             made = Batch(feed, logits, part.steps, f"{N} sequences of up to {part.steps} steps")
             if steps <= self._least:
                 return made
@@ -253,9 +253,9 @@ class Settled:
             steps = max(steps // 2, self._least)
 
 
-def _nudged(classifier: Network, generator: np.random.Generator) -> Network:
+def _nudged(network: Network, generator: np.random.Generator) -> Network:
     """A copy with each weight moved to one of the next float32 numbers."""
-    made = copy.deepcopy(classifier)
+    made = copy.deepcopy(network)
     with torch.no_grad():
         for weight in made.parameters():
             up = torch.from_numpy(generator.random(tuple(weight.shape)) < 0.5).to(weight.device)
@@ -264,14 +264,14 @@ def _nudged(classifier: Network, generator: np.random.Generator) -> Network:
 
 
 def draw_ragged(
-    bundle: Bundle, generator: np.random.Generator, N: int, T: int, ragged: bool
+    model: Model, generator: np.random.Generator, N: int, T: int, ragged: bool
 ) -> tuple[Feed, MemorySource]:
     """N sequences of up to T steps with garbage in the padding, all of T unless `ragged`; and what the
     network reads of them."""
-    form = bundle.form
+    form = model.preprocessing
     lengths = generator.integers(1, T + 1, N) if ragged else np.full(N, T)
     lengths[generator.integers(N)] = T
-    values = draw_steps(bundle, generator, (N, T, form.features))
+    values = draw_steps(model, generator, (N, T, form.features))
     part = from_padded(values, lengths, np.zeros(N, np.int64), (), "random steps")
     padding = np.arange(T) >= lengths[:, None]
     garbage = np.array([np.nan, np.inf, -np.inf, 1e30, -7.5], np.float32)
@@ -279,26 +279,24 @@ def draw_ragged(
     return {"steps": values, "lengths": lengths}, network_steps(form, part)
 
 
-def draw_pictures(bundle: Bundle, generator: np.random.Generator, N: int) -> tuple[Feed, MemorySource]:
+def draw_pictures(model: Model, generator: np.random.Generator, N: int) -> tuple[Feed, MemorySource]:
     """N whole pictures, and what the network reads of them."""
-    form = bundle.form
+    form = model.preprocessing
     assert form.picture is not None
     shape = (N, form.picture.height, form.picture.width * form.picture.channels)
-    values = draw_steps(bundle, generator, shape)
+    values = draw_steps(model, generator, shape)
     part = full_length(values, np.zeros(N, np.int64), (), "random pictures")
     return {"pictures": values}, form.prepare(part)
 
 
-def draw_steps(bundle: Bundle, generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+def draw_steps(model: Model, generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Random values in the range of real ones: of pictures whole grey levels, of others up to three times
     `scale` around `shift`. Some are NaN if the model takes missing values."""
-    form = bundle.form
+    form = model.preprocessing
     if form.picture:
         values = generator.integers(0, form.picture.levels + 1, shape).astype(np.float32)
     else:
-        shift, scale = (
-            each.detach().cpu().numpy() for each in (bundle.classifier.shift, bundle.classifier.scale)
-        )
+        shift, scale = (each.detach().cpu().numpy() for each in (model.network.shift, model.network.scale))
         values = (shift + scale * generator.uniform(-3, 3, shape)).astype(np.float32)
     if form.missing != "error":
         values[generator.random(shape) < _MISSING] = np.nan

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from scanline.errors import ModelError, UsageError
-from scanline.evaluation.model import Model
-from scanline.model.artifact import describe_tensors
+from scanline.model.artifact import Model
+from scanline.model.model_files import describe_tensors
 from scanline.storage.files import write_whole
 from scanline.version import __version__
 
@@ -43,7 +43,7 @@ def export_onnx(
     from scanline.interchange.onnx.graph import whole_graph
     from scanline.interchange.onnx.verify import verify_whole
 
-    made = whole_graph(model.bundle, model.temperature, probabilities, opset, _properties(model, whole=True))
+    made = whole_graph(model, model.divisor, probabilities, opset, _properties(model, whole=True))
     content = made.SerializeToString()
     found = verify_whole(content, model, seed)
     write_whole(Path(target), content)
@@ -69,7 +69,7 @@ def export_step_graph(
     from scanline.interchange.onnx.graph import step_graph
     from scanline.interchange.onnx.verify import verify_step
 
-    made = step_graph(model.bundle, model.temperature, probabilities, opset, _properties(model, whole=False))
+    made = step_graph(model, model.divisor, probabilities, opset, _properties(model, whole=False))
     content = made.SerializeToString()
     found = verify_step(content, model, seed)
     write_whole(Path(target), content)
@@ -87,8 +87,8 @@ def _check(model: Model, opset: int, whole: bool) -> None:
         )
     from scanline.interchange.onnx.graph import reads_pictures
 
-    classifier, form = model.bundle.classifier, model.bundle.form
-    size = 4 * sum(weight.numel() for weight in classifier.parameters())
+    network, form = model.network, model.preprocessing
+    size = 4 * sum(weight.numel() for weight in network.parameters())
     if size > _LIMIT_BYTES:
         raise ModelError(
             f"an ONNX file holds at most 2 GiB, and the weights of this model are {size / 2**30:.1f} GiB"
@@ -102,7 +102,7 @@ def _check(model: Model, opset: int, whole: bool) -> None:
         )
     if whole:
         return
-    if classifier.architecture.bidirectional:
+    if network.architecture.bidirectional:
         raise UsageError(
             "this model reads in both directions: the backward one begins at the last step, so nothing can "
             "be answered before that is known; export the whole graph, or train with "
@@ -150,18 +150,15 @@ def newest_opset() -> int:
 
 def _properties(model: Model, whole: bool) -> dict[str, str]:
     """What travels along as text: who made it, out of what, and how to use it."""
-    bundle = model.bundle
-    test, temperature = bundle.history.test, bundle.temperature
-    digests = {
-        name: each["sha256"] for name, each in describe_tensors(bundle.classifier.state_dict()).items()
-    }
+    test, temperature = model.history.test, model.temperature
+    digests = {name: each["sha256"] for name, each in describe_tensors(model.network.state_dict()).items()}
     found: dict[str, Any] = {
-        "classes": json.dumps(list(bundle.classes), ensure_ascii=False),
+        "classes": json.dumps(list(model.class_names), ensure_ascii=False),
         "input": json.dumps(_expected(model, whole), ensure_ascii=False),
         "scanline": __version__,
-        "data": bundle.data,
-        "made": bundle.history.made,
-        "licence": bundle.history.licence or "none was said",
+        "data": model.data,
+        "made": model.history.made,
+        "licence": model.history.licence or "none was said",
         "sha256": json.dumps(digests),  # of every tensor, as in the bundle's model.json
     }
     if test is not None:
@@ -175,7 +172,7 @@ def _expected(model: Model, whole: bool) -> dict[str, Any]:
     """The input that the graph takes, for programs."""
     from scanline.interchange.onnx.graph import reads_pictures
 
-    form = model.bundle.form
+    form = model.preprocessing
     made: dict[str, Any] = {"name": "step", "shape": ["N", form.features]}
     if whole:
         made = {"name": "steps", "shape": ["N", "T", form.features]}

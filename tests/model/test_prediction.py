@@ -15,7 +15,7 @@ from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError
-from scanline.evaluation.prediction import Prediction
+from scanline.model.prediction import Prediction
 from tests.reporting.test_page import HTML, Reader, words
 
 
@@ -92,7 +92,7 @@ def test_sequences_have_no_pictures_and_padding_is_not_read(sequences):
 
 
 def test_calibrated_probabilities_are_those_of_the_calibrated_model(trained, model, images):
-    calibrated = scanline.evaluation.model.load(trained, calibrated=True)
+    calibrated = scanline.model.artifact.load(trained, calibrated=True)
     told = calibrated.prediction(images)
     assert np.array_equal(told.probabilities, calibrated.predict_proba(images))
     assert not np.allclose(told.probabilities, model.prediction(images).probabilities)

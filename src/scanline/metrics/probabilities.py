@@ -1,0 +1,30 @@
+"""Logits to probabilities and to the cross-entropy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return class probabilities.
+
+    Args:
+        logits: (N, K).
+
+    Returns:
+        (N, K) in float64; each row sums to 1.
+    """
+    return torch.from_numpy(logits).double().softmax(1).numpy()
+
+
+def mean_loss(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return the mean cross-entropy in nats, computed in float64.
+
+    Args:
+        logits: (N, K).
+        labels: (N,) class indices.
+    """
+    target = torch.from_numpy(labels)
+    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits).double(), target))
