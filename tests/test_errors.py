@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from scanline.errors import DataError, Interrupted, ModelError, ScanlineError, UsageError, printable, quoted
+from scanline.errors import (
+    DataError,
+    Interrupted,
+    MissingExtraError,
+    ModelError,
+    ScanlineError,
+    UsageError,
+    printable,
+    quoted,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,3 +38,12 @@ def test_what_would_do_something_to_a_terminal_is_shown_as_an_escape(text, plain
 def test_a_long_value_is_cut_in_a_message():
     assert quoted("x" * 77) == repr("x" * 77)
     assert quoted("x" * 10**6) == "'" + "x" * 59 + "..."
+
+
+def test_a_missing_extra_names_its_packages_and_how_to_install_them():
+    error = MissingExtraError("a report", ["jinja2", "matplotlib"], "report")
+    assert (error.packages, error.extra) == (("jinja2", "matplotlib"), "report")
+    assert str(error) == (
+        "a report requires jinja2 and matplotlib, which are not installed: "
+        "run pip install '.[report]' in a checkout of Scanline"
+    )

@@ -44,6 +44,24 @@ class UsageError(ScanlineError):
     exit_code = 2
 
 
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        packages: Names of the missing packages.
+        extra: Name of Scanline's extra that installs them.
+    """
+
+    def __init__(self, task: str, packages: Iterable[str], extra: str) -> None:
+        self.packages = tuple(packages)
+        self.extra = extra
+        names, verb = " and ".join(self.packages), "is" if len(self.packages) == 1 else "are"
+        super().__init__(
+            f"{task} requires {names}, which {verb} not installed: "
+            f"run pip install '.[{extra}]' in a checkout of Scanline"
+        )
+
+
 class DataError(ScanlineError):
     """A data file is missing, damaged, or not what its name says."""
 

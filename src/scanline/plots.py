@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.errors import UsageError
+from scanline.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,16 +73,14 @@ R = TypeVar("R")
 
 
 def _styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Runs `draw` with our style; raises UsageError naming the extra where Matplotlib is absent."""
+    """Runs `draw` with our style; raises MissingExtraError naming the extra where Matplotlib is absent."""
 
     @wraps(draw)
     def styled(*arguments: P.args, **options: P.kwargs) -> R:
         try:
             from matplotlib import rc_context
         except ImportError:
-            raise UsageError(
-                "drawing needs Matplotlib, which is not installed: pip install 'scanline[report]'"
-            ) from None
+            raise MissingExtraError("plotting", ["matplotlib"], "report") from None
         with rc_context(_STYLE), warnings.catch_warnings():
             # A class name in Chinese is an empty box in a PNG; in SVG the page has letters for it.
             warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)

@@ -320,7 +320,7 @@ def test_without_matplotlib_drawing_exits_with_2_and_the_words_stay(scanline, tr
     assert scanline("explain", trained, "3")[0] == 0
     code, line = refused(scanline, tmp_path, trained, "3", "--save", tmp_path / "e.png")
     assert code == 2
-    assert "drawing needs Matplotlib, which is not installed: pip install 'scanline[report]'" in line
+    assert "plotting requires matplotlib, which is not installed: run pip install '.[report]'" in line
 
 
 def test_what_is_missing_and_what_is_unknown_exits_with_2(scanline, trained, tmp_path):

@@ -377,7 +377,8 @@ def test_without_the_extra_it_is_named_before_anything_is_done(
     ):
         code, out, err = scanline(*arguments)
         assert (code, out) == (2, "")
-        assert one_line(err) == f"scanline: a report needs {names}: pip install 'scanline[report]'\n"
+        assert f"a report requires {names}, which " in one_line(err)
+        assert "pip install '.[report]'" in err
     assert everything(folder) == before
 
 

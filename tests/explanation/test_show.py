@@ -21,7 +21,7 @@ from scanline import plots
 from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
-from scanline.errors import ScanlineError, UsageError
+from scanline.errors import MissingExtraError, ScanlineError, UsageError
 from scanline.explanation import show
 from scanline.explanation.explain import Explanation, explain
 from scanline.explanation.show import FORMATS, explanation_html, figure, save
@@ -326,7 +326,7 @@ def test_without_matplotlib_a_notebook_has_the_words(digit, monkeypatch):
 @pytest.mark.parametrize("kind", [".png", ".svg", ".gif"])
 def test_without_matplotlib_the_error_names_the_extra(digit, tmp_path, monkeypatch, kind):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"drawing needs Matplotlib, .*: pip install 'scanline\[report\]'"):
+    with pytest.raises(MissingExtraError, match=r"requires matplotlib, .* pip install '\.\[report\]'"):
         save(digit, tmp_path / f"e{kind}")
     assert not list(tmp_path.iterdir())
 

@@ -16,7 +16,7 @@ import pytest
 import scanline
 from scanline.api import train
 from scanline.data import catalogue as catalog
-from scanline.errors import DataError, Interrupted, ModelError, UsageError
+from scanline.errors import DataError, Interrupted, MissingExtraError, ModelError, UsageError
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.kernels.library import BFLOAT16, load
 from scanline.storage.files import sha256
@@ -328,7 +328,7 @@ def test_event_files_hold_the_same_figures_as_the_metrics(tmp_path):
 
 def test_without_tensorboard_the_extra_is_named_and_nothing_is_made(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(UsageError, match=r"pip install 'scanline\[tensorboard\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[tensorboard\]'"):
         train("digits", run=tmp_path / "run", tensorboard=True)
     assert not (tmp_path / "run").exists()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from scanline.errors import UsageError
+from scanline.errors import MissingExtraError
 from scanline.reporting.charts import MOST_DISAGREEMENTS, charts, duration, strips, tables, unit
 from scanline.reporting.gather import Story
 from scanline.reporting.sheets import confusion_matrix, frequent_mistakes, sheets
@@ -19,7 +19,7 @@ from scanline.version import __version__
 def render(story: Story, twin: str) -> str:
     """The HTML of a report. twin: the name of the JSON file beside it.
 
-    Raises UsageError naming what has to be installed.
+    Raises MissingExtraError naming what has to be installed.
     """
     check_installed()
     from jinja2 import Environment, StrictUndefined
@@ -60,10 +60,10 @@ def render(story: Story, twin: str) -> str:
 
 
 def check_installed() -> None:
-    """Raises UsageError, with how to install it, if something is missing that a report needs."""
+    """Raises MissingExtraError if something is missing that a report needs."""
     missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"a report needs {' and '.join(missing)}: pip install 'scanline[report]'")
+        raise MissingExtraError("a report", missing, "report")
 
 
 def verdict(facts: dict[str, Any]) -> list[str]:

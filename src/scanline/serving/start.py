@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scanline.device import choose_device
-from scanline.errors import ScanlineError, UsageError
+from scanline.errors import MissingExtraError, ScanlineError, UsageError
 from scanline.model.artifact import load
 from scanline.model.model_files import find_model
 from scanline.serving.limits import Limits
@@ -45,7 +45,7 @@ def start(
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(f"serving needs {', '.join(missing)}: pip install 'scanline[serve]'")
+        raise MissingExtraError("serving", missing, "serve")
     import torch
 
     from scanline.serving.app import service

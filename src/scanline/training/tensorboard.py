@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scanline.errors import UsageError
+from scanline.errors import MissingExtraError
 from scanline.training.events import Evaluated, Logged
 
 
@@ -19,13 +19,11 @@ class Events:
 
     @staticmethod
     def check() -> None:
-        """Raises UsageError naming the extra to install where TensorBoard is absent."""
+        """Raises MissingExtraError naming the extra to install where TensorBoard is absent."""
         try:
             import tensorboard  # noqa: F401
         except ImportError:
-            raise UsageError(
-                "event files need TensorBoard, which is not installed: pip install 'scanline[tensorboard]'"
-            ) from None
+            raise MissingExtraError("writing event files", ["tensorboard"], "tensorboard") from None
 
     def write(self, record: Logged | Evaluated) -> None:
         """Add the record's figures at its step."""

@@ -22,7 +22,7 @@ from scanline.data.readers.array_files import read_npz
 from scanline.data.readers.arrays import from_arrays
 from scanline.data.readers.shapes import read_sequences
 from scanline.data.readers.tables import is_table, read_table
-from scanline.errors import DataError, ScanlineError, UsageError
+from scanline.errors import DataError, MissingExtraError, ScanlineError
 from scanline.recipe import UNSAID
 
 # Two sequences, b of two steps and a of one, not in order of time.
@@ -379,7 +379,7 @@ def test_a_file_without_rows_a_folder_and_a_missing_file_are_data_errors(read, t
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(
-        UsageError, match=r"needs PyArrow, which is not installed: pip install 'scanline\[tables\]'"
+        MissingExtraError, match=r"requires pyarrow, which is not installed: .* '\.\[tables\]'"
     ):
         read_table(tmp_path / "ours.csv", UNSAID)
 

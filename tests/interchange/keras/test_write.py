@@ -16,7 +16,7 @@ import torch
 
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.transforms.ink import PictureFormat
-from scanline.errors import ModelError, ScanlineError, UsageError
+from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError
 from scanline.interchange.keras.read import read_keras
 from scanline.interchange.keras.write import export_keras
 from scanline.model.artifact import Model
@@ -236,7 +236,7 @@ def test_torch_is_left_as_it_was(tmp_path):
 @pytest.mark.parametrize("name", ["keras", "h5py"])
 def test_what_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UsageError, match=rf"needs {name}, which .*: pip install 'scanline\[keras\]'"):
+    with pytest.raises(MissingExtraError, match=rf"requires {name}, which .* pip install '\.\[keras\]'"):
         export_keras(model(), tmp_path / "it.keras")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from scanline.data.found import MOST_CHARACTERS, over_characters, shown
 from scanline.data.readers.columns import Columns, assign
-from scanline.errors import UNPRINTABLE, DataError, UsageError
+from scanline.errors import UNPRINTABLE, DataError, MissingExtraError
 from scanline.formats.delimited import CutWrongly, open_delimited
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
 from scanline.recipe import DataSettings
@@ -81,9 +81,7 @@ def read_table(path: Path, settings: DataSettings, optional: Collection[str] = (
     try:
         import pyarrow
     except ImportError:
-        raise UsageError(
-            f"reading {path} needs PyArrow, which is not installed: pip install 'scanline[tables]'"
-        ) from None
+        raise MissingExtraError(f"reading {path}", ["pyarrow"], "tables") from None
     try:
         if path.suffix.lower() == ".parquet":
             return _read_parquet(path, settings, optional)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource, full_length
 from scanline.data.preprocessing import Preprocessing
-from scanline.errors import ModelError, ScanlineError, UsageError
+from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError
 from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
 from scanline.model.inference import predict_logits
@@ -102,10 +102,7 @@ def _keras() -> Any:
         import keras
     except (ImportError, ValueError) as error:  # no such backend here, or at all
         if isinstance(error, ImportError) and error.name in ("keras", "h5py"):
-            raise UsageError(
-                f"writing Keras models needs {error.name}, which is not installed: "
-                "pip install 'scanline[keras]'"
-            ) from None
+            raise MissingExtraError("writing a Keras model", [error.name], "keras") from None
         said = str(error).splitlines()[0]
         raise UsageError(
             f"Keras cannot start ({said}): install its backend, or set KERAS_BACKEND=torch"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from scanline.errors import ModelError, UsageError
+from scanline.errors import MissingExtraError, ModelError, UsageError
 from scanline.model.artifact import Model
 from scanline.model.model_files import describe_tensors
 from scanline.storage.files import write_whole
@@ -116,7 +116,7 @@ def _check(model: Model, opset: int, whole: bool) -> None:
 
 
 def _check_installed() -> None:
-    """Raises UsageError, with how to install it, if something is missing that an export needs."""
+    """Raises MissingExtraError if something is missing that an export needs."""
     missing = []
     for name in ("onnx", "onnxruntime"):
         try:
@@ -124,7 +124,7 @@ def _check_installed() -> None:
         except ImportError:
             missing.append(name)
     if missing:
-        raise UsageError(f"writing ONNX files needs {' and '.join(missing)}: pip install 'scanline[onnx]'")
+        raise MissingExtraError("writing an ONNX file", missing, "onnx")
 
 
 def newest_opset() -> int:
