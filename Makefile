@@ -1,15 +1,17 @@
-# make demo   install, train on digits, judge, show where the run lies
-# make test   the tests            make lint   style, types, import rules
-# make format mend the style       make clean  remove the environment and caches
-# make sanitize   the native library's tests under AddressSanitizer and UndefinedBehaviorSanitizer
-# make test-neon  the LSTM's on an emulated AArch64; with SANITIZE=ON under the sanitizers, six times as long
-# make valgrind   the LSTM's under valgrind, which sees what is read before it is written
-# make fuzz   gives every reader changed files, a minute each; SECONDS=600 TARGETS="ts csv" FUZZ_SEED=1 choose
-# make crash  kills runs and fails their disk at every operation of their writing; what they come to must be the same
-# make bench  the LSTM beside those of torch, Keras, JAX and ONNX Runtime, into benchmarks/RESULTS.md; leave the
-#             machine alone meanwhile
-# make page   check and bundle the page of `scanline serve`, with Node
-# A second call installs nothing: the stamps in .venv are older than nothing they depend on.
+# make demo      install, train on digits, evaluate
+# make test      all tests but the campaigns, in parallel; under five minutes on two cores
+# make test-all  all tests, in parallel, with the coverage of src/
+# make lint      style, docstrings, types, import rules        make format  apply the style
+# make clean     remove the environment and caches
+# make sanitize  the native library's tests under AddressSanitizer and UndefinedBehaviorSanitizer
+# make tsan      under ThreadSanitizer
+# make test-neon on an emulated AArch64; with SANITIZE=ON under the sanitizers, six times as long
+# make valgrind  under valgrind, which detects reads of uninitialised memory
+# make fuzz      mutated files for every reader, a minute each; SECONDS=600 TARGETS="ts csv" FUZZ_SEED=1 choose
+# make crash     kill runs and fail their disk at every write operation; results must not change (half an hour)
+# make bench     time the LSTM beside torch, Keras, JAX and ONNX Runtime; writes benchmarks/RESULTS.md
+# make page      check and bundle the page of `scanline serve`, with Node
+# A second call installs nothing: the stamps in .venv are newer than everything they depend on.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -17,17 +19,22 @@ BIN     = $(VENV)/bin
 SANITIZE = OFF
 SOURCES = pyproject.toml constraints.txt $(wildcard csrc/*)
 
-.PHONY: demo test lint format clean bench page crash fuzz sanitize test-neon valgrind
+.PHONY: demo test test-all lint format clean bench page crash fuzz sanitize test-neon valgrind
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
 	@rm -rf runs/demo
 	$(BIN)/scanline train --run runs/demo
 	$(BIN)/scanline evaluate runs/demo
-	@echo "the run lies in runs/demo"
+
+# Two workers on two cores; each waits passively, so that the threads of one do not hold up the other.
+PARALLEL = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(PARALLEL) -m "not campaign"
+
+test-all: $(VENV)/.dev
+	$(PARALLEL) --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

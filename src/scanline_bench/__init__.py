@@ -1,1 +1,4 @@
-"""`scanline bench`: the same work by Scanline and by its peers, side by side in one run."""
+"""The measurements of `scanline bench`: one workload, several frameworks, timed in turns in one run.
+
+A package of its own, so that `import scanline` never loads it.
+"""

@@ -1,7 +1,10 @@
-"""A contestant in a process of its own: told on standard input what to do, it answers on standard output.
+"""The process of one implementation. Reads one JSON order a line and prints one JSON reply a line.
 
-One JSON object a line. {"do": "run", "times": k} does the work k times after one that does not count, and
-{"do": "rate"} multiplies matrices.
+The first line is the task (see `runner.Worker`); the reply has `ready` or `failed`. Then:
+
+    {"do": "run", "times": k}            one warm-up step, then k timed steps
+    {"do": "rate", "precision": name}    the rate of torch's matrix product
+    {"do": "batch", "size": n}           sequences per call, for inference
 """
 
 from __future__ import annotations
@@ -13,19 +16,20 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from scanline_bench.works import Work
+from scanline_bench.implementations import Implementation
+from scanline_bench.workloads import Workload
 
 
 def _memory_mb(field: str) -> float:
-    """VmHWM (peak) or VmRSS of this process."""
+    """Return VmHWM (peak) or VmRSS of this process in MB."""
     found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return round(int(found[1]) / 1024, 1) if found else 0.0
 
 
 def matrix_rate(precision: str, size: int = 2048) -> float:
-    """GFLOP/s of torch's product of two square matrices, the median of seven."""
+    """Return the rate of torch's product of two square matrices in GFLOP/s, the median of seven."""
     import torch
 
     a = torch.rand(size, size).to(getattr(torch, precision))
@@ -39,48 +43,50 @@ def matrix_rate(precision: str, size: int = 2048) -> float:
 
 
 def main() -> None:
-    """Set up what the first line asks for, say when that is done, then obey."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the frameworks print is no answer
-
-    def answer(**values: Any) -> None:
-        answers.write(json.dumps(values) + "\n")
-        answers.flush()
-
+    """Set up the implementation of the first line, then follow orders until standard input ends."""
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # frameworks print to standard output, which must carry replies only
     task = json.loads(sys.stdin.readline())
     if task["sets_threads"]:
         import torch
 
         torch.set_num_threads(task["threads"])
     try:
-        module = importlib.import_module(f"scanline_bench.contestants.{task['module']}")
-        before = _memory_mb("VmRSS")
-        contestant = module.make(Work(**task["work"]), task["precision"], task["variant"])
+        module = importlib.import_module(f"scanline_bench.implementations.{task['module']}")
+        imports_mb = _memory_mb("VmRSS")
+        implementation = module.make(Workload(**task["workload"]), task["precision"], task["variant"])
         if task["batch"]:
-            contestant.use_batch(task["batch"])
+            implementation.use_batch(task["batch"])
         results = []
         for _ in range(3):
-            contestant.step()
-            results.append(contestant.result())
-        answer(ready=results)
-    except Exception as error:  # noqa: BLE001 (whatever a framework cannot do here, the others can be measured)
-        answer(failed=f"{type(error).__name__}: {error}")
+            implementation.step()
+            results.append(implementation.result())
+    except Exception as error:  # noqa: BLE001 (a framework that fails is left out; the others are measured)
+        _reply(replies, failed=f"{type(error).__name__}: {error}")
         return
+    _reply(replies, ready=results)
     for line in sys.stdin:
-        order = json.loads(line)
-        if order["do"] == "rate":
-            answer(rate=matrix_rate(order["precision"]))
-        elif order["do"] == "batch":
-            contestant.use_batch(order["size"])
-            answer(done=True)
-        else:
-            contestant.step()
-            seconds = []
-            for _ in range(order["times"]):
-                started = time.perf_counter()
-                contestant.step()
-                seconds.append(time.perf_counter() - started)
-            answer(seconds=seconds, peak_mb=_memory_mb("VmHWM"), imports_mb=before)
+        _reply(replies, **_follow(json.loads(line), implementation, imports_mb))
+
+
+def _follow(order: dict[str, Any], implementation: Implementation, imports_mb: float) -> dict[str, Any]:
+    if order["do"] == "rate":
+        return {"rate": matrix_rate(order["precision"])}
+    if order["do"] == "batch":
+        implementation.use_batch(order["size"])
+        return {"done": True}
+    implementation.step()
+    seconds = []
+    for _ in range(order["times"]):
+        started = time.perf_counter()
+        implementation.step()
+        seconds.append(time.perf_counter() - started)
+    return {"seconds": seconds, "peak_mb": _memory_mb("VmHWM"), "imports_mb": imports_mb}
+
+
+def _reply(replies: TextIO, **values: Any) -> None:
+    replies.write(json.dumps(values) + "\n")
+    replies.flush()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 
+@pytest.mark.campaign
 @pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="the shim needs Linux and cc"
 )

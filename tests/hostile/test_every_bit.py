@@ -12,6 +12,8 @@ from scanline.errors import ModelError
 from scanline.model.artifact import Model
 from tests.hostile.small import load_checkpoint, save_bundle, save_checkpoint
 
+pytestmark = pytest.mark.campaign
+
 
 def damages(whole: bytes) -> Iterator[tuple[str, bytes]]:
     """Each truncation, and each flip of one bit."""

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from scanline.cli.output import print_json, say
 from scanline.errors import UsageError, did_you_mean
 
+if TYPE_CHECKING:
+    from scanline_bench.results import WorkloadResult
+    from scanline_bench.workloads import Workload
+
 
 @click.command(name="bench")
-@click.argument("names", nargs=-1, metavar="[WORK]...")
+@click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16", "both"]),
     default="both",
     show_default=True,
-    help="The class of precision to compare in.",
+    help="Precision of the matrix products.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=9, show_default=True, help="Turns of each.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of each.  [default: one a core]")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of each.  [default: one per core]")
 @click.option(
-    "--markdown", type=click.Path(dir_okay=False), metavar="FILE", help="Write the page of figures."
+    "--markdown", type=click.Path(dir_okay=False), metavar="FILE", help="Write a page with all figures."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
     names: tuple[str, ...],
     precision: str,
@@ -33,53 +37,69 @@ def command(
     markdown: str | None,
     as_json: bool,
 ) -> None:
-    """Measure the LSTM beside torch's, and beside Keras, JAX and ONNX Runtime where they are installed.
+    """Time the LSTM beside torch's, and beside Keras, JAX and ONNX Runtime if they are installed.
 
-    WORK is rows, rows-1024, stacked, pixels, lengths, inference or latency; without it all are measured.
-    Leave the machine alone meanwhile: whatever else runs is measured too.
+    WORKLOAD is rows, rows-1024, stacked, pixels, lengths, inference or latency; all by default. Other
+    programs that run at the same time change the figures.
     """
+    import dataclasses
     import os
     from pathlib import Path
 
     from scanline.storage.files import write_whole
     from scanline.training.environment import describe
+    from scanline_bench.peers import versions
     from scanline_bench.report import markdown as page
-    from scanline_bench.runner import run_work, versions
-    from scanline_bench.works import WORKS
+    from scanline_bench.results import BenchResult
+    from scanline_bench.runner import run_workload
 
-    known = [work.name for work in WORKS]
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                f"unknown work {name!r}: expected one of {', '.join(known)}" + did_you_mean(name, known)
-            )
     threads = threads or os.cpu_count() or 1
-    rows = []
-    for work in WORKS:
-        if names and work.name not in names:
-            continue
+    results = []
+    for workload in _chosen(names):
         for each in ("float32", "bfloat16") if precision == "both" else (precision,):
-            say(f"{work.name}, {each} ...")
-            rows.append(run_work(work, each, threads, rounds, say))
+            say(f"{workload.name}, {each} ...")
+            results.append(run_workload(workload, each, threads, rounds, say))
             if not as_json:
-                _show(rows[-1])
-    chosen = " ".join(("scanline bench", *names))
-    result = {"command": chosen, "threads": threads, "machine": describe("cpu"), "versions": versions()}
-    result["works"] = rows
+                _show(results[-1])
+    machine = describe("cpu")
+    result = BenchResult(
+        command=" ".join(("scanline bench", *names)),
+        threads=threads,
+        processor=machine["processor"],
+        cores=machine["cores"],
+        system=machine["platform"].partition("-")[0],
+        python=machine["python"],
+        versions=versions(),
+        kernels=machine["native"].get("kernels", {}),
+        workloads=tuple(results),
+    )
     if markdown:
         write_whole(Path(markdown), page(result).encode())
     if as_json:
-        print_json(result)
+        print_json(dataclasses.asdict(result))
 
 
-def _show(row: dict[str, Any]) -> None:
-    click.echo(f"{row['about']}, {row['precision']} (matrix rate {row['matrix_gflops']:g} GFLOP/s)")
-    width = max(len(each["name"]) for each in row["contestants"])
-    for each in row["contestants"]:
-        low, high = each["quartiles_ms"]
+def _chosen(names: tuple[str, ...]) -> list[Workload]:
+    """Return the named workloads, all if none is named. Raises UsageError for an unknown name."""
+    from scanline_bench.workloads import WORKLOADS
+
+    known = [workload.name for workload in WORKLOADS]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"unknown workload {name!r}: expected one of {', '.join(known)}" + did_you_mean(name, known)
+            )
+    return [workload for workload in WORKLOADS if not names or workload.name in names]
+
+
+def _show(row: WorkloadResult) -> None:
+    click.echo(f"{row.about}, {row.precision} (matrix rate {row.matrix_gflops:g} GFLOP/s)")
+    width = max(len(each.name) for each in row.implementations)
+    for each in row.implementations:
+        low, high = each.quartiles_ms
         click.echo(
-            f"  {each['name']:<{width}}  {each['median_ms']:8.3f} ms  ({low:.3f} to {high:.3f})  "
-            f"{each['gflops']:6.1f} GFLOP/s  {100 * each['share_of_matrix_rate']:4.0f} %  "
-            f"{each['peak_mb']:5.0f} MB"
+            f"  {each.name:<{width}}  {each.median_ms:8.3f} ms  ({low:.3f} to {high:.3f})  "
+            f"{each.gflops:6.1f} GFLOP/s  {100 * each.share_of_matrix_rate:4.0f} %  "
+            f"{each.peak_mb:5.0f} MB"
         )
-    click.echo(f"  {row['ratio']:.2f} times as fast as {row['fastest_peer']}")
+    click.echo(f"  {row.ratio:.2f} times as fast as {row.fastest_peer}")

@@ -1,4 +1,4 @@
-"""The LSTM in JAX: a scan over the steps, compiled whole, with Optax's Adam."""
+"""The LSTM in JAX: a scan over the steps, compiled as a whole, with Adam from Optax."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scanline_bench.works import Work
+from scanline_bench.workloads import Workload
 
 
-class JaxContestant:
-    """Weights, optimiser state and a batch on the CPU."""
+class JaxScan:
+    """Weights, optimizer state and one batch on the CPU."""
 
-    def __init__(self, work: Work, precision: str) -> None:
-        self.work, self.batch = work, work.N
-        values, labels = work.make_data()
+    def __init__(self, workload: Workload, precision: str) -> None:
+        self.workload, self.batch = workload, workload.N
+        values, labels = workload.make_data()
         self.x, self.y = jnp.asarray(values), jnp.asarray(labels)
-        self.last = jnp.asarray(work.make_lengths() - 1)
-        self.weights = [jnp.asarray(weight) for weight in work.make_weights()]
+        self.last = jnp.asarray(workload.make_lengths() - 1)
+        self.weights = [jnp.asarray(weight) for weight in workload.make_weights()]
         low = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-        layers, hidden = work.layers, work.H
+        layers, hidden = workload.layers, workload.H
 
         def product(a: Any, b: Any) -> Any:
             return jnp.matmul(a.astype(low), b.T.astype(low), preferred_element_type=jnp.float32)
@@ -61,24 +61,24 @@ class JaxContestant:
         self._logits = jax.jit(logits)
 
     def step(self) -> None:
-        """As the contestant's protocol has it."""
-        if self.work.kind == "train":
+        """See `Implementation`."""
+        if self.workload.kind == "train":
             self.weights, self.state, loss = self._update(self.weights, self.state, self.x, self.y, self.last)
             self.made = [jax.block_until_ready(loss)]
             return
-        parts = [slice(first, first + self.batch) for first in range(0, self.work.N, self.batch)]
+        parts = [slice(first, first + self.batch) for first in range(0, self.workload.N, self.batch)]
         self.made = [self._logits(self.weights, self.x[part], self.last[part]) for part in parts]
         jax.block_until_ready(self.made)
 
     def result(self) -> float:
-        """As the contestant's protocol has it."""
+        """See `Implementation`."""
         return float(sum(np.asarray(part).sum() for part in self.made))
 
     def use_batch(self, size: int) -> None:
-        """As the contestant's protocol has it."""
+        """See `Implementation`."""
         self.batch = size
 
 
-def make(work: Work, precision: str, variant: str) -> JaxContestant:
-    """Set up."""
-    return JaxContestant(work, precision)
+def make(workload: Workload, precision: str, variant: str) -> JaxScan:
+    """Return the implementation for `workload`."""
+    return JaxScan(workload, precision)

@@ -1,4 +1,4 @@
-"""torch.nn.LSTM and scanline.nn.LSTM, in the same program but for one name."""
+"""torch.nn.LSTM and scanline.nn.LSTM in otherwise equal programs."""
 
 from __future__ import annotations
 
@@ -10,44 +10,50 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import scanline.nn
-from scanline_bench.works import CLASSES, Work
+from scanline_bench.workloads import CLASSES, Workload
 
 
-class TorchContestant:
-    """A network, Adam and a batch. variant: "scanline", "torch", "torch packed" or "torch padded"."""
+class TorchLayers:
+    """A network, its optimizer and one batch.
 
-    def __init__(self, work: Work, precision: str, variant: str) -> None:
-        self.work, self.variant = work, variant
-        ours = variant == "scanline"
-        self.autocast = precision == "bfloat16" and not ours
+    Args:
+        workload: The workload.
+        precision: "float32" or "bfloat16" (autocast for torch).
+        variant: "scanline", "torch", "torch packed" or "torch padded".
+    """
+
+    def __init__(self, workload: Workload, precision: str, variant: str) -> None:
+        self.workload, self.variant = workload, variant
+        is_scanline = variant == "scanline"
+        self.autocast = precision == "bfloat16" and not is_scanline
         self.lstm: nn.LSTM = (
-            scanline.nn.LSTM(work.F, work.H, work.layers, batch_first=True, precision=precision)
-            if ours
-            else nn.LSTM(work.F, work.H, work.layers, batch_first=True)
+            scanline.nn.LSTM(workload.F, workload.H, workload.layers, batch_first=True, precision=precision)
+            if is_scanline
+            else nn.LSTM(workload.F, workload.H, workload.layers, batch_first=True)
         )
-        self.head = nn.Linear(work.H, CLASSES)
+        self.head = nn.Linear(workload.H, CLASSES)
         self._load()
-        values, labels = work.make_data()
+        values, labels = workload.make_data()
         self.x, self.y = torch.from_numpy(values), torch.from_numpy(labels)
-        self.lengths = torch.from_numpy(work.make_lengths()) if work.lengths else None
+        self.lengths = torch.from_numpy(workload.make_lengths()) if workload.lengths else None
         self.weights = [p for p in (*self.lstm.parameters(), *self.head.parameters()) if p.requires_grad]
         self.optimizer = torch.optim.Adam(self.weights, lr=1e-3, fused=True)
-        self.batch = work.N
+        self.batch = workload.N
         self.loss, self.logits = torch.zeros(()), list[Tensor]()
 
     def _load(self) -> None:
-        weights = iter(map(torch.from_numpy, self.work.make_weights()))
+        weights = iter(map(torch.from_numpy, self.workload.make_weights()))
         with torch.no_grad():
-            for layer in range(self.work.layers):
+            for layer in range(self.workload.layers):
                 for name in ("weight_ih", "weight_hh", "bias_ih"):
                     getattr(self.lstm, f"{name}_l{layer}").copy_(next(weights))
-                # One bias, as the other frameworks have: with two, Adam would move their sum twice as fast.
+                # One bias per gate, as in the other frameworks: with two, Adam moves their sum twice as fast.
                 getattr(self.lstm, f"bias_hh_l{layer}").zero_().requires_grad_(False)
             self.head.weight.copy_(next(weights))
             self.head.bias.copy_(next(weights))
 
     def _read(self, x: Tensor) -> Tensor:
-        """The last state of each sequence, (N, H)."""
+        """Return the last state of each sequence, (N, H)."""
         if self.lengths is None:
             states = self.lstm(x)[1]
         elif self.variant == "scanline":
@@ -64,9 +70,9 @@ class TorchContestant:
         return last
 
     def step(self) -> None:
-        """As the contestant's protocol has it."""
-        if self.work.kind != "train":
-            self._answer()
+        """See `Implementation`."""
+        if self.workload.kind != "train":
+            self._predict()
             return
         self.optimizer.zero_grad()
         with self._autocast():
@@ -76,7 +82,7 @@ class TorchContestant:
         self.optimizer.step()
 
     @torch.inference_mode()
-    def _answer(self) -> None:
+    def _predict(self) -> None:
         with self._autocast():
             parts = self.x.split(self.batch)
             self.logits = [self.head(self._read(part)) for part in parts]
@@ -85,16 +91,16 @@ class TorchContestant:
         return torch.autocast("cpu", torch.bfloat16) if self.autocast else contextlib.nullcontext()
 
     def result(self) -> float:
-        """As the contestant's protocol has it."""
-        if self.work.kind == "train":
+        """See `Implementation`."""
+        if self.workload.kind == "train":
             return self.loss.item()
         return sum(part.float().sum().item() for part in self.logits)
 
     def use_batch(self, size: int) -> None:
-        """As the contestant's protocol has it."""
+        """See `Implementation`."""
         self.batch = size
 
 
-def make(work: Work, precision: str, variant: str) -> TorchContestant:
-    """Set up."""
-    return TorchContestant(work, precision, variant)
+def make(workload: Workload, precision: str, variant: str) -> TorchLayers:
+    """Return the implementation for `workload`."""
+    return TorchLayers(workload, precision, variant)
