@@ -26,7 +26,7 @@ from scanline.interchange.onnx.write import DEFAULT_OPSET, OLDEST_OPSET, export_
 from scanline.model.artifact import Model
 from scanline.model.inference import predict_logits
 from scanline.model.model_files import History, describe_tensors
-from scanline.model.model_files import Tested as TestFigures
+from scanline.model.model_files import Tested as Figures
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 
@@ -374,7 +374,7 @@ def test_calibration_changes_the_probabilities_alone(tmp_path):
 
 
 def test_the_metadata_say_what_it_is(tmp_path):
-    tested = TestFigures(n=10, correct=9, accuracy=0.9, ci95=(0.6, 0.98))
+    tested = Figures(n=10, correct=9, accuracy=0.9, ci95=(0.6, 0.98))
     history = History(made="by hand", licence="CC-BY-4.0", test=tested)
     model = build(temperature=1.5, calibrated=True, history=history)
     export_onnx(model, tmp_path / "m.onnx")
