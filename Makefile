@@ -3,10 +3,10 @@
 # make test-all  all tests, in parallel, with the coverage of src/
 # make lint      style, docstrings, types, import rules        make format  apply the style
 # make clean     remove the environment and caches
-# make sanitize  the native library's tests under AddressSanitizer and UndefinedBehaviorSanitizer
-# make tsan      under ThreadSanitizer
-# make test-neon on an emulated AArch64; with SANITIZE=ON under the sanitizers, six times as long
-# make valgrind  under valgrind, which detects reads of uninitialised memory
+# make sanitize  test the native library under AddressSanitizer and UndefinedBehaviorSanitizer
+# make tsan      under ThreadSanitizer, on the library's own threads: detects data races
+# make valgrind  under valgrind: detects reads of uninitialised memory
+# make test-neon on an emulated AArch64; SANITIZE=ON adds the sanitizers (six times slower)
 # make fuzz      mutated files for every reader, a minute each; SECONDS=600 TARGETS="ts csv" FUZZ_SEED=1 choose
 # make crash     kill runs and fail their disk at every write operation; results must not change (half an hour)
 # make bench     time the LSTM beside torch, Keras, JAX and ONNX Runtime; writes benchmarks/RESULTS.md
@@ -17,9 +17,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 SANITIZE = OFF
-SOURCES = pyproject.toml constraints.txt $(wildcard csrc/*)
+SOURCES = pyproject.toml constraints.txt $(wildcard csrc/* csrc/*/*)
 
-.PHONY: demo test test-all lint format clean bench page crash fuzz sanitize test-neon valgrind
+.PHONY: demo test test-all lint format clean bench page crash fuzz sanitize test-neon tsan valgrind
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -62,44 +62,56 @@ bench: .venv-bench/.installed
 needs = @for program in $(1); do command -v $$program > /dev/null \
   || { echo "make $@ needs $$program; on Debian: apt-get install $(2)"; exit 1; }; done
 
-# -O1 builds quickly and keeps the lines of a stack trace apart.
+# -O1 compiles quickly and keeps stack traces readable.
 CHECKED = -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_COMPILER=g++ -DCMAKE_CXX_FLAGS="-O1 $(1)"
 CMAKE   = cmake --log-level=NOTICE -S csrc -B build/$@
 PYTEST  = $(BIN)/python -m pytest
-# What is written to the process's own standard error, by a sanitizer above all, must outlive its end.
+# Sanitizers write to the process's standard error and then abort; pytest must not capture that.
 SHOWING = --capture=sys
 
-# Python and torch keep memory until they end, so leaks are not looked for. AddressSanitizer has to be there before
-# anything is allocated, and libstdc++ with it, for without it an exception that torch throws has nowhere to go.
-# An abort rather than an exit, so that pytest says which test it was.
+# detect_leaks=0: Python and torch keep memory until they exit. AddressSanitizer must be loaded before anything is
+# allocated; libstdc++ too, because AddressSanitizer intercepts its exceptions. abort_on_error: an abort makes pytest
+# name the test.
 sanitize: $(VENV)/.dev
 	$(call needs,cmake g++,cmake g++)
 	$(CMAKE) $(call CHECKED,) -DSCANLINE_SANITIZE=ON
-	cmake --build build/$@ --parallel
+	cmake --build build/$@ --parallel --target all headers
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
 	  SCANLINE_LIBRARY="$(CURDIR)/build/$@/libscanline.so" \
 	  $(PYTEST) $(SHOWING) tests/kernels tests/test_nn.py
 
-# Python runs here, the library in a process of its own (csrc/remote.cpp), and there on its own threads.
+# In the three targets below Python runs as usual and the library in another process (csrc/tests/remote.cpp), on its
+# own threads.
 test-neon: $(VENV)/.dev
 	$(call needs,cmake aarch64-linux-gnu-g++ qemu-aarch64,cmake g++-aarch64-linux-gnu qemu-user)
-	$(CMAKE) -DSCANLINE_REMOTE=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	$(CMAKE) -DSCANLINE_TESTS=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
 	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DSCANLINE_SANITIZE=$(SANITIZE)
 	cmake --build build/$@ --parallel --target scanline-remote
 	SCANLINE_TEST_REMOTE="qemu-aarch64 -L /usr/aarch64-linux-gnu build/$@/scanline-remote" \
 	  ASAN_OPTIONS=detect_leaks=0 $(PYTEST) tests/kernels/test_lstm.py tests/kernels/test_activations.py
 
-# SCANLINE_SANITIZE leaves every block of memory to the system, where valgrind sees its bounds. The kernels that run
-# are those that valgrind can emulate: "portable", and "avx2" where the processor has it. The random shapes are
-# smaller there, for everything takes fifty times as long.
+# -DSCANLINE_SANITIZE makes the library allocate every block from the system, so that valgrind knows its bounds.
+# valgrind emulates the kernels "portable" and, if the processor has AVX2, "avx2". Random shapes are smaller because
+# everything is fifty times slower.
 valgrind: $(VENV)/.dev
 	$(call needs,cmake g++ valgrind,cmake g++ valgrind)
-	$(CMAKE) $(call CHECKED,-DSCANLINE_SANITIZE) -DSCANLINE_REMOTE=ON
+	$(CMAKE) $(call CHECKED,-DSCANLINE_SANITIZE) -DSCANLINE_TESTS=ON
 	cmake --build build/$@ --parallel --target scanline-remote
 	SCANLINE_TEST_REMOTE="valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes --track-origins=yes \
 	  build/$@/scanline-remote" SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=2e5 \
 	  $(PYTEST) tests/kernels/test_lstm.py
+
+# libgomp has no ThreadSanitizer instrumentation, so the library uses its own threads. If the program stops with
+# "unexpected memory mapping" (GCC 12 on kernels with vm.mmap_rnd_bits > 28), run make under `setarch -R`.
+tsan: $(VENV)/.dev
+	$(call needs,cmake g++,cmake g++)
+	$(CMAKE) $(call CHECKED,) -DSCANLINE_TSAN=ON -DSCANLINE_TESTS=ON
+	cmake --build build/$@ --parallel --target scanline-remote scanline-concurrent
+	TSAN_OPTIONS=halt_on_error=1 build/$@/scanline-concurrent
+	TSAN_OPTIONS=halt_on_error=1 SCANLINE_TEST_REMOTE=build/$@/scanline-remote \
+	  SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=5e5 \
+	  $(PYTEST) $(SHOWING) tests/kernels/test_lstm.py tests/kernels/test_activations.py
 
 # Runs that are killed or whose disk fails at every operation, on every path that computes; half an hour.
 crash: $(VENV)/.dev
@@ -118,7 +130,7 @@ $(VENV)/.fuzz: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf .venv-bench build/sanitize build/test-neon build/valgrind
+	rm -rf .venv-bench build/sanitize build/test-neon build/tsan build/valgrind
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -1,6 +1,7 @@
 """Every kernel that this machine can run.
 
-With SCANLINE_TEST_REMOTE, a command line that starts csrc/remote.cpp, the kernels of that process instead.
+With SCANLINE_TEST_REMOTE, a command line that starts csrc/tests/remote.cpp, the kernels of that process
+instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A library in another process: under an emulator of another processor, or under a checker of memory.
+"""The native library in another process: under an emulator, valgrind or ThreadSanitizer.
 
-csrc/remote.cpp is that process. Here the C functions that `Library` calls are replaced by ones that send
-their arguments there, with the memory that these point to, and put back what the call wrote.
+That process runs csrc/tests/remote.cpp. `Remote` replaces the C functions that `Library` calls by ones that
+send the arguments and the memory that they point to, and copy back what the call wrote.
 """
 
 from __future__ import annotations
@@ -19,23 +19,31 @@ from torch import Tensor
 
 from scanline.kernels.library import ABI, Backward, Forward, Layer, Library
 
-# As csrc/remote.cpp numbers them.
+# Function numbers of csrc/tests/remote.cpp.
 LAYOUT, ERROR, KERNEL, IN_USE, USE, FORM, PACKED_BYTES, ACTIVATE, FORWARD, BACKWARD = range(10)
 NUMBERS, TEXT_BYTES = 3, 128
 
 
 class Memory(NamedTuple):
-    """What a pointer leads to; `place` is the pointer's own, in bytes from the start of the frame."""
+    """Memory that an argument points to.
+
+    Attributes:
+        place: Offset of the pointer in the frame, in bytes.
+        address: Address in this process.
+        length: Length in bytes.
+        sent: Whether the other process needs the content.
+        returned: Whether the call writes it.
+    """
 
     place: int
     address: int
-    length: int  # in bytes
+    length: int
     sent: bool
     returned: bool
 
 
 class Remote(Library):
-    """Speaks to the process that `command` starts. Raises RuntimeError once that has ended."""
+    """Client of the process that `command` starts. Calls raise RuntimeError after that process has ended."""
 
     def __init__(self, command: str) -> None:
         self.path = Path(command)
@@ -46,20 +54,24 @@ class Remote(Library):
         self._call(LAYOUT, (), layout)
         if tuple(layout) != (ABI, *map(ctypes.sizeof, (Layer, Forward, Backward))):
             self.close()
-            raise RuntimeError(f"{command} has another version of the interface: {tuple(layout)}")
-        self.forward = lambda call: self._ask(FORWARD, bytes(call._obj), self._of_forward(call._obj))
-        self.backward = lambda call: self._ask(BACKWARD, bytes(call._obj), self._of_backward(call._obj))
+            raise RuntimeError(
+                f"{command} has a different interface version or structure size: {tuple(layout)}"
+            )
+        self.forward = lambda call: self._request(FORWARD, bytes(call._obj), self._forward_memory(call._obj))
+        self.backward = lambda call: self._request(
+            BACKWARD, bytes(call._obj), self._backward_memory(call._obj)
+        )
 
     def close(self) -> None:
-        """Lets the process end. Raises RuntimeError where its exit code is not 0."""
+        """End the process. Raises RuntimeError if its exit code is not 0."""
         self._process.communicate()
         if self._process.returncode:
-            raise self._ended()
+            raise self._exit_error()
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype)
 
-    # The C functions, in the place of those that Library finds in a file.
+    # The C functions that Library would load from a file.
 
     def _error(self, code: int) -> bytes | None:
         return self._text(ERROR, code)
@@ -88,19 +100,19 @@ class Remote(Library):
         return text.value if self._call(function, numbers, text) else None
 
     def _call(self, function: int, numbers: Sequence[int], *arrays: Any) -> int:
-        """Of a function that takes no structure; what its arrays hold goes there and back."""
+        """Call a function that takes no structure. Arrays are sent and returned."""
         frame = struct.pack(f"<{NUMBERS + 2}q", *numbers, *(0,) * (NUMBERS + 2 - len(numbers)))
         memory = [
             Memory(8 * (NUMBERS + k), ctypes.addressof(array), ctypes.sizeof(array), True, True)
             for k, array in enumerate(arrays)
             if array is not None
         ]
-        return self._ask(function, frame, memory)
+        return self._request(function, frame, memory)
 
-    def _ask(self, function: int, frame: bytes, memory: Sequence[Memory]) -> int:
-        """The result of a call, with everything put back that it wrote."""
+    def _request(self, function: int, frame: bytes, memory: Sequence[Memory]) -> int:
+        """Return the result of a call, after copying back the memory that it wrote."""
         if self._process.returncode is not None:
-            raise self._ended()
+            raise self._exit_error()
         request = [struct.pack("<3q", function, len(frame), len(memory)), frame]
         for place, address, length, sent, returned in memory:
             request.append(struct.pack("<4q", place, length, sent, returned))
@@ -110,12 +122,12 @@ class Remote(Library):
             self._process.stdin.write(b"".join(request))
             self._process.stdin.flush()
             result = struct.unpack("<q", self._read(8))[0]
-            for part in memory:
-                if part.returned:
-                    ctypes.memmove(part.address, self._read(part.length), part.length)
+            for block in memory:
+                if block.returned:
+                    ctypes.memmove(block.address, self._read(block.length), block.length)
         except (BrokenPipeError, EOFError):
             self._process.communicate()
-            raise self._ended() from None
+            raise self._exit_error() from None
         return result
 
     def _read(self, length: int) -> bytes:
@@ -124,55 +136,55 @@ class Remote(Library):
             raise EOFError
         return content
 
-    def _ended(self) -> RuntimeError:
+    def _exit_error(self) -> RuntimeError:
         return RuntimeError(f"{self.path} ended with exit code {self._process.returncode}")
 
-    # What the pointers of a structure lead to.
+    # The memory that a structure's pointers refer to.
 
-    def _of_forward(self, call: Forward) -> list[Memory]:
+    def _forward_memory(self, call: Forward) -> list[Memory]:
         layer = call.layer
         N, F, H = layer.sequences, layer.features, layer.units
         return [
-            *_of_layer(layer),
-            *_lead(call, packed=self.packed_bytes(layer.precision, F, H)),
-            *_rows(call, layer, "y", H, returned=True),
-            *_lead(call, sent=False, returned=True, hn=4 * N * H, cn=4 * N * H),
-            # Of the reserve the call writes a part only; the rest is to stay as it is.
-            *_lead(call, returned=True, reserve=self._reserve_of(layer)),
+            *_layer_memory(layer),
+            *_pointers(call, packed=self.packed_bytes(layer.precision, F, H)),
+            *_tensor(call, layer, "y", H, returned=True),
+            *_pointers(call, sent=False, returned=True, hn=4 * N * H, cn=4 * N * H),
+            # Sent too: the call writes only part of the reserve, and the rest must not change.
+            *_pointers(call, returned=True, reserve=self._reserve_length(layer)),
         ]
 
-    def _of_backward(self, call: Backward) -> list[Memory]:
+    def _backward_memory(self, call: Backward) -> list[Memory]:
         layer = call.layer
         N, F, H = layer.sequences, layer.features, layer.units
         weights = {"dweight_ih": 16 * H * F, "dweight_hh": 16 * H * H, "dbias": 16 * H}
         return [
-            *_of_layer(layer),
-            *_rows(call, layer, "y", H),
-            *_rows(call, layer, "dy", H),
-            *_lead(call, reserve=self._reserve_of(layer), dhn=4 * N * H, dcn=4 * N * H),
-            *_rows(call, layer, "dx", F, returned=True),
-            *_lead(call, sent=False, returned=True, dh0=4 * N * H, dc0=4 * N * H, **weights),
+            *_layer_memory(layer),
+            *_tensor(call, layer, "y", H),
+            *_tensor(call, layer, "dy", H),
+            *_pointers(call, reserve=self._reserve_length(layer), dhn=4 * N * H, dcn=4 * N * H),
+            *_tensor(call, layer, "dx", F, returned=True),
+            *_pointers(call, sent=False, returned=True, dh0=4 * N * H, dc0=4 * N * H, **weights),
         ]
 
-    def _reserve_of(self, layer: Layer) -> int:
+    def _reserve_length(self, layer: Layer) -> int:
         return self.reserve_bytes(layer.precision, layer.sequences, layer.steps, layer.units)
 
 
-def _of_layer(layer: Layer) -> list[Memory]:
-    """A layer stands at the start of either structure."""
+def _layer_memory(layer: Layer) -> list[Memory]:
+    """Both structures begin with the layer, so offsets in the layer are offsets in the frame."""
     N, F, H = layer.sequences, layer.features, layer.units
     biases = {"bias_ih": 16 * H, "bias_hh": 16 * H}
     weights = {"weight_ih": 16 * H * F, "weight_hh": 16 * H * H}
     return [
-        *_rows(layer, layer, "x", F),
-        *_lead(layer, lengths=8 * N, h0=4 * N * H, c0=4 * N * H, **weights, **biases),
+        *_tensor(layer, layer, "x", F),
+        *_pointers(layer, lengths=8 * N, h0=4 * N * H, c0=4 * N * H, **weights, **biases),
     ]
 
 
-def _lead(
+def _pointers(
     structure: ctypes.Structure, *, sent: bool = True, returned: bool = False, **lengths: int
 ) -> list[Memory]:
-    """By the names of pointers, how many bytes each leads to; those that are NULL are left out."""
+    """Memory of the named pointers, given the length of each in bytes; NULL pointers are skipped."""
     addresses = {name: getattr(structure, name) for name in lengths}
     return [
         Memory(getattr(type(structure), name).offset, address, lengths[name], sent, returned)
@@ -181,12 +193,12 @@ def _lead(
     ]
 
 
-def _rows(
+def _tensor(
     structure: ctypes.Structure, layer: Layer, name: str, width: int, returned: bool = False
 ) -> list[Memory]:
-    """A tensor (N, T, width) with strides, from its first number to its last."""
+    """Memory of a strided tensor (N, T, width), from its first element to its last."""
     strides = (getattr(structure, f"{name}_{axis}") for axis in ("sequence", "step"))
     sizes = (layer.sequences, layer.steps)
     extent = sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True)) + width
     gaps = extent != layer.sequences * layer.steps * width
-    return _lead(structure, sent=gaps or not returned, returned=returned, **{name: 4 * extent})
+    return _pointers(structure, sent=gaps or not returned, returned=returned, **{name: 4 * extent})

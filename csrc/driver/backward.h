@@ -1,0 +1,221 @@
+// The backward pass of one group of sequences, from the last step to the first.
+//
+// For every step: the cell turns the gradient of h and of its state into that of the sums; its products with the
+// weights give the gradient of the previous h and of x; for the weights' gradient it is collected. Buffers:
+//
+//   dh       [row][unit]
+//   dstates  [block of units][row][unit in block]
+//   dsums    operands, [row][block of units][sum][unit in block]
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "driver/backward_step.h"
+#include "driver/input_gradient.h"
+#include "driver/packing.h"
+#include "driver/sizes.h"
+#include "driver/tile.h"
+#include "driver/weight_gradient.h"
+#include "kernels/kernel.h"
+#include "scanline.h"
+
+namespace scanline {
+namespace {
+
+template <class Cell>
+struct BackwardScratch {
+  Carver carver;
+  float *dh, *dstates;
+  uint32_t *dsums;
+  Collected<Cell> collected;
+  float *first_states;  // before the first step
+  float *zeros;
+  const float **dy, **x, **h;  // of each row at the current step; h is the output of the step before
+  float **dx;
+
+  BackwardScratch(void *memory, const Sizes<Cell> &z, int64_t count)
+      : carver(memory),
+        dh(carver.take<float>(count * z.blocks * z.units)),
+        dstates(carver.take<float>(Cell::states * count * z.blocks * z.units)),
+        dsums(carver.take<uint32_t>(count * z.sum_words)),
+        collected(carver, z, count),
+        first_states(carver.take<float>(Cell::states * count * z.blocks * z.units)),
+        zeros(carver.take<float>(z.H)),
+        dy(carver.take<const float *>(count)),
+        x(carver.take<const float *>(count)),
+        h(carver.take<const float *>(count)),
+        dx(carver.take<float *>(count)) {}
+};
+
+template <class Cell>
+size_t backward_scratch_bytes(int64_t features, int64_t units, int64_t count) {
+  return BackwardScratch<Cell>(nullptr, Sizes<Cell>(features, units), count).carver.bytes();
+}
+
+template <class Cell>
+class BackwardPass {
+  using Operand = typename Cell::Operand;
+  using Vector = typename Operand::Vector;
+  using Saved = typename Operand::Saved;
+
+ public:
+  // `gradient`: gradient_bytes long, zeros or another group's; null: the weights' gradient is not wanted.
+  BackwardPass(const scanline_backward &call, const Group &group, const void *packed, const unsigned char *saved,
+               void *scratch, float *gradient)
+      : call_(call),
+        layer_(call.layer),
+        group_(group),
+        z_(layer_.features, layer_.units),
+        lanes_(z_.blocks * z_.units),
+        scratch_(scratch, z_, group.count),
+        weights_hh_(static_cast<const uint32_t *>(packed)),
+        weights_ih_(weights_hh_ + transposed_words(z_, z_.H)),
+        saved_end_(reinterpret_cast<const Saved *>(saved) + group.steps * z_.blocks * z_.saved),
+        gradient_(gradient),
+        dbias_(gradient ? gradient + weight_gradient_size(z_) : nullptr) {
+    std::memset(scratch_.zeros, 0, static_cast<size_t>(z_.H) * sizeof(float));
+  }
+
+  void run() {
+    put_final_gradients();
+    // Saved values were written step after step, so they are read from their end.
+    const auto *const states_end = reinterpret_cast<const float *>(saved_end_) + Cell::states * group_.steps * lanes_;
+    BackwardStep<Cell> step{saved_end_,
+                            states_end,
+                            nullptr,
+                            0,
+                            scratch_.dh,
+                            scratch_.dstates,
+                            group_.count * z_.units,
+                            lanes_,
+                            scratch_.dsums,
+                            0};
+    for (int64_t s = group_.lengths[0] - 1; s >= 0; --s) {
+      while (step.count < group_.count && group_.lengths[step.count] > s) ++step.count;
+      step.saved -= step.count * z_.blocks * z_.saved;
+      step.states -= Cell::states * step.count * lanes_;
+      find_states_before(s, step);
+      find_rows(s, step.count);
+      compute(step);
+    }
+    if (gradient_) add_weight_gradient(z_, scratch_.collected, gradient_);
+    put_initial_gradients();
+    if (call_.dx) clear_padding();
+  }
+
+ private:
+  // The gradient of every sequence's final states, and the states before its first step.
+  void put_final_gradients() {
+    const float *const initial = Cell::initial(layer_), *const dfinal = Cell::final_gradient(call_);
+    for (int64_t r = 0; r < group_.count; ++r) {
+      const int64_t n = group_.order[r];
+      for (int64_t unit = 0; unit < lanes_; unit += z_.width) {
+        const int64_t place = z_.place(group_.count * z_.units, r, unit), here = z_.real_units(unit);
+        const auto load = [&](const float *from) {
+          return from ? load_some<Vector>(from + n * z_.H + unit, here) : Vector::zero();
+        };
+        Vector::store(scratch_.dh + r * lanes_ + unit, load(call_.dhn));
+        if (!Cell::states) continue;
+        Vector::store(scratch_.dstates + place, load(dfinal));
+        Vector::store(scratch_.first_states + place, load(initial));
+      }
+    }
+  }
+
+  // The states before step s are those after step s - 1, which more sequences may have.
+  void find_states_before(int64_t s, BackwardStep<Cell> &step) const {
+    if (s == 0) {
+      step.states_before = scratch_.first_states;
+      step.states_before_stride = group_.count * z_.units;
+      return;
+    }
+    int64_t count = step.count;
+    while (count < group_.count && group_.lengths[count] > s - 1) ++count;
+    step.states_before = step.states - Cell::states * count * lanes_;
+    step.states_before_stride = count * z_.units;
+  }
+
+  void find_rows(int64_t s, int64_t count) {
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t n = group_.order[r], t = time_of(layer_, group_.lengths[r], s);
+      scratch_.dy[r] = call_.dy ? call_.dy + n * call_.dy_sequence + t * call_.dy_step : nullptr;
+      scratch_.dx[r] = call_.dx ? call_.dx + n * call_.dx_sequence + t * call_.dx_step : nullptr;
+      scratch_.x[r] = layer_.x + n * layer_.x_sequence + t * layer_.x_step;
+      if (s > 0)
+        scratch_.h[r] = call_.y + n * call_.y_sequence + time_of(layer_, group_.lengths[r], s - 1) * call_.y_step;
+      else
+        scratch_.h[r] = layer_.h0 ? layer_.h0 + n * z_.H : scratch_.zeros;
+    }
+  }
+
+  void compute(const BackwardStep<Cell> &step) {
+    Collected<Cell> &collected = scratch_.collected;
+    const int64_t entries = round_up(step.count, Operand::per_word) / Operand::per_word;
+    if (gradient_ && collected.filled + entries > collected.capacity) add_weight_gradient(z_, collected, gradient_);
+    for (int64_t b = 0; b < z_.blocks; ++b)
+      sums_gradient_of_block(z_, step, scratch_.dy, b, gradient_ ? &collected : nullptr,
+                             gradient_ ? dbias_ + b * z_.block : nullptr);
+    if (gradient_) collect_rows(step.count);
+    input_gradient(z_, scratch_.dsums, weights_hh_, z_.H, step.count,
+                   [&](int64_t r) { return scratch_.dh + r * lanes_; });
+    if (call_.dx)
+      input_gradient(z_, scratch_.dsums, weights_ih_, z_.F, step.count, [&](int64_t r) { return scratch_.dx[r]; });
+  }
+
+  void collect_rows(int64_t count) {
+    Collected<Cell> &collected = scratch_.collected;
+    const float *const *const h = scratch_.h, *const *const x = scratch_.x;
+    for (int64_t r = 0; r < count; r += Operand::per_word) {
+      const bool second = Operand::per_word == 2 && r + 1 < count;
+      uint32_t *to = collected.rows + collected.filled++ * collected.row_words;
+      Operand::convert_rows(to, h[r], second ? h[r + 1] : nullptr, z_.H);
+      Operand::convert_rows(to + z_.H, x[r], second ? x[r + 1] : nullptr, z_.F);
+    }
+  }
+
+  void put_initial_gradients() {
+    float *const dinitial = Cell::initial_gradient(call_);
+    for (int64_t r = 0; r < group_.count; ++r) {
+      const int64_t n = group_.order[r];
+      for (int64_t unit = 0; unit < z_.H; unit += z_.width) {
+        const auto store = [&](float *to, typename Vector::type v) {
+          if (to) store_some<Vector>(to + n * z_.H + unit, v, z_.real_units(unit));
+        };
+        auto dh = Vector::load(scratch_.dh + r * lanes_ + unit);
+        if (Cell::states) {
+          const auto dstate = Vector::load(scratch_.dstates + z_.place(group_.count * z_.units, r, unit));
+          if (Cell::state_is_output) dh = Vector::add(dh, dstate);
+          store(dinitial, dstate);
+        }
+        store(call_.dh0, dh);
+      }
+    }
+  }
+
+  void clear_padding() {
+    for (int64_t r = 0; r < group_.count; ++r)
+      for (int64_t t = group_.lengths[r]; t < layer_.steps; ++t)
+        std::memset(call_.dx + group_.order[r] * call_.dx_sequence + t * call_.dx_step, 0,
+                    static_cast<size_t>(z_.F) * sizeof(float));
+  }
+
+  const scanline_backward &call_;
+  const scanline_layer &layer_;
+  const Group &group_;
+  const Sizes<Cell> z_;
+  const int64_t lanes_;  // units of all blocks, with those beyond H
+  BackwardScratch<Cell> scratch_;
+  const uint32_t *const weights_hh_, *const weights_ih_;
+  const Saved *const saved_end_;
+  float *const gradient_, *const dbias_;
+};
+
+template <class Cell>
+void backward(const scanline_backward &call, const Group &group, const void *packed, const unsigned char *saved,
+              void *scratch, float *gradient) {
+  BackwardPass<Cell>(call, group, packed, saved, scratch, gradient).run();
+}
+
+}  // namespace
+}  // namespace scanline

@@ -1,0 +1,53 @@
+// The kernels of one type of operands. To add a cell, include its header and register it in `kernel_set`.
+#pragma once
+
+#include "cells/activations.h"
+#include "cells/lstm.h"
+#include "driver/backward.h"
+#include "driver/forward.h"
+#include "driver/packing.h"
+#include "driver/sizes.h"
+#include "driver/tile.h"
+#include "driver/weight_gradient.h"
+#include "kernels/kernel.h"
+
+namespace scanline {
+namespace {
+
+template <class Cell>
+constexpr Kernel kernel_of() {
+  return {Sizes<Cell>::units,
+          Cell::sums,
+          packed_bytes<Cell>,
+          pack<Cell>,
+          forward_scratch_bytes<Cell>,
+          saved_bytes<Cell>,
+          forward<Cell>,
+          packed_backward_bytes<Cell>,
+          pack_backward<Cell>,
+          backward_scratch_bytes<Cell>,
+          gradient_bytes<Cell>,
+          backward<Cell>,
+          finish<Cell>};
+}
+
+template <class Operand>
+void activate(int tanh, const float *in, float *out, int64_t count) {
+  using Vector = typename Operand::Vector;
+  for (int64_t k = 0; k < count; k += Vector::width) {
+    const int64_t n = smaller(Vector::width, count - k);
+    const auto x = load_some<Vector>(in + k, n);
+    store_some<Vector>(out + k, tanh ? Activations<Operand>::tanh(x) : Activations<Operand>::sigmoid(x), n);
+  }
+}
+
+// Constant initialisation: no code of this instruction set runs when the library is loaded.
+template <class Operand>
+constexpr KernelSet kernel_set(const char *name) {
+  KernelSet set{name, Operand::precision, Operand::supported, {}, activate<Operand>};
+  set.cells[cell_lstm] = kernel_of<Lstm<Operand>>();
+  return set;
+}
+
+}  // namespace
+}  // namespace scanline

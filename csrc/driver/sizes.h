@@ -1,0 +1,88 @@
+// Sizes and memory layouts that the parts of the driver share.
+//
+// Units are processed in blocks. A block is what one register tile computes in a step: `unit_vectors` vectors of
+// units, and for each of them `sums` products. In every buffer of sums, columns are ordered
+//
+//     [block of units][sum][unit in block]
+//
+// A row of the forward product is the operand copy of [h | x] of one sequence: h first, padded to whole words.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "scanline.h"
+
+namespace scanline {
+namespace {
+
+inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// The position in time of a sequence's s-th step.
+inline int64_t time_of(const scanline_layer &layer, int64_t length, int64_t s) {
+  return layer.reverse ? length - 1 - s : s;
+}
+
+// The most vectors in a row of a register tile.
+constexpr int tile_vectors = 4;
+
+template <class Cell>
+struct Sizes {
+  using Operand = typename Cell::Operand;
+  using Vector = typename Operand::Vector;
+  static constexpr int width = Vector::width;
+  static constexpr int vectors = Cell::sums * Cell::unit_vectors;  // columns of a block, in vectors
+  static constexpr int block = vectors * width;                    // columns of a block
+  static constexpr int units = Cell::unit_vectors * width;         // units of a block
+  static constexpr int saved = Cell::saved * units;                // values that a step of a block keeps
+  static_assert(vectors <= tile_vectors, "a block must fit a register tile");
+  static_assert(vectors % Operand::per_word == 0, "operand words must not cross blocks");
+  static_assert(Cell::states == 0 || Cell::states == 1, "the driver carries one state beside h");
+
+  int64_t F, H;
+  int64_t blocks;          // of units
+  int64_t h_words, words;  // of h in a row [h | x], and of the whole row
+  int64_t row_words;       // distance of such rows: a whole number of cache lines
+  int64_t sum_words;       // words of one row of the sums' gradient
+
+  Sizes(int64_t features, int64_t hidden) : F(features), H(hidden) {
+    blocks = (H + units - 1) / units;
+    h_words = round_up(H, Operand::per_word) / Operand::per_word;
+    words = h_words + round_up(F, Operand::per_word) / Operand::per_word;
+    row_words = round_up(words, 16);
+    sum_words = blocks * block / Operand::per_word;
+  }
+
+  // How many units of the vector that starts at `unit` exist, 0..width.
+  int64_t real_units(int64_t unit) const {
+    const int64_t rest = smaller(width, H - unit);
+    return Cell::unit_vectors == 1 || rest > 0 ? rest : 0;
+  }
+
+  // Where a vector of units is in [block of units][row][unit in block]; `stride`: from block to block.
+  int64_t place(int64_t stride, int64_t row, int64_t unit) const {
+    return unit / units * stride + row * units + unit % units;
+  }
+};
+
+// Divides one allocation into arrays, each at the start of a cache line. Without memory it only adds up sizes.
+class Carver {
+ public:
+  explicit Carver(void *memory) : memory_(static_cast<unsigned char *>(memory)) {}
+
+  template <class T>
+  T *take(int64_t count) {
+    T *const array = memory_ ? reinterpret_cast<T *>(memory_ + bytes_) : nullptr;
+    bytes_ += round_up(count * static_cast<int64_t>(sizeof(T)), 64);
+    return array;
+  }
+  size_t bytes() const { return static_cast<size_t>(bytes_); }
+
+ private:
+  unsigned char *memory_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace
+}  // namespace scanline

@@ -1,0 +1,125 @@
+// The gradient of weights and biases, summed over steps and sequences.
+//
+// A product over many rows reads and writes the gradient less often than one per step would, so the sums' gradient
+// and the rows [h | x] that belong to it are collected first. The summed axis is counted in entries: an entry is a
+// row, or a pair of rows if a word holds two values.
+//
+// Each thread has a gradient of its own in the order of the products,
+//
+//     [block of units][h, then x][sum][unit in block], then the biases' [block of units][sum][unit in block]
+//
+// and `finish` adds them up in a fixed order and writes the caller's (sums * H, columns) matrices.
+#pragma once
+
+#include <cstdint>
+
+#include "driver/sizes.h"
+#include "driver/tile.h"
+#include "scanline.h"
+
+namespace scanline {
+namespace {
+
+constexpr int64_t collected_entries = 256;
+
+// Room for at least one step.
+template <class Operand>
+int64_t capacity_for(int64_t count) {
+  const int64_t step = round_up(count, Operand::per_word) / Operand::per_word;
+  return step > collected_entries ? step : collected_entries;
+}
+
+template <class Cell>
+struct Collected {
+  uint32_t *dsums;  // [block of units][entry][sum][unit in block]
+  uint32_t *rows;   // [entry][h | x], without padding between h and x
+  int64_t row_words;
+  int64_t capacity, filled;  // entries
+
+  Collected(Carver &carver, const Sizes<Cell> &z, int64_t count)
+      : row_words(round_up(z.F + z.H, 16)), capacity(capacity_for<typename Cell::Operand>(count)), filled(0) {
+    dsums = carver.take<uint32_t>(z.blocks * capacity * z.block);
+    rows = carver.take<uint32_t>(capacity * row_words);
+  }
+};
+
+template <class Cell>
+int64_t weight_gradient_size(const Sizes<Cell> &z) {
+  return z.blocks * z.block * (z.H + z.F);
+}
+
+template <class Cell>
+size_t gradient_bytes(int64_t features, int64_t units) {
+  const Sizes<Cell> z(features, units);
+  return static_cast<size_t>(weight_gradient_size(z) + z.blocks * z.block) * sizeof(float);
+}
+
+// `rows` values of [h | x] from `first` on.
+template <class Cell, int rows>
+SCANLINE_NOINLINE void weight_tile(const Collected<Cell> &from, const uint32_t *dsums, int64_t first,
+                                   float *gradient) {
+  using Vector = typename Cell::Operand::Vector;
+  constexpr int width = Vector::width, vectors = Sizes<Cell>::vectors, block = Sizes<Cell>::block;
+  typename Vector::type sums[rows][vectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sums[r][v] = Vector::load(gradient + r * block + v * width);
+  multiply<typename Cell::Operand, all_columns>(sums, from.rows + first, 1, from.row_words, dsums, block, from.filled);
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) Vector::store(gradient + r * block + v * width, sums[r][v]);
+}
+
+// Add what has been collected to the gradient, and start anew.
+template <class Cell>
+void add_weight_gradient(const Sizes<Cell> &z, Collected<Cell> &from, float *gradient) {
+  for (int64_t b = 0; b < z.blocks; ++b) {
+    const uint32_t *dsums = from.dsums + b * from.capacity * z.block;
+    float *part = gradient + b * (z.H + z.F) * z.block;
+    in_tiles<typename Cell::Operand::Vector>(z.H + z.F, [&](auto tile, int64_t first) {
+      weight_tile<Cell, decltype(tile)::value>(from, dsums, first, part + first * z.block);
+    });
+  }
+  from.filled = 0;
+}
+
+// Add the gradients of `parts` threads into the caller's arrays, for the sums first <= b * Cell::sums + sum < end.
+template <class Cell>
+void finish(const scanline_backward &call, const float *const *gradients, int64_t parts, int64_t first,
+            int64_t end) {
+  using Vector = typename Cell::Operand::Vector;
+  using vector = typename Vector::type;
+  constexpr int width = Vector::width;
+  const scanline_layer &layer = call.layer;
+  const Sizes<Cell> z(layer.features, layer.units);
+  const auto total = [&](int64_t place) {
+    vector sum = Vector::load(gradients[0] + place);
+    for (int64_t part = 1; part < parts; ++part) sum = Vector::add(sum, Vector::load(gradients[part] + place));
+    return sum;
+  };
+  for (int64_t which = first * Cell::unit_vectors; which < end * Cell::unit_vectors; ++which) {
+    const int64_t b = which / z.vectors, v = which % z.vectors, sum = v / Cell::unit_vectors;
+    const int64_t unit = b * z.units + v % Cell::unit_vectors * width, units = z.real_units(unit);
+    // Squares of width x width values are transposed: lanes become rows of the caller's matrix.
+    const auto put = [&](int64_t from, int64_t count, int row_block, float *to) {
+      for (int64_t k = 0; row_block >= 0 && k < count; k += width) {
+        const int64_t real = smaller(width, count - k);
+        vector values[width];
+        for (int64_t j = 0; j < width; ++j)
+          values[j] = j < real ? total((b * (z.H + z.F) + from + k + j) * z.block + v * width) : Vector::zero();
+        Vector::transpose(values);
+        for (int64_t u = 0; u < units; ++u)
+          store_some<Vector>(to + (row_block * z.H + unit + u) * count + k, values[u], real);
+      }
+    };
+    put(0, z.H, Cell::hh_rows[sum], call.dweight_hh);
+    put(z.H, z.F, Cell::ih_rows[sum], call.dweight_ih);
+    store_some<Vector>(call.dbias + sum * z.H + unit, total(weight_gradient_size(z) + b * z.block + v * width),
+                       units);
+  }
+}
+
+}  // namespace
+}  // namespace scanline

@@ -1,0 +1,69 @@
+// The interface between the passes (runtime/pass.cpp) and the kernels.
+//
+// Plain data and function pointers only: kernels are compiled for other instruction sets than their callers, so
+// nothing that has code of its own may cross this interface.
+#pragma once
+
+#include "scanline.h"
+
+namespace scanline {
+
+// Sequences of a batch that are computed together from the first step to the last.
+struct Group {
+  const int64_t *order;    // (count,), each row's sequence in the batch; longest first
+  const int64_t *lengths;  // (count,), in that order
+  int64_t count;
+  int64_t steps;  // the sum of `lengths`
+  int64_t saved;  // steps of the preceding groups in the reserve
+};
+
+// Threads that share one group, each computing some blocks of units. `wait` returns once every member has called
+// it.
+struct Team {
+  int64_t member, members;
+  void (*wait)(void *data, int64_t member);
+  void *data;
+};
+constexpr int64_t most_members = 8;
+
+// One cell on one instruction set with one type of operands. `units` of a function is H.
+struct Kernel {
+  int block_units;  // units of a block
+  int sums;         // products a unit (cells/lstm.h)
+
+  size_t (*packed_bytes)(int64_t features, int64_t units);
+  // Packs the blocks first <= b < end.
+  void (*pack)(const scanline_layer &, void *packed, int64_t first, int64_t end);
+  size_t (*forward_scratch_bytes)(int64_t features, int64_t units, int64_t count);
+  // Bytes that one step of one sequence keeps for the backward pass.
+  size_t (*saved_bytes)(int64_t units);
+  // saved: the group's place in the reserve, or null. scratch: shared by the team.
+  void (*forward)(const scanline_forward &, const Group &, const void *packed, unsigned char *saved,
+                  void *scratch, const Team &);
+
+  // Weights in the order in which the backward pass reads them; `inputs`: for dx too.
+  size_t (*packed_backward_bytes)(int64_t features, int64_t units);
+  void (*pack_backward)(const scanline_layer &, bool inputs, void *packed);
+  size_t (*backward_scratch_bytes)(int64_t features, int64_t units, int64_t count);
+  // The gradient of weights and biases in the kernel's own order, one for each thread.
+  size_t (*gradient_bytes)(int64_t features, int64_t units);
+  // gradient: is added to; null: not wanted.
+  void (*backward)(const scanline_backward &, const Group &, const void *packed, const unsigned char *saved,
+                   void *scratch, float *gradient);
+  // Adds up `parts` gradients and writes the caller's, for the sums first <= b * sums + sum < end.
+  void (*finish)(const scanline_backward &, const float *const *gradients, int64_t parts, int64_t first,
+                 int64_t end);
+};
+
+enum CellIndex { cell_lstm, cell_count };
+
+// All cells on one instruction set with one type of operands.
+struct KernelSet {
+  const char *name;
+  int precision;  // enum scanline_precision
+  bool (*supported)();
+  Kernel cells[cell_count];
+  void (*activate)(int tanh, const float *in, float *out, int64_t count);
+};
+
+}  // namespace scanline

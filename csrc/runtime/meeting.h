@@ -1,0 +1,73 @@
+// Synchronises the threads that share one group of sequences (struct Team).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+
+#include "kernels/kernel.h"
+
+namespace scanline {
+
+// A pool may be slow or run all tasks on one thread, so no thread may wait for a member that never comes. The host
+// (task 0) waits `door_open` for the others; those who arrive in time share the work, later ones do nothing.
+class Meeting {
+ public:
+  explicit Meeting(int64_t wanted) : wanted_(wanted) {}
+
+  // The calling thread's member number, 0 for the host, or -1 if it came too late. `members()` is final afterwards.
+  int64_t enter(bool host) {
+    if (!host) {
+      const int64_t place = came_.fetch_add(1, std::memory_order_acq_rel) + 1;
+      if (place < 1) return -1;
+      while (members_.load(std::memory_order_acquire) == 0) pause();
+      return place < members() ? place : -1;
+    }
+    const auto closes = std::chrono::steady_clock::now() + door_open;
+    while (came_.load(std::memory_order_acquire) + 1 < wanted_ && std::chrono::steady_clock::now() < closes) pause();
+    const int64_t here = came_.exchange(closed, std::memory_order_acq_rel) + 1;
+    members_.store(here < wanted_ ? here : wanted_, std::memory_order_release);
+    return 0;
+  }
+
+  int64_t members() const { return members_.load(std::memory_order_acquire); }
+
+  // A barrier: returns once every member has called it as often as this one. Each member counts in a cache line of
+  // its own, which costs one transfer between cores; a shared counter would cost three.
+  void wait(int64_t member) {
+    const int64_t round = rounds_[member].count.load(std::memory_order_relaxed) + 1;
+    rounds_[member].count.store(round, std::memory_order_release);
+    const int64_t all = members();
+    for (int64_t other = 0; other < all; ++other)
+      for (int spins = 0; rounds_[other].count.load(std::memory_order_acquire) < round; ++spins)
+        if (spins >= 10000)
+          std::this_thread::yield();
+        else if (spins >= 100)
+          pause();
+  }
+
+ private:
+  static constexpr int64_t closed = INT64_MIN / 2;
+#if defined(SCANLINE_SANITIZE) || defined(SCANLINE_TSAN)
+  static constexpr std::chrono::milliseconds door_open{20};  // sanitizers slow threads down; let them share anyway
+#else
+  static constexpr std::chrono::microseconds door_open{5};
+#endif
+
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+  const int64_t wanted_;
+  std::atomic<int64_t> came_{0}, members_{0};
+  struct alignas(64) Round {
+    std::atomic<int64_t> count{0};
+  } rounds_[most_members];
+};
+
+}  // namespace scanline
