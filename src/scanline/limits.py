@@ -1,7 +1,8 @@
-"""How large the files of strangers may be: one table, each row of which can be raised.
+"""Limits on the size of untrusted files: one table, each row of which can be raised.
 
-A limit is raised by the environment variable SCANLINE_LIMIT_<NAME>, read once, when the first limit is asked
-for: `SCANLINE_LIMIT_STEPS=20000000 scanline train long.ts`. Whatever is refused names the variable.
+The environment variable SCANLINE_LIMIT_<NAME> raises a limit, as in
+`SCANLINE_LIMIT_STEPS=20000000 scanline train long.ts`. It is read once, when the limit is first needed.
+Every message about a limit names its variable.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
+from typing import TypedDict
 
-from scanline.errors import UsageError, did_you_mean
+from scanline.errors import UsageError, did_you_mean, one_line
 
 PREFIX = "SCANLINE_LIMIT_"
-# name: (the most, of what)
+# name: (largest value, what is counted)
 DEFAULTS: Mapping[str, tuple[int, str]] = {
     "CLASSES": (65_536, "classes"),
     "FEATURES": (65_536, "values a step"),
@@ -25,55 +27,89 @@ DEFAULTS: Mapping[str, tuple[int, str]] = {
     "SCANS": (64, "scans in a JPEG picture"),
     "LINE_BYTES": (2**24, "bytes in a line of text"),
     "FILE_BYTES": (2**36, "bytes in a file of data"),
-    "UNPACKED_BYTES": (2**36, "bytes that a packed file unpacks to"),
-    "EXPANSION": (100, "times its own size that a packed file of more than 8 MiB unpacks to"),
+    "UNPACKED_BYTES": (2**36, "bytes in an unpacked file"),
+    "EXPANSION": (100, "times its packed size, for an unpacked file of more than 8 MiB"),
     "MODEL_BYTES": (2**32, "bytes in a file of weights"),
     "TENSORS": (10_000, "arrays in a file of weights"),
-    "JSON_BYTES": (3 * 2**20, "bytes in a description of a model"),  # in memory some thirty times as many
-    "RECIPE_BYTES": (2**18, "bytes in a recipe"),  # the shipped ones have some thousand
+    "JSON_BYTES": (3 * 2**20, "bytes in a description of a model"),  # parsed, it takes about 30 times as many
+    "RECIPE_BYTES": (2**18, "bytes in a recipe"),  # the built-in recipes have a few thousand
     "RECORD_BYTES": (2**24, "bytes in a record of a run"),
     "COURSE_BYTES": (2**26, "bytes in a metrics.jsonl"),
 }
-FREE_BYTES = 2**23  # what any packed file may unpack to
+FREE_BYTES = 2**23  # any packed file may unpack to this many bytes
+
+
+class Excess(TypedDict):
+    """Fields of an error about an exceeded limit: `FormatError(file=path, **excess("STEPS", count))`."""
+
+    expected: str
+    found: str
+    remedy: str
 
 
 @cache
 def limit_of(name: str) -> int:
-    """The limit `name`, a key of DEFAULTS, as it is or as the environment raises it.
+    """Return the limit `name`, a key of `DEFAULTS`: the default, or the value set in the environment.
 
-    Raises UsageError if a variable of the environment is no whole number, or names no limit.
+    Raises:
+        UsageError: If a variable of the environment is not a whole number, or names no limit.
     """
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable.removeprefix(PREFIX) not in DEFAULTS:
             known = [PREFIX + each for each in DEFAULTS]
             raise UsageError(
-                f"unknown variable {variable}{did_you_mean(variable, known)}; there are {', '.join(known)}"
+                f"unknown variable {variable}{did_you_mean(variable, known)}; known are {', '.join(known)}",
+                where=variable,
             )
-    said = os.environ.get(PREFIX + name, "")
-    if not said:
+    value = os.environ.get(PREFIX + name, "")
+    if not value:
         return DEFAULTS[name][0]
-    if not re.fullmatch(r"[1-9][0-9]{0,17}", said):
-        raise UsageError(f"{PREFIX}{name} must be a whole number >= 1, got {said[:40]!r}")
-    return int(said)
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", value):
+        raise UsageError(
+            where=PREFIX + name,
+            expected="a whole number from 1 to 10**18 - 1",
+            found=repr(one_line(value, 40)),
+        )
+    return int(value)
+
+
+def excess(name: str, found: int) -> Excess:
+    """Return the fields of an error about `found` items where the limit `name` is lower."""
+    return {
+        "expected": f"at most {limit_of(name):,} {DEFAULTS[name][1]}",
+        "found": f"{found:,}",
+        "remedy": _remedy(name),
+    }
 
 
 def exceeded(name: str, found: int) -> str:
-    """What a message says where there are `found` and the limit `name` is less: expected, found, remedy."""
-    return (
-        f"expected at most {limit_of(name):,} {DEFAULTS[name][1]}, found {found:,}; "
-        f"where you trust it, {PREFIX}{name} raises the limit"
-    )
+    """Return the same as `excess` as text."""
+    return _text(excess(name, found))
 
 
 def unpacked_limit(packed: int) -> int:
-    """How many bytes may come out of so many packed ones."""
+    """Return how many bytes `packed` bytes may unpack to."""
     return min(limit_of("UNPACKED_BYTES"), max(FREE_BYTES, packed * limit_of("EXPANSION")))
 
 
-def exceeded_unpacked(packed: int, found: int) -> str:
-    """As `exceeded`, where `packed` bytes unpack to `found`, or more."""
+def excess_unpacked(packed: int, found: int) -> Excess:
+    """Return the fields of an error about `packed` bytes that unpack to `found` bytes or more."""
     name = "EXPANSION" if found <= limit_of("UNPACKED_BYTES") else "UNPACKED_BYTES"
-    return (
-        f"expected {packed:,} packed bytes to become at most {unpacked_limit(packed):,}, found {found:,} or "
-        f"more; where you trust it, {PREFIX}{name} raises the limit"
-    )
+    return {
+        "expected": f"{packed:,} packed bytes to become at most {unpacked_limit(packed):,}",
+        "found": f"{found:,} or more",
+        "remedy": _remedy(name),
+    }
+
+
+def exceeded_unpacked(packed: int, found: int) -> str:
+    """Return the same as `excess_unpacked` as text."""
+    return _text(excess_unpacked(packed, found))
+
+
+def _remedy(name: str) -> str:
+    return f"if you trust the file, raise the limit with {PREFIX}{name}"
+
+
+def _text(fields: Excess) -> str:
+    return f"expected {fields['expected']}, found {fields['found']}; {fields['remedy']}"

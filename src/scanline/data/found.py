@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from scanline.data.memory import ClassName, MemorySource
 from scanline.data.transforms.ink import PictureFormat
-from scanline.errors import UNPRINTABLE, DataError
+from scanline.errors import UNPRINTABLE, DataError, join_names, one_line
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
 
 _ROWS = 2**16
+some, shown = join_names, one_line
 MOST_CHARACTERS = 4_096  # in the name of a class, a sequence or a group
 
 
@@ -187,15 +188,3 @@ def to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
     """`values` of any real dtype as float32; what is too large becomes infinite, and is refused later."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)
-
-
-def some(names: Sequence[Any]) -> str:
-    """Names for a message: at most twelve."""
-    first = ", ".join(map(shown, names[:12]))
-    return first + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-
-
-def shown(name: Any, most: int = 60) -> str:
-    """A name, or what another library says, for a message: one line of at most `most` characters."""
-    text = UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], " ".join(str(name)[: 4 * most].split()))
-    return text if len(text) <= most else f"{text[: most - 3]}..."  # of a long one no more than is shown
