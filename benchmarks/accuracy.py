@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import scanline
-from scanline.storage.files import read_json
+from scanline.storage.json_files import read_json
 
 RUNS = {
     "rows": 5,

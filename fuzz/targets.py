@@ -433,7 +433,8 @@ def _reseal(files: Files, rng: Random) -> Files:
     import safetensors.torch
 
     from scanline.model.model_files import describe_tensors
-    from scanline.storage.files import _seal, sha256
+    from scanline.storage.digest import sha256
+    from scanline.storage.json_files import seal
 
     files = dict(files)
     for name in [name for name in files if name.endswith(("model.json", "state.json"))]:
@@ -448,7 +449,7 @@ def _reseal(files: Files, rng: Random) -> Files:
             elif rng.random() < 0.8:
                 with contextlib.suppress(Exception):  # weights that cannot be read have no digests
                     tree["tensors"] = describe_tensors(safetensors.torch.load(*weights.values()))
-            files[name] = json.dumps(tree | {"sha256": _seal(tree)}).encode()
+            files[name] = json.dumps(tree | {"sha256": seal(tree)}).encode()
         except (ValueError, TypeError, AttributeError, RecursionError):
             continue
     return files
@@ -677,7 +678,7 @@ def _sessions() -> list[Files]:
 def _seal_session(files: Files, rng: Random) -> Files:
     import safetensors.numpy
 
-    from scanline.model.session import _identity, _seal
+    from scanline.model.session import _identity, seal
 
     content = files["it.session"]
     try:
@@ -693,7 +694,7 @@ def _seal_session(files: Files, rng: Random) -> Files:
             described["model"] = _identity(
                 *(getattr(_models()[rng.choice((0, 2))], k) for k in ("network", "preprocessing"))
             )
-        described["sha256"] = _seal(described, arrays)
+        described["sha256"] = seal(described, arrays)
         return {"it.session": safetensors.numpy.save(arrays, {"scanline": json.dumps(described)})}
     except Exception:  # noqa: BLE001  there is nothing to seal
         return files

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from scanline.data import catalogue as catalog
-from scanline.storage.files import sha256
+from scanline.storage.digest import sha256
 from scanline.training.experiment import Experiment
 
 pa = pytest.importorskip("pyarrow")

@@ -194,7 +194,7 @@ def _child(arguments: list[str], path: Path, said: Path, names: Path, how: int, 
 def checkpoints(path: Path) -> list[str]:
     """The names of the whole checkpoints of a run."""
     from scanline.errors import ScanlineError
-    from scanline.storage.files import read_sealed_json
+    from scanline.storage.json_files import read_sealed_json
 
     found = []
     for folder in sorted((path / "checkpoints").glob("step-*")):

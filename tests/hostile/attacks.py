@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scanline.storage.files import write_sealed_json
+from scanline.storage.json_files import write_sealed_json
 from tests.hostile import small
 
 MIB, GIB = 2**20, 2**30

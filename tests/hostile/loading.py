@@ -29,7 +29,7 @@ from scanline.interchange.tf1 import read as tf1
 from scanline.interchange.torch import read as torch_state
 from scanline.model.artifact import Model
 from scanline.recipe import UNSAID, UNSPLIT
-from scanline.storage.files import read_json
+from scanline.storage.json_files import read_json
 from scanline.training.run_directory import trained_on, training_history
 from tests.hostile import small
 

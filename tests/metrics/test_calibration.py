@@ -25,7 +25,7 @@ from scanline.evaluation.evaluate import evaluate_run
 from scanline.metrics.calibration import fit_temperature, reliability
 from scanline.metrics.probabilities import mean_loss
 from scanline.model.artifact import Model, load
-from scanline.storage.files import write_sealed_json
+from scanline.storage.json_files import write_sealed_json
 
 COLDEST, HOTTEST = 0.05, 20.0
 

@@ -17,7 +17,7 @@ from scanline.model import model_files
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
-from scanline.storage.files import write_sealed_json
+from scanline.storage.json_files import write_sealed_json
 
 
 def form(picture: PictureFormat | None = None) -> Preprocessing:

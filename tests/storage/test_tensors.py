@@ -1,4 +1,4 @@
-"""What packs tensors gives what the library gives; what the checks refuse is in tests/hostile."""
+"""Packed tensors have the bytes of the library; tests of the checks are in tests/hostile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_bytes_are_those_of_the_library(wanted):
     check_tensors(packed)
 
 
-def test_what_is_packed_is_a_copy_of_the_values_as_they_lie():
+def test_packed_values_are_a_copy_in_the_order_of_the_tensor():
     weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
     packed = pack_tensors({"turned": weight.T, "part": weight[:, 1]})
     with torch.no_grad():
@@ -32,6 +32,6 @@ def test_what_is_packed_is_a_copy_of_the_values_as_they_lie():
     assert found["part"].tolist() == [1, 4]
 
 
-def test_other_types_are_refused():
+def test_other_dtypes_are_refused():
     with pytest.raises(TypeError, match=r"^w: expected float32, found torch\.int64$"):
         pack_tensors({"w": torch.tensor([1])})

@@ -11,7 +11,7 @@ import torch
 from scanline import recipe
 from scanline.errors import ModelError
 from scanline.model.network import Architecture
-from scanline.storage.files import read_sealed_json, write_sealed_json
+from scanline.storage.json_files import read_sealed_json, write_sealed_json
 from scanline.training import checkpoint
 from scanline.training.checkpoint import Position
 from scanline.training.state import TrainState, start

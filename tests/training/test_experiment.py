@@ -19,7 +19,7 @@ from scanline.data import catalogue as catalog
 from scanline.errors import DataError, Interrupted, MissingExtraError, ModelError, UsageError
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.kernels.library import BFLOAT16, load
-from scanline.storage.files import sha256
+from scanline.storage.digest import sha256
 from scanline.training import checkpoint
 from scanline.training.events import Stepped
 from scanline.training.experiment import Experiment
@@ -420,7 +420,7 @@ def test_a_full_disk_at_the_start_leaves_no_run(tmp_path, monkeypatch):
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_over", full)
+    monkeypatch.setattr(checkpoint, "overwrite", full)
     with pytest.raises(scanline.ScanlineError, match=r"cannot write .*step-000000: No space left on device"):
         short(tmp_path / "run")
     assert not (tmp_path / "run").exists()

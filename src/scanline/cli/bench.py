@@ -46,7 +46,7 @@ def command(
     import os
     from pathlib import Path
 
-    from scanline.storage.files import write_whole
+    from scanline.storage.atomic import write_atomic
     from scanline.training.environment import describe
     from scanline_bench.peers import versions
     from scanline_bench.report import markdown as page
@@ -74,7 +74,7 @@ def command(
         workloads=tuple(results),
     )
     if markdown:
-        write_whole(Path(markdown), page(result).encode())
+        write_atomic(Path(markdown), page(result).encode())
     if as_json:
         print_json(dataclasses.asdict(result))
 

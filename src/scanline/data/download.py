@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from scanline.errors import DataError, ScanlineError
-from scanline.storage.files import sync_folder
+from scanline.storage.atomic import sync_folder
 
 if TYPE_CHECKING:
     import requests

@@ -21,7 +21,7 @@ from scanline.evaluation.evaluate import Evaluation, evaluate_run
 from scanline.metrics.intervals import Paired, mcnemar, paired_interval
 from scanline.model.inference import predict_logits
 from scanline.model.model_files import WEIGHTS, find_model
-from scanline.storage.files import read_json
+from scanline.storage.json_files import read_json
 
 _ROUNDS, _TIMED = 5, 2000
 

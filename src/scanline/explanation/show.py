@@ -14,7 +14,7 @@ import numpy as np
 
 from scanline import plots
 from scanline.errors import UsageError
-from scanline.storage.files import write_whole
+from scanline.storage.atomic import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ def save(explanation: Explanation, path: Path) -> None:
         ".json": _json,
         ".npz": _npz,
     }
-    write_whole(path, writers[path.suffix.lower()](explanation))
+    write_atomic(path, writers[path.suffix.lower()](explanation))
 
 
 def figure(explanation: Explanation, upto: int | None = None) -> Figure:

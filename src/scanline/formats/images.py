@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scanline.errors import DataError
 from scanline.formats.npy import read_header, read_values
 from scanline.limits import PREFIX, exceeded, limit_of
-from scanline.storage.files import write_whole
+from scanline.storage.atomic import write_atomic
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -299,7 +299,7 @@ def save_picture(values: NDArray[np.uint8], path: Path, levels: int) -> None:
 
     content = io.BytesIO()
     Image.fromarray(np.rint(values * (255 / levels)).astype(np.uint8)).save(content, "PNG")
-    write_whole(path, content.getvalue())
+    write_atomic(path, content.getvalue())
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:

@@ -22,7 +22,9 @@ from scanline.data.preprocessing import FILES, Preprocessing
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import UNPRINTABLE, ModelError, UsageError, did_you_mean
 from scanline.model.network import Architecture, Network
-from scanline.storage.files import read_sealed_json, sha256, whole_folder, write_sealed_json, write_whole
+from scanline.storage.atomic import atomic_folder, write_atomic
+from scanline.storage.digest import sha256
+from scanline.storage.json_files import read_sealed_json, write_sealed_json
 from scanline.storage.tensors import pack_tensors, read_tensor_file
 
 SCHEMA = 3
@@ -154,10 +156,10 @@ def write(folder: Path, description: Description, weights: dict[str, Tensor], ca
     Raises:
         ScanlineError: If the folder cannot be written.
     """
-    with whole_folder(folder) as new:
+    with atomic_folder(folder) as new:
         (new / WEIGHTS).write_bytes(pack_tensors(weights))
         write_sealed_json(new / DESCRIPTION, description.model_dump(mode="json", by_alias=True))
-        write_whole(new / CARD, card)
+        write_atomic(new / CARD, card)
 
 
 def read(folder: Path) -> tuple[Description, dict[str, Tensor]]:

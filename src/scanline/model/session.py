@@ -17,7 +17,7 @@ from scanline.kernels.library import load as load_library
 from scanline.kernels.stepping import NativeStack, Stack, TorchStack
 from scanline.model.model_files import describe_tensors
 from scanline.model.network import Network
-from scanline.storage.files import sha256
+from scanline.storage.digest import sha256
 from scanline.storage.tensors import check_tensors
 
 _SCHEMA = 1
@@ -221,7 +221,7 @@ class Session:
             "temperature": self._temperature,
             "single": self._single,
         }
-        described["sha256"] = _seal(described, arrays)
+        described["sha256"] = seal(described, arrays)
         return safetensors.numpy.save(arrays, {"scanline": json.dumps(described, sort_keys=True)})
 
     @classmethod
@@ -241,7 +241,7 @@ class Session:
             raise ModelError(f"the saved session is damaged: {reason}; {remedy}") from None
         if described.get("schema") != _SCHEMA:
             raise ModelError(f"the saved session: expected schema {_SCHEMA}, found another; {remedy}")
-        if seal != _seal(described, arrays):
+        if seal != seal(described, arrays):
             raise ModelError(f"the saved session is damaged: it is not what was saved; {remedy}")
         if described.get("model") != _identity(network, preprocessing):
             raise ModelError(f"the saved session belongs to another model; {remedy}")
@@ -278,7 +278,7 @@ def _identity(network: Network, preprocessing: Preprocessing) -> str:
     return sha256(json.dumps([held, repr(network.architecture), preprocessing.missing]).encode())
 
 
-def _seal(described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+def seal(described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
     parts = [json.dumps(described, sort_keys=True)]
     parts += [f"{name} {a.dtype} {a.shape} {sha256(a.tobytes())}" for name, a in sorted(arrays.items())]
     return sha256("\n".join(parts).encode())

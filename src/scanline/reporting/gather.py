@@ -23,7 +23,7 @@ from scanline.model.artifact import Model, load
 from scanline.model.model_files import find_model
 from scanline.recipe import read_tree
 from scanline.reporting.activity import gate_activity
-from scanline.storage.files import read_json
+from scanline.storage.json_files import read_json
 from scanline.training.run_directory import RunDirectory, trained_on, training_history
 
 SHOWN_MISTAKES = 12

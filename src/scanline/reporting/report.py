@@ -11,7 +11,8 @@ from scanline.errors import ScanlineError, UsageError
 from scanline.model.model_files import find_model
 from scanline.reporting.gather import gather
 from scanline.reporting.page import check_installed, render
-from scanline.storage.files import write_json, write_whole
+from scanline.storage.atomic import write_atomic
+from scanline.storage.json_files import write_json
 from scanline.training.run_directory import RunDirectory
 
 KIND = "report"
@@ -57,7 +58,7 @@ def report(
     )
     page = render(story, twin.name)
     write_json(twin, {"kind": KIND} | story.facts)
-    write_whole(path, page)
+    write_atomic(path, page)
     return path
 
 

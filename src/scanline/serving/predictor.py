@@ -24,7 +24,7 @@ from scanline.model.model_files import DESCRIPTION
 from scanline.serving.limits import Limits
 from scanline.serving.problems import Problem
 from scanline.serving.reading import Wish
-from scanline.storage.files import sha256
+from scanline.storage.digest import sha256
 
 _DIGITS = 7  # of values in traces
 

@@ -1,1 +1,1 @@
-"""Files of our own: atomic writes, sealed JSON, tensor files."""
+"""Scanline's own files: atomic writes, sealed JSON, tensors."""

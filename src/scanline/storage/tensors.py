@@ -1,7 +1,10 @@
-"""safetensors files: written in one copy, and what one says of itself checked before any of it is believed.
+"""safetensors files: written with a single copy, and checked before anything in the header is trusted.
 
-The library checks most of this too. What it does not: that no name stands there twice, that a header is no
-larger than its tensors need, and how many there are.
+The safetensors library makes most of these checks too. It does not refuse a name that occurs twice, a header
+that is larger than its tensors need, or any number of tensors.
+
+Layout: the header's size N as a little-endian uint64, N bytes of JSON that give the dtype, the shape and the
+range of bytes of every tensor, then the values, without gaps.
 Source: https://github.com/huggingface/safetensors#format.
 """
 
@@ -17,65 +20,77 @@ from torch import Tensor
 
 from scanline.limits import exceeded, limit_of
 
-_HEADER_BYTES = 8
-_ALIGNMENT = 8
-_ENTRY_BYTES = 1024  # of the header, for a tensor: names of modules in modules are long
-# Bytes of a number. Of less than a byte there are none here.
-_SIZES = {
+_SIZE_BYTES = 8
+_ALIGNMENT = 8  # the values begin at a multiple of this: spaces fill up the header
+_ENTRY_BYTES = 1024  # of the header for one tensor, at most on average: names of nested modules are long
+_MAX_DIMENSIONS = 32
+# Bytes of one value. Types of less than a byte are not supported.
+_ITEM_BYTES = {
     **{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "C64": 8},
     **{"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1},
 }
 
 
 def read_tensor_file(path: Path) -> bytes:
-    """The bytes of the safetensors file `path`, whose header is sound. They are ours: who changes the file
-    later changes nothing that was checked.
+    """Return the bytes of a safetensors file with a valid header.
 
-    Raises OSError if it cannot be read, ValueError saying what is wrong with it.
+    The bytes are a copy: a later change of the file does not bypass the checks.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is not a valid safetensors file, or too large; the text says why.
     """
     if path.exists() and not path.is_file():
-        raise ValueError("expected a file, found something that is none")
+        raise ValueError("expected a regular file, found something else")
     size = path.stat().st_size
     if size > limit_of("MODEL_BYTES"):
         raise ValueError(exceeded("MODEL_BYTES", size))
     with open(path, "rb") as file:
-        head = file.read(_HEADER_BYTES)
+        head = file.read(_SIZE_BYTES)
         length = _header_length(head, size)
         header = file.read(length)
-        _check(header, size - _HEADER_BYTES - length)
-        return b"".join((head, header, file.read(size - _HEADER_BYTES - length)))
+        _check_header(header, size - _SIZE_BYTES - length)
+        return b"".join((head, header, file.read(size - _SIZE_BYTES - length)))
 
 
 def pack_tensors(tensors: dict[str, Tensor]) -> bytes:
-    """Float32 tensors as the bytes of a safetensors file, which later changes to them do not touch.
+    """Return float32 tensors as the bytes of a safetensors file.
 
-    To the byte what the library's `save` gives, which copies four times what this copies once: training waits
+    The bytes equal those of `safetensors.torch.save`, which copies the values four times; training waits
     while a checkpoint is packed.
+
+    Raises:
+        TypeError: If a tensor is not float32; names it.
     """
-    header: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     values, place = [], 0
     for name, tensor in sorted(tensors.items()):
         if tensor.dtype != torch.float32:
             raise TypeError(f"{name}: expected float32, found {tensor.dtype}")
         end = place + tensor.nbytes
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [place, end]}
+        entries[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [place, end]}
         values.append(tensor.detach().cpu().contiguous().numpy())
         place = end
-    said = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    said += b" " * (-len(said) % _ALIGNMENT)
-    return b"".join((len(said).to_bytes(_HEADER_BYTES, "little"), said, *(each.data for each in values)))
+    header = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    # The one copy of the values is made by join.
+    return b"".join((len(header).to_bytes(_SIZE_BYTES, "little"), header, *(each.data for each in values)))
 
 
 def check_tensors(content: bytes) -> None:
-    """Raises ValueError unless `content` is a safetensors file with a sound header."""
-    length = _header_length(content[:_HEADER_BYTES], len(content))
-    _check(content[_HEADER_BYTES : _HEADER_BYTES + length], len(content) - _HEADER_BYTES - length)
+    """Check that `content` is a safetensors file with a valid header.
+
+    Raises:
+        ValueError: If it is not; the text says why.
+    """
+    length = _header_length(content[:_SIZE_BYTES], len(content))
+    _check_header(content[_SIZE_BYTES : _SIZE_BYTES + length], len(content) - _SIZE_BYTES - length)
 
 
 def _header_length(head: bytes, size: int) -> int:
     length = int.from_bytes(head, "little")
-    if len(head) < _HEADER_BYTES or length > size - _HEADER_BYTES:
-        raise ValueError(f"expected a header of {length:,} bytes, found {max(0, size - _HEADER_BYTES):,}")
+    if len(head) < _SIZE_BYTES or length > size - _SIZE_BYTES:
+        raise ValueError(f"expected a header of {length:,} bytes, found {max(0, size - _SIZE_BYTES):,}")
     if length > limit_of("TENSORS") * _ENTRY_BYTES:
         raise ValueError(
             f"expected a header of at most {limit_of('TENSORS') * _ENTRY_BYTES:,} bytes, found more"
@@ -83,57 +98,58 @@ def _header_length(head: bytes, size: int) -> int:
     return length
 
 
-def _check(header: bytes, data: int) -> None:
-    """data: how many bytes there are after the header."""
-    if header.count(b'"dtype"') > limit_of("TENSORS"):  # before anything is made of it
+def _check_header(header: bytes, value_bytes: int) -> None:
+    """Check the header of a file with `value_bytes` bytes after it."""
+    # Counted in the bytes, before the parsed header takes memory.
+    if header.count(b'"dtype"') > limit_of("TENSORS"):
         raise ValueError(exceeded("TENSORS", header.count(b'"dtype"')))
     try:
-        tree = json.loads(header.decode(), object_pairs_hook=_once)
+        tree = json.loads(header.decode(), object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("expected a header of two levels, found more") from None
     if not isinstance(tree, dict):
         raise ValueError("expected a header that is a JSON object, found something else")
-    about = tree.pop("__metadata__", {})
-    if not isinstance(about, dict) or not all(isinstance(text, str) for text in about.values()):
-        raise ValueError("expected __metadata__ to be texts, found something else")
+    metadata = tree.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("expected __metadata__ to contain texts, found something else")
     if len(tree) > limit_of("TENSORS"):
         raise ValueError(exceeded("TENSORS", len(tree)))
+    # The ranges must cover the values exactly: no overlap, no gap, nothing beyond the end.
     place = 0
-    for (begin, end), name in sorted((_place(name, entry), name) for name, entry in tree.items()):
+    for (begin, end), name in sorted((_byte_range(name, entry), name) for name, entry in tree.items()):
         if begin != place:
             raise ValueError(f"{name[:80]!r}: expected bytes from {place:,} on, found {begin:,}")
         place = end
-    if place != data:
-        raise ValueError(f"expected {place:,} bytes of values, found {data:,}")
+    if place != value_bytes:
+        raise ValueError(f"expected {place:,} bytes of values, found {value_bytes:,}")
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("expected every name once, found one twice")
-    return found
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("expected different names, found one twice")
+    return made
 
 
-def _place(name: str, entry: Any) -> tuple[int, int]:
-    """Where the bytes of a tensor begin and end."""
+def _byte_range(name: str, entry: Any) -> tuple[int, int]:
+    """Return where the bytes of a tensor begin and end, counted from the end of the header."""
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{name[:80]!r}: expected dtype, shape and data_offsets, found something else")
-    shape, offsets, width = entry["shape"], entry["data_offsets"], None
+    shape, offsets, item_bytes = entry["shape"], entry["data_offsets"], None
     if isinstance(entry["dtype"], str):
-        width = _SIZES.get(entry["dtype"])
-    if width is None or not (_counts(shape) and _counts(offsets) and len(offsets) == 2):
-        raise ValueError(f"{name[:80]!r}: expected a type, a shape and two places, found something else")
+        item_bytes = _ITEM_BYTES.get(entry["dtype"])
+    if item_bytes is None or not (_are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
+        raise ValueError(f"{name[:80]!r}: expected a known dtype, a shape and two offsets, found others")
     begin, end = offsets
-    if math.prod(shape) * width != end - begin:
-        raise ValueError(
-            f"{name[:80]!r}: expected {math.prod(shape) * width:,} bytes of values, found {end - begin:,}"
-        )
+    size = math.prod(shape) * item_bytes
+    if size != end - begin:
+        raise ValueError(f"{name[:80]!r}: expected {size:,} bytes of values, found {end - begin:,}")
     return begin, end
 
 
-def _counts(value: Any) -> bool:
+def _are_sizes(value: Any) -> bool:
     return (
         isinstance(value, list)
-        and len(value) <= 32
+        and len(value) <= _MAX_DIMENSIONS
         and all(type(each) is int and 0 <= each < 2**63 for each in value)
     )

@@ -19,15 +19,9 @@ from scanline.errors import ModelError
 from scanline.model.model_files import build, load_tensors
 from scanline.model.network import Architecture
 from scanline.recipe import TrainSettings
-from scanline.storage.files import (
-    TEMPORARY,
-    read_sealed_json,
-    sealed_json,
-    sha256,
-    sync_folder,
-    whole_folder,
-    write_over,
-)
+from scanline.storage.atomic import TEMPORARY, atomic_folder, overwrite, sync_folder
+from scanline.storage.digest import sha256
+from scanline.storage.json_files import read_sealed_json, sealed_json
 from scanline.storage.tensors import pack_tensors
 from scanline.training.state import TrainState
 from scanline.training.step import choose_computation, make_optimizer
@@ -130,9 +124,9 @@ def save(checkpoints: Path, packed: Packed, keep: int = 2) -> Path:
     best validation. Returns its folder."""
     target = checkpoints / _name(packed.step)
     contents = packed.tensors | {"state.json": packed.description()}
-    with whole_folder(target, used=_spare(checkpoints, contents.keys())) as new:
+    with atomic_folder(target, used=_spare(checkpoints, contents.keys())) as new:
         for name, content in contents.items():
-            write_over(new / name, content)
+            overwrite(new / name, content)
     best = _name(packed.numbers["best_step"])
     for old in _all(checkpoints)[:-keep]:
         if old.name != best:

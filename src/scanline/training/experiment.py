@@ -22,7 +22,8 @@ from scanline.model.artifact import Model
 from scanline.model.inference import Abandoned, predict_logits
 from scanline.model.model_files import History, Tested
 from scanline.recipe import Recipe
-from scanline.storage.files import read_json, write_json, write_whole
+from scanline.storage.atomic import write_atomic
+from scanline.storage.json_files import read_json, write_json
 from scanline.training import checkpoint
 from scanline.training.checkpoint import Keeper, Position
 from scanline.training.environment import describe
@@ -206,7 +207,7 @@ class Experiment:
             checkpoint.remove(broken)
         folder.sweep()
         if plan != before:
-            write_whole(folder.recipe, plan.to_toml())
+            write_atomic(folder.recipe, plan.to_toml())
             notes.append(f"train: {before.train.total_steps:,} steps become {plan.train.total_steps:,}")
         folder.rewind(position.metrics_bytes, position.log_bytes)
         resumed = cls(folder, plan, data_set, ready.preprocessing, state, tensorboard)

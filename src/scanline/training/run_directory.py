@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from scanline.errors import ModelError, ScanlineError, UsageError
 from scanline.model.model_files import nearest_run
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, load, read_tree
-from scanline.storage.files import TEMPORARY, read_bounded, sync_file, write_json, write_whole
+from scanline.storage.atomic import TEMPORARY, sync_file, write_atomic
+from scanline.storage.json_files import read_bounded, write_json
 
 LOCK = ".lock"
 # Of a line of metrics.jsonl. A loss is a mean of float32.
@@ -62,7 +63,7 @@ class RunDirectory:
             raise UsageError(f"{path} exists already: choose another --run")
         try:
             folder._clear()
-            write_whole(folder.recipe, recipe.to_toml())
+            write_atomic(folder.recipe, recipe.to_toml())
             write_json(folder.environment, environment)
             write_json(folder.split, split)
             folder.rewind(0, 0)
@@ -188,7 +189,7 @@ class RunDirectory:
             try:
                 path.touch()
                 if path.stat().st_nlink > 1:  # somebody's copy of the run has the same file
-                    write_whole(path, path.read_bytes())
+                    write_atomic(path, path.read_bytes())
                 os.truncate(path, min(size, path.stat().st_size))
             except OSError as error:
                 raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error

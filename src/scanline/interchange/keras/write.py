@@ -24,7 +24,7 @@ from scanline.model.artifact import Model
 from scanline.model.inference import predict_logits
 from scanline.model.network import Network
 from scanline.seeding import numpy_generator
-from scanline.storage.files import write_whole
+from scanline.storage.atomic import write_atomic
 
 LIMIT = 1e-4
 _NUMBERS = 2**20  # values of a batch, so that models of wide steps and large pictures are checked in seconds
@@ -73,7 +73,7 @@ def export_keras(
                 f"Keras {keras.__version__} cannot keep this model: {said}; nothing was written; update Keras"
             ) from error
         found = _verify(keras, loaded, model, probabilities, seed)
-        write_whole(path, written.read_bytes())
+        write_atomic(path, written.read_bytes())
     classes = list(model.class_names)
     return {"file": str(target), "kind": "keras", "opset": None, "classes": classes} | found
 

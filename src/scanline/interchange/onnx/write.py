@@ -11,7 +11,7 @@ from typing import Any
 from scanline.errors import MissingExtraError, ModelError, UsageError
 from scanline.model.artifact import Model
 from scanline.model.model_files import describe_tensors
-from scanline.storage.files import write_whole
+from scanline.storage.atomic import write_atomic
 from scanline.version import __version__
 
 OLDEST_OPSET = 11  # of 2019
@@ -46,7 +46,7 @@ def export_onnx(
     made = whole_graph(model, model.divisor, probabilities, opset, _properties(model, whole=True))
     content = made.SerializeToString()
     found = verify_whole(content, model, seed)
-    write_whole(Path(target), content)
+    write_atomic(Path(target), content)
     return {"file": str(target), "kind": "onnx", "opset": opset} | found
 
 
@@ -72,7 +72,7 @@ def export_step_graph(
     made = step_graph(model, model.divisor, probabilities, opset, _properties(model, whole=False))
     content = made.SerializeToString()
     found = verify_step(content, model, seed)
-    write_whole(Path(target), content)
+    write_atomic(Path(target), content)
     return {"file": str(target), "kind": "onnx", "opset": opset} | found
 
 

@@ -1,0 +1,142 @@
+"""Files and folders that appear complete or not at all, also after a crash or a power failure.
+
+The order of operations is what makes this hold:
+
+1. The content is written under a temporary name in the target's own folder, so that the rename in step 3
+   stays within one file system.
+2. The content is flushed to the disk (fsync) *before* the rename. Otherwise the file system may make the new
+   name durable first, and a power failure leaves a name without its content.
+3. `os.replace` gives it its final name. The rename is atomic: a reader opens the old content or the new one.
+4. The containing folder is flushed, which makes the new name durable.
+
+A crash before step 3 leaves the old content and a file or folder whose name ends in `TEMPORARY`; readers
+ignore such names. A crash after step 3 leaves the new content, or, without step 4, either one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from scanline.errors import ScanlineError
+
+TEMPORARY = ".tmp"  # suffix of the names of incomplete files and folders, which begin with a dot
+# fdatasync skips the time stamps, which would cost another write of the file system's own structures.
+_SYNC = getattr(os, "fdatasync", os.fsync)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable. Does nothing on Windows, where folders cannot be flushed."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of `path` durable.
+
+    Raises:
+        OSError: If the file cannot be opened or flushed.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        _SYNC(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Write `content` in place, which is *not* atomic: a crash leaves a mixture of old and new.
+
+    For files under a temporary name, whose disk blocks are used again instead of being allocated anew.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    with open(path, "r+b" if path.exists() else "xb") as file:
+        file.write(content)
+        file.truncate()
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a file atomically and durably: a reader sees the old content or the new one.
+
+    Raises:
+        ScanlineError: If the file cannot be written; the old file is then unchanged.
+    """
+    content = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp allows only the owner
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):  # after os.replace the name is gone
+                os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, used: Path | None = None) -> Iterator[Path]:
+    """Create a folder that appears at `path` with all its files, or not at all.
+
+    Yields a temporary folder beside `path`. Leaving the block without an error moves it to `path`, in place
+    of an older folder. Folders cannot be exchanged atomically: between the two renames there is no folder at
+    `path`, but never an incomplete one.
+
+    Args:
+        path: Where the folder appears. Parent folders are created.
+        used: A temporary folder beside `path` to yield instead of a new one, with the files in it.
+
+    Raises:
+        ScanlineError: If the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = used or Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            sync_file(file)
+        sync_folder(temporary)
+        os.chmod(temporary, 0o777 & ~_umask())
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", suffix=TEMPORARY, dir=path.parent))
+            os.replace(path, old / path.name)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> ScanlineError:
+    return ScanlineError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _umask() -> int:
+    # The umask can only be read by setting it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
