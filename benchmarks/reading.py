@@ -37,7 +37,7 @@ READERS = {
         "from pathlib import Path\n"
         "from scanline.data.reading import read_samples\n"
         "from scanline.recipe import UNSAID, UNSPLIT\nimport pyarrow.csv",
-        "found = read_samples(Path({path!r}), UNSAID).found['all'].sequences\nrows = len(found.flat)",
+        "found = read_samples(Path({path!r}), UNSAID).found['all'].sequences\nrows = found.total_steps",
     ),
     "pandas.read_csv": ("import pandas", "frame = pandas.read_csv({path!r})\nrows = len(frame)"),
     "pandas.read_csv, types said": (

@@ -113,7 +113,7 @@ def _read_data(path: Path) -> None:
                     ready = make_ready(plan, samples.data_set(UNSPLIT, plan.input.missing))
                     shift_and_scale(ready.data, plan.input.scaling)
         with told():
-            catalog.read(str(path), settings, None, TO_JUDGE).to_judge("zero").digest()
+            catalog.read(str(path), settings, None, TO_JUDGE).to_judge("zero").fingerprint()
         with told():
             read_source(path, settings, TO_PREDICT)
 

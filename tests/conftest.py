@@ -13,7 +13,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 import numpy as np
 import pytest
 
-from scanline.data.memory import MemorySource, full_length
+from scanline.data.memory import MemorySource
 
 SHARED = Path(os.environ["SCANLINE_DATA"]) if os.environ.get("SCANLINE_DATA") else None
 
@@ -55,7 +55,7 @@ def make_sequences(
 ) -> MemorySource:
     """Random sequences of full length, each label present."""
     values = np.random.default_rng(seed).normal(size=(n, steps, features)).astype(np.float32)
-    return full_length(values, np.arange(n) % classes, tuple(range(classes)), "made up")
+    return MemorySource.from_array(values, np.arange(n) % classes, tuple(range(classes)), "made up")
 
 
 @pytest.fixture(scope="session")

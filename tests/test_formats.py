@@ -21,7 +21,7 @@ def pictures(mnist) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """(images (N, 28, 28), labels (N,)) of 2,000 of MNIST's digits, in the order of their classes."""
     parts = {}
     for name, part, count in (("train", mnist.train, TRAIN), ("test", mnist.test, TEST)):
-        labels = part.labels[:count]
+        labels = part.targets[:count]
         order = np.argsort(labels, kind="stable")
         parts[name] = part.values[:count][order], labels[order]
     return parts
@@ -85,7 +85,7 @@ def trained(source: Path, run: Path) -> tuple[dict[str, str], str, str]:
     experiment = Experiment.begin(str(source), settings=settings, run=run, device="cpu")
     for _ in experiment.records():
         pass
-    digests = {name: part.digest() for name, part in experiment.data.parts.items()}
+    digests = {name: part.fingerprint() for name, part in experiment.data.parts.items()}
     last = run / "checkpoints" / "step-000060"
     names = (last / "optimizer.safetensors", run / "model" / "model.safetensors")
     return digests, *(sha256(path.read_bytes()) for path in names)
@@ -108,7 +108,7 @@ def test_the_parts_hold_the_pictures_that_were_written(pictures, tmp_path):
     data = catalog.load(str(write_png(tmp_path / "png", pictures)))
     images, labels = pictures["test"]
     assert np.array_equal(data.test.values, images)
-    assert np.array_equal(data.test.labels, labels)
+    assert np.array_equal(data.test.targets, labels)
     assert len(data.train) + len(data.validation) == TRAIN
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 import scanline
 from scanline import plots
 from scanline.data import catalogue as catalog
-from scanline.data.memory import full_length
+from scanline.data.memory import MemorySource
 from scanline.errors import MissingExtraError
 from scanline.evaluation.early import accuracy_by_step
 from scanline.explanation.attribution import Attribution
@@ -327,7 +327,7 @@ def told(steps, classes=CLASSES, features=3, directions=None, seed=0):
 def judged(classes, labels, logits, steps=3):
     """The figures of made-up answers."""
     values = np.zeros((len(labels), steps, 2), np.float32)
-    part = full_length(values, np.asarray(labels), tuple(classes), "made up")
+    part = MemorySource.from_array(values, np.asarray(labels), tuple(classes), "made up")
     return classification_metrics(np.asarray(logits, np.float32), part)
 
 

@@ -111,10 +111,10 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         """
         sequences, labels = self._training_data(X, y, reset=True)
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        part, weights = _unique(*self._weighted(sequences, codes, sample_weight))
+        part = _unique(*self._weighted(sequences, codes, sample_weight))
         self._check_classes(part)
         seed = self._seed()
-        ready = self._ready(part, weights, seed)
+        ready = self._ready(part, seed)
         scaled = shift_and_scale(ready.data, ready.recipe.input.scaling)
         state = start(ready.recipe, ready.architecture, *scaled, choose_device(self.device))
         self._train(state, ready)
@@ -143,9 +143,9 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         if strange.size:
             raise ValueError(f"y holds the class {strange[0]}, which is not in classes {self.classes_}")
         codes = np.searchsorted(self.classes_, labels)
-        part, weights = _unique(*self._weighted(sequences, codes, sample_weight))
+        part = _unique(*self._weighted(sequences, codes, sample_weight))
         seed, passes = (self._seed(), 0) if first else (self._first_seed, self._passes)
-        ready = self._ready(part, weights, (seed + passes) % _SEEDS, one_pass=True)
+        ready = self._ready(part, (seed + passes) % _SEEDS, one_pass=True)
         if first:
             scaled = shift_and_scale(ready.data, ready.recipe.input.scaling)
             state = start(ready.recipe, ready.architecture, *scaled, choose_device(self.device))
@@ -260,20 +260,20 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             )
             if not weights.any():
                 raise ValueError("sample weights must not all be zero")
-        part = replace(sequences, labels=codes.reshape(-1).astype(np.int64), classes=names)
+        part = replace(sequences, targets=codes.reshape(-1).astype(np.int64), classes=names)
         if self.class_weight is not None:
             of_class = compute_class_weight(
                 self.class_weight,
                 classes=self.classes_,
-                y=self.classes_[part.labels],
+                y=self.classes_[part.targets],
                 **({} if sample_weight is None else {"sample_weight": weights}),
             )
-            weights = weights * of_class[part.labels]
+            weights = weights * of_class[part.targets]
         kept = np.flatnonzero(weights > 0)
         return (part, weights) if len(kept) == len(part) else (part.take(kept), weights[kept])
 
     def _check_classes(self, part: MemorySource) -> None:
-        present = np.unique(part.labels)
+        present = np.unique(part.targets)
         if len(present) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 classes to tell apart, found 1 class: "
@@ -312,18 +312,15 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             chosen["train.schedule"] = "constant"
         return recipe.load("sequences", chosen | dict(self.settings or {}))
 
-    def _ready(
-        self, part: MemorySource, weights: NDArray[np.float32] | None, seed: int, one_pass: bool = False
-    ) -> Prepared:
+    def _ready(self, part: MemorySource, seed: int, one_pass: bool = False) -> Prepared:
         """Raises ValueError if the parameters make no sense."""
         held: MemorySource | None = None
         try:
             if self.validation_fraction and not one_pass:
                 kept, out = hold_out(part, self.validation_fraction, seed)
                 held, part = part.take(out), part.take(kept)
-                weights = None if weights is None else weights[kept]
             plan = self._recipe(seed, len(part), one_pass)
-            data = Dataset("arrays", part, held, None, settings=_SETTINGS, weights=weights)
+            data = Dataset("arrays", part, held, None, settings=_SETTINGS)
             return make_ready(plan, data)
         except ScanlineError as error:
             raise ValueError(str(error)) from error
@@ -385,9 +382,7 @@ def _as_given(X: Any) -> tuple[Any, bool]:
     return (array, False) if array.ndim == 3 else (X, True)
 
 
-def _unique(
-    part: MemorySource, weights: NDArray[np.float64]
-) -> tuple[MemorySource, NDArray[np.float32] | None]:
+def _unique(part: MemorySource, weights: NDArray[np.float64]) -> MemorySource:
     """Equal sequences of one label as one that weighs as much as all of them, in an order of their own.
 
     Weights have mean 1; None if all are the same. So the order in which samples come makes no difference,
@@ -395,19 +390,19 @@ def _unique(
     """
     first: dict[bytes, int] = {}
     sums: dict[bytes, float] = {}
-    ends = np.cumsum(part.lengths).tolist()
-    flat = np.ascontiguousarray(part.flat)
-    for index, (begin, end) in enumerate(zip(part.starts.tolist(), ends, strict=True)):
-        label = b"%d" % part.labels[index]
-        key = hashlib.blake2b(flat[begin:end].data, digest_size=16, salt=label).digest()
+    for index in range(len(part)):
+        label = b"%d" % part.targets[index]
+        key = hashlib.blake2b(
+            np.ascontiguousarray(part.steps_of(index)).data, digest_size=16, salt=label
+        ).digest()
         first.setdefault(key, index)
         sums[key] = sums.get(key, 0.0) + float(weights[index])
     order = sorted(first)
     unique = part.take(np.array([first[key] for key in order]))
     merged = np.array([sums[key] for key in order])
     if (merged == merged[0]).all():
-        return unique, None
-    return unique, (merged / merged.mean()).astype(np.float32)
+        return unique
+    return replace(unique, weights=(merged / merged.mean()).astype(np.float32))
 
 
 _PARAMETERS = """

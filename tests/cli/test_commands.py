@@ -161,7 +161,7 @@ def test_evaluate_lists_every_answer(scanline, trained):
     _, out, _ = scanline("evaluate", trained, "--list")
     rows = [line.split("\t") for line in out.splitlines()[:361]]
     assert rows[0] == ["sequence", "predicted", "true"]
-    truth = catalog.load("digits").test.labels
+    truth = catalog.load("digits").test.targets
     assert [int(row[2]) for row in rows[1:]] == truth.tolist()
     right = sum(row[1] == row[2] for row in rows[1:])
     assert f"{right} of 360 right" in out

@@ -95,7 +95,7 @@ def test_in_json_it_has_every_number_and_no_nan(scanline, trained):
     assert (told["schema"], told["run"], told["sequence"]) == (1, str(trained), "test sequence 5")
     image = catalog.load("digits").test.values[5]
     assert told["values"] == image.tolist()
-    assert told["true"] == catalog.load("digits").test.labels[5]
+    assert told["true"] == catalog.load("digits").test.targets[5]
     shares = package.load(trained).predict_proba(image)[0]
     assert told["probabilities"][-1] == pytest.approx(shares, abs=1e-6)
     assert np.array(told["attribution"]["values"]).shape == (8, 8)

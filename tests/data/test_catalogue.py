@@ -76,7 +76,7 @@ def test_every_mirror_is_an_https_folder_and_every_file_has_a_checksum():
 
 def test_importing_the_catalog_imports_nothing_heavy():
     program = (
-        "import sys, scanline.data.catalog; "
+        "import sys, scanline.data.catalogue; "
         "print([m for m in ('torch', 'sklearn', 'requests', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -118,7 +118,7 @@ def test_digits_have_1257_180_and_360_sequences_of_8_rows():
 
 def test_digits_are_split_in_the_same_way_every_time_and_share_no_picture():
     first, second = catalog.load("digits"), catalog.load("digits")
-    assert first.test.digest() == second.test.digest()
+    assert first.test.fingerprint() == second.test.fingerprint()
     pictures = [
         {values.tobytes() for values in part.values} for part in (first.train, first.validation, first.test)
     ]
@@ -167,7 +167,7 @@ def test_60000_training_images_are_split_as_mnist_is(tmp_path):
     folder = write_folder(tmp_path / "mine", contents(train=60_000, side=1, classes=10))
     data = catalog.load(str(folder))
     assert (len(data.train), len(data.validation)) == (55_000, 5_000)
-    assert data.validation.labels[:3].tolist() == [0, 1, 2]
+    assert data.validation.targets[:3].tolist() == [0, 1, 2]
     assert data.train.values[0, 0, 0] == 5_000 % 256
 
 
@@ -175,7 +175,7 @@ def test_the_classes_are_the_labels_of_the_training_file(tmp_path):
     labels = {published.FILES[1]: idx([3, 7] * 12), published.FILES[3]: idx([7, 7, 3, 3, 3, 7])}
     data = catalog.load(str(write_folder(tmp_path / "mine", contents() | labels)))
     assert data.train.classes == data.test.classes == (3, 7)
-    assert data.test.labels.tolist() == [1, 1, 0, 0, 0, 1]
+    assert data.test.targets.tolist() == [1, 1, 0, 0, 0, 1]
 
 
 def test_a_test_label_that_the_training_file_lacks_is_named_with_its_place(tmp_path):
@@ -499,8 +499,8 @@ def test_japanese_vowels_have_270_and_370_sequences_of_7_to_29_steps(monkeypatch
     assert data_set.train.features == 12
     assert data_set.train.classes == tuple("123456789")
     # each of nine speakers has 30 utterances, in order; the test part's counts stand in the file's header
-    assert np.bincount(data_set.validation.labels).tolist() == [3] * 9
-    assert np.bincount(data_set.test.labels).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+    assert np.bincount(data_set.validation.targets).tolist() == [3] * 9
+    assert np.bincount(data_set.test.targets).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
     assert data_set.name == "JapaneseVowels"
     assert data_set.address == str(Path(SHARED).resolve() / "ts" / "JapaneseVowels")
 
@@ -512,7 +512,7 @@ def test_basic_motions_have_40_and_40_sequences_of_100_steps(monkeypatch, tmp_pa
     data_set = catalog.load("BasicMotions")
     assert data_set.test.shape == (40, 100, 6)
     assert data_set.train.classes == ("Standing", "Running", "Walking", "Badminton")
-    assert np.bincount(data_set.test.labels).tolist() == [10, 10, 10, 10]
+    assert np.bincount(data_set.test.targets).tolist() == [10, 10, 10, 10]
     assert [len(part) for part in data_set.parts.values()] == [36, 4, 40]
 
 
@@ -528,8 +528,8 @@ def test_mnist_is_split_as_the_tutorials_split_it(monkeypatch):
     monkeypatch.setenv("SCANLINE_DATA", SHARED)
     data = catalog.load("mnist")
     assert [len(part) for part in (data.train, data.validation, data.test)] == [55_000, 5_000, 10_000]
-    assert data.validation.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert data.test.labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert data.validation.targets[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert data.test.targets[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert data.train.values.shape == (55_000, 28, 28)
     assert data.picture == PictureFormat(height=28, width=28, box=20, levels=255, centre="mass")
     assert data.scale == 255

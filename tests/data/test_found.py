@@ -134,12 +134,12 @@ def test_labels_are_matched_by_name_with_those_of_another_part():
     part = make([[1], [2], [3]], [1, 1, 1], classes=("b", "c"), labels=[1, 0, 1])
     matched = with_classes(part, ("c", "a", "b"), "the training part").sequences
     assert matched.classes == ("c", "a", "b")
-    assert matched.labels.tolist() == [0, 2, 0]
+    assert matched.targets.tolist() == [0, 2, 0]
 
 
 def test_a_number_matches_the_text_that_writes_it():
     part = make([[1], [2]], [1, 1], classes=(7, 8), labels=[1, 0])
-    assert with_classes(part, ("8", "7", "x"), "the training part").sequences.labels.tolist() == [0, 1]
+    assert with_classes(part, ("8", "7", "x"), "the training part").sequences.targets.tolist() == [0, 1]
 
 
 def test_the_same_classes_change_nothing():
@@ -160,7 +160,7 @@ def test_a_class_that_the_other_part_has_not_is_refused_with_its_place():
 
 def test_a_class_that_no_sequence_has_may_be_unknown():
     part = make([[1], [2]], [1, 1], classes=("a", "b"), labels=[0, 0])
-    assert with_classes(part, ("a", "c"), "the training part").sequences.labels.tolist() == [0, 0]
+    assert with_classes(part, ("a", "c"), "the training part").sequences.targets.tolist() == [0, 0]
 
 
 def test_a_part_without_labels_has_no_classes_to_match():

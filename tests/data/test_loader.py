@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanline.data.loader import BatchOrder, gather
-from scanline.data.memory import MemorySource, from_padded, full_length
+from scanline.data.loader import BatchOrder
+from scanline.data.memory import MemorySource
 
 
 def ragged(lengths=(2, 1), dtype=np.float32) -> MemorySource:
@@ -24,15 +25,15 @@ def ragged(lengths=(2, 1), dtype=np.float32) -> MemorySource:
 
 
 def test_a_batch_is_as_long_as_its_longest_sequence():
-    batch = gather(ragged((1, 9, 2)), np.array([2, 0]))
+    batch = ragged((1, 9, 2)).gather(np.array([2, 0]))
     np.testing.assert_allclose(batch.values[:, :, 0], [[2, 2.1], [0, 0]])
     assert batch.lengths.tolist() == [2, 1]
-    assert batch.labels.tolist() == [0, 0]
+    assert batch.targets.tolist() == [0, 0]
     assert batch.weights is None
 
 
 def test_a_batch_of_one_length_tells_none():
-    batch = gather(ragged((1, 1, 5)), np.array([1, 0]))
+    batch = ragged((1, 1, 5)).gather(np.array([1, 0]))
     assert batch.values.shape == (2, 1, 1)
     assert batch.lengths is None
 
@@ -40,22 +41,23 @@ def test_a_batch_of_one_length_tells_none():
 def test_the_padding_of_a_batch_is_0_whatever_was_padded_with_before():
     padded = np.full((2, 3, 1), np.nan, np.float32)
     padded[0, :2], padded[1, :1] = 5, 6
-    part = from_padded(padded, np.array([2, 1]), np.array([0, 1]), (0, 1), "x")
-    assert gather(part, np.array([1, 0])).values[:, :, 0].tolist() == [[6, 0], [5, 5]]
+    part = MemorySource.from_padded(padded, np.array([2, 1]), np.array([0, 1]), (0, 1), "x")
+    assert part.gather(np.array([1, 0])).values[:, :, 0].tolist() == [[6, 0], [5, 5]]
 
 
 def test_a_batch_may_hold_a_sequence_twice():
-    assert gather(ragged((2, 1)), np.array([1, 1, 1])).values.ravel().tolist() == [1, 1, 1]
+    assert ragged((2, 1)).gather(np.array([1, 1, 1])).values.ravel().tolist() == [1, 1, 1]
 
 
 def test_the_weights_of_a_batch_are_those_of_its_sequences():
     weights = np.array([0.5, 1, 1.5], np.float32)
-    assert gather(ragged((1, 2, 3)), np.array([2, 0]), weights).weights.tolist() == [1.5, 0.5]
+    assert replace(ragged((1, 2, 3)), weights=weights).gather(np.array([2, 0])).weights.tolist() == [1.5, 0.5]
 
 
 def test_bytes_stay_bytes():
-    pictures = full_length(np.arange(12, dtype=np.uint8).reshape(2, 3, 2), np.array([0, 1]), (0, 1), "x")
-    batch = gather(pictures, np.array([1]))
+    values = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
+    pictures = MemorySource.from_array(values, np.array([0, 1]), (0, 1), "x")
+    batch = pictures.gather(np.array([1]))
     assert batch.values.dtype == np.uint8
     assert batch.values.tolist() == [[[6, 7], [8, 9], [10, 11]]]
 
@@ -69,8 +71,8 @@ def test_one_long_sequence_makes_only_its_own_batches_long():
         (0,),
         "x",
     )  # padded as a whole it would take 40 GB
-    assert gather(part, np.array([5, 9, 70])).values.shape == (3, 1, 1)
-    assert gather(part, np.array([5, 0])).values.shape == (2, 1_000_000, 1)
+    assert part.gather(np.array([5, 9, 70])).values.shape == (3, 1, 1)
+    assert part.gather(np.array([5, 0])).values.shape == (2, 1_000_000, 1)
 
 
 # --- the order

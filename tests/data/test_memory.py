@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scanline.data.memory import MemorySource, from_padded, join
+from scanline.data.memory import MemorySource
 from scanline.errors import DataError
 from tests.conftest import make_sequences
 
 
 def build(values=None, lengths=(2, 1), labels=(0, 1)) -> MemorySource:
     values = np.zeros((2, 2, 3), np.float32) if values is None else values
-    return from_padded(values, np.array(lengths), np.array(labels), ("no", "yes"), "test.ts")
+    return MemorySource.from_padded(values, np.array(lengths), np.array(labels), ("no", "yes"), "test.ts")
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def ragged() -> MemorySource:
 )
 def test_taking_some_takes_their_steps_labels_names_and_groups(index, flat, lengths, ids):
     taken = ragged().take(index)
-    assert taken.flat.ravel().tolist() == flat
+    assert taken.concatenated.ravel().tolist() == flat
     assert taken.lengths.tolist() == lengths
     assert taken.ids.tolist() == ids
-    assert taken.labels.tolist() == [0 if name == "a" else 1 for name in ids]
+    assert taken.targets.tolist() == [0 if name == "a" else 1 for name in ids]
     assert taken.groups.tolist() == ["q" if name == "b" else "p" for name in ids]
 
 
@@ -84,14 +84,14 @@ def test_taking_none_is_refused():
 
 def test_values_are_padded_with_0_to_the_longest():
     assert ragged().values[:, :, 0].tolist() == [[0, 1, 0], [2, 0, 0], [3, 4, 5]]
-    assert ragged().padded(np.array([1, 0]))[:, :, 0].tolist() == [[2, 0], [0, 1]]
+    assert ragged().gather(np.array([1, 0])).values[:, :, 0].tolist() == [[2, 0], [0, 1]]
     assert ragged().shape == (3, 3, 1)
 
 
 def test_joined_arrays_are_one_after_another():
     parts = [np.full((length, 2), length, np.float32) for length in (2, 1)]
-    joined = join(parts, np.array([0, 1]), (0, 1), "x")
-    assert joined.flat.tolist() == [[2, 2], [2, 2], [1, 1]]
+    joined = MemorySource.from_list(parts, np.array([0, 1]), (0, 1), "x")
+    assert joined.concatenated.tolist() == [[2, 2], [2, 2], [1, 1]]
     assert joined.lengths.tolist() == [2, 1]
 
 
@@ -104,13 +104,13 @@ def test_one_sequences_steps_are_its_own():
 
 def test_spread_takes_from_the_first_to_the_last_at_equal_distances():
     part = make_sequences(n=9)
-    assert part.spread(3).labels.tolist() == part.labels[[0, 4, 8]].tolist()
-    np.testing.assert_array_equal(part.spread(3).values, part.values[[0, 4, 8]])
-    assert part.spread(9) is part
+    assert part.subsample(3).targets.tolist() == part.targets[[0, 4, 8]].tolist()
+    np.testing.assert_array_equal(part.subsample(3).values, part.values[[0, 4, 8]])
+    assert part.subsample(9) is part
 
 
 def test_a_sequence_without_a_name_is_known_by_its_number():
     part = make_sequences(n=3)
     named = replace(part, ids=np.array(["x", "y", "z"]))
-    assert (part.id_of(2), named.id_of(2)) == (2, "z")
-    assert (part.name(2), named.name(2)) == ("sequence 2", "sequence z")
+    assert (part.identifier(2), named.identifier(2)) == (2, "z")
+    assert (part.describe(2), named.describe(2)) == ("sequence 2", "sequence z")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanline.data.memory import MemorySource, full_length
+from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.splits import Dataset
 from scanline.data.transforms.ink import PictureFormat
@@ -39,7 +39,7 @@ def data_set(train: MemorySource, **others) -> Dataset:
 def pictures(height=2, width=3, channels=1, n=2, **others) -> Dataset:
     values = np.arange(n * height * width * channels, dtype=np.uint8).reshape(n, height, width * channels)
     form = PictureFormat(height, width, 1, 255, "mass", channels, "contain")
-    train = full_length(values, np.zeros(n, np.int64), (0,), "pets")
+    train = MemorySource.from_array(values, np.zeros(n, np.int64), (0,), "pets")
     return data_set(train, picture=form, scale=255.0, settings=UNSAID, **others)
 
 
@@ -50,7 +50,7 @@ def test_missing_values_are_left_where_nothing_stands_in_for_them():
     train = sequences([[1], [NAN]])
     form = Preprocessing.of(data_set(train), PLAIN)
     assert form.means == ()
-    np.testing.assert_array_equal(form.prepare(train).flat.ravel(), [1, NAN])
+    np.testing.assert_array_equal(form.prepare(train).concatenated.ravel(), [1, NAN])
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_missing_values_are_left_where_nothing_stands_in_for_them():
 def test_each_way_puts_its_own_value_there(missing, filled):
     form = Preprocessing.of(data_set(sequences([[1], [3]], [[NAN], [2]])), wanted(missing=missing))
     prepared = form.prepare(sequences([[NAN], [5], [NAN], [7]]))
-    assert prepared.flat.ravel().tolist() == filled
-    assert prepared.flat.dtype == np.float32
+    assert prepared.concatenated.ravel().tolist() == filled
+    assert prepared.concatenated.dtype == np.float32
 
 
 def test_the_mean_is_that_of_the_training_steps_alone():
@@ -69,13 +69,17 @@ def test_the_mean_is_that_of_the_training_steps_alone():
     form = Preprocessing.of(data, wanted(missing="mean"))
     assert form.means == (2.0, 8.0)
     prepared = form.prepare_all(data)
-    assert prepared.train.flat.tolist() == [[1, 8], [3, 8]]
-    assert prepared.test.flat.tolist() == prepared.validation.flat.tolist() == [[2, 8], [900, 900]]
+    assert prepared.train.concatenated.tolist() == [[1, 8], [3, 8]]
+    assert (
+        prepared.test.concatenated.tolist()
+        == prepared.validation.concatenated.tolist()
+        == [[2, 8], [900, 900]]
+    )
 
 
 def test_filling_forward_stops_at_the_end_of_a_sequence():
     form = Preprocessing.of(data_set(sequences([[4]])), wanted(missing="forward-fill"))
-    assert form.prepare(sequences([[1], [NAN]], [[NAN], [2]])).flat.ravel().tolist() == [1, 1, 4, 2]
+    assert form.prepare(sequences([[1], [NAN]], [[NAN], [2]])).concatenated.ravel().tolist() == [1, 1, 4, 2]
 
 
 def test_filling_forward_goes_by_the_order_of_time_also_where_steps_are_cut():
@@ -84,13 +88,13 @@ def test_filling_forward_goes_by_the_order_of_time_also_where_steps_are_cut():
         data_set(sequences([[1], [2], [3], [4]])), wanted(missing="forward-fill", features=2)
     )
     prepared = form.prepare(sequences([[1], [NAN], [NAN], [4]]))
-    assert prepared.flat.tolist() == [[1, 1], [1, 4]]
+    assert prepared.concatenated.tolist() == [[1, 1], [1, 4]]
 
 
 def test_means_are_those_of_the_steps_that_the_network_reads():
     form = Preprocessing.of(data_set(sequences([[1], [2], [3], [4]])), wanted(missing="mean", features=2))
     assert form.means == (2.0, 3.0)
-    assert form.prepare(sequences([[NAN], [NAN]])).flat.tolist() == [[2, 3]]
+    assert form.prepare(sequences([[NAN], [NAN]])).concatenated.tolist() == [[2, 3]]
 
 
 # --- views and widths
@@ -109,7 +113,7 @@ def test_pictures_are_cut_by_their_view(view, steps):
     form = Preprocessing.of(data, wanted(view=view))
     prepared = form.prepare_all(data)
     assert prepared.train.values[0].tolist() == steps
-    assert prepared.train.flat.dtype == np.uint8
+    assert prepared.train.concatenated.dtype == np.uint8
     assert form.features == len(steps[0])
     assert form.source_features == 3
     assert prepared.view == form.seen
@@ -176,10 +180,10 @@ def test_any_sequence_is_prepared_alike_alone_and_among_others(lengths, features
     how = data.draw(st.sampled_from(["zero", "mean", "forward-fill"]))
     form = Preprocessing.of(data_set(sequences(*parts)), wanted(missing=how))
     together = form.prepare(sequences(*parts))
-    assert not np.isnan(together.flat).any()
+    assert not np.isnan(together.concatenated).any()
     for index, part in enumerate(parts):
         alone = form.prepare(sequences(part))
-        assert alone.flat.tolist() == together.take(np.array([index])).flat.tolist()
+        assert alone.concatenated.tolist() == together.take(np.array([index])).concatenated.tolist()
 
 
 # --- what does not fit
@@ -236,7 +240,7 @@ def test_what_does_not_fit_is_not_prepared():
 
 def test_steps_that_are_cut_already_fit_too():
     form = Preprocessing.of(data_set(sequences([[1], [2], [3], [4]])), wanted(features=2))
-    assert form.prepare(sequences([[5, 6], [7, 8]])).flat.tolist() == [[5, 6], [7, 8]]
+    assert form.prepare(sequences([[5, 6], [7, 8]])).concatenated.tolist() == [[5, 6], [7, 8]]
 
 
 # --- how to read more of the kind

@@ -51,7 +51,7 @@ ONES, TWOS = [[1, 1]] * 10, [[2, 2]] * 4
 
 
 def values_of(found) -> dict[str, list]:
-    return {name: sorted(set(each.sequences.flat.ravel().tolist())) for name, each in found.items()}
+    return {name: sorted(set(each.sequences.concatenated.ravel().tolist())) for name, each in found.items()}
 
 
 # --- which reader a path gets
@@ -320,7 +320,7 @@ SPLIT = "label,split,a\n" + "x,train,1\ny,train,1\n" * 3 + "x,test,2\ny,Validati
 
 def test_a_column_may_say_which_part_a_sequence_is_in(tmp_path):
     data = read_samples(csv(tmp_path / "m.csv", SPLIT), UNSAID).data_set(UNSPLIT)
-    assert {name: part.flat.ravel().tolist() for name, part in data.parts.items()} == {
+    assert {name: part.concatenated.ravel().tolist() for name, part in data.parts.items()} == {
         "train": [1] * 6,
         "validation": [3, 3],
         "test": [2],
@@ -346,7 +346,7 @@ def test_a_column_without_train_cannot_train_but_can_be_judged(tmp_path):
     message = rf"^{path}: column split: expected some sequences that train, found none$"
     with pytest.raises(DataError, match=message):
         read_samples(path, UNSAID)
-    assert read_samples(path, UNSAID, TO_JUDGE).to_judge("error").flat.ravel().tolist() == [1]
+    assert read_samples(path, UNSAID, TO_JUDGE).to_judge("error").concatenated.ravel().tolist() == [1]
     assert values_of(read_source(path, UNSAID, TO_PREDICT)) == {"validation": [2], "test": [1]}
 
 
@@ -365,7 +365,7 @@ def test_the_test_and_validation_parts_may_lie_elsewhere(tmp_path):
     validation = ts(tmp_path / "c.ts", [[3, 3]] * 2)
     settings = said(test=str(test), validation=str(validation))
     data = read_samples(train, settings).data_set(UNSPLIT)
-    assert {name: set(part.flat.ravel()) for name, part in data.parts.items()} == {
+    assert {name: set(part.concatenated.ravel()) for name, part in data.parts.items()} == {
         "train": {1},
         "validation": {3},
         "test": {2},
@@ -379,7 +379,7 @@ def test_the_test_part_of_another_source_is_its_test_part(tmp_path):
     ts(tmp_path / "m_TEST.ts", TWOS)
     other = ts(tmp_path / "a.ts", [[5, 5]] * 10)
     data = read_samples(other, said(test=str(tmp_path / "m"))).data_set(UNSPLIT)
-    assert set(data.test.flat.ravel()) == {2}
+    assert set(data.test.concatenated.ravel()) == {2}
 
 
 def test_a_source_that_has_other_parts_alone_is_refused(tmp_path):
@@ -459,7 +459,7 @@ def test_classes_are_matched_by_their_names_not_their_places(tmp_path):
     test = ts(tmp_path / "b.ts", [[1], [2]], ["a", "b"], "b a")
     data = read_samples(train, said(test=str(test))).data_set(UNSPLIT)
     assert data.test.classes == ("a", "b")
-    assert data.test.labels.tolist() == [0, 1]
+    assert data.test.targets.tolist() == [0, 1]
 
 
 def test_a_missing_value_is_refused_unless_something_stands_in_for_it(tmp_path):
@@ -469,8 +469,8 @@ def test_a_missing_value_is_refused_unless_something_stands_in_for_it(tmp_path):
         samples.data_set(UNSPLIT)
     with pytest.raises(DataError, match=message):
         samples.to_judge("error")
-    assert np.isnan(samples.data_set(split(validation=0.0, test=0.0), "zero").train.flat).any()
-    assert np.isnan(samples.to_judge("mean").flat).any()
+    assert np.isnan(samples.data_set(split(validation=0.0, test=0.0), "zero").train.concatenated).any()
+    assert np.isnan(samples.to_judge("mean").concatenated).any()
 
 
 def test_a_missing_value_of_the_test_part_is_refused_too(tmp_path):
@@ -486,7 +486,7 @@ def test_a_missing_value_of_the_test_part_is_refused_too(tmp_path):
 def test_both_parts_are_drawn_from_one_pile(tmp_path):
     path = ts(tmp_path / "a.ts", [[index, index] for index in range(100)])
     data = read_samples(path, UNSAID).data_set(UNSPLIT)
-    parts = {name: set(part.flat.ravel().astype(int)) for name, part in data.parts.items()}
+    parts = {name: set(part.concatenated.ravel().astype(int)) for name, part in data.parts.items()}
     assert {name: len(part) for name, part in parts.items()} == {"train": 72, "validation": 8, "test": 20}
     assert set.union(*parts.values()) == set(range(100))
     told = data.describe_split()
@@ -498,7 +498,7 @@ def test_both_parts_are_drawn_from_one_pile(tmp_path):
 
 def test_the_split_depends_on_its_seed_alone(tmp_path):
     samples = read_samples(ts(tmp_path / "a.ts", [[index] for index in range(40)]), UNSAID)
-    digests = [samples.data_set(split(seed=seed)).test.digest() for seed in (0, 0, 1)]
+    digests = [samples.data_set(split(seed=seed)).test.fingerprint() for seed in (0, 0, 1)]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -581,7 +581,7 @@ def test_a_group_in_given_test_and_validation_parts_is_refused_too(tmp_path):
 def test_the_test_part_is_judged_or_all_where_there_are_no_parts(tmp_path):
     ts(tmp_path / "m_TRAIN.ts", ONES)
     ts(tmp_path / "m_TEST.ts", TWOS)
-    assert set(read_samples(tmp_path / "m", UNSAID).to_judge("error").flat.ravel()) == {2}
+    assert set(read_samples(tmp_path / "m", UNSAID).to_judge("error").concatenated.ravel()) == {2}
     alone = ts(tmp_path / "a.ts", ONES)
     assert len(read_samples(alone, UNSAID).to_judge("error")) == 10
     named = read("digits", UNSAID)

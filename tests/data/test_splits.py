@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from scanline.data.memory import MemorySource, full_length
+from scanline.data.memory import MemorySource
 from scanline.data.splits import Dataset, Origin, balanced, hold_out, stratified
 from scanline.errors import DataError
 from scanline.recipe import UNSAID
@@ -19,7 +19,7 @@ from scanline.recipe import UNSAID
 def labelled(labels, groups=None, classes=None) -> MemorySource:
     labels = np.array(labels)
     classes = tuple(range(labels.max() + 1)) if classes is None else classes
-    part = full_length(np.zeros((len(labels), 1, 1), np.uint8), labels, classes, "x.csv")
+    part = MemorySource.from_array(np.zeros((len(labels), 1, 1), np.uint8), labels, classes, "x.csv")
     return part if groups is None else replace(part, groups=np.array(groups, dtype=object))
 
 

@@ -51,7 +51,7 @@ def compared(three) -> dict:
 def rights(run: str) -> np.ndarray:
     """(360,) whether each test picture is answered rightly, from the pictures themselves."""
     test = catalog.load("digits").test
-    return load(run).predict(test.values) == test.labels
+    return load(run).predict(test.values) == test.targets
 
 
 def test_every_run_and_every_two_are_told_of(compared, three):
@@ -84,7 +84,7 @@ def test_disagreements_are_told_one_by_one(compared):
     for pair in compared["pairs"]:
         one, other = (load(pair[side]).predict(test.values) for side in ("first", "second"))
         expected = [
-            (index, index, str(test.labels[index]), str(one[index]), str(other[index]))
+            (index, index, str(test.targets[index]), str(one[index]), str(other[index]))
             for index in np.flatnonzero(one != other)
         ]
         assert [tuple(each.values()) for each in pair["disagree_on"]] == expected
@@ -94,7 +94,7 @@ def test_disagreements_are_told_one_by_one(compared):
 
 
 def test_each_sheet_tells_what_the_run_is(compared, three):
-    labels, values = catalog.load("digits").test.labels, catalog.load("digits").test.values
+    labels, values = catalog.load("digits").test.targets, catalog.load("digits").test.values
     for sheet, run in zip(compared["runs"], three, strict=True):
         result = json.loads((Path(run) / "result.json").read_text())
         right = rights(run)

@@ -11,7 +11,7 @@ import torch
 from statsmodels.stats.proportion import proportion_confint
 
 from scanline.data import catalogue as catalog
-from scanline.data.memory import MemorySource, join
+from scanline.data.memory import MemorySource
 from scanline.evaluation.early import THRESHOLDS, accuracy_by_step, logits_by_step
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.model.artifact import load
@@ -35,17 +35,17 @@ def sequences(lengths: list[int], seed: int = 0) -> MemorySource:
     """Random sequences of these lengths, with random labels."""
     draw = np.random.default_rng(seed)
     values = [draw.normal(size=(length, F)).astype(np.float32) for length in lengths]
-    return join(values, draw.integers(0, K, len(lengths)), tuple(range(K)), "made up")
+    return MemorySource.from_list(values, draw.integers(0, K, len(lengths)), tuple(range(K)), "made up")
 
 
 def cut_off(classifier: Network, part: MemorySource) -> np.ndarray:
     """(N, T, K) logits of each sequence, alone, after its first 1, 2, ... T steps."""
-    logits = np.empty((len(part), part.steps, len(part.classes)), np.float32)
+    logits = np.empty((len(part), part.max_length, len(part.classes)), np.float32)
     for row in range(len(part)):
         one = part.take(np.array([row]))
-        for step in range(part.steps):
+        for step in range(part.max_length):
             end = min(step + 1, int(one.lengths[0]))
-            shorter = join([one.values[0, :end]], one.labels, part.classes, "cut off")
+            shorter = MemorySource.from_list([one.values[0, :end]], one.targets, part.classes, "cut off")
             logits[row, step] = predict_logits(classifier, shorter)[0]
     return logits
 
@@ -59,15 +59,15 @@ def told(shares: np.ndarray, part: MemorySource, thresholds: tuple[float, ...] =
     """What `read_along` should tell of probabilities (N, T, K) along the steps, by plain loops."""
     N = len(part)
     steps = []
-    for step in range(part.steps):
-        right = sum(shares[row, step].argmax() == part.labels[row] for row in range(N))
+    for step in range(part.max_length):
+        right = sum(shares[row, step].argmax() == part.targets[row] for row in range(N))
         steps.append((step + 1, sum(length > step for length in part.lengths), right / N))
     stops = []
     for threshold in thresholds:
         right, read, early = 0, [], 0
         for row, length in enumerate(part.lengths):
             stop = next((t + 1 for t in range(length) if shares[row, t].max() >= threshold), length)
-            right += shares[row, stop - 1].argmax() == part.labels[row]
+            right += shares[row, stop - 1].argmax() == part.targets[row]
             read.append((stop, stop / length))
             early += stop < length
         mean_steps, share = np.mean(read, axis=0)
@@ -159,7 +159,7 @@ def signs() -> Network:
 
 def steps_of(values: list[list[float]], labels: list[int]) -> MemorySource:
     steps = [np.array(row, np.float32)[:, None] for row in values]
-    return join(steps, np.array(labels), ("no", "yes"), "made up")
+    return MemorySource.from_list(steps, np.array(labels), ("no", "yes"), "made up")
 
 
 # sigmoid(10 tanh(x)): 0.1 gives 0.730, 0.3 gives 0.948, 0.5 gives 0.990

@@ -10,7 +10,7 @@ from PIL import Image
 
 import scanline
 from scanline.data import catalogue as catalog
-from scanline.data.memory import full_length
+from scanline.data.memory import MemorySource
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.evaluation.predict_files import predict_files
@@ -33,7 +33,7 @@ def test_a_run_and_its_bundle_give_the_same_model(trained, model, digits):
 
 
 def test_answers_are_class_names_and_probabilities(model, digits):
-    images, labels = digits.test.values, digits.test.labels
+    images, labels = digits.test.values, digits.test.targets
     assert (model.predict(images) == labels).mean() > 0.8
     shares = model.predict_proba(images)
     assert shares.shape == (360, 10)
@@ -43,8 +43,8 @@ def test_answers_are_class_names_and_probabilities(model, digits):
 
 def test_evaluation_counts_what_predict_answers(trained, model, digits):
     judged = evaluate_run(str(trained), None, "cpu")
-    assert judged.test["correct"] == (model.predict(digits.test.values) == digits.test.labels).sum()
-    assert judged.answers()["true"] == digits.test.labels.tolist()
+    assert judged.test["correct"] == (model.predict(digits.test.values) == digits.test.targets).sum()
+    assert judged.answers()["true"] == digits.test.targets.tolist()
 
 
 def test_grey_levels_and_shares_of_them_give_the_same_answer(model, digits):
@@ -77,8 +77,8 @@ def test_values_that_do_not_fit_are_refused(model, values, message):
 
 def test_labels_are_matched_by_class_name(model, digits):
     part = digits.test.take(slice(0, 50))
-    only = np.flatnonzero(part.labels >= 8)
-    turned = full_length(part.values[only], 9 - part.labels[only], (9, 8), "turned round")
+    only = np.flatnonzero(part.targets >= 8)
+    turned = MemorySource.from_array(part.values[only], 9 - part.targets[only], (9, 8), "turned round")
     assert model.evaluate(turned)["correct"] == model.evaluate(part.take(only))["correct"]
 
 
@@ -87,7 +87,7 @@ def test_classes_that_the_model_does_not_know_are_named(model):
     with pytest.raises(
         DataError, match=r"photos has classes that the model does not know: cat, dog; .*on digits"
     ):
-        model.evaluate(full_length(values, np.array([0, 1]), ("cat", "dog"), "photos"))
+        model.evaluate(MemorySource.from_array(values, np.array([0, 1]), ("cat", "dog"), "photos"))
 
 
 def test_steps_of_another_width_are_refused(model):
@@ -134,7 +134,7 @@ def test_pictures_get_the_answers_that_their_pixels_get(trained, model, digits, 
         picture(digits, index).save(tmp_path / f"{index}.png")
         files.append(str(tmp_path / f"{index}.png"))
     answers = [answer["label"] for answer in predict_files(trained, files)]
-    assert (np.array(answers) == digits.test.labels[:20]).sum() >= 15
+    assert (np.array(answers) == digits.test.targets[:20]).sum() >= 15
     assert set(next(predict_files(trained, files))["probabilities"]) == {str(digit) for digit in range(10)}
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import scanline
 from scanline.data import catalogue as catalog
-from scanline.data.memory import MemorySource, join
+from scanline.data.memory import MemorySource
 from scanline.data.transforms.views import View
 from scanline.explanation import attribution
 from scanline.explanation.attribution import baseline, check_by_deletion, in_place, integrated_gradients
@@ -140,7 +140,7 @@ def test_the_network_is_left_as_it_was():
     classifier = network("lstm").train()
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     trained = [weight.requires_grad for weight in classifier.parameters()]
-    part = join([np.ones((3, F), np.float32)], np.zeros(1, np.int64), CLASSES, "made up")
+    part = MemorySource.from_list([np.ones((3, F), np.float32)], np.zeros(1, np.int64), CLASSES, "made up")
     integrated_gradients(classifier, np.ones((3, F), np.float32), 0, np.zeros(F, np.float32))
     check_by_deletion(classifier, part, np.zeros(F, np.float32))
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
@@ -277,7 +277,7 @@ def test_shuffled_attributions_do_no_better_than_random_ones(digits, monkeypatch
 def test_a_network_that_answers_the_same_to_everything_has_nothing_to_lose():
     classifier, draw = network(features=8), np.random.default_rng(0)
     values = draw.normal(size=(40, 6, 8)).astype(np.float32)
-    part = join(list(values), np.zeros(40, np.int64), CLASSES, "made up")
+    part = MemorySource.from_list(list(values), np.zeros(40, np.int64), CLASSES, "made up")
     with torch.no_grad():
         classifier.head.weight.zero_()
         classifier.head.bias.zero_()
@@ -306,9 +306,13 @@ def test_sequences_of_different_lengths_are_checked_as_each_alone():
     classifier, draw = network(readout="mean", spread=1.0), np.random.default_rng(0)
     parts = [draw.normal(size=(length, F)).astype(np.float32) for length in (5, 1, 9, 3, 7, 2)]
     labels, nothing = np.zeros(6, np.int64), baseline(classifier, False)
-    together = check_by_deletion(classifier, join(parts, labels, CLASSES, "made up"), nothing, share=0.3)
+    together = check_by_deletion(
+        classifier, MemorySource.from_list(parts, labels, CLASSES, "made up"), nothing, share=0.3
+    )
     alone = [
-        check_by_deletion(classifier, join([each], labels[:1], CLASSES, "made up"), nothing, share=0.3)
+        check_by_deletion(
+            classifier, MemorySource.from_list([each], labels[:1], CLASSES, "made up"), nothing, share=0.3
+        )
         for each in parts
     ]
     assert together.n == 6

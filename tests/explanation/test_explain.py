@@ -252,7 +252,7 @@ def test_a_number_means_a_sequence_of_the_test_part(trained):
     for index in (0, 17, 359):
         found = explain_input(model, str(trained), str(index))
         assert found.name == f"test sequence {index}"
-        assert found.true == digits.labels[index]
+        assert found.true == digits.targets[index]
         assert np.array_equal(found.values, digits.values[index])
         assert found.label == model.predict(digits.values[index])[0]
 

@@ -37,14 +37,14 @@ def read(tmp_path):
 def is_wide(found) -> bool:
     """Whether it holds what WIDE says."""
     part = found.sequences
-    same = part.flat.tolist() == [[1], [2], [3], [4]] and part.lengths.tolist() == [2, 2]
-    return same and part.labels.tolist() == [0, 1] and part.classes == ("a", "b")
+    same = part.concatenated.tolist() == [[1], [2], [3], [4]] and part.lengths.tolist() == [2, 2]
+    return same and part.targets.tolist() == [0, 1] and part.classes == ("a", "b")
 
 
 def test_values_are_32_bits_in_the_order_of_the_columns(read):
     found = read(WIDE)
     assert is_wide(found)
-    assert found.sequences.flat.dtype == np.float32
+    assert found.sequences.concatenated.dtype == np.float32
     assert found.features == ("x1", "x2")
 
 
@@ -101,7 +101,7 @@ def test_a_gzip_file_of_two_members_is_one_stream(read):
 
 def test_numbers_in_the_first_line_are_a_row_and_that_is_told(read):
     found = read("0.5,2,7\n3,4,8\n", label_column="2")
-    assert found.sequences.flat.ravel().tolist() == [0.5, 2, 3, 4]
+    assert found.sequences.concatenated.ravel().tolist() == [0.5, 2, 3, 4]
     assert found.sequences.classes == (7, 8)
     assert "no header line: columns are called 0 to 2" in found.notes[0]
 
@@ -113,7 +113,7 @@ def test_a_missing_value_in_the_first_row_is_no_header(read):
 
 def test_the_columns_that_pandas_calls_0_to_n_are_a_header_and_that_is_told(read):
     found = read("0,1,2\n0.5,2,7\n3,4,8\n", label_column="2")
-    assert found.sequences.flat.ravel().tolist() == [0.5, 2, 3, 4]
+    assert found.sequences.concatenated.ravel().tolist() == [0.5, 2, 3, 4]
     assert "the first line for a header, columns 0 to 2" in found.notes[0]
 
 
@@ -259,10 +259,10 @@ def test_a_file_of_many_blocks_reads_as_pandas_reads_it(read, tmp_path):
     table.to_csv(path, index=False)
     assert path.stat().st_size > 2 * 2**22
     part = read_sequences(path, UNSAID).sequences
-    assert np.array_equal(part.flat, table[["a", "b"]].to_numpy().astype(np.float32))
+    assert np.array_equal(part.concatenated, table[["a", "b"]].to_numpy().astype(np.float32))
     assert np.array_equal(part.lengths, table.groupby("id").size())
     assert part.classes == tuple(range(len(part)))
-    assert np.array_equal(part.labels, np.arange(len(part)))
+    assert np.array_equal(part.targets, np.arange(len(part)))
     assert part.ids.tolist() == [str(index) for index in range(len(part))]
 
 
@@ -284,7 +284,7 @@ def test_a_file_of_many_blocks_reads_as_pandas_reads_it(read, tmp_path):
 def test_times_are_numbers_dates_or_times_of_day(read, times):
     first, second, third = times
     found = read(LONG + f"s,{second},2,a\ns,{first},1,a\ns,{third},3,a\n")
-    assert found.sequences.flat.ravel().tolist() == [1, 2, 3]
+    assert found.sequences.concatenated.ravel().tolist() == [1, 2, 3]
     assert found.notes[1].endswith("1 of 1 sequences were not in order of time: sorted")
 
 
@@ -292,7 +292,7 @@ def test_fractions_may_begin_behind_the_first_block(read):
     rows = "".join(f"s0,{i},{i}.5,walk\n" for i in range(300_000))
     assert len(rows) > 2**22
     found = read(LONG + rows + "s0,299999.75,2,walk\ns0,299999.5,1,walk\n")
-    assert found.sequences.flat[-2:].ravel().tolist() == [1, 2]
+    assert found.sequences.concatenated[-2:].ravel().tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -77,9 +77,9 @@ def test_a_pair_becomes_sequences_of_rows_of_full_length(write):
     assert pair.values.shape == (2, 2, 3)
     assert pair.values.dtype == np.uint8
     assert pair.lengths.tolist() == [2, 2]
-    assert pair.labels.tolist() == [1, 0]
+    assert pair.targets.tolist() == [1, 0]
     assert pair.classes == ("no", "yes")
-    assert pair.source == "ours"
+    assert pair.name == "ours"
 
 
 BROKEN_CRC = bytearray(gzip.compress(IMAGES))

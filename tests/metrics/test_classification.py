@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support
 from statsmodels.stats.proportion import proportion_confint
 
-from scanline.data.memory import MemorySource, full_length, join
+from scanline.data.memory import MemorySource
 from scanline.metrics.classification import (
     accuracy_by_length,
     classification_metrics,
@@ -27,7 +27,9 @@ NAMES = ("class", "n", "correct", "accuracy", "precision", "recall", "f1")
 
 def part(labels: list[int], classes: tuple[str | int, ...]) -> MemorySource:
     """Sequences of one empty step with these labels."""
-    return full_length(np.zeros((len(labels), 1, 1), np.float32), np.array(labels), classes, "made up")
+    return MemorySource.from_array(
+        np.zeros((len(labels), 1, 1), np.float32), np.array(labels), classes, "made up"
+    )
 
 
 def shares_of(rows: list[list[float]]) -> np.ndarray:
@@ -250,7 +252,7 @@ def test_who_makes_no_mistake_has_none_and_who_makes_many_shows_twenty():
 def test_judging_puts_lengths_coverage_and_calibration_of_the_same_answers_together():
     """Six sequences of 1 or 4 steps; answers with 0.9, all short ones right, one of three long ones right."""
     long, short = np.zeros((4, 1), np.float32), np.zeros((1, 1), np.float32)
-    sequences = join([long, short] * 3, np.array([0, 0, 1, 0, 1, 0]), ("a", "b"), "made up")
+    sequences = MemorySource.from_list([long, short] * 3, np.array([0, 0, 1, 0, 1, 0]), ("a", "b"), "made up")
     found = classification_metrics(shares_of([[9, 1]] * 6), sequences)
     assert [(group["from"], group["n"], group["accuracy"]) for group in found["by_length"]] == [
         (1, 3, 1.0), (4, 3, pytest.approx(1 / 3)),

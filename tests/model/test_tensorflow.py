@@ -93,7 +93,7 @@ def replay(request, golden: Path, mnist):
         batch = (
             torch.tensor(mnist.train.values[rows]),
             torch.arange(case.batch) % 28 + 1 if masked else None,
-            torch.tensor(mnist.train.labels[rows]),
+            torch.tensor(mnist.train.targets[rows]),
         )
         losses.append(train_step(classifier, optimizer, batch, settings, step))
         if step == 0:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from scanline.data.memory import MemorySource, join
+from scanline.data.memory import MemorySource
 from scanline.model.network import Architecture, Network
 from scanline.reporting.activity import gate_activity
 from tests.conftest import make_sequences
@@ -43,7 +43,7 @@ def change(classifier: Network, which: int, values: list[float]) -> None:
 
 def of_one_feature(*sequences: list[float]) -> MemorySource:
     parts = [np.array(values, np.float32)[:, None] for values in sequences]
-    return join(parts, np.zeros(len(parts), np.int64), (0, 1), "made by hand")
+    return MemorySource.from_list(parts, np.zeros(len(parts), np.int64), (0, 1), "made by hand")
 
 
 def test_without_weights_every_gate_is_half_open_and_every_unit_idle():

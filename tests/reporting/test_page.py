@@ -303,7 +303,7 @@ def test_the_page_begins_with_the_verdict_of_the_result_file(digits):
 
 
 def test_the_verdict_can_be_worked_out_from_the_answers(digits, probabilities):
-    truth = catalog.load("digits").test.labels
+    truth = catalog.load("digits").test.targets
     answers, sure = probabilities.argmax(1), probabilities.max(1)
     right = answers == truth
     pairs = Counter((int(t), int(a)) for t, a in zip(truth, answers, strict=True) if t != a)
@@ -372,9 +372,9 @@ def test_the_mistakes_of_the_twin_are_what_the_network_says_of_the_first_steps(d
 
 
 def from_steps(values: np.ndarray, classes: tuple[Any, ...]) -> Any:
-    from scanline.data.memory import full_length
+    from scanline.data.memory import MemorySource
 
-    return full_length(values[None], np.zeros(1, np.int64), classes, "the first steps")
+    return MemorySource.from_array(values[None], np.zeros(1, np.int64), classes, "the first steps")
 
 
 def test_the_tables_behind_the_charts_hold_the_numbers_of_the_twin(digits):
@@ -476,7 +476,7 @@ def test_the_pictures_behind_a_count_are_the_surest_of_those_sequences_pixel_by_
     seen = 0
     for sheet in of_class(digits.root, "sheet"):
         true, answer = map(int, sheet.get("id").split("-")[1:])
-        own = np.flatnonzero((test.labels == true) & (answers == answer))
+        own = np.flatnonzero((test.targets == true) & (answers == answer))
         shown = []
         for thumb in of_class(sheet, "thumbs")[0]:
             name, shares = re.fullmatch(r"sequence (\d+)p = ([\d.]+)", words(thumb)).groups()

@@ -349,7 +349,7 @@ def write_pictures(folder: Path, data) -> None:
     """The training and test parts of scikit-learn's digits as a folder of IDX files."""
     folder.mkdir(parents=True)
     for name, part in (("train", data.train), ("t10k", data.test)):
-        for kind, array in (("images-idx3", part.values * 15), ("labels-idx1", part.labels)):
+        for kind, array in (("images-idx3", part.values * 15), ("labels-idx1", part.targets)):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             (folder / f"{name}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
 
@@ -439,7 +439,7 @@ def test_a_local_folder_named_like_a_data_set_stays_itself(tmp_path, monkeypatch
 def test_a_folder_of_a_single_class_is_refused(tmp_path):
     digits = catalog.load("digits")
     train_part, test_part = (
-        part.take(np.flatnonzero(part.labels == 3)) for part in (digits.train, digits.test)
+        part.take(np.flatnonzero(part.targets == 3)) for part in (digits.train, digits.test)
     )
     write_pictures(tmp_path / "threes", replace(digits, train=train_part, test=test_part))
     with pytest.raises(DataError, match="threes has a single class, 3: two are needed"):

@@ -277,7 +277,7 @@ def _load_published(entry: Entry, folder: Path) -> Dataset:
             digests=digests,
             remedy=_remedy(entry.name, folder),
         )
-        for offset, shape in enumerate((pair.values.shape, pair.labels.shape)):
+        for offset, shape in enumerate((pair.values.shape, pair.targets.shape)):
             digest = digests[offset].hexdigest()
             _check_published(entry, number + offset, paths[offset], shape, digest, folder)
         parts.append(pair)
@@ -290,5 +290,5 @@ def _load_published(entry: Entry, folder: Path) -> Dataset:
         test,
         scale=255.0,
         picture=idx_format(test, box=20),
-        origins={name: Origin(part.source) for name, part in {**own, "test": test}.items()},
+        origins={name: Origin(part.name) for name, part in {**own, "test": test}.items()},
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.memory import full_length
+from scanline.data.memory import MemorySource
 from scanline.data.splits import Dataset, Origin, stratified
 from scanline.data.transforms.ink import PictureFormat
 
@@ -39,7 +39,7 @@ def is_original() -> bool:
 def load() -> Dataset:
     """1,797 digits of 8 rows of 8 pixels, 0 to 16, split by class with a fixed seed as COUNTS says."""
     images, labels = _read()
-    everything = full_length(images, labels, tuple(range(10)), NAME)
+    everything = MemorySource.from_array(images, labels, tuple(range(10)), NAME)
     outer, test = stratified(everything, COUNTS[2] / len(everything), SPLIT_SEED)
     rest = everything.take(outer)
     kept, held = stratified(rest, COUNTS[1] / len(rest), SPLIT_SEED)

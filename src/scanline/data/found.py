@@ -10,7 +10,8 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.memory import ClassName, MemorySource
+from scanline.data.memory import MemorySource
+from scanline.data.source import ClassName
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import UNPRINTABLE, DataError, join_names, one_line
 from scanline.limits import exceeded, limit_of
@@ -55,7 +56,7 @@ class Found:
         cell = f"step {step}, feature {feature}"
         if names:
             cell = f"column {shown(names[feature if len(names) == part.features else step])}"
-        raise DataError(f"{part.source}: {self.where(index, step)}, {cell}: {what}")
+        raise DataError(f"{part.name}: {self.where(index, step)}, {cell}: {what}")
 
 
 def name_classes(
@@ -140,18 +141,18 @@ def with_classes(found: Found, classes: tuple[ClassName, ...], owner: str) -> Fo
     if part.classes == classes:
         return found
     if not part.classes:
-        raise DataError(f"{part.source}: expected labels, as {owner} has, found none")
+        raise DataError(f"{part.name}: expected labels, as {owner} has, found none")
     index = {str(name): number for number, name in enumerate(classes)}
-    translated = np.array([index.get(str(name), -1) for name in part.classes], np.int64)[part.labels]
+    translated = np.array([index.get(str(name), -1) for name in part.classes], np.int64)[part.targets]
     strange = np.flatnonzero(translated < 0)
     if strange.size:
         first = int(strange[0])
         raise DataError(
-            f"{part.source}: {found.where(first)}: expected a class that {owner} has too, one of "
-            f"{some(classes)}, found {shown(part.classes[part.labels[first]])}"
+            f"{part.name}: {found.where(first)}: expected a class that {owner} has too, one of "
+            f"{some(classes)}, found {shown(part.classes[part.targets[first]])}"
             + (f" ({strange.size:,} of {len(part):,} are unknown)" if strange.size > 1 else "")
         )
-    return replace(found, sequences=replace(part, labels=translated, classes=classes))
+    return replace(found, sequences=replace(part, targets=translated, classes=classes))
 
 
 def check_values(found: Found, missing: bool) -> None:
@@ -159,12 +160,14 @@ def check_values(found: Found, missing: bool) -> None:
 
     missing: whether NaN may stand for a value.
     """
-    if found.sequences.flat.dtype == np.uint8:
+    if found.sequences.concatenated.dtype == np.uint8:
         return
-    place = first_wrong(found.sequences.flat, np.isinf if missing else lambda values: ~np.isfinite(values))
+    place = first_wrong(
+        found.sequences.concatenated, np.isinf if missing else lambda values: ~np.isfinite(values)
+    )
     if place is None:
         return
-    value = found.sequences.flat[place]
+    value = found.sequences.concatenated[place]
     if np.isnan(value):
         seen = "a missing value; --missing forward-fill, zero or mean puts one there"
     else:

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.memory import MemorySource
 from scanline.seeding import numpy_generator
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """values: (N, T, F), T the longest length in it; lengths: (N,), or None if all are T; labels: (N,);
-    weights: (N,) how much each counts in the loss, or None if all count 1."""
-
-    values: NDArray[Any]
-    lengths: NDArray[np.int64] | None
-    labels: NDArray[np.int64]
-    weights: NDArray[np.float32] | None = None
 
 
 class BatchOrder:
@@ -82,19 +67,3 @@ class BatchOrder:
             for piece, run in zip(turn, np.split(drawn, ends[:-1]), strict=True):
                 mixed[own[piece] : own[piece + 1]] = run
         return mixed
-
-
-def gather(
-    sequences: MemorySource, index: NDArray[np.int64], weights: NDArray[np.float32] | None = None
-) -> Batch:
-    """The sequences at `index` as one batch, no longer than its longest sequence.
-
-    weights: (N,) of all sequences.
-    """
-    lengths = sequences.lengths[index]
-    return Batch(
-        sequences.padded(index),
-        None if (lengths == lengths[0]).all() else lengths,
-        sequences.labels[index],
-        None if weights is None else weights[index],
-    )

@@ -98,7 +98,7 @@ class Preprocessing:
 
         Raises DataError naming the expected and the found shape.
         """
-        self.check(sequences.shape, sequences.source)
+        self.check(sequences.shape, sequences.name)
         # Before they are cut: several values of one feature may come to stand side by side in a step.
         cut = self.cut(carried(sequences) if self.missing == "forward-fill" else sequences)
         if self.missing == "error":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scanline.data.memory import ClassName
+from scanline.data.source import ClassName
 
 FILES = (
     "train-images-idx3-ubyte",

@@ -70,9 +70,9 @@ def _bounded(found: dict[str, Found]) -> dict[str, Found]:
     """What was read. Raises DataError if sequences are longer, or steps wider, than the limits say."""
     for each in found.values():
         part = each.sequences
-        for name, size in (("STEPS", part.steps), ("FEATURES", part.features)):
+        for name, size in (("STEPS", part.max_length), ("FEATURES", part.features)):
             if size > limit_of(name):
-                raise DataError(f"{part.source}: {exceeded(name, size)}")
+                raise DataError(f"{part.name}: {exceeded(name, size)}")
     return found
 
 
@@ -106,7 +106,7 @@ def _by_column(found: Found, to_train: bool) -> dict[str, Found]:
         parts["train"] = _with_own_classes(parts["train"])
     elif to_train:
         raise DataError(
-            f"{found.sequences.source}: column {found.settings.split_column}: expected some sequences that "
+            f"{found.sequences.name}: column {found.settings.split_column}: expected some sequences that "
             "train, found none"
         )
     return parts
@@ -115,9 +115,9 @@ def _by_column(found: Found, to_train: bool) -> dict[str, Found]:
 def _with_own_classes(found: Found) -> Found:
     """`found` without the classes that none of its sequences has."""
     part = found.sequences
-    used, labels = np.unique(part.labels, return_inverse=True)
+    used, labels = np.unique(part.targets, return_inverse=True)
     classes = tuple(part.classes[label] for label in used) if part.classes else ()
-    return replace(found, sequences=replace(part, labels=labels.reshape(-1), classes=classes))
+    return replace(found, sequences=replace(part, targets=labels.reshape(-1), classes=classes))
 
 
 def _take(found: Found, index: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Found:
@@ -239,20 +239,20 @@ def _assemble(samples: Samples, split: SplitSettings, missing: Missing) -> Datas
         if part in found:
             own = with_classes(found[part], classes, "the training part")
             _check_alike(rest, own)
-            parts[part], origins[part] = own.sequences, Origin(own.sequences.source)
+            parts[part], origins[part] = own.sequences, Origin(own.sequences.name)
     train, index = rest.sequences, np.arange(len(rest.sequences))
-    origins["train"] = Origin(train.source)
+    origins["train"] = Origin(train.name)
     _check_groups({"training": train, **parts})
     for part, share in (("test", split.test), ("validation", split.validation)):
         if part in parts or share == 0:
             continue
         pile = origins["train"].how
-        kept, held = hold_out(replace(train, source=pile), share, split.seed)
+        kept, held = hold_out(replace(train, name=pile), share, split.seed)
         by = f"by {settings.group_column or 'group'}" if train.groups is not None else "by class"
         how = f"{share:g} of {pile}, drawn {by} with seed {split.seed}"
         parts[part], origins[part] = train.take(held), Origin(how, index[held])
         train, index = train.take(kept), index[kept]
-        origins["train"] = Origin(f"the rest of {rest.sequences.source}", index)
+        origins["train"] = Origin(f"the rest of {rest.sequences.name}", index)
     return Dataset(
         samples.name,
         train,
@@ -276,12 +276,12 @@ def _check_alike(first: Found, other: Found) -> None:
         fits = other.picture is None and one.features == two.features
     if not fits:
         raise DataError(
-            f"{two.source}: expected steps as in {one.source}, of shape {_shape(one)}, found {_shape(two)}"
+            f"{two.name}: expected steps as in {one.name}, of shape {_shape(one)}, found {_shape(two)}"
         )
 
 
 def _shape(part: MemorySource) -> str:
-    steps = f"{part.steps}" if part.uniform else f"{part.lengths.min()} to {part.steps}"
+    steps = f"{part.max_length}" if part.uniform else f"{part.lengths.min()} to {part.max_length}"
     return f"({len(part)}, {steps}, {part.features})"
 
 
@@ -294,7 +294,7 @@ def _check_groups(parts: Mapping[str, MemorySource]) -> None:
         both = sorted(set(map(str, groups[0])) & set(map(str, groups[1])))
         if both:
             raise DataError(
-                f"{parts[other].source}: group {both[0]} stands in the {one} part and in the {other} part"
+                f"{parts[other].name}: group {both[0]} stands in the {one} part and in the {other} part"
                 + (f" ({len(both):,} groups do)" if len(both) > 1 else "")
                 + "; split by group, or leave the group column out"
             )

@@ -45,7 +45,6 @@ class Dataset:
     view: how pictures were cut into steps, once they are, or None.
     settings: how a source was read, with what was guessed filled in; None for a set of the catalog.
     origins: of each part. notes: what the user should know of how it was read.
-    weights: (N,) of the training sequences in the loss, mean 1; None: all count 1.
     """
 
     name: str
@@ -59,7 +58,6 @@ class Dataset:
     settings: DataSettings | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    weights: NDArray[np.float32] | None = None
 
     @property
     def address(self) -> str:
@@ -89,10 +87,10 @@ class Dataset:
 
 
 def _describe(part: MemorySource, origin: Origin | None) -> dict[str, Any]:
-    counts = np.bincount(part.labels, minlength=len(part.classes))
+    counts = np.bincount(part.targets, minlength=len(part.classes))
     told: dict[str, Any] = {
         "n": len(part),
-        "from": origin.how if origin else part.source,
+        "from": origin.how if origin else part.name,
         "classes": {str(name): int(count) for name, count in zip(part.classes, counts, strict=True)},
     }
     if part.groups is not None:
@@ -120,19 +118,19 @@ def stratified(sequences: MemorySource, share: float, seed: int) -> tuple[Indice
     """As `hold_out`, each class in proportion. scikit-learn draws."""
     from sklearn.model_selection import train_test_split
 
-    labels = sequences.labels
+    labels = sequences.targets
     values, counts = np.unique(labels, return_counts=True)
     if counts.min() < 2:
         small = sequences.classes[int(values[counts.argmin()])]
         raise DataError(
-            f"{sequences.source}: class {shown(small)} has a single sequence: at least 2 are needed to split "
+            f"{sequences.name}: class {shown(small)} has a single sequence: at least 2 are needed to split "
             "off a part; give more of that class, leave it out, or set split.validation and split.test to 0"
         )
     indices = np.arange(len(labels))
     held_out = max(round(len(labels) * share), len(values))
     if len(labels) - held_out < len(values):
         raise DataError(
-            f"{sequences.source}: {len(labels)} sequences of {len(values)} classes are too few to split off "
+            f"{sequences.name}: {len(labels)} sequences of {len(values)} classes are too few to split off "
             "a part; give more, or set split.validation and split.test to 0"
         )
     drawn = train_test_split(indices, test_size=held_out, random_state=seed % _SEEDS, stratify=labels)
@@ -153,11 +151,11 @@ def grouped(sequences: MemorySource, share: float, seed: int) -> tuple[Indices, 
     """As `hold_out`, each group on one side. scikit-learn draws folds; those nearest in size are held out."""
     assert sequences.groups is not None
     _, groups = np.unique(sequences.groups.astype(str), return_inverse=True)
-    groups, labels = groups.reshape(-1), sequences.labels
+    groups, labels = groups.reshape(-1), sequences.targets
     count = int(groups.max()) + 1
     if count < 2:
         raise DataError(
-            f"{sequences.source}: all sequences belong to one group: at least 2 are needed to split off a "
+            f"{sequences.name}: all sequences belong to one group: at least 2 are needed to split off a "
             "part by group; leave the group column out, or set split.validation and split.test to 0"
         )
     classes = np.unique(labels)
@@ -171,7 +169,7 @@ def grouped(sequences: MemorySource, share: float, seed: int) -> tuple[Indices, 
     if not drawn:
         alone = next(label for label in classes if len(np.unique(groups[labels == label])) == 1)
         raise DataError(
-            f"{sequences.source}: class {shown(sequences.classes[alone])} stands in one group alone, so "
+            f"{sequences.name}: class {shown(sequences.classes[alone])} stands in one group alone, so "
             "groups cannot be held out; give more groups of it, leave the group column out, or set "
             "split.validation and split.test to 0"
         )
@@ -208,5 +206,5 @@ def balanced(sequences: MemorySource) -> NDArray[np.float32]:
     """(N,) weights by which each class counts as much as the others, mean 1. Source: scikit-learn's."""
     from sklearn.utils.class_weight import compute_sample_weight
 
-    weights: NDArray[np.float32] = compute_sample_weight("balanced", sequences.labels).astype(np.float32)
+    weights: NDArray[np.float32] = compute_sample_weight("balanced", sequences.targets).astype(np.float32)
     return weights

@@ -28,14 +28,14 @@ def summarise(samples: Samples) -> dict[str, Any]:
 
 
 def _part(part: MemorySource) -> dict[str, Any]:
-    counts = np.bincount(part.labels, minlength=len(part.classes))
-    missing = 0 if part.flat.dtype == np.uint8 else int(np.isnan(part.flat).sum())
+    counts = np.bincount(part.targets, minlength=len(part.classes))
+    missing = 0 if part.concatenated.dtype == np.uint8 else int(np.isnan(part.concatenated).sum())
     return {
         "sequences": len(part),
         "steps": {
             "min": int(part.lengths.min()),
             "median": float(np.median(part.lengths)),
-            "max": part.steps,
+            "max": part.max_length,
         },
         "features": part.features,
         "classes": {str(name): int(count) for name, count in zip(part.classes, counts, strict=False)},

@@ -132,7 +132,7 @@ def _speeds(contenders: Sequence[ComparedRun]) -> list[float]:
 
 def _pair(one: ComparedRun, other: ComparedRun) -> dict[str, Any]:
     part = one.judgement.part
-    true = np.array([str(part.classes[label]) for label in part.labels], dtype=object)
+    true = np.array([str(part.classes[label]) for label in part.targets], dtype=object)
     right, also = one.answers == true, other.answers == true
     pairs = Paired(
         both=int((right & also).sum()),
@@ -155,7 +155,7 @@ def _pair(one: ComparedRun, other: ComparedRun) -> dict[str, Any]:
         "disagree_on": [
             {
                 "index": int(index),
-                "sequence": part.id_of(int(index)),
+                "sequence": part.identifier(int(index)),
                 "true": str(true[index]),
                 "first": str(one.answers[index]),
                 "second": str(other.answers[index]),

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scanline.data.loader import gather
 from scanline.data.memory import MemorySource
 from scanline.metrics.intervals import wilson_interval
 from scanline.model.inference import alike_batches, to_device
@@ -68,17 +67,17 @@ def accuracy_by_step(
     sequences; "stops": for each threshold {"threshold", "accuracy", "ci95", "mean_steps", "share_read",
     "stopped"}, stopped the share that ended early}.
     """
-    T, n = part.steps, len(part)
+    T, n = part.max_length, len(part)
     right = np.zeros(T, np.int64)
     stopped_right = np.zeros(len(thresholds), np.int64)
     read = np.zeros((len(thresholds), n), np.int64)
     width = network.recurrent.output_size + network.architecture.classes
     for index in alike_batches(part, width, numbers=_NUMBERS):
-        values, lengths, _ = to_device(gather(part, index), network.scale.device)
+        values, lengths, _ = to_device(part.gather(index), network.scale.device)
         logits = logits_by_step(network, values, lengths)
         shares = (logits.double() / temperature).softmax(2).cpu().numpy()
         answers, confidence = shares.argmax(2), shares.max(2)  # (n, t)
-        hits = answers == part.labels[index][:, None]
+        hits = answers == part.targets[index][:, None]
         t = hits.shape[1]
         right[:t] += hits.sum(0)
         right[t:] += hits[:, -1].sum()

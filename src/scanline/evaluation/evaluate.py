@@ -42,9 +42,9 @@ class Evaluation:
         """{"sequence": N names or numbers, "predicted": N classes, "true": N}, in the order of the data."""
         classes = self.part.classes
         return {
-            "sequence": [self.part.id_of(index) for index in range(len(self.part))],
+            "sequence": [self.part.identifier(index) for index in range(len(self.part))],
             "predicted": [classes[index] for index in self.logits.argmax(1)],
-            "true": [classes[index] for index in self.part.labels],
+            "true": [classes[index] for index in self.part.targets],
         }
 
 
@@ -81,7 +81,7 @@ def evaluate_model(
 
 def evaluate_source(model: Model, name: str, part: MemorySource) -> Evaluation:
     """Judge `model` on `part`, as it was read. name: of the data."""
-    digest = part.digest()
+    digest = part.fingerprint()
     part = model.fit(part)
     logits = model.logits(part)
     return Evaluation(model, name, part, logits, classification_metrics(logits, part), digest)

@@ -69,7 +69,7 @@ def _sequences(model: Model, file: str) -> Iterator[dict[str, Any]]:
         check_values(found, form.missing != "error")
         part = found.sequences
         for index, shares in enumerate(model.answer(part)):
-            yield {"file": file, "sequence": part.id_of(index)} | model.told(shares)
+            yield {"file": file, "sequence": part.identifier(index)} | model.told(shares)
 
 
 def _same(one: Path, other: Path) -> bool:

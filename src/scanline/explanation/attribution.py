@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.loader import gather
 from scanline.data.memory import MemorySource
 from scanline.data.transforms.views import View
 from scanline.metrics.probabilities import softmax
@@ -186,7 +185,7 @@ def check_by_deletion(
     drops = {}
     for kind, sequences in removed.items():
         gone = MemorySource(
-            np.concatenate(sequences), part.lengths[rows], part.labels[rows], part.classes, part.source
+            np.concatenate(sequences), part.lengths[rows], part.targets[rows], part.classes, part.name
         )
         after = softmax(predict_logits(network, gone))[np.arange(len(rows)), answers[rows]]
         drops[kind] = float((before[rows] - after).mean())
@@ -204,7 +203,7 @@ def _quick_attributions(
     width = part.features + network.recurrent.output_size
     try:
         for index in alike_batches(part, width, _BATCH):
-            values, lengths, _ = to_device(gather(part, index), device)
+            values, lengths, _ = to_device(part.gather(index), device)
             values = values.float()
             begin = torch.as_tensor(nothing, device=device).expand_as(values)
             target = torch.as_tensor(answers[index], device=device)[:, None]

@@ -131,14 +131,14 @@ def explain_part(model: Model, part: MemorySource, index: int, name: str | None 
     shares = integrated_gradients(network, values, seen.answer, nothing)
     view = form.seen
     return Explanation(
-        name or part.name(index),
+        name or part.describe(index),
         seen,
         shares,
         values,
         form.as_picture(values),
         None if view is None else in_place(shares.values, view),
         view,
-        part.classes[part.labels[index]] if part.labelled else None,
+        part.classes[part.targets[index]] if part.has_targets else None,
     )
 
 
@@ -158,7 +158,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
             )
         _, test = own_split(model, run, trained_on(Path(run)), "test")
         index = _index(test, given)
-        return explain_part(model, model.fit(test), index, f"test {test.name(index)}")
+        return explain_part(model, model.fit(test), index, f"test {test.describe(index)}")
     form = model.preprocessing
     if form.picture is not None and not holds_several(given):
         if sequence is not None:
@@ -169,7 +169,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
     index = 0 if sequence is None else _index(found.sequences, sequence)
     known = bool(found.sequences.classes)
     part = model.fit(found.sequences) if known else form.prepare(found.sequences)
-    return explain_part(model, part, index, f"{given}, {found.sequences.name(index)}")
+    return explain_part(model, part, index, f"{given}, {found.sequences.describe(index)}")
 
 
 def _index(part: MemorySource, name: str) -> int:
@@ -181,4 +181,4 @@ def _index(part: MemorySource, name: str) -> int:
     if name.isdecimal() and int(name) < len(part):
         return int(name)
     names = f"0 to {len(part) - 1}" if part.ids is None else some([str(each) for each in part.ids])
-    raise UsageError(f"{part.source} has no sequence {name!r}: expected one of {names}")
+    raise UsageError(f"{part.name} has no sequence {name!r}: expected one of {names}")

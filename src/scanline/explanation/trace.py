@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from scanline.data.memory import ClassName
+from scanline.data.source import ClassName
 from scanline.evaluation.early import logits_by_step
 from scanline.kernels.steps import reverse_steps, step_mask
 from scanline.model.network import Network

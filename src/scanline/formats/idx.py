@@ -17,7 +17,8 @@ from typing import Any, NoReturn, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.memory import ClassName, MemorySource, full_length
+from scanline.data.memory import MemorySource
+from scanline.data.source import ClassName
 from scanline.errors import DataError
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
 
@@ -103,7 +104,7 @@ def read_pair(
             f"{labels_path}: item {first} (byte {8 + first}): expected a label from 0 to {len(classes) - 1}, "
             f"found {labels[first]} ({wrong.size:,} of {len(labels):,} are out of range); {remedy}"
         )
-    return full_length(images, labels, classes, source)
+    return MemorySource.from_array(images, labels, classes, source)
 
 
 def read_unsigned(

@@ -30,7 +30,7 @@ def classification_metrics(logits: NDArray[np.float32], part: MemorySource) -> d
     """
     from sklearn.metrics import confusion_matrix
 
-    labels, classes = part.labels, part.classes
+    labels, classes = part.targets, part.classes
     shares = softmax(logits)
     predicted, confidence = logits.argmax(1), shares.max(1)
     right = predicted == labels
@@ -131,16 +131,16 @@ def most_confident_errors(
     """
     predicted = shares.argmax(1)
     confidence = shares.max(1)
-    wrong = np.flatnonzero(predicted != part.labels)
+    wrong = np.flatnonzero(predicted != part.targets)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     return [
         {
             "index": int(index),
-            "sequence": part.id_of(int(index)),
-            "true": part.classes[part.labels[index]],
+            "sequence": part.identifier(int(index)),
+            "true": part.classes[part.targets[index]],
             "predicted": part.classes[predicted[index]],
             "probability": float(confidence[index]),
-            "probability_of_true": float(shares[index, part.labels[index]]),
+            "probability_of_true": float(shares[index, part.targets[index]]),
         }
         for index in wrong
     ]

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.found import check_values, some
-from scanline.data.memory import ClassName, MemorySource
+from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import as_numbers, from_arrays
+from scanline.data.source import ClassName
 from scanline.data.transforms.framing import fit_picture
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError, ModelError, UsageError, printable
@@ -206,20 +207,22 @@ class Model:
 
         Raises DataError naming classes that the model does not know, or both shapes if they differ.
         """
-        self.preprocessing.check(part.shape, part.source, self.data)
+        self.preprocessing.check(part.shape, part.name, self.data)
         known = {str(name): index for index, name in enumerate(self.class_names)}
         strange = [name for name in part.classes if str(name) not in known]
         if strange:
             raise DataError(
-                f"{part.source} has classes that the model does not know: {some(strange)}; "
+                f"{part.name} has classes that the model does not know: {some(strange)}; "
                 f"the model was trained on {self.data} and knows {some(self.class_names)}"
             )
         index = np.array([known[str(name)] for name in part.classes], dtype=np.int64)
-        return replace(self.preprocessing.prepare(part), labels=index[part.labels], classes=self.class_names)
+        return replace(
+            self.preprocessing.prepare(part), targets=index[part.targets], classes=self.class_names
+        )
 
     def answer(self, part: MemorySource) -> NDArray[np.float64]:
         """(N, K) probabilities for sequences as they were read, labelled or not."""
-        self.preprocessing.check(part.shape, part.source, self.data)
+        self.preprocessing.check(part.shape, part.name, self.data)
         return softmax(self.logits(self.preprocessing.prepare(part)))
 
     def told(self, shares: NDArray[np.float64]) -> dict[str, Any]:
@@ -254,7 +257,7 @@ class Model:
         elif getattr(values, "ndim", 0) == 2 and form.source_features > 1:
             values = values[None]  # a single sequence
         found = from_arrays(values, lengths=lengths, settings=_PLAIN)
-        form.check(found.sequences.shape, found.sequences.source, self.data)
+        form.check(found.sequences.shape, found.sequences.name, self.data)
         check_values(found, form.missing != "error")
         return form.prepare(found.sequences)
 

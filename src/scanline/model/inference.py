@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.loader import Batch, gather
 from scanline.data.memory import MemorySource
+from scanline.data.source import Batch
 from scanline.model.network import Network
 
 Tensors = tuple[Tensor, Tensor | None, Tensor]
@@ -21,7 +21,7 @@ _NUMBERS = 2**25
 def to_device(batch: Batch, device: torch.device | str) -> Tensors:
     """(values, lengths or None, labels) of a batch as tensors on `device`."""
     lengths = None if batch.lengths is None else torch.tensor(batch.lengths, device=device)
-    return torch.tensor(batch.values, device=device), lengths, torch.tensor(batch.labels, device=device)
+    return torch.tensor(batch.values, device=device), lengths, torch.tensor(batch.targets, device=device)
 
 
 class Abandoned(Exception):
@@ -49,7 +49,7 @@ def predict_logits(
         for index in alike_batches(sequences, width, batch_size):
             if abandon is not None and abandon():
                 raise Abandoned
-            values, lengths, _ = to_device(gather(sequences, index), device)
+            values, lengths, _ = to_device(sequences.gather(index), device)
             logits[index] = network(values, lengths).cpu().numpy()
     finally:
         network.train(training)

@@ -24,7 +24,7 @@ def gate_activity(network: Network, part: MemorySource) -> dict[str, Any]:
     (above 0.9)}, "states": for each layer {"name", "mean_size" (mean |h| of each unit), "idle" (units below
     0.05)}}.
     """
-    part = part.spread(_MOST)
+    part = part.subsample(_MOST)
     gates: dict[str, list[np.ndarray]] = {}
     states: dict[str, list[np.ndarray]] = {}
     for index in range(len(part)):

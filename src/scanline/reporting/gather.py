@@ -99,11 +99,11 @@ def gather(
     facts["along"] = {"n": len(read)} | accuracy_by_step(network, read)
     facts["activity"] = gate_activity(network, part)
     mistakes = []
-    if part.steps <= _LONGEST_EXPLAINED:
+    if part.max_length <= _LONGEST_EXPLAINED:
         chosen = judgement.test["mistakes"][:SHOWN_MISTAKES]
         mistakes = [explain_part(model, part, each["index"]) for each in chosen]
         nothing = baseline(network, judgement.pictures)
-        facts["deletion"] = vars(check_by_deletion(network, part.spread(_CHECKED), nothing))
+        facts["deletion"] = vars(check_by_deletion(network, part.subsample(_CHECKED), nothing))
     facts["mistakes"] = [_course(each) for each in mistakes]
     return Story(facts, judgement, model, mistakes)
 
@@ -238,8 +238,8 @@ def _name(data: str) -> str:
 
 def _thinned(part: MemorySource, bidirectional: bool) -> MemorySource:
     """As many sequences as can be read along in reasonable time."""
-    cost = part.lengths.mean() * (part.steps if bidirectional else 1)
-    return part.spread(max(200, int(_STEPS_READ / cost)))
+    cost = part.lengths.mean() * (part.max_length if bidirectional else 1)
+    return part.subsample(max(200, int(_STEPS_READ / cost)))
 
 
 def _course(explanation: Explanation) -> dict[str, Any]:

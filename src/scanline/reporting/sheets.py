@@ -54,8 +54,7 @@ def sheets(judgement: Evaluation, model: Model, matrix: dict[str, Any]) -> list[
     """Of each filled cell, the surest answers first, some of the sequences behind it: {"row", "column", "n",
     "thumbs": {"name", "sure", and "png", a data URI, or "lines", points of polylines}}."""
     part, form = judgement.part, model.preprocessing
-    some = part.flat[:: max(1, len(part.flat) // 100_000)].astype(np.float32)
-    limits = np.nanmin(some, 0), np.nanmax(some, 0)
+    limits = part.value_range()
     sure = softmax(judgement.logits).max(1)
     linked = {(row, column) for _, row, column in matrix["worst"]} if matrix["wide"] else None
     made = []
@@ -67,7 +66,7 @@ def sheets(judgement: Evaluation, model: Model, matrix: dict[str, Any]) -> list[
             values = part.steps_of(index)
             picture = form.as_picture(values)
             drawn = {"lines": _lines(values, *limits)} if picture is None else {"png": data_uri(picture)}
-            thumbs.append({"name": part.name(index), "sure": float(sure[index])} | drawn)
+            thumbs.append({"name": part.describe(index), "sure": float(sure[index])} | drawn)
         made.append({"row": row, "column": column, "n": len(indices), "thumbs": thumbs})
     return made
 
@@ -77,7 +76,7 @@ def _cells(judgement: Evaluation, sure: NDArray[np.float64]) -> dict[tuple[int, 
     found: dict[tuple[int, int], list[int]] = {}
     answers = judgement.logits.argmax(1)
     for index in np.argsort(-sure, kind="stable").tolist():
-        found.setdefault((int(judgement.part.labels[index]), int(answers[index])), []).append(index)
+        found.setdefault((int(judgement.part.targets[index]), int(answers[index])), []).append(index)
     return dict(sorted(found.items()))
 
 

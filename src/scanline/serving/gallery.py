@@ -33,7 +33,7 @@ def gallery(model: Model, run: str) -> dict[str, Any]:
     fitted = model.fit(part)
     shares = softmax(model.logits(fitted))
     answers, sure = shares.argmax(1), shares.max(1)
-    wrong = answers != fitted.labels
+    wrong = answers != fitted.targets
     order = np.argsort(-sure, kind="stable")
     chosen = order[wrong[order]][:_WRONG].tolist()
     right = order[~wrong[order]]
@@ -50,7 +50,7 @@ def gallery(model: Model, run: str) -> dict[str, Any]:
         items.append(
             {
                 "index": index,
-                "true": fitted.classes[fitted.labels[index]],
+                "true": fitted.classes[fitted.targets[index]],
                 "label": fitted.classes[answers[index]],
                 "probability": float(sure[index]),
                 "right": bool(not wrong[index]),
@@ -64,7 +64,7 @@ def _by_class(indices: list[int], part: MemorySource) -> list[int]:
     """In turn one of each class, from the middle of those that are `indices`."""
     groups: dict[int, list[int]] = {}
     for index in indices[len(indices) // 4 :]:
-        groups.setdefault(int(part.labels[index]), []).append(index)
+        groups.setdefault(int(part.targets[index]), []).append(index)
     rounds = max(map(len, groups.values()), default=0)
     return [
         groups[label][turn]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
-from scanline.data.memory import MemorySource, join
+from scanline.data.memory import MemorySource
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError
 from scanline.explanation.attribution import baseline
@@ -184,7 +184,7 @@ def _pointer(fault: str) -> str:
 
 
 def _together(sequences: Sequence[NDArray[np.float32]]) -> MemorySource:
-    return join(sequences, np.zeros(len(sequences), np.int64), (), "inputs")
+    return MemorySource.from_list(sequences, np.zeros(len(sequences), np.int64), (), "inputs")
 
 
 def _describe_input(model: Model) -> dict[str, Any]:

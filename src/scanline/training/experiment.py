@@ -40,7 +40,7 @@ ENDED = ("finished", "stopped early")
 
 
 def _digests(data: Dataset) -> dict[str, Any]:
-    return {name: {"n": len(part), "sha256": part.digest()} for name, part in data.parts.items()}
+    return {name: {"n": len(part), "sha256": part.fingerprint()} for name, part in data.parts.items()}
 
 
 def _count(environment: dict[str, Any], path: Path) -> int:
@@ -339,7 +339,7 @@ class Experiment:
         }
         temperature = None
         if "validation" in logits:
-            temperature = fit_temperature(logits["validation"], parts["validation"].labels)
+            temperature = fit_temperature(logits["validation"], parts["validation"].targets)
         figures = {
             name: classification_metrics(logits[name], parts[name]) if name in logits else None
             for name in ("test", "validation")

@@ -132,7 +132,8 @@ def make_ready(plan: Recipe, found: Dataset) -> Prepared:
     data = form.prepare_all(found)
     plan = plan.model_copy(update={"train": plan.train.limited(len(data.train))})
     if plan.train.class_weights == "balanced":
-        data = dataclasses.replace(data, weights=balanced(data.train))
+        train = dataclasses.replace(data.train, weights=balanced(data.train))
+        data = dataclasses.replace(data, train=train)
     return Prepared(plan, data, form, _architecture(plan, data))
 
 

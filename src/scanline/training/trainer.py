@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scanline.data.loader import Batch, BatchOrder, gather
+from scanline.data.loader import BatchOrder
 from scanline.data.memory import MemorySource
+from scanline.data.source import Batch
 from scanline.data.splits import Dataset
 from scanline.data.transforms.augmentation import shift_pictures
 from scanline.metrics.probabilities import mean_loss
@@ -81,7 +82,7 @@ def _look(
 
 def _draw(step: int, order: BatchOrder, recipe: Recipe, data: Dataset) -> Batch:
     """The batch of `step`, counted from 0."""
-    batch, pixels = gather(data.train, order.at(step), data.weights), recipe.train.shift
+    batch, pixels = data.train.gather(order.at(step)), recipe.train.shift
     view = data.view
     if pixels and view is not None:
         draw = numpy_generator(recipe.seed, "shift", step)
@@ -127,9 +128,9 @@ def _judge(
     state: TrainState, recipe: Recipe, part: str, sequences: MemorySource, abandon: Callable[[], bool] | None
 ) -> Evaluated:
     logits = predict_logits(state.network, sequences, abandon=abandon)
-    correct = int((logits.argmax(1) == sequences.labels).sum())
+    correct = int((logits.argmax(1) == sequences.targets).sum())
     accuracy = correct / len(sequences)
     best = part == "validation" and accuracy > state.best_accuracy
-    loss = mean_loss(logits, sequences.labels)
+    loss = mean_loss(logits, sequences.targets)
     samples = state.step * recipe.train.batch_size
     return Evaluated(state.step, samples, part, loss, accuracy, correct, len(sequences), best)

@@ -63,13 +63,13 @@ def test_x_and_y_are_sequences_with_labels(tmp_path, save):
     part = found["all"].sequences
     assert np.array_equal(part.values, X)
     assert part.classes == ("run", "walk")
-    assert part.labels.tolist() == [0, 1]
+    assert part.targets.tolist() == [0, 1]
     assert part.groups is None
 
 
 def test_names_are_read_in_any_case_and_other_arrays_are_not_looked_at(read):
     part = read(x=X, Y=[7, 8], LENGTHS=[1, 3], Groups=["a", "b"], notes=OBJECTS)["all"].sequences
-    assert part.flat.tolist() == [[0, 1], [6, 7], [8, 9], [10, 11]]
+    assert part.concatenated.tolist() == [[0, 1], [6, 7], [8, 9], [10, 11]]
     assert part.lengths.tolist() == [1, 3]
     assert part.groups.tolist() == ["a", "b"]
     assert part.classes == (7, 8)
@@ -210,7 +210,7 @@ def test_what_follows_the_x_follows_the_other_names(put, ending):
         **{f"groups{ending}": np.array([5, 5])},
     )
     part = read_npy(path, UNSAID).sequences
-    assert part.flat.tolist() == [[0, 1], [6, 7], [8, 9]]
+    assert part.concatenated.tolist() == [[0, 1], [6, 7], [8, 9]]
     assert part.classes == ("run", "walk")
     assert part.groups.tolist() == [5, 5]
 
@@ -249,7 +249,7 @@ def test_a_header_of_python_2_is_read_without_a_warning(put):
         X=header("{'descr': '<f4', 'fortran_order': False, 'shape': (1L, 2L)}\n")
         + np.float32([1, 2]).tobytes()
     )
-    assert read_npy(path, UNSAID, labelled=False).sequences.flat.tolist() == [[1], [2]]
+    assert read_npy(path, UNSAID, labelled=False).sequences.concatenated.tolist() == [[1], [2]]
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,10 @@ def read(values, labels=None, lengths=None, groups=None, **said):
 )
 def test_two_sequences_of_two_steps_are_the_same_however_they_are_given(values):
     part = read(values).sequences
-    assert part.flat.tolist() == [[1], [2], [3], [4]]
-    assert part.flat.dtype == np.float32
+    assert part.concatenated.tolist() == [[1], [2], [3], [4]]
+    assert part.concatenated.dtype == np.float32
     assert part.lengths.tolist() == [2, 2]
-    assert part.digest() == read(TWO).sequences.digest()
+    assert part.fingerprint() == read(TWO).sequences.fingerprint()
 
 
 def test_an_array_holds_sequences_steps_and_features_in_this_order():
@@ -79,13 +79,13 @@ def test_an_array_holds_sequences_steps_and_features_in_this_order():
 )
 def test_listed_sequences_may_have_different_lengths(values):
     part = read(values).sequences
-    assert part.flat.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert part.concatenated.tolist() == [[1, 2], [3, 4], [5, 6]]
     assert part.lengths.tolist() == [2, 1]
 
 
 def test_listed_rows_of_numbers_of_different_lengths_have_one_feature():
     part = read([[1, 2, 3], [4]]).sequences
-    assert part.flat.tolist() == [[1], [2], [3], [4]]
+    assert part.concatenated.tolist() == [[1], [2], [3], [4]]
     assert part.lengths.tolist() == [3, 1]
 
 
@@ -93,7 +93,7 @@ def test_listed_rows_of_numbers_of_different_lengths_have_one_feature():
 def test_what_lies_past_a_length_is_not_looked_at(lengths):
     found = read(np.array([[[1.0], [np.nan]], [[3.0], [4.0]]]), lengths=lengths)
     check_values(found, missing=False)
-    assert found.sequences.flat.tolist() == [[1], [3], [4]]
+    assert found.sequences.concatenated.tolist() == [[1], [3], [4]]
     assert found.sequences.lengths.tolist() == [1, 2]
 
 
@@ -198,7 +198,7 @@ def test_listed_sequences_have_their_own_lengths():
 
 def test_numbers_are_not_copied_where_they_need_not_be():
     values = np.zeros((2, 3, 4), np.float32)
-    assert np.shares_memory(read(values).sequences.flat, values)
+    assert np.shares_memory(read(values).sequences.concatenated, values)
     assert np.shares_memory(as_numbers(torch.from_numpy(values), "x"), values)
 
 
@@ -232,7 +232,7 @@ def test_numbers_are_not_copied_where_they_need_not_be():
 )
 def test_labels_are_whole_numbers_or_text_of_any_kind(labels, expected):
     part = read(TWO, labels).sequences
-    assert tuple(part.classes[label] for label in part.labels) == expected
+    assert tuple(part.classes[label] for label in part.targets) == expected
     assert part.classes == tuple(sorted(expected))
 
 
@@ -245,7 +245,7 @@ def test_labels_may_be_numpys_text_of_any_length():
 
 def test_without_labels_there_are_no_classes():
     part = read(TWO).sequences
-    assert (part.classes, part.labels.tolist()) == ((), [0, 0])
+    assert (part.classes, part.targets.tolist()) == ((), [0, 0])
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_bytes_are_no_pictures_if_that_is_said_or_they_have_one_feature_or_diffe
     values = np.zeros((2, 3, 2), np.uint8)
     for found in (read(values, picture="none"), read(values[:, :, 0]), read([values[0], values[1, :2]])):
         assert found.picture is None
-        assert found.sequences.flat.dtype == np.uint8
+        assert found.sequences.concatenated.dtype == np.uint8
         assert found.notes == ()
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from scanline.data import catalogue as catalog
 from scanline.data.found import Found
-from scanline.data.memory import MemorySource, full_length
+from scanline.data.memory import MemorySource
 from scanline.data.readers import pictures
 from scanline.data.readers.pictures import as_pictures, is_picture_folder, picture_format, read_picture_folder
 from scanline.data.reading import TO_JUDGE, read_samples
@@ -60,9 +60,9 @@ def test_each_sub_folder_is_a_class_and_each_row_a_step(folder):
     found = read(folder)
     part = found.sequences
     assert part.classes == ("cat", "dog")
-    assert part.labels.tolist() == [0, 0, 1]
+    assert part.targets.tolist() == [0, 0, 1]
     assert part.values.tolist() == [grey(10).tolist(), grey(20).tolist(), grey(30).tolist()]
-    assert part.flat.dtype == np.uint8
+    assert part.concatenated.dtype == np.uint8
     assert part.ids.tolist() == ["cat/1.png", "cat/2.png", "dog/1.png"]
     assert [found.where(index) for index in range(3)] == part.ids.tolist()
     assert found.scale == 255
@@ -94,7 +94,7 @@ def test_classes_that_are_numbers_come_in_the_order_of_numbers(tmp_path):
         put(tmp_path / str(value) / "a.png", grey(value))
     found = read(tmp_path)
     assert found.sequences.classes == (2, 9, 10)
-    assert found.sequences.labels.tolist() == [0, 1, 2]
+    assert found.sequences.targets.tolist() == [0, 1, 2]
     assert first_pixels(found) == [2, 9, 10]
     assert [found.where(index) for index in range(3)] == ["2/a.png", "9/a.png", "10/a.png"]
 
@@ -427,7 +427,7 @@ def test_a_test_folder_without_a_training_folder_cannot_train(tmp_path):
     with pytest.raises(DataError, match=message):
         catalog.load(str(tmp_path))
     samples = catalog.read(str(tmp_path), UNSAID, optional=TO_JUDGE)
-    assert samples.to_judge("error").labels.tolist() == [0, 1]
+    assert samples.to_judge("error").targets.tolist() == [0, 1]
 
 
 def test_a_part_folder_without_pictures_is_left_out_and_told(tmp_path):
@@ -455,14 +455,14 @@ def test_a_test_part_of_one_class_is_judged(tmp_path):
     build(tmp_path, train={"a": [1] * 3, "b": [2] * 3}, test={"b": [3, 4]})
     data = catalog.load(str(tmp_path))
     assert data.test.classes == ("a", "b")
-    assert data.test.labels.tolist() == [1, 1]
+    assert data.test.targets.tolist() == [1, 1]
 
 
 def test_a_test_part_with_fewer_classes_has_the_training_parts_numbers_for_them(tmp_path):
     build(tmp_path, train={"1": [1] * 3, "2": [2] * 3, "10": [10] * 3}, test={"10": [10], "2": [2]})
     data = catalog.load(str(tmp_path))
     assert data.train.classes == data.test.classes == (1, 2, 10)
-    assert data.test.labels.tolist() == [1, 2]
+    assert data.test.targets.tolist() == [1, 2]
     assert data.test.values[:, 0, 0].tolist() == [2, 10]
 
 
@@ -489,7 +489,7 @@ def test_another_folder_may_be_the_test_part(tmp_path):
     build(tmp_path / "one", **{".": {"a": [1] * 3, "b": [2] * 3}})
     put(tmp_path / "two" / "b" / "1.png", grey(9, 8, 6))
     data = read_samples(tmp_path / "one", said(test=str(tmp_path / "two"))).data_set(UNSPLIT)
-    assert data.test.labels.tolist() == [1]
+    assert data.test.targets.tolist() == [1]
     assert (data.test.values == 9).all()
     assert f"{tmp_path}/two: 1 of 1 pictures fitted to 4 x 3 (contain)" in data.notes
 
@@ -503,7 +503,7 @@ def test_a_class_that_is_called_train_is_no_part(tmp_path):
 def test_a_folder_of_pictures_is_split_by_class(tmp_path):
     build(tmp_path, **{".": {"a": range(40), "b": range(40, 60)}})
     data = catalog.load(str(tmp_path))
-    assert [np.bincount(part.labels).tolist() for part in data.parts.values()] == [[29, 14], [3, 2], [8, 4]]
+    assert [np.bincount(part.targets).tolist() for part in data.parts.values()] == [[29, 14], [3, 2], [8, 4]]
     pixels = [part.values[:, 0, 0] for part in data.parts.values()]
     assert sorted(np.concatenate(pixels)) == list(range(60))
     assert data.describe_split()["test"]["ids"] == [
@@ -515,7 +515,7 @@ def test_a_folder_of_pictures_is_split_by_class(tmp_path):
 
 
 def found(values, dtype=np.float32, **settings) -> Found:
-    part = full_length(np.array(values, dtype), np.zeros(len(values), np.int64), (0,), "x.csv")
+    part = MemorySource.from_array(np.array(values, dtype), np.zeros(len(values), np.int64), (0,), "x.csv")
     return Found(part, said(**settings), lambda index, step=0: f"line {index + 2}", notes=("a note",))
 
 
@@ -523,7 +523,7 @@ def test_a_row_of_grey_levels_becomes_a_picture():
     wide = found([[[value] for value in range(6)], [[250] for _ in range(6)]])
     made = as_pictures(wide, (2, 3))
     assert made.sequences.values.tolist() == [[[0, 1, 2], [3, 4, 5]], [[250] * 3] * 2]
-    assert made.sequences.flat.dtype == np.uint8
+    assert made.sequences.concatenated.dtype == np.uint8
     assert made.sequences.lengths.tolist() == [2, 2]
     assert (made.scale, made.settings.picture, made.settings.colour) == (255, "2x3", False)
     assert made.picture == PictureFormat(2, 3, 1, 255, "mass", 1, "contain")

@@ -32,7 +32,7 @@ def read(tmp_path):
 
 def each(part) -> dict[str, list]:
     """The values of each sequence by its name."""
-    cuts = np.split(part.flat, part.starts[1:])
+    cuts = np.split(part.concatenated, part.starts[1:])
     return {str(name): cut.tolist() for name, cut in zip(part.ids, cuts, strict=True)}
 
 
@@ -42,16 +42,16 @@ def each(part) -> dict[str, list]:
 def test_a_long_table_has_a_sequence_for_each_name_in_the_order_of_their_first_rows(read):
     part = read("id,time,a,b,label\nz,1,1,10,run\nz,2,2,20,run\na,1,3,30,walk\n").sequences
     assert part.ids.tolist() == ["z", "a"]
-    assert part.flat.tolist() == [[1, 10], [2, 20], [3, 30]]
+    assert part.concatenated.tolist() == [[1, 10], [2, 20], [3, 30]]
     assert part.lengths.tolist() == [2, 1]
     assert part.classes == ("run", "walk")
-    assert part.labels.tolist() == [0, 1]
+    assert part.targets.tolist() == [0, 1]
 
 
 def test_rows_of_sequences_that_are_mixed_are_gathered(read):
     found = read(LONG + "b,1,1,p\na,5,2,q\nb,2,3,p\nc,1,4,p\na,6,5,q\n")
     assert each(found.sequences) == {"b": [[1], [3]], "a": [[2], [5]], "c": [[4]]}
-    assert found.sequences.labels.tolist() == [0, 1, 0]
+    assert found.sequences.targets.tolist() == [0, 1, 0]
     assert len(found.notes) == 1
 
 
@@ -89,7 +89,7 @@ def test_times_may_be_of_any_size_and_sign(read):
     # The differences between these do not fit into what holds them.
     rows = ((1.7e308, 3), (-1.7e308, 1), (0, 2))
     part = read(LONG + "".join(f"s,{time},{x},p\n" for time, x in rows)).sequences
-    assert part.flat.ravel().tolist() == [1, 2, 3]
+    assert part.concatenated.ravel().tolist() == [1, 2, 3]
 
 
 def test_groups_and_parts_are_those_of_the_sequences(read):
@@ -164,7 +164,7 @@ def test_a_long_table_has_no_length_column(read):
 def test_a_wide_table_has_a_sequence_of_one_feature_in_each_row(read):
     found = read("t1,t2,t3,class\n1,2,3,b\n4,5,6,a\n")
     assert found.sequences.values.tolist() == [[[1], [2], [3]], [[4], [5], [6]]]
-    assert found.sequences.labels.tolist() == [1, 0]
+    assert found.sequences.targets.tolist() == [1, 0]
     assert found.sequences.ids is None
     assert found.features == ("t1", "t2", "t3")
 
@@ -172,7 +172,7 @@ def test_a_wide_table_has_a_sequence_of_one_feature_in_each_row(read):
 def test_a_length_column_says_how_much_of_a_row_is_real_and_the_rest_is_not_looked_at(read):
     found = read("n,t1,t2,t3,class\n2,1,2,,b\n3,4,5,6,a\n1.0,7,inf,nan,a\n", length_column="n")
     check_values(found, missing=False)
-    assert found.sequences.flat.ravel().tolist() == [1, 2, 4, 5, 6, 7]
+    assert found.sequences.concatenated.ravel().tolist() == [1, 2, 4, 5, 6, 7]
     assert found.sequences.lengths.tolist() == [2, 3, 1]
 
 
@@ -209,7 +209,7 @@ def test_pixels_in_their_usual_names_are_a_picture_and_that_is_told(read):
     names = ",".join(f"{row}x{column}" for row in (1, 2) for column in (1, 2, 3))
     found = read(f"label,{names}\n7,0,1,2,3,4,255\n")
     assert found.sequences.values.tolist() == [[[0, 1, 2], [3, 4, 255]]]
-    assert found.sequences.flat.dtype == np.uint8
+    assert found.sequences.concatenated.dtype == np.uint8
     assert "; pictures of 2 x 3 pixels, by the columns' names" in found.notes[0]
     assert found.settings.picture == "2x3"
     assert read(f"label,{names}\n7,0,1,2,3,4,255\n", picture="none").sequences.shape == (1, 6, 1)
@@ -276,14 +276,14 @@ def test_labels_may_be_absent_where_they_are_optional(tmp_path):
     with pytest.raises(UsageError, match="which column has the labels"):
         read_sequences(path, UNSAID)
     part = read_sequences(path, UNSAID, ("label",)).sequences
-    assert (part.classes, part.labels.tolist()) == ((), [0])
+    assert (part.classes, part.targets.tolist()) == ((), [0])
 
 
 def test_a_table_that_was_guessed_is_read_the_same_when_all_is_said(read, tmp_path):
     for content in (LONG + "b,3,1,p\na,10,2,q\nb,1,3,p\n", "id,x1,x2,label\nb,3,1,p\na,10,2,q\n"):
         first = read(content)
         again = read_sequences(tmp_path / "ours.csv", first.settings)
-        assert again.sequences.digest() == first.sequences.digest()
+        assert again.sequences.fingerprint() == first.sequences.fingerprint()
         assert again.settings == first.settings
         assert all("taken for" not in note for note in again.notes)
 
@@ -330,9 +330,9 @@ def test_any_order_of_rows_reads_as_pandas_groups_it(tmp_path, lengths, random, 
     assert part.ids.tolist() == [group.id.iloc[0] for group in groups]
     assert part.lengths.tolist() == [len(group) for group in groups]
     assert part.classes == tuple(classes)
-    assert part.labels.tolist() == [classes.index(group.label.iloc[0]) for group in groups]
+    assert part.targets.tolist() == [classes.index(group.label.iloc[0]) for group in groups]
     wanted = np.concatenate([group[["a", "b"]].to_numpy() for group in groups]).astype(np.float32)
-    assert np.array_equal(part.flat, wanted)
+    assert np.array_equal(part.concatenated, wanted)
 
 
 def test_sorted_values_are_not_kept_twice(read, monkeypatch):

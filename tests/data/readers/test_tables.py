@@ -47,7 +47,7 @@ def read(tmp_path):
 def is_ours(found) -> bool:
     """Whether it holds what COLUMNS says, but for the label's name."""
     part = found.sequences
-    return part.flat.tolist() == [[2.5], [1.5], [3.5]] and part.lengths.tolist() == [2, 1]
+    return part.concatenated.tolist() == [[2.5], [1.5], [3.5]] and part.lengths.tolist() == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_parquet_file_is_read_and_what_was_guessed_is_told(read):
     ids=lambda column: str(column.type),
 )
 def test_numbers_are_read_of_any_type(read, column):
-    assert read(COLUMNS | {"x": column}).sequences.flat.ravel().tolist() == [25, 15, 35]
+    assert read(COLUMNS | {"x": column}).sequences.concatenated.ravel().tolist() == [25, 15, 35]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_numbers_are_read_of_any_type(read, column):
 )
 def test_a_null_is_a_missing_value_and_refused_with_its_row_unless_something_may_stand_in(read, column):
     found = read(COLUMNS | {"x": column})
-    assert np.isnan(found.sequences.flat).ravel().tolist() == [True, False, False]
+    assert np.isnan(found.sequences.concatenated).ravel().tolist() == [True, False, False]
     check_values(found, missing=True)
     with pytest.raises(
         DataError, match=r"ours\.parquet: row 2, column x: expected a finite number, found a missing"
@@ -118,7 +118,7 @@ def test_a_null_is_a_missing_value_and_refused_with_its_row_unless_something_may
 
 
 def test_a_column_of_nulls_alone_is_missing_throughout(read):
-    assert np.isnan(read(COLUMNS | {"x": pa.nulls(3)}).sequences.flat).all()
+    assert np.isnan(read(COLUMNS | {"x": pa.nulls(3)}).sequences.concatenated).all()
 
 
 def test_a_number_too_large_for_32_bits_is_refused_with_its_row(read):
@@ -174,7 +174,7 @@ def test_times_that_differ_by_one_in_the_last_of_64_bits_are_two(read):
 def test_labels_that_are_whole_numbers_become_whole_numbers_of_any_type(read, column):
     part = read(COLUMNS | {"label": column}).sequences
     assert part.classes == (7, 8)
-    assert part.labels.tolist() == [0, 1]
+    assert part.targets.tolist() == [0, 1]
 
 
 def test_flags_as_labels_are_named_as_python_names_them(read, tmp_path):
@@ -239,9 +239,9 @@ def test_a_table_may_come_in_batches_of_any_size(read, monkeypatch, cells):
         "label": [row // 4 for row in rows],
     }
     part = read(pa.table(table)).sequences
-    assert part.flat.ravel().tolist() == list(rows)
+    assert part.concatenated.ravel().tolist() == list(rows)
     assert part.lengths.tolist() == [2, 2, 2, 2, 1]
-    assert part.labels.tolist() == [0, 0, 1, 1, 2]
+    assert part.targets.tolist() == [0, 0, 1, 1, 2]
     for name, value in (("time", None), ("label", "a\nb")):
         broken = [*list(table[name])[:7], value, 8]
         with pytest.raises(DataError, match=f"row 8, column {name}: expected "):
@@ -255,7 +255,7 @@ def test_dictionaries_of_different_row_groups_are_joined(tmp_path):
     parquet.write_table(table, path, row_group_size=3)
     part = read_sequences(path, UNSAID).sequences
     assert part.classes == ("p", "q", "r", "s")
-    assert [part.classes[label] for label in part.labels] == labels
+    assert [part.classes[label] for label in part.targets] == labels
 
 
 # --- names of columns
@@ -275,8 +275,13 @@ def test_an_index_that_has_a_name_is_a_column(read):
 
 def test_columns_with_dots_in_their_names_are_kept_apart(read):
     table = {"acc": [1, 2], "acc.x": [3, 4], "acc.x.y": [5, 6], "label": ["p", "q"]}
-    assert read(table).sequences.flat.ravel().tolist() == [1, 3, 5, 2, 4, 6]
-    assert read(table, feature_columns=("acc.x", "acc")).sequences.flat.ravel().tolist() == [3, 1, 4, 2]
+    assert read(table).sequences.concatenated.ravel().tolist() == [1, 3, 5, 2, 4, 6]
+    assert read(table, feature_columns=("acc.x", "acc")).sequences.concatenated.ravel().tolist() == [
+        3,
+        1,
+        4,
+        2,
+    ]
 
 
 # --- what is refused
@@ -343,7 +348,7 @@ def test_a_length_that_is_none_is_refused(read, column, message):
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.float32(), pa.decimal128(3, 1)])
 def test_lengths_are_whole_numbers_of_any_type(read, kind):
     table = {"n": pa.array([1, 2], kind), "x1": [1, 2], "x2": [None, 4], "label": ["p", "q"]}
-    assert read(table, length_column="n").sequences.flat.ravel().tolist() == [1, 2, 4]
+    assert read(table, length_column="n").sequences.concatenated.ravel().tolist() == [1, 2, 4]
 
 
 def test_two_columns_of_one_name_are_refused(read):
@@ -385,7 +390,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_pyarrow_is_not_loaded_before_a_table_is_read():
-    code = "import sys, scanline.data.sources; sys.exit('pyarrow' in sys.modules)"
+    code = "import sys, scanline.data.reading; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -438,10 +443,10 @@ def test_the_same_wide_table_is_the_same_in_csv_parquet_npz_and_a_program(tmp_pa
     with np.errstate(over="ignore"):
         wanted = np.concatenate([row[:k] for row, k in zip(values, lengths, strict=True)]).astype(np.float32)
     for each in found:
-        assert np.array_equal(each.sequences.flat.ravel(), wanted, equal_nan=True)
+        assert np.array_equal(each.sequences.concatenated.ravel(), wanted, equal_nan=True)
         assert each.sequences.lengths.tolist() == lengths
-        assert [each.sequences.classes[label] for label in each.sequences.labels] == labels
-    assert len({each.sequences.digest() for each in found}) == 1
+        assert [each.sequences.classes[label] for label in each.sequences.targets] == labels
+    assert len({each.sequences.fingerprint() for each in found}) == 1
 
 
 def test_a_long_name_is_refused_before_each_row_has_it(read):

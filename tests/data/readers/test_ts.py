@@ -30,8 +30,8 @@ def read(tmp_path):
 
 def test_the_features_of_a_line_stand_one_after_another(read):
     part = read(HEADER + "1,2,3:10,20,30:run\n").sequences
-    assert part.flat.tolist() == [[1, 10], [2, 20], [3, 30]]
-    assert part.flat.dtype == np.float32
+    assert part.concatenated.tolist() == [[1, 10], [2, 20], [3, 30]]
+    assert part.concatenated.dtype == np.float32
     assert part.lengths.tolist() == [3]
 
 
@@ -44,13 +44,13 @@ def test_lengths_are_those_of_the_lines_whatever_the_header_says(read):
     content = "@equalLength true\n@seriesLength 9\n" + UNIVARIATE + "1:run\n2,3,4:run\n5,6:walk\n"
     part = read(content).sequences
     assert part.lengths.tolist() == [1, 3, 2]
-    assert part.flat.ravel().tolist() == [1, 2, 3, 4, 5, 6]
+    assert part.concatenated.ravel().tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_classes_are_in_the_headers_order_also_those_that_no_sequence_has(read):
     part = read("@classLabel true z 10 a 9\n@data\n1:a\n2:10\n3:a\n").sequences
     assert part.classes == ("z", "10", "a", "9")
-    assert part.labels.tolist() == [2, 1, 2]
+    assert part.targets.tolist() == [2, 1, 2]
 
 
 def test_labels_stay_text(read):
@@ -60,14 +60,14 @@ def test_labels_stay_text(read):
 def test_classes_that_the_header_does_not_name_are_those_of_the_lines_sorted(read):
     part = read("@classLabel true\n@data\n1:b\n2:a\n3:b\n").sequences
     assert part.classes == ("a", "b")
-    assert part.labels.tolist() == [1, 0, 1]
+    assert part.targets.tolist() == [1, 0, 1]
 
 
 def test_a_file_without_labels_has_values_alone(read):
     part = read("@classLabel false\n@data\n1,2:3,4\n5:6\n").sequences
     assert part.classes == ()
-    assert part.labels.tolist() == [0, 0]
-    assert part.flat.tolist() == [[1, 3], [2, 4], [5, 6]]
+    assert part.targets.tolist() == [0, 0]
+    assert part.concatenated.tolist() == [[1, 3], [2, 4], [5, 6]]
 
 
 def test_a_file_without_labels_is_refused_where_they_are_needed(read):
@@ -79,7 +79,7 @@ def test_a_file_without_labels_is_refused_where_they_are_needed(read):
 @pytest.mark.parametrize("word", ["?", " ? ", "NaN", "nan"])
 def test_a_missing_value_is_nan(read, word):
     part = read(HEADER + f"1,{word},3:4,5,6:run\n").sequences
-    assert np.isnan(part.flat).tolist() == [[False, False], [True, False], [False, False]]
+    assert np.isnan(part.concatenated).tolist() == [[False, False], [True, False], [False, False]]
 
 
 def test_a_missing_value_is_refused_with_its_place_unless_something_may_stand_in(read):
@@ -106,8 +106,8 @@ def test_infinity_is_refused_also_where_values_may_be_missing(read, word, seen):
 def test_comments_empty_lines_capitals_and_a_bom_are_no_matter(read):
     header = "\ufeff# hello\r\n\r\n@CLASSLABEL TRUE walk run\r\n% more\r\n@Data\r\n"
     part = read(header + "\r\n#1:run\r\n 1 , 2 : walk \r\n").sequences
-    assert part.flat.tolist() == [[1], [2]]
-    assert part.classes[part.labels[0]] == "walk"
+    assert part.concatenated.tolist() == [[1], [2]]
+    assert part.classes[part.targets[0]] == "walk"
 
 
 def test_a_place_is_a_line_of_the_file(read):
@@ -192,12 +192,12 @@ def test_the_archives_own_files_are_read_as_a_plain_split_reads_them(name, count
     part = read_ts(path, UNSAID).sequences
     assert (len(part), part.features, part.classes) == (count, features, classes)
     assert (part.lengths.min(), part.lengths.max()) == lengths
-    assert np.bincount(part.labels).tolist() == [count // len(classes)] * len(classes)
+    assert np.bincount(part.targets).tolist() == [count // len(classes)] * len(classes)
     lines = path.read_text().split("@data\n")[1].splitlines()
-    for line, start, length, label in zip(lines, part.starts, part.lengths, part.labels, strict=True):
+    for line, start, length, label in zip(lines, part.starts, part.lengths, part.targets, strict=True):
         *fields, name = line.split(":")
         wanted = np.array([field.split(",") for field in fields], np.float64).T.astype(np.float32)
-        assert np.array_equal(part.flat[start : start + length], wanted)
+        assert np.array_equal(part.concatenated[start : start + length], wanted)
         assert classes[label] == name
 
 
@@ -220,7 +220,10 @@ def test_what_is_written_reads_as_the_same_arrays_of_a_program(read, data, featu
     content = "@classLabel true\n@data\n" + "".join(
         f"{line}:{name}\n" for line, name in zip(lines, labels, strict=True)
     )
-    assert read(content).sequences.digest() == from_arrays(arrays, labels, settings=UNSAID).sequences.digest()
+    assert (
+        read(content).sequences.fingerprint()
+        == from_arrays(arrays, labels, settings=UNSAID).sequences.fingerprint()
+    )
 
 
 GOOD = (HEADER + "1,2:3,?:run\n4:5:walk\n").encode()

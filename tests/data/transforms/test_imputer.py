@@ -25,31 +25,31 @@ HOLES = [[1, NAN], [NAN, 20], [3, NAN], [NAN, NAN], [5, 50]]
 
 def test_a_missing_value_becomes_the_last_one_of_its_sequence_and_feature():
     found = carried(sequences(HOLES, [3, 2]))
-    np.testing.assert_array_equal(found.flat, [[1, NAN], [1, 20], [3, 20], [NAN, NAN], [5, 50]])
-    assert found.flat.dtype == np.float32
+    np.testing.assert_array_equal(found.concatenated, [[1, NAN], [1, 20], [3, 20], [NAN, NAN], [5, 50]])
+    assert found.concatenated.dtype == np.float32
     assert found.lengths.tolist() == [3, 2]
 
 
 def test_what_has_nothing_before_it_takes_what_is_given():
     found = fill(carried(sequences(HOLES, [3, 2])), (7.0, 8.0))
-    assert found.flat.tolist() == [[1, 8], [1, 20], [3, 20], [7, 8], [5, 50]]
-    assert found.flat.dtype == np.float32
+    assert found.concatenated.tolist() == [[1, 8], [1, 20], [3, 20], [7, 8], [5, 50]]
+    assert found.concatenated.dtype == np.float32
 
 
 def test_a_gap_of_several_steps_is_filled_to_its_end():
-    assert carried(sequences([[4], [NAN], [NAN], [NAN]], [4])).flat.ravel().tolist() == [4, 4, 4, 4]
+    assert carried(sequences([[4], [NAN], [NAN], [NAN]], [4])).concatenated.ravel().tolist() == [4, 4, 4, 4]
 
 
 def test_a_sequence_of_one_missing_step_stays_missing_between_two_that_are_whole():
     found = carried(sequences([[1], [NAN], [3]], [1, 1, 1]))
-    np.testing.assert_array_equal(found.flat.ravel(), [1, NAN, 3])
+    np.testing.assert_array_equal(found.concatenated.ravel(), [1, NAN, 3])
 
 
 def test_a_step_never_looks_ahead():
     """What follows a step changes nothing in it."""
     early = [[NAN], [2], [NAN]]
-    one = carried(sequences([*early, [5], [6]], [5])).flat[:3]
-    other = carried(sequences([*early, [NAN], [-1]], [5])).flat[:3]
+    one = carried(sequences([*early, [5], [6]], [5])).concatenated[:3]
+    other = carried(sequences([*early, [NAN], [-1]], [5])).concatenated[:3]
     np.testing.assert_array_equal(one, other)
 
 
@@ -57,7 +57,7 @@ def test_a_step_never_looks_ahead():
 def test_what_was_given_is_left_as_it_was(change):
     given = sequences(HOLES, [3, 2])
     change(given)
-    np.testing.assert_array_equal(given.flat, np.array(HOLES, np.float32))
+    np.testing.assert_array_equal(given.concatenated, np.array(HOLES, np.float32))
 
 
 @pytest.mark.parametrize("change", [carried, lambda given: fill(given, (1.0,))])
@@ -104,8 +104,8 @@ def test_filling_forward_is_what_pandas_does_within_each_sequence(lengths, featu
     whose = np.repeat(np.arange(len(lengths)), lengths)
     frame = pd.DataFrame(np.array(flat, np.float32))
     expected = frame.groupby(whose).ffill()
-    np.testing.assert_array_equal(carried(sequences(flat, lengths)).flat, expected.to_numpy())
+    np.testing.assert_array_equal(carried(sequences(flat, lengths)).concatenated, expected.to_numpy())
     means = frame.mean().fillna(0)
     np.testing.assert_allclose(training_means(sequences(flat, lengths)), means, rtol=1e-6, atol=1e-6)
-    filled = fill(carried(sequences(flat, lengths)), tuple(means.tolist())).flat
+    filled = fill(carried(sequences(flat, lengths)), tuple(means.tolist())).concatenated
     np.testing.assert_allclose(filled, expected.fillna(means).to_numpy(), rtol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanline.data.memory import MemorySource, from_padded
+from scanline.data.memory import MemorySource
 from scanline.data.splits import Dataset
 from scanline.data.transforms import scaler as scaling
 from scanline.data.transforms.scaler import shift_and_scale
@@ -17,9 +17,10 @@ def data_set(flat, lengths=None, weights=None, **parts) -> Dataset:
     flat = np.asarray(flat, np.float32)
     flat = flat[:, None] if flat.ndim == 1 else flat
     lengths = np.ones(len(flat), np.int64) if lengths is None else np.array(lengths)
-    train = MemorySource(flat, lengths, np.zeros(len(lengths), np.int64), (0,), "x")
     own = None if weights is None else np.array(weights, np.float32)
-    return Dataset("x", train, parts.get("validation"), parts.get("test"), weights=own)
+    targets = np.zeros(len(lengths), np.int64)
+    train = MemorySource(flat, lengths, targets, (0,), "x", weights=own)
+    return Dataset("x", train, parts.get("validation"), parts.get("test"))
 
 
 def shift_scale(*args, **kwargs):
@@ -40,7 +41,7 @@ def test_a_long_sequence_counts_by_its_steps():
 
 def test_padding_is_not_counted():
     padded = np.array([[[1.0], [5.0], [9e9]], [[1.0], [5.0], [np.nan]]], np.float32)
-    train = from_padded(padded, np.array([2, 2]), np.zeros(2, np.int64), (0,), "x")
+    train = MemorySource.from_padded(padded, np.array([2, 2]), np.zeros(2, np.int64), (0,), "x")
     shift, scale = shift_and_scale(Dataset("x", train, None, None), "standard")
     assert (shift.tolist(), scale.tolist()) == ([3], [2])
 

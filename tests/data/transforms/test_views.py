@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scanline.data.memory import MemorySource, full_length
+from scanline.data.memory import MemorySource
 from scanline.data.transforms.views import View, cut_steps
 from scanline.errors import UsageError
 from tests.conftest import make_sequences
@@ -158,12 +158,12 @@ def test_sequences_of_rows_are_seen_with_their_labels_and_names():
         [[8, 12], [9, 13], [10, 14], [11, 15]],
     ]
     assert seen.lengths.tolist() == [4, 4]
-    assert (seen.labels.tolist(), seen.ids.tolist(), seen.groups.tolist()) == (
+    assert (seen.targets.tolist(), seen.ids.tolist(), seen.groups.tolist()) == (
         [1, 0],
         ["one", "two"],
         ["a", "b"],
     )
-    assert seen.flat.dtype == np.uint8
+    assert seen.concatenated.dtype == np.uint8
 
 
 # --- steps of another width
@@ -171,14 +171,14 @@ def test_sequences_of_rows_are_seen_with_their_labels_and_names():
 
 def test_steps_are_cut_in_reading_order():
     values = np.arange(12, dtype=np.float32).reshape(1, 2, 6)
-    cut = cut_steps(full_length(values, np.array([0]), (0,), "x"), 3)
+    cut = cut_steps(MemorySource.from_array(values, np.array([0]), (0,), "x"), 3)
     assert cut.values.tolist() == [[[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]]
     assert cut.lengths.tolist() == [4]
 
 
 def test_steps_are_joined_too():
     values = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-    cut = cut_steps(full_length(values, np.array([0, 0]), (0,), "x"), 6)
+    cut = cut_steps(MemorySource.from_array(values, np.array([0, 0]), (0,), "x"), 6)
     assert cut.values.tolist() == [[[0, 1, 2, 3, 4, 5]], [[6, 7, 8, 9, 10, 11]]]
     assert cut.lengths.tolist() == [1, 1]
 
@@ -202,7 +202,7 @@ def test_sequences_of_different_lengths_are_cut_each_by_itself():
     )
     cut = cut_steps(ragged, 2)
     assert cut.lengths.tolist() == [2, 1]
-    assert cut.flat.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert cut.concatenated.tolist() == [[0, 1], [2, 3], [4, 5]]
     with pytest.raises(UsageError, match=r"must divide the 2 values \(2 steps of 1\).* got 4"):
         cut_steps(ragged, 4)
 

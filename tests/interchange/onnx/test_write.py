@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 import scanline
 from scanline.data import catalogue as catalog
-from scanline.data.memory import MemorySource, full_length, join
+from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError
@@ -97,7 +97,7 @@ def pad(sequences: list[np.ndarray], draw: np.random.Generator, extra: int = 0) 
 
 
 def unlabelled(sequences: list[np.ndarray]) -> MemorySource:
-    return join(sequences, np.zeros(len(sequences), np.int64), (), "made up")
+    return MemorySource.from_list(sequences, np.zeros(len(sequences), np.int64), (), "made up")
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +308,7 @@ def test_missing_values_of_a_picture_are_filled_before_it_is_cut(missing, tmp_pa
     pictures = draw_pictures(6, 1).astype(np.float32)
     pictures[np.random.default_rng(0).random(pictures.shape) < 0.3] = np.nan
     _, shares = answers(tmp_path / "m.onnx", {"pictures": pictures})
-    ours = model.answer(full_length(pictures, np.zeros(6, np.int64), (), "holes"))
+    ours = model.answer(MemorySource.from_array(pictures, np.zeros(6, np.int64), (), "holes"))
     assert np.abs(shares - ours).max() < 1e-6
 
 

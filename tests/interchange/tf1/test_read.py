@@ -91,7 +91,7 @@ def test_tensorflows_own_checkpoint_gives_its_logits_and_its_accuracy(golden, mn
     with torch.inference_mode():
         logits = made.network(torch.from_numpy(mnist.test.values)).numpy()
     np.testing.assert_allclose(logits[:256], np.load(folder / "logits_first256.npy"), rtol=0, atol=1e-4)
-    assert int((logits.argmax(1) == mnist.test.labels).sum()) == facts["correct"] == 9665
+    assert int((logits.argmax(1) == mnist.test.targets).sum()) == facts["correct"] == 9665
 
 
 def test_what_was_taken_for_granted_and_left_out_is_told(golden):

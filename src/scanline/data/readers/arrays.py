@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.found import Found, name_classes, shown, to_float32
-from scanline.data.memory import ClassName, MemorySource
+from scanline.data.memory import MemorySource
 from scanline.data.readers.pictures import as_pictures
+from scanline.data.source import ClassName
 from scanline.errors import DataError
 from scanline.recipe import DataSettings
 
@@ -102,7 +103,7 @@ def from_arrays(
     if settings.picture_size:
         return as_pictures(found, settings.picture_size, "", channels)
     if flat.dtype == np.uint8 and part.uniform and part.features > 1:
-        size = part.steps, part.features // channels
+        size = part.max_length, part.features // channels
         found = as_pictures(found, size, "as they are bytes", channels)
         return replace(found, notes=tuple(f"{source}: taken for {note}" for note in found.notes))
     return found

@@ -51,9 +51,9 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, Found]:
     train_images, train_labels, test_images, test_labels = (path for path in paths if path is not None)
     train = read_pair(train_images, train_labels, _ANY_BYTE, str(train_images))
     test = read_pair(test_images, test_labels, _ANY_BYTE, str(test_images))
-    known = np.unique(train.labels)
+    known = np.unique(train.targets)
     train, test = _name_classes(train, known, train_labels), _name_classes(test, known, test_labels)
-    sizes = [(part.steps, part.features) for part in (train, test)]
+    sizes = [(part.max_length, part.features) for part in (train, test)]
     if sizes[0] != sizes[1]:
         raise DataError(
             f"{test_images}: expected pictures of {sizes[0][0]} x {sizes[0][1]} pixels as in {train_images}, "
@@ -73,7 +73,7 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, Found]:
 def idx_format(pictures: MemorySource, box: int, settings: DataSettings | None = None) -> PictureFormat:
     """How a picture file gets to look like these: as LeCun made MNIST, unless said otherwise."""
     fit = settings.fit if settings is not None and settings.fit else "ink"
-    return PictureFormat(pictures.steps, pictures.features, box, levels=255, centre="mass", fit=fit)
+    return PictureFormat(pictures.max_length, pictures.features, box, levels=255, centre="mass", fit=fit)
 
 
 def tutorials_split(train: MemorySource) -> dict[str, MemorySource]:
@@ -83,8 +83,8 @@ def tutorials_split(train: MemorySource) -> dict[str, MemorySource]:
     first = f"{MNIST_VALIDATION:,}"
     rest, held = train.take(slice(MNIST_VALIDATION, None)), train.take(slice(MNIST_VALIDATION))
     return {
-        "train": replace(rest, source=f"{train.source} without its first {first} images"),
-        "validation": replace(held, source=f"the first {first} images of {train.source}"),
+        "train": replace(rest, name=f"{train.name} without its first {first} images"),
+        "validation": replace(held, name=f"the first {first} images of {train.name}"),
     }
 
 
@@ -93,12 +93,12 @@ def _name_classes(part: MemorySource, known: NDArray[np.int64], labels: Path) ->
 
     labels: the file that they came from. Raises DataError naming the first label that is not known.
     """
-    strange = np.flatnonzero(~np.isin(part.labels, known))
+    strange = np.flatnonzero(~np.isin(part.targets, known))
     if strange.size:
         first = int(strange[0])
         raise DataError(
             f"{labels}: item {first} (byte {8 + first}): expected a label that the training file has too, "
-            f"found {part.labels[first]} ({strange.size:,} of {len(part):,} are unknown); {REMEDY}"
+            f"found {part.targets[first]} ({strange.size:,} of {len(part):,} are unknown); {REMEDY}"
         )
     classes = tuple(int(label) for label in known)
-    return replace(part, labels=np.searchsorted(known, part.labels), classes=classes)
+    return replace(part, targets=np.searchsorted(known, part.targets), classes=classes)

@@ -60,15 +60,15 @@ def as_pictures(found: Found, size: tuple[int, int], guessed: str = "", channels
     """
     part, (height, width) = found.sequences, size
     wanted = height * width * channels
-    if not part.uniform or part.steps * part.features != wanted:
-        most = part.steps * part.features
+    if not part.uniform or part.max_length * part.features != wanted:
+        most = part.max_length * part.features
         counts = f"{most:,}" if part.uniform else f"{part.lengths.min() * part.features:,} to {most:,}"
         raise DataError(
-            f"{part.source}: expected {wanted:,} values a sequence, pictures of {height} x {width}"
+            f"{part.name}: expected {wanted:,} values a sequence, pictures of {height} x {width}"
             + (" in colour" if channels == 3 else "")
             + f", found {counts}"
         )
-    values = part.flat
+    values = part.concatenated
     if values.dtype != np.uint8:
         place = first_wrong(values, lambda v: ~((v >= 0) & (v <= 255) & (np.trunc(v) == v)))
         if place is not None:
@@ -80,7 +80,7 @@ def as_pictures(found: Found, size: tuple[int, int], guessed: str = "", channels
     note = f"pictures of {height} x {width} pixels, {guessed} (data.picture=none: they are not)"
     return replace(
         found,
-        sequences=replace(part, flat=values.reshape(-1, width * channels), lengths=lengths),
+        sequences=replace(part, concatenated=values.reshape(-1, width * channels), lengths=lengths),
         settings=_settled(found.settings, height, width, channels),
         features=(),
         notes=(*found.notes, note) if guessed else found.notes,

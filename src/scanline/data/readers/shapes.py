@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.found import Found, Place, name_classes, shown
-from scanline.data.memory import ClassName, MemorySource
+from scanline.data.memory import MemorySource
 from scanline.data.readers.columns import Columns, settle
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.tables import Names, Table, read_table
+from scanline.data.source import ClassName
 from scanline.data.splits import PARTS
 from scanline.errors import UsageError
 from scanline.recipe import DataSettings

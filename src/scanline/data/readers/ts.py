@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.found import Found, check_names, shown, some, to_float32
-from scanline.data.memory import ClassName, join
+from scanline.data.memory import MemorySource
+from scanline.data.source import ClassName
 from scanline.errors import DataError
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
@@ -70,7 +71,7 @@ def read_ts(path: Path, settings: DataSettings, labelled: bool = False) -> Found
     check_names(classes, str(path))
     index = {name: code for code, name in enumerate(classes)}
     codes = np.array([index[label] for label in labels] or np.zeros(len(sequences)), np.int64)
-    return Found(join(sequences, codes, classes, str(path)), settings, where)
+    return Found(MemorySource.from_list(sequences, codes, classes, str(path)), settings, where)
 
 
 def _fail(path: Path, line: int, what: str) -> NoReturn:

@@ -11,9 +11,9 @@ from scanline.data.memory import MemorySource
 
 def training_means(train: MemorySource) -> tuple[float, ...]:
     """The mean of each feature over the steps that have it, 0 where none has: F numbers."""
-    present = ~np.isnan(train.flat)
+    present = ~np.isnan(train.concatenated)
     counts = present.sum(0)
-    sums = np.where(present, train.flat, 0).sum(0, dtype=np.float64)
+    sums = np.where(present, train.concatenated, 0).sum(0, dtype=np.float64)
     return tuple((sums / np.maximum(counts, 1)).tolist())
 
 
@@ -22,7 +22,7 @@ def carried(sequences: MemorySource) -> MemorySource:
 
     What has none before it stays NaN: a step never looks ahead, nor into another sequence.
     """
-    flat = sequences.flat
+    flat = sequences.concatenated
     holes = np.isnan(flat)
     if not holes.any():
         return sequences
@@ -33,13 +33,13 @@ def carried(sequences: MemorySource) -> MemorySource:
         last = np.maximum.accumulate(np.where(holes[:, feature], -1, rows))  # of any sequence
         late = np.flatnonzero(holes[:, feature] & (last >= own))
         filled[late, feature] = flat[last[late], feature]
-    return replace(sequences, flat=filled)
+    return replace(sequences, concatenated=filled)
 
 
 def fill(sequences: MemorySource, stand_in: tuple[float, ...]) -> MemorySource:
     """`sequences` with `stand_in`, (F,), where a value is missing."""
-    holes = np.isnan(sequences.flat)
+    holes = np.isnan(sequences.concatenated)
     if not holes.any():
         return sequences
     means = np.array(stand_in, np.float32)
-    return replace(sequences, flat=np.where(holes, means, sequences.flat))
+    return replace(sequences, concatenated=np.where(holes, means, sequences.concatenated))

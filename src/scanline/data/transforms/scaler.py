@@ -22,8 +22,8 @@ def shift_and_scale(data: Dataset, how: str) -> tuple[NDArray[np.float32], NDArr
         return np.zeros(F, np.float32), np.full(F, data.scale if how == "levels" else 1.0, np.float32)
     from sklearn.preprocessing import StandardScaler
 
-    scaler, flat = StandardScaler(), data.train.flat
-    weights = None if data.weights is None else np.repeat(data.weights, data.train.lengths)
+    scaler, flat = StandardScaler(), data.train.concatenated
+    weights = None if data.train.weights is None else np.repeat(data.train.weights, data.train.lengths)
     for first in range(0, len(flat), _ROWS):
         chosen = slice(first, first + _ROWS)
         own = None if weights is None else weights[chosen]

@@ -102,7 +102,7 @@ class View:
         """`apply` to pictures that were read as rows."""
         seen = self.apply(pictures.values)
         lengths = np.full(len(seen), seen.shape[1], np.int64)
-        return replace(pictures, flat=seen.reshape(-1, self.features), lengths=lengths)
+        return replace(pictures, concatenated=seen.reshape(-1, self.features), lengths=lengths)
 
 
 def cut_steps(sequences: MemorySource, features: int) -> MemorySource:
@@ -119,6 +119,8 @@ def cut_steps(sequences: MemorySource, features: int) -> MemorySource:
         first = int(uneven[0])
         raise UsageError(
             f"input.features must divide the {counts[first]} values ({sequences.lengths[first]} steps of "
-            f"{sequences.features}) of a sequence of {sequences.source}, got {features}"
+            f"{sequences.features}) of a sequence of {sequences.name}, got {features}"
         )
-    return replace(sequences, flat=sequences.flat.reshape(-1, features), lengths=counts // features)
+    return replace(
+        sequences, concatenated=sequences.concatenated.reshape(-1, features), lengths=counts // features
+    )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.memory import MemorySource, full_length
+from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError
 from scanline.metrics.probabilities import softmax
@@ -268,5 +268,5 @@ def _batches(model: Model, seed: int) -> Iterator[tuple[NDArray[np.float32], Mem
         else:
             shift, scale = (each.detach().cpu().numpy() for each in (network.shift, network.scale))
             values = (shift + scale * generator.uniform(-3, 3, (N, T, width))).astype(np.float32)
-        part = full_length(values, np.zeros(N, np.int64), (), "random steps")
+        part = MemorySource.from_array(values, np.zeros(N, np.int64), (), "random steps")
         yield values, part if steps is None else form.prepare(part)

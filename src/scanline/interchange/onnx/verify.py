@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
-from scanline.data.memory import MemorySource, from_padded, full_length, join
+from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import ModelError
 from scanline.interchange.onnx.graph import reads_pictures, states
@@ -189,7 +189,7 @@ def whole_batches(model: Model, seed: int) -> Iterator[Batch]:
         for N in (1, 2, 7):
             feed, part = draw_pictures(model, generator, N)
             logits = predict_logits(model.network, part)
-            yield Batch(feed, logits, part.steps, f"{N} pictures")
+            yield Batch(feed, logits, part.max_length, f"{N} pictures")
         return
     settled = Settled(model, generator)
 
@@ -213,7 +213,7 @@ def step_batches(model: Model, seed: int) -> Iterator[Batch]:
     def draw(N: int, T: int) -> tuple[Feed, MemorySource]:
         values = draw_steps(model, generator, (N, T, form.features))
         cut = [values[n, : step + 1] for step in range(T) for n in range(N)]
-        part = join(cut, np.zeros(len(cut), np.int64), (), "the steps so far")
+        part = MemorySource.from_list(cut, np.zeros(len(cut), np.int64), (), "the steps so far")
         return {"steps": values}, network_steps(form, part)
 
     for N, T in ((1, 1), (1, 48), (5, 17)):
@@ -243,7 +243,7 @@ class Settled:
         while True:
             feed, part = draw(steps)
             logits = predict_logits(self._model.network, part)
-            made = Batch(feed, logits, part.steps, f"{N} sequences of up to {part.steps} steps")
+            made = Batch(feed, logits, part.max_length, f"{N} sequences of up to {part.max_length} steps")
             if steps <= self._least:
                 return made
             with np.errstate(invalid="ignore"):  # inf - inf
@@ -272,7 +272,7 @@ def draw_ragged(
     lengths = generator.integers(1, T + 1, N) if ragged else np.full(N, T)
     lengths[generator.integers(N)] = T
     values = draw_steps(model, generator, (N, T, form.features))
-    part = from_padded(values, lengths, np.zeros(N, np.int64), (), "random steps")
+    part = MemorySource.from_padded(values, lengths, np.zeros(N, np.int64), (), "random steps")
     padding = np.arange(T) >= lengths[:, None]
     garbage = np.array([np.nan, np.inf, -np.inf, 1e30, -7.5], np.float32)
     values[padding] = garbage[generator.integers(len(garbage), size=values[padding].shape)]
@@ -285,7 +285,7 @@ def draw_pictures(model: Model, generator: np.random.Generator, N: int) -> tuple
     assert form.picture is not None
     shape = (N, form.picture.height, form.picture.width * form.picture.channels)
     values = draw_steps(model, generator, shape)
-    part = full_length(values, np.zeros(N, np.int64), (), "random pictures")
+    part = MemorySource.from_array(values, np.zeros(N, np.int64), (), "random pictures")
     return {"pictures": values}, form.prepare(part)
 
 

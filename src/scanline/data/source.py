@@ -1,0 +1,119 @@
+"""The interface of everything that holds sequences: what training, evaluation and prediction may ask for.
+
+A source knows how many sequences it has, how long they are and what their targets are, and gathers any of
+them into a padded batch. Where the values are kept is its own business: `scanline.data.memory` keeps them in
+one array.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+ClassName = int | str
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Sequences padded to the longest of them.
+
+    Attributes:
+        values: (n, T, F), T the longest length in the batch; 0 past the end of each sequence.
+        lengths: (n,) number of steps of each sequence; None if all have T.
+        targets: (n,) encoded targets.
+        weights: (n,) float32 weight of each sequence in the loss; None if all weigh 1.
+    """
+
+    values: NDArray[Any]
+    lengths: NDArray[np.int64] | None
+    targets: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
+
+
+class SequenceSource(ABC):
+    """N sequences of different lengths, up to T steps of F features.
+
+    Attributes:
+        name: Where the sequences come from, for messages.
+        lengths: (N,) number of steps of each sequence, at least 1.
+        targets: (N,) encoded targets, for a classification indices into `classes`.
+        classes: The K class names; empty if the targets are unknown.
+        ids: (N,) identifier of each sequence, or None: then its index identifies it.
+        groups: (N,) group of each sequence, or None. Sequences of one group stay in one split.
+        weights: (N,) float32 weight of each sequence in the loss, or None: then all weigh 1.
+    """
+
+    name: str
+    lengths: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    classes: tuple[ClassName, ...]
+    ids: NDArray[Any] | None
+    groups: NDArray[Any] | None
+    weights: NDArray[np.float32] | None
+
+    @property
+    @abstractmethod
+    def features(self) -> int:
+        """F, the number of values of one step."""
+
+    @abstractmethod
+    def gather(self, indices: Indices) -> Batch:
+        """Return the sequences at `indices` as one batch, in that order."""
+
+    @abstractmethod
+    def take(self, indices: slice | Indices) -> Self:
+        """Return a source of the sequences at `indices`, in that order.
+
+        Raises:
+            DataError: If no sequence is left.
+        """
+
+    @abstractmethod
+    def steps_of(self, index: int) -> NDArray[Any]:
+        """Return the steps of one sequence, (T_i, F)."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of values, lengths, targets and class names as hexadecimal digits."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether the targets are known."""
+        return bool(self.classes)
+
+    @property
+    def max_length(self) -> int:
+        """T, the length of the longest sequence."""
+        return int(self.lengths.max())
+
+    @property
+    def total_steps(self) -> int:
+        """The sum of all lengths."""
+        return int(self.lengths.sum())
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(N, T, F)."""
+        return len(self), self.max_length, self.features
+
+    def subsample(self, count: int) -> Self:
+        """Return at most `count` of the sequences, evenly spaced."""
+        if len(self) <= count:
+            return self
+        return self.take(np.unique(np.linspace(0, len(self) - 1, count).round().astype(np.int64)))
+
+    def identifier(self, index: int) -> int | str:
+        """Return the identifier of a sequence, or its index if the source has no identifiers."""
+        return int(index) if self.ids is None else str(self.ids[index])
+
+    def describe(self, index: int) -> str:
+        """Return how messages name a sequence: "sequence 7"."""
+        return f"sequence {self.identifier(index)}"
