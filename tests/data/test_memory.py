@@ -22,14 +22,14 @@ def build(values=None, lengths=(2, 1), labels=(0, 1)) -> MemorySource:
     ("change", "message"),
     [
         ({"values": np.zeros((2, 3), np.float32)}, "expected values of shape (sequences, steps, features)"),
-        ({"values": np.zeros((2, 0, 3), np.float32)}, "found (2, 0, 3)"),
-        ({"values": np.zeros((2, 2, 3))}, "expected uint8 or float32 values, found float64"),
-        ({"lengths": (1, 2, 1)}, "2 sequences need 2 lengths, found shape (3,)"),
-        ({"labels": (1,)}, "2 sequences need 2 labels, found shape (1,)"),
+        ({"values": np.zeros((2, 0, 3), np.float32)}, "got (2, 0, 3)"),
+        ({"values": np.zeros((2, 2, 3))}, "expected uint8 or float32 values, got float64"),
+        ({"lengths": (1, 2, 1)}, "2 sequences need 2 lengths, got shape (3,)"),
+        ({"labels": (1,)}, "2 sequences need 2 targets, got shape (1,)"),
         ({"lengths": (2, 0)}, "sequence 1 has length 0, expected 1 to 2"),
         ({"lengths": (3, 1)}, "sequence 0 has length 3, expected 1 to 2"),
-        ({"labels": (0, 2)}, "sequence 1 has label 2, expected 0 to 1"),
-        ({"labels": (-1, 2)}, "sequence 0 has label -1, expected 0 to 1 (2 of 2 are out of range)"),
+        ({"labels": (0, 2)}, "sequence 1 has target 2, expected 0 to 1"),
+        ({"labels": (-1, 2)}, "sequence 0 has target -1, expected 0 to 1 (2 of 2 are out of range)"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(change, message):
@@ -37,17 +37,20 @@ def test_parts_that_do_not_fit_are_refused(change, message):
         build(**change)
 
 
-def test_equal_data_has_an_equal_digest_and_a_changed_value_another():
+def test_equal_data_has_an_equal_fingerprint_and_a_changed_value_another():
     changed = np.zeros((2, 2, 3), np.float32)
     changed[0, 1, 2] = 1
-    assert build().digest() == build().digest()
-    assert len({build().digest(), build(values=changed).digest(), build(lengths=(2, 2)).digest()}) == 3
+    assert build().fingerprint() == build().fingerprint()
+    assert (
+        len({build().fingerprint(), build(values=changed).fingerprint(), build(lengths=(2, 2)).fingerprint()})
+        == 3
+    )
 
 
 def test_what_stands_in_the_padding_is_dropped():
     padded = np.zeros((2, 2, 3), np.float32)
     padded[1, 1] = np.nan
-    assert build(values=padded).digest() == build().digest()
+    assert build(values=padded).fingerprint() == build().fingerprint()
     assert build(values=padded).values[1, 1].tolist() == [0, 0, 0]
 
 
