@@ -18,10 +18,12 @@ import numpy as np
 from scanline import plots
 from scanline.evaluation.early import accuracy_by_step
 from scanline.evaluation.evaluate import evaluate_run
-from scanline.explanation.attribution import baseline, check_by_deletion
-from scanline.explanation.explain import explain_part
-from scanline.explanation.show import save
+from scanline.explanation.attribution import baseline
+from scanline.explanation.deletion import check_by_deletion
+from scanline.explanation.explain import explain_sequence
+from scanline.explanation.save import save
 from scanline.metrics.probabilities import softmax
+from scanline.reporting import figures
 
 EXPLAINED = 200
 
@@ -38,12 +40,14 @@ def main(run: str, pictures: str | None = None) -> None:
     if pictures:
         folder = Path(pictures)
         folder.mkdir(parents=True, exist_ok=True)
-        figure = plots.accuracy_along(along, "rows" if judgement.pictures else "steps")
+        figure = figures.accuracy_by_step(along, "rows" if judgement.pictures else "steps")
         (folder / "accuracy-against-rows.png").write_bytes(plots.to_png(figure))
-        save(explain_part(model, part, judgement.test["mistakes"][0]["index"]), folder / "explanation.png")
+        save(
+            explain_sequence(model, part, judgement.test["mistakes"][0]["index"]), folder / "explanation.png"
+        )
     shares = softmax(judgement.logits)
     chosen = np.linspace(0, len(part) - 1, min(EXPLAINED, len(part))).round().astype(int)
-    found = [explain_part(model, part, int(index)) for index in chosen]
+    found = [explain_sequence(model, part, int(index)) for index in chosen]
     sums = max(each.attribution.error for each in found)
     ends = max(
         float(np.abs(each.trace.probabilities[-1] - shares[index]).max())

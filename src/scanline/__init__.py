@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from scanline.estimator import GRUClassifier as GRUClassifier
     from scanline.estimator import LSTMClassifier as LSTMClassifier
     from scanline.estimator import RNNClassifier as RNNClassifier
-    from scanline.explanation.explain import Explanation as Explanation
+    from scanline.explanation.explanation import Explanation as Explanation
     from scanline.model.artifact import Model as Model
     from scanline.model.artifact import load as load
     from scanline.model.prediction import Prediction as Prediction
@@ -52,7 +52,7 @@ _HOMES = {
     "Run": "scanline.api",
     "explain": "scanline.api",
     "Prediction": "scanline.model.prediction",
-    "Explanation": "scanline.explanation.explain",
+    "Explanation": "scanline.explanation.explanation",
     "report": "scanline.reporting.report",
     "train": "scanline.api",
     "ScanlineError": "scanline.errors",

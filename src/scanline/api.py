@@ -10,8 +10,8 @@ from typing import Any
 
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import UsageError
-from scanline.explanation.explain import Explanation
 from scanline.explanation.explain import explain as explain_values
+from scanline.explanation.explanation import Explanation
 from scanline.model.artifact import Model, load
 from scanline.reporting.notebooks import run_html
 from scanline.reporting.report import report

@@ -71,7 +71,7 @@ def test_it_tells_the_answer_when_it_was_made_and_what_it_would_have_been_before
     assert (code, err) == (0, "")
     first, second, *steps, last = out.splitlines()
     label = re.match(r"test sequence 5: (\d) \((0\.\d{4})\)", first)
-    assert re.fullmatch(r"  first answered so after row \d, for good from row \d of 8 on; .*", second)
+    assert re.fullmatch(r"  first predicted after row \d, settled from row \d of 8; .*", second)
     assert [int(line.split()[0]) for line in steps] == list(range(1, 9))
     image = catalog.load("digits").test.values[5]
     shares = package.load(trained).predict_proba(image)[0]
@@ -219,13 +219,13 @@ def test_an_unknown_sequence_exits_with_2(scanline, recordings, new, tmp_path):
 def test_a_sequence_of_a_picture_exits_with_2(scanline, trained, seven, tmp_path):
     code, line = refused(scanline, tmp_path, trained, seven, "--sequence", "0")
     assert code == 2
-    assert line == f"scanline: --sequence is for files of several sequences; {seven} is a picture\n"
+    assert line == f"scanline: --sequence applies to files of several sequences; {seven} is a picture\n"
 
 
 def test_a_sequence_of_a_number_exits_with_2(scanline, trained, tmp_path):
     code, line = refused(scanline, tmp_path, trained, "3", "--sequence", "4")
     assert code == 2
-    assert "--sequence is for files of several sequences; 3 is a number of the test part" in line
+    assert "--sequence applies to files of several sequences; 3 is a number in the test split" in line
 
 
 @pytest.mark.parametrize("ending", [".bmp", "", ".svg.gz"])

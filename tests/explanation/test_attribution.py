@@ -12,12 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import scanline
-from scanline.data import catalogue as catalog
 from scanline.data.memory import MemorySource
 from scanline.data.transforms.views import View
-from scanline.explanation import attribution
-from scanline.explanation.attribution import baseline, check_by_deletion, in_place, integrated_gradients
+from scanline.explanation.attribution import baseline, integrated_gradients, to_pixels
+from scanline.explanation.deletion import check_by_deletion
 from scanline.model.network import Architecture, Network
 
 F, H, K = 3, 4, 5
@@ -200,133 +198,37 @@ def test_nothing_is_black_in_a_picture_and_the_mean_in_other_sequences():
 # --- in the picture's place
 
 
-def test_shares_of_rows_and_columns_stand_where_their_pixels_do():
+def test_attributions_of_rows_and_columns_are_at_their_pixels():
     picture = np.arange(24.0).reshape(4, 6)
-    assert np.array_equal(in_place(picture, View("rows", 4, 6)), picture)
-    assert np.array_equal(in_place(picture.T.copy(), View("columns", 4, 6)), picture)
-    assert np.array_equal(in_place(picture.reshape(24, 1), View("pixels", 4, 6)), picture)
+    assert np.array_equal(to_pixels(picture, View("rows", 4, 6)), picture)
+    assert np.array_equal(to_pixels(picture.T.copy(), View("columns", 4, 6)), picture)
+    assert np.array_equal(to_pixels(picture.reshape(24, 1), View("pixels", 4, 6)), picture)
 
 
-def test_shares_of_patches_stand_where_their_pixels_do():
+def test_attributions_of_patches_are_at_their_pixels():
     picture = np.arange(64.0).reshape(8, 8)
     steps = [
         [picture[top + y, left + x] for y in range(4) for x in range(4)]
         for top in (0, 4)
         for left in (0, 4)
     ]  # fmt: skip
-    assert np.array_equal(in_place(np.array(steps), View("patches:4", 8, 8)), picture)
+    assert np.array_equal(to_pixels(np.array(steps), View("patches:4", 8, 8)), picture)
 
 
-def test_shares_of_permuted_pixels_go_back_to_their_pixels():
+def test_attributions_of_permuted_pixels_go_back_to_their_pixels():
     view = View("permuted", 5, 5, seed=3)
     for pixel in range(25):  # one lit pixel at a time, seen and put back
         picture = np.zeros((1, 5, 5))
         picture[0, pixel // 5, pixel % 5] = 1
         steps = view.apply(picture)[0]
         assert steps.shape == (25, 1)
-        assert np.array_equal(in_place(steps, view), picture[0])
+        assert np.array_equal(to_pixels(steps, view), picture[0])
     assert np.flatnonzero(view.apply(np.arange(25).reshape(1, 5, 5))[0, :, 0] != np.arange(25)).size > 10
 
 
 @pytest.mark.parametrize("name", ["rows", "columns", "pixels", "permuted", "patches:4"])
-def test_shares_of_colours_add_up_at_their_pixel(name):
+def test_attributions_of_colours_add_up_at_their_pixel(name):
     view = View(name, 4, 8, channels=3)
     colours = np.random.default_rng(0).normal(size=(4, 8, 3))
     steps = view.apply(colours.reshape(1, 4, 24))[0]
-    assert in_place(steps, view) == pytest.approx(colours.sum(2), abs=1e-12)
-
-
-def test_shares_of_other_sequences_stay_as_they_are():
-    shares = np.arange(6.0).reshape(3, 2)
-    assert in_place(shares, None) is shares
-
-
-# --- deletion
-
-
-@pytest.fixture(scope="module")
-def digits(trained):
-    """The classifier of the digits' run, and its test pictures as its steps."""
-    model = scanline.load(trained)
-    return model.network, model.fit(catalog.load("digits").test)
-
-
-def test_without_the_values_it_rests_on_an_answer_loses_more_than_without_random_ones(digits):
-    classifier, part = digits
-    found = check_by_deletion(classifier, part, baseline(classifier, True))
-    assert (found.n, found.share) == (360, 0.1)
-    assert found.before > 0.9
-    assert found.by_attribution > 3 * found.at_random_present > 3 * found.at_random > 0
-
-
-def test_shuffled_attributions_do_no_better_than_random_ones(digits, monkeypatch):
-    real, draw = attribution._quick_attributions, np.random.default_rng(0)
-
-    def shuffled(*arguments):
-        for index, values, weights in real(*arguments):
-            flat = weights.reshape(len(weights), -1)
-            yield index, values, draw.permuted(flat, axis=1).reshape(weights.shape)
-
-    monkeypatch.setattr(attribution, "_quick_attributions", shuffled)
-    classifier, part = digits
-    found = check_by_deletion(classifier, part, baseline(classifier, True))
-    assert abs(found.by_attribution - found.at_random) < 0.03
-    assert found.by_attribution < found.at_random_present + 0.03
-
-
-def test_a_network_that_answers_the_same_to_everything_has_nothing_to_lose():
-    classifier, draw = network(features=8), np.random.default_rng(0)
-    values = draw.normal(size=(40, 6, 8)).astype(np.float32)
-    part = MemorySource.from_list(list(values), np.zeros(40, np.int64), CLASSES, "made up")
-    with torch.no_grad():
-        classifier.head.weight.zero_()
-        classifier.head.bias.zero_()
-    found = check_by_deletion(classifier, part, baseline(classifier, False))
-    assert found.before == pytest.approx(1 / K)
-    assert (found.by_attribution, found.at_random, found.at_random_present) == (0, 0, 0)
-
-
-def test_where_all_values_go_it_is_all_the_same_which_come_first(digits):
-    classifier, part = digits
-    found = check_by_deletion(classifier, part.take(slice(0, 50)), baseline(classifier, True), share=1.0)
-    assert found.by_attribution == pytest.approx(found.at_random, abs=1e-12)
-    assert found.by_attribution == pytest.approx(found.at_random_present, abs=1e-12)
-
-
-def test_the_check_draws_from_its_seed_alone(digits):
-    classifier, part = digits
-    few, nothing = part.take(slice(0, 50)), baseline(classifier, True)
-    one, same, other = (check_by_deletion(classifier, few, nothing, seed=seed) for seed in (0, 0, 1))
-    assert one == same
-    assert one.by_attribution == other.by_attribution
-    assert one.at_random != other.at_random
-
-
-def test_sequences_of_different_lengths_are_checked_as_each_alone():
-    classifier, draw = network(readout="mean", spread=1.0), np.random.default_rng(0)
-    parts = [draw.normal(size=(length, F)).astype(np.float32) for length in (5, 1, 9, 3, 7, 2)]
-    labels, nothing = np.zeros(6, np.int64), baseline(classifier, False)
-    together = check_by_deletion(
-        classifier, MemorySource.from_list(parts, labels, CLASSES, "made up"), nothing, share=0.3
-    )
-    alone = [
-        check_by_deletion(
-            classifier, MemorySource.from_list([each], labels[:1], CLASSES, "made up"), nothing, share=0.3
-        )
-        for each in parts
-    ]
-    assert together.n == 6
-    assert together.before == pytest.approx(np.mean([each.before for each in alone]), abs=1e-6)
-    expected = np.mean([each.by_attribution for each in alone])
-    assert together.by_attribution == pytest.approx(expected, abs=1e-6)
-
-
-def test_the_value_that_decides_is_the_one_that_goes():
-    """Logit 0 hears the last step's first feature alone: without it the two classes are even."""
-    classifier = no_memory("last", w=(3.0, 0.0), bias=0.0, out=4.0)
-    values = np.full((10, 2), 0.9, np.float32)
-    part = MemorySource(values, np.array([10]), np.zeros(1, np.int64), ("a", "b"), "made up")
-    found = check_by_deletion(classifier, part, np.zeros(2, np.float32), share=0.05)  # one of 20
-    before = 1 / (1 + math.exp(-4 * math.tanh(2.7)))
-    assert found.before == pytest.approx(before, abs=1e-6)
-    assert found.by_attribution == pytest.approx(before - 0.5, abs=1e-6)
+    assert to_pixels(steps, view) == pytest.approx(colours.sum(2), abs=1e-12)

@@ -85,7 +85,7 @@ def test_an_array_is_explained_with_all_that_was_read_and_answered(model):
     assert found.trace.probabilities[-1] == pytest.approx(model.predict_proba(values)[0], abs=1e-6)
     assert found.attribution.values.shape == (6, 2)
     assert found.attribution.target == found.trace.answer
-    assert (found.picture, found.places, found.view, found.true) == (None, None, None, None)
+    assert (found.picture, found.pixel_attribution, found.view, found.true) == (None, None, None, None)
 
 
 def test_the_attribution_is_measured_from_the_training_mean(model):
@@ -114,8 +114,8 @@ def test_one_sequence_may_come_in_any_form(model, given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.ones((2, 6, 2)), "expected one sequence to explain, found 2"),
-        ([np.ones((6, 2)), np.ones((4, 2))], "expected one sequence to explain, found 2"),
+        (np.ones((2, 6, 2)), "expected one sequence to explain; got 2"),
+        ([np.ones((6, 2)), np.ones((4, 2))], "expected one sequence to explain; got 2"),
         (np.ones((6, 3)), r"expected shape \(N, steps, 2\), found \(1, 6, 3\); the model was trained on "),
         (np.ones(6), r"expected shape \(N, steps, 2\), found \(1, 6, 1\)"),
         (np.ones((0, 2)), r"none of them 0, found \(1, 0, 2\)"),
@@ -180,15 +180,15 @@ def test_a_picture_is_shown_as_it_was_given_however_it_is_read(view, channels):
     assert np.array_equal(found.picture, picture)
     assert found.picture.dtype == np.uint8
     assert found.values.shape == (32 * channels // found.values.shape[1], View(view, 4, 8, channels).features)
-    assert found.places.shape == (4, 8)
-    assert found.places.sum() == pytest.approx(found.attribution.values.sum(), abs=1e-9)
+    assert found.pixel_attribution.shape == (4, 8)
+    assert found.pixel_attribution.sum() == pytest.approx(found.attribution.values.sum(), abs=1e-9)
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_black_pixel_gets_no_attribution_at_its_place(view):
     picture = np.zeros((4, 8), np.uint8)
     picture[2, 5] = 200
-    places = explain(picture_model(view), picture).places
+    places = explain(picture_model(view), picture).pixel_attribution
     assert np.argwhere(places).tolist() == [[2, 5]]
 
 
@@ -211,7 +211,7 @@ def test_grey_levels_are_shown_between_black_and_white():
 def test_the_words_call_a_step_what_it_is(view, unit):
     first, second = explain(picture_model(view), np.zeros((4, 8), np.uint8)).lines()
     assert first.startswith("the given sequence: ")
-    assert re.match(rf"  first answered so after {unit} \d+, for good from {unit} \d+ of \d+ on; ", second)
+    assert re.match(rf"  first predicted after {unit} \d+, settled from {unit} \d+ of \d+; ", second)
 
 
 # --- words
@@ -226,22 +226,22 @@ def with_answers(explanation, answers):
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ([0, 0], "after step 1, for good from step 1 of 2 on; never changed its mind"),
-        ([1, 0, 0], "after step 2, for good from step 2 of 3 on; changed its mind once"),
-        ([0, 1, 0], "after step 1, for good from step 3 of 3 on; changed its mind 2 times"),
-        ([0, 1] * 5 + [0, 1], "after step 2, for good from step 12 of 12 on; changed its mind 11 times"),
+        ([0, 0], "after step 1, settled from step 1 of 2; the prediction never changed"),
+        ([1, 0, 0], "after step 2, settled from step 2 of 3; the prediction changed once"),
+        ([0, 1, 0], "after step 1, settled from step 3 of 3; the prediction changed 2 times"),
+        ([0, 1] * 5 + [0, 1], "after step 2, settled from step 12 of 12; the prediction changed 11 times"),
     ],
 )
 def test_the_words_say_when_it_made_up_its_mind(model, answers, told):
     found = with_answers(explain(model, np.ones((3, 2))), answers)
-    assert found.lines()[1] == f"  first answered so {told}"
+    assert found.lines()[1] == f"  first predicted {told}"
 
 
 def test_the_words_say_whether_the_answer_is_right(model):
     found = with_answers(explain(model, np.ones((3, 2))), [0, 0])
     assert found.lines()[0] == "the given sequence: a (0.7500)"
-    assert replace(found, true="a").lines()[0] == "the given sequence: a (0.7500), which is right"
-    assert replace(found, true="b").lines()[0] == "the given sequence: a (0.7500); it is b"
+    assert replace(found, true="a").lines()[0] == "the given sequence: a (0.7500), correct"
+    assert replace(found, true="b").lines()[0] == "the given sequence: a (0.7500), wrong: the true class is b"
 
 
 # --- files and the test part
@@ -345,9 +345,9 @@ def test_an_unknown_sequence_is_refused_with_the_names_there_are(recordings, mod
 
 def test_a_sequence_is_only_named_where_there_are_several(trained, tmp_path):
     model = scanline.load(trained)
-    with pytest.raises(UsageError, match=r"--sequence is for files of several sequences; x\.png is a pict"):
+    with pytest.raises(UsageError, match=r"--sequence applies to files of several .*; x\.png is a pict"):
         explain_input(model, str(trained), "x.png", "1")
-    with pytest.raises(UsageError, match=r"--sequence is for files of several sequences; 5 is a number of"):
+    with pytest.raises(UsageError, match=r"--sequence applies to files of several .*; 5 is a number of"):
         explain_input(model, str(trained), "5", "1")
 
 

@@ -45,11 +45,11 @@ def command(
     from scanline.device import choose_device
     from scanline.explanation.attribution import TOLERANCE
     from scanline.explanation.explain import explain_input
-    from scanline.explanation.show import check_ending, save
+    from scanline.explanation.save import check_suffix, save
     from scanline.model.artifact import load
 
     for target in targets:  # before anything is computed, or written
-        check_ending(Path(target))
+        check_suffix(Path(target))
     model = load(run, choose_device(device), calibrated)
     found = explain_input(model, run, given, sequence)
     for target in targets:

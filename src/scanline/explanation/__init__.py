@@ -1,1 +1,1 @@
-"""What happens inside while a sequence is read, and what the answer rests on."""
+"""Explanations of single predictions: probabilities after each step, gates and states, attributions."""

@@ -1,1 +1,1 @@
-"""One page that shows a run: its verdict, its figures, its mistakes, and all that is needed to repeat it."""
+"""The report of a run: one HTML page with its metrics, errors and everything needed to reproduce it."""

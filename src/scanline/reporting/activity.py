@@ -1,4 +1,4 @@
-"""What the gates and units do over many sequences."""
+"""Gates and units over many sequences: how often gates are saturated, how large states are."""
 
 from __future__ import annotations
 
@@ -6,56 +6,62 @@ from typing import Any
 
 import numpy as np
 
-from scanline import plots
 from scanline.data.memory import MemorySource
+from scanline.explanation.plot_data import GATES, title_of
 from scanline.explanation.trace import trace
 from scanline.model.network import Network
 
-SHUT, OPEN = 0.1, 0.9
-IDLE = 0.05
-_MOST = 200
-_GATES = ("i", "f", "o", "r", "z")
+CLOSED, OPEN = 0.1, 0.9  # below and above which a gate counts as closed and open
+IDLE = 0.05  # mean |state| below which a unit counts as idle
+_MAX_SEQUENCES = 200
 
 
-def gate_activity(network: Network, part: MemorySource) -> dict[str, Any]:
-    """Over up to 200 sequences, spread over `part`: how saturated the gates are and how busy the units.
+def gate_activity(network: Network, source: MemorySource) -> dict[str, Any]:
+    """Measure gates and states over up to 200 sequences that are evenly spaced over a source.
 
-    Returns {"n", "gates": for each gate of each layer {"name", "shut" (share below 0.1), "between", "open"
-    (above 0.9)}, "states": for each layer {"name", "mean_size" (mean |h| of each unit), "idle" (units below
-    0.05)}}.
+    Args:
+        network: The network.
+        source: The network's steps.
+
+    Returns:
+        "n", the number of sequences; "gates", for each gate of each layer its "name" and the fractions of
+        values that are "shut" (below 0.1), "between" and "open" (above 0.9); "states", for each layer its
+        "name", "mean_size" (mean |h| of each unit) and "idle" (number of units below 0.05).
     """
-    part = part.subsample(_MOST)
+    source = source.subsample(_MAX_SEQUENCES)
     gates: dict[str, list[np.ndarray]] = {}
     states: dict[str, list[np.ndarray]] = {}
-    for index in range(len(part)):
-        traced = trace(network, part.steps_of(index), part.classes)
-        for each in traced.directions:
-            for name, values in each.parts.items():
-                if name in _GATES:
-                    title = _title(each.title, plots.PARTS[name], traced)
-                    shares = np.array([(values < SHUT).sum(), (values > OPEN).sum(), values.size])
-                    gates.setdefault(title, []).append(shares)
+    for index in range(len(source)):
+        traced = trace(network, source.steps_of(index), source.classes)
+        several = len(traced.directions) > 1
+        for direction in traced.directions:
+            for name, values in direction.parts.items():
+                if name in GATES:
+                    title = f"{title_of(name)}, {direction.title}" if several else title_of(name)
+                    counts = np.array([(values < CLOSED).sum(), (values > OPEN).sum(), values.size])
+                    gates.setdefault(title, []).append(counts)
                 elif name == "h":
-                    size = np.array([*np.abs(values).sum(0), len(values)])
-                    states.setdefault(_title(each.title, "", traced) or "state", []).append(size)
-    told_gates = []
-    for name, counts in gates.items():
-        shut, opened, total = np.sum(counts, 0)
-        told_gates.append(
-            {
-                "name": name,
-                "shut": float(shut / total),
-                "between": float((total - shut - opened) / total),
-                "open": float(opened / total),
-            }
-        )
-    told_states = []
-    for name, sizes in states.items():
-        total_sizes = np.sum(sizes, 0)
-        mean = total_sizes[:-1] / total_sizes[-1]
-        told_states.append({"name": name, "mean_size": mean.tolist(), "idle": int((mean < IDLE).sum())})
-    return {"n": len(part), "gates": told_gates, "states": told_states}
+                    sums = np.array([*np.abs(values).sum(0), len(values)])
+                    states.setdefault(direction.title if several else "state", []).append(sums)
+    return {
+        "n": len(source),
+        "gates": [_gate(name, np.sum(counts, 0)) for name, counts in gates.items()],
+        "states": [_state(name, np.sum(sums, 0)) for name, sums in states.items()],
+    }
 
 
-def _title(layer: str, gate: str, traced: Any) -> str:
-    return gate if len(traced.directions) == 1 else ", ".join(filter(None, (gate, layer)))
+def _gate(name: str, counts: np.ndarray) -> dict[str, Any]:
+    """Return the fractions of a gate's values. counts: (3,) closed, open, all."""
+    closed, opened, total = counts
+    return {
+        "name": name,
+        "shut": float(closed / total),
+        "between": float((total - closed - opened) / total),
+        "open": float(opened / total),
+    }
+
+
+def _state(name: str, sums: np.ndarray) -> dict[str, Any]:
+    """Return the mean sizes of a layer's units. sums: (H + 1,), of |h| of each unit, and the steps."""
+    mean = sums[:-1] / sums[-1]
+    return {"name": name, "mean_size": mean.tolist(), "idle": int((mean < IDLE).sum())}

@@ -17,8 +17,10 @@ from scanline.evaluation import run_files
 from scanline.evaluation.comparison import compare_runs
 from scanline.evaluation.early import accuracy_by_step
 from scanline.evaluation.evaluate import Evaluation, evaluate_model, evaluate_source, own_split
-from scanline.explanation.attribution import baseline, check_by_deletion
-from scanline.explanation.explain import Explanation, explain_part
+from scanline.explanation.attribution import baseline
+from scanline.explanation.deletion import check_by_deletion
+from scanline.explanation.explain import explain_sequence
+from scanline.explanation.explanation import Explanation
 from scanline.model.artifact import Model, load
 from scanline.model.model_files import find_model
 from scanline.recipe import read_tree
@@ -101,7 +103,7 @@ def gather(
     mistakes = []
     if part.max_length <= _LONGEST_EXPLAINED:
         chosen = judgement.test["mistakes"][:SHOWN_MISTAKES]
-        mistakes = [explain_part(model, part, each["index"]) for each in chosen]
+        mistakes = [explain_sequence(model, part, each["index"]) for each in chosen]
         nothing = baseline(network, judgement.pictures)
         facts["deletion"] = vars(check_by_deletion(network, part.subsample(_CHECKED), nothing))
     facts["mistakes"] = [_course(each) for each in mistakes]

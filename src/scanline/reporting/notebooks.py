@@ -1,4 +1,4 @@
-"""How a run shows itself in a notebook."""
+"""A run as HTML for notebooks."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from scanline import plots
+from scanline.reporting.figures import learning_curve
 from scanline.training.run_directory import training_history
 
 
 def run_html(path: Path, result: dict[str, Any]) -> str:
-    """The verdict on a run, and how it learnt where Matplotlib is there.
+    """Return the results of a run, and its learning curve if Matplotlib is installed.
 
-    path: the run folder. result: what its result.json holds.
+    Args:
+        path: Run directory.
+        result: Content of its result.json.
     """
     training = result["training"]
-    told = [f"<b>{escape(result['recipe'])}</b> on {escape(result['data'])}, {escape(training['status'])}"]
-    for part in ("test", "validation"):
-        figures = result.get(part)
-        if figures:
-            low, high = (f"{100 * end:.2f}" for end in figures["ci95"])
-            right = f"{figures['correct']:,} of {figures['n']:,} right"
-            accuracy = f"<b>{100 * figures['accuracy']:.2f} %</b>"
-            told.append(f"{part}: {right}, {accuracy} (95 % interval {low} to {high} %)")
-    told.append(f"{training['steps']:,} steps in {training['seconds']:.1f} s; {escape(str(path))}")
-    words = "".join(f"<div>{line}</div>" for line in told)
-    course = training_history(path / "metrics.jsonl")
-    if not course or importlib.util.find_spec("matplotlib") is None:
-        return words
-    drawn = plots.to_svg(plots.learning_curve(course), f"How {path} learnt")
-    return f'{words}<div style="max-width:28em">{drawn}</div>'
+    lines = [f"<b>{escape(result['recipe'])}</b> on {escape(result['data'])}, {escape(training['status'])}"]
+    for split in ("test", "validation"):
+        metrics = result.get(split)
+        if metrics:
+            interval = "\N{EN DASH}".join(f"{100 * end:.2f}" for end in metrics["ci95"])
+            lines.append(
+                f"{split} accuracy <b>{100 * metrics['accuracy']:.2f} %</b> (95 % interval {interval} %), "
+                f"{metrics['correct']:,} of {metrics['n']:,} correct"
+            )
+    lines.append(f"{training['steps']:,} steps in {training['seconds']:.1f} s; {escape(str(path))}")
+    summary = "".join(f"<div>{line}</div>" for line in lines)
+    history = training_history(path / "metrics.jsonl")
+    if not history or importlib.util.find_spec("matplotlib") is None:
+        return summary
+    drawn = plots.to_svg(learning_curve(history), f"Learning curve of {path}")
+    return f'{summary}<div style="max-width:28em">{drawn}</div>'

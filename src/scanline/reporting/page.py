@@ -1,4 +1,4 @@
-"""The page: words, charts and tables out of a story, put together by Jinja2."""
+"""The HTML page of a report, rendered by Jinja2 from text, charts and tables."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from typing import Any
 
 import tomli_w
 
+from scanline import cells
 from scanline.errors import MissingExtraError
-from scanline.reporting.charts import MOST_DISAGREEMENTS, charts, duration, strips, tables, unit
+from scanline.reporting.charts import charts, mistake_figures, unit
+from scanline.reporting.confusion import cell_examples, confusion_matrix
+from scanline.reporting.findings import findings
 from scanline.reporting.gather import Story
-from scanline.reporting.sheets import confusion_matrix, frequent_mistakes, sheets
+from scanline.reporting.tables import MAX_DISAGREEMENTS, tables
+from scanline.reporting.text import duration
 from scanline.version import __version__
 
 
-def render(story: Story, twin: str) -> str:
-    """The HTML of a report. twin: the name of the JSON file beside it.
+def render(story: Story, numbers: str) -> str:
+    """Return the HTML of a report.
 
-    Raises MissingExtraError naming what has to be installed.
+    Args:
+        story: What the report shows.
+        numbers: Name of the JSON file beside the page.
+
+    Raises:
+        MissingExtraError: If Jinja2 or Matplotlib is not installed.
     """
     check_installed()
     from jinja2 import Environment, StrictUndefined
 
     folder = importlib.resources.files("scanline.reporting")
-    # Whatever a file or a class is called is text: everything is escaped but the charts' own SVG.
+    # Names of files and classes are untrusted text: everything is escaped except the charts' own SVG.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -33,88 +42,56 @@ def render(story: Story, twin: str) -> str:
     page = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     facts, figures = story.facts, story.facts.get("figures")
     matrix = confusion_matrix(figures) if figures else None
-    behind = (
-        sheets(story.judgement, story.model, matrix) if story.judgement and story.model and matrix else []
-    )
+    filled = []
+    if story.judgement and story.model and matrix:
+        filled = cell_examples(story.judgement, story.model, matrix)
     text = page.render(
         facts=facts,
         figures=figures,
         unit=unit(facts),
+        network=_network(facts["network"]) if "network" in facts else None,
         title=f"{facts['run']}: {facts.get('data', 'no model yet')}",
         style=(folder / "page.css").read_text(encoding="utf-8"),
-        verdict=verdict(facts),
+        findings=findings(facts),
         charts=charts(facts),
         tables=tables(facts),
-        strips=strips(story),
-        best=_best(facts),
+        mistakes=mistake_figures(story),
+        best=_best_validation(facts),
         matrix=matrix,
-        sheets=behind,
-        linked={(sheet["row"], sheet["column"]) for sheet in behind},
-        most_disagreements=MOST_DISAGREEMENTS,
+        cells=filled,
+        linked={(cell["row"], cell["column"]) for cell in filled},
+        max_disagreements=MAX_DISAGREEMENTS,
         recipe=tomli_w.dumps(facts["recipe"]) if "recipe" in facts else None,
-        again=_command(facts),
-        twin=twin,
+        command=_command(facts),
+        numbers=numbers,
         version=__version__,
     )
     return text.strip() + "\n"
 
 
 def check_installed() -> None:
-    """Raises MissingExtraError if something is missing that a report needs."""
+    """Raise MissingExtraError if a package is missing that a report needs."""
     missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtraError("a report", missing, "report")
 
 
-def verdict(facts: dict[str, Any]) -> list[str]:
-    """What the figures say, in sentences."""
-    test, along = facts.get("figures"), facts.get("along")
-    if test is None:
-        return []
-    largest = max(entry["n"] for entry in test["classes"]) / test["n"]
-    half = next(each for each in test["coverage"] if each["coverage"] == 0.5)
-    calibration = test["calibration"]
-    mean = sum(each["n"] * each["confidence"] for each in calibration["bins"]) / test["n"]
-    gap = 100 * (mean - test["accuracy"])
-    said = [
-        f"Always naming the most frequent class would be right in {100 * largest:.1f} %.",
-        _errors(test),
-        f"Of the half that it was surest of, {100 * half['accuracy']:.2f} % are right.",
-        f"Its probabilities are off by {100 * calibration['error']:.2f} percentage points on average; "
-        f"on the whole it is {abs(gap):.2f} points too {'sure of itself' if gap > 0 else 'modest'}.",
-    ]
-    if along and along["steps"][-1]["step"] > 1:
-        said.append(
-            f"{along['enough']} of {along['steps'][-1]['step']} {unit(facts)} are enough: "
-            "from there on it is about as accurate as at the end."
-        )
-    return said
+def _network(network: dict[str, Any]) -> str:
+    """Return a network as text, for example "LSTM, 2 layers of 64 units, bidirectional"."""
+    layers, units = network["layers"], network["hidden_size"]
+    title = cells.get(network["cell"]).title
+    directions = ", bidirectional" if network["bidirectional"] else ""
+    return f"{title}, {layers} {'layer' if layers == 1 else 'layers'} of {units} units{directions}"
 
 
-def _errors(test: dict[str, Any]) -> str:
-    worst = frequent_mistakes(test["confusion"])
-    if not worst:
-        return "It made no mistake on these."
-    count, row, column = worst[0]
-    often = {1: "once", 2: "twice"}.get(count, f"{count:,} times")
-    mistakes = test["n"] - test["correct"]
-    classes = test["classes"]
-    what = f"{classes[row]['class']} taken for {classes[column]['class']}, {often}"
-    return (
-        f"Its only mistake: {what}."
-        if mistakes == 1
-        else f"Most frequent of its {mistakes:,} mistakes: {what}."
-    )
-
-
-def _best(facts: dict[str, Any]) -> dict[str, Any] | None:
-    """The validation that training was best in."""
-    judged = [each for each in facts.get("course", []) if each.get("part") == "validation"]
-    return max(judged, key=lambda each: each["accuracy"], default=None)
+def _best_validation(facts: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the validation with the highest accuracy, or None if there was none."""
+    validations = [each for each in facts.get("course", []) if each.get("part") == "validation"]
+    return max(validations, key=lambda each: each["accuracy"], default=None)
 
 
 def _command(facts: dict[str, Any]) -> str | None:
-    """What repeats the run."""
+    """Return the command that reproduces the run, or None if its recipe is unknown."""
     if "recipe" not in facts:
         return None
     recipe = f"{facts['run']}/recipe.toml"

@@ -1,4 +1,4 @@
-"""A report is two files: the page, and beside it every number of it as JSON."""
+"""Write a report: an HTML page, and beside it a JSON file with every number."""
 
 from __future__ import annotations
 
@@ -27,28 +27,40 @@ def report(
     device: str = "auto",
     on_progress: Progress | None = None,
 ) -> Path:
-    """Write a page that shows a run: what it is worth, where it errs, what it looked at, how to repeat it.
+    """Write the report of a run: metrics, errors, explanations, and how to reproduce it.
 
-    run: a run folder or a bundle. output: the .html file; None writes report.html into the run folder. A JSON
-    file of the same name lies beside it, with every number. against: a second run to compare it with. data:
-    what to judge it on; None takes the test part of what it was trained on. Returns the page's path.
-    Raises ModelError, DataError or UsageError naming what cannot be used, ScanlineError if it cannot be
-    written.
+    Args:
+        run: Run directory or model directory.
+        output: The .html file; None writes report.html into the run directory. A JSON file of the same name
+            with every number is written beside it.
+        against: A second run to compare with.
+        data: Data set to evaluate on; None takes the test split of what the run was trained on.
+        device: "auto", "cpu" or "cuda".
+        on_progress: Called with the received and the total bytes of a download.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ModelError: If a run or model is missing or damaged.
+        DataError: If the data cannot be read or do not fit the model.
+        UsageError: If an argument does not make sense, or an optional dependency is missing.
+        ScanlineError: If a file cannot be written.
     """
     folder = Path(run)
     if output is None and not (folder / "recipe.toml").is_file():
-        find_model(folder)  # or there is no run at all, which is to be said first
+        find_model(folder)  # if this is not a model either, say so first
         raise UsageError(
-            f"{folder} is no run folder: say where the report is to be written by --output FILE.html"
+            f"{folder} is a model directory, not a run directory: name the report by --output FILE.html"
         )
     check_installed()
-    path = folder / "report.html" if output is None else Path(output)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"a report is an .html file, got {path}")
-    twin = path.with_suffix(".json")
-    if path.is_dir():
-        raise ScanlineError(f"cannot write {path}: Is a directory")
-    _check_twin(twin)
+    page = folder / "report.html" if output is None else Path(output)
+    if page.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"expected a report file ending in .html, got {page}")
+    numbers = page.with_suffix(".json")
+    if page.is_dir():
+        raise ScanlineError(f"cannot write {page}: Is a directory")
+    _check_numbers(numbers)
     story = gather(
         os.fspath(run),
         None if data is None else os.fspath(data),
@@ -56,27 +68,26 @@ def report(
         device,
         on_progress,
     )
-    page = render(story, twin.name)
-    write_json(twin, {"kind": KIND} | story.facts)
-    write_atomic(path, page)
-    return path
+    html = render(story, numbers.name)
+    write_json(numbers, {"kind": KIND} | story.facts)
+    write_atomic(page, html)
+    return page
 
 
-def _check_twin(twin: Path) -> None:
-    """Raises UsageError if something else than an earlier report lies, or belongs, where the JSON file would
-    go."""
-    run = RunDirectory(twin.parent)
-    if run.recipe.is_file() and twin in (run.environment, run.split, run.result):
-        raise UsageError(f"{twin} is a file of the run itself: choose another name for the page")
+def _check_numbers(path: Path) -> None:
+    """Raise UsageError if the JSON file would replace anything but an earlier report's."""
+    run = RunDirectory(path.parent)
+    if run.recipe.is_file() and path in (run.environment, run.split, run.result):
+        raise UsageError(f"{path} is a file of the run itself: choose another name for the page")
     try:
-        mode = twin.lstat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for
-            raise UsageError(f"{twin} exists and is no file: choose another name for the page")
-        with open(twin, "rb") as file:
-            ours = f'"kind": "{KIND}"'.encode() in file.read(64)
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would block
+            raise UsageError(f"{path} exists and is not a file: choose another name for the page")
+        with open(path, "rb") as file:
+            is_report = f'"kind": "{KIND}"'.encode() in file.read(64)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ScanlineError(f"cannot write {twin}: {error.strerror or error}") from error
-    if not ours:
-        raise UsageError(f"{twin} exists and is no report: choose another name for the page")
+        raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
+    if not is_report:
+        raise UsageError(f"{path} exists and is not a report: choose another name for the page")

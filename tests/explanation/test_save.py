@@ -22,9 +22,10 @@ from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import MissingExtraError, ScanlineError, UsageError
-from scanline.explanation import show
-from scanline.explanation.explain import Explanation, explain
-from scanline.explanation.show import FORMATS, explanation_html, figure, save
+from scanline.explanation import save as saving
+from scanline.explanation.explain import explain
+from scanline.explanation.explanation import Explanation
+from scanline.explanation.save import FORMATS, save
 from scanline.explanation.trace import Trace
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -99,7 +100,7 @@ def test_an_svg_says_what_it_is_and_needs_nothing_from_elsewhere(digit, tmp_path
     root = ElementTree.fromstring(text)
     assert root.tag == f"{SVG}svg"
     assert root.get("role") == "img"
-    assert root.get("aria-label") == "How the given sequence is read, and what each gate does"
+    assert root.get("aria-label") == "Explanation of the given sequence: gates and states by step"
     assert "viewBox" in root.attrib
     tags = {each.tag.removeprefix(SVG) for each in root.iter()}
     assert not tags & {"script", "foreignObject", "metadata", "a", "iframe"}
@@ -114,7 +115,7 @@ def test_an_svg_says_what_it_is_and_needs_nothing_from_elsewhere(digit, tmp_path
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
     assert "<!DOCTYPE" not in text
     written_in_it = texts(text)
-    for words in ("what is read", "input gate i", "forget gate f", "candidate g", "output gate o", "cell c"):
+    for words in ("input", "input gate i", "forget gate f", "candidate g", "output gate o", "cell c"):
         assert words in written_in_it
 
 
@@ -134,7 +135,7 @@ def test_a_film_has_a_frame_for_every_step(digit, tmp_path):
     for before, after in itertools.pairwise(frames):
         assert (np.abs(after - before) > 30).sum() > 50
     for step in (1, 5):
-        with Image.open(io.BytesIO(plots.to_png(figure(digit, step), 80))) as expected:
+        with Image.open(io.BytesIO(plots.to_png(digit.figure(step), 80))) as expected:
             assert np.abs(frames[step - 1] - np.asarray(expected.convert("L"))).mean() < 2
 
 
@@ -175,7 +176,7 @@ def test_the_ending_may_be_in_capitals(digit, tmp_path):
 
 @pytest.mark.parametrize("name", ["picture.bmp", "picture", ".png", "picture.png.txt"])
 def test_another_ending_is_refused_and_leaves_nothing(digit, tmp_path, name):
-    with pytest.raises(UsageError, match=r"is saved as \.png, \.svg, \.gif, \.json, \.npz, got "):
+    with pytest.raises(UsageError, match=r"ending in \.png, \.svg, \.gif, \.json, \.npz; got "):
         save(digit, tmp_path / name)
     assert not list(tmp_path.iterdir())
     assert FORMATS == (".png", ".svg", ".gif", ".json", ".npz")
@@ -202,7 +203,7 @@ def test_an_old_file_is_replaced(digit, tmp_path):
 def test_a_frame_shows_the_read_part_and_the_rest_in_one_grey(digit):
     whole = digit.picture
     for step in (1, 4, 8):
-        drawn = figure(digit, step).axes[0].images[0]
+        drawn = digit.figure(step).axes[0].images[0]
         shown = np.asarray(drawn.get_array())
         assert np.array_equal(shown[:step], whole[:step])
         assert len(np.unique(shown[step:])) == (step < 8)
@@ -210,7 +211,7 @@ def test_a_frame_shows_the_read_part_and_the_rest_in_one_grey(digit):
 
 
 def test_a_frame_hides_what_is_not_read_yet(digit):
-    axes = figure(digit, 3).axes
+    axes = digit.figure(3).axes
     assert not axes[1].images  # the attribution knows the end
     lines, heat, *parts = axes[2:]
     assert all(len(line.get_xdata()) == 3 for line in lines.lines)
@@ -221,8 +222,8 @@ def test_a_frame_hides_what_is_not_read_yet(digit):
 
 
 def test_a_film_of_a_long_sequence_has_so_many_frames_and_no_more(strange, tmp_path, monkeypatch):
-    assert show._MOST_FRAMES == 60
-    monkeypatch.setattr(show, "_MOST_FRAMES", 3)  # sixty take ten seconds
+    assert saving._MAX_FRAMES == 60
+    monkeypatch.setattr(saving, "_MAX_FRAMES", 3)  # sixty take ten seconds
     steps = np.repeat(np.arange(5), 4)
     long = replace(
         strange,
@@ -240,7 +241,7 @@ def test_strange_class_names_are_plain_words_in_an_svg(strange, tmp_path):
     text = written(strange, tmp_path, ".svg").read_text("utf-8")
     root = ElementTree.fromstring(text)
     assert not [each for each in root.iter() if each.tag.removeprefix(SVG) in ("script", "b", "metadata")]
-    assert root.get("aria-label") == 'How a <b>"name"</b> & more is read, and what each gate does'
+    assert root.get("aria-label") == 'Explanation of a <b>"name"</b> & more: gates and states by step'
     ticks = texts(text)
     for name in WORDS:
         name = name.replace("\x07", "\N{REPLACEMENT CHARACTER}")
@@ -250,7 +251,6 @@ def test_strange_class_names_are_plain_words_in_an_svg(strange, tmp_path):
 
 def test_strange_class_names_are_plain_words_in_a_notebook(strange):
     text = strange._repr_html_()
-    assert text == explanation_html(strange)
     found: list[str] = []
 
     class Tags(HTMLParser):
@@ -278,7 +278,7 @@ def test_an_answer_of_any_name_is_a_plain_word_in_a_notebook(strange, name):
     assert "<script" not in text
     shown = WORDS[NAMES.index(name)].replace("\x07", "\N{REPLACEMENT CHARACTER}")
     shown = shown if len(shown) <= 14 else f"{shown[:13]}…"
-    assert f"what speaks for {shown} (blue) and against (red)" in texts(drawing(text))
+    assert f"attribution: for {shown} (blue), against (red)" in texts(drawing(text))
 
 
 def test_strange_class_names_stay_as_they_are_in_json_and_npz(strange, tmp_path):
@@ -303,7 +303,7 @@ def test_a_file_name_that_is_no_text_can_still_be_written(strange, tmp_path):
     named = replace(strange, name="pict\udcff.png")  # how Python shows a byte that is no UTF-8
     text = written(named, tmp_path, ".svg").read_text("utf-8")
     label = ElementTree.fromstring(text).get("aria-label")
-    assert label == "How pict\N{REPLACEMENT CHARACTER}.png is read, and what each gate does"
+    assert label == "Explanation of pict\N{REPLACEMENT CHARACTER}.png: gates and states by step"
 
 
 # --- in a notebook

@@ -1,0 +1,139 @@
+"""The deletion check: whether removing the values with the largest attributions lowers the probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scanline.data.memory import MemorySource
+from scanline.metrics.probabilities import softmax
+from scanline.model.inference import alike_batches, predict_logits, to_device
+from scanline.model.network import Network
+from scanline.seeding import numpy_generator
+
+_NODES = 16  # enough to rank the values
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class DeletionCheck:
+    """Mean drop of the predicted class's probability when values are replaced by the baseline.
+
+    Attributes:
+        n: Number of sequences.
+        share: Fraction of the values of each sequence that were replaced.
+        before: Mean probability of the predicted class.
+        by_attribution: Mean drop if the values with the largest attributions are replaced.
+        at_random: Mean drop if as many random values are replaced.
+        at_random_present: Mean drop if as many random values that differ from the baseline are replaced.
+    """
+
+    n: int
+    share: float
+    before: float
+    by_attribution: float
+    at_random: float
+    at_random_present: float
+
+
+def check_by_deletion(
+    network: Network,
+    source: MemorySource,
+    background: NDArray[np.float32],
+    share: float = 0.1,
+    seed: int = 0,
+) -> DeletionCheck:
+    """Replace the values with the largest attributions by the baseline, and as many at random.
+
+    Args:
+        network: The network.
+        source: The network's steps.
+        background: (F,) what replaced values become.
+        share: Fraction of values to replace.
+        seed: Seed of the random choices.
+
+    Returns:
+        The mean drops in probability.
+    """
+    probabilities = softmax(predict_logits(network, source))
+    predicted, before = probabilities.argmax(1), probabilities.max(1)
+    generator = numpy_generator(seed, "deletion")
+    replaced: dict[str, list[NDArray[np.float32]]] = {
+        kind: [] for kind in ("by_attribution", "at_random", "at_random_present")
+    }
+    order: list[int] = []
+    for indices, values, attributions in _ranking_attributions(network, source, predicted, background):
+        for row, sequence, attribution in zip(indices, values, attributions, strict=True):
+            length = int(source.lengths[row])
+            flat, ranks = sequence[:length].reshape(-1), attribution[:length].reshape(-1)
+            stand_in = np.tile(background, length)
+            for kind, places in _chosen_places(flat, stand_in, ranks, share, generator).items():
+                without = flat.copy()
+                without[places] = stand_in[places]
+                replaced[kind].append(without.reshape(length, -1))
+            order.append(int(row))
+    rows = np.array(order)
+    drops = {}
+    for kind, sequences in replaced.items():
+        changed = MemorySource(
+            np.concatenate(sequences),
+            source.lengths[rows],
+            source.targets[rows],
+            source.classes,
+            source.name,
+        )
+        after = softmax(predict_logits(network, changed))[np.arange(len(rows)), predicted[rows]]
+        drops[kind] = float((before[rows] - after).mean())
+    return DeletionCheck(len(source), share, float(before.mean()), **drops)
+
+
+def _chosen_places(
+    flat: NDArray[np.float32],
+    stand_in: NDArray[np.float32],
+    ranks: NDArray[np.float32],
+    share: float,
+    generator: np.random.Generator,
+) -> dict[str, NDArray[np.int64]]:
+    """Return the indices of the values to replace, for each way to choose them."""
+    count = max(1, round(flat.size * share))
+    present = np.flatnonzero(flat != stand_in)
+    return {
+        "by_attribution": np.argsort(-ranks, kind="stable")[:count],
+        "at_random": generator.permutation(flat.size)[:count],
+        "at_random_present": generator.permutation(present)[: min(count, len(present))],
+    }
+
+
+def _ranking_attributions(
+    network: Network,
+    source: MemorySource,
+    predicted: NDArray[np.int64],
+    background: NDArray[np.float32],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield indices (n,), values and attributions (n, T, F); accurate enough to rank the values."""
+    network.eval()
+    device = network.scale.device
+    trainable = [weight.requires_grad for weight in network.parameters()]
+    network.requires_grad_(False)
+    width = source.features + network.recurrent.output_size
+    try:
+        for indices in alike_batches(source, width, _BATCH):
+            values, lengths, _ = to_device(source.gather(indices), device)
+            values = values.float()
+            start = torch.as_tensor(background, device=device).expand_as(values)
+            target = torch.as_tensor(predicted[indices], device=device)[:, None]
+            total = torch.zeros_like(values)
+            for node in range(_NODES):
+                position = (start + (node + 0.5) / _NODES * (values - start)).requires_grad_()
+                logits = network(position, lengths).gather(1, target)
+                (gradient,) = torch.autograd.grad(logits.sum(), position)
+                total += gradient
+            attributions = (total / _NODES * (values - start)).cpu().numpy()
+            yield indices, values.cpu().numpy(), attributions
+    finally:
+        for weight, was_trainable in zip(network.parameters(), trainable, strict=True):
+            weight.requires_grad_(was_trainable)

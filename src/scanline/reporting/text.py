@@ -1,0 +1,33 @@
+"""Numbers as the report prints them."""
+
+from __future__ import annotations
+
+MISSING = "\N{EN DASH}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as "1 h 03 min", "2 min 05 s" or "3.1 s"."""
+    if seconds is None:
+        return MISSING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def estimate(value: float | None, interval: list[float] | None = None, places: int = 4) -> str:
+    """Return a number, with its confidence interval in parentheses if there is one."""
+    if value is None:
+        return MISSING
+    between = "" if interval is None else f" ({interval[0]:.{places}f}\N{EN DASH}{interval[1]:.{places}f})"
+    return f"{value:.{places}f}{between}"
+
+
+def percent(value: float) -> str:
+    """Return a fraction as a percentage with two decimals."""
+    return f"{100 * value:.2f} %"
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with thousands separators."""
+    return MISSING if value is None else f"{value:,.0f}"
