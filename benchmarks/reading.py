@@ -87,9 +87,9 @@ def measure(name: str, path: Path) -> tuple[float, float, int]:
 def train(path: Path, folder: Path) -> dict[str, float]:
     """Seconds of reading and of training, with the recipe for sequences."""
     program = (
-        "import json, time, scanline.training.experiment as e\nbegin = time.perf_counter()\n"
-        f"run = e.Experiment.begin({str(path)!r}, run={str(folder / 'run')!r})\n"
-        "ready = time.perf_counter() - begin\nfor record in run.records():\n    pass\n"
+        "import json, time, scanline.training.run as e\nbegin = time.perf_counter()\n"
+        f"run = e.TrainingRun.begin({str(path)!r}, run={str(folder / 'run')!r})\n"
+        "ready = time.perf_counter() - begin\nfor record in run.events():\n    pass\n"
         "print(json.dumps({'ready': ready, **run.result['training']}))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -101,7 +101,7 @@ def _read_data(path: Path) -> None:
     from scanline.data.reading import TO_JUDGE, TO_PREDICT, read_source
     from scanline.data.transforms.scaler import shift_and_scale
     from scanline.recipe import UNSAID, UNSPLIT
-    from scanline.training.preparation import make_ready
+    from scanline.training.preparation import prepare
 
     plain, careful, pictures = _plans()
     for said, plans in (({}, (plain, pictures)), (_SAID[_digest(path) % len(_SAID)], (careful,))):
@@ -110,7 +110,7 @@ def _read_data(path: Path) -> None:
             samples = catalog.read(str(path), settings)
             for plan in plans:
                 with told():
-                    ready = make_ready(plan, samples.data_set(UNSPLIT, plan.input.missing))
+                    ready = prepare(plan, samples.data_set(UNSPLIT, plan.input.missing))
                     shift_and_scale(ready.data, plan.input.scaling)
         with told():
             catalog.read(str(path), settings, None, TO_JUDGE).to_judge("zero").fingerprint()
@@ -497,17 +497,19 @@ def _checkpoints() -> list[Files]:
 
     from scanline import recipe
     from scanline.training import checkpoint
-    from scanline.training.state import start
+    from scanline.training.run_files import Position
+    from scanline.training.state import BestValidation, initial_state
 
     def write(folder: Path, best: bool) -> None:
-        state = start(recipe.load("rows"), _architecture(), 0.0, 1.0, "cpu")
+        state = initial_state(recipe.load("rows"), _architecture(), 0.0, 1.0, "cpu")
         state.network(torch.ones(2, 3, 3)).sum().backward()
         state.optimizer.step()
-        state.step, state.best_accuracy, state.best_step, state.misses = 7, 0.5, 3, 2
+        state.step, state.best = 7, BestValidation(0.5, 3, 2)
         if best:
-            state.best_weights = {name: each.clone() for name, each in state.network.state_dict().items()}
-        at = checkpoint.Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
-        checkpoint.save(folder, checkpoint.pack(state, at))
+            weights = {name: each.clone() for name, each in state.network.state_dict().items()}
+            state.best = BestValidation(0.5, 3, 2, weights)
+        at = Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
+        checkpoint.save(folder, checkpoint.snapshot(state, at))
 
     return [_made_by(lambda folder, b=best: write(folder, b)) for best in (False, True)]
 
@@ -527,14 +529,14 @@ def _read_checkpoint(folder: Path) -> None:
     from scanline.training.step import train_step
 
     settings = _settings_of_training()
-    state, *_ = checkpoint.load_newest(folder, _architecture(), settings, "cpu")
+    state = checkpoint.load_newest(folder, _architecture(), settings, "cpu").state
     batch = torch.ones(2, 3, 3), None, torch.tensor([0, 1])
     train_step(state.network, state.optimizer, batch, settings, min(state.step, settings.total_steps))
 
 
 def _runs() -> list[Files]:
     """A run that was cut off before it had a model, of which a report tells what its files say."""
-    from scanline.training.experiment import Experiment
+    from scanline.training.run import TrainingRun
 
     names = ("recipe.toml", "environment.json", "split.json", "metrics.jsonl", "result.json")
 
@@ -542,8 +544,8 @@ def _runs() -> list[Files]:
         settings = {"train.samples": 0, "train.steps": 2, "train.validate_every": 1, "train.log_every": 1}
         X = np.random.default_rng(0).random((30, 3, 2)).astype(np.float32)
         np.savez(folder / "it.npz", X=X, y=np.arange(30) % 2)
-        run = Experiment.begin(str(folder / "it.npz"), settings=settings, run=folder / "run", device="cpu")
-        for _ in run.records():
+        run = TrainingRun.begin(str(folder / "it.npz"), settings=settings, run=folder / "run", device="cpu")
+        for _ in run.events():
             pass
 
     made = _made_by(write)
@@ -560,7 +562,7 @@ def _runs() -> list[Files]:
 
 def _read_run(folder: Path) -> None:
     from scanline.reporting.report import report
-    from scanline.training.run_directory import trained_on
+    from scanline.training.provenance import trained_on
 
     with told():
         trained_on(folder)
@@ -582,16 +584,14 @@ def _data() -> tuple[tempfile.TemporaryDirectory[str], Path]:
 
 def _unfinished() -> list[Files]:
     """Runs that can go on."""
-    from scanline.training.experiment import Experiment
+    from scanline.training.run import TrainingRun
 
     _, data = _data()
 
     def write(folder: Path, **own: Any) -> None:
         few = {"train.samples": 0, "train.steps": 3, "train.log_every": 1, "model.hidden_size": 4} | own
-        run = Experiment.begin(str(data), settings=few, run=folder / "it", device="cpu")
-        run._keeper.wait()
-        run._keeper.close()
-        run.folder.unlock()
+        run = TrainingRun.begin(str(data), settings=few, run=folder / "it", device="cpu")
+        run.close()
 
     found = []
     for own in ({}, {"train.epochs": 0, "train.patience": 2, "train.validate_every": 1, "model.cell": "gru"}):
@@ -604,17 +604,16 @@ def _unfinished() -> list[Files]:
 
 def _read_unfinished(folder: Path) -> None:
     """As `train --resume` does, to the first thing that it has to say."""
-    from scanline.training.experiment import Experiment
+    from scanline.training.run import TrainingRun
 
     path = folder / "recipe.toml"
     if path.exists():
         path.write_bytes(path.read_bytes().replace(_DATA.encode(), str(_data()[1]).encode()))
-    run = Experiment.resume(folder, "cpu")
+    run = TrainingRun.resume(run=folder, device="cpu")
     if run.recipe.train.total_steps > 100 or run.recipe.model.hidden_size > 100:  # that may take its time
-        run._keeper.close()
-        run.folder.unlock()
+        run.close()
         return
-    records = run.records()
+    records = run.events()
     try:
         next(records, None)
     finally:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from scanline.data import catalogue as catalog
 from scanline.storage.digest import sha256
-from scanline.training.experiment import Experiment
+from scanline.training.run import TrainingRun
 
 pa = pytest.importorskip("pyarrow")
 TRAIN, TEST = 1600, 400
@@ -82,8 +82,8 @@ WRITERS = {"png": write_png, "csv": write_csv, "parquet": write_parquet, "npz": 
 def trained(source: Path, run: Path) -> tuple[dict[str, str], str, str]:
     """Digests of the parts as they were read, of the optimiser's last state, and of the weights."""
     settings = {"train.samples": 0, "train.steps": 60, "model.hidden_size": 32}
-    experiment = Experiment.begin(str(source), settings=settings, run=run, device="cpu")
-    for _ in experiment.records():
+    experiment = TrainingRun.begin(str(source), settings=settings, run=run, device="cpu")
+    for _ in experiment.events():
         pass
     digests = {name: part.fingerprint() for name, part in experiment.data.parts.items()}
     last = run / "checkpoints" / "step-000060"

@@ -17,7 +17,7 @@ from scanline.errors import DataError, UsageError
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.evaluation.predict_files import predict_files
 from scanline.training.events import Stepped
-from scanline.training.experiment import Experiment
+from scanline.training.run import TrainingRun
 
 SHORT = {"train.samples": 0, "train.steps": 30, "model.hidden_size": 8, "train.epochs": 0}
 
@@ -128,13 +128,13 @@ def test_arrays_of_a_program_are_trained_on_and_resumed_with(tmp_path):
     given = Arrays(X, np.arange(30) % 2, test=(X[:4], [0, 1, 0, 1]), name="mine")
     whole = train(given, settings=SHORT | {"train.checkpoint_every": 10}, run=tmp_path / "whole", log=None)
     assert (whole.result["data"], whole.result["test"]["n"]) == ("the mine of a program", 4)
-    experiment = Experiment.begin(
+    experiment = TrainingRun.begin(
         given, settings=SHORT | {"train.checkpoint_every": 10}, run=tmp_path / "cut"
     )
-    for record in experiment.records():
+    for record in experiment.events():
         if isinstance(record, Stepped) and record.step == 17:
             break
-    experiment.folder.unlock()
+    experiment.directory.unlock()
     with pytest.raises(UsageError, match="this run was trained on arrays of a program: go on there"):
         train(resume=tmp_path / "cut")
     with pytest.raises(DataError, match=r"is not the data that .* was trained on"):

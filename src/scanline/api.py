@@ -16,7 +16,7 @@ from scanline.model.artifact import Model, load
 from scanline.reporting.notebooks import run_html
 from scanline.reporting.report import report
 from scanline.training.events import Stepped
-from scanline.training.experiment import Experiment
+from scanline.training.run import TrainingRun
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,23 +79,19 @@ def train(
         arrays = data if isinstance(data, Arrays) else None
         if any(value is not None for value in (None if arrays else data, run)):
             raise UsageError("resume takes data and run from the run folder: give none of them")
-        named = None if recipe is None else os.fspath(recipe)
-        experiment = Experiment.resume(
-            resume, device, tensorboard, data=arrays, recipe=named, settings=changes
-        )
-    else:
-        experiment = Experiment.begin(
-            data if data is None or isinstance(data, Arrays) else os.fspath(data),
-            None if recipe is None else os.fspath(recipe),
-            changes,
-            run,
-            device,
-            tensorboard,
-        )
+    start = TrainingRun.begin if resume is None else TrainingRun.resume
+    training = start(
+        data if data is None or isinstance(data, Arrays) else os.fspath(data),
+        None if recipe is None else os.fspath(recipe),
+        changes,
+        run if resume is None else resume,
+        device,
+        tensorboard,
+    )
     say = log or (lambda line: None)
-    for note in experiment.notes:
+    for note in training.notes:
         say(note)
-    for record in experiment.records():
-        if not isinstance(record, Stepped):
-            say(record.line())
-    return Run(experiment.folder.path, experiment.result)
+    for event in training.events():
+        if not isinstance(event, Stepped):
+            say(event.line())
+    return Run(training.directory.path, training.finished().to_json())

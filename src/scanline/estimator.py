@@ -39,10 +39,10 @@ from scanline.model.inference import predict_logits
 from scanline.recipe import UNSAID, Recipe
 from scanline.storage.tensors import pack_tensors
 from scanline.training.events import Stepped
-from scanline.training.preparation import Prepared, make_ready
-from scanline.training.state import TrainState, start
+from scanline.training.preparation import Prepared, prepare
+from scanline.training.state import BestValidation, TrainState, initial_state
 from scanline.training.step import choose_computation, make_optimizer
-from scanline.training.trainer import train
+from scanline.training.trainer import Trainer
 
 _SETTINGS = UNSAID.model_copy(update={"picture": "none"})
 _SEEDS = 2**31 - 1
@@ -116,7 +116,7 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         seed = self._seed()
         ready = self._ready(part, seed)
         scaled = shift_and_scale(ready.data, ready.recipe.input.scaling)
-        state = start(ready.recipe, ready.architecture, *scaled, choose_device(self.device))
+        state = initial_state(ready.recipe, ready.architecture, *scaled, choose_device(self.device))
         self._train(state, ready)
         self._first_seed, self._passes = seed, 1
         return self
@@ -148,9 +148,9 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         ready = self._ready(part, (seed + passes) % _SEEDS, one_pass=True)
         if first:
             scaled = shift_and_scale(ready.data, ready.recipe.input.scaling)
-            state = start(ready.recipe, ready.architecture, *scaled, choose_device(self.device))
+            state = initial_state(ready.recipe, ready.architecture, *scaled, choose_device(self.device))
         else:
-            state = replace(self._state, step=0, best_accuracy=-1.0, best_step=0, misses=0, best_weights={})
+            state = replace(self._state, step=0, best=BestValidation())
         self._train(state, ready)
         self._first_seed, self._passes = seed, passes + 1
         return self
@@ -321,16 +321,16 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
                 held, part = part.take(out), part.take(kept)
             plan = self._recipe(seed, len(part), one_pass)
             data = Dataset("arrays", part, held, None, settings=_SETTINGS)
-            return make_ready(plan, data)
+            return prepare(plan, data)
         except ScanlineError as error:
             raise ValueError(str(error)) from error
 
     def _train(self, state: TrainState, ready: Prepared) -> None:
-        for record in train(state, ready.recipe, ready.data):
-            if self.verbose and not isinstance(record, Stepped):
-                print(record.line())
-        if state.best_weights:
-            state.network.load_state_dict(state.best_weights)
+        for event in Trainer(state, ready.recipe, ready.data).events():
+            if self.verbose and not isinstance(event, Stepped):
+                print(event.line())
+        if state.best.weights:
+            state.network.load_state_dict(dict(state.best.weights))
         state.network.eval()
         self._state, self._plan = state, ready.recipe
         self._model = Model(state.network, ready.data.train.classes, ready.preprocessing, ready.data.title)

@@ -139,7 +139,7 @@ def test_a_run_folder_that_exists_is_refused(scanline, trained):
     before = sorted(trained.rglob("*"))
     code, _, err = scanline("train", "digits", "--run", trained)
     assert code == 2
-    assert "exists already: choose another --run, or go on with that one" in one_line(err)
+    assert "exists already: choose another --run, or resume that run" in one_line(err)
     assert sorted(trained.rglob("*")) == before
 
 
@@ -288,7 +288,7 @@ def test_ctrl_c_leaves_a_usable_run_that_resumes(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    remedy = re.search(r"go on with `scanline (train --resume --run .*)`", err)
+    remedy = re.search(r"resume with `scanline (train --resume --run .*)`", err)
     assert subprocess.run([*PROGRAM, "evaluate", str(run)], capture_output=True).returncode == 0
 
     again, line = start_and_wait_for_a_step([*PROGRAM, *remedy.group(1).split()])

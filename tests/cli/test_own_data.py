@@ -188,7 +188,7 @@ def test_resuming_takes_no_options_of_data(scanline, tmp_path, trained):
     shutil.copytree(trained, tmp_path / "run")
     code, _, err = scanline("train", "--resume", "--run", tmp_path / "run", "--view", "columns")
     assert code == 2
-    assert "cannot go on with another recipe: input.view (rows there, columns wanted)" in one_line(err)
+    assert "cannot be resumed with another recipe: input.view (rows there, columns wanted)" in one_line(err)
     code, _, err = scanline("train", "digits", "--resume", "--run", tmp_path / "run")
     assert code == 2
     assert "--resume needs --run DIR and takes the data from there" in one_line(err)

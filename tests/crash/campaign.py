@@ -65,7 +65,7 @@ class Campaign:
 
         import scanline.cli.train
         import scanline.cli.watch
-        import scanline.training.experiment  # noqa: F401
+        import scanline.training.run  # noqa: F401
 
         self.folder, self.draw = folder, draw
         settings = SETTINGS | {"train.precision": precision}

@@ -30,7 +30,8 @@ from scanline.interchange.torch import read as torch_state
 from scanline.model.artifact import Model
 from scanline.recipe import UNSAID, UNSPLIT
 from scanline.storage.json_files import read_json
-from scanline.training.run_directory import trained_on, training_history
+from scanline.training.provenance import trained_on
+from scanline.training.run_files import read_metrics
 from tests.hostile import small
 
 SECONDS = 10
@@ -52,7 +53,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "network": read_network,
     "recipe": lambda path: recipe.load(str(path)),
     "run": trained_on,
-    "course": training_history,
+    "course": read_metrics,
     "record": read_json,
     "session": lambda path: _SMALL.resume(path.read_bytes()),
     "lines": lambda path: list(predict_lines(Model(_SMALL), path.read_text().splitlines(keepends=True))),

@@ -13,8 +13,8 @@ from scanline.model.model_files import Digest, History, Tested
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 from scanline.training import checkpoint
-from scanline.training.checkpoint import Position
-from scanline.training.state import start
+from scanline.training.run_files import Position
+from scanline.training.state import BestValidation, initial_state
 
 ARCHITECTURE = Architecture("lstm", 2, 2, 1, False, 0.0, "between", "last", 2)
 PLAN = recipe.load("rows")
@@ -45,12 +45,12 @@ def save_bundle(folder: Path) -> Path:
 
 def save_checkpoint(checkpoints: Path) -> Path:
     """Returns the folder of the one checkpoint."""
-    state = start(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
+    state = initial_state(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
     state.network(torch.ones(2, 3, 2)).sum().backward()
     state.optimizer.step()
-    state.step, state.best_accuracy, state.best_step, state.misses = 7, 1 / 3, 3, 2
+    state.step, state.best = 7, BestValidation(1 / 3, 3, 2)
     position = Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
-    return checkpoint.save(checkpoints, checkpoint.pack(state, position))
+    return checkpoint.save(checkpoints, checkpoint.snapshot(state, position))
 
 
 def load_checkpoint(folder: Path):

@@ -34,14 +34,16 @@ def of_bundle(folder: Path) -> object:
 
 
 def of_checkpoint(folder: Path) -> object:
-    state, position, damaged, complaints = load_checkpoint(folder.parent)
-    assert not damaged
-    assert not complaints
+    loaded = load_checkpoint(folder.parent)
+    state, best = loaded.state, loaded.state.best
+    assert not loaded.damaged
+    assert not loaded.notes
     model, optimizer = (
         {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
         for tensors in (state.network.state_dict(), state.optimizer_tensors())
     )
-    return state.step, state.best_accuracy, state.best_step, state.misses, position, model, optimizer
+    numbers = state.step, best.accuracy, best.step, best.bad_evaluations
+    return numbers, loaded.position, model, optimizer
 
 
 @pytest.mark.parametrize(

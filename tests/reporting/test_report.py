@@ -22,7 +22,7 @@ from scanline.errors import Interrupted, ModelError, UsageError
 from scanline.reporting.gather import gather
 from scanline.reporting.report import report
 from scanline.training.events import Stepped
-from scanline.training.experiment import Experiment
+from scanline.training.run import TrainingRun
 from tests.reporting.test_page import (
     Shown,
     by_id,
@@ -118,7 +118,7 @@ def test_two_reports_of_one_run_lie_side_by_side_under_their_own_names(perfect, 
     # A report in the run folder is none of the run's: judging, going on and reporting again are as before.
     assert report(tmp_path / "run").read_bytes() == first.read_bytes()
     with pytest.raises(UsageError, match="has finished: nothing is left to do"):
-        Experiment.resume(tmp_path / "run")
+        TrainingRun.resume(run=tmp_path / "run")
 
 
 def test_a_bundle_alone_is_shown_without_what_only_a_run_knows(perfect, tmp_path):
@@ -379,10 +379,10 @@ def test_what_repeats_a_run_on_arrays_is_python(from_program):
 def interrupted(folder: Path) -> Path:
     """A run on the digits that Ctrl-C stopped at its twelfth step."""
     settings = FEW | {"train.steps": 24, "train.log_every": 3, "train.validate_every": 5}
-    experiment = Experiment.begin("digits", settings=settings, run=folder / "run", device="cpu")
+    experiment = TrainingRun.begin("digits", settings=settings, run=folder / "run", device="cpu")
 
     def train_and_be_stopped() -> None:
-        for record in experiment.records():
+        for record in experiment.events():
             if isinstance(record, Stepped) and record.step == 12:
                 os.kill(os.getpid(), signal.SIGINT)
 

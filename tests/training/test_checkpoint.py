@@ -13,8 +13,8 @@ from scanline.errors import ModelError
 from scanline.model.network import Architecture
 from scanline.storage.json_files import read_sealed_json, write_sealed_json
 from scanline.training import checkpoint
-from scanline.training.checkpoint import Position
-from scanline.training.state import TrainState, start
+from scanline.training.run_files import Position
+from scanline.training.state import BestValidation, TrainState, initial_state
 
 ARCHITECTURE = Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)
 PLAN = recipe.load("rows")
@@ -23,10 +23,10 @@ POSITION = Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
 
 def state(step: int) -> TrainState:
     """After one real step of Adam, so that the optimiser has something to keep."""
-    made = start(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
+    made = initial_state(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
     made.network(torch.randn(2, 3, 3)).sum().backward()
     made.optimizer.step()
-    made.step, made.best_accuracy, made.best_step, made.misses = step, 0.5, 3, 2
+    made.step, made.best = step, BestValidation(0.5, 3, 2)
     return made
 
 
@@ -36,14 +36,16 @@ def load(folder):
 
 def test_a_state_comes_back_as_it_was(tmp_path):
     saved = state(7)
-    saved.best_weights = {name: value.clone() + 1 for name, value in saved.network.state_dict().items()}
-    checkpoint.save(tmp_path, checkpoint.pack(saved, POSITION))
-    found, position, damaged, complaints = load(tmp_path)
-    assert (position, damaged, complaints) == (POSITION, [], [])
-    assert (found.step, found.best_accuracy, found.best_step, found.misses) == (7, 0.5, 3, 2)
+    weights = {name: value.clone() + 1 for name, value in saved.network.state_dict().items()}
+    saved.best = BestValidation(0.5, 3, 2, weights)
+    checkpoint.save(tmp_path, checkpoint.snapshot(saved, POSITION))
+    loaded = load(tmp_path)
+    found = loaded.state
+    assert (loaded.position, loaded.damaged, loaded.notes) == (POSITION, [], [])
+    assert (found.step, found.best.accuracy, found.best.step, found.best.bad_evaluations) == (7, 0.5, 3, 2)
     for name, value in saved.network.state_dict().items():
         assert torch.equal(found.network.state_dict()[name], value)
-        assert torch.equal(found.best_weights[name], value + 1)
+        assert torch.equal(found.best.weights[name], value + 1)
     before, after = saved.optimizer_tensors(), found.optimizer_tensors()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -51,9 +53,9 @@ def test_a_state_comes_back_as_it_was(tmp_path):
 
 def test_only_the_two_newest_stay(tmp_path):
     for step in (5, 1_000_000, 20):
-        checkpoint.save(tmp_path, checkpoint.pack(state(step), POSITION))
+        checkpoint.save(tmp_path, checkpoint.snapshot(state(step), POSITION))
     assert names(tmp_path) == ["step-000020", "step-1000000"]
-    assert load(tmp_path)[0].step == 1_000_000
+    assert load(tmp_path).state.step == 1_000_000
 
 
 def names(folder):
@@ -66,20 +68,20 @@ def files_of(folder):
 
 def test_the_files_of_one_that_goes_are_written_over(tmp_path):
     for step in (1, 2, 3):
-        checkpoint.save(tmp_path, checkpoint.pack(state(step), POSITION))
+        checkpoint.save(tmp_path, checkpoint.snapshot(state(step), POSITION))
     spare = files_of(tmp_path / ".spare.tmp")
     changed = state(1_000_004)  # its description is longer
-    checkpoint.save(tmp_path, checkpoint.pack(changed, POSITION))
+    checkpoint.save(tmp_path, checkpoint.snapshot(changed, POSITION))
     assert files_of(tmp_path / "step-1000004") == spare
     shorter = state(5)
     shorter.loss = 0.5
-    checkpoint.save(tmp_path, checkpoint.pack(shorter, POSITION), keep=3)
-    found = load(tmp_path)[0]
+    checkpoint.save(tmp_path, checkpoint.snapshot(shorter, POSITION), keep=3)
+    found = load(tmp_path).state
     assert found.step == 1_000_004
     for name, value in changed.network.state_dict().items():
         assert torch.equal(found.network.state_dict()[name], value)
     shutil.rmtree(tmp_path / "step-1000004")
-    assert load(tmp_path)[0].loss == 0.5
+    assert load(tmp_path).state.loss == 0.5
 
 
 def hard_link(spare, kept):
@@ -115,13 +117,13 @@ def link_to_a_folder(spare, kept):
 def test_what_others_have_is_never_written_over(tmp_path, change):
     checkpoints, kept = tmp_path / "checkpoints", tmp_path / "kept"
     for step in (1, 2, 3):
-        checkpoint.save(checkpoints, checkpoint.pack(state(step), POSITION))
+        checkpoint.save(checkpoints, checkpoint.snapshot(state(step), POSITION))
     change(checkpoints / ".spare.tmp", kept)
     before = kept.read_bytes()
-    checkpoint.save(checkpoints, checkpoint.pack(state(4), POSITION))
+    checkpoint.save(checkpoints, checkpoint.snapshot(state(4), POSITION))
     assert kept.read_bytes() == before
     assert names(checkpoints) == ["step-000003", "step-000004"]
-    assert load(checkpoints)[0].step == 4
+    assert load(checkpoints).state.step == 4
     assert not (checkpoints / "step-000004").is_symlink()
     assert sorted(files_of(checkpoints / "step-000004")) == [
         "model.safetensors",
@@ -132,13 +134,13 @@ def test_what_others_have_is_never_written_over(tmp_path, change):
 
 def test_damaged_ones_are_named_and_passed_over(tmp_path):
     for step in (1, 2):
-        checkpoint.save(tmp_path, checkpoint.pack(state(step), POSITION))
+        checkpoint.save(tmp_path, checkpoint.snapshot(state(step), POSITION))
     (tmp_path / "step-000002" / "optimizer.safetensors").unlink()
-    found, _, damaged, complaints = load(tmp_path)
-    assert found.step == 1
-    assert damaged == [tmp_path / "step-000002"]
-    assert "step-000002 is passed over: " in complaints[0]
-    assert "optimizer.safetensors is missing" in complaints[0]
+    loaded = load(tmp_path)
+    assert loaded.state.step == 1
+    assert loaded.damaged == [tmp_path / "step-000002"]
+    assert "step-000002 is skipped: " in loaded.notes[0]
+    assert "optimizer.safetensors is missing" in loaded.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -156,15 +158,17 @@ def test_damaged_ones_are_named_and_passed_over(tmp_path):
     ids=str,
 )
 def test_a_state_that_makes_no_sense_is_refused(tmp_path, edit):
-    checkpoint.save(tmp_path, checkpoint.pack(state(1), POSITION))
+    checkpoint.save(tmp_path, checkpoint.snapshot(state(1), POSITION))
     path = tmp_path / "step-000001" / "state.json"
     write_sealed_json(path, read_sealed_json(path) | edit)
-    with pytest.raises(ModelError, match=r"no whole checkpoint .*damaged.*start anew with `scanline train"):
+    with pytest.raises(
+        ModelError, match=r"no valid checkpoint .*damaged.*start a new run with `scanline train"
+    ):
         load(tmp_path)
 
 
 def test_a_changed_state_is_noticed(tmp_path):
-    checkpoint.save(tmp_path, checkpoint.pack(state(1), POSITION))
+    checkpoint.save(tmp_path, checkpoint.snapshot(state(1), POSITION))
     path = tmp_path / "step-000001" / "state.json"
     path.write_text(path.read_text().replace('"misses": 2', '"misses": 1'))
     with pytest.raises(ModelError, match="its content is not what was saved"):
@@ -172,7 +176,7 @@ def test_a_changed_state_is_noticed(tmp_path):
 
 
 def test_the_state_of_another_network_is_refused(tmp_path):
-    checkpoint.save(tmp_path, checkpoint.pack(state(1), POSITION))
+    checkpoint.save(tmp_path, checkpoint.snapshot(state(1), POSITION))
     other = Architecture("gru", 3, 5, 1, False, 0.0, "between", "last", 2)
     with pytest.raises(ModelError, match="does not fit its architecture"):
         checkpoint.load_newest(tmp_path, other, PLAN.train, "cpu")

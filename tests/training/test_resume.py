@@ -18,15 +18,15 @@ from scanline.api import train
 from scanline.errors import Interrupted, ModelError, ScanlineError, UsageError
 from scanline.training import checkpoint, interruption
 from scanline.training.events import Evaluated, Logged, Stepped
-from scanline.training.experiment import Experiment
-from tests.training.test_experiment import SHORT, finish, metrics, short, stop_at, weights
+from scanline.training.run import TrainingRun
+from tests.training.test_run import SHORT, finish, metrics, short, stop_at, weights
 
 
-def end_at_once(experiment: Experiment, step: int, kind: type) -> Interrupted:
+def end_at_once(experiment: TrainingRun, step: int, kind: type) -> Interrupted:
     """A signal at a record of that kind, for which even a look at the validation part is given up."""
 
     def go() -> None:
-        for record in experiment.records():
+        for record in experiment.events():
             if isinstance(record, kind) and record.step == step:
                 os.kill(os.getpid(), signal.SIGTERM)
 
@@ -40,13 +40,13 @@ def end_at_once(experiment: Experiment, step: int, kind: type) -> Interrupted:
 def test_a_look_that_is_given_up_for_a_signal_is_taken_again(tmp_path, monkeypatch, patience, test_every):
     settings = {"train.log_every": 1, "train.patience": patience, "train.test_every": test_every}
     finish(short(tmp_path / "whole", **settings))
-    monkeypatch.setattr(interruption, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(interruption, "GRACE_S", 0.0)
     stopped = end_at_once(short(tmp_path / "cut", **settings), 10, Logged)
     assert stopped.exit_code == 143
     state = json.loads((tmp_path / "cut" / "checkpoints" / "step-000010" / "state.json").read_text())
     assert state["unseen"] is True
-    resumed = finish(Experiment.resume(tmp_path / "cut", "cpu"))
-    assert resumed.state.unseen is False
+    resumed = finish(TrainingRun.resume(run=tmp_path / "cut", device="cpu"))
+    assert resumed.state.pending_evaluation is False
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
@@ -54,22 +54,24 @@ def test_a_look_that_is_given_up_for_a_signal_is_taken_again(tmp_path, monkeypat
 def test_a_test_that_is_given_up_after_the_validation_does_not_count_it_twice(tmp_path, monkeypatch):
     settings = {"train.test_every": 5, "train.patience": 9, "train.learning_rate": 1.0}
     finish(short(tmp_path / "whole", **settings))
-    monkeypatch.setattr(interruption, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(interruption, "GRACE_S", 0.0)
     end_at_once(short(tmp_path / "cut", **settings), 15, Evaluated)
-    resumed = finish(Experiment.resume(tmp_path / "cut", "cpu"))
+    resumed = finish(TrainingRun.resume(run=tmp_path / "cut", device="cpu"))
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
     assert (
-        resumed.state.misses
-        == Experiment.resume(tmp_path / "cut", "cpu", settings={"train.steps": 30}).state.misses
+        resumed.state.best.bad_evaluations
+        == TrainingRun.resume(
+            run=tmp_path / "cut", device="cpu", settings={"train.steps": 30}
+        ).state.best.bad_evaluations
     )
 
 
 def test_the_last_judgement_is_given_up_too_and_made_by_resuming(tmp_path, monkeypatch):
     finish(short(tmp_path / "whole"))
-    monkeypatch.setattr(interruption, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(interruption, "GRACE_S", 0.0)
     end_at_once(short(tmp_path / "cut"), 24, Stepped)
     assert "test" not in json.loads((tmp_path / "cut" / "result.json").read_text())
-    finish(Experiment.resume(tmp_path / "cut", "cpu"))
+    finish(TrainingRun.resume(run=tmp_path / "cut", device="cpu"))
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     assert (tmp_path / "cut" / "model" / "model.json").read_bytes() == (
         tmp_path / "whole" / "model" / "model.json"
@@ -80,12 +82,12 @@ def test_a_finished_run_goes_on_to_more_steps_as_if_they_had_been_asked_for(tmp_
     steady = {"train.schedule": "constant", "train.validate_every": 8}
     finish(short(tmp_path / "whole", **steady))
     finish(short(tmp_path / "longer", **steady, **{"train.steps": 16}))
-    resumed = finish(Experiment.resume(tmp_path / "longer", "cpu", settings={"train.steps": 24}))
+    resumed = finish(TrainingRun.resume(run=tmp_path / "longer", device="cpu", settings={"train.steps": 24}))
     assert "16 steps become 24" in resumed.notes[-1]
     assert weights(tmp_path / "longer") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "longer") == metrics(tmp_path / "whole")
     assert "steps = 24" in (tmp_path / "longer" / "recipe.toml").read_text()
-    assert resumed.result["training"]["steps"] == 24
+    assert resumed.result.training.steps == 24
 
 
 @pytest.mark.parametrize(
@@ -106,9 +108,9 @@ def test_nothing_but_more_steps_may_be_changed(tmp_path, changes, message):
     stop_at(short(tmp_path / "run"), 3)
     before = (tmp_path / "run" / "recipe.toml").read_bytes()
     with pytest.raises(UsageError, match=message):
-        Experiment.resume(tmp_path / "run", "cpu", settings=changes)
-    with pytest.raises(UsageError, match=r"cannot go on with another recipe: .*train\.batch_size"):
-        Experiment.resume(tmp_path / "run", "cpu", recipe="tutorial-basic")
+        TrainingRun.resume(run=tmp_path / "run", device="cpu", settings=changes)
+    with pytest.raises(UsageError, match=r"cannot be resumed with another recipe: .*train\.batch_size"):
+        TrainingRun.resume(run=tmp_path / "run", device="cpu", recipe="tutorial-basic")
     assert (tmp_path / "run" / "recipe.toml").read_bytes() == before
     train(resume=tmp_path / "run", settings={"train.steps": 24}, log=None)
 
@@ -122,7 +124,7 @@ def test_what_a_crash_left_half_written_is_swept(tmp_path):
     old = run / ".model.old.abc.tmp"
     old.mkdir()
     os.replace(run / "model", old / "model")  # between two renames
-    Experiment.resume(run, "cpu").folder.unlock()
+    TrainingRun.resume(run=run, device="cpu").directory.unlock()
     assert [path.name for path in run.iterdir() if path.name.endswith(".tmp")] == []
     assert [path.name for path in (run / "checkpoints").iterdir() if path.name.endswith(".tmp")] == []
     assert (run / "model" / "model.json").is_file()
@@ -154,26 +156,26 @@ def test_a_disk_that_fails_under_a_checkpoint_ends_the_run_with_its_reason(tmp_p
         finish(experiment)
     monkeypatch.setattr(checkpoint, "save", real)
     finish(short(tmp_path / "whole"))
-    finish(Experiment.resume(tmp_path / "run", "cpu"))
+    finish(TrainingRun.resume(run=tmp_path / "run", device="cpu"))
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 def test_the_lock_of_a_killed_process_keeps_nobody_out(tmp_path):
     run = tmp_path / "run"
     code = (
-        "import sys; from scanline.training.experiment import Experiment\n"
-        f"for r in Experiment.begin('digits', settings={SHORT | {'train.steps': 10**6}!r}, run={str(run)!r}, "
-        "device='cpu').records(): print('step', flush=True)"
+        "import sys; from scanline.training.run import TrainingRun\n"
+        f"run = TrainingRun.begin('digits', None, {SHORT | {'train.steps': 10**6}!r}, {str(run)!r}, 'cpu')\n"
+        "for event in run.events(): print('step', flush=True)"
     )
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
     with pytest.raises(UsageError, match="is being written by another process"):
-        Experiment.resume(run, "cpu")
+        TrainingRun.resume(run=run, device="cpu")
     child.kill()
     child.communicate()
     assert (run / ".lock").exists()
-    Experiment.resume(run, "cpu").folder.unlock()
+    TrainingRun.resume(run=run, device="cpu").directory.unlock()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -204,22 +206,22 @@ def test_a_damaged_metrics_position_is_noticed_by_its_seal(tmp_path):
     for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
         path.write_text(path.read_text().replace('"metrics_bytes": ', '"metrics_bytes": 1'))
     with pytest.raises(ModelError, match="its content is not what was saved"):
-        Experiment.resume(tmp_path / "run", "cpu")
+        TrainingRun.resume(run=tmp_path / "run", device="cpu")
 
 
 def test_the_state_of_the_optimiser_comes_out_the_same(tmp_path):
     whole = finish(short(tmp_path / "whole"))
     stop_at(short(tmp_path / "cut"), 11)
-    cut = finish(Experiment.resume(tmp_path / "cut", "cpu"))
+    cut = finish(TrainingRun.resume(run=tmp_path / "cut", device="cpu"))
     one, two = whole.state.optimizer_tensors(), cut.state.optimizer_tensors()
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert np.isfinite(cut.state.loss)
 
 
-def cut_off(experiment: Experiment, step: int) -> None:
+def cut_off(experiment: TrainingRun, step: int) -> None:
     """As a kill would, with no time to save anything."""
-    records = experiment.records()
+    records = experiment.events()
     for record in records:
         if isinstance(record, Stepped) and record.step == step:
             break
@@ -230,12 +232,12 @@ def test_a_finished_run_that_goes_on_and_is_killed_goes_on_again(tmp_path):
     steady = {"train.schedule": "constant", "train.validate_every": 8, "train.checkpoint_every": 3}
     finish(short(tmp_path / "whole", **steady))
     finish(short(tmp_path / "longer", **steady, **{"train.steps": 16}))
-    cut_off(Experiment.resume(tmp_path / "longer", "cpu", settings={"train.steps": 24}), 19)
-    finish(Experiment.resume(tmp_path / "longer", "cpu"))
+    cut_off(TrainingRun.resume(run=tmp_path / "longer", device="cpu", settings={"train.steps": 24}), 19)
+    finish(TrainingRun.resume(run=tmp_path / "longer", device="cpu"))
     assert weights(tmp_path / "longer") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "longer") == metrics(tmp_path / "whole")
     with pytest.raises(UsageError, match="has finished: nothing is left to do"):
-        Experiment.resume(tmp_path / "longer", "cpu")
+        TrainingRun.resume(run=tmp_path / "longer", device="cpu")
 
 
 def test_epochs_count_as_the_steps_that_they_are(tmp_path):
@@ -251,13 +253,15 @@ def test_epochs_count_as_the_steps_that_they_are(tmp_path):
     ):
         if message:
             with pytest.raises(UsageError, match=message):
-                Experiment.resume(tmp_path / "run", "cpu", settings=settings)
+                TrainingRun.resume(run=tmp_path / "run", device="cpu", settings=settings)
             continue
-        resumed = Experiment.resume(tmp_path / "run", "cpu", settings=settings)
+        resumed = TrainingRun.resume(run=tmp_path / "run", device="cpu", settings=settings)
         assert resumed.recipe.train.total_steps == steps
-        resumed.folder.unlock()
+        resumed.directory.unlock()
     assert (tmp_path / "run" / "recipe.toml").read_bytes() == before
-    longer = Experiment.resume(tmp_path / "run", "cpu", settings={"train.epochs": 2, "train.steps": 9999})
+    longer = TrainingRun.resume(
+        run=tmp_path / "run", device="cpu", settings={"train.epochs": 2, "train.steps": 9999}
+    )
     assert longer.recipe.train.total_steps in (2 * steps - 1, 2 * steps)
     assert longer.recipe.train.epochs == 0
 
@@ -265,8 +269,8 @@ def test_epochs_count_as_the_steps_that_they_are(tmp_path):
 def test_records_are_given_once(tmp_path):
     experiment = short(tmp_path / "run")
     cut_off(experiment, 3)
-    with pytest.raises(UsageError, match="were asked for before: go on by resuming it"):
-        next(experiment.records())
+    with pytest.raises(UsageError, match="was trained by an earlier call: resume the run"):
+        next(experiment.events())
 
 
 def test_a_copy_beside_the_checkpoints_is_no_checkpoint(tmp_path):
@@ -274,10 +278,10 @@ def test_a_copy_beside_the_checkpoints_is_no_checkpoint(tmp_path):
     checkpoints = tmp_path / "run" / "checkpoints"
     shutil.copytree(checkpoints / "step-000006", checkpoints / "step-000006-good")
     shutil.copytree(checkpoints / "step-000006", checkpoints / "step-000020")
-    resumed = Experiment.resume(tmp_path / "run", "cpu")
+    resumed = TrainingRun.resume(run=tmp_path / "run", device="cpu")
     assert resumed.state.step == 7
-    assert "step-000020 is passed over" in resumed.notes[0]
-    assert "it is of step 6" in resumed.notes[0]
+    assert "step-000020 is skipped" in resumed.notes[0]
+    assert "got 6" in resumed.notes[0]
     finish(resumed)
     found = sorted(path.name for path in checkpoints.iterdir())
     assert "step-000024" in found
@@ -309,12 +313,15 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path,
 
 def test_who_comes_second_to_a_new_run_leaves_it_alone(tmp_path):
     first = short(tmp_path / "run")
-    for path in (first.folder.checkpoints, first.folder.metrics):  # as it is before the first checkpoint
+    for path in (
+        first.directory.checkpoints,
+        first.directory.metrics,
+    ):  # as it is before the first checkpoint
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(UsageError, match="is being written by another process"):
         short(tmp_path / "run")
-    assert first.folder.recipe.is_file()
-    first.folder.unlock()
+    assert first.directory.recipe.is_file()
+    first.directory.unlock()
 
 
 def test_a_linked_copy_of_a_run_keeps_its_lines(tmp_path):
@@ -322,5 +329,5 @@ def test_a_linked_copy_of_a_run_keeps_its_lines(tmp_path):
     kept = tmp_path / "metrics.jsonl"
     os.link(tmp_path / "run" / "metrics.jsonl", kept)
     before = kept.read_bytes()
-    finish(Experiment.resume(tmp_path / "run", "cpu"))
+    finish(TrainingRun.resume(run=tmp_path / "run", device="cpu"))
     assert kept.read_bytes() == before

@@ -12,8 +12,8 @@ from scanline.data.splits import Dataset
 from scanline.data.transforms.views import View
 from scanline.model.network import Architecture
 from scanline.training.events import Evaluated, Logged, Stepped
-from scanline.training.state import start
-from scanline.training.trainer import train
+from scanline.training.state import initial_state
+from scanline.training.trainer import Trainer
 from tests.conftest import make_sequences
 
 DATA = Dataset("made up", make_sequences(24, seed=1), make_sequences(9, seed=2), make_sequences(9, seed=3))
@@ -23,7 +23,7 @@ def begin(**changes):
     changes = {"samples": 0, "steps": 12, "batch_size": 8, "validate_every": 4, "log_every": 3, **changes}
     plan = recipe.load("rows", {f"train.{key}": value for key, value in changes.items()})
     architecture = Architecture("lstm", 3, 4, 1, False, 0.0, "between", "last", 2)
-    return start(plan, architecture, 0.0, 1.0, "cpu"), plan
+    return initial_state(plan, architecture, 0.0, 1.0, "cpu"), plan
 
 
 def digest(state) -> list[float]:
@@ -33,7 +33,8 @@ def digest(state) -> list[float]:
 def test_records_come_when_they_are_due_and_each_step_ends_with_its_own():
     state, plan = begin(test_every=6)
     told = [
-        (record.step, getattr(record, "part", type(record).__name__)) for record in train(state, plan, DATA)
+        (record.step, getattr(record, "split", type(record).__name__))
+        for record in Trainer(state, plan, DATA).events()
     ]
     assert told[:4] == [(1, "Stepped"), (2, "Stepped"), (3, "Logged"), (3, "Stepped")]
     assert [step for step, what in told if what == "validation"] == [4, 8, 12]
@@ -43,23 +44,23 @@ def test_records_come_when_they_are_due_and_each_step_ends_with_its_own():
 
 def test_without_a_rhythm_validation_comes_once_at_the_end():
     state, plan = begin(validate_every=0)
-    assert [r.step for r in train(state, plan, DATA) if isinstance(r, Evaluated)] == [12]
+    assert [r.step for r in Trainer(state, plan, DATA).events() if isinstance(r, Evaluated)] == [12]
 
 
 def test_looking_changes_nothing():
     busy, plan = begin(log_every=1, validate_every=1, test_every=1)
-    list(train(busy, plan, DATA))
+    list(Trainer(busy, plan, DATA).events())
     quiet, plan = begin(log_every=0, validate_every=0)
-    list(train(quiet, plan, DATA))
+    list(Trainer(quiet, plan, DATA).events())
     assert digest(busy) == digest(quiet)
 
 
 def test_another_seed_gives_other_weights():
     one, plan = begin()
     two, other = begin()
-    list(train(one, plan, DATA))
+    list(Trainer(one, plan, DATA).events())
     other = other.model_copy(update={"seed": 1})
-    list(train(two, other, DATA))
+    list(Trainer(two, other, DATA).events())
     assert digest(one) != digest(two)
 
 
@@ -70,17 +71,17 @@ def test_log_lines_are_the_tutorials():
 
 def test_early_stopping_counts_validations_without_a_better_one_and_keeps_the_best_weights():
     state, plan = begin(steps=400, validate_every=1, patience=3, log_every=0)
-    seen = [record for record in train(state, plan, DATA) if isinstance(record, Evaluated)]
+    seen = [record for record in Trainer(state, plan, DATA).events() if isinstance(record, Evaluated)]
     accuracies = [record.accuracy for record in seen]
     best = accuracies.index(max(accuracies))
     assert len(accuracies) == best + 1 + 3 < 400
-    assert (state.best_step, state.misses) == (best + 1, 3)
-    assert state.best_weights.keys() == state.network.state_dict().keys()
+    assert (state.best.step, state.best.bad_evaluations) == (best + 1, 3)
+    assert state.best.weights.keys() == state.network.state_dict().keys()
 
 
 def test_the_caller_may_stop_between_steps():
     state, plan = begin()
-    for record in train(state, plan, DATA):
+    for record in Trainer(state, plan, DATA).events():
         if isinstance(record, Stepped) and record.step == 5:
             break
     assert state.step == 5
@@ -88,7 +89,7 @@ def test_the_caller_may_stop_between_steps():
 
 def test_samples_count_what_was_seen():
     state, plan = begin()
-    *_, last = train(state, plan, DATA)
+    *_, last = Trainer(state, plan, DATA).events()
     assert last.samples == pytest.approx(12 * 8)
 
 
@@ -99,7 +100,7 @@ def losses_of_one_sequence(**changes) -> set[float]:
     plan = recipe.load("rows", {"train.shift": 0, "model.layers": 2} | settings | changes)
     model = plan.model
     architecture = Architecture("lstm", 3, 4, 2, False, model.dropout, model.dropout_on, "last", 2)
-    records = train(start(plan, architecture, 0.0, 1.0, "cpu"), plan, one)
+    records = Trainer(initial_state(plan, architecture, 0.0, 1.0, "cpu"), plan, one).events()
     return {round(record.loss, 6) for record in records if isinstance(record, Stepped)}
 
 

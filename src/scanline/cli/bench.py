@@ -65,12 +65,12 @@ def command(
     result = BenchResult(
         command=" ".join(("scanline bench", *names)),
         threads=threads,
-        processor=machine["processor"],
-        cores=machine["cores"],
-        system=machine["platform"].partition("-")[0],
-        python=machine["python"],
+        processor=machine.processor,
+        cores=machine.cores,
+        system=machine.platform.partition("-")[0],
+        python=machine.python,
         versions=versions(),
-        kernels=machine["native"].get("kernels", {}),
+        kernels=machine.native.kernels,
         workloads=tuple(results),
     )
     if markdown:

@@ -14,25 +14,26 @@ def command(as_json: bool) -> None:
     from scanline.device import choose_device
     from scanline.training.environment import describe
 
-    found = describe(choose_device("auto"))
+    machine = describe(choose_device("auto"))
+    tree = machine.to_json()
     if as_json:
-        print_json(found)
+        print_json(tree)
         return
-    native = found.pop("native")
-    packages = found.pop("packages")
-    lines = {name: str(value) for name, value in found.items()}
-    lines["packages"] = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-    if native["found"]:
+    native = machine.native
+    lines = {name: str(value) for name, value in tree.items() if name not in ("native", "packages")}
+    packages = machine.packages.items()
+    lines["packages"] = ", ".join(f"{name} {version}" for name, version in packages if version)
+    if native.found:
         kernels = [
-            f"{name}: {kernel or 'none, computed as float32'}" for name, kernel in native["kernels"].items()
+            f"{name}: {kernel or 'none, computed as float32'}" for name, kernel in native.kernels.items()
         ]
         lines["LSTM"] = f"native library; {'; '.join(kernels)}"
-        lines["its threads"] = native["threads"]
+        lines["its threads"] = native.threads
         lines["its choices"] = "; ".join(
-            f"{name}: {', '.join(all_) or 'none'}" for name, all_ in native["choices"].items()
+            f"{name}: {', '.join(all_) or 'none'}" for name, all_ in native.choices.items()
         )
     else:
-        lines["LSTM"] = f"torch's path, which is slower; the native library is not used: {native['why']}"
+        lines["LSTM"] = f"torch's path, which is slower; the native library is not used: {native.why}"
     width = max(map(len, lines))
     for name, line in lines.items():
         print_text(f"{name:<{width}}  {shown_name(line)}")

@@ -51,44 +51,43 @@ def command(
         raise UsageError("--resume needs --run DIR and takes the data from there: give none")
 
     from scanline.cli.watch import curve, watch
-    from scanline.training.experiment import Experiment
+    from scanline.training.run import TrainingRun
 
     if wants_report:
         from scanline.reporting.page import check_installed
 
         check_installed()
     with download_bar() as on_progress:
-        if resume and run:
-            experiment = Experiment.resume(
-                run, device, tensorboard, on_progress, recipe=recipe, settings=changes
-            )
-        else:
-            experiment = Experiment.begin(data, recipe, changes, run, device, tensorboard, on_progress)
-    for note in experiment.notes:
+        start = TrainingRun.resume if resume else TrainingRun.begin
+        training = start(data, recipe, changes, run, device, tensorboard, on_progress)
+    for note in training.notes:
         say(note)
-    watch(experiment)
-    for line in curve(experiment.folder.metrics):
+    result = watch(training)
+    path = training.directory.path
+    for line in curve(training.directory.metrics):
         say(line)
     page = None
     if wants_report:
         from scanline.reporting.report import report
 
-        page = report(experiment.folder.path, device=device)
+        page = report(path, device=device)
     if as_json:
-        told = {"run": str(experiment.folder.path)} | ({"report": str(page)} if page else {})
-        print_json(told | experiment.result)
+        told = {"run": str(path)} | ({"report": str(page)} if page else {})
+        print_json(told | result.to_json())
         return
-    test = experiment.result["test"]
+    test = result.test
     if test is None:
         click.echo("test: there is no test part")
     else:
         click.echo(
-            f"test: {test['correct']:,} of {test['n']:,} right, accuracy {test['accuracy']:.4f}, "
-            f"95 % interval {test['ci95'][0]:.4f} to {test['ci95'][1]:.4f}"
+            f"test: {test.correct:,} of {test.n:,} right, accuracy {test.accuracy:.4f}, "
+            f"95 % interval {test.ci95[0]:.4f} to {test.ci95[1]:.4f}"
         )
-    print_text(f"run:  {shown_name(experiment.folder.path)}")
+    print_text(f"run:  {shown_name(path)}")
     if page:
         print_text(f"report: {shown_name(page)}")
+    for number, line in enumerate(training.next_commands()):
+        say(f"{'      ' if number else 'next: '}{line}")
 
 
 def _changes(settings: tuple[str, ...], seed: int | None) -> dict[str, object]:

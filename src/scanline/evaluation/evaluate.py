@@ -18,7 +18,7 @@ from scanline.errors import UsageError
 from scanline.metrics.classification import classification_metrics
 from scanline.model.artifact import Model, load
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, SplitSettings
-from scanline.training.run_directory import trained_on
+from scanline.training.provenance import trained_on
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from scanline.explanation.attribution import baseline, integrated_gradients, to_
 from scanline.explanation.explanation import Explanation
 from scanline.explanation.trace import trace
 from scanline.model.artifact import Model
-from scanline.training.run_directory import trained_on
+from scanline.training.provenance import trained_on
 
 
 def explain(model: Model, values: Any, name: str = "the given sequence") -> Explanation:

@@ -26,7 +26,8 @@ from scanline.model.model_files import find_model
 from scanline.recipe import read_tree
 from scanline.reporting.activity import gate_activity
 from scanline.storage.json_files import read_json
-from scanline.training.run_directory import RunDirectory, trained_on, training_history
+from scanline.training.provenance import trained_on
+from scanline.training.run_directory import RunDirectory
 
 SHOWN_MISTAKES = 12
 _CHECKED = 200  # sequences of the deletion check
@@ -113,8 +114,7 @@ def gather(
 def _of_the_folder(folder: RunDirectory, notes: list[str]) -> dict[str, Any]:
     """What the run's own files say; a file that is not there is left out. Raises ModelError if one is
     damaged."""
-    course = training_history(folder.metrics)
-    facts: dict[str, Any] = {"course": [each for each in course if run_files.holds(each, run_files.Entry)]}
+    facts: dict[str, Any] = {"course": [line.to_json() for line in folder.read_metrics()]}
     for name, file, kind in (
         ("environment", folder.environment, run_files.Environment),
         ("split", folder.split, run_files.Split),

@@ -13,7 +13,7 @@ from scanline.errors import DataError
 from scanline.evaluation.evaluate import own_split
 from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
-from scanline.training.run_directory import trained_on
+from scanline.training.provenance import trained_on
 
 _WRONG, _UNSURE, _PLAIN = 30, 12, 18  # how many of each are shown
 _NUMBERS = 200_000  # in all of them

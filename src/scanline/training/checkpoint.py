@@ -1,211 +1,141 @@
-"""Training state on disk: `checkpoints/step-000780/`, whole or not at all, the newest and the best kept."""
+"""Checkpoints: the training state as a folder `checkpoints/step-000780/` that a run can be resumed from."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import re
-import shutil
-import stat
-from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Final
 
 from scanline.errors import ModelError
 from scanline.model.model_files import build, load_tensors
 from scanline.model.network import Architecture
 from scanline.recipe import TrainSettings
-from scanline.storage.atomic import TEMPORARY, atomic_folder, overwrite, sync_folder
 from scanline.storage.digest import sha256
 from scanline.storage.json_files import read_sealed_json, sealed_json
 from scanline.storage.tensors import pack_tensors
-from scanline.training.state import TrainState
+from scanline.training.checkpoint_folders import checkpoint_folders, folder_name, retire, write_folder
+from scanline.training.run_files import CheckpointState, Position, parse
+from scanline.training.state import BestValidation, TrainState
 from scanline.training.step import choose_computation, make_optimizer
 
-Whole = Annotated[int, Field(strict=True, ge=0)]
-_SPARE = f".spare{TEMPORARY}"
-_NUMBERS = ("step", "unseen", "loss", "best_accuracy", "best_step", "misses")
-
-
-class Position(BaseModel):
-    """Where a run's own files stood: bytes of metrics.jsonl and log.txt, seconds of training."""
-
-    model_config = ConfigDict(extra="forbid")
-    metrics_bytes: Whole
-    log_bytes: Whole
-    seconds: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-
-
-class _Saved(BaseModel):
-    """What `state.json` holds."""
-
-    model_config = ConfigDict(extra="forbid")
-    schema_: Literal[2] = Field(alias="schema")
-    step: Whole
-    unseen: Annotated[bool, Field(strict=True)]
-    loss: Annotated[float, Field(strict=True, allow_inf_nan=False)]
-    best_accuracy: Annotated[float, Field(strict=True, ge=-1, le=1)]
-    best_step: Whole
-    misses: Whole
-    position: Position
-    files: dict[Literal["model.safetensors", "optimizer.safetensors"], str]
-
-
-class Keeper:
-    """Writes checkpoints on a thread of its own, one at a time: training does not wait for the disk."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint", initializer=_yield_to_others)
-        self._writing: Future[Any] | None = None
-
-    def save(self, write: Callable[[], Any]) -> None:
-        """Have `write` called, once what was begun before is done. Raises what that raised."""
-        self.wait()
-        self._writing = self._thread.submit(write)
-
-    def check(self) -> None:
-        """Raise what the last write raised, if it has ended."""
-        if self._writing is not None and self._writing.done():
-            self.wait()
-
-    def wait(self) -> None:
-        """Until all is written. Raises what writing raised."""
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
-
-    def close(self) -> None:
-        """Let what is being written come to its end; its errors are nobody's any more."""
-        self._thread.shutdown()
+WEIGHTS: Final = "model.safetensors"
+OPTIMIZER: Final = "optimizer.safetensors"
+STATE: Final = "state.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
-    """A run as it stood between two steps. tensors: the bytes of the files that hold them, by name."""
+class Snapshot:
+    """A copy of a training state, independent of further steps.
+
+    Attributes:
+        tensors: Bytes of the tensor files, by name.
+        state: Content of `state.json`, but for the digests of the tensor files.
+    """
 
     tensors: dict[str, bytes]
-    numbers: dict[str, Any]
-    position: Position
+    state: CheckpointState
 
     @property
     def step(self) -> int:
         """Steps done."""
-        return int(self.numbers["step"])
+        return self.state.step
 
-    def description(self) -> bytes:
-        """What `state.json` holds."""
-        digests: dict[Any, str] = {name: sha256(content) for name, content in self.tensors.items()}
-        saved = _Saved(schema=2, position=self.position, files=digests, **self.numbers)
-        return sealed_json(saved.model_dump(by_alias=True)).encode()
+    def contents(self) -> dict[str, bytes]:
+        """Return the bytes of each file of the checkpoint, by name."""
+        files = {name: sha256(content) for name, content in self.tensors.items()}
+        tree = self.state.model_copy(update={"files": files}).model_dump(by_alias=True)
+        return {**self.tensors, STATE: sealed_json(tree).encode()}
 
 
-def pack(state: TrainState, position: Position) -> Packed:
-    """`state` as it is now; further steps do not touch it."""
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A checkpoint that was read.
+
+    Attributes:
+        state: The training state.
+        position: Where the run's own files stood.
+        damaged: Newer checkpoints that are damaged.
+        notes: Why each of them was skipped, for the user.
+    """
+
+    state: TrainState
+    position: Position
+    damaged: list[Path]
+    notes: list[str]
+
+
+def snapshot(state: TrainState, position: Position) -> Snapshot:
+    """Copy the training state."""
     tensors = {
-        "model.safetensors": pack_tensors(state.network.state_dict()),
-        "optimizer.safetensors": pack_tensors(state.optimizer_tensors()),
+        WEIGHTS: pack_tensors(state.network.state_dict()),
+        OPTIMIZER: pack_tensors(state.optimizer_tensors()),
     }
-    return Packed(tensors, {name: getattr(state, name) for name in _NUMBERS}, position)
+    saved = CheckpointState(
+        schema=2,
+        step=state.step,
+        unseen=state.pending_evaluation,
+        loss=state.loss,
+        best_accuracy=state.best.accuracy,
+        best_step=state.best.step,
+        misses=state.best.bad_evaluations,
+        position=position,
+        files={},
+    )
+    return Snapshot(tensors, saved)
 
 
-def _yield_to_others() -> None:
-    """This thread takes no core away from those that train: one of them held up holds all of them up."""
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+def save(checkpoints: Path, taken: Snapshot, keep: int = 2) -> Path:
+    """Write a checkpoint and remove old ones.
 
+    Args:
+        checkpoints: The folder of all checkpoints.
+        taken: The state to write.
+        keep: Number of checkpoints kept, this one included; that of the best validation is kept besides.
 
-def save(checkpoints: Path, packed: Packed, keep: int = 2) -> Path:
-    """Write the newest checkpoint. Of the others all go but the newest, `keep` with this one, and that of the
-    best validation. Returns its folder."""
-    target = checkpoints / _name(packed.step)
-    contents = packed.tensors | {"state.json": packed.description()}
-    with atomic_folder(target, used=_spare(checkpoints, contents.keys())) as new:
-        for name, content in contents.items():
-            overwrite(new / name, content)
-    best = _name(packed.numbers["best_step"])
-    for old in _all(checkpoints)[:-keep]:
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        ScanlineError: If it cannot be written; the others are then untouched.
+    """
+    target = checkpoints / folder_name(taken.step)
+    write_folder(target, taken.contents())
+    best = folder_name(taken.state.best_step)
+    # Only once the new checkpoint is on the disk: at every moment there is a valid one.
+    for old in checkpoint_folders(checkpoints)[:-keep]:
         if old.name != best:
-            _retire(old)
+            retire(old)
     return target
-
-
-def _retire(folder: Path) -> None:
-    """Keep the files of a checkpoint that goes, for the next one to be written over them: to take files away
-    and make others takes twice the time."""
-    spare = folder.with_name(_SPARE)
-    if spare.exists():
-        remove(folder)
-    else:
-        with contextlib.suppress(OSError):
-            os.replace(folder, spare)
-
-
-def _spare(checkpoints: Path, names: Collection[str]) -> Path | None:
-    """The folder that `_retire` kept, if it has just these files, can be written to, and nobody else has them
-    by a hard link."""
-    spare = checkpoints / _SPARE
-    if not os.path.lexists(spare):
-        return None
-    with contextlib.suppress(OSError):
-        with os.scandir(spare) as entries:
-            found = {entry.name: _is_own(entry) for entry in entries}
-        if found.keys() == set(names) and all(found.values()) and not spare.is_symlink():
-            sync_folder(checkpoints)  # first it is no checkpoint any more, then it is written over
-            return spare
-    remove(spare)
-    return None
-
-
-def _is_own(entry: os.DirEntry[str]) -> bool:
-    status = entry.stat(follow_symlinks=False)
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and os.access(entry.path, os.W_OK)
-
-
-def remove(folder: Path) -> None:
-    """Take a checkpoint away; a part of one is never left under a checkpoint's name."""
-    going = folder.with_name(f".{folder.name}{TEMPORARY}")
-    with contextlib.suppress(OSError):
-        shutil.rmtree(going, ignore_errors=True)
-        os.replace(folder, going)
-        shutil.rmtree(going, ignore_errors=True)
-
-
-def _name(step: int) -> str:
-    return f"step-{step:06d}"
-
-
-def _all(checkpoints: Path) -> list[Path]:
-    """By step. What else lies there, as a copy under another name, is not ours."""
-    found = [path for path in checkpoints.glob("step-*") if re.fullmatch(r"step-[0-9]{6,18}", path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def load_newest(
     checkpoints: Path, architecture: Architecture, settings: TrainSettings, device: str
-) -> tuple[TrainState, Position, list[Path], list[str]]:
-    """The newest whole checkpoint: its state and position; newer ones that are damaged, and why.
+) -> Loaded:
+    """Load the newest valid checkpoint.
 
-    Raises ModelError if none is whole.
+    Args:
+        checkpoints: The folder of all checkpoints.
+        architecture: The network that the checkpoint must fit.
+        settings: Backend, precision and optimizer.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ModelError: If there is no valid checkpoint; names each with its fault.
     """
     damaged: list[Path] = []
-    complaints: list[str] = []
-    for folder in reversed(_all(checkpoints)):
+    notes: list[str] = []
+    for folder in reversed(checkpoint_folders(checkpoints)):
         try:
             state, position = _load(folder, architecture, settings, device)
         except ModelError as error:
             damaged.append(folder)
-            complaints.append(f"checkpoint {folder.name} is passed over: {error}")
+            notes.append(f"checkpoint {folder.name} is skipped: {error}")
             continue
-        return state, position, damaged, complaints
+        return Loaded(state, position, damaged, notes)
     run = checkpoints.parent
-    reasons = f" ({'; '.join(complaints)})" if complaints else ""
+    reasons = f" ({'; '.join(notes)})" if notes else ""
     raise ModelError(
-        f"{run} has no whole checkpoint to go on from{reasons}; start anew with "
+        f"{run} has no valid checkpoint to resume from{reasons}; start a new run with "
         f"`scanline train --recipe {run / 'recipe.toml'}`"
     )
 
@@ -213,28 +143,27 @@ def load_newest(
 def _load(
     folder: Path, architecture: Architecture, settings: TrainSettings, device: str
 ) -> tuple[TrainState, Position]:
-    path = folder / "state.json"
-    try:
-        saved = _Saved.model_validate(read_sealed_json(path))
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise ModelError(f"{path} is damaged: {where}: {fault['msg']}") from None
-    if _name(saved.step) != folder.name:
-        raise ModelError(f"{path} is damaged: it is of step {saved.step}")
-    model, optimizer = (
-        load_tensors(folder / name, saved.files.get(name, ""))
-        for name in ("model.safetensors", "optimizer.safetensors")
-    )
-    network = build(architecture, model, folder / "model.safetensors").to(device)
+    path = folder / STATE
+    saved = parse(CheckpointState, read_sealed_json(path), path)
+    if folder_name(saved.step) != folder.name:
+        raise ModelError(f"{path} is damaged: expected the step of {folder.name}, got {saved.step}")
+    model = load_tensors(folder / WEIGHTS, saved.files.get(WEIGHTS, ""))
+    optimizer = load_tensors(folder / OPTIMIZER, saved.files.get(OPTIMIZER, ""))
+    network = build(architecture, model, folder / WEIGHTS).to(device)
     choose_computation(network, settings)
-    state = TrainState(network, make_optimizer(network, settings))
+    best = BestValidation(saved.best_accuracy, saved.best_step, saved.bad_evaluations)
+    state = TrainState(
+        network,
+        make_optimizer(network, settings),
+        step=saved.step,
+        pending_evaluation=saved.pending_evaluation,
+        loss=saved.loss,
+        best=best,
+    )
     on_device = {
-        # Adam's step counter stays on the CPU, as torch itself keeps it.
+        # Adam's step counter stays on the CPU, where torch keeps it.
         name: value if name.endswith("/step") else value.to(device)
         for name, value in optimizer.items()
     }
     state.load_optimizer_tensors(on_device)
-    for name in _NUMBERS:
-        setattr(state, name, getattr(saved, name))
     return state, saved.position

@@ -1,4 +1,4 @@
-"""What a run ran on: enough to repeat it, nothing that names a person or a machine."""
+"""The software and hardware that a run is computed with: enough to repeat it, nothing personal."""
 
 from __future__ import annotations
 
@@ -8,33 +8,37 @@ import platform
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from scanline.kernels.library import PRECISIONS, load, why_absent
+from scanline.training.run_files import Machine, Native
 
 PACKAGES = ("scanline", "torch", "numpy", "safetensors", "scikit-learn", "pillow")
 
 
-def describe(device: str) -> dict[str, Any]:
-    """Versions, processor, threads and device, as `environment.json` holds them."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "native": native(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "code": code_digest(),
-    }
+def describe(device: str) -> Machine:
+    """Return versions, processor, threads and device, as `environment.json` holds them.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
+    return Machine(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        native=native(),
+        packages={name: _version(name) for name in PACKAGES},
+        code=code_digest(),
+    )
 
 
 @cache
 def code_digest() -> str:
-    """SHA-256 over Scanline's own modules and recipes, by name and content: equal code, equal digest."""
+    """Return the SHA-256 of Scanline's modules and recipes, by name and content."""
     package = Path(__file__).parents[1]
     sha = hashlib.sha256()
     for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".toml")):
@@ -43,14 +47,14 @@ def code_digest() -> str:
     return sha.hexdigest()
 
 
-def native() -> dict[str, Any]:
-    """Whether the native library is there, and which of its kernels computes each precision."""
+def native() -> Native:
+    """Return whether the native library can be loaded, and which kernel computes each precision."""
     library = load()
     if library is None:
-        return {"found": False, "why": why_absent()}
+        return Native(found=False, why=why_absent())
     kernels = {name: library.kernel(code) for name, code in PRECISIONS.items()}
     choices = {name: library.kernels(code) for name, code in PRECISIONS.items()}
-    return {"found": True, "kernels": kernels, "choices": choices, "threads": library.parallel}
+    return Native(found=True, kernels=kernels, choices=choices, threads=library.parallel)
 
 
 def _version(package: str) -> str | None:

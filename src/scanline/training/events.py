@@ -1,4 +1,4 @@
-"""What the training loop tells its caller."""
+"""The events that the training loop yields."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stepped:
-    """One step is done, and all records of it have been given. loss: of its batch, before the update,
-    with dropout."""
+    """A training step is complete: all other events of this step have been yielded before.
+
+    Attributes:
+        step: Steps done.
+        samples: Sequences trained on, repetitions included.
+        loss: Loss of the step's batch, before the update and with dropout.
+    """
 
     step: int
     samples: int
@@ -17,8 +22,15 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Logged:
-    """Loss and accuracy on the batch just trained on, after the update and without dropout, as the
-    tutorials print them."""
+    """Loss and accuracy of the batch just trained on, after the update and without dropout.
+
+    Attributes:
+        step: Steps done.
+        samples: Sequences trained on, repetitions included.
+        loss: Mean loss of the batch.
+        accuracy: Fraction of the batch that is predicted correctly.
+        learning_rate: Learning rate of the step.
+    """
 
     step: int
     samples: int
@@ -27,18 +39,28 @@ class Logged:
     learning_rate: float
 
     def line(self) -> str:
-        """As `step: 10 / loss: 1.751291 / acc: 0.42969`."""
+        """Return the log line, as `step: 10 / loss: 1.751291 / acc: 0.42969`."""
         return f"step: {self.step} / loss: {self.loss:.6f} / acc: {self.accuracy:.5f}"
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A look at a whole part of the data. part: "validation" or "test". best: whether it is the best
-    validation so far; always False for the test part."""
+    """An evaluation of the validation or test split.
+
+    Attributes:
+        step: Steps done.
+        samples: Sequences trained on, repetitions included.
+        split: "validation" or "test".
+        loss: Mean loss of the split.
+        accuracy: Fraction of the split that is predicted correctly.
+        correct: Number of correct predictions.
+        total: Number of sequences.
+        best: Whether this is the best validation so far; always False for the test split.
+    """
 
     step: int
     samples: int
-    part: str
+    split: str
     loss: float
     accuracy: float
     correct: int
@@ -46,8 +68,8 @@ class Evaluated:
     best: bool
 
     def line(self) -> str:
-        """As `step: 200 / validation: 0.96340 (4817 of 5000)`."""
-        return f"step: {self.step} / {self.part}: {self.accuracy:.5f} ({self.correct} of {self.total})"
+        """Return the log line, as `step: 200 / validation: 0.96340 (4817 of 5000)`."""
+        return f"step: {self.step} / {self.split}: {self.accuracy:.5f} ({self.correct} of {self.total})"
 
 
 Event = Stepped | Logged | Evaluated

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that is granted between two steps."""
+"""Ctrl-C and SIGTERM during training: handled at step boundaries."""
 
 from __future__ import annotations
 
@@ -7,37 +7,45 @@ import threading
 import time
 from types import FrameType, TracebackType
 
-PATIENCE_S = 1.0
+GRACE_S = 1.0
 
 
 class Interruption:
-    """While entered, the first SIGINT or SIGTERM is only noted in `signal_number`; a second one acts at once.
+    """Context that records the first SIGINT or SIGTERM; a second one has its usual effect.
 
-    Outside the main thread, where Python allows no handlers, it does nothing.
+    Python runs signal handlers between bytecodes of the main thread. Raising there could leave a step or a
+    file half done, so the handler only sets `signal_number`, and the training loop asks for it.
+    In other threads, where Python allows no handlers, the context does nothing.
+
+    Attributes:
+        signal_number: The signal received, or None.
     """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
-        self._noted_at = 0.0
-        self._before: dict[int, object] = {}
+        self._received_at = 0.0
+        self._handlers: dict[int, object] = {}
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal_number, self._noted_at = number, time.monotonic()
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        self.signal_number, self._received_at = number, time.monotonic()
         self._restore()
 
     def is_overdue(self) -> bool:
-        """Whether the wish is a second old: what takes longer than a step should be given up for it."""
-        return self.signal_number is not None and time.monotonic() - self._noted_at > PATIENCE_S
+        """Return whether the signal came more than `GRACE_S` seconds ago.
+
+        A long evaluation is then abandoned rather than finished.
+        """
+        return self.signal_number is not None and time.monotonic() - self._received_at > GRACE_S
 
     def _restore(self) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        self._before.clear()
+        self._handlers.clear()
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+                self._handlers[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(

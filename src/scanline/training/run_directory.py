@@ -1,31 +1,39 @@
-"""The layout of a run folder, and who may write to it."""
+"""The run directory: the paths of its files, and who may write to it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Any
 
 import filelock
-from pydantic import ValidationError
 
 from scanline.errors import ModelError, ScanlineError, UsageError
 from scanline.model.model_files import nearest_run
-from scanline.recipe import UNSAID, UNSPLIT, DataSettings, Recipe, SplitSettings, load, read_tree
+from scanline.recipe import Recipe, load
 from scanline.storage.atomic import TEMPORARY, sync_file, write_atomic
-from scanline.storage.json_files import read_bounded, write_json
+from scanline.storage.json_files import write_json
+from scanline.training.run_files import Environment, MetricsLine, Result, SplitFile, read, read_metrics
 
 LOCK = ".lock"
-# Of a line of metrics.jsonl. A loss is a mean of float32.
-_LARGEST = {"step": 2**53, "loss": 3.5e38, "accuracy": 1}
 
 
 class RunDirectory:
-    """A folder `runs/<name>` and the files in it."""
+    """A directory `runs/<name>`. Reading needs no lock; writing does.
+
+    Attributes:
+        path: The directory.
+        recipe: Path of recipe.toml.
+        environment: Path of environment.json.
+        split: Path of split.json.
+        metrics: Path of metrics.jsonl.
+        result: Path of result.json.
+        log: Path of log.txt.
+        checkpoints: Path of the folder of checkpoints.
+        model: Path of the model folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,93 +49,110 @@ class RunDirectory:
         self._lock = filelock.FileLock(path / LOCK)
 
     @classmethod
-    def create(
-        cls, path: Path, recipe: Recipe, environment: dict[str, Any], split: dict[str, Any]
-    ) -> RunDirectory:
-        """A new run folder, locked for this process. split: which sequences train, validate and test.
+    def create(cls, path: Path, recipe: Recipe, environment: Environment, split: SplitFile) -> RunDirectory:
+        """Create a run directory, locked for this process.
 
-        Raises UsageError if something is there already, ScanlineError if it cannot be written.
+        Args:
+            path: The directory; it may exist if it is empty, or if a run was killed in it before its first
+                checkpoint.
+            recipe: Content of recipe.toml.
+            environment: Content of environment.json.
+            split: Content of split.json.
+
+        Raises:
+            UsageError: If something else is there, or another process is writing to it.
+            ScanlineError: If the directory cannot be written.
         """
-        folder = cls(path)
-        if os.path.lexists(path) and not folder._may_begin():
-            resume = f", or go on with that one by `scanline train --resume --run {path}`"
-            is_run = folder.recipe.is_file()
-            raise UsageError(f"{path} exists already: choose another --run{resume if is_run else ''}")
+        directory = cls(path)
+        if os.path.lexists(path) and not directory._may_begin():
+            is_run = directory.recipe.is_file()
+            resume = f", or resume that run with `scanline train --resume --run {path}`" if is_run else ""
+            raise UsageError(f"{path} exists already: choose another --run{resume}")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
-        folder.lock()
-        if not folder._may_begin():  # another process was here first, and has come to its end
-            folder.unlock()
+            raise _not_created(path, error) from error
+        directory.lock()
+        # Asked again under the lock: another process may have begun a run here in the meantime.
+        if not directory._may_begin():
+            directory.unlock()
             raise UsageError(f"{path} exists already: choose another --run")
         try:
-            folder._clear()
-            write_atomic(folder.recipe, recipe.to_toml())
-            write_json(folder.environment, environment)
-            write_json(folder.split, split)
-            folder.rewind(0, 0)
+            directory._clear()
+            write_atomic(directory.recipe, recipe.to_toml())
+            write_json(directory.environment, environment.to_json())
+            write_json(directory.split, split.to_json())
+            directory.truncate_logs(0, 0)
         except BaseException:
-            folder.discard()
+            directory.discard()
             raise
-        return folder
+        return directory
+
+    @classmethod
+    def reopen(cls, path: Path) -> tuple[RunDirectory, Recipe]:
+        """Open the directory of a run that is resumed, locked for this process.
+
+        Returns:
+            The directory and the recipe in it.
+
+        Raises:
+            ModelError: If there is no run, or a file in it is a link.
+            UsageError: If another process is writing to it.
+        """
+        directory = cls(path)
+        if not directory.recipe.is_file():
+            raise ModelError(f"{path} is not a run directory: it has no recipe.toml{nearest_run(path)}")
+        directory._check_files()
+        directory.lock()
+        try:
+            return directory, load(str(directory.recipe))
+        except UsageError as error:
+            directory.unlock()
+            raise ModelError(f"cannot resume {path}: {error}") from error
 
     def discard(self) -> None:
-        """Take away the folder and all that is in it."""
+        """Remove the directory and everything in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.unlock()
 
     def _may_begin(self) -> bool:
-        """Whether it is an empty folder, or has what is left of a run that was killed before its first
-        checkpoint."""
+        """Return whether the directory is empty, or left by a run that had not made a checkpoint."""
         if not self.path.is_dir():
             return False
         own = {LOCK, self.checkpoints.name} | {file.name for file in self._files if file != self.result}
-        found = {each.name for each in self.path.iterdir()}
-        strange = {name for name in found - own if not (name.startswith(".") and name.endswith(TEMPORARY))}
+        found = {entry.name for entry in self.path.iterdir()}
+        foreign = {name for name in found - own if not (name.startswith(".") and name.endswith(TEMPORARY))}
         has_trained = self.metrics.exists() and self.metrics.stat().st_size > 0
         has_checkpoint = any(self.checkpoints.glob("step-*"))
-        return not found or (LOCK in found and not strange and not has_trained and not has_checkpoint)
+        return not found or (LOCK in found and not foreign and not has_trained and not has_checkpoint)
 
     def _clear(self) -> None:
-        """Take away what a start has left that was killed before it had a checkpoint."""
+        """Remove what a run left that was killed before its first checkpoint."""
         self.sweep()
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         for path in self.path.iterdir():
             if path.name != LOCK:
                 path.unlink()
 
-    @classmethod
-    def reopen(cls, path: Path) -> tuple[RunDirectory, Recipe]:
-        """The run folder at `path`, locked for this process, and its recipe.
-
-        Raises ModelError if there is none, UsageError if another process is writing to it.
-        """
-        folder = cls(path)
-        if not folder.recipe.is_file():
-            raise ModelError(f"{path} is not a run folder: it has no recipe.toml{nearest_run(path)}")
-        folder._check_own()
-        folder.lock()
-        try:
-            return folder, load(str(folder.recipe))
-        except UsageError as error:
-            folder.unlock()
-            raise ModelError(f"cannot go on with {path}: {error}") from error
-
-    def _check_own(self) -> None:
-        """Raises ModelError if what a run writes to is a link, or no file or folder: it may lead to what is
-        somebody else's."""
+    def _check_files(self) -> None:
+        """Raise ModelError if a file or folder of the run is a link: writing would change its target."""
         folders = [self.checkpoints, self.model, *self.checkpoints.glob("step-*")]
-        for paths, is_right in ((folders, stat.S_ISDIR), (self._files, stat.S_ISREG)):
+        for paths, is_right, expected in (
+            (folders, stat.S_ISDIR, "a folder"),
+            (self._files, stat.S_ISREG, "a regular file"),
+        ):
             for path in paths:
                 if os.path.lexists(path) and not is_right(path.lstat().st_mode):
-                    what = "a link" if path.is_symlink() else "something else"
-                    raise ModelError(
-                        f"{path} is {what}, none of a run's own files and folders: nothing is written to it"
-                    )
+                    got = "a link" if path.is_symlink() else "something else"
+                    raise ModelError(f"{path}: expected {expected}, got {got}; nothing was written")
 
     def lock(self) -> None:
-        """Keep other processes from writing here until this one ends, however it ends."""
+        """Lock the directory until `unlock` or the end of the process, even if it is killed.
+
+        Raises:
+            UsageError: If another process holds the lock.
+            ScanlineError: If the directory cannot be written.
+        """
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
@@ -138,39 +163,61 @@ class RunDirectory:
             raise ScanlineError(f"cannot write into {self.path}: {error.strerror or error}") from error
 
     def unlock(self) -> None:
-        """Let others write here."""
+        """Release the lock."""
         self._lock.release()
 
-    def append_metrics(self, value: dict[str, Any]) -> None:
-        """Add one line to metrics.jsonl."""
-        self._append(self.metrics, json.dumps(value, allow_nan=False))
+    def read_environment(self) -> Environment | None:
+        """Read environment.json; None if it is absent. Raises ModelError if it is damaged."""
+        return read(Environment, self.environment) if self.environment.is_file() else None
+
+    def read_split(self) -> SplitFile | None:
+        """Read split.json; None if it is absent. Raises ModelError if it is damaged."""
+        return read(SplitFile, self.split) if self.split.is_file() else None
+
+    def read_result(self) -> Result | None:
+        """Read result.json; None if it is absent. Raises ModelError if it is damaged."""
+        return read(Result, self.result) if self.result.is_file() else None
+
+    def read_metrics(self) -> list[MetricsLine]:
+        """Read metrics.jsonl without invalid lines. Raises ModelError if it is too large."""
+        return read_metrics(self.metrics)
+
+    def append_metrics(self, line: str) -> None:
+        """Add a line to metrics.jsonl."""
+        _append(self.metrics, line)
 
     def append_log(self, line: str) -> None:
-        """Add one line to log.txt."""
-        self._append(self.log, line)
+        """Add a line to log.txt."""
+        _append(self.log, line)
 
-    def _append(self, path: Path, line: str) -> None:
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
-
-    def sizes(self) -> tuple[int, int]:
-        """Bytes of metrics.jsonl and of log.txt."""
+    def log_sizes(self) -> tuple[int, int]:
+        """Return the sizes of metrics.jsonl and log.txt in bytes."""
         return self.metrics.stat().st_size, self.log.stat().st_size
 
-    def sync(self) -> None:
-        """Make what was added to metrics.jsonl and log.txt survive a power cut."""
+    def sync_logs(self) -> None:
+        """Make the content of metrics.jsonl and log.txt survive a power cut."""
         for path in (self.metrics, self.log):
             try:
                 sync_file(path)
             except OSError as error:
-                raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
+                raise _not_written(path, error) from error
+
+    def truncate_logs(self, metrics_bytes: int, log_bytes: int) -> None:
+        """Cut metrics.jsonl and log.txt to the sizes that a checkpoint recorded; create them if absent."""
+        for path, size in ((self.metrics, metrics_bytes), (self.log, log_bytes)):
+            try:
+                path.touch()
+                if path.stat().st_nlink > 1:  # the file is shared with a copy of the run: replace it
+                    write_atomic(path, path.read_bytes())
+                os.truncate(path, min(size, path.stat().st_size))
+            except OSError as error:
+                raise _not_written(path, error) from error
 
     def sweep(self) -> None:
-        """Take away what a crash left half-written and what was kept to be written over, and put back a model
-        that was about to be replaced."""
+        """Remove temporary files and folders that a crash left behind.
+
+        If the crash came between the two renames that replace the model, the old model is put back.
+        """
         for folder in (self.path, self.checkpoints):
             for left in folder.glob(f".*{TEMPORARY}"):
                 if left.is_symlink() or not left.is_dir():
@@ -183,20 +230,12 @@ class RunDirectory:
                         os.replace(former, self.model)
                 shutil.rmtree(left, ignore_errors=True)
 
-    def rewind(self, metrics_bytes: int, log_bytes: int) -> None:
-        """Cut metrics.jsonl and log.txt back to where a checkpoint left them; make them if they are gone."""
-        for path, size in ((self.metrics, metrics_bytes), (self.log, log_bytes)):
-            try:
-                path.touch()
-                if path.stat().st_nlink > 1:  # somebody's copy of the run has the same file
-                    write_atomic(path, path.read_bytes())
-                os.truncate(path, min(size, path.stat().st_size))
-            except OSError as error:
-                raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
-
 
 def claim(parent: Path, stem: str) -> Path:
-    """The first of `parent/stem-001`, `-002`, ... that does not exist, made so that nobody else takes it."""
+    """Create the first of `parent/stem-001`, `-002`, ... that does not exist.
+
+    Creating it claims the number: another process that looks at the same time takes the next one.
+    """
     number = 1
     while True:
         path = parent / f"{stem}-{number:03d}"
@@ -206,50 +245,20 @@ def claim(parent: Path, stem: str) -> Path:
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise ScanlineError(f"cannot make the run folder {path}: {error.strerror or error}") from error
+            raise _not_created(path, error) from error
 
 
-def training_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of the metrics.jsonl at `path`: none if it is gone, and none that was cut off.
-
-    Raises ModelError if it is larger than the limit COURSE_BYTES.
-    """
-    found: list[dict[str, Any]] = []
-    if not path.is_file():
-        return found
-    for line in read_bounded(path, "COURSE_BYTES").split(b"\n"):
-        try:
-            entry = json.loads(line.decode())
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(entry, dict) and isinstance(entry.get("event"), str) and _has_figures(entry):
-            found.append(entry)
-    return found
-
-
-def _has_figures(entry: dict[str, Any]) -> bool:
-    """Whether a line of metrics.jsonl has what every line has, and as no numbers that cannot be."""
-    figures: list[tuple[Any, float]] = [(entry.get(key), most) for key, most in _LARGEST.items()]
-    return all(type(value) in (int, float) and 0 <= value <= most for value, most in figures)
-
-
-def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
-    """Where the data of the run at `path` lie and how they were split; None for a bundle alone.
-
-    Reads no more of the recipe than that: it may have been written by another version.
-    """
-    recipe = path / "recipe.toml"
-    if not recipe.is_file():
-        return None
+def _append(path: Path, line: str) -> None:
     try:
-        tree = read_tree(recipe)
-        plain = UNSAID.model_copy(update={"name": str(tree["data"]["name"])})
-        try:
-            return DataSettings.model_validate(tree["data"]), SplitSettings.model_validate(tree["split"])
-        except (ValidationError, KeyError):
-            return plain, UNSPLIT
-    except (UsageError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(
-            f"{recipe} is damaged: it names no data ({' '.join(str(error).split())}); "
-            "say where they lie by --data"
-        ) from error
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> ScanlineError:
+    return ScanlineError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _not_created(path: Path, error: OSError) -> ScanlineError:
+    return ScanlineError(f"cannot create the run directory {path}: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""The learning rate of each step, a function of the step's number alone."""
+"""The learning rate of each step: a function of the step's number alone, so a resumed run needs no state."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from scanline.recipe import TrainSettings
 
 
 def learning_rate(settings: TrainSettings, step: int) -> float:
-    """The learning rate of `step`, counted from 0.
+    """Return the learning rate of a step.
 
-    "one-cycle" rises from a 25th of the peak to it in the first `warmup` share of the steps and falls to
-    zero at the end, both as half a cosine. Source: Smith & Topin 2018, with the cosine of later practice.
+    "one-cycle" rises from a 25th of the peak to the peak in the first `warmup` fraction of the steps, and
+    falls to zero at the end. Both are half a cosine.
+
+    Args:
+        settings: Schedule, peak and warm-up of the recipe.
+        step: Number of the step, counted from 0.
+
+    Source: Smith and Topin (2018), with the cosine of later practice.
     """
     if settings.schedule == "constant":
         return settings.learning_rate
-    total, rising = settings.total_steps, settings.warmup * settings.total_steps
-    if step < rising:
-        low, high, share = settings.learning_rate / 25, settings.learning_rate, step / rising
+    total = settings.total_steps
+    warmup = settings.warmup * total
+    if step < warmup:
+        low, high, fraction = settings.learning_rate / 25, settings.learning_rate, step / warmup
     else:
-        low, high, share = settings.learning_rate, 0.0, (step - rising) / max(total - rising, 1)
-    return low + (high - low) * (1 - math.cos(math.pi * share)) / 2
+        low, high, fraction = settings.learning_rate, 0.0, (step - warmup) / max(total - warmup, 1)
+    return low + (high - low) * (1 - math.cos(math.pi * fraction)) / 2

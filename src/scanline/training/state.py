@@ -1,11 +1,13 @@
-"""All that a resume needs: weights, optimiser, and where the run stands.
+"""The training state: weights, optimizer and progress. A checkpoint holds all of it.
 
-There are no generator states to keep: every random draw is a function of (seed, purpose, step), see
-`scanline.seeding`, and the learning rate of the step alone.
+There are no generator states: every random draw is a function of (seed, purpose, step), see
+`scanline.seeding`, and the learning rate a function of the step. A resumed run therefore makes the same
+steps, bit for bit, as one that was not interrupted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,91 +22,143 @@ from scanline.recipe import Recipe
 from scanline.seeding import torch_generator
 from scanline.training.step import choose_computation, make_optimizer
 
-BEST = "best/"
+BEST = "best/"  # prefix of the best weights among the optimizer's tensors
+
+
+@dataclass(frozen=True)
+class BestValidation:
+    """The best validation so far.
+
+    Attributes:
+        accuracy: Its accuracy, -1 before the first validation.
+        step: Its step, 0 before the first validation.
+        bad_evaluations: Validations since then.
+        weights: Weights of that step; empty unless the recipe has early stopping.
+    """
+
+    accuracy: float = -1.0
+    step: int = 0
+    bad_evaluations: int = 0
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
 class TrainState:
-    """A run between two steps.
+    """A training between two steps.
 
-    step: steps done. unseen: whether what is to be logged and judged after that step has not been yet, or not
-    all of it. loss: of that step's batch. best_accuracy, best_step: of the validations so far (-1 and 0: none
-    yet). misses: validations since the best one. best_weights: kept only where early stopping asks for them.
+    Attributes:
+        network: The network being trained.
+        optimizer: Adam over its trained weights.
+        step: Steps done.
+        pending_evaluation: Whether the events of this step have not all been yielded yet.
+        loss: Loss of this step's batch.
+        best: The best validation so far.
     """
 
     network: Network
     optimizer: torch.optim.Adam
     step: int = 0
-    unseen: bool = False
+    pending_evaluation: bool = False
     loss: float = 0.0
-    best_accuracy: float = -1.0
-    best_step: int = 0
-    misses: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best: BestValidation = BestValidation()
 
     def done(self, recipe: Recipe) -> bool:
-        """Whether all steps are made or early stopping has decided."""
+        """Return whether all steps are done or early stopping ends the training."""
         patience = recipe.train.patience
-        return self.step >= recipe.train.total_steps or (patience > 0 and self.misses >= patience)
+        return self.step >= recipe.train.total_steps or (
+            patience > 0 and self.best.bad_evaluations >= patience
+        )
 
-    def best(self) -> tuple[float, int, int, dict[str, Tensor]]:
-        """What the validations so far have left."""
-        return self.best_accuracy, self.best_step, self.misses, self.best_weights
+    def record_validation(self, accuracy: float, keep_weights: bool) -> bool:
+        """Update `best` with a validation of the current weights.
 
-    def restore_best(self, accuracy: float, step: int, misses: int, weights: dict[str, Tensor]) -> None:
-        """Back to what `best` gave."""
-        self.best_accuracy, self.best_step, self.misses, self.best_weights = accuracy, step, misses, weights
+        Args:
+            accuracy: Accuracy of the validation split.
+            keep_weights: Whether to copy the weights if this is the best validation.
+
+        Returns:
+            Whether it is the best validation so far.
+        """
+        best = self.best
+        if accuracy <= best.accuracy:
+            self.best = BestValidation(best.accuracy, best.step, best.bad_evaluations + 1, best.weights)
+            return False
+        weights = {}
+        if keep_weights:
+            weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.best = BestValidation(accuracy, self.step, 0, weights)
+        return True
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
-        """Adam's state by weight's name, and the best weights if they are kept."""
+        """Return Adam's state as "weight/key" to tensor, and the best weights with the prefix `BEST`."""
         names: dict[Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         tensors = {
             f"{names[weight]}/{key}": value
             for weight, values in self.optimizer.state.items()
             for key, value in values.items()
         }
-        return tensors | {BEST + name: value for name, value in self.best_weights.items()}
+        return tensors | {BEST + name: value for name, value in self.best.weights.items()}
 
-    def load_optimizer_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `optimizer_tensors`. Raises ModelError naming what does not fit the network."""
-        weights = dict(self.network.named_parameters())
-        held = self.network.state_dict()
+    def load_optimizer_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set Adam's state and the best weights: the inverse of `optimizer_tensors`.
+
+        Raises:
+            ModelError: If a tensor does not fit the network; names the tensor.
+        """
+        parameters, buffers = dict(self.network.named_parameters()), self.network.state_dict()
+        best: dict[str, Tensor] = {}
         for full_name, value in tensors.items():
-            best = full_name.removeprefix(BEST) if full_name.startswith(BEST) else ""
-            name, _, key = full_name.rpartition("/")
-            like = held.get(best) if best else weights.get(name)
-            if like is None or not (best or key in ("step", "exp_avg", "exp_avg_sq")):
-                raise ModelError(f"the optimiser's state {full_name!r} belongs to no weight of this network")
-            shape = torch.Size() if key == "step" and not best else like.shape
-            if value.shape != shape or value.dtype != torch.float32:
-                raise ModelError(
-                    f"the optimiser's state {full_name!r} should be float32 {tuple(shape)}, found "
-                    f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
-                )
-            if best:
-                self.best_weights[best] = value
+            if full_name.startswith(BEST):
+                name = full_name.removeprefix(BEST)
+                _check(full_name, value, buffers.get(name), scalar=False)
+                best[name] = value
                 continue
-            self.optimizer.state[weights[name]][key] = value
-        for name, weight in weights.items():
+            name, _, key = full_name.rpartition("/")
+            known = key in ("step", "exp_avg", "exp_avg_sq")
+            _check(full_name, value, parameters.get(name) if known else None, scalar=key == "step")
+            self.optimizer.state[parameters[name]][key] = value
+        for name, weight in parameters.items():
             kept = self.optimizer.state.get(weight, {})
             if len(kept) not in (0, 3):
-                raise ModelError(f"the optimiser's state of {name} lacks a part: it has {', '.join(kept)}")
-        if self.best_weights and self.best_weights.keys() != held.keys():
+                raise ModelError(
+                    f"the optimizer's state of {name} is incomplete: expected step, exp_avg and exp_avg_sq, "
+                    f"got {', '.join(kept)}"
+                )
+        if best and best.keys() != buffers.keys():
             raise ModelError("the best weights are not those of this network")
+        self.best = BestValidation(self.best.accuracy, self.best.step, self.best.bad_evaluations, best)
 
 
-def start(
+def _check(name: str, value: Tensor, like: Tensor | None, scalar: bool) -> None:
+    """Raise ModelError unless `value` is a float32 scalar, or has the shape of the tensor `like`."""
+    if like is None:
+        raise ModelError(f"the optimizer's state {name!r} belongs to no weight of this network")
+    shape = torch.Size() if scalar else like.shape
+    if value.shape != shape or value.dtype != torch.float32:
+        raise ModelError(
+            f"the optimizer's state {name!r}: expected float32 {tuple(shape)}, got "
+            f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        )
+
+
+def initial_state(
     recipe: Recipe,
     architecture: Architecture,
     shift: NDArray[np.float32] | float,
     scale: NDArray[np.float32] | float,
     device: str,
 ) -> TrainState:
-    """A run before its first step: the weights drawn from the recipe's seed.
+    """Return the state before the first step, with weights drawn from the recipe's seed.
 
-    shift, scale: (F,) or one for all features; the network sees (value - shift) / scale.
+    Args:
+        recipe: Initialisation, seed and optimizer.
+        architecture: Shape of the network.
+        shift: Subtracted from the values, (F,) or one number for all features.
+        scale: Divisor of the values after that, (F,) or one number.
+        device: "cpu" or "cuda".
     """
-    with torch.device("meta"):  # shapes alone: modules would fill their weights from torch's global state
+    # On the meta device, modules do not draw their weights from torch's global generator.
+    with torch.device("meta"):
         network = Network(architecture)
     network.to_empty(device="cpu")
     model = recipe.model

@@ -1,4 +1,4 @@
-"""One training step."""
+"""One training step: forward, loss, backward, clipping, update."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ EPSILON = 1e-8
 
 
 class Diverged(ScanlineError):
-    """The loss or its gradient became NaN or infinite. The weights are those from before the step."""
+    """The loss or its gradient became NaN or infinite. The weights are those from before the step.
+
+    Attributes:
+        step: Step that failed, counted from 1.
+        what: What became NaN or infinite.
+        rate: Learning rate of the step.
+    """
 
     def __init__(self, step: int, what: str, rate: float) -> None:
         self.step, self.what, self.rate = step, what, rate
@@ -28,13 +34,20 @@ class Diverged(ScanlineError):
 
 
 def choose_computation(network: Network, settings: TrainSettings) -> None:
-    """Has the network computed as the settings ask. Raises UsageError if that cannot be had here."""
+    """Set the backend and the precision of the network.
+
+    Raises:
+        UsageError: If the backend is not available here.
+    """
     network.recurrent.backend, network.recurrent.precision = settings.backend, settings.precision
     network.recurrent.path(network.scale, training=True)
 
 
 def make_optimizer(network: Network, settings: TrainSettings) -> torch.optim.Adam:
-    """Adam (Kingma & Ba 2015) over the trained weights, with the rate of the first step."""
+    """Return Adam over the trained weights, with the learning rate of the recipe.
+
+    Source: Kingma and Ba (2015).
+    """
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     return torch.optim.Adam(trained, lr=settings.learning_rate, eps=EPSILON)
 
@@ -48,20 +61,31 @@ def train_step(
     generator: torch.Generator | None = None,
     weights: Tensor | None = None,
 ) -> float:
-    """Forward, loss, backward, clipping, update. Returns the batch's mean cross-entropy before the update.
+    """Make one step.
 
-    batch: values (N, T, F), lengths (N,) or None, labels (N,). step: counted from 0. generator: for dropout.
-    weights: (N,) how much each sequence's cross-entropy counts in the mean, or None if all count 1.
-    Raises Diverged, and leaves the weights as they were, if the loss or the gradient is not finite.
+    Args:
+        network: The network, updated in place.
+        optimizer: The optimizer of its weights.
+        batch: Values (N, T, F), lengths (N,) or None if all are T, and labels (N,).
+        settings: Optimizer, schedule and clipping of the recipe.
+        step: Number of the step, counted from 0.
+        generator: Source of dropout's random numbers; needed if the network has dropout.
+        weights: Weight of each sequence in the mean loss, (N,); None if all are 1.
+
+    Returns:
+        The mean loss of the batch before the update.
+
+    Raises:
+        Diverged: If the loss or the gradient is not finite; the weights are then unchanged.
     """
     values, lengths, labels = batch
     rate = learning_rate(settings, step)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-        if settings.optimizer == "tf1-adam":
-            # TensorFlow adds epsilon to the square root before it corrects the bias ("epsilon hat" in
-            # section 2 of the paper), torch after it: the same epsilon, seen from torch, is this one.
-            group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
+    (group,) = optimizer.param_groups
+    group["lr"] = rate
+    if settings.optimizer == "tf1-adam":
+        # TensorFlow adds epsilon to the square root before the bias correction ("epsilon hat" in section 2
+        # of the paper), torch after it. This is TensorFlow's epsilon in torch's formula.
+        group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
     network.train()
     optimizer.zero_grad()
     logits = network(values, lengths, generator)
@@ -73,11 +97,12 @@ def train_step(
     if not math.isfinite(result):
         raise Diverged(step + 1, f"the loss became {result}", rate)
     loss.backward()
-    trained = [weight for weight in network.parameters() if weight.grad is not None]
-    norm = nn.utils.get_total_norm([weight.grad for weight in trained if weight.grad is not None])
-    if not math.isfinite(norm.item()):
-        raise Diverged(step + 1, f"the gradient's norm became {norm.item()}", rate)
+    trained: list[Tensor] = [weight for weight in group["params"] if weight.grad is not None]
+    total_norm = nn.utils.get_total_norm([weight.grad for weight in trained if weight.grad is not None])
+    norm = total_norm.item()
+    if not math.isfinite(norm):
+        raise Diverged(step + 1, f"the gradient's norm became {norm}", rate)
     if settings.clip_norm:
-        nn.utils.clip_grads_with_norm_(trained, settings.clip_norm, norm)
+        nn.utils.clip_grads_with_norm_(trained, settings.clip_norm, total_norm)
     optimizer.step()
     return result

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, an extra."""
+"""Event files for TensorBoard, an optional dependency."""
 
 from __future__ import annotations
 
@@ -8,32 +8,37 @@ from scanline.errors import MissingExtraError
 from scanline.training.events import Evaluated, Logged
 
 
-class Events:
-    """Writes what the loop tells into `<run>/events.out.tfevents...`."""
+class TensorBoardWriter:
+    """Writes events to `<run>/events.out.tfevents...`."""
 
     def __init__(self, run: Path, steps_done: int) -> None:
-        """steps_done: what an earlier writer told of later steps is hidden."""
+        """Open a new event file.
+
+        Args:
+            run: The run directory.
+            steps_done: Steps of the run so far; events of later steps in older files are hidden.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(run), purge_step=steps_done + 1 if steps_done else None)
 
     @staticmethod
-    def check() -> None:
-        """Raises MissingExtraError naming the extra to install where TensorBoard is absent."""
+    def check_installed() -> None:
+        """Raise MissingExtraError naming the extra to install if TensorBoard is absent."""
         try:
             import tensorboard  # noqa: F401
         except ImportError:
             raise MissingExtraError("writing event files", ["tensorboard"], "tensorboard") from None
 
-    def write(self, record: Logged | Evaluated) -> None:
-        """Add the record's figures at its step."""
-        part = record.part if isinstance(record, Evaluated) else "train"
-        values = {f"{part}/loss": record.loss, f"{part}/accuracy": record.accuracy}
-        if isinstance(record, Logged):
-            values["train/learning_rate"] = record.learning_rate
+    def write(self, event: Logged | Evaluated) -> None:
+        """Add the numbers of an event at its step."""
+        split = event.split if isinstance(event, Evaluated) else "train"
+        values = {f"{split}/loss": event.loss, f"{split}/accuracy": event.accuracy}
+        if isinstance(event, Logged):
+            values["train/learning_rate"] = event.learning_rate
         for name, value in values.items():
-            self._writer.add_scalar(name, value, record.step)
+            self._writer.add_scalar(name, value, event.step)
 
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close the event file."""
         self._writer.close()

@@ -1,4 +1,7 @@
-"""The training loop: the command line, Python callers and benchmarks all run this one."""
+"""The training loop, which the command line, the Python API, the estimator and the benchmarks share.
+
+The loop yields events. Logging, checkpoints and interruption are up to the caller.
+"""
 
 from __future__ import annotations
 
@@ -24,113 +27,130 @@ from scanline.training.state import TrainState
 from scanline.training.step import train_step
 
 
-def train(
-    state: TrainState, recipe: Recipe, data: Dataset, abandon: Callable[[], bool] | None = None
-) -> Iterator[Event]:
-    """Train from where `state` stands to the recipe's end, changing `state` and yielding records.
+class Trainer:
+    """Trains a network by a recipe on a data set.
 
-    Each step ends with its `Stepped`: there the caller may save the state, or stop asking for more.
-    abandon: asked while parts are judged; once it says so Abandoned is raised, and `state.unseen` tells that
-    the records of its step are to be given again.
-    Raises Diverged if the loss becomes NaN or infinite.
+    Attributes:
+        state: The training state, updated in place.
+        recipe: What to train and how.
+        data: The splits, as steps of the network.
     """
-    settings, device = recipe.train, state.network.scale.device
-    order = BatchOrder(len(data.train), settings.batch_size, recipe.seed, settings.bucket, data.train.lengths)
-    while state.unseen or not state.done(recipe):
-        drawn = _draw(state.step - state.unseen, order, recipe, data)
-        batch = to_device(drawn, device)
-        if not state.unseen:
-            weights = None if drawn.weights is None else torch.tensor(drawn.weights, device=device)
-            state.loss = _step(state, recipe, batch, weights)
-        best = state.best()
-        try:
-            yield from _look(state, recipe, data, batch, abandon)
-        except Abandoned:
-            state.restore_best(*best)  # else what is judged again would count twice
-            raise
-        state.unseen = False
-        yield Stepped(state.step, state.step * settings.batch_size, state.loss)
 
+    def __init__(
+        self,
+        state: TrainState,
+        recipe: Recipe,
+        data: Dataset,
+        abandon: Callable[[], bool] | None = None,
+    ) -> None:
+        """Prepare a training; nothing is computed yet.
 
-def _step(state: TrainState, recipe: Recipe, batch: Tensors, weights: Tensor | None) -> float:
-    """One step on a batch. weights: of its sequences. Returns the loss."""
-    settings, generator = recipe.train, None
-    if recipe.model.dropout:
-        device = state.network.scale.device
-        generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
-    seen = _with_noise(batch, state, recipe) if settings.noise else batch
-    loss = train_step(state.network, state.optimizer, seen, settings, state.step, generator, weights)
-    state.step += 1
-    state.unseen = True
-    return loss
+        Args:
+            state: Where to start: a new state or that of a checkpoint.
+            recipe: What to train and how.
+            data: The splits, as steps of the network.
+            abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.
+        """
+        self.state, self.recipe, self.data = state, recipe, data
+        self._abandon = abandon
+        self._device = state.network.scale.device
+        settings, lengths = recipe.train, data.train.lengths
+        self._order = BatchOrder(len(data.train), settings.batch_size, recipe.seed, settings.bucket, lengths)
 
+    def events(self) -> Iterator[Event]:
+        """Train from the current state to the end of the recipe, and yield the events.
 
-def _look(
-    state: TrainState, recipe: Recipe, data: Dataset, batch: Tensors, abandon: Callable[[], bool] | None
-) -> Iterator[Event]:
-    """What is due after a step. It looks at the weights and draws nothing: what is left out changes no later
-    step, and what is done twice comes out the same."""
-    settings, step = recipe.train, state.step
-    if settings.log_every and step % settings.log_every == 0:
-        yield _log(state, recipe, batch)
-    due = (settings.validate_every and step % settings.validate_every == 0) or step == settings.total_steps
-    if due and data.validation is not None:
-        yield _validate(state, recipe, data.validation, abandon)
-    if settings.test_every and step % settings.test_every == 0 and data.test is not None:
-        yield _judge(state, recipe, "test", data.test, abandon)
+        Each step ends with its `Stepped`, after which the caller may save the state or stop iterating.
 
+        Raises:
+            Diverged: If the loss or the gradient becomes NaN or infinite.
+            Abandoned: If an evaluation was abandoned. `state.pending_evaluation` is then True, and the
+                events of the step are yielded again when training goes on.
+        """
+        state = self.state
+        while state.pending_evaluation or not state.done(self.recipe):
+            drawn = self._draw(state.step - state.pending_evaluation)
+            batch = to_device(drawn, self._device)
+            if not state.pending_evaluation:
+                self._update(batch, drawn)
+            best = state.best
+            try:
+                yield from self._due_events(batch)
+            except Abandoned:
+                state.best = best  # or the validation would count twice when the step is evaluated again
+                raise
+            state.pending_evaluation = False
+            yield Stepped(state.step, self._samples(), state.loss)
 
-def _draw(step: int, order: BatchOrder, recipe: Recipe, data: Dataset) -> Batch:
-    """The batch of `step`, counted from 0."""
-    batch, pixels = data.train.gather(order.at(step)), recipe.train.shift
-    view = data.view
-    if pixels and view is not None:
-        draw = numpy_generator(recipe.seed, "shift", step)
-        moved = view.apply(shift_pictures(view.undo(batch.values), view.channels, pixels, draw))
-        batch = replace(batch, values=moved.reshape(batch.values.shape))
-    return batch
+    def _samples(self) -> int:
+        return self.state.step * self.recipe.train.batch_size
 
+    def _draw(self, step: int) -> Batch:
+        """Return the batch of a step, counted from 0."""
+        batch, pixels = (
+            self.data.train.gather(self._order.at(step)),
+            self.recipe.train.shift,
+        )
+        view = self.data.view
+        if pixels and view is not None:
+            draw = numpy_generator(self.recipe.seed, "shift", step)
+            moved = view.apply(shift_pictures(view.undo(batch.values), view.channels, pixels, draw))
+            batch = replace(batch, values=moved.reshape(batch.values.shape))
+        return batch
 
-def _with_noise(batch: Tensors, state: TrainState, recipe: Recipe) -> Tensors:
-    """The batch with normal noise, new at every step, on what the network will scale."""
-    values, lengths, labels = batch
-    scale = state.network.scale
-    draw = torch_generator(recipe.seed, "noise", state.step, scale.device.type)
-    noise = torch.randn(values.shape, generator=draw, device=scale.device)
-    return values + recipe.train.noise * scale * noise, lengths, labels
+    def _update(self, batch: Tensors, drawn: Batch) -> None:
+        """Make one step and update the state."""
+        state, recipe, device = self.state, self.recipe, self._device
+        weights = None if drawn.weights is None else torch.tensor(drawn.weights, device=device)
+        generator = None
+        if recipe.model.dropout:
+            generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
+        seen = self._with_noise(batch) if recipe.train.noise else batch
+        state.loss = train_step(
+            state.network, state.optimizer, seen, recipe.train, state.step, generator, weights
+        )
+        state.step += 1
+        state.pending_evaluation = True
 
+    def _with_noise(self, batch: Tensors) -> Tensors:
+        """Return the batch with normal noise, relative to the scale of each feature."""
+        values, lengths, labels = batch
+        scale = self.state.network.scale
+        draw = torch_generator(self.recipe.seed, "noise", self.state.step, scale.device.type)
+        noise = torch.randn(values.shape, generator=draw, device=scale.device)
+        return values + self.recipe.train.noise * scale * noise, lengths, labels
 
-def _log(state: TrainState, recipe: Recipe, batch: Tensors) -> Logged:
-    values, lengths, labels = batch
-    with torch.inference_mode():
-        logits = state.network.eval()(values, lengths)
-        loss = F.cross_entropy(logits, labels).item()
-        accuracy = (logits.argmax(1) == labels).float().mean().item()
-    rate = learning_rate(recipe.train, state.step - 1)
-    return Logged(state.step, state.step * recipe.train.batch_size, loss, accuracy, rate)
+    def _due_events(self, batch: Tensors) -> Iterator[Logged | Evaluated]:
+        """Log and evaluate if that is due after the current step.
 
+        This draws no random numbers and leaves the weights alone: omitting it does not change later steps,
+        and repeating it gives the same events.
+        """
+        settings, data, step = self.recipe.train, self.data, self.state.step
+        if settings.log_every and step % settings.log_every == 0:
+            yield self._log(batch)
+        due = (
+            settings.validate_every and step % settings.validate_every == 0
+        ) or step == settings.total_steps
+        if due and data.validation is not None:
+            event = self._evaluate("validation", data.validation)
+            yield replace(event, best=self.state.record_validation(event.accuracy, settings.patience > 0))
+        if settings.test_every and step % settings.test_every == 0 and data.test is not None:
+            yield self._evaluate("test", data.test)
 
-def _validate(
-    state: TrainState, recipe: Recipe, part: MemorySource, abandon: Callable[[], bool] | None
-) -> Evaluated:
-    judged = _judge(state, recipe, "validation", part, abandon)
-    if judged.accuracy > state.best_accuracy:
-        state.best_accuracy, state.best_step, state.misses = judged.accuracy, state.step, 0
-        if recipe.train.patience:
-            weights = state.network.state_dict()
-            state.best_weights = {name: value.detach().clone() for name, value in weights.items()}
-    else:
-        state.misses += 1
-    return judged
+    def _log(self, batch: Tensors) -> Logged:
+        values, lengths, labels = batch
+        with torch.inference_mode():
+            logits: Tensor = self.state.network.eval()(values, lengths)
+            loss = F.cross_entropy(logits, labels).item()
+            accuracy = (logits.argmax(1) == labels).float().mean().item()
+        rate = learning_rate(self.recipe.train, self.state.step - 1)
+        return Logged(self.state.step, self._samples(), loss, accuracy, rate)
 
-
-def _judge(
-    state: TrainState, recipe: Recipe, part: str, sequences: MemorySource, abandon: Callable[[], bool] | None
-) -> Evaluated:
-    logits = predict_logits(state.network, sequences, abandon=abandon)
-    correct = int((logits.argmax(1) == sequences.targets).sum())
-    accuracy = correct / len(sequences)
-    best = part == "validation" and accuracy > state.best_accuracy
-    loss = mean_loss(logits, sequences.targets)
-    samples = state.step * recipe.train.batch_size
-    return Evaluated(state.step, samples, part, loss, accuracy, correct, len(sequences), best)
+    def _evaluate(self, split: str, source: MemorySource) -> Evaluated:
+        logits = predict_logits(self.state.network, source, abandon=self._abandon)
+        correct, total = int((logits.argmax(1) == source.targets).sum()), len(source)
+        loss = mean_loss(logits, source.targets)
+        return Evaluated(
+            self.state.step, self._samples(), split, loss, correct / total, correct, total, best=False
+        )

@@ -20,9 +20,9 @@ from scanline.errors import DataError, Interrupted, MissingExtraError, ModelErro
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.kernels.library import BFLOAT16, load
 from scanline.storage.digest import sha256
-from scanline.training import checkpoint
+from scanline.training import checkpoint, checkpoint_folders
 from scanline.training.events import Stepped
-from scanline.training.experiment import Experiment
+from scanline.training.run import TrainingRun
 from scanline.training.step import Diverged
 
 SHORT = {
@@ -31,12 +31,12 @@ SHORT = {
 }  # fmt: skip
 
 
-def short(run: Path, **changes) -> Experiment:
-    return Experiment.begin("digits", settings=SHORT | changes, run=run, device="cpu")
+def short(run: Path, **changes) -> TrainingRun:
+    return TrainingRun.begin("digits", settings=SHORT | changes, run=run, device="cpu")
 
 
-def finish(experiment: Experiment) -> Experiment:
-    for _ in experiment.records():
+def finish(experiment: TrainingRun) -> TrainingRun:
+    for _ in experiment.events():
         pass
     return experiment
 
@@ -50,9 +50,9 @@ def metrics(run: Path) -> list[dict]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
-def stop_at(experiment: Experiment, step: int, number: int = signal.SIGINT) -> Interrupted:
+def stop_at(experiment: TrainingRun, step: int, number: int = signal.SIGINT) -> Interrupted:
     def train_and_be_stopped() -> None:
-        for record in experiment.records():
+        for record in experiment.events():
             if isinstance(record, Stepped) and record.step == step:
                 os.kill(os.getpid(), number)
 
@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path):
 def test_an_interrupted_and_resumed_run_ends_like_one_that_was_not(tmp_path, step):
     finish(short(tmp_path / "whole"))
     stop_at(short(tmp_path / "cut"), step)
-    finish(Experiment.resume(tmp_path / "cut", "cpu"))
+    finish(TrainingRun.resume(run=tmp_path / "cut", device="cpu"))
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
@@ -120,12 +120,12 @@ def test_an_interrupted_and_resumed_run_ends_like_one_that_was_not(tmp_path, ste
 def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path):
     finish(short(tmp_path / "whole"))
     experiment = short(tmp_path / "killed")
-    for record in experiment.records():
+    for record in experiment.events():
         if isinstance(record, Stepped) and record.step == 17:
             break  # as if killed: nothing more is written; the newest checkpoint is that of step 14
-    experiment.folder.unlock()
-    experiment.folder.append_log("a line of a step that will be made again")
-    finish(Experiment.resume(tmp_path / "killed", "cpu"))
+    experiment.directory.unlock()
+    experiment.directory.append_log("a line of a step that will be made again")
+    finish(TrainingRun.resume(run=tmp_path / "killed", device="cpu"))
     assert (tmp_path / "killed" / "log.txt").read_text() == (tmp_path / "whole" / "log.txt").read_text()
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
@@ -135,8 +135,8 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path):
 def test_an_interruption_leaves_a_usable_run_and_says_how_to_go_on(tmp_path, number, code):
     stopped = stop_at(short(tmp_path / "run"), 4, number)
     assert stopped.exit_code == code
-    assert "stopped at step 4 of 24; the model as it is now can be used; " in str(stopped)
-    assert f"go on with `scanline train --resume --run {tmp_path / 'run'}`" in str(stopped)
+    assert "stopped at step 4 of 24" in str(stopped)
+    assert f"`scanline train --resume --run {tmp_path / 'run'}`" in str(stopped)
     model = scanline.load(tmp_path / "run")
     assert model.predict(np.zeros((8, 8), np.uint8)).shape == (1,)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
@@ -150,7 +150,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_is_used(tmp_
     stop_at(short(tmp_path / "cut"), 15)
     path = tmp_path / "cut" / "checkpoints" / "step-000015" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
-    resumed = Experiment.resume(tmp_path / "cut", "cpu")
+    resumed = TrainingRun.resume(run=tmp_path / "cut", device="cpu")
     assert "step-000015" in resumed.notes[0]
     assert resumed.state.step == 14
     finish(resumed)
@@ -161,19 +161,19 @@ def test_without_a_whole_checkpoint_there_is_nothing_to_resume(tmp_path):
     stop_at(short(tmp_path / "run"), 3)
     for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
         path.write_text("{}")
-    with pytest.raises(ModelError, match=r"has no whole checkpoint to go on from .*step-000003"):
-        Experiment.resume(tmp_path / "run")
+    with pytest.raises(ModelError, match=r"has no valid checkpoint to resume from .*step-000003"):
+        TrainingRun.resume(run=tmp_path / "run")
 
 
 def test_a_finished_run_is_not_resumed(tmp_path):
     finish(short(tmp_path / "run"))
     with pytest.raises(UsageError, match="has finished: nothing is left to do"):
-        Experiment.resume(tmp_path / "run")
+        TrainingRun.resume(run=tmp_path / "run")
 
 
 def test_a_folder_that_is_no_run_is_not_resumed(tmp_path):
-    with pytest.raises(ModelError, match="is not a run folder: it has no recipe"):
-        Experiment.resume(tmp_path)
+    with pytest.raises(ModelError, match="is not a run directory: it has no recipe"):
+        TrainingRun.resume(run=tmp_path)
 
 
 def test_other_data_under_the_same_name_is_refused_on_resume(tmp_path):
@@ -181,14 +181,14 @@ def test_other_data_under_the_same_name_is_refused_on_resume(tmp_path):
     path = tmp_path / "run" / "environment.json"
     path.write_text(path.read_text().replace('"sha256": "', '"sha256": "0', 1))
     with pytest.raises(DataError, match=r"is not the data that .* was trained on"):
-        Experiment.resume(tmp_path / "run")
+        TrainingRun.resume(run=tmp_path / "run")
 
 
 def test_two_writers_are_kept_apart(tmp_path):
     first = short(tmp_path / "run")
     with pytest.raises(UsageError, match="being written by another process"):
-        Experiment.resume(tmp_path / "run")
-    first.folder.unlock()
+        TrainingRun.resume(run=tmp_path / "run")
+    first.directory.unlock()
 
 
 def test_a_run_folder_that_exists_is_not_touched(tmp_path):
@@ -204,7 +204,7 @@ def test_a_run_folder_that_exists_is_not_touched(tmp_path):
     [
         ({"train.batch_size": 0}, UsageError, "train.batch_size must be >= 1"),
         ({"input.features": 7}, UsageError, "input.features must divide the 64 values"),
-        ({"model.classes": 11}, UsageError, "model.classes must be 0 or 10, as many as digits has, got 11"),
+        ({"model.classes": 11}, UsageError, "model.classes must be 0 or 10, .*got 11"),
     ],
 )
 def test_a_mistake_leaves_no_folder(tmp_path, changes, error, message):
@@ -215,13 +215,13 @@ def test_a_mistake_leaves_no_folder(tmp_path, changes, error, message):
 
 def test_an_unknown_device_leaves_no_folder(tmp_path):
     with pytest.raises(UsageError, match="device must be one of auto, cpu, cuda, got 'gpu'"):
-        Experiment.begin("digits", run=tmp_path / "run", device="gpu")
+        TrainingRun.begin("digits", run=tmp_path / "run", device="gpu")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(scanline.ScanlineError, match=r"cannot make the run folder .*Not a directory"):
+    with pytest.raises(scanline.ScanlineError, match=r"cannot create the run directory .*Not a directory"):
         short(tmp_path / "file" / "run")
 
 
@@ -239,11 +239,11 @@ def test_a_loss_of_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(t
     monkeypatch.setattr(loop, "to_device", poisoned)
     with pytest.raises(
         Diverged,
-        match=r"step 10: the loss became nan; the last good checkpoint, of step 7, is kept as .*model",
+        match=r"step 10: the loss became nan; the model of the last good checkpoint, step 7, is in .*model",
     ):
         finish(short(tmp_path / "run"))
     monkeypatch.undo()
-    assert finish(Experiment.resume(tmp_path / "run", "cpu")).result["test"]["n"] == 360
+    assert finish(TrainingRun.resume(run=tmp_path / "run", device="cpu")).result.test.n == 360
 
 
 def test_a_learning_rate_that_explodes_diverges_or_ends_with_finite_weights(tmp_path):
@@ -265,8 +265,8 @@ def test_early_stopping_ships_the_best_weights(tmp_path):
         "train.learning_rate": 0.1,
     }
     experiment = finish(short(tmp_path / "run", **settings))
-    assert experiment.result["training"]["status"] == "stopped early"
-    assert experiment.result["validation"]["accuracy"] == pytest.approx(experiment.state.best_accuracy)
+    assert experiment.result.training.status == "stopped early"
+    assert experiment.result.validation.accuracy == pytest.approx(experiment.state.best.accuracy)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_early_stopping_ships_the_best_weights(tmp_path):
 def test_the_newest_checkpoints_stay_and_the_best(tmp_path, keep, wanted):
     settings = {"train.validate_every": 12, "train.checkpoint_every": 3, "train.learning_rate": 0.2}
     experiment = finish(short(tmp_path / "run", seed=2, **settings, **{"train.keep_checkpoints": keep}))
-    assert experiment.state.best_step == 12
+    assert experiment.state.best.step == 12
     names = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert names == {f"step-{step:06d}" for step in wanted}
 
@@ -335,14 +335,14 @@ def test_without_tensorboard_the_extra_is_named_and_nothing_is_made(tmp_path, mo
 
 def test_the_small_digits_stand_in_for_mnist_only_when_no_data_set_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("SCANLINE_DATA", raising=False)
-    experiment = Experiment.begin(settings={"train.samples": 0, "train.steps": 1}, run=tmp_path / "run")
-    experiment.folder.unlock()
+    experiment = TrainingRun.begin(settings={"train.samples": 0, "train.steps": 1}, run=tmp_path / "run")
+    experiment.directory.unlock()
     assert (experiment.data.name, experiment.recipe.name) == ("digits", "digits")
     assert experiment.notes[0].startswith(
         "MNIST is not at hand and SCANLINE_OFFLINE is set: training on `digits`"
     )
     with pytest.raises(DataError, match="SCANLINE_OFFLINE is set"):
-        Experiment.begin("mnist", run=tmp_path / "other")
+        TrainingRun.begin("mnist", run=tmp_path / "other")
 
 
 def write_pictures(folder: Path, data) -> None:
@@ -358,23 +358,23 @@ def test_a_folder_of_files_is_found_again_from_anywhere_but_stays_out_of_the_bun
     folder = tmp_path / "home" / "pictures"
     write_pictures(folder, catalog.load("digits"))
     monkeypatch.chdir(folder.parent)
-    experiment = Experiment.begin("./pictures", settings=SHORT)
+    experiment = TrainingRun.begin("./pictures", settings=SHORT)
     stop_at(experiment, 3)
-    run = experiment.folder.path.resolve()
+    run = experiment.directory.path.resolve()
     assert run.name == "pictures-rows-001"
     monkeypatch.chdir(tmp_path)
-    finish(Experiment.resume(run))
+    finish(TrainingRun.resume(run=run))
     assert evaluate_run(str(run), None).test["n"] == 360
     assert "home" not in (run / "model" / "model.json").read_text()
 
 
 def test_a_signal_at_the_last_step_comes_too_late_to_stop_the_run(tmp_path):
     experiment = short(tmp_path / "run")
-    for record in experiment.records():
+    for record in experiment.events():
         if isinstance(record, Stepped) and record.step == 24:
             os.kill(os.getpid(), signal.SIGINT)
-    assert experiment.result["training"]["status"] == "finished"
-    assert experiment.result["test"]["n"] == 360
+    assert experiment.result.training.status == "finished"
+    assert experiment.result.test.n == 360
 
 
 def test_a_run_killed_after_its_last_step_is_ended_by_resuming(tmp_path):
@@ -382,17 +382,17 @@ def test_a_run_killed_after_its_last_step_is_ended_by_resuming(tmp_path):
     finish(short(tmp_path / "killed"))
     (tmp_path / "killed" / "result.json").unlink()
     shutil.rmtree(tmp_path / "killed" / "model")
-    resumed = finish(Experiment.resume(tmp_path / "killed", "cpu"))
+    resumed = finish(TrainingRun.resume(run=tmp_path / "killed", device="cpu"))
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
-    assert resumed.result["test"]["n"] == 360
+    assert resumed.result.test.n == 360
 
 
 def test_patience_keeps_the_best_weights_also_when_the_steps_run_out(tmp_path):
     changes = {"train.patience": 50, "train.validate_every": 1, "train.learning_rate": 0.3}
     experiment = finish(short(tmp_path / "run", **changes))
-    assert experiment.result["training"]["status"] == "finished"
-    assert experiment.state.best_step < 24
-    assert experiment.result["validation"]["accuracy"] == experiment.state.best_accuracy
+    assert experiment.result.training.status == "finished"
+    assert experiment.state.best.step < 24
+    assert experiment.result.validation.accuracy == experiment.state.best.accuracy
 
 
 def test_damaged_checkpoints_do_not_push_out_whole_ones(tmp_path):
@@ -400,7 +400,7 @@ def test_damaged_checkpoints_do_not_push_out_whole_ones(tmp_path):
     checkpoints = tmp_path / "run" / "checkpoints"
     for step in ("000900", "000901"):
         (checkpoints / f"step-{step}").mkdir()
-    stop_at(Experiment.resume(tmp_path / "run", "cpu"), 15)
+    stop_at(TrainingRun.resume(run=tmp_path / "run", device="cpu"), 15)
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-000014", "step-000015"]
 
 
@@ -409,8 +409,8 @@ def test_a_resume_says_if_the_threads_have_changed(tmp_path):
     path = tmp_path / "run" / "environment.json"
     environment = json.loads(path.read_text())
     path.write_text(json.dumps(environment | {"threads": environment["threads"] + 1}))
-    resumed = Experiment.resume(tmp_path / "run", "cpu")
-    resumed.folder.unlock()
+    resumed = TrainingRun.resume(run=tmp_path / "run", device="cpu")
+    resumed.directory.unlock()
     assert resumed.notes[0].startswith(
         "since this run began these have changed: threads; the weights may differ"
     )
@@ -420,7 +420,7 @@ def test_a_full_disk_at_the_start_leaves_no_run(tmp_path, monkeypatch):
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "overwrite", full)
+    monkeypatch.setattr(checkpoint_folders, "overwrite", full)
     with pytest.raises(scanline.ScanlineError, match=r"cannot write .*step-000000: No space left on device"):
         short(tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -442,7 +442,7 @@ def test_a_folder_of_a_single_class_is_refused(tmp_path):
         part.take(np.flatnonzero(part.targets == 3)) for part in (digits.train, digits.test)
     )
     write_pictures(tmp_path / "threes", replace(digits, train=train_part, test=test_part))
-    with pytest.raises(DataError, match="threes has a single class, 3: two are needed"):
+    with pytest.raises(DataError, match="threes has a single class, 3: expected at least 2"):
         train(tmp_path / "threes", run=tmp_path / "run")
 
 

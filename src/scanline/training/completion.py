@@ -1,0 +1,101 @@
+"""The end of a training: the model and `result.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scanline.metrics.calibration import fit_temperature
+from scanline.metrics.classification import classification_metrics
+from scanline.model.artifact import Model
+from scanline.model.inference import predict_logits
+from scanline.model.model_files import Digest, History, Tested
+from scanline.storage.json_files import write_json
+from scanline.training.preparation import Prepared
+from scanline.training.run_directory import RunDirectory
+from scanline.training.run_files import Result, SplitDigest, SplitMetrics, TrainingSummary
+from scanline.training.state import TrainState
+
+
+def write_outcome(
+    directory: RunDirectory,
+    prepared: Prepared,
+    state: TrainState,
+    digests: dict[str, SplitDigest],
+    status: str,
+    seconds: float,
+    abandon: Callable[[], bool] | None = None,
+) -> Result:
+    """Write the model and `result.json` of a training.
+
+    The test split is read here and only here, and only if the training has ended.
+
+    Args:
+        directory: Where to write them.
+        prepared: What was trained on.
+        state: The state of the training; if it has ended, its network gets the best weights that were kept.
+        digests: Digest of each split.
+        status: "finished", "stopped early", "interrupted" or "diverged".
+        seconds: Duration of the training.
+        abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.
+
+    Returns:
+        The content of `result.json`.
+    """
+    recipe, data, network = prepared.recipe, prepared.data, state.network
+    samples = state.step * recipe.train.batch_size
+    backend, precision = network.recurrent.path(network.scale, training=True)
+    summary = TrainingSummary(
+        status=status,
+        samples_seen=samples,
+        steps=state.step,
+        seconds=round(seconds, 3),
+        samples_per_s=round(samples / seconds, 1) if seconds else None,
+        backend=backend,
+        precision=precision,
+        device=network.scale.device.type,
+    )
+    result = Result(schema=1, recipe=recipe.name, data=data.title, training=summary)
+    temperature = None
+    if summary.has_ended:
+        if state.best.weights:
+            network.load_state_dict(dict(state.best.weights))
+        test, validation, temperature = _evaluate(prepared, state, abandon)
+        result = Result(
+            schema=1, recipe=recipe.name, data=data.title, test=test, validation=validation, training=summary
+        )
+    network.eval()
+    history = History(
+        recipe=recipe.name,
+        seed=recipe.seed,
+        licence=recipe.licence,
+        parts={name: Digest(n=digest.n, sha256=digest.sha256) for name, digest in digests.items()},
+        test=_tested(result.test),
+    )
+    model = Model(network, data.train.classes, prepared.preprocessing, data.title, temperature, history)
+    model.save(directory.model)
+    write_json(directory.result, result.to_json())
+    return result
+
+
+def _evaluate(
+    prepared: Prepared, state: TrainState, abandon: Callable[[], bool] | None
+) -> tuple[SplitMetrics | None, SplitMetrics | None, float | None]:
+    """Return the metrics of the test and the validation split, and the calibration temperature."""
+    temperature = None
+    metrics: dict[str, SplitMetrics] = {}
+    for name, source in prepared.data.parts.items():
+        if name == "train":
+            continue
+        logits = predict_logits(state.network, source, abandon=abandon)
+        if name == "validation":
+            temperature = fit_temperature(logits, source.targets)
+        metrics[name] = SplitMetrics.model_validate(classification_metrics(logits, source))
+    return metrics.get("test"), metrics.get("validation"), temperature
+
+
+def _tested(test: SplitMetrics | None) -> Tested | None:
+    """Return the metrics that the model card shows."""
+    if test is None:
+        return None
+    low, high = test.ci95
+    return Tested(n=test.n, correct=test.correct, accuracy=test.accuracy, ci95=(low, high))

@@ -1,0 +1,147 @@
+"""What a run is trained on: the recipe and the data set that a request names, or that a run began with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from scanline import recipe as recipes
+from scanline.data.default import FALLBACK, read_or_default
+from scanline.data.download import Progress
+from scanline.data.readers.arrays import Arrays
+from scanline.data.reading import Samples
+from scanline.data.splits import Dataset
+from scanline.errors import UsageError
+from scanline.recipe import Recipe
+
+SEQUENCES = "sequences"  # default recipe for sequences that are not pictures
+LENGTHS = frozenset({"train.steps", "train.samples", "train.epochs"})
+
+
+def read_inputs(
+    data: str | Arrays | None,
+    recipe: str | None,
+    settings: Mapping[str, object] | None,
+    on_progress: Progress | None = None,
+) -> tuple[Recipe, Dataset]:
+    """Load the recipe, and read and split the data of a new run.
+
+    Args:
+        data: Name or path of a data set, or arrays; None leaves it to the recipe.
+        recipe: Name of a recipe or a TOML file. None takes `digits` for the digits, `rows` for other
+            pictures and `sequences` for everything else.
+        settings: Changes of the recipe, dotted key to value.
+        on_progress: Called with (received, total) bytes of a download.
+
+    Returns:
+        The recipe, with all that is needed to read the same data again from any directory, and the data.
+
+    Raises:
+        UsageError: If the recipe or a setting is not valid.
+        DataError: If the data cannot be read.
+    """
+    chosen = recipes.load(recipe or (FALLBACK if data == FALLBACK else recipes.DEFAULT), settings)
+    samples, note = read_or_default(data or chosen.data.name, chosen.data, on_progress)
+    if recipe is None and _default_recipe(samples) != chosen.name:
+        chosen = recipes.load(_default_recipe(samples), settings)
+    dataset = samples.data_set(chosen.split, chosen.input.missing)
+    if note:
+        dataset = replace(dataset, notes=(note, *dataset.notes))
+    return _with_address(chosen, dataset), dataset
+
+
+def read_again(recipe: Recipe, data: Arrays | None, on_progress: Progress | None = None) -> Dataset:
+    """Read and split the data of a run that is resumed.
+
+    Args:
+        recipe: The recipe of the run.
+        data: The arrays that it began with, if it did.
+        on_progress: Called with (received, total) bytes of a download.
+
+    Raises:
+        UsageError: If the run began with arrays and none are given.
+        DataError: If the data cannot be read.
+    """
+    if data is None and not recipe.data.name:
+        raise UsageError(
+            "this run was trained on arrays of a Python program: resume it with "
+            "scanline.train(scanline.Arrays(...), resume=RUN)"
+        )
+    samples, _ = read_or_default(data or recipe.data.name, recipe.data, on_progress)
+    return samples.data_set(recipe.split, recipe.input.missing)
+
+
+def extend(
+    recipe: Recipe, other: str | None, settings: Mapping[str, object] | None, run: Path, n_train: int
+) -> Recipe:
+    """Return the recipe of a run that is resumed, with the number of steps that is asked for.
+
+    Args:
+        recipe: The recipe that the run has.
+        other: Name or file of the recipe asked for; None for the run's own.
+        settings: Changes of the recipe, dotted key to value.
+        run: The run directory, for messages.
+        n_train: Number of training sequences.
+
+    Raises:
+        UsageError: If anything but the number of steps would change, or the number would be lower; names
+            each setting with both values.
+    """
+    if other is None and not settings:
+        return recipe
+    wanted = _requested(recipe, other, dict(settings or {}), run)
+    wanted = wanted.model_copy(update={"train": wanted.train.limited(n_train)})
+    before, after = _flat(recipe.model_dump()), _flat(wanted.model_dump())
+    changed = [
+        f"{key} ({before[key]} there, {after[key]} wanted)"
+        for key in before
+        if before[key] != after[key] and key not in LENGTHS
+    ]
+    if changed:
+        raise UsageError(
+            f"{run} cannot be resumed with another recipe: {', '.join(changed)}; "
+            "only train.steps or train.samples may be raised"
+        )
+    steps, wanted_steps = recipe.train.total_steps, wanted.train.total_steps
+    if wanted_steps < steps:
+        raise UsageError(
+            f"{run} cannot be resumed with fewer steps: {steps:,} there, {wanted_steps:,} wanted"
+        )
+    return wanted if wanted_steps > steps else recipe
+
+
+def _requested(recipe: Recipe, other: str | None, settings: dict[str, object], run: Path) -> Recipe:
+    """Return the recipe as it would be with the changes, whatever they are."""
+    changes = settings
+    # Of steps, samples and epochs, the one that is given replaces the others.
+    for length, rest in (("train.steps", "train.samples"), ("train.samples", "train.steps")):
+        if length in changes:
+            changes = {rest: 0, "train.epochs": 0} | changes
+    wanted = recipes.parse(recipe.to_toml(), f"the recipe of {run}", changes)
+    if other is None:
+        return wanted
+    named = recipes.load(other, settings)
+    return named.model_copy(update={"data": recipe.data, "name": recipe.name, "about": recipe.about})
+
+
+def _flat(tree: Mapping[str, object], stem: str = "") -> dict[str, object]:
+    """Return nested settings by dotted key."""
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{stem}{key}.") if isinstance(value, Mapping) else {stem + key: value}
+    return flat
+
+
+def _default_recipe(samples: Samples) -> str:
+    if samples.named is not None and samples.name == FALLBACK:
+        return FALLBACK
+    return recipes.DEFAULT if samples.are_pictures else SEQUENCES
+
+
+def _with_address(recipe: Recipe, data: Dataset) -> Recipe:
+    """Return the recipe with absolute paths, and with what was guessed when the data were read."""
+    settings = data.settings or recipe.data
+    paths = {"test": settings.test, "validation": settings.validation}
+    resolved = {key: str(Path(path).resolve()) if path else "" for key, path in paths.items()}
+    return recipe.model_copy(update={"data": settings.model_copy(update={**resolved, "name": data.address})})

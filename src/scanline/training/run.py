@@ -1,0 +1,353 @@
+"""A training run: from a recipe and a data set to a run directory with a tested model in it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from scanline.data.download import Progress
+from scanline.data.readers.arrays import Arrays
+from scanline.data.splits import Dataset
+from scanline.data.transforms.scaler import shift_and_scale
+from scanline.device import choose_device
+from scanline.errors import DataError, Interrupted, ModelError, UsageError
+from scanline.model.inference import Abandoned
+from scanline.recipe import Recipe
+from scanline.storage.atomic import write_atomic
+from scanline.training import checkpoint
+from scanline.training.checkpoint_folders import remove
+from scanline.training.completion import write_outcome
+from scanline.training.environment import describe
+from scanline.training.events import Event, Stepped
+from scanline.training.inputs import extend, read_again, read_inputs
+from scanline.training.interruption import Interruption
+from scanline.training.preparation import Prepared, prepare
+from scanline.training.recorder import Recorder
+from scanline.training.run_directory import RunDirectory, claim
+from scanline.training.run_files import Computation, Environment, Machine, Result, SplitDigest, SplitFile
+from scanline.training.state import TrainState, initial_state
+from scanline.training.step import Diverged
+from scanline.training.tensorboard import TensorBoardWriter
+from scanline.training.trainer import Trainer
+
+RunPath = str | os.PathLike[str] | None
+
+
+class TrainingRun:
+    """A run, new (`begin`) or resumed (`resume`), which `events` trains to its end.
+
+    Attributes:
+        directory: The run directory, locked until the run ends.
+        prepared: Recipe, data, preprocessing and architecture.
+        state: The training state.
+        notes: Messages for the user, to be shown before training.
+        seconds: Duration of the training so far.
+        result: Content of `result.json`; None until the run has ended.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        prepared: Prepared,
+        state: TrainState,
+        digests: dict[str, SplitDigest],
+        recorder: Recorder,
+        seconds: float = 0.0,
+    ) -> None:
+        self.directory, self.prepared, self.state = directory, prepared, state
+        self.seconds = seconds
+        self.notes: list[str] = []
+        self.result: Result | None = None
+        self._digests, self._recorder = digests, recorder
+        self._has_begun = False
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the run."""
+        return self.prepared.recipe
+
+    @property
+    def data(self) -> Dataset:
+        """The splits, as steps of the network."""
+        return self.prepared.data
+
+    @classmethod
+    def begin(
+        cls,
+        data: str | Arrays | None = None,
+        recipe: str | None = None,
+        settings: Mapping[str, object] | None = None,
+        run: RunPath = None,
+        device: str = "auto",
+        tensorboard: bool = False,
+        on_progress: Progress | None = None,
+    ) -> TrainingRun:
+        """Start a new run. Everything is checked before its directory is created.
+
+        Args:
+            data: Name or path of a data set, or arrays; None leaves it to the recipe.
+            recipe: Name of a recipe or a TOML file. None takes `digits` for the digits, `rows` for other
+                pictures and `sequences` for everything else.
+            settings: Changes of the recipe, dotted key to value.
+            run: The run directory; None takes the first free `runs/<data>-<recipe>-NNN`.
+            device: "auto", "cpu" or "cuda".
+            tensorboard: Whether to write event files.
+            on_progress: Called with (received, total) bytes of a download.
+
+        Raises:
+            UsageError: If the request is not valid or the directory exists.
+            DataError: If the data cannot be read.
+        """
+        device = choose_device(device)
+        if tensorboard:
+            TensorBoardWriter.check_installed()
+        prepared = prepare(*read_inputs(data, recipe, settings, on_progress))
+        plan, splits = prepared.recipe, prepared.data
+        scaling = shift_and_scale(splits, plan.input.scaling)
+        state = initial_state(plan, prepared.architecture, *scaling, device)
+        digests = _digests(splits)
+        path = Path(run) if run else claim(Path("runs"), f"{splits.name}-{plan.name}")
+        split = SplitFile.model_validate({"schema": 1, "parts": splits.describe_split()})
+        directory = RunDirectory.create(path, plan, _environment(state, device, digests), split)
+        try:
+            writer = TensorBoardWriter(path, 0) if tensorboard else None
+            started = cls(directory, prepared, state, digests, Recorder(directory, plan.train, writer))
+            started.notes += splits.notes
+            for line in splits.notes:
+                directory.append_log(line)
+            # From here on there is always a valid checkpoint to resume from.
+            started._recorder.save(state, started.seconds)
+            started._recorder.wait()
+        except BaseException:
+            directory.discard()
+            raise
+        return started
+
+    @classmethod
+    def resume(
+        cls,
+        data: str | Arrays | None = None,
+        recipe: str | None = None,
+        settings: Mapping[str, object] | None = None,
+        run: RunPath = None,
+        device: str = "auto",
+        tensorboard: bool = False,
+        on_progress: Progress | None = None,
+    ) -> TrainingRun:
+        """Resume a run from its newest valid checkpoint.
+
+        Args:
+            data: The arrays that the run began with, if it did; other data are found by its recipe.
+            recipe: As for `begin`; it may ask for more steps than the run's own recipe, nothing else.
+            settings: Changes of the recipe, likewise.
+            run: The run directory.
+            device: "auto", "cpu" or "cuda".
+            tensorboard: Whether to write event files.
+            on_progress: Called with (received, total) bytes of a download.
+
+        Raises:
+            ModelError: If there is no run or no valid checkpoint.
+            DataError: If the data are not those that the run began with.
+            UsageError: If the run has ended, or the request changes more than the number of steps.
+        """
+        if run is None or isinstance(data, str):
+            raise UsageError("expected a run to resume, and no data but arrays: the run names its own data")
+        device = choose_device(device)
+        if tensorboard:
+            TensorBoardWriter.check_installed()
+        directory, before = RunDirectory.reopen(Path(run))
+        try:
+            then = _require_environment(directory)
+            plan = extend(before, recipe, settings, directory.path, then.data["train"].n)
+            _check_unfinished(directory, plan)
+            dataset = read_again(plan, data, on_progress)
+            return cls._resume(directory, before, prepare(plan, dataset), then, device, tensorboard)
+        except BaseException:
+            directory.unlock()
+            raise
+
+    @classmethod
+    def _resume(
+        cls,
+        directory: RunDirectory,
+        before: Recipe,
+        prepared: Prepared,
+        then: Environment,
+        device: str,
+        tensorboard: bool,
+    ) -> TrainingRun:
+        """Load the newest checkpoint and make the directory look as it did when that was written."""
+        plan, digests = prepared.recipe, _digests(prepared.data)
+        if then.data != digests:
+            raise DataError(
+                f"{plan.data.name} is not the data that {directory.path} was trained on: its digest differs"
+            )
+        loaded = checkpoint.load_newest(directory.checkpoints, prepared.architecture, plan.train, device)
+        notes = loaded.notes + _changes(then, describe(device))
+        for damaged in loaded.damaged:  # or they would count as the newest ones
+            remove(damaged)
+        directory.sweep()
+        if plan != before:
+            write_atomic(directory.recipe, plan.to_toml())
+            notes.append(f"train: {before.train.total_steps:,} steps become {plan.train.total_steps:,}")
+        position, state = loaded.position, loaded.state
+        directory.truncate_logs(position.metrics_bytes, position.log_bytes)
+        writer = TensorBoardWriter(directory.path, state.step) if tensorboard else None
+        recorder = Recorder(directory, plan.train, writer, (state.step, state.pending_evaluation))
+        resumed = cls(directory, prepared, state, digests, recorder, position.seconds)
+        resumed.notes = notes
+        return resumed
+
+    def events(self) -> Iterator[Event]:
+        """Train to the end, record everything in the run directory, and yield the events.
+
+        This can be called once.
+
+        Raises:
+            Interrupted: After SIGINT or SIGTERM. The directory then has a checkpoint and a usable model.
+            Diverged: If the loss becomes NaN. The directory then has the last good checkpoint and its model.
+            UsageError: If it is called a second time.
+        """
+        if self._has_begun:
+            raise UsageError(f"{self.directory.path} was trained by an earlier call: resume the run instead")
+        self._has_begun = True
+        try:
+            with Interruption() as interruption:
+                try:
+                    yield from self._train(interruption)
+                    self._finish(interruption)
+                except Abandoned:
+                    self._interrupt(interruption)
+        except Diverged as error:
+            raise self._diverged(error) from None
+        finally:
+            self.close()
+
+    def _train(self, interruption: Interruption) -> Iterator[Event]:
+        """Train, with checkpoints and interruptions at step boundaries."""
+        started = time.perf_counter() - self.seconds
+        trainer = Trainer(self.state, self.recipe, self.data, interruption.is_overdue)
+        for event in trainer.events():
+            self.seconds = time.perf_counter() - started
+            if not isinstance(event, Stepped):
+                self._recorder.write(event, self.seconds)
+                yield event
+                continue
+            self._recorder.complete_step(event, self.state, self.seconds)
+            yield event
+            if interruption.signal_number is not None and not self.state.done(self.recipe):
+                self._interrupt(interruption)
+
+    def _finish(self, interruption: Interruption) -> None:
+        """Save the last checkpoint, test the model and write the result."""
+        self._recorder.save(self.state, self.seconds)
+        self._recorder.wait()
+        all_steps = self.state.step == self.recipe.train.total_steps
+        self._write_outcome("finished" if all_steps else "stopped early", interruption)
+        self.directory.sweep()  # retired checkpoint files are not needed any more
+
+    def _interrupt(self, interruption: Interruption) -> NoReturn:
+        """Save a checkpoint and the current model, then raise Interrupted."""
+        self._recorder.save(self.state, self.seconds)
+        self._recorder.wait()
+        self._write_outcome("interrupted")
+        step, total = self.state.step, self.recipe.train.total_steps
+        raise Interrupted(
+            f"stopped at step {step} of {total}; the current model is saved and can be used; resume with "
+            f"`scanline train --resume --run {shlex.quote(str(self.directory.path))}`",
+            interruption.signal_number or 2,
+        )
+
+    def _diverged(self, error: Diverged) -> Diverged:
+        """Go back to the last good checkpoint, save its model, and return the error that says so."""
+        self._recorder.wait()
+        device = self.state.network.scale.device.type
+        architecture, settings = self.prepared.architecture, self.recipe.train
+        loaded = checkpoint.load_newest(self.directory.checkpoints, architecture, settings, device)
+        self.state = loaded.state
+        self._write_outcome("diverged")
+        kept = f"the model of the last good checkpoint, step {self.state.step}, is in {self.directory.model}"
+        diverged = Diverged(error.step, f"{error.what}; {kept}", error.rate)
+        self.directory.append_log(str(diverged))
+        return diverged
+
+    def _write_outcome(self, status: str, interruption: Interruption | None = None) -> None:
+        # Before the result is written: once a run has ended, nobody resumes it, which would sweep.
+        self.directory.sweep()
+        abandon = interruption.is_overdue if interruption else None
+        self.result = write_outcome(
+            self.directory, self.prepared, self.state, self._digests, status, self.seconds, abandon
+        )
+
+    def close(self) -> None:
+        """Wait for the checkpoint being written, close all files and unlock the directory."""
+        self._recorder.close()
+        self.directory.unlock()
+
+    def finished(self) -> Result:
+        """Return the result of a run whose events have all been yielded.
+
+        Raises:
+            UsageError: If the run has not ended.
+        """
+        if self.result is None:
+            raise UsageError(f"{self.directory.path} has no result yet: iterate over all of its events first")
+        return self.result
+
+    def next_commands(self) -> list[str]:
+        """Return the commands that a user may want next, as shell lines."""
+        run = shlex.quote(str(self.directory.path))
+        return [f"scanline evaluate {run}", f"scanline report {run}", f"scanline predict {run} FILE"]
+
+
+def _digests(data: Dataset) -> dict[str, SplitDigest]:
+    return {name: SplitDigest(n=len(part), sha256=part.fingerprint()) for name, part in data.parts.items()}
+
+
+def _environment(state: TrainState, device: str, digests: dict[str, SplitDigest]) -> Environment:
+    backend, precision = state.network.recurrent.path(state.network.scale, training=True)
+    machine = describe(device)
+    return Environment(
+        schema=1,
+        **{name: getattr(machine, name) for name in Machine.model_fields},
+        computes=Computation(backend=backend, precision=precision),
+        data=digests,
+    )
+
+
+def _require_environment(directory: RunDirectory) -> Environment:
+    """Read environment.json, which must tell the number of training sequences."""
+    environment = directory.read_environment()
+    if environment is None or "train" not in environment.data:
+        raise ModelError(f"{directory.environment} is damaged: expected the digest of the training data")
+    return environment
+
+
+def _check_unfinished(directory: RunDirectory, plan: Recipe) -> None:
+    """Raise UsageError if the run has come to the end of the recipe.
+
+    A run that was resumed with more steps has the result of its former end until the new end.
+    """
+    result = directory.read_result()
+    if result is None:
+        return
+    status, steps = result.training.status, result.training.steps
+    all_steps = status == "finished" and steps >= plan.train.total_steps
+    if all_steps or status == "stopped early":
+        raise UsageError(f"{directory.path} has {status}: nothing is left to do")
+
+
+def _changes(then: Machine, now: Machine) -> list[str]:
+    """Return a note for the user if software or hardware have changed since the run began."""
+    keys = ("threads", "device", "processor", "native", "packages", "code")
+    changed = [key for key in keys if getattr(then, key) != getattr(now, key)]
+    if not changed:
+        return []
+    return [
+        f"since this run began these have changed: {', '.join(changed)}; "
+        "the weights may differ in the last bits from those of a run that was not interrupted"
+    ]
