@@ -58,12 +58,12 @@ SCANLINE_NOINLINE void forward_tile(const Sizes<Cell> &z, const ForwardStep<Cell
 #pragma GCC unroll 4
     for (int v = 0; v < z.vectors; ++v) sums[r][v] = Vector::load(bias + v * width);
   forward_product<Cell, rows>(sums, z, step.rows + first * z.row_words, weights);
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) {
-    const int64_t row = first + r;
 #pragma GCC unroll 4
-    for (int u = 0; u < Cell::unit_vectors; ++u) {
-      const int64_t unit = b * z.units + u * width, n = z.real_units(unit), place = row * z.units + u * width;
+  for (int u = 0; u < Cell::unit_vectors; ++u) {
+    const int64_t unit = b * z.units + u * width, n = z.real_units(unit);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const int64_t row = first + r, place = row * z.units + u * width;
       vector sum[Cell::sums], state = Vector::zero(), saved[Cell::saved];
 #pragma GCC unroll 4
       for (int k = 0; k < Cell::sums; ++k) sum[k] = sums[r][k * Cell::unit_vectors + u];
