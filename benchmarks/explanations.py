@@ -30,9 +30,9 @@ EXPLAINED = 200
 
 def main(run: str, pictures: str | None = None) -> None:
     judgement = evaluate_run(run, None)
-    model, part = judgement.model, judgement.part
+    model, part = judgement.model, judgement.source
     network = model.network
-    along = accuracy_by_step(network, part)
+    along = accuracy_by_step(network, model.task, part).to_json()
     last = along["steps"][-1]
     print(f"{along['enough']} of {last['step']} steps are enough; accuracy at the end {last['accuracy']:.4f}")
     for stop in along["stops"]:
@@ -40,12 +40,13 @@ def main(run: str, pictures: str | None = None) -> None:
     if pictures:
         folder = Path(pictures)
         folder.mkdir(parents=True, exist_ok=True)
-        figure = figures.accuracy_by_step(along, "rows" if judgement.pictures else "steps")
+        figure = figures.accuracy_by_step(along, "rows" if judgement.has_pictures else "steps")
         (folder / "accuracy-against-rows.png").write_bytes(plots.to_png(figure))
         save(
-            explain_sequence(model, part, judgement.test["mistakes"][0]["index"]), folder / "explanation.png"
+            explain_sequence(model, part, judgement.metrics.to_json()["mistakes"][0]["index"]),
+            folder / "explanation.png",
         )
-    shares = softmax(judgement.logits)
+    shares = softmax(judgement.outputs)
     chosen = np.linspace(0, len(part) - 1, min(EXPLAINED, len(part))).round().astype(int)
     found = [explain_sequence(model, part, int(index)) for index in chosen]
     sums = max(each.attribution.error for each in found)
@@ -54,7 +55,7 @@ def main(run: str, pictures: str | None = None) -> None:
         for each, index in zip(found, chosen, strict=True)
     )
     print(f"{len(found)} explained: sums of attributions off by {sums:.1e} at most, last steps by {ends:.1e}")
-    check = check_by_deletion(network, part, baseline(network, judgement.pictures))
+    check = check_by_deletion(network, part, baseline(network, judgement.has_pictures))
     print(
         f"without the {100 * check.share:.0f} % of values with the largest attribution the answer's "
         f"probability, {check.before:.4f} on average, drops by {check.by_attribution:.4f}; without as many "

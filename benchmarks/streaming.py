@@ -23,6 +23,7 @@ from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
+from scanline.tasks.classification import Classification
 
 CALLS, ROUNDS = 400, 5
 
@@ -68,7 +69,7 @@ def main() -> None:
     torch.set_num_threads(1)
     architecture = Architecture("lstm", 28, 128, 1, False, 0.0, "between", "last", 10)
     form = Preprocessing(None, "rows", 0, 28, 28, "error", (), UNSAID)
-    model = Model(Network(architecture).eval(), tuple(range(10)), form, "made up")
+    model = Model(Network(architecture).eval(), Classification(tuple(range(10))), form, "made up")
     ways = {"Scanline": model.stream().feed, "torch.nn.LSTMCell": torch_cell(model)}
     if importlib.util.find_spec("onnxruntime"):
         ways["ONNX Runtime"] = onnx_step(model)

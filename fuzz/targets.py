@@ -381,6 +381,7 @@ def make_model(folder: Path | None = None, **changes: Any) -> Any:
     from scanline.model.artifact import Model
     from scanline.model.network import Architecture, Network
     from scanline.recipe import UNSAID
+    from scanline.tasks.classification import Classification
 
     chosen = {
         "cell": "lstm",
@@ -410,7 +411,7 @@ def make_model(folder: Path | None = None, **changes: Any) -> Any:
     form = Preprocessing(
         _forms()[0] if picture else None, "rows", 0, features, features, chosen["missing"], means, settings
     )
-    held = Model(network, ("a", "b", 3), form, "made up", 1.5)
+    held = Model(network, Classification(("a", "b", 3)), form, "made up", 1.5)
     if folder is not None:
         held.save(folder, "0")
     return held
@@ -448,7 +449,8 @@ def _reseal(files: Files, rng: Random) -> Files:
                 tree["files"] |= {path: sha256(held) for path, held in weights.items()}
             elif rng.random() < 0.8:
                 with contextlib.suppress(Exception):  # weights that cannot be read have no digests
-                    tree["tensors"] = describe_tensors(safetensors.torch.load(*weights.values()))
+                    digests = describe_tensors(safetensors.torch.load(*weights.values()))
+                    tree["tensors"] = {name: each.model_dump() for name, each in digests.items()}
             files[name] = json.dumps(tree | {"sha256": seal(tree)}).encode()
         except (ValueError, TypeError, AttributeError, RecursionError):
             continue
@@ -461,7 +463,7 @@ def _read_model(folder: Path) -> None:
 
     model = load(folder / "model")
     use(model)
-    model_card(model.describe(), model.data, 1)
+    model_card(model.describe(), model.task, model.data, 1)
     with told():
         load(folder / "model", calibrated=True)
 
@@ -721,7 +723,7 @@ def _read_lines(folder: Path) -> None:
     text = _only(folder).read_bytes().decode("utf-8", "replace")  # as standard input is read
     for model in (_models()[0], _models()[2]):
         with told():
-            for answer in predict_lines(model, io.StringIO(text)):
+            for answer in (each.to_json() for each in predict_lines(model, io.StringIO(text))):
                 json.dumps(answer)
 
 

@@ -68,12 +68,12 @@ def test_what_was_guessed_holds_for_prediction_and_judging(table, tmp_path):
     frame[["y2", "id", "x", "time"]].to_csv(
         tmp_path / "new.csv", index=False
     )  # other order, no label, no person
-    answers = list(predict_files(run.path / "model", [str(tmp_path / "new.csv")]))
+    answers = [each.to_json() for each in predict_files(run.path / "model", [str(tmp_path / "new.csv")])]
     assert [answer["sequence"] for answer in answers] == [str(index) for index in range(10)]
     assert [answer["label"] for answer in answers] == ["falls", "rises"] * 5
     frame.to_parquet(tmp_path / "new.parquet")
     judged = evaluate_run(str(run.path), str(tmp_path / "new.parquet"))
-    assert (judged.test["n"], judged.test["correct"]) == (10, 10)
+    assert (judged.metrics.n, judged.metrics.correct) == (10, 10)
 
 
 def test_nobody_stands_on_both_sides_of_a_split_by_group(table, tmp_path):
@@ -109,7 +109,7 @@ def test_missing_values_are_filled_in_training_and_in_prediction(table, tmp_path
     run = train(table, settings=SHORT | {"input.missing": how}, run=tmp_path / "run", log=None)
     assert run.model.preprocessing.missing == how
     assert len(run.model.preprocessing.means) == (0 if how == "zero" else 2)
-    answers = list(predict_files(run.path, [str(table)]))
+    answers = [each.to_json() for each in predict_files(run.path, [str(table)])]
     assert len(answers) == 48
     assert all(np.isfinite(answer["probability"]) for answer in answers)
     one = np.array([[100.0, 0.0], [np.nan, 0.0]])
@@ -206,7 +206,10 @@ def test_coloured_pictures_of_any_size_are_fitted_seen_and_named(tmp_path):
     assert model.network.architecture.input_size == 8 * 3
     seen = model.prepare(folder / "red" / "1.png")
     assert seen.shape == (8, 10, 3)
-    answers = list(predict_files(run.path, [str(folder / "red" / "1.png"), str(folder / "blue" / "2.png")]))
+    answers = [
+        each.to_json()
+        for each in predict_files(run.path, [str(folder / "red" / "1.png"), str(folder / "blue" / "2.png")])
+    ]
     assert [answer["label"] for answer in answers] == ["red", "blue"]
     assert model.predict(seen).tolist() == ["red"]
 

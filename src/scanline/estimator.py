@@ -35,9 +35,9 @@ from scanline.device import choose_device
 from scanline.errors import DataError, ScanlineError
 from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
-from scanline.model.inference import predict_logits
 from scanline.recipe import UNSAID, Recipe
 from scanline.storage.tensors import pack_tensors
+from scanline.tasks.classification import Classification
 from scanline.training.events import Stepped
 from scanline.training.preparation import Prepared, prepare
 from scanline.training.state import BestValidation, TrainState, initial_state
@@ -333,12 +333,13 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             state.network.load_state_dict(dict(state.best.weights))
         state.network.eval()
         self._state, self._plan = state, ready.recipe
-        self._model = Model(state.network, ready.data.train.classes, ready.preprocessing, ready.data.title)
+        task = Classification.fit(ready.data.train, ready.data.title)
+        self._model = Model(state.network, task, ready.preprocessing, ready.data.title)
 
     def _logits(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self)
         sequences = self._sequences(X, reset=False)
-        return predict_logits(self._model.network, self._model.preprocessing.prepare(sequences))
+        return self._model.outputs(self._model.preprocessing.prepare(sequences))
 
     # --- pickling: weights as safetensors, the rest as JSON, checked against their digests on loading
 

@@ -139,4 +139,4 @@ def test_a_line_from_a_program_may_hold_a_carriage_return(named):
     model = load(named)
     with pytest.raises(DataError, match="line 1: not valid CSV"):
         next(predict_lines(model, ["1,\r2"]))
-    assert next(predict_lines(model, ["[0.5,\r-1]"]))["step"] == 1
+    assert next(predict_lines(model, ["[0.5,\r-1]"])).step == 1

@@ -20,14 +20,19 @@ from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError, ModelError, UsageError
-from scanline.evaluation.comparison import compare_runs
+from scanline.evaluation import comparison
 from scanline.evaluation.evaluate import evaluate_run
-from scanline.metrics.intervals import Paired, paired_interval
+from scanline.metrics.intervals import PairedCounts, paired_interval
 from scanline.model.artifact import load
+from scanline.tasks.classification import Classification
 
 SHORT = {"train.samples": 4000}
 FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 20, "model.hidden_size": 6}
 COUNTS = ("both_right", "first_alone_right", "second_alone_right", "neither_right")
+
+
+def compare_runs(*arguments, **options) -> dict:
+    return comparison.compare_runs(*arguments, **options).to_json()
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +79,7 @@ def test_the_interval_and_the_test_are_of_those_counts(compared):
         both, first, second, neither = (pair[key] for key in COUNTS)
         assert first != second  # else this shows nothing
         assert pair["mcnemar_p"] == pytest.approx(binomtest(first, first + second, 0.5).pvalue)
-        assert tuple(pair["ci95"]) == paired_interval(Paired(both, first, second, neither))
+        assert tuple(pair["ci95"]) == paired_interval(PairedCounts(both, first, second, neither))
         low, high = pair["ci95"]
         assert low < pair["difference"] < high
 
@@ -150,16 +155,16 @@ def test_naming_the_data_that_both_were_trained_on_changes_nothing(three, compar
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_are_refused(three, count):
-    with pytest.raises(UsageError, match=f"two runs at least are needed to compare, got {count}"):
+    with pytest.raises(UsageError, match=f"at least two runs to compare, got {count}"):
         compare_runs(three[:count])
 
 
 @pytest.mark.parametrize("again", ["{}", "{}/", "{}/model", "{}/../one"])
 def test_a_run_is_not_compared_with_itself_however_it_is_spelt(three, again):
     other = again.format(three[0])
-    with pytest.raises(UsageError, match="runs to compare must be different: ") as caught:
+    with pytest.raises(UsageError, match="expected different runs to compare") as caught:
         compare_runs([three[1], three[0], other])
-    assert str(caught.value).endswith(f"{three[0]} and {other} are the same")
+    assert f"{three[0]} and {other}" in str(caught.value)
 
 
 def test_a_run_that_is_missing_is_named(three):
@@ -194,10 +199,10 @@ def test_sequences_of_a_table_are_called_by_their_names(tables):
     found = compare_runs([str(tables / "a"), str(tables / "b")], measure_speed=False)
     assert found["data"] == str(tables / "mine.csv")
     judged = evaluate_run(str(tables / "a"), None)
-    assert found["n"] == len(judged.part) == 24
+    assert found["n"] == len(judged.source) == 24
     (pair,) = found["pairs"]
     assert pair["disagreements"]
-    names = judged.answers()["sequence"]
+    names = judged.predictions().sequence
     for each in pair["disagree_on"]:
         assert each["sequence"] == names[each["index"]]
         assert {each["first"], each["second"]} == {"rises", "falls"}
@@ -207,9 +212,9 @@ def test_sequences_of_a_table_are_called_by_their_names(tables):
 def test_runs_on_different_data_are_refused_with_both(three, tables):
     with pytest.raises(
         DataError,
-        match=r"one and .*/a are not judged on the same sequences: "
+        match=r"one and .*/a: expected the same test sequences, got "
         r"digits \(360, SHA-256 [0-9a-f]{12}\.\.\.\) and "
-        r".*mine\.csv \(24, SHA-256 [0-9a-f]{12}\.\.\.\); name one data set for all by --data",
+        r".*mine\.csv \(24, SHA-256 [0-9a-f]{12}\.\.\.\); name one dataset with --data",
     ):
         compare_runs([three[0], str(tables / "a")])
 
@@ -224,7 +229,7 @@ def test_runs_with_different_test_parts_are_compared_on_new_data(tables):
     found = compare_runs([str(tables / "a"), str(tables / "c")], str(tables / "new.csv"), measure_speed=False)
     assert (found["data"], found["n"]) == (str(tables / "new.csv"), 30)
     own = [
-        np.array(evaluate_run(str(tables / name), str(tables / "new.csv")).answers()["predicted"])
+        np.array(evaluate_run(str(tables / name), str(tables / "new.csv")).predictions().predicted)
         for name in "ac"
     ]
     assert found["pairs"][0]["disagreements"] == (own[0] != own[1]).sum()
@@ -244,7 +249,7 @@ def test_runs_on_arrays_of_a_program_need_to_be_told_the_data(tmp_path):
         given = Arrays(X, y, test=(X[:6], y[:6]), name="mine")
         runs.append(str(train(given, settings=FEW, seed=seed, run=tmp_path / str(seed), log=None).path))
     with pytest.raises(
-        UsageError, match=r"0 was trained on the mine of a program: say where that lies by --data"
+        UsageError, match=r"0 was trained on the mine of a program: name its path with --data"
     ):
         compare_runs(runs)
     np.savez(tmp_path / "test.npz", X=X, y=y)
@@ -261,7 +266,7 @@ def test_classes_are_matched_by_name_whatever_their_order(three, compared, tmp_p
     with torch.no_grad():
         for weight in (made.network.head.weight, made.network.head.bias):
             weight.copy_(weight[torch.from_numpy(order)])
-    turned = replace(made, classes=tuple(made.classes[index] for index in order))
+    turned = replace(made, task=Classification(tuple(made.class_names[index] for index in order)))
     turned.save(tmp_path / "turned", "0.0.0")
     found = compare_runs([str(tmp_path / "turned"), three[1], three[0]], measure_speed=False)
     assert found["pairs"][0] | {"first": three[0]} == compared["pairs"][0]

@@ -12,12 +12,15 @@ from statsmodels.stats.proportion import proportion_confint
 
 from scanline.data import catalogue as catalog
 from scanline.data.memory import MemorySource
-from scanline.evaluation.early import THRESHOLDS, accuracy_by_step, logits_by_step
+from scanline.evaluation import early
+from scanline.evaluation.early import THRESHOLDS
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.model.artifact import load
-from scanline.model.inference import predict_logits
 from scanline.model.initialisation import initialise
 from scanline.model.network import Architecture, Network
+from scanline.model.predictor import Predictor
+from scanline.model.prefixes import outputs_by_step
+from scanline.tasks.classification import Classification
 
 F, H, K = 3, 5, 4
 NETWORKS = list(itertools.product(["lstm", "gru", "rnn"], [False, True], ["last", "mean", "max"]))
@@ -38,6 +41,10 @@ def sequences(lengths: list[int], seed: int = 0) -> MemorySource:
     return MemorySource.from_list(values, draw.integers(0, K, len(lengths)), tuple(range(K)), "made up")
 
 
+def accuracy_by_step(classifier: Network, part: MemorySource, *options) -> dict:
+    return early.accuracy_by_step(classifier, Classification(part.classes), part, *options).to_json()
+
+
 def cut_off(classifier: Network, part: MemorySource) -> np.ndarray:
     """(N, T, K) logits of each sequence, alone, after its first 1, 2, ... T steps."""
     logits = np.empty((len(part), part.max_length, len(part.classes)), np.float32)
@@ -46,7 +53,7 @@ def cut_off(classifier: Network, part: MemorySource) -> np.ndarray:
         for step in range(part.max_length):
             end = min(step + 1, int(one.lengths[0]))
             shorter = MemorySource.from_list([one.values[0, :end]], one.targets, part.classes, "cut off")
-            logits[row, step] = predict_logits(classifier, shorter)[0]
+            logits[row, step] = Predictor(classifier).outputs(shorter)[0]
     return logits
 
 
@@ -93,11 +100,11 @@ def test_every_answer_along_the_way_is_that_of_the_sequence_cut_off_there(which,
     classifier, part = network(*which), sequences(lengths)
     expected = cut_off(classifier, part)
     values, own = torch.tensor(part.values), torch.tensor(part.lengths)
-    along = logits_by_step(classifier, values, own).numpy()
+    along = outputs_by_step(classifier, values, own).numpy()
     assert along.shape == expected.shape
     assert np.abs(along - expected).max() <= 1e-6
     if part.uniform:
-        assert np.array_equal(logits_by_step(classifier, values, None).numpy(), along)
+        assert np.array_equal(outputs_by_step(classifier, values, None).numpy(), along)
     check(accuracy_by_step(classifier, part), told(softmax(expected), part), len(part))
 
 
@@ -106,7 +113,7 @@ def test_every_answer_along_the_way_is_that_of_the_sequence_cut_off_there(which,
 )
 def test_a_stack_of_layers_is_read_along_too(which):
     classifier, part = network(*which), sequences([3, 8, 1, 5], seed=1)
-    along = logits_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
+    along = outputs_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
     assert np.abs(along - cut_off(classifier, part)).max() <= 1e-6
 
 
@@ -117,7 +124,7 @@ def test_padding_does_not_matter_along_the_way(which, padding):
     padded = np.full((3, 8, F), padding, np.float32)
     for row, length in enumerate(part.lengths):
         padded[row, :length] = part.values[row, :length]
-    along = logits_by_step(classifier, torch.tensor(padded), torch.tensor(part.lengths)).numpy()
+    along = outputs_by_step(classifier, torch.tensor(padded), torch.tensor(part.lengths)).numpy()
     expected = cut_off(classifier, part)
     assert np.abs(along[:, :6] - expected).max() <= 1e-6
     assert np.abs(along[:, 6:] - expected[:, -1:]).max() <= 1e-6
@@ -126,8 +133,8 @@ def test_padding_does_not_matter_along_the_way(which, padding):
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
 def test_the_last_answer_is_the_classifiers_own(which):
     classifier, part = network(*which), sequences([9, 1, 30, 17], seed=2)
-    along = logits_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
-    assert np.abs(along[:, -1] - predict_logits(classifier, part)).max() <= 1e-6
+    along = outputs_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
+    assert np.abs(along[:, -1] - Predictor(classifier).outputs(part)).max() <= 1e-6
 
 
 @pytest.mark.parametrize(("bidirectional", "n"), [(False, 1100), (True, 600)])
@@ -135,7 +142,7 @@ def test_many_sequences_of_many_lengths_are_read_in_batches(bidirectional, n):
     """Batches are of alike lengths: the first ends before the longest sequence does."""
     lengths = np.random.default_rng(4).integers(1, 13, n).tolist()
     classifier, part = network("gru", bidirectional, "mean"), sequences(lengths)
-    along = logits_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
+    along = outputs_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
     for row in (0, 1, 2):
         expected = cut_off(classifier, part.take(np.array([row])))[0]
         assert np.abs(along[row, : len(expected)] - expected).max() <= 1e-6
@@ -205,7 +212,7 @@ def test_the_rule_of_stopping_worked_by_hand(threshold, temperature, stops, righ
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_the_temperature_decides_when_to_stop_and_not_what_to_answer(temperature):
     classifier, part = network("lstm"), sequences([1, 4, 9, 2, 9, 6, 1, 7] * 5)
-    along = logits_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
+    along = outputs_by_step(classifier, torch.tensor(part.values), torch.tensor(part.lengths)).numpy()
     found = accuracy_by_step(classifier, part, (0.4, 0.6, 0.8), temperature)
     check(found, told(softmax(along / temperature), part, (0.4, 0.6, 0.8)), len(part))
     assert found["steps"] == accuracy_by_step(classifier, part)["steps"]
@@ -239,9 +246,9 @@ def test_enough_is_the_step_from_which_on_the_accuracy_is_as_good_as_at_the_end(
 
 
 def test_the_figures_along_the_way_end_where_the_run_was_judged(trained):
-    test = evaluate_run(str(trained), None).test
+    test = evaluate_run(str(trained), None).metrics.to_json()
     model = load(trained)
-    part = model.fit(catalog.load("digits").test)
+    part = model.align(catalog.load("digits").test)
     found = accuracy_by_step(model.network, part)
     assert len(found["steps"]) == 8
     assert found["steps"][-1]["accuracy"] == test["accuracy"]

@@ -43,8 +43,8 @@ def test_answers_are_class_names_and_probabilities(model, digits):
 
 def test_evaluation_counts_what_predict_answers(trained, model, digits):
     judged = evaluate_run(str(trained), None, "cpu")
-    assert judged.test["correct"] == (model.predict(digits.test.values) == digits.test.targets).sum()
-    assert judged.answers()["true"] == digits.test.targets.tolist()
+    assert judged.metrics.correct == (model.predict(digits.test.values) == digits.test.targets).sum()
+    assert judged.predictions().true == digits.test.targets.tolist()
 
 
 def test_grey_levels_and_shares_of_them_give_the_same_answer(model, digits):
@@ -59,13 +59,13 @@ def test_a_single_picture_is_a_batch_of_one(model):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros((2, 28, 28), np.uint8), r"expected shape \(N, 8, 8\), found \(2, 28, 28\)"),
-        (np.zeros(8, np.uint8), r"found \(8,\)"),
-        (np.zeros((0, 8, 8), np.uint8), r"found \(0, 8, 8\)"),
-        (np.full((1, 8, 8), 16.0), "must be 0 to 1; give grey levels 0 to 16 as whole numbers"),
-        (np.full((1, 8, 8), np.nan), "must be 0 to 1"),
-        (np.full((1, 8, 8), 17), "pictures of whole numbers must be 0 to 16, found 17 to 17"),
-        (np.full((1, 8, 8), -1), "found -1 to -1"),
+        (np.zeros((2, 28, 28), np.uint8), r"expected shape \(N, 8, 8\), got \(2, 28, 28\)"),
+        (np.zeros(8, np.uint8), r"got \(8,\)"),
+        (np.zeros((0, 8, 8), np.uint8), r"got \(0, 8, 8\)"),
+        (np.full((1, 8, 8), 16.0), "from 0 to 1; give grey levels from 0 to 16 as integers"),
+        (np.full((1, 8, 8), np.nan), "from 0 to 1"),
+        (np.full((1, 8, 8), 17), "expected integers from 0 to 16, got 17 to 17"),
+        (np.full((1, 8, 8), -1), "got -1 to -1"),
         ([[1, 2], [3]], "expected an array of numbers, found what cannot be made one"),
         (np.full((1, 8, 8), "a"), "expected an array of numbers, found <U1"),
     ],
@@ -79,13 +79,13 @@ def test_labels_are_matched_by_class_name(model, digits):
     part = digits.test.take(slice(0, 50))
     only = np.flatnonzero(part.targets >= 8)
     turned = MemorySource.from_array(part.values[only], 9 - part.targets[only], (9, 8), "turned round")
-    assert model.evaluate(turned)["correct"] == model.evaluate(part.take(only))["correct"]
+    assert model.evaluate(turned).correct == model.evaluate(part.take(only)).correct
 
 
 def test_classes_that_the_model_does_not_know_are_named(model):
     values = np.zeros((2, 8, 8), np.uint8)
     with pytest.raises(
-        DataError, match=r"photos has classes that the model does not know: cat, dog; .*on digits"
+        DataError, match=r"photos: expected classes of the model trained on digits, .*; got cat, dog"
     ):
         model.evaluate(MemorySource.from_array(values, np.array([0, 1]), ("cat", "dog"), "photos"))
 
@@ -99,10 +99,10 @@ def test_steps_of_another_width_are_refused(model):
     ("made", "message"),
     [
         ((), "there is no run .*runs/x"),
-        (("",), "is neither a run folder"),
+        (("",), "is neither a run directory"),
         (
             ("recipe.toml",),
-            "has no model yet: training has not finished; go on with `scanline train --resume",
+            "has no model yet, its training has not finished; continue it with `scanline train --resume",
         ),
         (("model/x",), r"model\.json is missing; copy the folder again"),
     ],
@@ -133,9 +133,11 @@ def test_pictures_get_the_answers_that_their_pixels_get(trained, model, digits, 
     for index in range(20):
         picture(digits, index).save(tmp_path / f"{index}.png")
         files.append(str(tmp_path / f"{index}.png"))
-    answers = [answer["label"] for answer in predict_files(trained, files)]
+    answers = [answer.prediction.label for answer in predict_files(trained, files)]
     assert (np.array(answers) == digits.test.targets[:20]).sum() >= 15
-    assert set(next(predict_files(trained, files))["probabilities"]) == {str(digit) for digit in range(10)}
+    assert set(next(predict_files(trained, files)).prediction.probabilities) == {
+        str(digit) for digit in range(10)
+    }
 
 
 def test_a_bad_picture_does_not_stop_the_others(trained, digits, tmp_path):
@@ -143,7 +145,7 @@ def test_a_bad_picture_does_not_stop_the_others(trained, digits, tmp_path):
     (tmp_path / "bad.png").write_text("no picture")
     bad, good = predict_files(trained, [str(tmp_path / "bad.png"), str(tmp_path / "good.png")])
     assert isinstance(bad, DataError)
-    assert good["probability"] == max(good["probabilities"].values())
+    assert good.prediction.probability == max(good.prediction.probabilities.values())
 
 
 def test_what_the_network_saw_can_be_kept(trained, model, digits, tmp_path):
@@ -177,14 +179,14 @@ def test_what_the_network_saw_never_takes_the_pictures_own_place(trained, digits
 
 
 def test_a_bundle_without_its_run_is_judged_on_the_catalogs_data_of_that_name(trained):
-    assert evaluate_run(str(trained / "model"), None).test == evaluate_run(str(trained), None).test
+    assert evaluate_run(str(trained / "model"), None).metrics == evaluate_run(str(trained), None).metrics
 
 
 def test_the_recipe_of_another_version_is_no_hindrance_to_judging(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "run")
     path = tmp_path / "run" / "recipe.toml"
     path.write_text(path.read_text() + "[new]\nsetting = 1\n")
-    assert evaluate_run(str(tmp_path / "run"), None).test["n"] == 360
+    assert evaluate_run(str(tmp_path / "run"), None).metrics.n == 360
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"[data]\n", b"data = 3", b"name = "])

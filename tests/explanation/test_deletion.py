@@ -21,7 +21,7 @@ from tests.explanation.test_attribution import CLASSES, F, K, network, no_memory
 def digits(trained):
     """The classifier of the digits' run, and its test pictures as its steps."""
     model = scanline.load(trained)
-    return model.network, model.fit(catalog.load("digits").test)
+    return model.network, model.align(catalog.load("digits").test)
 
 
 def test_values_with_large_attributions_matter_more_than_random_ones(digits):

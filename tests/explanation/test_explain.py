@@ -26,6 +26,7 @@ from scanline.model.artifact import Model
 from scanline.model.initialisation import initialise
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
+from scanline.tasks.classification import Classification
 
 SHORT = {"train.samples": 0, "train.steps": 20, "train.epochs": 0, "model.hidden_size": 6}
 HEAD = "id,time,x,y,label"
@@ -152,7 +153,9 @@ def test_a_sequence_of_one_feature_may_be_a_plain_row_of_numbers(one_feature, sh
 def test_a_row_that_is_cut_into_steps_may_come_whole_or_cut(shape):
     form = Preprocessing(None, "rows", 0, 1, 3, "error", (), UNSAID)
     classifier = Network(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)).eval()
-    found = explain(Model(classifier, ("a", "b"), form, "made up"), np.arange(12.0).reshape(shape))
+    found = explain(
+        Model(classifier, Classification(("a", "b")), form, "made up"), np.arange(12.0).reshape(shape)
+    )
     assert found.values.tolist() == np.arange(12.0).reshape(4, 3).tolist()
 
 
@@ -168,7 +171,7 @@ def picture_model(view: str, channels: int = 1, levels: int = 255) -> Model:
     form = Preprocessing(picture, view, 0, 8 * channels, features, "error", (), UNSAID)
     classifier = Network(Architecture("lstm", features, 4, 1, False, 0.0, "between", "last", 3))
     initialise(classifier, "orthogonal", "xavier", 1.0, torch.Generator().manual_seed(0))
-    return Model(classifier.eval(), ("a", "b", "c"), form, "made up")
+    return Model(classifier.eval(), Classification(("a", "b", "c")), form, "made up")
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -18,6 +18,7 @@ from scanline.explanation.trace import PARTS, Direction, Trace, trace
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
+from scanline.tasks.classification import Classification
 
 F, H, K, T = 3, 4, 5, 7
 CLASSES = tuple("abcde")
@@ -41,7 +42,9 @@ def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, 
 
 def model_of(classifier, temperature=None):
     form = Preprocessing(None, "rows", 0, F, F, "error", (), UNSAID)
-    return Model(classifier, CLASSES, form, "made up", temperature, calibrated=temperature is not None)
+    return Model(
+        classifier, Classification(CLASSES), form, "made up", temperature, calibrated=temperature is not None
+    )
 
 
 def sequence(steps=T, seed=1):

@@ -9,9 +9,10 @@ import torch
 from scanline import recipe
 from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model
-from scanline.model.model_files import Digest, History, Tested
+from scanline.model.description import Provenance, SplitDigest, TestResult
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
+from scanline.tasks.classification import Classification
 from scanline.training import checkpoint
 from scanline.training.run_files import Position
 from scanline.training.state import BestValidation, initial_state
@@ -28,14 +29,14 @@ def bundled() -> Model:
         for weight in classifier.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator))
     form = Preprocessing(None, "rows", 0, 2, 2, "mean", (0.1, -2.5e-7), UNSAID)
-    history = History(
+    history = Provenance(
         recipe="rows",
         seed=3,
         licence="MIT",
-        parts={"train": Digest(n=9, sha256="0" * 64)},
-        test=Tested(n=9, correct=7, accuracy=7 / 9, ci95=(0.4526, 0.9368)),
+        parts={"train": SplitDigest(n=9, sha256="0" * 64)},
+        test=TestResult(n=9, correct=7, accuracy=7 / 9, ci95=(0.4526, 0.9368)),
     )
-    return Model(classifier, ("né", 5), form, "made up", 1.0000000000000002, history)
+    return Model(classifier, Classification(("né", 5)), form, "made up", 1.0000000000000002, history)
 
 
 def save_bundle(folder: Path) -> Path:

@@ -29,7 +29,7 @@ def damages(whole: bytes) -> Iterator[tuple[str, bytes]]:
 def of_bundle(folder: Path) -> object:
     found = Model.load(folder)
     tensors = {name: tensor.numpy().tobytes() for name, tensor in found.network.state_dict().items()}
-    description = found.classes, found.preprocessing, found.data, found.temperature, found.history
+    description = found.task, found.preprocessing, found.data, found.temperature, found.provenance
     return found.network.architecture, description, tensors
 
 

@@ -22,12 +22,17 @@ from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.errors import ModelError
 from scanline.evaluation.evaluate import evaluate_run
-from scanline.metrics.calibration import fit_temperature, reliability
+from scanline.metrics import calibration
+from scanline.metrics.calibration import fit_temperature
 from scanline.metrics.probabilities import mean_loss
 from scanline.model.artifact import Model, load
 from scanline.storage.json_files import write_sealed_json
 
 COLDEST, HOTTEST = 0.05, 20.0
+
+
+def reliability(*arguments) -> dict:
+    return calibration.reliability(*arguments).to_json()
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -15,12 +15,27 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precisio
 from statsmodels.stats.proportion import proportion_confint
 
 from scanline.data.memory import MemorySource
-from scanline.metrics.classification import (
-    accuracy_by_length,
-    classification_metrics,
-    coverage_curve,
-    most_confident_errors,
-)
+from scanline.metrics import classification
+
+
+def classification_metrics(logits: np.ndarray, part: MemorySource) -> dict:
+    return classification.classification_metrics(
+        logits, part.targets, part.classes, part.lengths, part.identifier
+    ).to_json()
+
+
+def coverage_curve(*arguments) -> list[dict]:
+    return [each.to_json() for each in classification.coverage_curve(*arguments)]
+
+
+def accuracy_by_length(*arguments) -> list[dict]:
+    return [each.to_json() for each in classification.accuracy_by_length(*arguments)]
+
+
+def most_confident_errors(shares: np.ndarray, part: MemorySource, most: int = 20) -> list[dict]:
+    found = classification.most_confident_errors(shares, part.targets, part.classes, part.identifier, most)
+    return [each.to_json() for each in found]
+
 
 NAMES = ("class", "n", "correct", "accuracy", "precision", "recall", "f1")
 

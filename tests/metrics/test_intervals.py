@@ -12,17 +12,22 @@ from scipy.stats import bootstrap
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from scanline.metrics import intervals
 from scanline.metrics.intervals import (
-    Paired,
-    class_intervals,
+    PairedCounts,
     mcnemar,
     paired_interval,
     wilson_interval,
 )
 
+
+def class_intervals(*arguments, **options) -> dict:
+    return intervals.class_intervals(*arguments, **options)._asdict()
+
+
 KINDS = ("precision", "recall", "f1")
 counts = st.integers(0, 300)
-tables = st.builds(Paired, counts, counts, counts, counts).filter(lambda pairs: pairs.total > 0)
+tables = st.builds(PairedCounts, counts, counts, counts, counts).filter(lambda pairs: pairs.total > 0)
 
 
 def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
@@ -69,7 +74,7 @@ def test_wilsons_interval_is_that_of_statsmodels(shares, level):
 )
 def test_the_interval_of_a_paired_difference_is_the_one_that_newcombe_printed(table, low, high):
     """Newcombe 1998, Stat. Med. 17:2635-2650: the table of examples, method 10."""
-    assert paired_interval(Paired(*table)) == pytest.approx((low, high), abs=5e-5)
+    assert paired_interval(PairedCounts(*table)) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_the_interval_of_a_paired_difference_worked_by_hand():
@@ -80,7 +85,7 @@ def test_the_interval_of_a_paired_difference_worked_by_hand():
     Below: both distances are 0.6 - 0.461815 = 0.538185 - 0.4 = 0.138185, so the lower limit is
     0.2 - 0.138185 * sqrt(2 - 2*0.458333) = 0.2 - 0.143828. Above: 0.123917 twice, so 0.2 + 0.128977.
     """
-    pairs = Paired(both=18, first=12, second=2, neither=18)
+    pairs = PairedCounts(both=18, first=12, second=2, neither=18)
     assert pairs.difference == 0.2
     assert paired_interval(pairs) == pytest.approx((0.2 - 0.143828, 0.2 + 0.128977), abs=2e-6)
 
@@ -90,7 +95,9 @@ def test_two_models_that_are_right_about_opposites_are_negatively_correlated():
 
     With phi = -1 the distances add up: 0.6 - 0.461815 and 0.538185 - 0.4 below, 0.123917 twice above.
     """
-    assert paired_interval(Paired(0, 30, 20, 0)) == pytest.approx((0.2 - 0.276370, 0.2 + 0.247834), abs=2e-6)
+    assert paired_interval(PairedCounts(0, 30, 20, 0)) == pytest.approx(
+        (0.2 - 0.276370, 0.2 + 0.247834), abs=2e-6
+    )
 
 
 def newcombe(e: int, f: int, g: int, h: int, level: float) -> tuple[float, float]:
@@ -121,7 +128,7 @@ def test_the_interval_of_a_paired_difference_is_that_of_the_formula_written_anew
 def test_the_interval_of_a_paired_difference_holds_it_and_turns_round_with_the_models(pairs):
     low, high = paired_interval(pairs)
     assert -1 - 1e-9 <= low <= pairs.difference <= high <= 1 + 1e-9
-    turned = paired_interval(Paired(pairs.both, pairs.second, pairs.first, pairs.neither))
+    turned = paired_interval(PairedCounts(pairs.both, pairs.second, pairs.first, pairs.neither))
     assert turned == pytest.approx((-high, -low), abs=1e-12)
 
 
@@ -135,7 +142,7 @@ def test_about_95_of_100_intervals_hold_the_true_difference(n, shares):
     drawn = np.random.default_rng(n).multinomial(n, shares, size=1000)
     held = 0
     for table in drawn:
-        low, high = paired_interval(Paired(*map(int, table)))
+        low, high = paired_interval(PairedCounts(*map(int, table)))
         held += low <= truth <= high
     assert 0.92 <= held / 1000 <= 0.98
 
@@ -153,7 +160,7 @@ def test_about_95_of_100_intervals_hold_the_true_difference(n, shares):
     ],
 )
 def test_the_exact_mcnemar_test_worked_by_hand(first, second, expected):
-    assert mcnemar(Paired(both=70, first=first, second=second, neither=3)) == pytest.approx(expected)
+    assert mcnemar(PairedCounts(both=70, first=first, second=second, neither=3)) == pytest.approx(expected)
 
 
 @settings(deadline=None)

@@ -18,6 +18,7 @@ from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 from scanline.storage.json_files import write_sealed_json
+from scanline.tasks.classification import Classification
 
 
 def form(picture: PictureFormat | None = None) -> Preprocessing:
@@ -28,7 +29,7 @@ def form(picture: PictureFormat | None = None) -> Preprocessing:
 def saved(tmp_path) -> tuple[Model, Path]:
     architecture = Architecture("lstm", 3, 4, 1, True, 0.5, "every", "mean", 2)
     picture = PictureFormat(height=3, width=3, box=2, levels=255, centre="mass")
-    made = Model(Network(architecture), ("no", "yes"), form(picture), "made up")
+    made = Model(Network(architecture), Classification(("no", "yes")), form(picture), "made up")
     made.save(tmp_path / "model", "0.0.0")
     return made, tmp_path / "model"
 
@@ -37,7 +38,7 @@ def test_a_bundle_comes_back_as_it_was(saved):
     made, folder = saved
     found = Model.load(folder)
     assert found.network.architecture == made.network.architecture
-    assert (found.classes, found.preprocessing, found.data) == (made.classes, made.preprocessing, made.data)
+    assert (found.task, found.preprocessing, found.data) == (made.task, made.preprocessing, made.data)
     values = torch.randn(2, 5, 3)
     with torch.inference_mode():
         assert torch.equal(found.network(values), made.network.eval()(values))
@@ -46,8 +47,8 @@ def test_a_bundle_comes_back_as_it_was(saved):
 
 def test_numbers_as_class_names_stay_numbers(tmp_path):
     classifier = Network(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2))
-    Model(classifier, (0, 1), form(), "x").save(tmp_path / "model", "0.0.0")
-    assert Model.load(tmp_path / "model").classes == (0, 1)
+    Model(classifier, Classification((0, 1)), form(), "x").save(tmp_path / "model", "0.0.0")
+    assert Model.load(tmp_path / "model").class_names == (0, 1)
 
 
 def test_every_byte_of_the_weights_is_guarded(saved):
@@ -85,9 +86,10 @@ def change(folder: Path, edit) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.update(schema=1), "expected schema 3, found 1"),
-        (lambda t: t.pop("classes"), "model.json is damaged: classes: Field required"),
-        (lambda t: t["classes"].append("x"), "2 outputs but 3 class names"),
+        (lambda t: t.update(schema=1), "expected schema 4 or 3, got 1"),
+        (lambda t: t["task"]["state"].pop("classes"), "model.json is damaged: task: expected classes"),
+        (lambda t: t["task"].update(name="tree"), "task must be one of classification, got 'tree'"),
+        (lambda t: t["task"]["state"]["classes"].append("x"), "expected 2 outputs, got 3"),
         (lambda t: t["architecture"].update(cell="tree"), "model.json is damaged: architecture: cell"),
         (
             lambda t: t["architecture"].update(hidden_size=10**12),
@@ -106,16 +108,22 @@ def change(folder: Path, edit) -> None:
         (lambda t: t["input"]["picture"].update(width=100_000), "cannot be cut into steps of 3"),
         (lambda t: t["input"]["picture"].update(levels=0), "cannot be cut into steps of 3"),
         (lambda t: t["input"]["picture"].update(box=4), "cannot be cut into steps of 3"),
-        (lambda t: t.update(classes=["no", "no"]), "two classes have the same name"),
-        (lambda t: t.update(classes=[1, "1"]), "two classes have the same name"),
-        (lambda t: t["input"].update(features=4), "steps of 4 for a network that reads 3"),
+        (lambda t: t["task"]["state"].update(classes=["no", "no"]), "classes with different names"),
+        (lambda t: t["task"]["state"].update(classes=[1, "1"]), "classes with different names"),
+        (
+            lambda t: t["input"].update(features=4),
+            "expected steps of 3 features, .*, got 4",
+        ),
         (lambda t: t["input"].update(view="patches:2"), "needs a height and a width that 2 divides"),
         (lambda t: t["input"].update(view="spiral"), "input.view must be one of rows, columns"),
-        (lambda t: t["input"].update(missing="mean"), "0 means of 3 features"),
+        (lambda t: t["input"].update(missing="mean"), "expected 3 means for 3 features, got 0"),
         (lambda t: t["input"].update(missing="mean", means=[0, 0, "x"]), "input: means"),
         (lambda t: t["input"]["settings"].update(shape="tall"), "input: settings: shape"),
         (lambda t: t["input"]["settings"].update(test="mine.csv"), "the settings name a file of data"),
-        (lambda t: t.update(classes=["no", "y" * 5000]), "2 class names of up to 5000 characters"),
+        (
+            lambda t: t["task"]["state"].update(classes=["no", "y" * 5000]),
+            "2 names of up to 5000 characters",
+        ),
     ],
 )
 def test_a_description_that_is_damaged_is_refused(saved, edit, message):
@@ -141,8 +149,9 @@ def test_weights_of_another_kind_of_number_are_refused(saved):
     tensors = model_files.load_tensors(saved[1] / "model.safetensors")
     half = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
     safetensors.torch.save_file(half, saved[1] / "model.safetensors")
-    change(saved[1], lambda tree: tree.update(tensors=model_files.describe_tensors(half)))
-    with pytest.raises(ModelError, match=r"head\.bias should be float32 \(2,\)"):
+    digests = {name: each.model_dump() for name, each in model_files.describe_tensors(half).items()}
+    change(saved[1], lambda tree: tree.update(tensors=digests))
+    with pytest.raises(ModelError, match=r"head\.bias: expected float32 \(2,\)"):
         Model.load(saved[1])
 
 
@@ -151,13 +160,13 @@ def test_weights_that_no_network_has_are_refused(saved, name, value):
     made, folder = saved
     made.network.state_dict()[name].fill_(value)
     made.save(folder, "0.0.0")
-    with pytest.raises(ModelError, match=f"model.safetensors is damaged: {name} has a value that no network"):
+    with pytest.raises(ModelError, match=f"model.safetensors is damaged: {name}: expected finite values"):
         Model.load(folder)
 
 
 def test_weights_of_another_network_are_refused(saved, tmp_path):
     other = Network(Architecture("lstm", 3, 5, 1, True, 0.5, "every", "mean", 2))
-    Model(other, (0, 1), form(), "x").save(tmp_path / "other", "0.0.0")
+    Model(other, Classification((0, 1)), form(), "x").save(tmp_path / "other", "0.0.0")
     shutil.copy(tmp_path / "other" / "model.safetensors", saved[1])
     with pytest.raises(ModelError, match="is not the one that was saved"):
         Model.load(saved[1])

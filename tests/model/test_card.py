@@ -7,11 +7,13 @@ import json
 import pytest
 
 from scanline.data.preprocessing import Preprocessing
+from scanline.errors import printable
 from scanline.model.artifact import Model
 from scanline.model.card import model_card
-from scanline.model.model_files import History
+from scanline.model.description import Provenance
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
+from scanline.tasks.classification import Classification
 
 
 def test_the_card_of_a_trained_run_says_what_its_result_says(trained):
@@ -21,18 +23,18 @@ def test_the_card_of_a_trained_run_says_what_its_result_says(trained):
     assert card.startswith('---\nlicense: "unknown"\n')
     low, high = result["ci95"]
     assert (
-        f"- **Accuracy** {result['accuracy']:.4f} on the test part ({result['correct']:,} of 360), "
+        f"- **Accuracy** {result['accuracy']:.4f} on the test split ({result['correct']:,} of 360), "
         f"95 % interval {low:.4f} to {high:.4f} (Wilson)." in card
     )
     for name, part in parts.items():
-        assert f"{name.capitalize()} part: {part['n']:,} sequences, SHA-256 `{part['sha256']}`." in card
-    assert "pictures of 8 x 8 pixels (grey levels, 0 to 16), as rows" in card
-    assert "- **Licence**: none was said." in card
+        assert f"{name.capitalize()} split: {part['n']:,} sequences, SHA-256 `{part['sha256']}`." in card
+    assert "pictures of 8 x 8 pixels (grey levels, 0 to 16), read as rows" in card
+    assert "- **Licence** unknown." in card
 
 
 def test_model_json_has_the_history_and_gives_it_back(trained):
     result = json.loads((trained / "result.json").read_text())["test"]
-    history = Model.load(trained / "model").history
+    history = Model.load(trained / "model").provenance
     assert (history.recipe, history.seed, history.made) == ("digits", 0, "trained by Scanline")
     assert history.test is not None
     assert (history.test.n, history.test.correct) == (360, result["correct"])
@@ -44,7 +46,7 @@ def test_the_licence_of_the_recipe_goes_into_model_and_card(tmp_path):
 
     settings = {"train.samples": 100, "licence": "CC-BY-4.0"}
     train("digits", settings=settings, run=tmp_path / "run", log=None)
-    assert Model.load(tmp_path / "run" / "model").history.licence == "CC-BY-4.0"
+    assert Model.load(tmp_path / "run" / "model").provenance.licence == "CC-BY-4.0"
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert card.startswith('---\nlicense: "CC-BY-4.0"\n')
 
@@ -62,13 +64,12 @@ def test_the_licence_of_the_recipe_goes_into_model_and_card(tmp_path):
 def test_names_are_text_and_no_markup(name, shown):
     architecture = Architecture("gru", 2, 3, 1, False, 0.0, "between", "mean", 2)
     form = Preprocessing(None, "rows", 0, 2, 2, "error", (), UNSAID)
-    history = History(made=name, licence=name)
-    card = model_card(
-        Model(Network(architecture), (name, "b"), form, name, None, history).describe(), name, 1
-    )
+    history = Provenance(made=name, licence=name)
+    task = Classification((name, "b"))
+    card = model_card(Model(Network(architecture), task, form, name, None, history).describe(), task, name, 1)
     body = card.split("---\n", 2)[2]
     assert body.count(shown) == 5  # title, data, made, class, licence
     assert name not in body.replace(shown, "")
     front = card.split("---\n", 2)[1].splitlines()
-    assert json.loads(front[0].removeprefix("license: ")) == name
-    assert "is not known: it was not tested" in body
+    assert json.loads(front[0].removeprefix("license: ")) == printable(name)
+    assert "unknown: the model was not tested" in body

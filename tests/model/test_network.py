@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from scanline.model.initialisation import initialise
 from scanline.model.network import Architecture, Network
-from scanline.model.pooling import pool
 
 F, H, K = 3, 4, 5
 NETWORKS = list(itertools.product(["rnn", "gru", "lstm"], [1, 2], [False, True], ["last", "mean", "max"]))
@@ -80,16 +79,6 @@ def test_gradients_are_finite_when_the_padding_is_not(which):
     values[0], values[1, :2] = 0.5, 0.25
     classifier(values, torch.tensor([4, 2])).sum().backward()
     assert all(w.grad.isfinite().all() for w in classifier.parameters() if w.requires_grad)
-
-
-def test_readouts_worked_by_hand():
-    outputs = torch.tensor([[[1.0, 2.0], [3.0, -4.0], [0.0, 0.0]]])  # one sequence of 2 steps, padded to 3
-    length = torch.tensor([2])
-    assert pool(outputs, length, "last", 1).tolist() == [[3, -4]]
-    assert pool(outputs, length, "last", 2).tolist() == [[3, 2]]  # backward: at the first step
-    assert pool(outputs, length, "mean", 1).tolist() == [[2, -1]]
-    assert pool(-outputs - 5, length, "max", 1).tolist() == [[-6, -1]]
-    assert pool(outputs, None, "mean", 1)[0].tolist() == pytest.approx([4 / 3, -2 / 3])
 
 
 def test_raw_values_are_shifted_and_scaled_inside_the_network():

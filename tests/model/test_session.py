@@ -22,6 +22,7 @@ from scanline.kernels.stepping import NativeStack, TorchStack
 from scanline.model.artifact import Model, load
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
+from scanline.tasks.classification import Classification
 
 FEATURES, CLASSES = 5, 4
 NETWORKS = [
@@ -47,7 +48,9 @@ def made(cell="lstm", layers=1, readout="last", missing="error", temperature=Non
     means = (0.1, -0.2, 0.3, 0.4, -0.5) if missing in ("mean", "forward-fill") else ()
     form = Preprocessing(None, "rows", 0, FEATURES, FEATURES, missing, means, UNSAID)
     calibrated = temperature is not None
-    return Model(classifier, tuple("abcd"), form, "made up", temperature, calibrated=calibrated)
+    return Model(
+        classifier, Classification(tuple("abcd")), form, "made up", temperature, calibrated=calibrated
+    )
 
 
 def steps(count: int, seed: int = 0, sessions: int | None = None) -> np.ndarray:

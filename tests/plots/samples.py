@@ -45,8 +45,8 @@ class Sample:
         self.history = [json.loads(line) for line in lines]
         self.test = json.loads((run / "result.json").read_text())["test"]
         model = scanline.load(run)
-        part = model.fit(catalog.load("digits").test)
-        self.along = accuracy_by_step(model.network, part)
+        part = model.align(catalog.load("digits").test)
+        self.along = accuracy_by_step(model.network, model.task, part).to_json()
         self.activity = gate_activity(model.network, part)
         self.answer = explain_sequence(model, part, 5)
         self._drawn: dict[str, str] = {}

@@ -12,6 +12,7 @@ from scanline.evaluation.early import accuracy_by_step
 from scanline.explanation.attribution import Attribution
 from scanline.reporting import figures
 from scanline.reporting.activity import gate_activity
+from scanline.tasks.classification import Classification
 from tests.conftest import make_sequences
 from tests.explanation.test_trace import network
 from tests.plots.samples import (
@@ -52,7 +53,7 @@ def test_one_sequence_is_drawn():
     part = make_sequences(n=1, features=3)
     classifier = network()
     drawn(
-        figures.accuracy_by_step(accuracy_by_step(classifier, part)),
+        figures.accuracy_by_step(accuracy_by_step(classifier, Classification(part.classes), part).to_json()),
         figures.gate_activity(gate_activity(classifier, part)),
     )
 
@@ -90,7 +91,7 @@ def test_sequences_of_one_step_are_drawn_and_seen():
         drawn(figure)
     part = make_sequences(n=8, steps=1)
     drawn(
-        figures.accuracy_by_step(accuracy_by_step(network(), part)),
+        figures.accuracy_by_step(accuracy_by_step(network(), Classification(part.classes), part).to_json()),
         figures.gate_activity(gate_activity(network(), part)),
     )
     drawn(*all_charts(evaluated(["a", "b"], [0, 1] * 4, [[1.0, 0.0]] * 8, steps=1)))

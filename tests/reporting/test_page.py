@@ -24,7 +24,7 @@ import scanline
 from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.metrics.probabilities import softmax
-from scanline.model.inference import predict_logits
+from scanline.model.predictor import Predictor
 from scanline.reporting.report import report
 
 Element = ElementTree.Element
@@ -346,7 +346,7 @@ def test_the_twin_holds_what_the_files_of_the_run_hold(digits, trained):
 
 def test_the_mistakes_of_the_twin_are_what_the_network_says_of_the_first_steps(digits, trained):
     model = scanline.load(trained)
-    test = model.fit(catalog.load("digits").test)
+    test = model.align(catalog.load("digits").test)
     mistakes = digits.result["test"]["mistakes"]
     assert len(digits.twin["mistakes"]) == min(len(mistakes), 12) > 3
     for told, kept in zip(digits.twin["mistakes"], mistakes, strict=False):
@@ -359,7 +359,7 @@ def test_the_mistakes_of_the_twin_are_what_the_network_says_of_the_first_steps(d
         along = softmax(
             np.concatenate(
                 [
-                    predict_logits(model.network, from_steps(values[:count], test.classes))
+                    Predictor(model.network).outputs(from_steps(values[:count], test.classes))
                     for count in range(1, 9)
                 ]
             )

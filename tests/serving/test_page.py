@@ -347,5 +347,5 @@ def test_a_server_with_a_token_is_asked_with_it(browser, digits):
 
 
 def test_the_page_shows_what_the_model_is(seen, trained):
-    tested = load(trained).history.test
+    tested = load(trained).provenance.test
     assert f"{100 * tested.accuracy:.2f} %" in plain(seen.page.locator("#about").inner_text())

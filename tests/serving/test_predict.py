@@ -94,10 +94,14 @@ def test_a_step_of_one_feature_may_be_a_bare_number():
     from scanline.model.artifact import Model
     from scanline.model.network import Architecture, Network
     from scanline.recipe import UNSAID
+    from scanline.tasks.classification import Classification
 
     classifier = Network(Architecture("gru", 1, 4, 1, False, 0.0, "between", "mean", 2)).eval()
     model = Model(
-        classifier, ("no", "yes"), Preprocessing(None, "rows", 0, 1, 1, "error", (), UNSAID), "made"
+        classifier,
+        Classification(("no", "yes")),
+        Preprocessing(None, "rows", 0, 1, 1, "error", (), UNSAID),
+        "made",
     )
     with in_thread(model) as server:
         assert server.shares([[0.5, -1, 2]]) == server.shares([[[0.5], [-1], [2]]])
@@ -251,7 +255,7 @@ def test_the_model_is_described(server):
     }
     assert found["input"]["step_of_pixel"] == [[row] * 8 for row in range(1, 9)]
     assert found["network"]["parameters"] == sum(each.numel() for each in server.model.network.parameters())
-    tested = server.model.history.test
+    tested = server.model.provenance.test
     assert found["accuracy"] == {"accuracy": tested.accuracy, "ci95": list(tested.ci95), "n": tested.n}
 
 

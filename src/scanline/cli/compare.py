@@ -30,7 +30,7 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
     from scanline.evaluation.comparison import compare_runs
 
     with download_bar() as on_progress:
-        found = compare_runs(runs, data, choose_device(device), on_progress)
+        found = compare_runs(runs, data, choose_device(device), on_progress).to_json()
     if as_json:
         print_json(found)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
@@ -56,25 +57,34 @@ def command(
     """
     from scanline.evaluation.early import THRESHOLDS, accuracy_by_step
     from scanline.evaluation.evaluate import evaluate_run
+    from scanline.metrics.classification import ClassificationMetrics
 
     with download_bar() as on_progress:
-        judgement = evaluate_run(run, data, device, on_progress, calibrated)
-    along = None
+        evaluation = evaluate_run(run, data, device, on_progress, calibrated)
+    metrics, along = evaluation.metrics.to_json(), None
     if steps or stops:
-        network, temperature = judgement.model.network, judgement.model.divisor
-        along = accuracy_by_step(network, judgement.part, sorted(set(stops)) or THRESHOLDS, temperature)
+        thresholds = sorted(set(stops)) or THRESHOLDS
+        model = evaluation.model
+        along = accuracy_by_step(
+            model.network, model.task, evaluation.source, thresholds, model.divisor
+        ).to_json()
+    columns = dataclasses.asdict(evaluation.predictions()) if as_list else {}
     if as_json:
         print_json(
-            {"run": run, "data": judgement.data, "test": judgement.test}
+            {"run": run, "data": evaluation.data, "test": metrics}
             | ({} if along is None else {"along": along})
-            | (judgement.answers() if as_list else {})
+            | columns
         )
         return
     if as_list:
         click.echo("sequence\tpredicted\ttrue")
-        for name, predicted, true in zip(*judgement.answers().values(), strict=True):
-            print_text("\t".join(map(shown_name, (name, predicted, true))))
-    lines = _summary(judgement.test, judgement.data, judgement.pictures)
+        for row in zip(*columns.values(), strict=True):
+            print_text("\t".join(map(shown_name, row)))
+    if isinstance(evaluation.metrics, ClassificationMetrics):
+        lines = _summary(metrics, evaluation.data, evaluation.has_pictures)
+    else:
+        lines = [f"test split of {shown_name(evaluation.data)}: {metrics['n']:,} sequences"]
+        lines += [f"{name}: {value:.6g}" for name, value in metrics.items() if isinstance(value, float)]
     if along is not None:
         lines += ["", *_along(along, steps)]
     print_text("\n".join(lines))

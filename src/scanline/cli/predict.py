@@ -59,9 +59,9 @@ def command(
             errors.append(str(answer))
             code = code or answer.exit_code
             continue
-        answers.append(answer)
+        answers.append(answer.to_json())
         if not as_json:
-            print_text(_line(answer))
+            print_text(_line(answers[-1]))
     if as_json:
         print_json({"run": run, "predictions": answers, "errors": errors})
     return code
@@ -75,10 +75,11 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
     model = load(run, choose_device(device), calibrated)
     for answer in predict_lines(model, _input_lines()):
         if as_json:
-            click.echo(json.dumps({"schema": 1} | answer))
+            click.echo(json.dumps({"schema": 1} | answer.to_json()))
         else:
-            label = shown_name(answer["label"])
-            print_text(f"{answer['sequence']}\t{answer['step']}\t{label}\t{answer['probability']:.4f}")
+            label, probability = shown_name(answer.prediction.label), answer.prediction.probability
+            ending = "" if probability is None else f"\t{probability:.4f}"
+            print_text(f"{answer.sequence}\t{answer.step}\t{label}{ending}")
         sys.stdout.flush()
     return 0
 
@@ -98,6 +99,9 @@ def _input_lines() -> Iterator[str]:
 def _line(answer: dict[str, Any]) -> str:
     file, label = shown_name(answer["file"]), shown_name(answer["label"])
     if "sequence" in answer:
-        return f"{file}: {shown_name(answer['sequence'])}: {label} ({answer['probability']:.4f})"
+        ending = f" ({answer['probability']:.4f})" if "probability" in answer else ""
+        return f"{file}: {shown_name(answer['sequence'])}: {label}{ending}"
+    if "probabilities" not in answer:
+        return f"{file}: {label}"
     ranked = "  ".join(f"{shown_name(name)}: {share:.4f}" for name, share in answer["probabilities"].items())
     return f"{file}: {label}\n  {ranked}"

@@ -1,4 +1,4 @@
-"""Runs beside each other on the same test sequences."""
+"""Comparison of models on the same test sequences."""
 
 from __future__ import annotations
 
@@ -18,27 +18,127 @@ from scanline.data.download import Progress
 from scanline.errors import DataError, UsageError
 from scanline.evaluation import run_files
 from scanline.evaluation.evaluate import Evaluation, evaluate_run
-from scanline.metrics.intervals import Paired, mcnemar, paired_interval
-from scanline.model.inference import predict_logits
+from scanline.metrics.classification import ClassificationMetrics
+from scanline.metrics.intervals import PairedCounts, mcnemar, paired_interval
+from scanline.metrics.results import Interval, Result
 from scanline.model.model_files import WEIGHTS, find_model
+from scanline.model.predictor import Predictor
 from scanline.storage.json_files import read_json
 
 _ROUNDS, _TIMED = 5, 2000
 
 
+class ComparedRun(Result):
+    """Results of one run; None where unknown.
+
+    Attributes:
+        run: Path of the run as it was given.
+        network: Layers, cell and units, in words.
+        view: View of the pictures; None if the sequences are not pictures.
+        correct: Number of correct predictions.
+        accuracy: Accuracy on the common test sequences.
+        ci95: Wilson's interval of the accuracy.
+        loss: Mean cross-entropy in nats.
+        calibration_error: Expected calibration error.
+        parameters: Number of weights.
+        weights_bytes: Size of the weights file.
+        sequences_per_s: Sequences predicted a second; None if not measured.
+        training_seconds: Duration of the training.
+        training_samples: Number of samples seen in training.
+    """
+
+    run: str
+    network: str
+    view: str | None
+    correct: int
+    accuracy: float
+    ci95: Interval
+    loss: float
+    calibration_error: float
+    parameters: int
+    weights_bytes: int
+    sequences_per_s: float | None
+    training_seconds: float | None
+    training_samples: int | None
+
+
+class Disagreement(Result):
+    """A sequence for which two runs predict different classes.
+
+    Attributes:
+        index: Index of the sequence.
+        sequence: Its identifier, or its index.
+        true: Its class.
+        first: Prediction of the first run.
+        second: Prediction of the second run.
+    """
+
+    index: int
+    sequence: int | str
+    true: str
+    first: str
+    second: str
+
+
+class ComparedPair(Result):
+    """Two runs beside each other.
+
+    Attributes:
+        first: Path of the first run.
+        second: Path of the second run.
+        difference: Accuracy of the first minus that of the second.
+        ci95: Newcombe's interval of the difference.
+        mcnemar_p: p-value of the exact McNemar test.
+        both_right: Number of sequences that both predict correctly.
+        first_alone_right: Number that only the first predicts correctly.
+        second_alone_right: Number that only the second predicts correctly.
+        neither_right: Number that neither predicts correctly.
+        disagreements: Number of different predictions.
+        disagree_on: These sequences.
+    """
+
+    first: str
+    second: str
+    difference: float
+    ci95: Interval
+    mcnemar_p: float
+    both_right: int
+    first_alone_right: int
+    second_alone_right: int
+    neither_right: int
+    disagreements: int
+    disagree_on: list[Disagreement]
+
+
+class Comparison(Result):
+    """Two or more runs on the same test sequences.
+
+    Attributes:
+        data: Name or path of the dataset.
+        n: Number of test sequences.
+        runs: Results of each run, in the order given.
+        pairs: Every pair of runs.
+    """
+
+    data: str
+    n: int
+    runs: list[ComparedRun]
+    pairs: list[ComparedPair]
+
+
 @dataclass(frozen=True, eq=False)
-class ComparedRun:
-    """A run to be compared. path: as it was given. judgement: on the common test sequences."""
+class _Evaluated:
+    """A run with its evaluation on the common test sequences."""
 
     path: str
-    judgement: Evaluation
+    evaluation: Evaluation
+    metrics: ClassificationMetrics
 
     @cached_property
-    def answers(self) -> NDArray[Any]:
-        """(N,) class names."""
-        names = np.array([str(name) for name in self.judgement.part.classes], dtype=object)
-        answers: NDArray[Any] = names[self.judgement.logits.argmax(1)]
-        return answers
+    def predictions(self) -> NDArray[Any]:
+        """(N,) predicted class names, as text."""
+        labels = self.evaluation.model.task.labels(self.evaluation.outputs)
+        return np.array([str(name) for name in labels], dtype=object)
 
 
 def compare_runs(
@@ -48,118 +148,129 @@ def compare_runs(
     on_progress: Progress | None = None,
     measure_speed: bool = True,
     known: Mapping[str, Evaluation] | None = None,
-) -> dict[str, Any]:
-    """Two or more runs or bundles judged on the same test sequences; ready for JSON.
+) -> Comparison:
+    """Evaluate two or more runs on the same test sequences and compare every pair.
 
-    data: what to judge them on; None takes what each was trained on. Returns {"data", "n", "runs": a figure
-    sheet of each, "pairs": of each two the difference of their accuracies with its 95 % interval (Newcombe),
-    the exact McNemar test, and where they disagree}.
-    measure_speed: time their predictions, in turns. known: judgements on these sequences that were made
-    already, by run.
-    Raises UsageError for fewer than two or for one given twice, DataError if they were not judged on the same
-    sequences.
+    Args:
+        runs: Run directories or model folders.
+        data: Dataset to evaluate on; None uses what each model was trained on.
+        device: "cpu" or "cuda".
+        on_progress: Called with (received, total) bytes of a download.
+        measure_speed: Whether to time predictions, the runs taking turns.
+        known: Evaluations on these sequences that exist already, by run.
+
+    Raises:
+        UsageError: If there are fewer than two different runs, or a run is not a classifier.
+        DataError: If the runs are not evaluated on the same sequences.
     """
     if len(runs) < 2:
-        raise UsageError(f"two runs at least are needed to compare, got {len(runs)}")
+        raise UsageError(f"expected at least two runs to compare, got {len(runs)}")
     for one, other in combinations(runs, 2):
         if find_model(Path(one)).resolve() == find_model(Path(other)).resolve():
-            raise UsageError(f"runs to compare must be different: {one} and {other} are the same")
-    contenders = [
-        ComparedRun(run, (known or {}).get(run) or evaluate_run(run, data, device, on_progress))
+            raise UsageError(f"expected different runs to compare, got {one} and {other}, which are the same")
+    evaluated = [
+        _classifier(run, (known or {}).get(run) or evaluate_run(run, data, device, on_progress))
         for run in runs
     ]
-    _check_same(contenders)
-    speeds = _speeds(contenders) if measure_speed else [None] * len(contenders)
-    return {
-        "data": contenders[0].judgement.data,
-        "n": len(contenders[0].judgement.part),
-        "runs": [_sheet(each, speed) for each, speed in zip(contenders, speeds, strict=True)],
-        "pairs": [_pair(one, other) for one, other in combinations(contenders, 2)],
-    }
+    _check_same_data(evaluated)
+    speeds = _speeds(evaluated) if measure_speed else [None] * len(evaluated)
+    return Comparison(
+        data=evaluated[0].evaluation.data,
+        n=len(evaluated[0].evaluation.source),
+        runs=[_row(each, speed) for each, speed in zip(evaluated, speeds, strict=True)],
+        pairs=[_pair(one, other) for one, other in combinations(evaluated, 2)],
+    )
 
 
-def _check_same(contenders: Sequence[ComparedRun]) -> None:
-    first = contenders[0]
-    for other in contenders[1:]:
-        if other.judgement.digest != first.judgement.digest:
+def _classifier(run: str, evaluation: Evaluation) -> _Evaluated:
+    if not isinstance(evaluation.metrics, ClassificationMetrics):
+        raise UsageError(
+            f"expected classification models to compare, got {run}: {evaluation.model.task.name}"
+        )
+    return _Evaluated(run, evaluation, evaluation.metrics)
+
+
+def _check_same_data(evaluated: Sequence[_Evaluated]) -> None:
+    first = evaluated[0]
+    one = first.evaluation
+    for second in evaluated[1:]:
+        other = second.evaluation
+        if other.digest != one.digest:
             raise DataError(
-                f"{first.path} and {other.path} are not judged on the same sequences: {first.judgement.data} "
-                f"({len(first.judgement.part):,}, SHA-256 {first.judgement.digest[:12]}...) and "
-                f"{other.judgement.data} ({len(other.judgement.part):,}, SHA-256 "
-                f"{other.judgement.digest[:12]}...); name one data set for all by --data"
+                f"{first.path} and {second.path}: expected the same test sequences, got {one.data} "
+                f"({len(one.source):,}, SHA-256 {one.digest[:12]}...) and {other.data} "
+                f"({len(other.source):,}, SHA-256 {other.digest[:12]}...); name one dataset with --data"
             )
 
 
-def _sheet(contender: ComparedRun, speed: float | None) -> dict[str, Any]:
-    model, test = contender.judgement.model, contender.judgement.test
-    folder = find_model(Path(contender.path))
+def _row(each: _Evaluated, speed: float | None) -> ComparedRun:
+    model, metrics = each.evaluation.model, each.metrics
+    folder = find_model(Path(each.path))
     result = folder.parent / "result.json"
-    told = run_files.check(result, read_json(result), run_files.Compared) if result.is_file() else {}
-    training = told.get("training", {})
-    architecture = model.network.architecture
-    form = model.preprocessing
-    return {
-        "run": contender.path,
-        "network": f"{architecture.layers} x {architecture.cell} {architecture.hidden_size}"
-        + (", both directions" if architecture.bidirectional else ""),
-        "view": form.view if form.picture else None,
-        "correct": test["correct"],
-        "accuracy": test["accuracy"],
-        "ci95": test["ci95"],
-        "loss": test["loss"],
-        "calibration_error": test["calibration"]["error"],
-        "parameters": sum(weight.numel() for weight in model.network.parameters()),
-        "weights_bytes": (folder / WEIGHTS).stat().st_size,
-        "sequences_per_s": speed,
-        "training_seconds": training.get("seconds"),
-        "training_samples": training.get("samples_seen"),
-    }
+    known = run_files.check(result, read_json(result), run_files.Compared) if result.is_file() else {}
+    training = known.get("training", {})
+    a, form = model.network.architecture, model.preprocessing
+    return ComparedRun(
+        run=each.path,
+        network=f"{a.layers} x {a.cell} {a.hidden_size}{', both directions' if a.bidirectional else ''}",
+        view=form.view if form.picture else None,
+        correct=metrics.correct,
+        accuracy=metrics.accuracy,
+        ci95=metrics.ci95,
+        loss=metrics.loss,
+        calibration_error=metrics.calibration.error,
+        parameters=model.network.parameter_count,
+        weights_bytes=(folder / WEIGHTS).stat().st_size,
+        sequences_per_s=speed,
+        training_seconds=training.get("seconds"),
+        training_samples=training.get("samples_seen"),
+    )
 
 
-def _speeds(contenders: Sequence[ComparedRun]) -> list[float]:
-    """Sequences a second in prediction: medians of rounds in which they take turns."""
-    times: list[list[float]] = [[] for _ in contenders]
+def _speeds(evaluated: Sequence[_Evaluated]) -> list[float]:
+    """Sequences predicted a second: medians of rounds in which the runs take turns."""
+    seconds: list[list[float]] = [[] for _ in evaluated]
     for round_number in range(_ROUNDS + 1):
-        for contender, own in zip(contenders, times, strict=True):
-            part = contender.judgement.part
-            part = part.take(slice(min(len(part), _TIMED)))
+        for each, own in zip(evaluated, seconds, strict=True):
+            source = each.evaluation.source
+            source = source.take(slice(min(len(source), _TIMED)))
             begin = time.perf_counter()
-            predict_logits(contender.judgement.model.network, part)
+            Predictor(each.evaluation.model.network).outputs(source)
             if round_number:  # the first warms up
-                own.append((time.perf_counter() - begin) / len(part))
-    return [1 / statistics.median(own) for own in times]
+                own.append((time.perf_counter() - begin) / len(source))
+    return [1 / statistics.median(own) for own in seconds]
 
 
-def _pair(one: ComparedRun, other: ComparedRun) -> dict[str, Any]:
-    part = one.judgement.part
-    true = np.array([str(part.classes[label]) for label in part.targets], dtype=object)
-    right, also = one.answers == true, other.answers == true
-    pairs = Paired(
+def _pair(one: _Evaluated, other: _Evaluated) -> ComparedPair:
+    source = one.evaluation.source
+    true = np.array([str(source.classes[label]) for label in source.targets], dtype=object)
+    right, also = one.predictions == true, other.predictions == true
+    counts = PairedCounts(
         both=int((right & also).sum()),
         first=int((right & ~also).sum()),
         second=int((~right & also).sum()),
         neither=int((~right & ~also).sum()),
     )
-    apart = np.flatnonzero(one.answers != other.answers)
-    return {
-        "first": one.path,
-        "second": other.path,
-        "difference": pairs.difference,
-        "ci95": list(paired_interval(pairs)),
-        "mcnemar_p": mcnemar(pairs),
-        "both_right": pairs.both,
-        "first_alone_right": pairs.first,
-        "second_alone_right": pairs.second,
-        "neither_right": pairs.neither,
-        "disagreements": len(apart),
-        "disagree_on": [
-            {
-                "index": int(index),
-                "sequence": part.identifier(int(index)),
-                "true": str(true[index]),
-                "first": str(one.answers[index]),
-                "second": str(other.answers[index]),
-            }
-            for index in apart
+    different = np.flatnonzero(one.predictions != other.predictions)
+    return ComparedPair(
+        first=one.path,
+        second=other.path,
+        difference=counts.difference,
+        ci95=paired_interval(counts),
+        mcnemar_p=mcnemar(counts),
+        both_right=counts.both,
+        first_alone_right=counts.first,
+        second_alone_right=counts.second,
+        neither_right=counts.neither,
+        disagreements=len(different),
+        disagree_on=[
+            Disagreement(
+                index=index,
+                sequence=source.identifier(index),
+                true=str(true[index]),
+                first=str(one.predictions[index]),
+                second=str(other.predictions[index]),
+            )
+            for index in map(int, different)
         ],
-    }
+    )

@@ -1,4 +1,4 @@
-"""A run judged on a test part: its figures and its answers."""
+"""Evaluation of a model on the test split of a dataset."""
 
 from __future__ import annotations
 
@@ -9,43 +9,66 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data import catalogue as catalog
+from scanline.data import catalogue
 from scanline.data.download import Progress
 from scanline.data.memory import MemorySource
 from scanline.data.reading import TO_JUDGE
 from scanline.device import choose_device
 from scanline.errors import UsageError
-from scanline.metrics.classification import classification_metrics
+from scanline.metrics.results import Metrics
 from scanline.model.artifact import Model, load
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings, SplitSettings
 from scanline.training.provenance import trained_on
 
 
+@dataclass(frozen=True)
+class PredictionColumns:
+    """Predictions as columns of equal length, in the order of the data.
+
+    Attributes:
+        sequence: Identifier of each sequence, or its index.
+        predicted: Its prediction.
+        true: Its target.
+    """
+
+    sequence: list[int | str]
+    predicted: list[Any]
+    true: list[Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """model: the judged. data: the data set's name or path. part: the test sequences, as the network's steps.
-    logits: (N, K). test: the figures. digest: of the test sequences as they were read."""
+    """A model with its outputs and metrics on a split.
+
+    Attributes:
+        model: The model.
+        data: Name or path of the dataset.
+        source: The N sequences with targets, as the network's steps.
+        outputs: (N, M) outputs of the network, divided by the temperature if the model is calibrated.
+        metrics: Metrics of the model's task.
+        digest: Digest of the sequences as they were read.
+    """
 
     model: Model
     data: str
-    part: MemorySource
-    logits: NDArray[np.float32]
-    test: dict[str, Any]
+    source: MemorySource
+    outputs: NDArray[np.float32]
+    metrics: Metrics
     digest: str
 
     @property
-    def pictures(self) -> bool:
+    def has_pictures(self) -> bool:
         """Whether the sequences are pictures."""
         return self.model.preprocessing.picture is not None
 
-    def answers(self) -> dict[str, list[Any]]:
-        """{"sequence": N names or numbers, "predicted": N classes, "true": N}, in the order of the data."""
-        classes = self.part.classes
-        return {
-            "sequence": [self.part.identifier(index) for index in range(len(self.part))],
-            "predicted": [classes[index] for index in self.logits.argmax(1)],
-            "true": [classes[index] for index in self.part.targets],
-        }
+    def predictions(self) -> PredictionColumns:
+        """Return the prediction and the target of each sequence."""
+        source = self.source
+        return PredictionColumns(
+            sequence=[source.identifier(index) for index in range(len(source))],
+            predicted=self.model.task.labels(self.outputs),
+            true=[source.classes[label] for label in source.targets],
+        )
 
 
 def evaluate_run(
@@ -55,11 +78,20 @@ def evaluate_run(
     on_progress: Progress | None = None,
     calibrated: bool = False,
 ) -> Evaluation:
-    """Judge the run or bundle at `run` on the test part of what it was trained on, or on `data`.
+    """Evaluate the model of a run.
 
-    data: a name or path. Its test part is judged, or all of it where it has no parts; what the run itself
-    was trained on is split as it was then. calibrated: judge the calibrated probabilities.
-    Raises ModelError, DataError or UsageError naming what cannot be used.
+    Args:
+        run: A run directory or a model folder.
+        data: Name or path of a dataset; its test split is used, or all of it if it has no splits. None uses
+            the test split of the data that the model was trained on.
+        device: "auto", "cpu" or "cuda".
+        on_progress: Called with (received, total) bytes of a download.
+        calibrated: Whether to evaluate calibrated probabilities.
+
+    Raises:
+        ModelError: If the model cannot be used.
+        DataError: If the data cannot be used.
+        UsageError: If it is unknown where the data are.
     """
     return evaluate_model(load(run, choose_device(device), calibrated), run, data, on_progress)
 
@@ -67,28 +99,28 @@ def evaluate_run(
 def evaluate_model(
     model: Model, run: str, data: str | None, on_progress: Progress | None = None
 ) -> Evaluation:
-    """As `judge_run`, for a model that is loaded already. run: where it came from."""
+    """Evaluate a model that is loaded already; for the arguments see `evaluate_run`."""
     known = trained_on(Path(run))
     if data is None or (known is not None and known[0].name == _address(data)):
-        name, part = own_split(model, run, known, "test", on_progress)
+        name, source = own_split(model, run, known, "test", on_progress)
     else:
         form = model.preprocessing
-        settings = UNSAID if data in catalog.names() else form.settings
-        samples = catalog.read(data, settings, on_progress, TO_JUDGE)
-        name, part = data, samples.to_judge(form.missing)
-    return evaluate_source(model, name, part)
+        settings = UNSAID if data in catalogue.names() else form.settings
+        samples = catalogue.read(data, settings, on_progress, TO_JUDGE)
+        name, source = data, samples.to_judge(form.missing)
+    return evaluate_source(model, name, source)
 
 
-def evaluate_source(model: Model, name: str, part: MemorySource) -> Evaluation:
-    """Judge `model` on `part`, as it was read. name: of the data."""
-    digest = part.fingerprint()
-    part = model.fit(part)
-    logits = model.logits(part)
-    return Evaluation(model, name, part, logits, classification_metrics(logits, part), digest)
+def evaluate_source(model: Model, name: str, source: MemorySource) -> Evaluation:
+    """Evaluate a model on sequences with targets, as they were read; `name` is the name of the data."""
+    digest = source.fingerprint()
+    source = model.align(source)
+    outputs = model.outputs(source)
+    return Evaluation(model, name, source, outputs, model.task.metrics(outputs, source), digest)
 
 
 def _address(data: str) -> str:
-    path = None if data in catalog.names() else catalog.locate(data)
+    path = None if data in catalogue.names() else catalogue.locate(data)
     return data if path is None else str(path.resolve())
 
 
@@ -99,17 +131,28 @@ def own_split(
     kind: Literal["test", "validation"],
     on_progress: Progress | None = None,
 ) -> tuple[str, MemorySource]:
-    """The name of what `model` was trained on, and its test or validation part, as it was read.
+    """Read a split of the data that a model was trained on.
 
-    run: where the model came from. known: what `trained_on` says of it.
+    Args:
+        model: The model.
+        run: Its run directory or model folder.
+        known: What `trained_on` returns for the run.
+        kind: Which split.
+        on_progress: Called with (received, total) bytes of a download.
+
+    Returns:
+        Name of the dataset, and the split as it was read.
+
+    Raises:
+        UsageError: If it is unknown where the data are, or if there is no such split.
     """
-    if known is None and model.data in catalog.names():
+    if known is None and model.data in catalogue.names():
         known = UNSAID.model_copy(update={"name": model.data}), UNSPLIT
     if known is None or not known[0].name:
-        raise UsageError(f"{run} was trained on {model.data}: say where that lies by --data")
+        raise UsageError(f"{run} was trained on {model.data}: name its path with --data")
     settings, split = known
-    data = catalog.read(settings.name, settings, on_progress).data_set(split, model.preprocessing.missing)
-    part = data.parts.get(kind)
-    if part is None:
-        raise UsageError(f"{run} has no {kind} part: say what to judge it on by --data")
-    return settings.name, part
+    data = catalogue.read(settings.name, settings, on_progress).data_set(split, model.preprocessing.missing)
+    source = data.parts.get(kind)
+    if source is None:
+        raise UsageError(f"{run} has no {kind} split: name data to evaluate on with --data")
+    return settings.name, source

@@ -1,10 +1,10 @@
-"""Answers for picture files, and for files of sequences."""
+"""Predictions for picture files and for files of sequences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scanline.data.found import check_values
 from scanline.data.readers.tables import SUFFIXES
@@ -13,6 +13,27 @@ from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
 from scanline.formats.images import save_picture
 from scanline.model.artifact import Model, load
+from scanline.tasks.base import DecodedPrediction, JsonObject
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """The prediction for a picture, or for one sequence of a file.
+
+    Attributes:
+        file: The file as it was given.
+        prediction: The prediction.
+        sequence: Identifier or index of the sequence, for files that may hold several; None for pictures.
+    """
+
+    file: str
+    prediction: DecodedPrediction
+    sequence: int | str | None = None
+
+    def to_json(self) -> JsonObject:
+        """Return the prediction as a JSON object; "sequence" is missing for pictures."""
+        sequence = {} if self.sequence is None else {"sequence": self.sequence}
+        return {"file": self.file} | sequence | self.prediction.to_json()
 
 
 def predict_files(
@@ -21,30 +42,37 @@ def predict_files(
     device: str = "cpu",
     save_input: str | None = None,
     calibrated: bool = False,
-) -> Iterator[dict[str, Any] | ScanlineError]:
-    """For each picture, or each sequence of each file, its answer; or what is wrong with the file.
+) -> Iterator[FilePrediction | ScanlineError]:
+    """Yield a prediction for each picture, or for each sequence of each file.
 
-    files: pictures, if the model reads pictures; otherwise, or where the name ends like a table's, an .npz's
-    or a .ts file's, whatever a data set can be read from, with labels or without.
-    An answer is {"file", "label", "probability", "probabilities" by class name}, with "sequence", its name or
-    number, where a file may have several.
-    save_input: where to write what the network saw: a .png file for a single picture, otherwise a folder.
-    calibrated: probabilities after temperature scaling.
-    Raises ModelError if the run cannot be used, UsageError if the request makes no sense.
+    A file that cannot be read yields its error instead, and the next one is read.
+
+    Args:
+        run: A run directory or a model folder.
+        files: Pictures, if the model reads pictures; otherwise, or if the name ends like that of a table, an
+            .npz or a .ts file, anything that a dataset can be read from, with targets or without.
+        device: "auto", "cpu" or "cuda".
+        save_input: Where to write what the network saw of pictures: a .png file for a single picture,
+            otherwise a folder.
+        calibrated: Whether probabilities are calibrated.
+
+    Raises:
+        ModelError: If the run has no usable model.
+        UsageError: If the arguments do not fit together.
     """
     model = load(run, choose_device(device), calibrated)
     targets = _targets(files, save_input)
     if save_input is not None and model.preprocessing.picture is None:
-        raise UsageError("--save-input is for models of pictures: this one reads sequences")
+        raise UsageError("--save-input is for models of pictures, this one reads sequences")
     for target in targets:
-        if target is not None and any(_same(target, Path(file)) for file in files):
+        if target is not None and any(_is_same_file(target, Path(file)) for file in files):
             raise UsageError(f"--save-input would overwrite the picture {target}: name another place")
     for file, target in zip(files, targets, strict=True):
         try:
             if model.preprocessing.picture is None or holds_several(file):
-                yield from _sequences(model, file)
+                yield from _predict_sequences(model, file)
             else:
-                yield _picture(model, file, target)
+                yield _predict_picture(model, file, target)
         except UsageError:
             raise
         except ScanlineError as error:
@@ -52,31 +80,32 @@ def predict_files(
 
 
 def holds_several(file: str) -> bool:
-    """Whether the name of `file` is one of a file or folder of sequences, and not of a picture."""
+    """Return whether `file` is named like a file or folder of sequences, and not like a picture."""
     return file.lower().endswith((".ts", ".npz", *SUFFIXES)) or Path(file).is_dir()
 
 
-def _picture(model: Model, file: str, target: Path | None) -> dict[str, Any]:
+def _predict_picture(model: Model, file: str, target: Path | None) -> FilePrediction:
     prepared, form = model.prepare(file), model.preprocessing.picture
     if target is not None and form is not None:
         save_picture(prepared, target, form.levels)
-    return {"file": file} | model.told(model.predict_proba(prepared)[0])
+    return FilePrediction(file, model.task.decode(model.predict_proba(prepared)[0]))
 
 
-def _sequences(model: Model, file: str) -> Iterator[dict[str, Any]]:
+def _predict_sequences(model: Model, file: str) -> Iterator[FilePrediction]:
     form = model.preprocessing
     for found in read_source(Path(file), form.settings, TO_PREDICT).values():
         check_values(found, form.missing != "error")
-        part = found.sequences
-        for index, shares in enumerate(model.answer(part)):
-            yield {"file": file, "sequence": part.identifier(index)} | model.told(shares)
+        source = found.sequences
+        for index, row in enumerate(model.probabilities(source)):
+            yield FilePrediction(file, model.task.decode(row), source.identifier(index))
 
 
-def _same(one: Path, other: Path) -> bool:
+def _is_same_file(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
 
 
 def _targets(files: Sequence[str], save_input: str | None) -> list[Path | None]:
+    """Where to write what the network sees of each file."""
     if save_input is None:
         return [None] * len(files)
     target = Path(save_input)
@@ -87,9 +116,8 @@ def _targets(files: Sequence[str], save_input: str | None) -> list[Path | None]:
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"--save-input: cannot make the folder {target}: {error.strerror or error}"
-        ) from error
+        reason = error.strerror or error
+        raise UsageError(f"--save-input: cannot make the folder {target}: {reason}") from error
     names = [f"{Path(file).stem}.png" for file in files]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -1,10 +1,11 @@
-"""Steps that come line by line, and an answer for each."""
+"""Predictions for steps that arrive line by line."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,26 +14,49 @@ from numpy.typing import NDArray
 from scanline.data.found import some
 from scanline.errors import DataError
 from scanline.model.artifact import Model
+from scanline.tasks.base import DecodedPrediction, JsonObject
 
 LINE_LIMIT = 1_000_000  # characters
-_JSON = "[{"  # what a line of JSON begins with
+_JSON = "[{"  # first characters of a JSON line
 
 
-def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """For each line that holds a step its answer, as soon as the line is there.
+@dataclass(frozen=True)
+class StepPrediction:
+    """The prediction after a step of a stream.
 
-    lines: CSV ("0.1,0.2") or JSON lines ([0.1, 0.2], or {"x": 0.1, "y": 0.2} with the names of the model's
-    features). CSV may begin with a line of those names, which says their order. An empty line ends a
-    sequence: the next step begins another. An answer is {"sequence", "step", "label", "probability",
-    "probabilities" by class name}; sequence counts from 0, step from 1.
-    Raises DataError naming the line and what was expected there.
+    Attributes:
+        sequence: Index of the sequence, from 0.
+        step: Number of its steps read so far.
+        prediction: The prediction for these steps.
+    """
+
+    sequence: int
+    step: int
+    prediction: DecodedPrediction
+
+    def to_json(self) -> JsonObject:
+        """Return the prediction as a JSON object."""
+        return {"sequence": self.sequence, "step": self.step} | self.prediction.to_json()
+
+
+def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction]:
+    """Yield a prediction for each line that holds a step, as soon as the line has been read.
+
+    Args:
+        model: The model.
+        lines: CSV ("0.1,0.2") or JSON lines ([0.1, 0.2], or {"x": 0.1, "y": 0.2} with the names of the
+            model's features). CSV may begin with a line of these names, which gives their order. An empty
+            line ends a sequence.
+
+    Raises:
+        DataError: If a line is not valid; names the line, what was expected and what was found.
     """
     names = model.preprocessing.settings.feature_columns
     session, sequence, order = model.stream(), 0, None
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if len(text) > LINE_LIMIT:
-            raise DataError(f"line {number}: expected at most {LINE_LIMIT:,} characters, found {len(text):,}")
+            raise DataError(f"line {number}: expected at most {LINE_LIMIT:,} characters, got {len(text):,}")
         if not text:
             if session.steps:
                 session, sequence = model.stream(), sequence + 1
@@ -40,14 +64,14 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[dict[str, Any]
         try:
             if number == 1 and text[0] not in _JSON and (order := _header(text, names)) is not None:
                 continue
-            shares = session.feed(_step(text, names, order))
+            probabilities = session.feed(_step(text, names, order))
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None
-        yield {"sequence": sequence, "step": session.steps} | model.told(shares)
+        yield StepPrediction(sequence, int(session.steps), model.task.decode(probabilities))
 
 
 def _header(text: str, names: tuple[str, ...]) -> list[int] | None:
-    """Where in a line each feature stands, if the line names them all."""
+    """The column of each feature, if the line names them all."""
     cells = _cells(text)
     if not names or not set(names) <= set(cells):
         return None
@@ -55,34 +79,41 @@ def _header(text: str, names: tuple[str, ...]) -> list[int] | None:
 
 
 def _cells(text: str) -> list[str]:
-    """The cells of a line of CSV. Raises DataError if it is none."""
+    """The cells of a CSV line. Raises DataError if it is not valid."""
     try:
         return [cell.strip() for cell in next(csv.reader([text]))]
-    except csv.Error as error:  # a carriage return within the line, a cell longer than Python takes
+    except csv.Error as error:  # a carriage return within the line, or a cell beyond Python's limit
         raise DataError(f"not valid CSV ({error})") from None
 
 
 def _step(text: str, names: tuple[str, ...], order: list[int] | None) -> NDArray[np.float32]:
-    """(F,) values of a line; what is empty or null is NaN."""
-    if text[0] in _JSON:
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"not valid JSON ({error})") from None
-        if isinstance(found, dict):
-            if not names:
-                raise DataError("the model's features have no names: give a list of values")
-            if set(found) != set(names):
-                raise DataError(f"expected the features {some(names)}, found {some(list(found))}")
-            found = [found[name] for name in names]
-        cells: list[Any] = found
-    else:
-        cells = _cells(text)
-        if order is not None:
-            if max(order) >= len(cells):
-                raise DataError(f"expected {max(order) + 1} cells or more, found {len(cells)}")
-            cells = [cells[place] for place in order]
+    """(F,) values of a line; empty cells and null are NaN."""
+    cells = _json_cells(text, names) if text[0] in _JSON else _csv_cells(text, order)
     return np.array([_number(cell) for cell in cells], np.float32)
+
+
+def _json_cells(text: str, names: tuple[str, ...]) -> list[Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not valid JSON ({error})") from None
+    if isinstance(values, dict):
+        if not names:
+            raise DataError("expected a list of values, as the model's features have no names; got an object")
+        if set(values) != set(names):
+            raise DataError(f"expected the features {some(names)}, got {some(list(values))}")
+        values = [values[name] for name in names]
+    cells: list[Any] = values
+    return cells
+
+
+def _csv_cells(text: str, order: list[int] | None) -> list[str]:
+    cells = _cells(text)
+    if order is None:
+        return cells
+    if max(order) >= len(cells):
+        raise DataError(f"expected {max(order) + 1} cells or more, got {len(cells)}")
+    return [cells[place] for place in order]
 
 
 def _number(cell: Any) -> float:
@@ -93,4 +124,4 @@ def _number(cell: Any) -> float:
             return float(cell)
         except (ValueError, OverflowError):
             pass
-    raise DataError(f"expected a number, found {str(cell)[:40]!r}")
+    raise DataError(f"expected a number, got {str(cell)[:40]!r}")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
 from scanline.metrics.probabilities import softmax
-from scanline.model.inference import alike_batches, predict_logits, to_device
 from scanline.model.network import Network
+from scanline.model.predictor import Predictor, similar_length_batches, to_device
 from scanline.seeding import numpy_generator
 
 _NODES = 16  # enough to rank the values
@@ -59,7 +59,7 @@ def check_by_deletion(
     Returns:
         The mean drops in probability.
     """
-    probabilities = softmax(predict_logits(network, source))
+    probabilities = softmax(Predictor(network).outputs(source))
     predicted, before = probabilities.argmax(1), probabilities.max(1)
     generator = numpy_generator(seed, "deletion")
     replaced: dict[str, list[NDArray[np.float32]]] = {
@@ -86,7 +86,7 @@ def check_by_deletion(
             source.classes,
             source.name,
         )
-        after = softmax(predict_logits(network, changed))[np.arange(len(rows)), predicted[rows]]
+        after = softmax(Predictor(network).outputs(changed))[np.arange(len(rows)), predicted[rows]]
         drops[kind] = float((before[rows] - after).mean())
     return DeletionCheck(len(source), share, float(before.mean()), **drops)
 
@@ -121,7 +121,7 @@ def _ranking_attributions(
     network.requires_grad_(False)
     width = source.features + network.recurrent.output_size
     try:
-        for indices in alike_batches(source, width, _BATCH):
+        for indices in similar_length_batches(source, width, _BATCH):
             values, lengths, _ = to_device(source.gather(indices), device)
             values = values.float()
             start = torch.as_tensor(background, device=device).expand_as(values)

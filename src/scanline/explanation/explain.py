@@ -96,7 +96,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
             )
         _, test = own_split(model, run, trained_on(Path(run)), "test")
         index = _index_of(test, given)
-        return explain_sequence(model, model.fit(test), index, f"test {test.describe(index)}")
+        return explain_sequence(model, model.align(test), index, f"test {test.describe(index)}")
     preprocessing = model.preprocessing
     if preprocessing.picture is not None and not holds_several(given):
         if sequence is not None:
@@ -106,7 +106,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
     check_values(read, preprocessing.missing != "error")
     index = 0 if sequence is None else _index_of(read.sequences, sequence)
     labelled = bool(read.sequences.classes)
-    source = model.fit(read.sequences) if labelled else preprocessing.prepare(read.sequences)
+    source = model.align(read.sequences) if labelled else preprocessing.prepare(read.sequences)
     return explain_sequence(model, source, index, f"{given}, {read.sequences.describe(index)}")
 
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from scanline.data.source import ClassName
-from scanline.evaluation.early import logits_by_step
 from scanline.kernels.steps import reverse_steps, step_mask
 from scanline.model.network import Network
-from scanline.model.pooling import pool
+from scanline.model.pooling import Pooling
+from scanline.model.prefixes import outputs_by_step
 
 if TYPE_CHECKING:  # what_if.py knows the gates from here
     from scanline.explanation.what_if import WhatIf
@@ -161,7 +161,7 @@ def trace(
     device = network.scale.device
     batch = torch.as_tensor(np.ascontiguousarray(values), device=device)[None]
     changed = what_if is not None and what_if.inside
-    logits = None if changed else logits_by_step(network, batch, None)[0].double()
+    logits = None if changed else outputs_by_step(network, batch, None)[0].double()
     layers = network.recurrent
     steps = ((batch[0].to(network.scale.dtype) - network.shift) / network.scale).double().cpu()
     readers, found, read = _readers(network, what_if), [], steps
@@ -176,8 +176,8 @@ def trace(
             found.append(Direction(layer, bool(direction), arrays))
         read = torch.cat(outputs, dim=1)
     if logits is None:
-        how = network.architecture.readout
-        seen = _beginnings(readers, steps, how) if layers.directions == 2 else _along(read, how)
+        how = network.pooling
+        seen = _beginnings(readers, steps, how) if layers.directions == 2 else how.along(read)
         head = (weight.detach().double().cpu() for weight in (network.head.weight, network.head.bias))
         logits = functional.linear(seen, *head)
     return Trace((logits / temperature).softmax(1).cpu().numpy(), classes, tuple(found))
@@ -209,14 +209,7 @@ def _readers(network: Network, what_if: WhatIf | None) -> list[list[_Reader]]:
     return found
 
 
-def _along(outputs: Tensor, how: str) -> Tensor:
-    """(T, H) what is read out after each step. outputs: (T, H) of the last layer, forward alone."""
-    if how == "mean":
-        return outputs.cumsum(0) / torch.arange(1, len(outputs) + 1)[:, None]
-    return outputs.cummax(0).values if how == "max" else outputs
-
-
-def _beginnings(readers: list[list[_Reader]], steps: Tensor, how: str) -> Tensor:
+def _beginnings(readers: list[list[_Reader]], steps: Tensor, how: Pooling) -> Tensor:
     """(T, 2H) what is read out after each step where the backward direction begins anew at every end.
 
     steps: (T, F). The sequence's first 1, 2, ... T steps are read as sequences of their own, in _BATCHES
@@ -240,7 +233,7 @@ def _beginnings(readers: list[list[_Reader]], steps: Tensor, how: str) -> Tensor
                 outputs.append(reverse_steps(h, lengths) if backward else h)
             read = torch.cat(outputs, dim=2)
         read = read.masked_fill(~step_mask(lengths, T)[:, :, None], 0.0)
-        found.append(pool(read, lengths, how, 2))
+        found.append(how.apply(read, lengths, 2))
     return torch.cat(found)
 
 

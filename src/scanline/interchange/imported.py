@@ -15,9 +15,11 @@ from scanline.data.source import ClassName
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import UsageError
 from scanline.model.artifact import Model
-from scanline.model.model_files import History, build
+from scanline.model.description import Provenance
+from scanline.model.model_files import build
 from scanline.model.network import Architecture
 from scanline.recipe import UNSAID, ViewName, check_view
+from scanline.tasks.classification import Classification
 
 _INK_BOX = 20 / 28  # of the frame's shorter side, as in MNIST
 
@@ -75,7 +77,14 @@ class ImportedNetwork:
         }
         network = build(a, tensors, source).eval()
         form = _form(a.input_size, picture, view, source)
-        return Model(network, names, form, source.name, None, History(made=self.made, licence=licence))
+        return Model(
+            network,
+            Classification(names),
+            form,
+            source.name,
+            None,
+            Provenance(made=self.made, licence=licence),
+        )
 
 
 def _form(width: int, picture: tuple[int, int] | None, view: ViewName, source: Path) -> Preprocessing:

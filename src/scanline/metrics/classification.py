@@ -1,63 +1,183 @@
-"""From logits and labels to the figures of a test."""
+"""Metrics of a classification, computed from logits and targets."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from scanline.data.memory import MemorySource
-from scanline.metrics.calibration import reliability
+from scanline.metrics.calibration import Reliability, reliability
 from scanline.metrics.intervals import class_intervals, wilson_interval
 from scanline.metrics.probabilities import mean_loss, softmax
+from scanline.metrics.results import Interval, Metrics, Result
 
-TUTORIALS_COUNT = 128  # the tutorials look at the first 128 test images only
-MISTAKES = 20
+TUTORIALS_COUNT = 128  # the tutorials evaluate on the first 128 test images only
+MAX_ERRORS = 20
 _COVERAGES = (*range(1, 10), *range(10, 101, 5))  # per cent
 _LENGTH_GROUPS = 8
 
 
-def classification_metrics(logits: NDArray[np.float32], part: MemorySource) -> dict[str, Any]:
-    """The figures of one part of the data, ready for JSON.
+class ClassMetrics(Result):
+    """Metrics of one class; None where a value is undefined.
 
-    logits: (N, K) for the N sequences of `part`, K its classes. n, correct, accuracy, ci95 (Wilson), loss
-    (mean cross-entropy, nats), first128_accuracy (over the first 128 sequences, or all if there are fewer:
-    the tutorials' measure), classes (for each its name, n, correct, accuracy, and precision, recall and f1
-    with the bootstrap interval of each, None where undefined), confusion (K x K counts, a row for each true
-    class), calibration (see `reliability`), coverage (see `coverage_curve`), by_length (see
-    `accuracy_by_length`), mistakes (see `surest_mistakes`).
+    Attributes:
+        name: The class, "class" in JSON.
+        n: Number of sequences of the class.
+        correct: How many of them were predicted correctly.
+        accuracy: `correct / n`.
+        precision: Share of the predictions of this class that are correct.
+        precision_ci95: Its bootstrap interval; `recall_ci95` and `f1_ci95` likewise.
+        recall: Share of the sequences of this class that are predicted correctly.
+        f1: Harmonic mean of precision and recall.
+    """
+
+    name: int | str = Field(alias="class")
+    n: int
+    correct: int
+    accuracy: float | None
+    precision: float | None
+    precision_ci95: Interval | None
+    recall: float | None
+    recall_ci95: Interval | None
+    f1: float | None
+    f1_ci95: Interval | None
+
+
+class CoveragePoint(Result):
+    """Accuracy on the most confident predictions.
+
+    Attributes:
+        coverage: Fraction of all sequences that is kept.
+        n: How many these are, at least 1.
+        accuracy: Accuracy on them.
+        confidence: Lowest confidence among them.
+    """
+
+    coverage: float
+    n: int
+    accuracy: float
+    confidence: float
+
+
+class LengthGroup(Result):
+    """Accuracy on sequences of similar lengths.
+
+    Attributes:
+        shortest: Length of the shortest sequence in the group, "from" in JSON.
+        longest: Length of the longest, "to" in JSON.
+        n: Number of sequences.
+        correct: Number of correct predictions.
+        accuracy: `correct / n`.
+        ci95: Wilson's interval of the accuracy.
+    """
+
+    shortest: int = Field(alias="from")
+    longest: int = Field(alias="to")
+    n: int
+    correct: int
+    accuracy: float
+    ci95: Interval
+
+
+class ConfidentError(Result):
+    """A wrong prediction.
+
+    Attributes:
+        index: Index of the sequence in its split.
+        sequence: Identifier of the sequence, or its index.
+        true: Its class.
+        predicted: The predicted class.
+        probability: Probability of the predicted class.
+        probability_of_true: Probability of the true class.
+    """
+
+    index: int
+    sequence: int | str
+    true: int | str
+    predicted: int | str
+    probability: float
+    probability_of_true: float
+
+
+class ClassificationMetrics(Metrics):
+    """All metrics of a classification on one split.
+
+    Attributes:
+        n: Number of sequences.
+        correct: Number of correct predictions.
+        accuracy: `correct / n`.
+        ci95: Wilson's interval of the accuracy.
+        loss: Mean cross-entropy in nats.
+        first128_accuracy: Accuracy on the first 128 sequences, or all if there are fewer, as the tutorials
+            compute it.
+        classes: Metrics of each class.
+        confusion: K x K counts, a row for each true class.
+        calibration: See `reliability`.
+        coverage: See `coverage_curve`.
+        by_length: See `accuracy_by_length`.
+        mistakes: See `most_confident_errors`.
+    """
+
+    correct: int
+    accuracy: float
+    ci95: Interval
+    loss: float
+    first128_accuracy: float
+    classes: list[ClassMetrics]
+    confusion: list[list[int]]
+    calibration: Reliability
+    coverage: list[CoveragePoint]
+    by_length: list[LengthGroup]
+    mistakes: list[ConfidentError]
+
+
+def classification_metrics(
+    logits: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    classes: Sequence[int | str],
+    lengths: NDArray[np.int64],
+    identifier: Callable[[int], int | str] = int,
+) -> ClassificationMetrics:
+    """Compute all metrics of a classification.
+
+    Args:
+        logits: (N, K).
+        targets: (N,) class indices.
+        classes: K class names.
+        lengths: (N,) number of steps of each sequence.
+        identifier: Returns the identifier of the sequence at an index.
     """
     from sklearn.metrics import confusion_matrix
 
-    labels, classes = part.targets, part.classes
-    shares = softmax(logits)
-    predicted, confidence = logits.argmax(1), shares.max(1)
-    right = predicted == labels
-    confusion = confusion_matrix(labels, predicted, labels=np.arange(len(classes)))
-    correct = int(right.sum())
-    return {
-        "n": len(labels),
-        "correct": correct,
-        "accuracy": correct / len(labels),
-        "ci95": list(wilson_interval(correct, len(labels))),
-        "loss": mean_loss(logits, labels),
-        "first128_accuracy": float(right[:TUTORIALS_COUNT].mean()),
-        "classes": _classes(confusion, part),
-        "confusion": confusion.tolist(),
-        "calibration": reliability(confidence, right),
-        "coverage": coverage_curve(confidence, right),
-        "by_length": accuracy_by_length(part.lengths, right),
-        "mistakes": most_confident_errors(shares, part),
-    }
+    probabilities = softmax(logits)
+    predicted, confidence = logits.argmax(1), probabilities.max(1)
+    correct = predicted == targets
+    confusion = confusion_matrix(targets, predicted, labels=np.arange(len(classes)))
+    count = int(correct.sum())
+    return ClassificationMetrics(
+        n=len(targets),
+        correct=count,
+        accuracy=count / len(targets),
+        ci95=wilson_interval(count, len(targets)),
+        loss=mean_loss(logits, targets),
+        first128_accuracy=float(correct[:TUTORIALS_COUNT].mean()),
+        classes=_class_metrics(confusion, classes),
+        confusion=confusion.tolist(),
+        calibration=reliability(confidence, correct),
+        coverage=coverage_curve(confidence, correct),
+        by_length=accuracy_by_length(lengths, correct),
+        mistakes=most_confident_errors(probabilities, targets, classes, identifier),
+    )
 
 
-def _classes(confusion: NDArray[np.int64], part: MemorySource) -> list[dict[str, Any]]:
+def _class_metrics(confusion: NDArray[np.int64], classes: Sequence[int | str]) -> list[ClassMetrics]:
     from sklearn.metrics import precision_recall_fscore_support
 
     counts, hits = confusion.sum(1), confusion.diagonal()
     rows, columns = np.nonzero(confusion)
-    figures = precision_recall_fscore_support(
+    values = precision_recall_fscore_support(
         rows,
         columns,
         labels=np.arange(len(confusion)),
@@ -65,82 +185,110 @@ def _classes(confusion: NDArray[np.int64], part: MemorySource) -> list[dict[str,
         zero_division=np.nan,
     )
     intervals = class_intervals(confusion)
-    told = []
-    for index, name in enumerate(part.classes):
-        n, hit = int(counts[index]), int(hits[index])
-        entry: dict[str, Any] = {"class": name, "n": n, "correct": hit, "accuracy": hit / n if n else None}
-        for kind, values in zip(("precision", "recall", "f1"), figures, strict=False):
-            between = intervals[kind][index]
-            entry[kind] = None if between is None else float(values[index])
-            entry[f"{kind}_ci95"] = between and list(between)
-        told.append(entry)
-    return told
+    found = []
+    for index, name in enumerate(classes):
+        n, correct = int(counts[index]), int(hits[index])
+        precision, recall, f1 = (interval[index] for interval in intervals)
+        found.append(
+            ClassMetrics(
+                name=name,
+                n=n,
+                correct=correct,
+                accuracy=correct / n if n else None,
+                precision=None if precision is None else float(values[0][index]),
+                precision_ci95=precision,
+                recall=None if recall is None else float(values[1][index]),
+                recall_ci95=recall,
+                f1=None if f1 is None else float(values[2][index]),
+                f1_ci95=f1,
+            )
+        )
+    return found
 
 
-def coverage_curve(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """How accurate the answers are on the share of the sequences that the network is most sure of.
+def coverage_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> list[CoveragePoint]:
+    """Compute accuracy on the most confident predictions, for increasing fractions of them.
 
-    confidence, right: (N,). Returns for each coverage {"coverage", "n", "accuracy", "confidence"}: the
-    share of all, how many these are (at least 1), the share of them that is right, and the least confidence
-    among them. Source: El-Yaniv & Wiener 2010, the risk-coverage curve.
+    Args:
+        confidence: (N,) probability of each predicted class.
+        correct: (N,) whether each prediction is correct.
+
+    Source: El-Yaniv & Wiener (2010), the risk-coverage curve.
     """
     order = np.argsort(-confidence, kind="stable")
-    hits = np.cumsum(right[order])
+    hits = np.cumsum(correct[order])
     curve = []
     for percent in _COVERAGES:
         n = max(1, round(len(order) * percent / 100))
-        entry = {"coverage": percent / 100, "n": n, "accuracy": float(hits[n - 1] / n)}
-        curve.append(entry | {"confidence": float(confidence[order[n - 1]])})
+        curve.append(
+            CoveragePoint(
+                coverage=percent / 100,
+                n=n,
+                accuracy=float(hits[n - 1] / n),
+                confidence=float(confidence[order[n - 1]]),
+            )
+        )
     return curve
 
 
-def accuracy_by_length(lengths: NDArray[np.int64], right: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Accuracy in up to eight groups of sequences of alike lengths and about equal size.
+def accuracy_by_length(lengths: NDArray[np.int64], correct: NDArray[np.bool_]) -> list[LengthGroup]:
+    """Compute accuracy in up to eight groups of sequences of similar lengths and about equal size.
 
-    Returns for each {"from", "to", "n", "correct", "accuracy", "ci95"}, from the shortest to the longest; one
-    group where all are of one length.
+    Args:
+        lengths: (N,) number of steps of each sequence.
+        correct: (N,) whether each prediction is correct.
+
+    Returns:
+        The groups, from the shortest to the longest; one group if all lengths are equal.
     """
-    shares = np.arange(1, _LENGTH_GROUPS + 1) / _LENGTH_GROUPS
-    longest = np.unique(np.quantile(lengths, shares, method="lower").astype(np.int64))  # of each group
+    fractions = np.arange(1, _LENGTH_GROUPS + 1) / _LENGTH_GROUPS
+    longest = np.unique(np.quantile(lengths, fractions, method="lower").astype(np.int64))  # of each group
     group_of = np.searchsorted(longest, lengths, side="left")
     groups = []
     for group in np.unique(group_of):
-        own = group_of == group
-        n, correct = int(own.sum()), int(right[own].sum())
+        members = group_of == group
+        n, count = int(members.sum()), int(correct[members].sum())
         groups.append(
-            {
-                "from": int(lengths[own].min()),
-                "to": int(lengths[own].max()),
-                "n": n,
-                "correct": correct,
-                "accuracy": correct / n,
-                "ci95": list(wilson_interval(correct, n)),
-            }
+            LengthGroup(
+                shortest=int(lengths[members].min()),
+                longest=int(lengths[members].max()),
+                n=n,
+                correct=count,
+                accuracy=count / n,
+                ci95=wilson_interval(count, n),
+            )
         )
     return groups
 
 
 def most_confident_errors(
-    shares: NDArray[np.float64], part: MemorySource, most: int = MISTAKES
-) -> list[dict[str, Any]]:
-    """The wrong answers that the network was most sure of.
+    probabilities: NDArray[np.float64],
+    targets: NDArray[np.int64],
+    classes: Sequence[int | str],
+    identifier: Callable[[int], int | str] = int,
+    max_count: int = MAX_ERRORS,
+) -> list[ConfidentError]:
+    """Return the wrong predictions with the highest probability, the highest first.
 
-    shares: (N, K) probabilities. Returns up to `most` {"index", "sequence", "true", "predicted",
-    "probability", "probability_of_true"}, the surest first; sequence is its name, or its number where it
-    has none.
+    Args:
+        probabilities: (N, K).
+        targets: (N,) class indices.
+        classes: K class names.
+        identifier: Returns the identifier of the sequence at an index.
+        max_count: Maximum number of errors returned.
     """
-    predicted = shares.argmax(1)
-    confidence = shares.max(1)
-    wrong = np.flatnonzero(predicted != part.targets)
-    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    predicted = probabilities.argmax(1)
+    confidence = probabilities.max(1)
+    wrong = np.flatnonzero(predicted != targets)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:max_count]
     return [
-        {
-            "index": int(index),
-            "sequence": part.identifier(int(index)),
-            "true": part.classes[part.targets[index]],
-            "predicted": part.classes[predicted[index]],
-            "probability": float(confidence[index]),
-            "probability_of_true": float(shares[index, part.targets[index]]),
-        }
-        for index in wrong
+        ConfidentError(
+            index=index,
+            sequence=identifier(index),
+            true=classes[targets[index]],
+            predicted=classes[predicted[index]],
+            probability=float(confidence[index]),
+            probability_of_true=float(probabilities[index, targets[index]]),
+        )
+        for index in map(int, wrong)
     ]

@@ -1,26 +1,36 @@
-"""How far a measured share, or a difference of shares, may be off."""
+"""Confidence intervals of proportions and of differences of proportions."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.metrics.results import Interval
 from scanline.seeding import numpy_generator
 
 RESAMPLES = 2000
-_CELLS = 2**24  # of resampled counts that are in memory at once
+_MAX_CELLS = 2**24  # resampled counts in memory at once
 
 
-def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of an accuracy.
+def wilson_interval(correct: int, total: int, level: float = 0.95) -> Interval:
+    """Return the Wilson score interval of a proportion.
 
-    correct, total: counts, 0 <= correct <= total, total >= 1. level: of confidence.
-    Returns (low, high) as fractions.
-    Raises ValueError naming the offending count.
-    Source: Wilson 1927; scipy's binomtest does the arithmetic.
+    Args:
+        correct: Number of correct predictions, 0 <= correct <= total.
+        total: Number of predictions, >= 1.
+        level: Confidence level in (0, 1).
+
+    Returns:
+        (low, high) as fractions.
+
+    Raises:
+        ValueError: If a count is out of range; names the values.
+
+    Source: Wilson (1927); computed by scipy.stats.binomtest.
     """
     if total < 1 or not 0 <= correct <= total:
         raise ValueError(f"expected 0 <= correct <= total and total >= 1, got {correct} and {total}")
@@ -30,65 +40,80 @@ def wilson_interval(correct: int, total: int, level: float = 0.95) -> tuple[floa
     return float(interval.low), float(interval.high)
 
 
-def class_intervals(
-    confusion: NDArray[np.int64], level: float = 0.95, seed: int = 0
-) -> dict[str, list[tuple[float, float] | None]]:
-    """Bootstrap intervals of each class's precision, recall and F1.
+class ClassIntervals(NamedTuple):
+    """Intervals of the metrics of K classes; None where a metric is undefined."""
 
-    confusion: (K, K) counts, a row for each true class. seed: of the resamples.
-    Returns {"precision": K x (low, high), ...}; None where the figure itself is undefined.
-    The n sequences are drawn anew with replacement, 2,000 times; all that the figures depend on is how often
-    each cell of the confusion matrix is drawn, and that is multinomial. The interval is between percentiles.
-    A figure of 0 or 1 is the same in every resample, which says nothing of how far it may be off: there it is
-    Wilson's interval, of the sequences that the figure rests on (for F1 the smaller of the two counts that
-    is not 0).
-    Source: Efron & Tibshirani 1993, chapter 13.
+    precision: list[Interval | None]
+    recall: list[Interval | None]
+    f1: list[Interval | None]
+
+
+def class_intervals(confusion: NDArray[np.int64], level: float = 0.95, seed: int = 0) -> ClassIntervals:
+    """Return bootstrap intervals of each class's precision, recall and F1.
+
+    The n sequences are resampled with replacement 2,000 times. Precision, recall and F1 only depend on how
+    often each cell of the confusion matrix is drawn, which is multinomial. The interval lies between
+    percentiles. A metric that is exactly 0 or 1 has the same value in every resample; its interval is
+    Wilson's, of the sequences it is computed from (for F1 the smaller of the two counts that is not 0).
+
+    Args:
+        confusion: (K, K) counts, a row for each true class.
+        level: Confidence level in (0, 1).
+        seed: Seed of the resamples.
+
+    Source: Efron & Tibshirani (1993), chapter 13.
     """
+    resampled = _resample(confusion, seed)
+    true, predicted, hits = confusion.sum(1), confusion.sum(0), confusion.diagonal()
+    smaller = np.minimum(true, predicted)
+    either = np.where(smaller > 0, smaller, np.maximum(true, predicted))
+    tails = ((1 - level) / 2, (1 + level) / 2)
+    intervals = []
+    for values, counts in zip(resampled, (predicted, true, either), strict=True):
+        bounds = _percentiles(values, tails)
+        intervals.append(
+            [
+                _interval(int(hit), int(count), bounds[index], level)
+                for index, (hit, count) in enumerate(zip(hits, counts, strict=True))
+            ]
+        )
+    return ClassIntervals(*intervals)
+
+
+def _resample(confusion: NDArray[np.int64], seed: int) -> list[NDArray[np.float64]]:
+    """Precision, recall and F1 of each class in each resample, (RESAMPLES, K) each; NaN where undefined."""
     K = len(confusion)
     rows, columns = np.nonzero(confusion)
     counts = confusion[rows, columns]
     n = int(counts.sum())
     generator = numpy_generator(seed, "bootstrap")
-    shares = {name: np.empty((RESAMPLES, K)) for name in ("precision", "recall", "f1")}
-    portion = max(1, _CELLS // max(len(counts), K))
-    for first in range(0, RESAMPLES, portion):
-        chosen = slice(first, min(first + portion, RESAMPLES))
-        drawn = generator.multinomial(n, counts / n, size=chosen.stop - first)  # (portion, cells)
-        of_class, given, hit = (np.zeros((len(drawn), K)) for _ in range(3))
+    precision, recall, f1 = (np.empty((RESAMPLES, K)) for _ in range(3))
+    chunk = max(1, _MAX_CELLS // max(len(counts), K))
+    for first in range(0, RESAMPLES, chunk):
+        chosen = slice(first, min(first + chunk, RESAMPLES))
+        drawn = generator.multinomial(n, counts / n, size=chosen.stop - first)  # (chunk, cells)
+        true, predicted, hits = (np.zeros((len(drawn), K)) for _ in range(3))
         for cell, (row, column) in enumerate(zip(rows, columns, strict=True)):
-            of_class[:, row] += drawn[:, cell]
-            given[:, column] += drawn[:, cell]
+            true[:, row] += drawn[:, cell]
+            predicted[:, column] += drawn[:, cell]
             if row == column:
-                hit[:, row] += drawn[:, cell]
-        with np.errstate(invalid="ignore"):  # 0 of 0 in a resample: undefined there, and left out
-            shares["precision"][chosen] = hit / given
-            shares["recall"][chosen] = hit / of_class
-            shares["f1"][chosen] = 2 * hit / (of_class + given)
-    true, answered, right = confusion.sum(1), confusion.sum(0), confusion.diagonal()
-    either = np.where(np.minimum(true, answered) > 0, np.minimum(true, answered), np.maximum(true, answered))
-    rests_on = {"precision": answered, "recall": true, "f1": either}
-    tails = ((1 - level) / 2, (1 + level) / 2)
-    found: dict[str, list[tuple[float, float] | None]] = {}
-    for name, values in shares.items():
-        between = _percentiles(values, tails)
-        found[name] = [
-            _interval(int(hits), int(count), between[index], level)
-            for index, (hits, count) in enumerate(zip(right, rests_on[name], strict=True))
-        ]
-    return found
+                hits[:, row] += drawn[:, cell]
+        with np.errstate(invalid="ignore"):  # 0 of 0 is undefined in this resample, and ignored later
+            precision[chosen] = hits / predicted
+            recall[chosen] = hits / true
+            f1[chosen] = 2 * hits / (true + predicted)
+    return [precision, recall, f1]
 
 
-def _interval(
-    hits: int, count: int, between: NDArray[np.float64], level: float
-) -> tuple[float, float] | None:
-    if np.isnan(between).any():
+def _interval(hits: int, count: int, bounds: NDArray[np.float64], level: float) -> Interval | None:
+    if np.isnan(bounds).any():
         return None
-    low, high = float(between[0]), float(between[1])
+    low, high = float(bounds[0]), float(bounds[1])
     return wilson_interval(min(hits, count), count, level) if low == high and count else (low, high)
 
 
 def _percentiles(values: NDArray[np.float64], tails: tuple[float, float]) -> NDArray[np.float64]:
-    """(K, 2) percentiles over the resamples in which a figure is defined; NaN where it is in none."""
+    """(K, 2) percentiles over the resamples in which a value is defined; NaN if it is defined in none."""
     found = np.full((values.shape[1], 2), np.nan)
     defined = ~np.isnan(values).all(0)
     found[defined] = np.nanquantile(values[:, defined], tails, axis=0).T
@@ -96,8 +121,15 @@ def _percentiles(values: NDArray[np.float64], tails: tuple[float, float]) -> NDA
 
 
 @dataclass(frozen=True)
-class Paired:
-    """How two models answered the same n sequences: both right, one right alone, the other, neither."""
+class PairedCounts:
+    """Predictions of two models for the same n sequences.
+
+    Attributes:
+        both: Sequences that both predict correctly.
+        first: Sequences that only the first predicts correctly.
+        second: Sequences that only the second predicts correctly.
+        neither: Sequences that neither predicts correctly.
+    """
 
     both: int
     first: int
@@ -111,16 +143,22 @@ class Paired:
 
     @property
     def difference(self) -> float:
-        """Accuracy of the first less that of the second."""
+        """Accuracy of the first minus that of the second."""
         return (self.first - self.second) / self.total
 
 
-def paired_interval(pairs: Paired, level: float = 0.95) -> tuple[float, float]:
-    """Confidence interval of the difference of two accuracies on the same sequences.
+def paired_interval(pairs: PairedCounts, level: float = 0.95) -> Interval:
+    """Return the confidence interval of the difference of two accuracies on the same sequences.
 
-    Returns (low, high) of `pairs.difference`. Source: Newcombe 1998, "Improved confidence intervals for the
-    difference between binomial proportions based on paired data", method 10: Wilson's limits of both
-    shares, with their correlation.
+    Args:
+        pairs: Counts of the four cases.
+        level: Confidence level in (0, 1).
+
+    Returns:
+        (low, high) of `pairs.difference`.
+
+    Source: Newcombe (1998), "Improved confidence intervals for the difference between binomial proportions
+    based on paired data", method 10: Wilson's limits of both proportions, with their correlation.
     """
     n = pairs.total
     e, f, g, h = pairs.both, pairs.first, pairs.second, pairs.neither
@@ -139,11 +177,13 @@ def paired_interval(pairs: Paired, level: float = 0.95) -> tuple[float, float]:
     return pairs.difference - low, pairs.difference + high
 
 
-def mcnemar(pairs: Paired) -> float:
-    """The exact McNemar test: how likely so uneven a count of disagreements is between equals.
+def mcnemar(pairs: PairedCounts) -> float:
+    """Return the two-sided p-value of the exact McNemar test.
 
-    Returns the two-sided p-value, 1 if they never disagree about right and wrong.
-    Source: McNemar 1947, with the binomial distribution itself; scipy's binomtest does the arithmetic.
+    It is the probability of disagreements at least as uneven between two models that are equally accurate;
+    1 if neither is ever correct alone.
+
+    Source: McNemar (1947), with the exact binomial distribution; computed by scipy.stats.binomtest.
     """
     if pairs.first + pairs.second == 0:
         return 1.0

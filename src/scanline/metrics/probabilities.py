@@ -11,20 +11,20 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return class probabilities.
 
     Args:
-        logits: (N, K).
+        logits: (..., K).
 
     Returns:
-        (N, K) in float64; each row sums to 1.
+        (..., K) in float64; the last axis sums to 1.
     """
-    return torch.from_numpy(logits).double().softmax(1).numpy()
+    return torch.from_numpy(logits).double().softmax(-1).numpy()
 
 
-def mean_loss(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+def mean_loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     """Return the mean cross-entropy in nats, computed in float64.
 
     Args:
         logits: (N, K).
-        labels: (N,) class indices.
+        targets: (N,) class indices.
     """
-    target = torch.from_numpy(labels)
+    target = torch.from_numpy(targets)
     return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits).double(), target))

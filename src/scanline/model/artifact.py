@@ -1,4 +1,4 @@
-"""A loaded model: arrays, pictures or picture files in, answers out."""
+"""A trained model: network, task, preprocessing and provenance, as `scanline.load` returns it."""
 
 from __future__ import annotations
 
@@ -11,112 +11,102 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import check_values, some
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
-from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.data.source import ClassName
 from scanline.data.transforms.framing import fit_picture
-from scanline.data.transforms.ink import PictureFormat
-from scanline.errors import DataError, ModelError, UsageError, printable
+from scanline.errors import ModelError, UsageError, printable
 from scanline.formats.images import read_pixels
-from scanline.metrics.classification import classification_metrics
-from scanline.metrics.probabilities import softmax
+from scanline.metrics.results import Metrics
 from scanline.model import model_files
 from scanline.model.card import model_card
-from scanline.model.inference import predict_logits
-from scanline.model.model_files import (
-    DESCRIPTION,
-    REMEDY,
-    SCHEMA,
-    TEXTS,
-    WEIGHTS,
-    Description,
-    History,
-    TensorDigest,
-    build,
-    describe_tensors,
-    find_model,
-)
+from scanline.model.description import PRINTED, SCHEMA, Description, Provenance, TaskState
+from scanline.model.inputs import read_values
+from scanline.model.model_files import DESCRIPTION, REMEDY, WEIGHTS, build, describe_tensors, find_model
 from scanline.model.network import Network
 from scanline.model.prediction import Prediction
+from scanline.model.predictor import Predictor
 from scanline.model.session import Session
-from scanline.recipe import UNSAID
+from scanline.model.summary import summarise
+from scanline.tasks import Task
 from scanline.version import __version__
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A trained network with all that prediction needs, as `scanline.load` gives it.
+    """A trained model with everything that prediction needs.
+
+    `print(model)` shows the network, the task and the provenance.
 
     Attributes:
         network: The trained network.
-        class_names: The K class names.
-        preprocessing: How sequences as read become the network's input.
-        data: Name or path of the data set that it was trained on.
-        temperature: Divisor of the logits that calibrates the probabilities; None if there was no
+        task: What it predicts.
+        preprocessing: How sequences as read become the network's steps.
+        data: Name or path of the dataset it was trained on.
+        temperature: Number by which outputs are divided to calibrate the probabilities; None if there was no
             validation split to fit it on.
-        history: Provenance: recipe, seed, digests of the data, test accuracy, licence.
-        calibrated: Whether probabilities are calibrated; the predicted classes are the same.
+        provenance: Recipe, seed, digests of the data, test accuracy, licence.
+        calibrated: Whether probabilities are calibrated. Predictions are the same either way.
     """
 
     network: Network
-    class_names: tuple[ClassName, ...]
+    task: Task
     preprocessing: Preprocessing
     data: str
     temperature: float | None = None
-    history: History = field(default_factory=History)
+    provenance: Provenance = field(default_factory=Provenance)
     calibrated: bool = False
+
+    def __repr__(self) -> str:
+        return summarise(self.network, self.task, self.preprocessing, self.data, self.provenance)
+
+    # --- loading and saving
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Model:
         """Read the model in `folder`.
 
         Args:
-            folder: A model folder; `load` accepts run directories too.
+            folder: A model folder; `scanline.load` accepts run directories too.
             device: "cpu" or "cuda".
 
         Raises:
             ModelError: If a file is missing or damaged; names the file and the fault.
         """
-        description, tensors = model_files.read(folder)
+        description, task, tensors = model_files.read(folder)
         network = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
         return cls(
             network,
-            tuple(description.classes),
+            task,
             description.input,
             description.data,
             description.temperature,
-            description.history,
+            description.provenance,
         )
 
     def describe(self, version: str = __version__) -> Description:
-        """Return the content of `model.json`. version: of Scanline, recorded in it."""
-        history = self.history
+        """Return the content of `model.json`; `version` is the version of Scanline recorded in it."""
+        texts = {name: printable(getattr(self.provenance, name)) for name in PRINTED}
         return Description(
-            schema=SCHEMA,
+            schema_=SCHEMA,
             scanline=version,
             architecture=self.network.architecture,
-            classes=list(self.class_names),
+            task=TaskState(name=self.task.name, state=self.task.to_json()),
             input=self.preprocessing,
             data=printable(self.data),
             temperature=self.temperature,
-            history=history.model_copy(update={name: printable(getattr(history, name)) for name in TEXTS}),
-            tensors={
-                name: TensorDigest(**value)
-                for name, value in describe_tensors(self.network.state_dict()).items()
-            },
+            provenance=self.provenance.model_copy(update=texts),
+            tensors=describe_tensors(self.network.state_dict()),
         )
 
     def save(self, folder: Path, version: str = __version__) -> None:
         """Write the model to `folder`, whole or not at all, replacing what is there."""
-        parameters = sum(weight.numel() for weight in self.network.parameters())
         description = self.describe(version)
-        card = model_card(description, self.data, parameters)
+        card = model_card(description, self.task, self.data, self.network.parameter_count)
         model_files.write(folder, description, self.network.state_dict(), card)
 
     def to_bytes(self, version: str = __version__) -> dict[str, bytes]:
-        """Return the model's files by name, to be kept elsewhere."""
+        """Return the content of the model's files, by name."""
         with tempfile.TemporaryDirectory() as folder:
             self.save(Path(folder) / "model", version)
             return {name: (Path(folder) / "model" / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
@@ -131,177 +121,141 @@ class Model:
                 (Path(folder) / name).write_bytes(files[name])
             return cls.load(Path(folder), device)
 
+    # --- prediction for values of a program
+
+    @property
+    def class_names(self) -> tuple[ClassName, ...]:
+        """The names of the columns of `predict_proba`: for a classification the K class names."""
+        return self.task.output_names
+
     @property
     def classes(self) -> NDArray[Any]:
         """(K,) class names, in the order of the columns of `predict_proba`."""
-        return np.asarray(self.class_names)
+        return np.asarray(self.task.output_names)
 
     def predict(self, values: Any, lengths: Any = None) -> NDArray[Any]:
-        """(N,) class names, one for each sequence. `values`, `lengths`: as for `predict_proba`."""
-        answers: NDArray[Any] = self.classes[self._logits(values, lengths).argmax(1)]
-        return answers
+        """Return the predictions (N,), one for each sequence; for the arguments see `predict_proba`."""
+        return self.task.predict(self.outputs(self.read(values, lengths)))
 
     def predict_proba(self, values: Any, lengths: Any = None) -> NDArray[np.float64]:
-        """(N, K) probabilities.
+        """Return the class probabilities.
 
-        values: (N, T, F), a list of N arrays (T_i, F), or (T, F) for a single one; where the model reads one
-        feature (N, T) also. lengths: (N,), how many steps of padded values are real; the others are not read.
-        For a model of pictures values are (N, height, width), with colours (N, height, width, 3): whole
-        numbers are grey levels as in the training data (0 to 255 for MNIST), floating-point numbers are 0 to
-        1. They are taken as they are: light ink on black, in place, as the training pictures are; `prepare`
-        makes them of others.
-        Raises DataError naming the expected and the found shape, or a value out of range.
+        Args:
+            values: (N, T, F), a list of N arrays (T_i, F), or (T, F) for a single sequence; (N, T) if the
+                model reads one feature. For a model of pictures (N, height, width), or (N, height, width, 3)
+                in colour: integers are grey levels as in the training data (0 to 255 for MNIST), floats are
+                0 to 1. Pictures must look like the training pictures, for MNIST light ink on black, centred;
+                `prepare` makes them from picture files.
+            lengths: (N,) number of real steps of padded values; the others are not read.
+
+        Returns:
+            (N, K) probabilities.
+
+        Raises:
+            DataError: If a shape or a value does not fit; names the expected and the actual one.
         """
-        return softmax(self._logits(values, lengths))
+        return self.task.probabilities(self.outputs(self.read(values, lengths)))
 
     def prediction(self, values: Any, lengths: Any = None) -> Prediction:
-        """The answers with their probabilities, as one value that shows itself in a notebook.
+        """Return predictions and probabilities as one object that displays itself in a notebook.
 
-        values, lengths: as for `predict_proba`.
+        For the arguments see `predict_proba`.
         """
-        part = self.read(values, lengths)
+        source = self.read(values, lengths)
         form, pictures = self.preprocessing, None
         if form.picture is not None:
-            steps = part.values
+            steps = source.values
             pictures = [picture for each in steps if (picture := form.as_picture(each)) is not None]
-        return Prediction(softmax(self.logits(part)), self.classes, pictures)
-
-    def stream(self, sessions: int | None = None) -> Session:
-        """A session that is fed steps as they come, and answers after each.
-
-        sessions: so many sequences side by side; None: one.
-        Raises UsageError if the model has to know the end before it can read the beginning.
-        """
-        return Session(self.network, self.preprocessing, sessions, self.divisor)
-
-    def resume(self, content: bytes) -> Session:
-        """The session that `Session.to_bytes` saved. Raises ModelError if it is damaged or of another."""
-        return Session.from_bytes(self.network, self.preprocessing, content)
-
-    @property
-    def divisor(self) -> float:
-        """Divisor of the logits: the temperature if the probabilities are calibrated, otherwise 1."""
-        return (self.temperature or 1.0) if self.calibrated else 1.0
+        return Prediction(self.task.probabilities(self.outputs(source)), self.classes, pictures)
 
     def prepare(self, path: str | Path) -> NDArray[np.uint8]:
-        """(height, width) grey levels, or (height, width, 3): what the network sees of a picture file.
+        """Return what the network sees of a picture file: grey levels (height, width), or (height, width, 3).
 
-        Raises DataError if it is no picture, UsageError if the model reads no pictures.
+        Raises:
+            DataError: If the file is not a picture.
+            UsageError: If the model does not read pictures.
         """
-        form = self._picture()
-        seen = fit_picture(read_pixels(Path(path), form.channels == 3), form, str(path))
-        return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
-
-    def evaluate(self, part: MemorySource) -> dict[str, Any]:
-        """The figures of `scanline.metrics.classification.judge` on labelled sequences."""
-        part = self.fit(part)
-        return classification_metrics(self.logits(part), part)
-
-    def logits(self, part: MemorySource) -> NDArray[np.float32]:
-        """(N, K) for sequences that `fit` or the input form made ready; divided by the temperature if
-        asked."""
-        return predict_logits(self.network, part) / np.float32(self.divisor)
-
-    def fit(self, part: MemorySource) -> MemorySource:
-        """`part`, as it was read, with this model's steps and class indices.
-
-        Raises DataError naming classes that the model does not know, or both shapes if they differ.
-        """
-        self.preprocessing.check(part.shape, part.name, self.data)
-        known = {str(name): index for index, name in enumerate(self.class_names)}
-        strange = [name for name in part.classes if str(name) not in known]
-        if strange:
-            raise DataError(
-                f"{part.name} has classes that the model does not know: {some(strange)}; "
-                f"the model was trained on {self.data} and knows {some(self.class_names)}"
-            )
-        index = np.array([known[str(name)] for name in part.classes], dtype=np.int64)
-        return replace(
-            self.preprocessing.prepare(part), targets=index[part.targets], classes=self.class_names
-        )
-
-    def answer(self, part: MemorySource) -> NDArray[np.float64]:
-        """(N, K) probabilities for sequences as they were read, labelled or not."""
-        self.preprocessing.check(part.shape, part.name, self.data)
-        return softmax(self.logits(self.preprocessing.prepare(part)))
-
-    def told(self, shares: NDArray[np.float64]) -> dict[str, Any]:
-        """One answer out of probabilities (K,), ready for JSON: {"label", "probability", "probabilities" by
-        class name}."""
-        classes, best = self.class_names, int(shares.argmax())
-        return {
-            "label": classes[best],
-            "probability": float(shares[best]),
-            "probabilities": dict(zip(map(str, classes), shares.tolist(), strict=True)),
-        }
-
-    def _picture(self) -> PictureFormat:
         form = self.preprocessing.picture
         if form is None:
             raise UsageError(
                 f"this model reads sequences of {self.preprocessing.source_features} features, "
                 f"not pictures; it was trained on {self.data}"
             )
-        return form
-
-    def _logits(self, values: Any, lengths: Any) -> NDArray[np.float32]:
-        return self.logits(self.read(values, lengths))
+        seen = fit_picture(read_pixels(Path(path), form.channels == 3), form, str(path))
+        return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
 
     def read(self, values: Any, lengths: Any = None) -> MemorySource:
-        """`values`, as for `predict_proba`, as the network's steps."""
-        form = self.preprocessing
-        if form.picture:
-            if lengths is not None:
-                raise UsageError("pictures have no lengths: give none")
-            values = _grey_levels(values, form.picture, self.data)
-        elif getattr(values, "ndim", 0) == 2 and form.source_features > 1:
-            values = values[None]  # a single sequence
-        found = from_arrays(values, lengths=lengths, settings=_PLAIN)
-        form.check(found.sequences.shape, found.sequences.name, self.data)
-        check_values(found, form.missing != "error")
-        return form.prepare(found.sequences)
+        """Return values, as for `predict_proba`, as the network's steps."""
+        return read_values(values, lengths, self.preprocessing, self.data)
 
+    # --- step by step
 
-_PLAIN = UNSAID.model_copy(update={"picture": "none"})
+    def stream(self, sessions: int | None = None) -> Session:
+        """Return a session that reads steps as they arrive and predicts after each.
 
+        Args:
+            sessions: Number of sequences read side by side; None for a single one.
 
-def _grey_levels(values: Any, form: PictureFormat, trained_on: str) -> NDArray[np.float32]:
-    """(N, height, width x channels) pixels, 0 to form.levels, out of whole numbers or shares of 1."""
-    array = as_numbers(values, "the given values")
-    wanted = (form.height, form.width) + ((3,) if form.channels == 3 else ())
-    if array.shape == wanted:
-        array = array[None]
-    if array.shape[1:] != wanted or 0 in array.shape:
-        raise DataError(
-            f"the given values: expected shape (N, {', '.join(map(str, wanted))}), found {array.shape}; "
-            f"the model was trained on {trained_on}"
-        )
-    array = array.reshape(len(array), form.height, -1)
-    if array.dtype.kind != "f":
-        if not ((array >= 0) & (array <= form.levels)).all():
-            raise DataError(
-                f"pictures of whole numbers must be 0 to {form.levels}, found {array.min()} to {array.max()}"
-            )
-        return array.astype(np.float32)
-    if not ((array >= 0) & (array <= 1)).all():
-        raise DataError(
-            "pictures of floating-point numbers must be 0 to 1; "
-            f"give grey levels 0 to {form.levels} as whole numbers"
-        )
-    return (array * form.levels).astype(np.float32)
+        Raises:
+            UsageError: If the model has to know the end of a sequence before it can read its beginning.
+        """
+        return Session(self.network, self.preprocessing, sessions, self.divisor)
+
+    def resume(self, content: bytes) -> Session:
+        """Return the session saved by `Session.to_bytes`.
+
+        Raises:
+            ModelError: If the content is damaged, or belongs to another model.
+        """
+        return Session.from_bytes(self.network, self.preprocessing, content)
+
+    # --- sources of `scanline.data`
+
+    @property
+    def divisor(self) -> float:
+        """Divisor of the outputs: the temperature if the model is calibrated, otherwise 1."""
+        return (self.temperature or 1.0) if self.calibrated else 1.0
+
+    def outputs(self, source: MemorySource) -> NDArray[np.float32]:
+        """Return the outputs (N, M) for sequences that are the network's steps, divided by `divisor`."""
+        return Predictor(self.network).outputs(source) / np.float32(self.divisor)
+
+    def probabilities(self, source: MemorySource) -> NDArray[np.float64]:
+        """Return the probabilities (N, M) for sequences as they were read, with or without targets."""
+        self.preprocessing.check(source.shape, source.name, self.data)
+        return self.task.probabilities(self.outputs(self.preprocessing.prepare(source)))
+
+    def align(self, source: MemorySource) -> MemorySource:
+        """Return sequences with targets, as they were read, as the network's steps with the task's targets.
+
+        Raises:
+            DataError: If the shape does not fit, or a target is unknown to the task; names them.
+        """
+        self.preprocessing.check(source.shape, source.name, self.data)
+        return self.task.align(self.preprocessing.prepare(source), f"the model trained on {self.data}")
+
+    def evaluate(self, source: MemorySource) -> Metrics:
+        """Return the metrics of the task on sequences with targets, as they were read."""
+        source = self.align(source)
+        return self.task.metrics(self.outputs(source), source)
 
 
 def load(run: str | Path, device: str = "cpu", calibrated: bool = False) -> Model:
-    """The model of a run folder, or of a bundle (`runs/<name>/model`), on `device`.
+    """Read the model of a run.
 
-    calibrated: as for `Model`.
-    Raises ModelError naming what is missing or damaged, or that there is no temperature.
+    Args:
+        run: A run directory, or a model folder (`runs/<name>/model`).
+        device: "cpu" or "cuda".
+        calibrated: Whether probabilities are calibrated.
+
+    Raises:
+        ModelError: If a file is missing or damaged, or if the model has no temperature to calibrate with.
     """
     path = find_model(Path(run))
     loaded = Model.load(path, device)
     if calibrated and loaded.temperature is None:
         raise ModelError(
-            f"{path} has no temperature, as its training had no validation part to fit one on: "
-            "leave calibration out"
+            f"{path} has no temperature, as its training had no validation split to fit one on: "
+            "use it without calibration"
         )
     return replace(loaded, calibrated=calibrated)

@@ -1,68 +1,56 @@
-"""The card that travels with a model: what a person should know before using it."""
+"""The model card, `README.md` of a model folder: what a person should know before using the model."""
 
 from __future__ import annotations
 
 import json
 import re
 
-from scanline.model.model_files import Description
+from scanline import cells
+from scanline.model.description import Description
+from scanline.tasks import Task
+
+_MISSING = {
+    "error": "no value may be missing",
+    "mean": "a missing value is replaced by the training mean",
+    "zero": "a missing value is replaced by 0",
+    "forward-fill": "a missing value is replaced by the last one",
+}
 
 
-def model_card(description: Description, data: str, parameters: int) -> str:
-    """What a person should know of a model, as Markdown with the front matter that model hubs read."""
-    a, form, history = description.architecture, description.input, description.history
-    test = history.test
-    known = [_plain(str(name)) for name in description.classes[:40]]
-    more = f" and {a.classes - 40:,} more" if a.classes > 40 else ""
-    if form.picture:
-        p = form.picture
-        colour = "grey levels" if p.channels == 1 else "red, green and blue"
-        reads = f"pictures of {p.height} x {p.width} pixels ({colour}, 0 to {p.levels}), as {form.view}"
-    else:
-        reads = f"sequences of any length, {form.source_features:,} values a step"
-    columns = ", ".join(map(_plain, form.settings.feature_columns))
-    missing = {"error": "none may be missing", "mean": "the training mean stands in for a missing one"}
-    missing |= {"zero": "0 stands in for a missing one", "forward-fill": "a missing one is as it was last"}
+def model_card(description: Description, task: Task, data: str, parameters: int) -> str:
+    """Return the model card as Markdown, with the front matter that model hubs read.
+
+    Args:
+        description: Content of `model.json`.
+        task: The model's task.
+        data: Name of the dataset that the model was trained on.
+        parameters: Number of weights of the network.
+    """
+    title = cells.get(description.architecture.cell).title
     lines = [
         "---",
-        f"license: {_yaml(history.licence or 'unknown')}",
+        f"license: {json.dumps(description.provenance.licence or 'unknown')}",
         "library_name: scanline",
-        "tags: [sequence-classification, recurrent-neural-network, " + a.cell + "]",
+        f"tags: [sequence-{task.name}, recurrent-neural-network, {description.architecture.cell}]",
         "---",
         "",
-        f"# {a.cell.upper()} classifier, {_plain(data)}",
+        f"# {title} model, {_plain(data)}",
         "",
-        f"{a.layers} x {a.cell.upper()} with {a.hidden_size:,} units"
-        + (", in both directions" if a.bidirectional else "")
-        + f", readout {a.readout}, {parameters:,} parameters; {_plain(history.made)}"
-        + (f" with the recipe {_plain(history.recipe)}, seed {history.seed}" if history.recipe else "")
-        + ".",
+        _network_line(description, title, parameters),
         "",
-        f"- **Reads** {reads}{'' if form.picture else '; ' + missing[form.missing]}."
-        + (f" In this order: {columns}." if columns else ""),
-        f"- **Answers** with one of {a.classes:,} classes: {', '.join(known)}{more}.",
+        f"- **Input** {_input(description)}.",
+        f"- **Output** {_plain(task.describe())}.",
         f"- **Trained on** {_plain(data)}."
         + "".join(
-            f" {name.capitalize()} part: {part.n:,} sequences, SHA-256 `{part.sha256}`."
-            for name, part in history.parts.items()
+            f" {name.capitalize()} split: {split.n:,} sequences, SHA-256 `{split.sha256}`."
+            for name, split in description.provenance.parts.items()
         ),
-        "- **Accuracy** "
-        + (
-            "is not known: it was not tested."
-            if test is None
-            else f"{test.accuracy:.4f} on the test part ({test.correct:,} of {test.n:,}), 95 % interval "
-            f"{test.ci95[0]:.4f} to {test.ci95[1]:.4f} (Wilson)."
-        ),
-        "- **Probabilities** are the softmax of its logits"
-        + (
-            f"; divided by {description.temperature:.4f} (fitted on the validation part) they are calibrated."
-            if description.temperature
-            else "; they are not calibrated."
-        ),
-        f"- **Licence**: {_plain(history.licence) if history.licence else 'none was said'}.",
+        f"- **Accuracy** {_accuracy(description)}.",
+        f"- **Probabilities** {_probabilities(description)}.",
+        f"- **Licence** {_plain(description.provenance.licence) or 'unknown'}.",
         "",
-        "It knows its classes only: whatever it is given, it answers with one of them. What it was not "
-        "trained on, another camera, another person, another way of writing, was not tested.",
+        "The model predicts within the range of its training targets whatever it is given. Its accuracy on "
+        "other data than its test split, such as another camera, another person or another hand, is unknown.",
         "",
         "```python",
         "import scanline",
@@ -74,10 +62,51 @@ def model_card(description: Description, data: str, parameters: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _network_line(description: Description, title: str, parameters: int) -> str:
+    a, provenance = description.architecture, description.provenance
+    both = ", bidirectional" if a.bidirectional else ""
+    made = _plain(provenance.made)
+    if provenance.recipe:
+        made += f" with the recipe {_plain(provenance.recipe)}, seed {provenance.seed}"
+    return (
+        f"{a.layers} x {title} with {a.hidden_size:,} units{both}, {a.readout} pooling, "
+        f"{parameters:,} parameters; {made}."
+    )
+
+
+def _input(description: Description) -> str:
+    form = description.input
+    columns = ", ".join(map(_plain, form.settings.feature_columns))
+    order = f", in this order: {columns}" if columns else ""
+    if form.picture:
+        p = form.picture
+        colour = "grey levels" if p.channels == 1 else "red, green and blue"
+        size = f"{p.height} x {p.width} pixels ({colour}, 0 to {p.levels})"
+        return f"pictures of {size}, read as {form.view}{order}"
+    return (
+        f"sequences of any length, {form.source_features:,} features a step{order}; {_MISSING[form.missing]}"
+    )
+
+
+def _accuracy(description: Description) -> str:
+    test = description.provenance.test
+    if test is None:
+        return "unknown: the model was not tested"
+    return (
+        f"{test.accuracy:.4f} on the test split ({test.correct:,} of {test.n:,}), 95 % interval "
+        f"{test.ci95[0]:.4f} to {test.ci95[1]:.4f} (Wilson)"
+    )
+
+
+def _probabilities(description: Description) -> str:
+    if description.temperature:
+        return (
+            "are calibrated when the outputs are divided by the temperature "
+            f"{description.temperature:.4f}, fitted on the validation split"
+        )
+    return "are not calibrated"
+
+
 def _plain(text: str) -> str:
     """A name as text, not as Markdown or markup."""
     return re.sub(r"([\\`*_{}\[\]<>()#|!~&$])", r"\\\1", " ".join(text.split()))
-
-
-def _yaml(text: str) -> str:
-    return json.dumps(text)

@@ -1,4 +1,4 @@
-"""The network as a whole: raw values in, logits out."""
+"""The network: normalisation, recurrent layers, pooling and the head."""
 
 from __future__ import annotations
 
@@ -8,14 +8,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scanline import cells
+from scanline.model import pooling
 from scanline.model.layers import RecurrentLayers
-from scanline.model.pooling import pool
 from scanline.recipe import Cell, DropoutOn, Layers, Readout, Share, Size
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """All that is needed to build the network; its weights are told apart from it."""
+    """Everything that is needed to build the network, except its weights.
+
+    Attributes:
+        cell: Name of the recurrent cell.
+        input_size: F, the features of a step.
+        hidden_size: H, the units of each layer and direction.
+        layers: Number of recurrent layers.
+        bidirectional: Whether each layer reads in both directions.
+        dropout: Fraction of outputs set to 0 in training.
+        dropout_on: Which outputs dropout applies to.
+        readout: Name of the pooling.
+        classes: M, the number of outputs; for a classification K.
+    """
 
     cell: Cell
     input_size: Size
@@ -29,13 +42,13 @@ class Architecture:
 
 
 class Network(nn.Module):
-    """Reads sequences step by step and answers with a logit for each class.
+    """Reads sequences step by step and computes the M outputs that the task asks for.
 
-    The raw values' shift and scale belong to the network, (F,) each, so that whoever has the weights has
-    the preprocessing too.
+    Shift and scale of the raw values, (F,) each, are buffers of the network: whoever has the weights has the
+    normalisation too.
 
-    An LSTM and a plain RNN add two biases that do the same. As in TensorFlow and Keras only one of them
-    (`bias_ih`) is trained and the other stays 0: with both, Adam would move their sum twice as fast.
+    If the cell only uses the sum of its two biases, `bias_ih` alone is trained and `bias_hh` stays 0, as in
+    TensorFlow and Keras: with both, Adam would move their sum twice as fast.
     """
 
     shift: Tensor
@@ -50,39 +63,49 @@ class Network(nn.Module):
         self.recurrent = RecurrentLayers(
             a.cell, a.input_size, a.hidden_size, a.layers, a.bidirectional, a.dropout, a.dropout_on
         )
+        self.pooling = pooling.get(a.readout)
         self.head = nn.Linear(self.recurrent.output_size, a.classes)
-        if a.cell != "gru":
+        if cells.get(a.cell).additive_biases:
             for layer in range(a.layers):
                 for direction in range(self.recurrent.directions):
                     unused = self.recurrent.weights(layer, direction)[3]
                     nn.init.zeros_(unused).requires_grad_(False)
 
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights."""
+        return sum(weight.numel() for weight in self.parameters())
+
     def forward(
         self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Logits (N, K).
+        """Return the outputs (N, M).
 
-        values: (N, T, F) as they were read, any real dtype. lengths: (N,), or None if all are T.
-        generator: where dropout draws from, in training.
+        Args:
+            values: (N, T, F) as they were read, any real dtype.
+            lengths: (N,) number of steps, or None if all are T.
+            generator: Source of dropout's randomness in training.
         """
-        outputs, states = self.recurrent.read(self._standard(values), lengths, generator)
-        how, directions = self.architecture.readout, self.recurrent.directions
-        return self.logits(pool(outputs, lengths, how, directions, states))
+        outputs, states = self.recurrent.read(self._normalise(values), lengths, generator)
+        return self.project(self.pooling.apply(outputs, lengths, self.recurrent.directions, states))
 
     def outputs(
         self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """The last recurrent layer's outputs at every step, (N, T, D*H), 0 past each sequence's end."""
-        outputs: Tensor = self.recurrent(self._standard(values), lengths, generator)
+        """Return the last layer's outputs at every step, (N, T, D*H), 0 past each sequence's end."""
+        outputs: Tensor = self.recurrent(self._normalise(values), lengths, generator)
         return outputs
 
-    def _standard(self, values: Tensor) -> Tensor:
+    def _normalise(self, values: Tensor) -> Tensor:
         return (values.to(self.scale.dtype) - self.shift) / self.scale
 
-    def logits(self, features: Tensor) -> Tensor:
-        """Logits (N, K) for what was read out, (N, D*H); answers are added up in float64."""
+    def project(self, features: Tensor) -> Tensor:
+        """Return the head's outputs (..., M) for pooled features (..., D*H).
+
+        Outside training on the CPU, sums are float64: the result then does not depend on the batch.
+        """
         if self.training or features.device.type != "cpu":
-            logits: Tensor = self.head(features)
-            return logits
+            outputs: Tensor = self.head(features)
+            return outputs
         weight, bias = self.head.weight.double(), self.head.bias.double()
         return F.linear(features.double(), weight, bias).to(features.dtype)

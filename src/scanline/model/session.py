@@ -68,13 +68,9 @@ class Session:
         )
         self._weight = np.ascontiguousarray(network.head.weight.detach().cpu().double().numpy().T)
         self._bias = network.head.bias.detach().cpu().double().numpy()
-        self._readout = a.readout
+        self._pooling = network.pooling
         self._steps = np.zeros(N, np.int64)
-        self._kept: dict[str, NDArray[Any]] = {}
-        if a.readout == "mean":
-            self._kept["sum"] = np.zeros((N, a.hidden_size))
-        elif a.readout == "max":
-            self._kept["max"] = np.full((N, a.hidden_size), -np.inf, np.float32)
+        self._kept: dict[str, NDArray[Any]] = self._pooling.start(N, a.hidden_size)
         if form.missing == "forward-fill":
             self._kept["last"] = np.full((N, a.input_size), np.nan, np.float32)
 
@@ -127,7 +123,7 @@ class Session:
         np.subtract(values, self._shift, out=here)
         np.divide(here, self._scale, out=here)
         read = stack.step()[0, 0]
-        if self._readout == "last":
+        if not self._pooling.reads_outputs:
             self._steps[0] += 1
         else:
             read = self._read_out(read[None, None], None)[0, 0]
@@ -189,16 +185,7 @@ class Session:
         t = outputs.shape[1]
         numbers = self._steps[:, None] + np.arange(1, t + 1)
         real = None if counts is None else (np.arange(t) < counts[:, None])[:, :, None]
-        if self._readout == "mean":
-            given = outputs if real is None else np.where(real, outputs, 0)
-            sums = self._kept["sum"][:, None] + given.cumsum(1, dtype=np.float64)
-            self._kept["sum"] = sums[:, -1].copy()
-            outputs = (sums / numbers[:, :, None]).astype(np.float32)
-        elif self._readout == "max":
-            given = outputs if real is None else np.where(real, outputs, -np.inf).astype(np.float32)
-            most = np.maximum(self._kept["max"][:, None], np.maximum.accumulate(given, 1))
-            self._kept["max"] = most[:, -1].copy()
-            outputs = most
+        outputs = self._pooling.step(self._kept, outputs, numbers, real)
         self._steps += t if counts is None else counts
         return outputs
 
@@ -274,7 +261,7 @@ class Session:
 
 def _identity(network: Network, preprocessing: Preprocessing) -> str:
     """Digest of all that decides what a session computes."""
-    held = {name: each["sha256"] for name, each in describe_tensors(network.state_dict()).items()}
+    held = {name: each.sha256 for name, each in describe_tensors(network.state_dict()).items()}
     return sha256(json.dumps([held, repr(network.architecture), preprocessing.missing]).encode())
 
 

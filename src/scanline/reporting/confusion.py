@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from scanline.evaluation.evaluate import Evaluation
 from scanline.formats.images import data_uri
-from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
 from scanline.reporting.charts import MAX_CLASSES
 
@@ -75,9 +74,9 @@ def cell_examples(evaluation: Evaluation, model: Model, matrix: dict[str, Any]) 
         For each cell "row", "column", "n" and "examples": "name", "probability", and "png", a data URI, or
         "lines", the points of polylines.
     """
-    source, preprocessing = evaluation.part, model.preprocessing
+    source, preprocessing = evaluation.source, model.preprocessing
     low, high = source.value_range()
-    confidence = softmax(evaluation.logits).max(1)
+    confidence = evaluation.model.task.probabilities(evaluation.outputs).max(1)
     linked = {(row, column) for _, row, column in matrix["worst"]} if matrix["wide"] else None
     made = []
     for (row, column), indices in _by_cell(evaluation, confidence).items():
@@ -98,9 +97,9 @@ def cell_examples(evaluation: Evaluation, model: Model, matrix: dict[str, Any]) 
 def _by_cell(evaluation: Evaluation, confidence: NDArray[np.float64]) -> dict[tuple[int, int], list[int]]:
     """Return the indices of the sequences of each cell that has any, most confident first."""
     cells: dict[tuple[int, int], list[int]] = {}
-    predicted = evaluation.logits.argmax(1)
+    predicted = evaluation.outputs.argmax(1)
     for index in np.argsort(-confidence, kind="stable").tolist():
-        cells.setdefault((int(evaluation.part.targets[index]), int(predicted[index])), []).append(index)
+        cells.setdefault((int(evaluation.source.targets[index]), int(predicted[index])), []).append(index)
     return dict(sorted(cells.items()))
 
 

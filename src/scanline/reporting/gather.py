@@ -96,16 +96,16 @@ def gather(
         facts["comparison"] = _compare(run, against, data, model, known, on_progress)
     if judgement is None:
         return Story(facts, model=model)
-    part, network = judgement.part, model.network
-    facts["figures"] = judgement.test
+    part, network = judgement.source, model.network
+    facts["figures"] = judgement.metrics.to_json()
     read = _thinned(part, network.architecture.bidirectional)
-    facts["along"] = {"n": len(read)} | accuracy_by_step(network, read)
+    facts["along"] = {"n": len(read)} | accuracy_by_step(network, model.task, read).to_json()
     facts["activity"] = gate_activity(network, part)
     mistakes = []
     if part.max_length <= _LONGEST_EXPLAINED:
-        chosen = judgement.test["mistakes"][:SHOWN_MISTAKES]
+        chosen = facts["figures"]["mistakes"][:SHOWN_MISTAKES]
         mistakes = [explain_sequence(model, part, each["index"]) for each in chosen]
-        nothing = baseline(network, judgement.pictures)
+        nothing = baseline(network, judgement.has_pictures)
         facts["deletion"] = vars(check_by_deletion(network, part.subsample(_CHECKED), nothing))
     facts["mistakes"] = [_course(each) for each in mistakes]
     return Story(facts, judgement, model, mistakes)
@@ -161,7 +161,7 @@ def _of_the_model(model: Model, bundle: Path) -> dict[str, Any]:
         "data": model.data,
         "classes": [str(name) for name in model.class_names],
         "network": dataclasses.asdict(architecture),
-        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "parameters": network.parameter_count,
         "view": form.view if form.picture else None,
         "temperature": model.temperature,
         "model_sha256": read_json(bundle / "model.json").get("sha256"),
@@ -204,7 +204,7 @@ def _judge(
             facts["notes"].append(
                 "The data have changed since training: these figures are of the data as they are now."
             )
-    facts["judged"] |= {"n": len(judgement.part), "sha256": judgement.digest}
+    facts["judged"] |= {"n": len(judgement.source), "sha256": judgement.digest}
     return judgement
 
 
@@ -217,7 +217,7 @@ def _compare(
     on_progress: Progress | None,
 ) -> dict[str, Any]:
     device = model.network.scale.device.type
-    found = compare_runs((run, against), data, device, on_progress, known=known)
+    found = compare_runs((run, against), data, device, on_progress, known=known).to_json()
     pair = found["pairs"][0]
     for own, name in zip(found["runs"], _names_apart(run, against), strict=True):
         own["run"] = name

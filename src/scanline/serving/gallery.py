@@ -11,7 +11,6 @@ from scanline.data import catalogue as catalog
 from scanline.data.memory import MemorySource
 from scanline.errors import DataError
 from scanline.evaluation.evaluate import own_split
-from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
 from scanline.training.provenance import trained_on
 
@@ -30,10 +29,10 @@ def gallery(model: Model, run: str) -> dict[str, Any]:
     if named in catalog.names() and catalog.find(named) is None:
         raise DataError(f"{named} is not at hand; `scanline data fetch {named}` fetches it")
     name, part = own_split(model, run, known, "test")
-    fitted = model.fit(part)
-    shares = softmax(model.logits(fitted))
-    answers, sure = shares.argmax(1), shares.max(1)
-    wrong = answers != fitted.targets
+    fitted, task = model.align(part), model.task
+    shares = task.probabilities(model.outputs(fitted))
+    sure = shares.max(1)
+    wrong = ~task.correct(shares, task.encode(fitted))
     order = np.argsort(-sure, kind="stable")
     chosen = order[wrong[order]][:_WRONG].tolist()
     right = order[~wrong[order]]
@@ -51,7 +50,7 @@ def gallery(model: Model, run: str) -> dict[str, Any]:
             {
                 "index": index,
                 "true": fitted.classes[fitted.targets[index]],
-                "label": fitted.classes[answers[index]],
+                "label": task.decode(shares[index]).label,
                 "probability": float(sure[index]),
                 "right": bool(not wrong[index]),
                 "values": _plain(model, values),

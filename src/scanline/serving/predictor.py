@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError
 from scanline.explanation.attribution import baseline
 from scanline.explanation.trace import GATES, PARTS, Trace, trace
-from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
 from scanline.model.model_files import DESCRIPTION
 from scanline.serving.limits import Limits
@@ -38,21 +36,18 @@ class Predictor:
         files = model.to_bytes(version)
         self.digest = sha256(files[DESCRIPTION])[:12]
         self._head = b'{"schema":1,"model":"%s","predictions":[' % self.digest.encode()
-        classes = model.class_names
-        self._labels = [json.dumps(name, ensure_ascii=False) for name in classes]
-        self._names = [json.dumps(str(name), ensure_ascii=False) for name in classes]
 
     def probabilities(self, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """(N, K) for N arrays (T_i, F), as `Reader` gives them."""
         widths = {each.shape[1] for each in sequences}
         if len(widths) == 1:
-            return self.model.answer(_together(sequences))
+            return self.model.probabilities(_together(sequences))
         groups: dict[int, list[int]] = defaultdict(list)
         for index, each in enumerate(sequences):
             groups[each.shape[1]].append(index)
-        shares = np.empty((len(sequences), len(self._labels)))
+        shares = np.empty((len(sequences), self.model.task.output_size))
         for chosen in groups.values():
-            shares[chosen] = self.model.answer(_together([sequences[index] for index in chosen]))
+            shares[chosen] = self.model.probabilities(_together([sequences[index] for index in chosen]))
         return shares
 
     def answer_all(self, wishes: Sequence[Wish]) -> list[bytes]:
@@ -68,13 +63,7 @@ class Predictor:
 
     def rows(self, shares: NDArray[np.float64]) -> list[str]:
         """Each row of probabilities (N, K) as JSON."""
-        texts = []
-        for row, best in zip(shares.tolist(), shares.argmax(1).tolist(), strict=True):
-            named = ",".join(f"{name}:{share!r}" for name, share in zip(self._names, row, strict=True))
-            texts.append(
-                f'{{"label":{self._labels[best]},"probability":{row[best]!r},"probabilities":{{{named}}}}}'
-            )
-        return texts
+        return self.model.task.json_rows(shares)
 
     def show(self, wish: Wish) -> bytes:
         """The answer to a request that wants to see what was read, or what happened. Raises Problem."""
@@ -87,8 +76,8 @@ class Predictor:
                 told = self._trace(values, wish)
                 shares = told.probabilities[-1]
             else:
-                shares = softmax(self.model.logits(part))[0]
-            found = self.model.told(shares)
+                shares = self.model.task.probabilities(self.model.outputs(part))[0]
+            found = self.model.task.decode(shares).to_json()
             if wish.seen:
                 found["seen"] = self._seen(sequence, values)
             if wish.trace and told is not None:
@@ -133,7 +122,7 @@ class Predictor:
     def describe(self, name: str, limits: Limits) -> dict[str, Any]:
         """What `/v1/model` tells. name: what the model is called."""
         bundle = self.model
-        a, tested = bundle.network.architecture, bundle.history.test
+        a, tested = bundle.network.architecture, bundle.provenance.test
         return {
             "schema": 1,
             "name": name,
@@ -150,12 +139,12 @@ class Predictor:
                 "readout": a.readout,
                 "parts": list(PARTS[a.cell]),
                 "gates": list(GATES[a.cell]),
-                "parameters": sum(each.numel() for each in bundle.network.parameters()),
+                "parameters": bundle.network.parameter_count,
             },
             "accuracy": None
             if tested is None
             else {"accuracy": tested.accuracy, "ci95": list(tested.ci95), "n": tested.n},
-            "licence": bundle.history.licence or None,
+            "licence": bundle.provenance.licence or None,
             "calibrated": self.model.calibrated,
             "streams": streams(self.model),
             "limits": {

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scanline.metrics.calibration import fit_temperature
-from scanline.metrics.classification import classification_metrics
 from scanline.model.artifact import Model
-from scanline.model.inference import predict_logits
-from scanline.model.model_files import Digest, History, Tested
+from scanline.model.description import Provenance, TestResult
+from scanline.model.description import SplitDigest as ModelSplitDigest
+from scanline.model.predictor import Predictor
 from scanline.storage.json_files import write_json
+from scanline.tasks import Task
+from scanline.tasks.classification import Classification
 from scanline.training.preparation import Prepared
 from scanline.training.run_directory import RunDirectory
 from scanline.training.run_files import Result, SplitDigest, SplitMetrics, TrainingSummary
@@ -55,30 +56,30 @@ def write_outcome(
         device=network.scale.device.type,
     )
     result = Result(schema=1, recipe=recipe.name, data=data.title, training=summary)
-    temperature = None
+    temperature, task = None, Classification.fit(data.train, data.name)
     if summary.has_ended:
         if state.best.weights:
             network.load_state_dict(dict(state.best.weights))
-        test, validation, temperature = _evaluate(prepared, state, abandon)
+        test, validation, temperature = _evaluate(task, prepared, state, abandon)
         result = Result(
             schema=1, recipe=recipe.name, data=data.title, test=test, validation=validation, training=summary
         )
     network.eval()
-    history = History(
+    provenance = Provenance(
         recipe=recipe.name,
         seed=recipe.seed,
         licence=recipe.licence,
-        parts={name: Digest(n=digest.n, sha256=digest.sha256) for name, digest in digests.items()},
+        parts={name: ModelSplitDigest(n=digest.n, sha256=digest.sha256) for name, digest in digests.items()},
         test=_tested(result.test),
     )
-    model = Model(network, data.train.classes, prepared.preprocessing, data.title, temperature, history)
+    model = Model(network, task, prepared.preprocessing, data.title, temperature, provenance)
     model.save(directory.model)
     write_json(directory.result, result.to_json())
     return result
 
 
 def _evaluate(
-    prepared: Prepared, state: TrainState, abandon: Callable[[], bool] | None
+    task: Task, prepared: Prepared, state: TrainState, abandon: Callable[[], bool] | None
 ) -> tuple[SplitMetrics | None, SplitMetrics | None, float | None]:
     """Return the metrics of the test and the validation split, and the calibration temperature."""
     temperature = None
@@ -86,16 +87,16 @@ def _evaluate(
     for name, source in prepared.data.parts.items():
         if name == "train":
             continue
-        logits = predict_logits(state.network, source, abandon=abandon)
+        outputs = Predictor(state.network).outputs(source, abandon)
         if name == "validation":
-            temperature = fit_temperature(logits, source.targets)
-        metrics[name] = SplitMetrics.model_validate(classification_metrics(logits, source))
+            temperature = task.fit_temperature(outputs, task.encode(source))
+        metrics[name] = SplitMetrics.model_validate(task.metrics(outputs, source).to_json())
     return metrics.get("test"), metrics.get("validation"), temperature
 
 
-def _tested(test: SplitMetrics | None) -> Tested | None:
+def _tested(test: SplitMetrics | None) -> TestResult | None:
     """Return the metrics that the model card shows."""
     if test is None:
         return None
     low, high = test.ci95
-    return Tested(n=test.n, correct=test.correct, accuracy=test.accuracy, ci95=(low, high))
+    return TestResult(n=test.n, correct=test.correct, accuracy=test.accuracy, ci95=(low, high))

@@ -22,6 +22,7 @@ from scanline.interchange.keras.write import export_keras
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
+from scanline.tasks.classification import Classification
 from tests.interchange.keras_models import QUIET, F, H, K, chain, drawn, keras, normalization, theirs
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
@@ -48,7 +49,7 @@ def model(
     classifier.shift.copy_(torch.as_tensor(shift))
     classifier.scale.copy_(torch.as_tensor(scale))
     plain = Preprocessing(None, "rows", 0, features, features, "error", (), UNSAID)
-    return Model(classifier, tuple("abcde"), form or plain, "made up", 2.5, **own)
+    return Model(classifier, Classification(tuple("abcde")), form or plain, "made up", 2.5, **own)
 
 
 def steps(n: int = 5, T: int = 9, seed: int = 3) -> np.ndarray:

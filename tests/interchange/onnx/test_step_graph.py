@@ -18,7 +18,7 @@ from scanline.errors import MissingExtraError, ModelError, UsageError
 from scanline.interchange.onnx.verify import verify_step
 from scanline.interchange.onnx.write import OLDEST_OPSET, export_onnx, export_step_graph, newest_opset
 from scanline.model.artifact import Model
-from scanline.model.inference import predict_logits
+from scanline.model.predictor import Predictor
 from tests.interchange.onnx.test_write import (
     CELLS,
     READOUTS,
@@ -64,7 +64,7 @@ def draw_steps(N: int, T: int, features: int = F, seed: int = 0) -> np.ndarray:
 def so_far(model: Model, steps: np.ndarray) -> np.ndarray:
     """Our logits (N, K) for `steps` (N, t, F)."""
     part = model.preprocessing.prepare(unlabelled(list(steps)))
-    return predict_logits(model.network, part)
+    return Predictor(model.network).outputs(part)
 
 
 @pytest.mark.parametrize("readout", READOUTS)

@@ -24,11 +24,13 @@ from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageE
 from scanline.interchange.onnx.verify import Comparison, verify_whole
 from scanline.interchange.onnx.write import DEFAULT_OPSET, OLDEST_OPSET, export_onnx, newest_opset
 from scanline.model.artifact import Model
-from scanline.model.inference import predict_logits
-from scanline.model.model_files import History, describe_tensors
-from scanline.model.model_files import Tested as Figures
+from scanline.model.description import Provenance
+from scanline.model.description import TestResult as Figures
+from scanline.model.model_files import describe_tensors
 from scanline.model.network import Architecture, Network
+from scanline.model.predictor import Predictor
 from scanline.recipe import UNSAID
+from scanline.tasks.classification import Classification
 
 F, K = 3, 4
 CELLS, READOUTS = ("lstm", "gru", "rnn"), ("last", "mean", "max")
@@ -71,7 +73,7 @@ def build(
         classifier.scale.uniform_(levels / 4, levels / 2, generator=draw)
     names = tuple(f"class {number}" for number in range(classes))
     calibrated = model.pop("calibrated", False)
-    return Model(classifier, names, read, "made up", **model, calibrated=calibrated)
+    return Model(classifier, Classification(names), read, "made up", **model, calibrated=calibrated)
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
@@ -126,7 +128,7 @@ def test_random_batches_get_the_answers_of_the_model(cell, layers, bidirectional
         ]
         feed = pad(sequences, draw, extra=batch % 3)
         logits, shares = runs[batch % 2].run(["logits", "probabilities"], feed)
-        ours = predict_logits(model.network, unlabelled(sequences))
+        ours = Predictor(model.network).outputs(unlabelled(sequences))
         difference = max(
             difference,
             np.abs(logits - ours).max(),
@@ -198,7 +200,7 @@ def test_a_mean_over_very_many_steps_loses_none(tmp_path):
     export_onnx(model, tmp_path / "m.onnx")
     steps = np.full((1, 400_000, 1), 1.7, np.float32)
     logits, _ = answers(tmp_path / "m.onnx", {"steps": steps, "lengths": np.array([steps.shape[1]])})
-    ours = predict_logits(model.network, unlabelled([steps[0]]))
+    ours = Predictor(model.network).outputs(unlabelled([steps[0]]))
     assert np.abs(logits - ours).max() < 1e-6
 
 
@@ -249,7 +251,7 @@ def test_a_value_that_is_no_number_never_gets_an_answer(cell, readout, wrong, tm
     logits, shares = answers(tmp_path / "m.onnx", {"steps": steps, "lengths": np.array([4, 4, 3])})
     assert np.isnan(logits[0]).all()
     assert np.isnan(shares[0]).all()
-    ours = predict_logits(model.network, unlabelled([steps[1], steps[2, :3]]))
+    ours = Predictor(model.network).outputs(unlabelled([steps[1], steps[2, :3]]))
     assert np.abs(logits[1:] - ours).max() < 1e-6
 
 
@@ -375,8 +377,8 @@ def test_calibration_changes_the_probabilities_alone(tmp_path):
 
 def test_the_metadata_say_what_it_is(tmp_path):
     tested = Figures(n=10, correct=9, accuracy=0.9, ci95=(0.6, 0.98))
-    history = History(made="by hand", licence="CC-BY-4.0", test=tested)
-    model = build(temperature=1.5, calibrated=True, history=history)
+    history = Provenance(made="by hand", licence="CC-BY-4.0", test=tested)
+    model = build(temperature=1.5, calibrated=True, provenance=history)
     export_onnx(model, tmp_path / "m.onnx")
     read = session(tmp_path / "m.onnx").get_modelmeta().custom_metadata_map
     assert json.loads(read["classes"]) == ["class 0", "class 1", "class 2", "class 3"]
@@ -555,7 +557,7 @@ def test_filling_forward_before_the_cut_is_refused(tmp_path):
 def test_weights_of_more_than_two_gigabytes_are_refused(tmp_path):
     with torch.device("meta"):
         classifier = Network(Architecture("lstm", F, 16_384, 1, False, 0.0, "between", "last", K))
-    model = Model(classifier, tuple("abcd"), form(), "made up")
+    model = Model(classifier, Classification(tuple("abcd")), form(), "made up")
     with pytest.raises(ModelError, match=r"holds at most 2 GiB, .* 4\.0 GiB"):
         export_onnx(model, tmp_path / "m.onnx")
 

@@ -21,8 +21,8 @@ from scanline.data.preprocessing import Preprocessing
 from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError
 from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
-from scanline.model.inference import predict_logits
 from scanline.model.network import Network
+from scanline.model.predictor import Predictor
 from scanline.seeding import numpy_generator
 from scanline.storage.atomic import write_atomic
 
@@ -231,7 +231,7 @@ def _verify(keras: Any, loaded: Any, model: Model, probabilities: bool, seed: in
     """What the loaded file answers, held against our own. Raises ModelError if it is something else."""
     difference, where, batches, same = 0.0, "none", 0, True
     for values, part in _batches(model, seed):
-        logits = predict_logits(model.network, part) / np.float32(model.divisor)
+        logits = Predictor(model.network).outputs(part) / np.float32(model.divisor)
         ours = softmax(logits) if probabilities else logits.astype(np.float64)
         theirs = keras.ops.convert_to_numpy(loaded(values, training=False)).astype(np.float64)
         if theirs.shape != ours.shape:

@@ -20,8 +20,8 @@ from scanline.errors import ModelError
 from scanline.interchange.onnx.graph import reads_pictures, states
 from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
-from scanline.model.inference import predict_logits
 from scanline.model.network import Network
+from scanline.model.predictor import Predictor
 from scanline.seeding import numpy_generator
 
 LIMIT = 1e-4
@@ -188,7 +188,7 @@ def whole_batches(model: Model, seed: int) -> Iterator[Batch]:
     if reads_pictures(form):
         for N in (1, 2, 7):
             feed, part = draw_pictures(model, generator, N)
-            logits = predict_logits(model.network, part)
+            logits = Predictor(model.network).outputs(part)
             yield Batch(feed, logits, part.max_length, f"{N} pictures")
         return
     settled = Settled(model, generator)
@@ -242,12 +242,12 @@ class Settled:
         steps = max(min(T, _NUMBERS // (N * self._model.preprocessing.features)), min(T, 2))
         while True:
             feed, part = draw(steps)
-            logits = predict_logits(self._model.network, part)
+            logits = Predictor(self._model.network).outputs(part)
             made = Batch(feed, logits, part.max_length, f"{N} sequences of up to {part.max_length} steps")
             if steps <= self._least:
                 return made
             with np.errstate(invalid="ignore"):  # inf - inf
-                moved = [np.abs(predict_logits(each, part) - logits).max() for each in self._nudged]
+                moved = [np.abs(Predictor(each).outputs(part) - logits).max() for each in self._nudged]
             if max(moved) <= LIMIT / 20:
                 return made
             steps = max(steps // 2, self._least)

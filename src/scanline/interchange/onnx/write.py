@@ -150,15 +150,15 @@ def newest_opset() -> int:
 
 def _properties(model: Model, whole: bool) -> dict[str, str]:
     """What travels along as text: who made it, out of what, and how to use it."""
-    test, temperature = model.history.test, model.temperature
-    digests = {name: each["sha256"] for name, each in describe_tensors(model.network.state_dict()).items()}
+    test, temperature = model.provenance.test, model.temperature
+    digests = {name: each.sha256 for name, each in describe_tensors(model.network.state_dict()).items()}
     found: dict[str, Any] = {
         "classes": json.dumps(list(model.class_names), ensure_ascii=False),
         "input": json.dumps(_expected(model, whole), ensure_ascii=False),
         "scanline": __version__,
         "data": model.data,
-        "made": model.history.made,
-        "licence": model.history.licence or "none was said",
+        "made": model.provenance.made,
+        "licence": model.provenance.licence or "none was said",
         "sha256": json.dumps(digests),  # of every tensor, as in the bundle's model.json
     }
     if test is not None:

@@ -1,0 +1,148 @@
+"""The schema of `model.json`: everything about a model but its weights."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from scanline.data.preprocessing import FILES, Preprocessing
+from scanline.data.transforms.ink import PictureFormat
+from scanline.errors import UsageError
+from scanline.model.network import Architecture
+
+SCHEMA = 4
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+Text = Annotated[str, Field(strict=True)]
+PRINTED = ("made", "recipe", "licence")  # the texts of a Provenance, which are printed to terminals
+
+
+class SplitDigest(BaseModel):
+    """Size and digest of a split of the data.
+
+    Attributes:
+        n: Number of sequences.
+        sha256: SHA-256 of them, see `MemorySource.digest`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    n: Annotated[int, Field(strict=True, ge=0)]
+    sha256: str
+
+
+class TestResult(BaseModel):
+    """Result of the model on the test split.
+
+    Attributes:
+        n: Number of sequences.
+        correct: Number of correct predictions.
+        accuracy: `correct / n`.
+        ci95: Wilson's interval of the accuracy.
+    """
+
+    __test__ = False  # not a test of pytest
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    n: Annotated[int, Field(strict=True, ge=1)]
+    correct: Annotated[int, Field(strict=True, ge=0)]
+    accuracy: Fraction
+    ci95: tuple[Fraction, Fraction]
+
+
+class Provenance(BaseModel):
+    """Where a model comes from.
+
+    Attributes:
+        made: How the model was made, in a few words.
+        recipe: Name of the recipe; empty if it was not trained by Scanline.
+        seed: Seed of the training.
+        licence: Licence of the model; empty if unknown.
+        parts: Digest of each split of the data, by its name.
+        test: Result on the test split; None if it was not tested, or if the task has no accuracy.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    made: str = "trained by Scanline"
+    recipe: str = ""
+    seed: Annotated[int, Field(strict=True, ge=0)] | None = None
+    licence: str = ""
+    parts: dict[str, SplitDigest] = {}
+    test: TestResult | None = None
+
+
+class TensorDigest(BaseModel):
+    """Type, shape and SHA-256 of the bytes of a tensor."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    dtype: str
+    shape: list[int]
+    sha256: str
+
+
+class TaskState(BaseModel):
+    """A task by its name, and what its `from_json` needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Text
+    state: dict[str, Any]
+
+
+class Description(BaseModel):
+    """Content of `model.json`."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    schema_: Literal[4] = Field(alias="schema")
+    scanline: str
+    architecture: Architecture
+    task: TaskState
+    input: Preprocessing
+    data: str
+    temperature: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None
+    provenance: Provenance
+    tensors: dict[str, TensorDigest]
+
+    @model_validator(mode="after")
+    def _check_input(self) -> Description:
+        form, width = self.input, self.architecture.input_size
+        if any(getattr(form.settings, key) for key in FILES):  # they would be read in place of the user's
+            raise ValueError("the settings name a file of data")
+        if form.features != width:
+            raise ValueError(f"expected steps of {width} features, as the network reads, got {form.features}")
+        means = form.features if form.missing in ("mean", "forward-fill") else 0
+        if len(form.means) != means:
+            raise ValueError(f"expected {means} means for {form.features} features, got {len(form.means)}")
+        if form.picture:
+            _check_picture(form.picture, form)
+        return self
+
+
+def _check_picture(picture: PictureFormat, form: Preprocessing) -> None:
+    if not (
+        0 < picture.height <= 4096
+        and 0 < picture.width <= 4096
+        and 0 < picture.box <= min(picture.height, picture.width)
+        and 0 < picture.levels <= 255
+        and (picture.height * picture.width * picture.channels) % form.features == 0
+        and form.source_features == picture.width * picture.channels
+    ):
+        raise ValueError(f"pictures of {picture} cannot be cut into steps of {form.features}")
+    try:
+        assert form.seen
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def upgrade(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a `model.json` of schema 3 as schema 4, and any other unchanged.
+
+    Schema 3 knew classification only and called the provenance "history".
+    """
+    if tree.get("schema") != 3 or "classes" not in tree or "history" not in tree:
+        return tree
+    tree = dict(tree)
+    state = {"classes": tree.pop("classes")}
+    tree |= {
+        "schema": 4,
+        "task": {"name": "classification", "state": state},
+        "provenance": tree.pop("history"),
+    }
+    return tree

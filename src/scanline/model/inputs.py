@@ -1,0 +1,70 @@
+"""Values that a Python program gives to a model, as the network's steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.found import check_values
+from scanline.data.memory import MemorySource
+from scanline.data.preprocessing import Preprocessing
+from scanline.data.readers.arrays import as_numbers, from_arrays
+from scanline.data.transforms.ink import PictureFormat
+from scanline.errors import DataError, UsageError
+from scanline.recipe import UNSAID
+
+_SETTINGS = UNSAID.model_copy(update={"picture": "none"})
+
+
+def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained_on: str) -> MemorySource:
+    """Check the values given to `Model.predict` and apply the model's preprocessing to them.
+
+    Args:
+        values: Sequences or pictures, as for `Model.predict_proba`.
+        lengths: (N,) number of real steps of padded values, or None.
+        preprocessing: The model's.
+        trained_on: Name of the data that the model was trained on, for messages.
+
+    Raises:
+        DataError: If shape or values do not fit; names both the expected and the actual.
+        UsageError: If pictures are given with lengths.
+    """
+    if preprocessing.picture:
+        if lengths is not None:
+            raise UsageError("lengths must be None for a model of pictures")
+        values = _grey_levels(values, preprocessing.picture, trained_on)
+    elif getattr(values, "ndim", 0) == 2 and preprocessing.source_features > 1:
+        values = values[None]  # a single sequence
+    found = from_arrays(values, lengths=lengths, settings=_SETTINGS)
+    preprocessing.check(found.sequences.shape, found.sequences.name, trained_on)
+    check_values(found, preprocessing.missing != "error")
+    return preprocessing.prepare(found.sequences)
+
+
+def _grey_levels(values: Any, picture: PictureFormat, trained_on: str) -> NDArray[np.float32]:
+    """(N, height, width * channels) pixels from 0 to `picture.levels`; floats are fractions of it."""
+    array = as_numbers(values, "the given values")
+    shape = (picture.height, picture.width) + ((3,) if picture.channels == 3 else ())
+    if array.shape == shape:
+        array = array[None]
+    if array.shape[1:] != shape or 0 in array.shape:
+        raise DataError(
+            f"the given values: expected shape (N, {', '.join(map(str, shape))}), got {array.shape}; "
+            f"the model was trained on {trained_on}"
+        )
+    array = array.reshape(len(array), picture.height, -1)
+    if array.dtype.kind != "f":
+        if not ((array >= 0) & (array <= picture.levels)).all():
+            raise DataError(
+                f"the given values: expected integers from 0 to {picture.levels}, "
+                f"got {array.min()} to {array.max()}"
+            )
+        return array.astype(np.float32)
+    if not ((array >= 0) & (array <= 1)).all():
+        raise DataError(
+            "the given values: expected floating-point numbers from 0 to 1; "
+            f"give grey levels from 0 to {picture.levels} as integers"
+        )
+    return (array * picture.levels).astype(np.float32)

@@ -1,0 +1,39 @@
+"""The outputs that a network computes for every prefix of a sequence."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scanline.model.network import Network
+
+
+@torch.inference_mode()
+def outputs_by_step(network: Network, values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the outputs for the first 1, 2, ..., T steps of each sequence.
+
+    Args:
+        network: The network.
+        values: (N, T, F), as for the network.
+        lengths: (N,) number of steps, or None if all are T.
+
+    Returns:
+        (N, T, M). Past a sequence's end stand the outputs for the whole sequence. The last step's outputs are
+        those of the network itself, for every direction and pooling.
+    """
+    network.eval()
+    N, T = values.shape[:2]
+    ends = torch.full((N,), T, device=values.device) if lengths is None else lengths
+    if network.architecture.bidirectional:  # the backward direction starts anew at every end
+        return torch.stack([_outputs_of_prefix(network, values, ends, step) for step in range(1, T + 1)], 1)
+    pooled = network.pooling.along(network.outputs(values, lengths).double())  # (N, T, H)
+    outputs = network.project(pooled.to(values.dtype if values.is_floating_point() else torch.float32))
+    last = (ends - 1)[:, None].clamp(max=T - 1)
+    steps = torch.minimum(torch.arange(T, device=values.device)[None], last)  # (N, T)
+    return outputs.gather(1, steps[:, :, None].expand_as(outputs))
+
+
+def _outputs_of_prefix(network: Network, values: Tensor, ends: Tensor, step: int) -> Tensor:
+    own = ends.clamp(max=step)
+    outputs: Tensor = network(values[:, :step], None if (own == step).all() else own)
+    return outputs

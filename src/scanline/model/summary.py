@@ -1,0 +1,34 @@
+"""A model in three lines, for `print(model)`."""
+
+from __future__ import annotations
+
+from scanline import cells
+from scanline.data.preprocessing import Preprocessing
+from scanline.errors import printable
+from scanline.model.description import Provenance
+from scanline.model.network import Network
+from scanline.tasks import Task
+
+
+def summarise(
+    network: Network, task: Task, preprocessing: Preprocessing, data: str, provenance: Provenance
+) -> str:
+    """Return three lines: the network, the task with its input, and the provenance with the accuracy."""
+    a, picture, test = network.architecture, preprocessing.picture, provenance.test
+    layers = f"{a.layers} layer{'s' if a.layers > 1 else ''} of {a.hidden_size:,} units"
+    both = ", bidirectional" if a.bidirectional else ""
+    reads = f"{preprocessing.source_features:,} features a step"
+    if picture is not None:
+        reads = f"pictures of {picture.height} x {picture.width} pixels as {preprocessing.view}"
+    recipe = f", recipe {provenance.recipe}, seed {provenance.seed}" if provenance.recipe else ""
+    accuracy = "not tested"
+    if test is not None:
+        low, high = test.ci95
+        accuracy = f"test accuracy {test.accuracy:.4f} ({low:.4f} to {high:.4f}, 95 % CI, n = {test.n:,})"
+    size = f"{network.parameter_count:,} parameters"
+    lines = (
+        f"{cells.get(a.cell).title}: {layers}{both}, {a.readout} pooling, {size}",
+        f"{task.name.capitalize()}, {task.describe()}; input: {reads}",
+        f"{provenance.made} on {data}{recipe}; {accuracy}",
+    )
+    return "\n".join(printable(line.replace("\n", " ")) for line in lines)

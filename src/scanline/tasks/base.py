@@ -1,0 +1,235 @@
+"""The interface of a task: what a network is trained to predict.
+
+A task knows what the targets mean, how many outputs the network needs, which loss is minimised, how outputs
+become predictions and how predictions are measured. It knows nothing of cells, kernels or file formats.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scanline.data.memory import MemorySource
+from scanline.data.source import ClassName
+from scanline.errors import UsageError
+from scanline.metrics.results import Metrics
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well outputs fit their targets: for log lines, validation and the choice of the best weights.
+
+    Attributes:
+        loss: Mean loss.
+        value: The score that decides which weights are best; higher is better.
+        total: Number of sequences.
+        correct: Number of correct predictions; None for tasks in which a prediction is not right or wrong.
+        name: What `value` is called in log lines and JSON files.
+        short_name: The same, abbreviated, for the log line of a batch.
+    """
+
+    loss: float
+    value: float
+    total: int
+    correct: int | None = None
+    name: str = "accuracy"
+    short_name: str = "acc"
+
+    def batch_text(self) -> str:
+        """Return the text of a log line about a batch, as "loss: 1.751291 / acc: 0.42969"."""
+        return f"loss: {self.loss:.6f} / {self.short_name}: {self.value:.5f}"
+
+    def split_text(self) -> str:
+        """Return the text of a log line about a split, as "0.96340 (4817 of 5000)"."""
+        if self.correct is None:
+            return f"{self.value:.5f} ({self.short_name}, {self.total} sequences)"
+        return f"{self.value:.5f} ({self.correct} of {self.total})"
+
+
+@dataclass(frozen=True)
+class DecodedPrediction:
+    """The prediction for one sequence, or for the steps of it read so far.
+
+    Attributes:
+        label: The predicted class, or number.
+        probability: Probability of the predicted class; None if the task has none.
+        probabilities: Probability of every class, by name; None if the task has none.
+    """
+
+    label: ClassName | float
+    probability: float | None = None
+    probabilities: Mapping[str, float] | None = None
+
+    def to_json(self) -> JsonObject:
+        """Return the prediction as a JSON object, without what is None."""
+        found: JsonObject = {"label": self.label}
+        if self.probability is not None:
+            found["probability"] = self.probability
+        if self.probabilities is not None:
+            found["probabilities"] = dict(self.probabilities)
+        return found
+
+
+class Task(ABC):
+    """What a network is trained to predict, with all that was learned of the targets.
+
+    Outputs are what the network's head computes, (N, M) with M = `output_size`; they are float32, or float64
+    where more precision is needed. M probabilities (N, M), or whatever else `probabilities` returns, are what
+    is shown after each step of a stream or a trace.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, source: MemorySource, name: str) -> Self:
+        """Learn from the training split what the targets can be.
+
+        Args:
+            source: The training split.
+            name: Name of the dataset, for messages.
+
+        Raises:
+            DataError: If these targets cannot be learned; names the dataset.
+        """
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """M, the number of outputs of the network."""
+
+    @property
+    @abstractmethod
+    def output_names(self) -> tuple[ClassName, ...]:
+        """What the M columns of `probabilities` are called."""
+
+    @abstractmethod
+    def encode(self, source: MemorySource, owner: str = "the model") -> NDArray[Any]:
+        """Return the targets of `source` as `loss`, `score` and `metrics` take them.
+
+        Args:
+            source: Sequences with targets.
+            owner: What has this task, for messages.
+
+        Returns:
+            (N,) encoded targets, of any dtype that torch has.
+
+        Raises:
+            DataError: If a target is unknown; names it.
+        """
+
+    def align(self, source: MemorySource, owner: str) -> MemorySource:
+        """Return `source` with its targets in the task's own terms.
+
+        Args:
+            source: Sequences with targets.
+            owner: What has this task, for messages.
+
+        Raises:
+            DataError: If a target is unknown; names it.
+        """
+        self.encode(source, owner)
+        return source
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean loss of a batch, differentiable by `outputs`.
+
+        Args:
+            outputs: (N, M).
+            targets: (N,) encoded targets.
+            weights: (N,) weight of each sequence in the mean; None if all weigh 1.
+        """
+
+    @abstractmethod
+    def score(self, outputs: Tensor, targets: Tensor) -> Score:
+        """Return loss and score of outputs (N, M) for encoded targets (N,), in the precision of `outputs`."""
+
+    @abstractmethod
+    def metrics(self, outputs: NDArray[np.float32], source: MemorySource) -> Metrics:
+        """Return all metrics of outputs (N, M) for the N sequences of `source`, which has targets."""
+
+    @abstractmethod
+    def probabilities(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (..., M) of what the outputs (..., M) mean: for a classification the class probabilities."""
+
+    def quick_probabilities(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the same as `probabilities` for the few rows of a stream, with little overhead.
+
+        The last bits may differ from those of `probabilities`.
+        """
+        return self.probabilities(outputs)
+
+    @abstractmethod
+    def predict(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the predictions (N,), class names or numbers, for outputs (N, M)."""
+
+    def labels(self, outputs: NDArray[Any]) -> list[ClassName | float]:
+        """Return the predictions of `predict` as a list of Python values."""
+        labels: list[ClassName | float] = self.predict(outputs).tolist()
+        return labels
+
+    @abstractmethod
+    def decode(self, probabilities: NDArray[np.float64]) -> DecodedPrediction:
+        """Return the prediction for one row (M,) of what `probabilities` returns."""
+
+    def json_rows(self, probabilities: NDArray[np.float64]) -> list[str]:
+        """Return the prediction for each row of `probabilities` (N, M) as JSON text."""
+        return [json.dumps(self.decode(row).to_json(), ensure_ascii=False) for row in probabilities]
+
+    def correct(self, probabilities: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return whether each prediction is right.
+
+        Args:
+            probabilities: (N, M), or (N, T, M) after each of T steps.
+            targets: (N,) encoded targets.
+
+        Returns:
+            (N,), or (N, T).
+
+        Raises:
+            UsageError: If the task has no right and wrong predictions.
+        """
+        raise UsageError(f"the task {self.name} has no accuracy: its predictions are not right or wrong")
+
+    @abstractmethod
+    def explained_output(self, probabilities: NDArray[np.float64]) -> int:
+        """Return which of the M outputs an attribution of the prediction explains."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return the task in a few words, as "10 classes: 0, 1, 2, ...", for `print(model)`."""
+
+    @abstractmethod
+    def to_json(self) -> JsonObject:
+        """Return the state that `from_json` needs, as a JSON object."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, state: JsonObject) -> Self:
+        """Return the task that `to_json` described.
+
+        Raises:
+            ValueError: If the state is not valid; says why.
+        """
+
+    def fit_temperature(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> float | None:
+        """Return the number by which to divide outputs so that their probabilities are calibrated.
+
+        Args:
+            outputs: (N, M) for the validation split.
+            targets: (N,) encoded targets.
+
+        Returns:
+            A number above 0; None if the task has no such calibration.
+        """
+        return None

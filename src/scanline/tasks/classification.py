@@ -1,0 +1,174 @@
+"""Classification: one class of K for each sequence, learned by cross-entropy."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from scanline.data.found import MOST_CHARACTERS, some
+from scanline.data.memory import MemorySource
+from scanline.data.source import ClassName
+from scanline.errors import DataError
+from scanline.metrics.calibration import fit_temperature
+from scanline.metrics.classification import ClassificationMetrics, classification_metrics
+from scanline.metrics.probabilities import softmax
+from scanline.tasks.base import DecodedPrediction, JsonObject, Score, Task
+
+# Characters of all class names in an array of them, where each takes as many as the longest.
+_NAMES_CHARACTERS = 2**24
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Each sequence belongs to one of K classes.
+
+    Attributes:
+        classes: The K class names, integers or text; output k is the logit of class k.
+    """
+
+    classes: tuple[ClassName, ...]
+    name: ClassVar[str] = "classification"
+
+    @classmethod
+    def fit(cls, source: MemorySource, name: str) -> Self:
+        """Take the classes of the training split. Raises DataError if there is one only."""
+        if len(source.classes) < 2:
+            only = f" ({source.classes[0]})" if source.classes else ""
+            raise DataError(f"{name}: expected at least 2 classes, got {len(source.classes)}{only}")
+        return cls(source.classes)
+
+    @property
+    def output_size(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    @property
+    def output_names(self) -> tuple[ClassName, ...]:
+        """The class names."""
+        return self.classes
+
+    def encode(self, source: MemorySource, owner: str = "the model") -> NDArray[np.int64]:
+        """Return the index of each sequence's class, (N,). Raises DataError naming unknown classes."""
+        if source.classes == self.classes:
+            return source.targets
+        index = {str(name): number for number, name in enumerate(self.classes)}
+        unknown = [name for name in source.classes if str(name) not in index]
+        if unknown:
+            raise DataError(
+                f"{source.name}: expected classes of {owner}, one of {some(self.classes)}; "
+                f"got {some(unknown)}"
+            )
+        return np.array([index[str(name)] for name in source.classes], np.int64)[source.targets]
+
+    def align(self, source: MemorySource, owner: str) -> MemorySource:
+        """Return `source` with indices into these classes as labels."""
+        return replace(source, targets=self.encode(source, owner), classes=self.classes)
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean cross-entropy in nats."""
+        if weights is None:
+            return functional.cross_entropy(outputs, targets)
+        return (functional.cross_entropy(outputs, targets, reduction="none") * weights).mean()
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Score:
+        """Return mean cross-entropy and accuracy, in the precision of `outputs`."""
+        correct = outputs.argmax(1) == targets
+        return Score(
+            loss=self.loss(outputs, targets).item(),
+            value=correct.to(outputs.dtype).mean().item(),
+            total=len(targets),
+            correct=int(correct.sum()),
+        )
+
+    def metrics(self, outputs: NDArray[np.float32], source: MemorySource) -> ClassificationMetrics:
+        """Return accuracy, calibration, confusion matrix and the rest, see `ClassificationMetrics`."""
+        targets = self.encode(source)
+        return classification_metrics(outputs, targets, self.classes, source.lengths, source.identifier)
+
+    def probabilities(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the softmax of `outputs` (..., K) in float64."""
+        return softmax(outputs)
+
+    def quick_probabilities(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the softmax of `outputs` (..., K) in float64, computed by NumPy."""
+        logits = outputs.astype(np.float64)
+        exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+        probabilities: NDArray[np.float64] = exponentials / exponentials.sum(-1, keepdims=True)
+        return probabilities
+
+    def predict(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the names of the classes with the largest output, (N,)."""
+        predictions: NDArray[Any] = np.asarray(self.classes)[outputs.argmax(-1)]
+        return predictions
+
+    def labels(self, outputs: NDArray[Any]) -> list[ClassName | float]:
+        """Return the predicted class names, integers and text as they are."""
+        return [self.classes[index] for index in outputs.argmax(-1)]
+
+    def decode(self, probabilities: NDArray[np.float64]) -> DecodedPrediction:
+        """Return the most probable class and the probabilities (K,) by class name."""
+        best = int(probabilities.argmax())
+        named = dict(zip(map(str, self.classes), probabilities.tolist(), strict=True))
+        return DecodedPrediction(self.classes[best], float(probabilities[best]), named)
+
+    def json_rows(self, probabilities: NDArray[np.float64]) -> list[str]:
+        """Return `decode` of each row as JSON text; the names are encoded once."""
+        labels, keys = self._encoded_names
+        texts = []
+        for row, best in zip(probabilities.tolist(), probabilities.argmax(1).tolist(), strict=True):
+            named = ",".join(f"{key}:{value!r}" for key, value in zip(keys, row, strict=True))
+            texts.append(
+                f'{{"label":{labels[best]},"probability":{row[best]!r},"probabilities":{{{named}}}}}'
+            )
+        return texts
+
+    @cached_property
+    def _encoded_names(self) -> tuple[list[str], list[str]]:
+        labels = [json.dumps(name, ensure_ascii=False) for name in self.classes]
+        return labels, [json.dumps(str(name), ensure_ascii=False) for name in self.classes]
+
+    def correct(self, probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether the most probable class is the true one, (N,) or (N, T)."""
+        predicted = probabilities.argmax(-1)
+        hits: NDArray[np.bool_] = predicted == targets.reshape(-1, *[1] * (predicted.ndim - 1))
+        return hits
+
+    def explained_output(self, probabilities: NDArray[np.float64]) -> int:
+        """Return the index of the most probable class."""
+        return int(probabilities.argmax())
+
+    def describe(self) -> str:
+        """Return as "10 classes: 0, 1, 2, ..."."""
+        return f"{len(self.classes):,} classes: {some(self.classes)}"
+
+    def to_json(self) -> JsonObject:
+        """Return {"classes": K names}."""
+        return {"classes": list(self.classes)}
+
+    @classmethod
+    def from_json(cls, state: JsonObject) -> Self:
+        """Return the task with the class names of `state`. Raises ValueError if there are none."""
+        classes = state.get("classes")
+        if not isinstance(classes, list) or not all(type(name) in (int, str) for name in classes):
+            raise ValueError("expected classes, a list of integers or text")
+        names = [str(name) for name in classes]
+        if not names or len(set(names)) != len(names):
+            raise ValueError("expected classes with different names")
+        if re.search("[\ud800-\udfff]", "".join(names)):
+            raise ValueError("expected class names in Unicode, got a lone surrogate")
+        longest = max(map(len, names))
+        if longest > MOST_CHARACTERS or longest * len(names) > _NAMES_CHARACTERS:
+            raise ValueError(f"class names are too long: {len(names)} names of up to {longest} characters")
+        return cls(tuple(classes))
+
+    def fit_temperature(self, outputs: NDArray[np.float32], targets: NDArray[np.int64]) -> float | None:
+        """Return the temperature that minimises the mean cross-entropy of these sequences."""
+        return fit_temperature(outputs, targets)
