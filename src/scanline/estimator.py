@@ -30,7 +30,7 @@ from scanline.data.found import check_values
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.data.splits import Dataset, hold_out
-from scanline.data.transforms.scaler import shift_and_scale
+from scanline.data.transforms.scaler import Scaler
 from scanline.device import choose_device
 from scanline.errors import DataError, ScanlineError
 from scanline.metrics.probabilities import softmax
@@ -115,8 +115,10 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         self._check_classes(part)
         seed = self._seed()
         ready = self._ready(part, seed)
-        scaled = shift_and_scale(ready.data, ready.recipe.input.scaling)
-        state = initial_state(ready.recipe, ready.architecture, *scaled, choose_device(self.device))
+        scaler = Scaler.fit(ready.data.train, ready.recipe.input.scaling)
+        state = initial_state(
+            ready.recipe, ready.architecture, scaler.shift, scaler.scale, choose_device(self.device)
+        )
         self._train(state, ready)
         self._first_seed, self._passes = seed, 1
         return self
@@ -147,8 +149,10 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
         seed, passes = (self._seed(), 0) if first else (self._first_seed, self._passes)
         ready = self._ready(part, (seed + passes) % _SEEDS, one_pass=True)
         if first:
-            scaled = shift_and_scale(ready.data, ready.recipe.input.scaling)
-            state = initial_state(ready.recipe, ready.architecture, *scaled, choose_device(self.device))
+            scaler = Scaler.fit(ready.data.train, ready.recipe.input.scaling)
+            state = initial_state(
+                ready.recipe, ready.architecture, scaler.shift, scaler.scale, choose_device(self.device)
+            )
         else:
             state = replace(self._state, step=0, best=BestValidation())
         self._train(state, ready)

@@ -147,7 +147,7 @@ def test_a_folder_of_idx_files_is_a_data_set(tmp_path):
 
 def test_the_validation_part_is_the_same_on_every_load(tmp_path):
     folder = str(write_folder(tmp_path / "mine", contents()))
-    assert catalog.load(folder).validation.digest() == catalog.load(folder).validation.digest()
+    assert catalog.load(folder).validation.fingerprint() == catalog.load(folder).validation.fingerprint()
 
 
 def test_packed_raw_and_dotted_names_mix(tmp_path):

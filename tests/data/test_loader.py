@@ -1,183 +1,86 @@
-"""Which sequences travel together."""
+"""Batches as training gets them: gathered, moved, standardised."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torch
 
-from scanline.data.loader import BatchOrder
+from scanline.data.loader import Loader
 from scanline.data.memory import MemorySource
+from scanline.data.order import BatchOrder
+from scanline.data.transforms.augmentation import PictureShift
+from scanline.data.transforms.scaler import Scaler
+from scanline.data.transforms.views import View
+from tests.data.transforms.test_augmentation import shift_by_padding
+
+DRAW = np.random.default_rng(0)
 
 
-def ragged(lengths=(2, 1), dtype=np.float32) -> MemorySource:
-    """Sequence i holds i, i + 0.1, ... in its steps."""
-    flat = np.concatenate([index + np.arange(length) / 10 for index, length in enumerate(lengths)])
-    labels = np.arange(len(lengths)) % 2
-    return MemorySource(flat[:, None].astype(dtype), np.array(lengths), labels, ("no", "yes"), "x")
+def pictures(count=9, height=6, width=4, channels=1) -> MemorySource:
+    values = DRAW.integers(0, 256, (count, height, width * channels)).astype(np.uint8)
+    return MemorySource.from_array(values, np.arange(count) % 3, (0, 1, 2), "made up")
 
 
-# --- one batch
+def fractions() -> MemorySource:
+    source = pictures()
+    return replace(source, concatenated=source.concatenated / np.float32(3))
 
 
-def test_a_batch_is_as_long_as_its_longest_sequence():
-    batch = ragged((1, 9, 2)).gather(np.array([2, 0]))
-    np.testing.assert_allclose(batch.values[:, :, 0], [[2, 2.1], [0, 0]])
-    assert batch.lengths.tolist() == [2, 1]
-    assert batch.targets.tolist() == [0, 0]
-    assert batch.weights is None
+def series() -> MemorySource:
+    lengths = np.array([3, 1, 5, 2])
+    values = DRAW.normal(size=(lengths.sum(), 2)).astype(np.float32)
+    return MemorySource(values, lengths, np.array([0, 1, 1, 0]), ("a", "b"), "made up")
 
 
-def test_a_batch_of_one_length_tells_none():
-    batch = ragged((1, 1, 5)).gather(np.array([1, 0]))
-    assert batch.values.shape == (2, 1, 1)
+@pytest.mark.parametrize("shift", [[0, 0, 0, 0], [7.5, 0, 100, 3]])
+@pytest.mark.parametrize("scale", [[255, 255, 255, 255], [3, 0.7, 255, 1]])
+@pytest.mark.parametrize(
+    "source", [pictures(), replace(pictures(), concatenated=pictures().concatenated / np.float32(3))]
+)
+def test_values_are_standardised_to_the_bits_that_torch_computes(source, shift, scale):
+    scaler = Scaler(np.array(shift, np.float32), np.array(scale, np.float32))
+    order = BatchOrder(len(source), 4, 0)
+    batch = Loader(source, order, scaler).batch(3)
+    raw = torch.from_numpy(source.gather(order.at(3)).values)
+    expected = (raw.to(torch.float32) - torch.tensor(scaler.shift)) / torch.tensor(scaler.scale)
+    assert torch.equal(batch.values, expected)
     assert batch.lengths is None
 
 
-def test_the_padding_of_a_batch_is_0_whatever_was_padded_with_before():
-    padded = np.full((2, 3, 1), np.nan, np.float32)
-    padded[0, :2], padded[1, :1] = 5, 6
-    part = MemorySource.from_padded(padded, np.array([2, 1]), np.array([0, 1]), (0, 1), "x")
-    assert part.gather(np.array([1, 0])).values[:, :, 0].tolist() == [[6, 0], [5, 5]]
+def test_sequences_of_different_lengths_keep_them():
+    source = replace(series(), weights=np.array([1, 2, 3, 4], np.float32))
+    order = BatchOrder(4, 3, 0)
+    loader = Loader(source, order, Scaler(np.zeros(2, np.float32), np.ones(2, np.float32)))
+    for step in (5, 0, 2):
+        batch, expected = loader.batch(step), source.gather(order.at(step))
+        assert batch.values.tolist() == expected.values.tolist()
+        assert batch.lengths.tolist() == expected.lengths.tolist()
+        assert batch.targets.tolist() == expected.targets.tolist()
+        assert batch.weights.tolist() == expected.weights.tolist()
 
 
-def test_a_batch_may_hold_a_sequence_twice():
-    assert ragged((2, 1)).gather(np.array([1, 1, 1])).values.ravel().tolist() == [1, 1, 1]
+def test_without_a_scaler_values_stay_raw():
+    source, order = pictures(), BatchOrder(9, 4, 0)
+    batch = Loader(source, order).batch(1)
+    assert batch.values.dtype == torch.float32
+    assert batch.values.tolist() == source.gather(order.at(1)).values.tolist()
 
 
-def test_the_weights_of_a_batch_are_those_of_its_sequences():
-    weights = np.array([0.5, 1, 1.5], np.float32)
-    assert replace(ragged((1, 2, 3)), weights=weights).gather(np.array([2, 0])).weights.tolist() == [1.5, 0.5]
+def test_the_memory_of_a_batch_is_used_again():
+    loader = Loader(pictures(), BatchOrder(9, 4, 0))
+    assert loader.batch(0).values.data_ptr() == loader.batch(1).values.data_ptr()
 
 
-def test_bytes_stay_bytes():
-    values = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
-    pictures = MemorySource.from_array(values, np.array([0, 1]), (0, 1), "x")
-    batch = pictures.gather(np.array([1]))
-    assert batch.values.dtype == np.uint8
-    assert batch.values.tolist() == [[[6, 7], [8, 9], [10, 11]]]
-
-
-def test_one_long_sequence_makes_only_its_own_batches_long():
-    lengths = (1_000_000, *[1] * 10_000)
-    part = MemorySource(
-        np.zeros((sum(lengths), 1), np.float32),
-        np.array(lengths),
-        np.zeros(len(lengths), np.int64),
-        (0,),
-        "x",
-    )  # padded as a whole it would take 40 GB
-    assert part.gather(np.array([5, 9, 70])).values.shape == (3, 1, 1)
-    assert part.gather(np.array([5, 0])).values.shape == (2, 1_000_000, 1)
-
-
-# --- the order
-
-
-def test_every_epoch_shows_every_sequence_once_across_batch_borders():
-    order = BatchOrder(count=10, batch_size=4, seed=3)
-    stream = np.concatenate([order.at(step) for step in range(5)])
-    assert sorted(stream[:10]) == sorted(stream[10:]) == list(range(10))
-    assert list(stream[:10]) != list(stream[10:])
-
-
-@pytest.mark.parametrize("bucket", [0, 2])
-def test_the_order_of_a_step_depends_on_the_seed_and_the_step_alone(bucket):
-    lengths = np.arange(10) + 1
-    walked, jumped, other = (BatchOrder(10, 4, seed, bucket, lengths) for seed in (3, 3, 4))
-    for step in range(8):
-        walked.at(step)
-    assert walked.at(8).tolist() == jumped.at(8).tolist()
-    assert walked.at(0).tolist() != other.at(0).tolist()
-
-
-def test_a_batch_larger_than_the_data_spans_epochs():
-    assert np.bincount(BatchOrder(3, 8, 0).at(0)).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
-
-
-@pytest.mark.parametrize("bucket", [0, 1])
-def test_lengths_do_not_change_the_order_without_a_bucket(bucket):
-    plain, told = BatchOrder(10, 4, 3), BatchOrder(10, 4, 3, bucket, np.arange(10) + 1)
-    assert [plain.at(step).tolist() for step in range(5)] == [told.at(step).tolist() for step in range(5)]
-
-
-def test_a_bucket_of_all_batches_puts_neighbours_in_length_together():
-    lengths = np.array([3, 12, 1, 9, 10, 2, 11, 4])  # in order: 2 5 0 7 3 4 6 1
-    order = BatchOrder(8, 4, 0, bucket=2, lengths=lengths)
-    for epoch in range(20):
-        batches = {frozenset(order.at(2 * epoch + half).tolist()) for half in (0, 1)}
-        assert batches == {frozenset({2, 5, 0, 7}), frozenset({3, 4, 6, 1})}
-
-
-def test_short_batches_come_first_as_often_as_last():
-    order = BatchOrder(64, 4, 0, bucket=16, lengths=np.arange(64) + 1)
-    shortest = [min(range(16), key=lambda step: order.at(16 * epoch + step).min()) for epoch in range(200)]
-    assert set(shortest) == set(range(16))
-    assert abs(np.mean(shortest) - 7.5) < 1.5
-
-
-def test_who_travels_with_whom_changes_from_epoch_to_epoch():
-    order = BatchOrder(64, 4, 0, bucket=4, lengths=np.arange(64) // 8 + 1)
-    epochs = [{frozenset(order.at(16 * epoch + step).tolist()) for step in range(16)} for epoch in (0, 1)]
-    assert len(epochs[0] & epochs[1]) < 8
-
-
-orders = st.tuples(
-    st.integers(1, 40),  # sequences
-    st.integers(1, 12),  # a batch
-    st.integers(0, 6),  # batches a bucket
-    st.integers(0, 2**63),
-)
-
-
-@settings(deadline=None)
-@given(which=orders)
-def test_any_bucket_shows_every_sequence_once_an_epoch(which):
-    """Also where the data are smaller than a bucket, or than a batch, and where batches span epochs."""
-    count, batch_size, bucket, seed = which
-    lengths = np.random.default_rng(seed).integers(1, 30, count)
-    order = BatchOrder(count, batch_size, seed, bucket, lengths)
-    epochs = 4
-    batches = [order.at(step) for step in range(-(-epochs * count // batch_size))]
-    assert {len(batch) for batch in batches} == {batch_size}
-    stream = np.concatenate(batches)[: epochs * count].reshape(epochs, count)
-    assert (np.sort(stream) == np.arange(count)).all()
-
-
-@settings(deadline=None)
-@given(which=orders, steps=st.lists(st.integers(0, 500), min_size=1, max_size=8))
-def test_any_step_is_the_same_in_whatever_order_it_is_asked_for(which, steps):
-    count, batch_size, bucket, seed = which
-    lengths = np.random.default_rng(seed).integers(1, 30, count)
-    one = BatchOrder(count, batch_size, seed, bucket, lengths)
-    for step in steps:
-        alone = BatchOrder(count, batch_size, seed, bucket, lengths).at(step)
-        assert one.at(step).tolist() == alone.tolist()
-
-
-@settings(deadline=None)
-@given(count=st.integers(1, 60), batch_size=st.integers(1, 12), seed=st.integers(0, 2**63))
-def test_within_a_bucket_no_batch_reaches_into_the_lengths_of_another(count, batch_size, seed):
-    """A bucket as large as an epoch: its whole batches, in order of length, do not overlap."""
-    lengths = np.random.default_rng(seed).permutation(count) + 1
-    order = BatchOrder(count, batch_size, seed, bucket=1000, lengths=lengths)
-    for epoch in range(3):
-        first, last = -(-epoch * count // batch_size), (epoch + 1) * count // batch_size
-        whole = [lengths[order.at(step)] for step in range(first, last)]  # of this epoch alone
-        whole.sort(key=min)
-        assert all(one.max() < two.min() for one, two in itertools.pairwise(whole))
-
-
-def test_a_bucket_saves_most_of_the_padding():
-    lengths = np.random.default_rng(0).integers(1, 100, 960)
-
-    def steps(bucket):
-        order = BatchOrder(960, 16, 0, bucket, lengths)
-        return sum(16 * lengths[order.at(step)].max() for step in range(120)) / (2 * lengths.sum())
-
-    assert steps(0) > 1.75  # the longest of 16 of 1..99 is near 94, their mean 50
-    assert steps(20) < 1.15
+@pytest.mark.parametrize("name", ["rows", "columns", "pixels", "permuted", "patches:2"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("pixels", [1, 5])
+def test_pictures_of_any_view_are_moved_as_pictures(name, channels, pixels):
+    view, read = View(name, 6, 4, channels, seed=2), pictures(channels=channels)
+    source, order = view.see(read), BatchOrder(9, 4, 0)
+    batch = Loader(source, order, None, PictureShift(view, pixels, seed=3)).batch(7)
+    moved = shift_by_padding(read.gather(order.at(7)).values, channels, pixels, 3, 7)
+    assert batch.values.tolist() == view.apply(moved).tolist()
+    assert batch.targets.tolist() == source.targets[order.at(7)].tolist()

@@ -1,69 +1,96 @@
-"""Which sequences travel together at which step: decided by the seed and the step's number alone."""
+"""Batches of a training run, ready for the network: one call a step, at most two copies of the values."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from scanline.seeding import numpy_generator
+from scanline.data.order import BatchOrder
+from scanline.data.source import SequenceSource
+from scanline.data.transforms.augmentation import PictureShift
+from scanline.data.transforms.scaler import Scaler
 
 
-class BatchOrder:
-    """An endless stream of shuffled epochs, cut into batches; a batch may span two epochs.
+@dataclass(frozen=True, eq=False)
+class DeviceBatch:
+    """A batch on the device of the network.
 
-    The tutorials' `next_batch` did the same: no sequence is dropped at an epoch's end.
-    count: how many sequences there are. batch_size: at most how many travel together.
-    bucket: with lengths (count,), so many batches of an epoch at a time are drawn together, sorted by length,
-    cut, and taken in a new order: alike lengths travel together, and every sequence is still seen once an
-    epoch.
+    Attributes:
+        values: (n, T, F) float32. On the CPU it is overwritten by the next batch of the same loader.
+        lengths: (n,) int64 number of steps of each sequence; None if all have T.
+        targets: (n,) encoded targets.
+        weights: (n,) float32 weight of each sequence in the loss; None if all weigh 1.
+    """
+
+    values: Tensor
+    lengths: Tensor | None
+    targets: Tensor
+    weights: Tensor | None
+
+
+class Loader:
+    """Gathers the batch of any step of a run.
+
+    Values are gathered into memory that is allocated once: float32 values straight into the tensor that the
+    network reads, where they are standardised in place; uint8 values into a buffer, from which they are
+    standardised into the tensor.
+
+    Args:
+        source: Training sequences, as the network reads them.
+        order: Which sequences make the batch of a step.
+        scaler: Standardises the values, or None: then the batch has the raw values as float32.
+        shift: Moves pictures at random, or None.
+        device: Device of the batches.
     """
 
     def __init__(
         self,
-        count: int,
-        batch_size: int,
-        seed: int,
-        bucket: int = 0,
-        lengths: NDArray[np.int64] | None = None,
+        source: SequenceSource,
+        order: BatchOrder,
+        scaler: Scaler | None = None,
+        shift: PictureShift | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.count, self.batch_size, self.seed = count, batch_size, seed
-        self.bucket, self.lengths = bucket if bucket > 1 else 0, lengths
-        self._epochs: dict[int, NDArray[np.int64]] = {}
+        self.source, self.order, self.scaler, self.shift = source, order, scaler, shift
+        self.device = torch.device(device)
+        self._values = torch.empty(0)
+        self._raw: NDArray[Any] = np.empty(0, source.dtype)
 
-    def at(self, step: int) -> NDArray[np.int64]:
-        """The indices (batch_size,) of the batch of `step`, counted from 0."""
-        position, wanted = step * self.batch_size, self.batch_size
-        parts = []
-        while wanted:
-            epoch, offset = divmod(position, self.count)
-            part = self._epoch(epoch)[offset : offset + wanted]
-            parts.append(part)
-            position, wanted = position + len(part), wanted - len(part)
-        return np.concatenate(parts)
+    def batch(self, step: int) -> DeviceBatch:
+        """Return the batch of `step`, counted from 0. It depends on nothing but the step."""
+        source, indices = self.source, self.order.at(step)
+        size = len(indices) * int(source.lengths[indices].max()) * source.features
+        if size > len(self._values):
+            self._allocate(size)
+        if self.shift is None:
+            batch = source.gather(indices, self._raw)
+            values, lengths = batch.values, batch.lengths
+            targets, weights = batch.targets, batch.weights
+        else:
+            values, lengths = self.shift.gather(source, indices, step, self._raw), None
+            targets = source.targets[indices]
+            weights = None if source.weights is None else source.weights[indices]
+        tensor = self._values[: math.prod(values.shape)].view(values.shape)
+        if self.scaler is not None:
+            self.scaler.apply(values, tensor.numpy())
+        elif values.dtype != np.float32:
+            tensor.numpy()[:] = values
+        return DeviceBatch(
+            tensor.to(self.device),
+            None if lengths is None else torch.from_numpy(lengths).to(self.device),
+            torch.from_numpy(targets).to(self.device),
+            None if weights is None else torch.from_numpy(weights).to(self.device),
+        )
 
-    def _epoch(self, epoch: int) -> NDArray[np.int64]:
-        if epoch not in self._epochs:
-            self._epochs = {known: order for known, order in self._epochs.items() if known == epoch - 1}
-            order = numpy_generator(self.seed, "order", epoch).permutation(self.count)
-            if self.bucket and self.lengths is not None:
-                order = self._by_length(order, self.lengths, epoch)
-            self._epochs[epoch] = order
-        return self._epochs[epoch]
-
-    def _by_length(
-        self, order: NDArray[np.int64], lengths: NDArray[np.int64], epoch: int
-    ) -> NDArray[np.int64]:
-        """`order` with alike lengths between any two borders of batches."""
-        draw = numpy_generator(self.seed, "bucket", epoch)
-        first = -epoch * self.count % self.batch_size  # so many end the batch that the last epoch began
-        borders = np.unique([0, *range(first, self.count, self.batch_size), self.count])
-        mixed = np.empty_like(order)
-        for begin in range(0, len(borders) - 1, self.bucket):
-            own = borders[begin : begin + self.bucket + 1]
-            drawn = order[own[0] : own[-1]]
-            drawn = drawn[np.argsort(lengths[drawn], kind="stable")]
-            turn = draw.permutation(len(own) - 1)  # which piece gets the shortest, which the next
-            ends = np.cumsum(np.diff(own)[turn])
-            for piece, run in zip(turn, np.split(drawn, ends[:-1]), strict=True):
-                mixed[own[piece] : own[piece + 1]] = run
-        return mixed
+    def _allocate(self, size: int) -> None:
+        """Make room for `size` values. Copies to another device start from pinned memory."""
+        self._values = torch.empty(size, pin_memory=self.device.type == "cuda")
+        # float32 values are gathered where the network reads them; others need a buffer of their own.
+        same = self.source.dtype == np.float32
+        self._raw = self._values.numpy() if same else np.empty(size, self.source.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -131,26 +132,35 @@ class MemorySource(SequenceSource):
             return self.concatenated.reshape(self.shape)
         return self._padded(np.arange(len(self)))
 
-    def gather(self, indices: Indices) -> Batch:
-        """Return the sequences at `indices` as one batch, in that order."""
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the values, uint8 or float32."""
+        return self.concatenated.dtype
+
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Batch:
+        """Return the sequences at `indices` as one batch, in that order; see `SequenceSource.gather`."""
         lengths = self.lengths[indices]
         return Batch(
-            self._padded(indices),
-            None if (lengths == lengths[0]).all() else lengths,
+            self._padded(indices, out),
+            None if self.uniform or (lengths == lengths[0]).all() else lengths,
             self.targets[indices],
             None if self.weights is None else self.weights[indices],
         )
 
-    def _padded(self, indices: Indices) -> NDArray[Any]:
+    def _padded(self, indices: Indices, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """The sequences at `indices` as (n, longest of them, F), 0 past the end of each."""
+        lengths, n = self.lengths[indices], len(indices)
+        longest = int(lengths.max())
+        shape = n, longest, self.features
+        values = np.empty(shape, self.dtype) if out is None else out[: math.prod(shape)].reshape(shape)
         if self.uniform:
-            same: NDArray[Any] = self.concatenated.reshape(self.shape)[indices]
-            return same
-        lengths, starts = self.lengths[indices], self.starts[indices]
-        padded = np.zeros((len(indices), int(lengths.max()), self.features), self.concatenated.dtype)
-        for row, start, length in zip(padded, starts.tolist(), lengths.tolist(), strict=True):
-            row[:length] = self.concatenated[start : start + length]
-        return padded
+            # mode="clip": with "raise", NumPy would gather into a copy of `out` first.
+            return self.concatenated.reshape(self.shape).take(indices, 0, values, "clip")
+        steps = np.arange(longest)
+        rows = self.starts[indices][:, None] + np.minimum(steps, lengths[:, None] - 1)
+        self.concatenated.take(rows.reshape(-1), 0, values.reshape(-1, self.features), "clip")
+        values[steps >= lengths[:, None]] = 0
+        return values
 
     def take(self, indices: slice | Indices) -> Self:
         """Return a source of the sequences at `indices`, in that order."""

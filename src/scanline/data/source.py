@@ -61,9 +61,20 @@ class SequenceSource(ABC):
     def features(self) -> int:
         """F, the number of values of one step."""
 
+    @property
     @abstractmethod
-    def gather(self, indices: Indices) -> Batch:
-        """Return the sequences at `indices` as one batch, in that order."""
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the values, uint8 or float32."""
+
+    @abstractmethod
+    def gather(self, indices: Indices, out: NDArray[Any] | None = None) -> Batch:
+        """Return the sequences at `indices` as one batch, in that order.
+
+        Args:
+            indices: (n,) which sequences; one may occur twice.
+            out: One-dimensional array of the source's data type that has room for n * T * F values; the
+                values of the batch are then a view of it. None allocates new memory.
+        """
 
     @abstractmethod
     def take(self, indices: slice | Indices) -> Self:

@@ -77,7 +77,11 @@ class Network(nn.Module):
         return sum(weight.numel() for weight in self.parameters())
 
     def forward(
-        self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        values: Tensor,
+        lengths: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        standardized: bool = False,
     ) -> Tensor:
         """Return the outputs (N, M).
 
@@ -85,8 +89,11 @@ class Network(nn.Module):
             values: (N, T, F) as they were read, any real dtype.
             lengths: (N,) number of steps, or None if all are T.
             generator: Source of dropout's randomness in training.
+            standardized: Whether the values are float32 and already shifted and scaled, as the training
+                loader gives them.
         """
-        outputs, states = self.recurrent.read(self._normalise(values), lengths, generator)
+        values = values if standardized else self._normalise(values)
+        outputs, states = self.recurrent.read(values, lengths, generator)
         return self.project(self.pooling.apply(outputs, lengths, self.recurrent.directions, states))
 
     def outputs(

@@ -12,7 +12,7 @@ from typing import NoReturn
 from scanline.data.download import Progress
 from scanline.data.readers.arrays import Arrays
 from scanline.data.splits import Dataset
-from scanline.data.transforms.scaler import shift_and_scale
+from scanline.data.transforms.scaler import Scaler
 from scanline.device import choose_device
 from scanline.errors import DataError, Interrupted, ModelError, UsageError
 from scanline.model.inference import Abandoned
@@ -107,8 +107,8 @@ class TrainingRun:
             TensorBoardWriter.check_installed()
         prepared = prepare(*read_inputs(data, recipe, settings, on_progress))
         plan, splits = prepared.recipe, prepared.data
-        scaling = shift_and_scale(splits, plan.input.scaling)
-        state = initial_state(plan, prepared.architecture, *scaling, device)
+        scaler = Scaler.fit(splits.train, plan.input.scaling, splits.scale)
+        state = initial_state(plan, prepared.architecture, scaler.shift, scaler.scale, device)
         digests = _digests(splits)
         path = Path(run) if run else claim(Path("runs"), f"{splits.name}-{plan.name}")
         split = SplitFile.model_validate({"schema": 1, "parts": splits.describe_split()})

@@ -60,6 +60,7 @@ def train_step(
     step: int,
     generator: torch.Generator | None = None,
     weights: Tensor | None = None,
+    standardized: bool = False,
 ) -> float:
     """Make one step.
 
@@ -71,6 +72,7 @@ def train_step(
         step: Number of the step, counted from 0.
         generator: Source of dropout's random numbers; needed if the network has dropout.
         weights: Weight of each sequence in the mean loss, (N,); None if all are 1.
+        standardized: Whether the values are standardised already; see `Network.forward`.
 
     Returns:
         The mean loss of the batch before the update.
@@ -88,7 +90,7 @@ def train_step(
         group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
     network.train()
     optimizer.zero_grad()
-    logits = network(values, lengths, generator)
+    logits = network(values, lengths, generator, standardized)
     if weights is None:
         loss = F.cross_entropy(logits, labels)
     else:

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scanline.data.loader import BatchOrder
+from scanline.data.loader import DeviceBatch, Loader
 from scanline.data.memory import MemorySource
-from scanline.data.source import Batch
+from scanline.data.order import BatchOrder
 from scanline.data.splits import Dataset
-from scanline.data.transforms.augmentation import shift_pictures
+from scanline.data.transforms.augmentation import PictureShift
+from scanline.data.transforms.scaler import Scaler
 from scanline.metrics.probabilities import mean_loss
-from scanline.model.inference import Abandoned, Tensors, predict_logits, to_device
+from scanline.model.inference import Abandoned, predict_logits
 from scanline.recipe import Recipe
-from scanline.seeding import numpy_generator, torch_generator
+from scanline.seeding import torch_generator
 from scanline.training.events import Evaluated, Event, Logged, Stepped
 from scanline.training.schedule import learning_rate
 from scanline.training.state import TrainState
@@ -54,8 +55,9 @@ class Trainer:
         self.state, self.recipe, self.data = state, recipe, data
         self._abandon = abandon
         self._device = state.network.scale.device
-        settings, lengths = recipe.train, data.train.lengths
-        self._order = BatchOrder(len(data.train), settings.batch_size, recipe.seed, settings.bucket, lengths)
+        # Noise is added to raw values: only then the network has to standardise.
+        self._standardized = not recipe.train.noise
+        self._loader = self._make_loader()
 
     def events(self) -> Iterator[Event]:
         """Train from the current state to the end of the recipe, and yield the events.
@@ -69,10 +71,9 @@ class Trainer:
         """
         state = self.state
         while state.pending_evaluation or not state.done(self.recipe):
-            drawn = self._draw(state.step - state.pending_evaluation)
-            batch = to_device(drawn, self._device)
+            batch = self._loader.batch(state.step - state.pending_evaluation)
             if not state.pending_evaluation:
-                self._update(batch, drawn)
+                self._update(batch)
             best = state.best
             try:
                 yield from self._due_events(batch)
@@ -85,42 +86,43 @@ class Trainer:
     def _samples(self) -> int:
         return self.state.step * self.recipe.train.batch_size
 
-    def _draw(self, step: int) -> Batch:
-        """Return the batch of a step, counted from 0."""
-        batch, pixels = (
-            self.data.train.gather(self._order.at(step)),
-            self.recipe.train.shift,
-        )
-        view = self.data.view
-        if pixels and view is not None:
-            draw = numpy_generator(self.recipe.seed, "shift", step)
-            moved = view.apply(shift_pictures(view.undo(batch.values), view.channels, pixels, draw))
-            batch = replace(batch, values=moved.reshape(batch.values.shape))
-        return batch
+    def _make_loader(self) -> Loader:
+        settings, data, network = self.recipe.train, self.data, self.state.network
+        seed, lengths, shift = self.recipe.seed, data.train.lengths, None
+        order = BatchOrder(len(lengths), settings.batch_size, seed, settings.bucket, lengths)
+        scaler = Scaler(network.shift.numpy(force=True), network.scale.numpy(force=True))
+        if settings.shift and data.view is not None:
+            shift = PictureShift(data.view, settings.shift, seed)
+        return Loader(data.train, order, scaler if self._standardized else None, shift, self._device)
 
-    def _update(self, batch: Tensors, drawn: Batch) -> None:
+    def _update(self, batch: DeviceBatch) -> None:
         """Make one step and update the state."""
         state, recipe, device = self.state, self.recipe, self._device
-        weights = None if drawn.weights is None else torch.tensor(drawn.weights, device=device)
         generator = None
         if recipe.model.dropout:
             generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
-        seen = self._with_noise(batch) if recipe.train.noise else batch
+        values = self._with_noise(batch.values) if recipe.train.noise else batch.values
         state.loss = train_step(
-            state.network, state.optimizer, seen, recipe.train, state.step, generator, weights
+            state.network,
+            state.optimizer,
+            (values, batch.lengths, batch.targets),
+            recipe.train,
+            state.step,
+            generator,
+            batch.weights,
+            self._standardized,
         )
         state.step += 1
         state.pending_evaluation = True
 
-    def _with_noise(self, batch: Tensors) -> Tensors:
-        """Return the batch with normal noise, relative to the scale of each feature."""
-        values, lengths, labels = batch
+    def _with_noise(self, values: Tensor) -> Tensor:
+        """Return raw values with normal noise, relative to the scale of each feature."""
         scale = self.state.network.scale
         draw = torch_generator(self.recipe.seed, "noise", self.state.step, scale.device.type)
         noise = torch.randn(values.shape, generator=draw, device=scale.device)
-        return values + self.recipe.train.noise * scale * noise, lengths, labels
+        return values + self.recipe.train.noise * scale * noise
 
-    def _due_events(self, batch: Tensors) -> Iterator[Logged | Evaluated]:
+    def _due_events(self, batch: DeviceBatch) -> Iterator[Logged | Evaluated]:
         """Log and evaluate if that is due after the current step.
 
         This draws no random numbers and leaves the weights alone: omitting it does not change later steps,
@@ -138,12 +140,12 @@ class Trainer:
         if settings.test_every and step % settings.test_every == 0 and data.test is not None:
             yield self._evaluate("test", data.test)
 
-    def _log(self, batch: Tensors) -> Logged:
-        values, lengths, labels = batch
+    def _log(self, batch: DeviceBatch) -> Logged:
         with torch.inference_mode():
-            logits: Tensor = self.state.network.eval()(values, lengths)
-            loss = F.cross_entropy(logits, labels).item()
-            accuracy = (logits.argmax(1) == labels).float().mean().item()
+            network = self.state.network.eval()
+            logits: Tensor = network(batch.values, batch.lengths, standardized=self._standardized)
+            loss = F.cross_entropy(logits, batch.targets).item()
+            accuracy = (logits.argmax(1) == batch.targets).float().mean().item()
         rate = learning_rate(self.recipe.train, self.state.step - 1)
         return Logged(self.state.step, self._samples(), loss, accuracy, rate)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scanline.data.memory import MemorySource
 from scanline.data.splits import Dataset
 from scanline.data.transforms import scaler as scaling
-from scanline.data.transforms.scaler import shift_and_scale
+from scanline.data.transforms.scaler import Scaler
 
 
 def data_set(flat, lengths=None, weights=None, **parts) -> Dataset:
@@ -24,9 +24,9 @@ def data_set(flat, lengths=None, weights=None, **parts) -> Dataset:
 
 
 def shift_scale(*args, **kwargs):
-    shift, scale = shift_and_scale(data_set(*args, **kwargs), "standard")
-    assert shift.dtype == scale.dtype == np.float32
-    return shift.tolist(), scale.tolist()
+    scaler = Scaler.fit(data_set(*args, **kwargs).train, "standard")
+    assert scaler.shift.dtype == scaler.scale.dtype == np.float32
+    return scaler.shift.tolist(), scaler.scale.tolist()
 
 
 def test_each_feature_gets_mean_0_and_deviation_1():
@@ -42,8 +42,8 @@ def test_a_long_sequence_counts_by_its_steps():
 def test_padding_is_not_counted():
     padded = np.array([[[1.0], [5.0], [9e9]], [[1.0], [5.0], [np.nan]]], np.float32)
     train = MemorySource.from_padded(padded, np.array([2, 2]), np.zeros(2, np.int64), (0,), "x")
-    shift, scale = shift_and_scale(Dataset("x", train, None, None), "standard")
-    assert (shift.tolist(), scale.tolist()) == ([3], [2])
+    scaler = Scaler.fit(train, "standard")
+    assert (scaler.shift.tolist(), scaler.scale.tolist()) == ([3], [2])
 
 
 def test_the_other_parts_are_not_looked_at():
@@ -120,17 +120,17 @@ def test_any_sequences_are_scaled_as_numpy_says(lengths, rows, weighed, seed):
     deviation = np.sqrt(np.average((flat.astype(np.float64) - mean) ** 2, 0, each))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scaling, "_ROWS", rows)
-        shift, scale = shift_and_scale(data_set(flat, lengths, weights), "standard")
-    np.testing.assert_allclose(shift, mean, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(scale, deviation, rtol=1e-4)
+        scaler = Scaler.fit(data_set(flat, lengths, weights).train, "standard")
+    np.testing.assert_allclose(scaler.shift, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(scaler.scale, deviation, rtol=1e-4)
 
 
 def test_levels_divide_by_the_largest_value_that_there_can_be():
     bytes_ = MemorySource(np.ones((2, 3), np.uint8), np.array([2]), np.zeros(1, np.int64), (0,), "x")
-    shift, scale = shift_and_scale(Dataset("x", bytes_, None, None, scale=255.0), "levels")
-    assert (shift.tolist(), scale.tolist()) == ([0, 0, 0], [255, 255, 255])
+    scaler = Scaler.fit(bytes_, "levels", 255.0)
+    assert (scaler.shift.tolist(), scaler.scale.tolist()) == ([0, 0, 0], [255, 255, 255])
 
 
 def test_none_leaves_all_values_as_they_are():
-    shift, scale = shift_and_scale(data_set([[1, 10], [5, 40]]), "none")
-    assert (shift.tolist(), scale.tolist()) == ([0, 0], [1, 1])
+    scaler = Scaler.fit(data_set([[1, 10], [5, 40]]).train, "none")
+    assert (scaler.shift.tolist(), scaler.scale.tolist()) == ([0, 0], [1, 1])

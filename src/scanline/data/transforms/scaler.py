@@ -1,34 +1,72 @@
-"""Shift and scale of the values that the network reads, learnt from the training steps alone."""
+"""Shift and scale of the values that the network reads, fitted to the training split."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.splits import Dataset
+from scanline.data.memory import MemorySource
 
-_ROWS = 2**18
+_ROWS = 2**18  # steps that are converted to float64 at a time
 
 
-def shift_and_scale(data: Dataset, how: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(F,) each: a value is read as (value - shift) / scale.
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Standardises values: (value - shift) / scale, in float32.
 
-    data: as the network's steps. how: "standard" gives each feature mean 0 and standard deviation 1 over the
-    training steps, each counted as often as its sequence weighs; "levels" divides by the largest value that
-    the data can have; "none" leaves them.
+    The network holds both arrays, so that its weights file is enough to predict from raw values. The loader
+    applies the scaler to training batches; the result has the same bits wherever it is applied.
+
+    Attributes:
+        shift: (F,) float32.
+        scale: (F,) float32, not 0.
     """
-    F = data.train.features
-    if how != "standard":
-        return np.zeros(F, np.float32), np.full(F, data.scale if how == "levels" else 1.0, np.float32)
-    from sklearn.preprocessing import StandardScaler
 
-    scaler, flat = StandardScaler(), data.train.concatenated
-    weights = None if data.train.weights is None else np.repeat(data.train.weights, data.train.lengths)
-    for first in range(0, len(flat), _ROWS):
-        chosen = slice(first, first + _ROWS)
-        own = None if weights is None else weights[chosen]
-        if own is None or own.any():
-            scaler.partial_fit(flat[chosen].astype(np.float64), sample_weight=own)
-    shift, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
-    scale[scale < np.finfo(np.float32).tiny] = 1  # what varies by less than float32 can tell is constant
-    return shift, scale
+    shift: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, train: MemorySource, method: str, largest: float = 1.0) -> Self:
+        """Fit shift and scale to the training split.
+
+        Args:
+            train: The training split, as the network reads it; a step counts by the weight of its sequence.
+            method: "standard" gives each feature mean 0 and standard deviation 1; "levels" divides by
+                `largest`; "none" keeps the values.
+            largest: Largest value that the data can have, 255 for bytes.
+        """
+        F = train.features
+        if method != "standard":
+            return cls(
+                np.zeros(F, np.float32), np.full(F, largest if method == "levels" else 1.0, np.float32)
+            )
+        from sklearn.preprocessing import StandardScaler
+
+        scaler, steps = StandardScaler(), train.concatenated
+        weights = None if train.weights is None else np.repeat(train.weights, train.lengths)
+        for first in range(0, len(steps), _ROWS):
+            chosen = slice(first, first + _ROWS)
+            own = None if weights is None else weights[chosen]
+            if own is None or own.any():
+                scaler.partial_fit(steps[chosen].astype(np.float64), sample_weight=own)
+        shift, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+        scale[scale < np.finfo(np.float32).tiny] = 1  # a deviation below float32's range: a constant feature
+        return cls(shift, scale)
+
+    def apply(self, values: NDArray[Any], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Standardise values of shape (..., F), any real dtype.
+
+        Args:
+            values: What to standardise.
+            out: Where to write the result, `values` itself if it is float32; None allocates new memory.
+        """
+        if out is None:
+            out = np.empty(values.shape, np.float32)
+        scale = self.scale if (self.scale != self.scale[0]).any() else self.scale[0]
+        if self.shift.any():  # x - 0 is x
+            values = np.subtract(values, self.shift, out=out, dtype=np.float32)
+        np.divide(values, scale, out=out, dtype=np.float32)
+        return out

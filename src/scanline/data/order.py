@@ -1,0 +1,78 @@
+"""The order in which training visits the sequences: a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.seeding import numpy_generator
+
+
+class BatchOrder:
+    """An endless stream of shuffled epochs, cut into batches. A batch may span two epochs.
+
+    No sequence is dropped at the end of an epoch. With bucketing, the sequences of several batches are sorted
+    by length, cut into batches, and the batches are shuffled: a batch then has sequences of similar length,
+    and an epoch still visits every sequence once.
+
+    Args:
+        count: Number of sequences.
+        batch_size: Number of sequences of a batch.
+        seed: Seed of the order.
+        bucket: Number of batches that are sorted by length together; 0 or 1: no bucketing.
+        lengths: (count,) length of each sequence, needed for bucketing.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        bucket: int = 0,
+        lengths: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.bucket, self.lengths = bucket if bucket > 1 else 0, lengths
+        self._epochs: dict[int, NDArray[np.int64]] = {}
+
+    def at(self, step: int) -> NDArray[np.int64]:
+        """Return the indices (batch_size,) of the batch of `step`, counted from 0."""
+        position, missing = step * self.batch_size, self.batch_size
+        epoch, offset = divmod(position, self.count)
+        if offset + missing <= self.count:
+            return self._epoch(epoch)[offset : offset + missing]
+        pieces = []
+        while missing:
+            epoch, offset = divmod(position, self.count)
+            piece = self._epoch(epoch)[offset : offset + missing]
+            pieces.append(piece)
+            position, missing = position + len(piece), missing - len(piece)
+        return np.concatenate(pieces)
+
+    def _epoch(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._epochs:
+            self._epochs = {known: order for known, order in self._epochs.items() if known == epoch - 1}
+            order = numpy_generator(self.seed, "order", epoch).permutation(self.count)
+            if self.bucket and self.lengths is not None:
+                order = self._by_length(order, self.lengths, epoch)
+            self._epochs[epoch] = order
+        return self._epochs[epoch]
+
+    def _by_length(
+        self, order: NDArray[np.int64], lengths: NDArray[np.int64], epoch: int
+    ) -> NDArray[np.int64]:
+        """`order` with sequences of similar length between any two batch borders."""
+        draw = numpy_generator(self.seed, "bucket", epoch)
+        # The first sequences of the epoch complete the batch that the previous epoch began.
+        first = -epoch * self.count % self.batch_size
+        borders = np.unique([0, *range(first, self.count, self.batch_size), self.count])
+        mixed = np.empty_like(order)
+        for begin in range(0, len(borders) - 1, self.bucket):
+            own = borders[begin : begin + self.bucket + 1]
+            drawn = order[own[0] : own[-1]]
+            drawn = drawn[np.argsort(lengths[drawn], kind="stable")]
+            turns = draw.permutation(len(own) - 1)  # turns[0] gets the shortest, turns[1] the next, ...
+            ends = np.cumsum(np.diff(own)[turns])
+            for piece, run in zip(turns, np.split(drawn, ends[:-1]), strict=True):
+                mixed[own[piece] : own[piece + 1]] = run
+        return mixed
