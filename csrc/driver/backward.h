@@ -25,7 +25,7 @@ namespace {
 
 template <class Cell>
 struct BackwardScratch {
-  Carver carver;
+  Arena arena;
   float *dh, *dstates;
   uint32_t *dsums;
   Collected<Cell> collected;
@@ -35,22 +35,22 @@ struct BackwardScratch {
   float **dx;
 
   BackwardScratch(void *memory, const Sizes<Cell> &z, int64_t count)
-      : carver(memory),
-        dh(carver.take<float>(count * z.blocks * z.units)),
-        dstates(carver.take<float>(Cell::states * count * z.blocks * z.units)),
-        dsums(carver.take<uint32_t>(count * z.sum_words)),
-        collected(carver, z, count),
-        first_states(carver.take<float>(Cell::states * count * z.blocks * z.units)),
-        zeros(carver.take<float>(z.H)),
-        dy(carver.take<const float *>(count)),
-        x(carver.take<const float *>(count)),
-        h(carver.take<const float *>(count)),
-        dx(carver.take<float *>(count)) {}
+      : arena(memory),
+        dh(arena.take<float>(count * z.blocks * z.units)),
+        dstates(arena.take<float>(Cell::states * count * z.blocks * z.units)),
+        dsums(arena.take<uint32_t>(count * z.sum_words)),
+        collected(arena, z, count),
+        first_states(arena.take<float>(Cell::states * count * z.blocks * z.units)),
+        zeros(arena.take<float>(z.H)),
+        dy(arena.take<const float *>(count)),
+        x(arena.take<const float *>(count)),
+        h(arena.take<const float *>(count)),
+        dx(arena.take<float *>(count)) {}
 };
 
 template <class Cell>
 size_t backward_scratch_bytes(int64_t features, int64_t units, int64_t count) {
-  return BackwardScratch<Cell>(nullptr, Sizes<Cell>(features, units), count).carver.bytes();
+  return BackwardScratch<Cell>(nullptr, Sizes<Cell>(features, units), count).arena.bytes();
 }
 
 template <class Cell>
@@ -113,7 +113,7 @@ class BackwardPass {
       for (int64_t unit = 0; unit < lanes_; unit += z_.width) {
         const int64_t place = z_.place(group_.count * z_.units, r, unit), here = z_.real_units(unit);
         const auto load = [&](const float *from) {
-          return from ? load_some<Vector>(from + n * z_.H + unit, here) : Vector::zero();
+          return from ? load_partial<Vector>(from + n * z_.H + unit, here) : Vector::zero();
         };
         Vector::store(scratch_.dh + r * lanes_ + unit, load(call_.dhn));
         if (!Cell::states) continue;
@@ -180,7 +180,7 @@ class BackwardPass {
       const int64_t n = group_.order[r];
       for (int64_t unit = 0; unit < z_.H; unit += z_.width) {
         const auto store = [&](float *to, typename Vector::type v) {
-          if (to) store_some<Vector>(to + n * z_.H + unit, v, z_.real_units(unit));
+          if (to) store_partial<Vector>(to + n * z_.H + unit, v, z_.real_units(unit));
         };
         auto dh = Vector::load(scratch_.dh + r * lanes_ + unit);
         if (Cell::states) {

@@ -44,7 +44,7 @@ inline void sums_gradient(const Sizes<Cell> &z, const BackwardStep<Cell> &step, 
       dstate = Vector::load(dstate_at);
     }
     vector dh = Vector::load(step.dh + row * step.dh_stride + unit);
-    if (dy) dh = Vector::add(dh, load_some<Vector>(dy + unit, n));
+    if (dy) dh = Vector::add(dh, load_partial<Vector>(dy + unit, n));
     Cell::backward(saved, before, state, dh, dstate, dsum);
     if (Cell::states) Vector::store(dstate_at, dstate);
     if (n < z.width)

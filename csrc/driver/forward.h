@@ -35,16 +35,16 @@ struct ForwardScratch {
   uint32_t *rows[2];
   float *states;
   float *outputs;                   // used if the caller wants none
-  float **output_of[most_members];  // each member's pointers to the rows' outputs
+  float **output_of[max_members];  // each member's pointers to the rows' outputs
   size_t bytes;
 
   ForwardScratch(void *memory, const Sizes<Cell> &z, int64_t count) {
-    Carver carver(memory);
-    for (auto &each : rows) each = carver.take<uint32_t>(count * z.row_words);
-    states = carver.take<float>(Cell::states * count * z.blocks * z.units);
-    outputs = carver.take<float>(count * z.H);
-    for (auto &each : output_of) each = carver.take<float *>(count);
-    bytes = carver.bytes();
+    Arena arena(memory);
+    for (auto &each : rows) each = arena.take<uint32_t>(count * z.row_words);
+    states = arena.take<float>(Cell::states * count * z.blocks * z.units);
+    outputs = arena.take<float>(count * z.H);
+    for (auto &each : output_of) each = arena.take<float *>(count);
+    bytes = arena.bytes();
   }
 };
 
@@ -124,7 +124,7 @@ class ForwardPass {
       if (Cell::states)
         for (int64_t unit = 0; unit < z_.blocks * z_.units; unit += z_.width)
           Vector::store(scratch_.states + z_.place(group_.count * z_.units, r, unit),
-                        initial ? load_some<Vector>(initial + n * z_.H + unit, z_.real_units(unit)) : Vector::zero());
+                        initial ? load_partial<Vector>(initial + n * z_.H + unit, z_.real_units(unit)) : Vector::zero());
       if (group_.lengths[r] == 0) {
         float *const final = Cell::final(call_);
         for (int64_t u = n * z_.H; u < (n + 1) * z_.H; ++u) {
@@ -153,7 +153,7 @@ class ForwardPass {
 
   void compute(const ForwardStep<Cell> &step) {
     for (int64_t b = first_block_; b < end_block_; ++b)
-      in_tiles<Vector>(step.count, [&](auto tile, int64_t first) {
+      for_each_tile<Vector>(step.count, [&](auto tile, int64_t first) {
         forward_tile<Cell, decltype(tile)::value>(z_, step, weights_ + b * z_.words * z_.block, bias_ + b * z_.block,
                                                   b, first);
       });
@@ -167,7 +167,7 @@ class ForwardPass {
       const int64_t n = group_.order[r];
       if (final)
         for (int64_t unit = first; unit < end; unit += z_.width)
-          store_some<Vector>(final + n * z_.H + unit,
+          store_partial<Vector>(final + n * z_.H + unit,
                              Vector::load(step.new_states + z_.place(step.new_states_stride, r, unit)),
                              z_.real_units(unit));
       std::memcpy(call_.hn + n * z_.H + first, outputs_[r] + first, static_cast<size_t>(end - first) * sizeof(float));

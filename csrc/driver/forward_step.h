@@ -76,7 +76,7 @@ SCANLINE_NOINLINE void forward_tile(const Sizes<Cell> &z, const ForwardStep<Cell
         for (int k = 0; k < Cell::saved; ++k) Operand::save(to + k * z.units, saved[k]);
       }
       Operand::put(step.next_rows + row * z.row_words, unit, output, n);
-      store_some<Vector>(step.outputs[row] + unit, output, n);
+      store_partial<Vector>(step.outputs[row] + unit, output, n);
     }
   }
 }

@@ -25,7 +25,7 @@ SCANLINE_NOINLINE void input_gradient_tile(const Sizes<Cell> &z, const uint32_t 
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v)
-      store_some<Vector>(out[r] + v * width, sums[r][v], smaller(width, lanes - v * width));
+      store_partial<Vector>(out[r] + v * width, sums[r][v], smaller(width, lanes - v * width));
 }
 
 // `dsums`: [row][word]. `weights`: from pack_transposed. `columns`: H or F. out_of(row): where the row's results go.
@@ -37,7 +37,7 @@ void input_gradient(const Sizes<Cell> &z, const uint32_t *dsums, const uint32_t 
   static_assert(tile_vectors == 4, "the switch has these cases");
   for (int64_t first = 0; first < columns; first += group) {
     const int64_t lanes = smaller(group, columns - first), vectors = (lanes + width - 1) / width;
-    in_tiles<Vector>(count, [&](auto tile, int64_t r) {
+    for_each_tile<Vector>(count, [&](auto tile, int64_t r) {
       constexpr int rows = decltype(tile)::value;
       float *out[Vector::tile_rows];
       for (int k = 0; k < rows; ++k) out[k] = out_of(r + k) + first;

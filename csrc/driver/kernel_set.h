@@ -36,8 +36,8 @@ void activate(int tanh, const float *in, float *out, int64_t count) {
   using Vector = typename Operand::Vector;
   for (int64_t k = 0; k < count; k += Vector::width) {
     const int64_t n = smaller(Vector::width, count - k);
-    const auto x = load_some<Vector>(in + k, n);
-    store_some<Vector>(out + k, tanh ? Activations<Operand>::tanh(x) : Activations<Operand>::sigmoid(x), n);
+    const auto x = load_partial<Vector>(in + k, n);
+    store_partial<Vector>(out + k, tanh ? Activations<Operand>::tanh(x) : Activations<Operand>::sigmoid(x), n);
   }
 }
 

@@ -30,7 +30,7 @@ void pack_columns(const float *weights, int64_t row, int64_t units, int64_t coun
     const float *const first = weights + row * count + k;
 #pragma GCC unroll 16
     for (int u = 0; u < width; ++u)
-      words[u] = u < units ? Operand::words_of(first + u * count, count - k) : Vector::zero();
+      words[u] = u < units ? Operand::load_words(first + u * count, count - k) : Vector::zero();
     Vector::transpose(words);
     const int64_t real = smaller(width, (count - k + Operand::per_word - 1) / Operand::per_word);
     for (int64_t w = 0; w < real; ++w)
@@ -55,9 +55,9 @@ void pack(const scanline_layer &layer, void *packed, int64_t first, int64_t end)
       pack_columns<Cell>(layer.weight_ih, row(ih), ih < 0 ? 0 : units, z.F, columns + z.h_words * z.block);
       auto biases = Vector::zero();
       if (layer.bias_ih && ih >= 0)
-        biases = Vector::add(biases, load_some<Vector>(layer.bias_ih + row(ih), units));
+        biases = Vector::add(biases, load_partial<Vector>(layer.bias_ih + row(ih), units));
       if (layer.bias_hh && hh >= 0)
-        biases = Vector::add(biases, load_some<Vector>(layer.bias_hh + row(hh), units));
+        biases = Vector::add(biases, load_partial<Vector>(layer.bias_hh + row(hh), units));
       Vector::store(bias + b * z.block + v * z.width, biases);
     }
   }

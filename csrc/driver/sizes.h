@@ -17,6 +17,7 @@ namespace scanline {
 namespace {
 
 inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+// Not std::min: kernels use nothing that the linker could share with other files (isa/avx512.h).
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // The position in time of a sequence's s-th step.
@@ -67,9 +68,9 @@ struct Sizes {
 };
 
 // Divides one allocation into arrays, each at the start of a cache line. Without memory it only adds up sizes.
-class Carver {
+class Arena {
  public:
-  explicit Carver(void *memory) : memory_(static_cast<unsigned char *>(memory)) {}
+  explicit Arena(void *memory) : memory_(static_cast<unsigned char *>(memory)) {}
 
   template <class T>
   T *take(int64_t count) {

@@ -40,13 +40,14 @@ SCANLINE_INLINE void multiply(typename Operand::vector (&sums)[rows][vectors], c
 
 constexpr unsigned all_columns = (1u << tile_vectors) - 1;
 
+// The first n lanes, 0 <= n <= width.
 template <class Vector>
-inline typename Vector::type load_some(const float *from, int64_t n) {
+inline typename Vector::type load_partial(const float *from, int64_t n) {
   return n == Vector::width ? Vector::load(from) : Vector::load_first(from, n);
 }
 
 template <class Vector>
-inline void store_some(float *to, typename Vector::type v, int64_t n) {
+inline void store_partial(float *to, typename Vector::type v, int64_t n) {
   n == Vector::width ? Vector::store(to, v) : Vector::store_first(to, v, n);
 }
 
@@ -58,17 +59,17 @@ struct Rows {
 
 // Call body(Rows<number of rows>, first row) for tiles that together cover `count` rows.
 template <class Vector, class Body>
-inline void in_tiles(int64_t count, const Body &body) {
-  constexpr int most = Vector::tile_rows;
-  static_assert(most <= 6, "the switch has cases for fewer rows only");
+inline void for_each_tile(int64_t count, const Body &body) {
+  constexpr int full = Vector::tile_rows;
+  static_assert(full <= 6, "the switch below handles up to 5 remaining rows");
   int64_t r = 0;
-  for (; r + most <= count; r += most) body(Rows<most>(), r);
+  for (; r + full <= count; r += full) body(Rows<full>(), r);
   switch (count - r) {
     case 1: return body(Rows<1>(), r);
-    case 2: if (most > 2) return body(Rows<2>(), r); break;
-    case 3: if (most > 3) return body(Rows<3>(), r); break;
-    case 4: if (most > 4) return body(Rows<4>(), r); break;
-    case 5: if (most > 5) return body(Rows<5>(), r); break;
+    case 2: if (full > 2) return body(Rows<2>(), r); break;
+    case 3: if (full > 3) return body(Rows<3>(), r); break;
+    case 4: if (full > 4) return body(Rows<4>(), r); break;
+    case 5: if (full > 5) return body(Rows<5>(), r); break;
     default: break;
   }
 }

@@ -36,10 +36,10 @@ struct Collected {
   int64_t row_words;
   int64_t capacity, filled;  // entries
 
-  Collected(Carver &carver, const Sizes<Cell> &z, int64_t count)
+  Collected(Arena &arena, const Sizes<Cell> &z, int64_t count)
       : row_words(round_up(z.F + z.H, 16)), capacity(capacity_for<typename Cell::Operand>(count)), filled(0) {
-    dsums = carver.take<uint32_t>(z.blocks * capacity * z.block);
-    rows = carver.take<uint32_t>(capacity * row_words);
+    dsums = arena.take<uint32_t>(z.blocks * capacity * z.block);
+    rows = arena.take<uint32_t>(capacity * row_words);
   }
 };
 
@@ -78,7 +78,7 @@ void add_weight_gradient(const Sizes<Cell> &z, Collected<Cell> &from, float *gra
   for (int64_t b = 0; b < z.blocks; ++b) {
     const uint32_t *dsums = from.dsums + b * from.capacity * z.block;
     float *part = gradient + b * (z.H + z.F) * z.block;
-    in_tiles<typename Cell::Operand::Vector>(z.H + z.F, [&](auto tile, int64_t first) {
+    for_each_tile<typename Cell::Operand::Vector>(z.H + z.F, [&](auto tile, int64_t first) {
       weight_tile<Cell, decltype(tile)::value>(from, dsums, first, part + first * z.block);
     });
   }
@@ -111,12 +111,12 @@ void finish(const scanline_backward &call, const float *const *gradients, int64_
           values[j] = j < real ? total((b * (z.H + z.F) + from + k + j) * z.block + v * width) : Vector::zero();
         Vector::transpose(values);
         for (int64_t u = 0; u < units; ++u)
-          store_some<Vector>(to + (row_block * z.H + unit + u) * count + k, values[u], real);
+          store_partial<Vector>(to + (row_block * z.H + unit + u) * count + k, values[u], real);
       }
     };
     put(0, z.H, Cell::hh_rows[sum], call.dweight_hh);
     put(z.H, z.F, Cell::ih_rows[sum], call.dweight_ih);
-    store_some<Vector>(call.dbias + sum * z.H + unit, total(weight_gradient_size(z) + b * z.block + v * width),
+    store_partial<Vector>(call.dbias + sum * z.H + unit, total(weight_gradient_size(z) + b * z.block + v * width),
                        units);
   }
 }

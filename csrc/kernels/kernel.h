@@ -24,7 +24,7 @@ struct Team {
   void (*wait)(void *data, int64_t member);
   void *data;
 };
-constexpr int64_t most_members = 8;
+constexpr int64_t max_members = 8;
 
 // One cell on one instruction set with one type of operands. `units` of a function is H.
 struct Kernel {

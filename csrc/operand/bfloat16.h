@@ -48,7 +48,7 @@ struct Bfloat16 {
       _mm512_mask_storeu_epi32(to + k, here, pair(_mm512_maskz_loadu_ps(here, row + k), second));
     }
   }
-  static vector words_of(const float *from, int64_t count) {
+  static vector load_words(const float *from, int64_t count) {
     const auto some = [&](int64_t first) {
       const int64_t n = count - first;
       return n >= 16 ? Avx512::load(from + first) : n > 0 ? Avx512::load_first(from + first, n) : Avx512::zero();

@@ -44,7 +44,7 @@ struct Float32 {
     convert(to, row, count);
   }
   // One vector of words of the `count` values from `from` on; missing values are 0.
-  static vector words_of(const float *from, int64_t count) {
+  static vector load_words(const float *from, int64_t count) {
     return count >= V::width ? V::load(from) : V::load_first(from, count);
   }
 

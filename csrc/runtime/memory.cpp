@@ -38,7 +38,7 @@ void *from_system(size_t bytes) {
 }
 
 // Blocks of at least `smallest_kept` bytes, mapped on huge pages; those given back are kept for the next call.
-class Store {
+class BlockPool {
  public:
   void *take(size_t bytes) {
     if (bytes < smallest_kept) return from_system(bytes);
@@ -102,11 +102,11 @@ class Store {
 
 // Never destroyed: tensors may return blocks during process exit. Locked during fork, so that the child gets a
 // consistent copy.
-Store &store() {
-  static Store *const instance = [] {
-    auto *const created = new Store;
+BlockPool &block_pool() {
+  static BlockPool *const instance = [] {
+    auto *const created = new BlockPool;
 #if defined(__linux__)
-    pthread_atfork([] { store().lock(); }, [] { store().unlock(); }, [] { store().unlock(); });
+    pthread_atfork([] { block_pool().lock(); }, [] { block_pool().unlock(); }, [] { block_pool().unlock(); });
 #endif
     return created;
   }();
@@ -115,7 +115,7 @@ Store &store() {
 
 }  // namespace
 
-void *take_block(size_t bytes) { return store().take(bytes); }
-void give_block(void *block) { store().give(block); }
+void *take_block(size_t bytes) { return block_pool().take(bytes); }
+void give_block(void *block) { block_pool().give(block); }
 
 }  // namespace scanline

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/registry.h"
-#include "runtime/meeting.h"
+#include "runtime/team_barrier.h"
 #include "runtime/memory.h"
 #include "runtime/plan.h"
 #include "runtime/threads.h"
@@ -13,7 +13,8 @@
 namespace scanline {
 namespace {
 
-// Packed weights of at least this size are shared by several threads; for fewer, waiting costs more than it saves.
+// From this size of the packed weights on, several threads compute one group together; below, waiting for each other
+// costs more than it saves.
 constexpr size_t shared_weight_bytes = 100 * 1024;
 
 struct Header {
@@ -36,15 +37,15 @@ int64_t blocks_of(const Kernel &kernel, const scanline_layer &l) {
   return (l.units + kernel.block_units - 1) / kernel.block_units;
 }
 
-// The memory of each lane within one allocation: where it starts and, last, where all end. A lane's groups run one
-// after the other in the same scratch; `own`: bytes that the lane needs besides.
+// Offsets of the lanes' memory within one allocation; the last element is its size. A lane's groups run one after the
+// other in the same scratch memory. `own`: bytes that a lane needs in addition.
 template <class Bytes>
 std::vector<size_t> lane_starts(const Plan &plan, size_t own, const Bytes &scratch_bytes) {
   std::vector<size_t> starts(1, 0);
   for (const auto &lane : plan.lanes) {
-    size_t most = 0;
-    for (const int64_t g : lane) most = std::max(most, scratch_bytes(plan.groups[g].count));
-    starts.push_back(starts.back() + own + most);
+    size_t scratch = 0;
+    for (const int64_t g : lane) scratch = std::max(scratch, scratch_bytes(plan.groups[g].count));
+    starts.push_back(starts.back() + own + scratch);
   }
   return starts;
 }
@@ -64,25 +65,25 @@ unsigned char *saved_of(const Kernel &kernel, const scanline_forward &call, cons
   return reserve ? reserve + reserve_header_bytes + group.saved * kernel.saved_bytes(call.layer.units) : nullptr;
 }
 
-// Too few sequences for all threads: `members` threads compute the blocks of one group together.
+// For a single group: up to `members` threads each compute some of its blocks of units.
 void forward_shared(const Kernel &kernel, const scanline_forward &call, const Group &group, int64_t members) {
   const scanline_layer &l = call.layer;
   const int64_t blocks = blocks_of(kernel, l);
   const PackedWeights weights(kernel, call);
   const Block scratch(kernel.forward_scratch_bytes(l.features, l.units, group.count));
-  Meeting meeting(members);
-  in_parallel(members, l.threads, [&](int64_t k) {
-    const int64_t member = meeting.enter(k == 0);
+  TeamBarrier barrier(members);
+  parallel_for(members, l.threads, [&](int64_t k) {
+    const int64_t member = barrier.enter(k == 0);
     if (member < 0) return;
-    const int64_t all = meeting.members();
+    const int64_t all = barrier.members();
     if (!call.packed) kernel.pack(l, weights.own.get(), blocks * member / all, blocks * (member + 1) / all);
-    const auto wait = [](void *data, int64_t me) { static_cast<Meeting *>(data)->wait(me); };
+    const auto wait = [](void *data, int64_t me) { static_cast<TeamBarrier *>(data)->wait(me); };
     kernel.forward(call, group, weights.packed, saved_of(kernel, call, group), scratch.get(),
-                   {member, all, wait, &meeting});
+                   {member, all, wait, &barrier});
   });
 }
 
-// Each lane computes its groups on one thread.
+// Each lane computes its groups, one after the other, on one thread.
 void forward_lanes(const Kernel &kernel, const scanline_forward &call, const Plan &plan) {
   const scanline_layer &l = call.layer;
   const PackedWeights weights(kernel, call);
@@ -90,7 +91,7 @@ void forward_lanes(const Kernel &kernel, const scanline_forward &call, const Pla
   const std::vector<size_t> starts = lane_starts(
       plan, 0, [&](int64_t count) { return kernel.forward_scratch_bytes(l.features, l.units, count); });
   const Block memory(starts.back());
-  in_parallel(static_cast<int64_t>(plan.lanes.size()), l.threads, [&](int64_t lane) {
+  parallel_for(static_cast<int64_t>(plan.lanes.size()), l.threads, [&](int64_t lane) {
     for (const int64_t g : plan.lanes[lane])
       kernel.forward(call, plan.groups[g], weights.packed, saved_of(kernel, call, plan.groups[g]),
                      memory.get() + starts[lane], {0, 1, [](void *, int64_t) {}, nullptr});
@@ -111,7 +112,7 @@ void backward_lanes(const Kernel &kernel, const scanline_backward &call, const P
   std::vector<float *> gradients;
   for (size_t lane = 0; lane < plan.lanes.size(); ++lane)
     gradients.push_back(reinterpret_cast<float *>(memory.get() + starts[lane]));
-  in_parallel(static_cast<int64_t>(plan.lanes.size()), l.threads, [&](int64_t lane) {
+  parallel_for(static_cast<int64_t>(plan.lanes.size()), l.threads, [&](int64_t lane) {
     std::memset(gradients[lane], 0, gradient);
     for (const int64_t g : plan.lanes[lane]) {
       const Group &group = plan.groups[g];
@@ -121,7 +122,7 @@ void backward_lanes(const Kernel &kernel, const scanline_backward &call, const P
   });
   if (!wants_weights) return;
   const int64_t sums = blocks_of(kernel, l) * kernel.sums, parts = std::min<int64_t>(l.threads, sums);
-  in_parallel(parts, l.threads, [&](int64_t part) {
+  parallel_for(parts, l.threads, [&](int64_t part) {
     kernel.finish(call, gradients.data(), static_cast<int64_t>(gradients.size()), sums * part / parts,
                   sums * (part + 1) / parts);
   });
@@ -130,10 +131,10 @@ void backward_lanes(const Kernel &kernel, const scanline_backward &call, const P
 }  // namespace
 
 bool valid_layer(const scanline_layer &l) {
-  constexpr int64_t most = int64_t{1} << 31;
+  constexpr int64_t max_size = int64_t{1} << 31;
   if (!known_precision(l.precision) || l.threads < 1 || !l.x || !l.weight_ih || !l.weight_hh) return false;
   for (const int64_t size : {l.sequences, l.steps, l.features, l.units})
-    if (size < 1 || size > most) return false;
+    if (size < 1 || size > max_size) return false;
   if (l.lengths)
     for (int64_t n = 0; n < l.sequences; ++n)
       if (l.lengths[n] < 0 || l.lengths[n] > l.steps) return false;
@@ -150,7 +151,7 @@ int forward_pass(CellIndex cell, const scanline_forward &call) {
     const Header header = header_of(*set, cell, l, static_cast<int64_t>(plan.groups.size()));
     std::memcpy(call.reserve, &header, sizeof header);
   }
-  const int64_t members = std::min({int64_t{l.threads}, blocks_of(kernel, l), most_members});
+  const int64_t members = std::min({int64_t{l.threads}, blocks_of(kernel, l), max_members});
   if (plan.groups.size() == 1 && members > 1 &&
       kernel.packed_bytes(l.features, l.units) >= shared_weight_bytes)
     forward_shared(kernel, call, plan.groups[0], members);

@@ -14,9 +14,9 @@ constexpr int64_t group_rows = 64, many_group_rows = 128, weights_in_cache = 1 <
 
 int64_t choose_groups(const scanline_layer &layer, int sums) {
   const int64_t weights = sums * layer.units * (layer.features + layer.units);
-  const int64_t most = weights > weights_in_cache ? many_group_rows : group_rows;
+  const int64_t max_rows = weights > weights_in_cache ? many_group_rows : group_rows;
   const int64_t lanes = std::min<int64_t>(layer.threads, layer.sequences);
-  const int64_t rounds = (layer.sequences + lanes * most - 1) / (lanes * most);
+  const int64_t rounds = (layer.sequences + lanes * max_rows - 1) / (lanes * max_rows);
   return std::min(layer.sequences, lanes * rounds);
 }
 

@@ -22,7 +22,7 @@ struct Work {
   int64_t tasks;
   std::atomic<int64_t> next{0};
 
-  void take_part() {
+  void run_tasks() {
     for (int64_t k; (k = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) task(data, k);
   }
 };
@@ -33,7 +33,7 @@ class Pool {
  public:
   void run(Work &work, int helpers) {
     std::unique_lock<std::mutex> only(one_caller_, std::try_to_lock);
-    if (!only.owns_lock()) return work.take_part();
+    if (!only.owns_lock()) return work.run_tasks();
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       while (static_cast<int>(threads_.size()) < helpers) {
@@ -47,7 +47,7 @@ class Pool {
       wanted_ = helpers;
     }
     wake_.notify_all();
-    work.take_part();
+    work.run_tasks();
     std::unique_lock<std::mutex> lock(mutex_);
     wanted_ = 0;
     done_.wait(lock, [this] { return busy_ == 0; });
@@ -63,7 +63,7 @@ class Pool {
       ++busy_;
       Work *const work = work_;
       lock.unlock();
-      work->take_part();
+      work->run_tasks();
       lock.lock();
       if (--busy_ == 0) done_.notify_one();
     }
@@ -103,7 +103,7 @@ void run_parallel(int64_t tasks, int threads, void (*task)(void *, int64_t), voi
   }
   Work work{task, data, tasks};
   if (const scanline_parallel parallel = external)
-    parallel([](void *given) { static_cast<Work *>(given)->take_part(); }, &work, static_cast<unsigned>(threads), 0);
+    parallel([](void *given) { static_cast<Work *>(given)->run_tasks(); }, &work, static_cast<unsigned>(threads), 0);
   else
     the_pool().run(work, threads - 1);
 }

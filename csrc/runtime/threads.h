@@ -12,7 +12,7 @@ namespace scanline {
 void run_parallel(int64_t tasks, int threads, void (*task)(void *data, int64_t k), void *data);
 
 template <class Body>
-void in_parallel(int64_t tasks, int threads, const Body &body) {
+void parallel_for(int64_t tasks, int threads, const Body &body) {
   run_parallel(
       tasks, threads, [](void *data, int64_t k) { (*static_cast<const Body *>(data))(k); },
       const_cast<Body *>(&body));

@@ -1,4 +1,4 @@
-// Synchronises the threads that share one group of sequences (struct Team).
+// Synchronises the threads that compute one group of sequences together (struct Team).
 #pragma once
 
 #include <atomic>
@@ -10,23 +10,25 @@
 
 namespace scanline {
 
-// A pool may be slow or run all tasks on one thread, so no thread may wait for a member that never comes. The host
-// (task 0) waits `door_open` for the others; those who arrive in time share the work, later ones do nothing.
-class Meeting {
+// A thread pool may start tasks late or run them all on one thread, so the number of members cannot be fixed in
+// advance. The thread of task 0, the host, waits `arrival_window` for the others. Threads that arrive in time become
+// members and share the work; later ones return at once.
+class TeamBarrier {
  public:
-  explicit Meeting(int64_t wanted) : wanted_(wanted) {}
+  explicit TeamBarrier(int64_t wanted) : wanted_(wanted) {}
 
-  // The calling thread's member number, 0 for the host, or -1 if it came too late. `members()` is final afterwards.
+  // Returns the calling thread's member number, 0 for the host, or -1 if it arrived too late. `members()` is final
+  // afterwards.
   int64_t enter(bool host) {
     if (!host) {
-      const int64_t place = came_.fetch_add(1, std::memory_order_acq_rel) + 1;
+      const int64_t place = arrived_.fetch_add(1, std::memory_order_acq_rel) + 1;
       if (place < 1) return -1;
       while (members_.load(std::memory_order_acquire) == 0) pause();
       return place < members() ? place : -1;
     }
-    const auto closes = std::chrono::steady_clock::now() + door_open;
-    while (came_.load(std::memory_order_acquire) + 1 < wanted_ && std::chrono::steady_clock::now() < closes) pause();
-    const int64_t here = came_.exchange(closed, std::memory_order_acq_rel) + 1;
+    const auto closes = std::chrono::steady_clock::now() + arrival_window;
+    while (arrived_.load(std::memory_order_acquire) + 1 < wanted_ && std::chrono::steady_clock::now() < closes) pause();
+    const int64_t here = arrived_.exchange(closed, std::memory_order_acq_rel) + 1;
     members_.store(here < wanted_ ? here : wanted_, std::memory_order_release);
     return 0;
   }
@@ -50,9 +52,9 @@ class Meeting {
  private:
   static constexpr int64_t closed = INT64_MIN / 2;
 #if defined(SCANLINE_SANITIZE) || defined(SCANLINE_TSAN)
-  static constexpr std::chrono::milliseconds door_open{20};  // sanitizers slow threads down; let them share anyway
+  static constexpr std::chrono::milliseconds arrival_window{20};  // long enough for sanitized threads
 #else
-  static constexpr std::chrono::microseconds door_open{5};
+  static constexpr std::chrono::microseconds arrival_window{5};
 #endif
 
   static void pause() {
@@ -64,10 +66,10 @@ class Meeting {
   }
 
   const int64_t wanted_;
-  std::atomic<int64_t> came_{0}, members_{0};
+  std::atomic<int64_t> arrived_{0}, members_{0};
   struct alignas(64) Round {
     std::atomic<int64_t> count{0};
-  } rounds_[most_members];
+  } rounds_[max_members];
 };
 
 }  // namespace scanline
