@@ -48,9 +48,15 @@ def one_line(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def join_names(names: Sequence[object], limit: int = 12) -> str:
-    """Return names separated by commas, for a message: at most `limit` of them, then how many more."""
-    text = ", ".join(map(one_line, names[:limit]))
+def join_names(names: Sequence[object], limit: int = 12, width: int = 60) -> str:
+    """Return names separated by commas, for a message.
+
+    Args:
+        names: The names.
+        limit: How many are listed; then follows how many more there are.
+        width: The largest number of characters of a name.
+    """
+    text = ", ".join(one_line(name, width) for name in names[:limit])
     return text + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 

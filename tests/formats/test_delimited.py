@@ -15,6 +15,7 @@ from scanline.data.found import check_values
 from scanline.data.readers.shapes import read_sequences
 from scanline.errors import DataError, ScanlineError
 from scanline.formats import delimited
+from scanline.formats.csv_pieces import RowBoundaryError
 from scanline.formats.delimited import open_delimited
 from scanline.recipe import UNSAID
 
@@ -111,10 +112,10 @@ def test_a_missing_value_in_the_first_row_is_no_header(read):
         read("nan,2,7\n3,4,8\n", label_column="2")
 
 
-def test_the_columns_that_pandas_calls_0_to_n_are_a_header_and_that_is_told(read):
+def test_the_columns_that_pandas_calls_0_to_n_are_a_header_and_reported(read):
     found = read("0,1,2\n0.5,2,7\n3,4,8\n", label_column="2")
     assert found.sequences.concatenated.ravel().tolist() == [0.5, 2, 3, 4]
-    assert "the first line for a header, columns 0 to 2" in found.notes[0]
+    assert "the first line is the header, columns 0 to 2" in found.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -394,7 +395,7 @@ def test_a_file_cut_into_pieces_reads_as_a_whole(tmp_path, monkeypatch, rows, pi
     file = open_delimited(path)
     try:
         batches = list(file.batches(types))
-    except delimited.CutWrongly:
+    except RowBoundaryError:
         batches = list(file.batches(types, in_pieces=False))
     read = pa.Table.from_batches(batches).to_pydict()
     assert read["value"] == [value for value, _ in rows]

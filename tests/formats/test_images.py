@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scanline.data.transforms.ink import PictureFormat
-from scanline.errors import DataError, ScanlineError
-from scanline.formats import images
-from scanline.formats.images import read_pixels, save_picture
+from scanline.errors import DataError
+from scanline.formats import images, pixels
+from scanline.formats.images import read_pixels
+from scanline.formats.png import encode_levels
 
 CORNERS = np.array([[0, 51], [102, 255]], np.uint8)  # 0, 0.2, 0.4 and 1 of 255
 
@@ -173,7 +174,7 @@ def test_an_array_that_claims_more_pixels_than_the_limit_is_refused_before_it_is
 def test_an_array_cut_short_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((50, 50)))
     (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
-    with pytest.raises(DataError, match="found a damaged one"):
+    with pytest.raises(DataError, match="bytes of values, found"):
         read_pixels(tmp_path / "a.npy")
 
 
@@ -185,7 +186,7 @@ def test_an_archive_of_arrays_is_not_an_array(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read .*b\.png: No such file or directory; expected a PNG"):
+    with pytest.raises(DataError, match=r"b\.png: cannot be read \(No such file.*\), expected a PNG"):
         read_pixels(tmp_path / "b.png")
 
 
@@ -196,19 +197,19 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(images, "_read_still", refuse)
-    with pytest.raises(DataError, match=r"^cannot read .*a\.png: Permission denied; expected a PNG.*; check"):
+    with pytest.raises(DataError, match=r"a\.png: cannot be read \(Permission denied\), .*; check"):
         read_pixels(path)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b"])
 def test_a_name_that_no_system_allows_is_a_data_error(tmp_path, name):
-    with pytest.raises(DataError, match=r"cannot read .*; check the path$"):
+    with pytest.raises(DataError, match=r": cannot be read .*; check the path$"):
         read_pixels(tmp_path / name)
 
 
 def test_a_link_that_leads_to_itself_is_a_data_error(tmp_path):
     (tmp_path / "a.png").symlink_to(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"cannot read .*a\.png: Too many levels of symbolic links"):
+    with pytest.raises(DataError, match=r"a\.png: cannot be read \(Too many levels of symbolic links"):
         read_pixels(tmp_path / "a.png")
 
 
@@ -321,7 +322,7 @@ def test_sixteen_bits_in_colour_are_three_equal_ones(tmp_path):
 
 def test_a_coloured_picture_is_saved_and_reads_back_as_its_values(tmp_path):
     values = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    save_picture(values, tmp_path / "a.png", levels=255)
+    (tmp_path / "a.png").write_bytes(encode_levels(values, levels=255))
     assert read_pixels(tmp_path / "a.png", colour=True).tolist() == values.tolist()
 
 
@@ -346,7 +347,7 @@ def several_modes(folder: Path) -> list[Path]:
 def test_a_large_picture_is_computed_in_bands_to_the_same_bytes(tmp_path, monkeypatch, colour):
     paths = several_modes(tmp_path)
     whole = [read_pixels(path, colour) for path in paths]
-    monkeypatch.setattr(images, "_BAND_PIXELS", 100)
+    monkeypatch.setattr(pixels, "_BAND_PIXELS", 100)
     for path, expected in zip(paths, whole, strict=True):
         found = read_pixels(path, colour)
         assert found.shape == (40, 33, 3 if colour else 1)
@@ -359,7 +360,7 @@ def test_of_a_large_transparent_picture_a_part_tells_the_background(tmp_path, mo
     path = saved(Image.fromarray(layers), tmp_path / "a.png")
     expected = read_pixels(path)
     assert expected[0, 0, 0] == 0
-    monkeypatch.setattr(images, "_SAMPLED_PIXELS", 100)
+    monkeypatch.setattr(pixels, "_SAMPLED_PIXELS", 100)
     assert (read_pixels(path) == expected).all()
 
 
@@ -405,9 +406,7 @@ def test_a_jpeg_of_more_scans_than_encoders_make_is_refused(tmp_path):
     path.write_bytes(content[:-2] + 20 * scan + content[-2:])
     assert read_pixels(path)[0, 0, 0] == 77
     path.write_bytes(content[:-2] + 100 * scan + content[-2:])
-    with pytest.raises(
-        DataError, match=r"at most 64 scans in a JPEG picture, found 10.; .*LIMIT_SCANS raises"
-    ):
+    with pytest.raises(DataError, match=r"at most 64 scans in a JPEG picture, found 10.; .*LIMIT_SCANS"):
         read_pixels(path)
 
 
@@ -426,7 +425,7 @@ def test_reading_leaves_the_warning_filters_as_they_were(tmp_path):
 
 def test_a_saved_picture_is_stretched_to_255_and_reads_back_as_its_values(tmp_path):
     values = np.array([[0, 4], [8, 16]], np.uint8)
-    save_picture(values, tmp_path / "a.png", levels=16)
+    (tmp_path / "a.png").write_bytes(encode_levels(values, levels=16))
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.mode == "L"
         assert np.asarray(picture).tolist() == [[0, 64], [128, 255]]  # 63.75 and 127.5 rounded to even
@@ -434,15 +433,9 @@ def test_a_saved_picture_is_stretched_to_255_and_reads_back_as_its_values(tmp_pa
 
 
 @pytest.mark.parametrize(("values", "levels"), [(np.array([[17]]), 16), (np.zeros(3), 16), (CORNERS, 300)])
-def test_saving_values_that_do_not_fit_their_levels_is_a_mistake(tmp_path, values, levels):
+def test_values_above_their_levels_are_refused(values, levels):
     with pytest.raises(ValueError, match=r"expected \(height, width\) of 0..levels"):
-        save_picture(values.astype(np.uint8), tmp_path / "a.png", levels)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_saving_into_a_folder_that_is_not_there_names_the_file(tmp_path):
-    with pytest.raises(ScanlineError, match=r"cannot write .*a\.png"):
-        save_picture(CORNERS, tmp_path / "none" / "a.png", levels=255)
+        encode_levels(values.astype(np.uint8), levels)
 
 
 def test_a_picture_format_cannot_change():

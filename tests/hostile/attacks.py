@@ -797,7 +797,10 @@ several(
             "not a regular file",
             _beside(lambda dog: (dog / "2.png").symlink_to("/dev/zero")),
         ),
-        "folder_a_link_to_nothing": ("cannot read", _beside(lambda dog: (dog / "2.png").symlink_to("/none"))),
+        "folder_a_link_to_nothing": (
+            "cannot be read",
+            _beside(lambda dog: (dog / "2.png").symlink_to("/none")),
+        ),
         "folder_a_pipe": ("not a regular file", _beside(lambda dog: os.mkfifo(dog / "2.png"))),
         "folder_a_socket": ("not a regular file", _beside(lambda dog: _socket(dog / "2.png"))),
         "folder_a_bomb": (

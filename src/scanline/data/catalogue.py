@@ -272,15 +272,14 @@ def _load_published(entry: Entry, folder: Path) -> Dataset:
         pair = read_pair(
             paths[0],
             paths[1],
-            entry.classes,
-            f"{entry.name} ({part})",
+            len(entry.classes),
             digests=digests,
             remedy=_remedy(entry.name, folder),
         )
-        for offset, shape in enumerate((pair.values.shape, pair.targets.shape)):
+        for offset, shape in enumerate(array.shape for array in pair):
             digest = digests[offset].hexdigest()
             _check_published(entry, number + offset, paths[offset], shape, digest, folder)
-        parts.append(pair)
+        parts.append(MemorySource.from_array(*pair, entry.classes, f"{entry.name} ({part})"))
     own = tutorials_split(parts[0])
     test = parts[1]
     return Dataset(

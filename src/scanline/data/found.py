@@ -14,6 +14,7 @@ from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import UNPRINTABLE, DataError, join_names, one_line
+from scanline.formats.text import is_number
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
 
@@ -121,15 +122,6 @@ def _whole(text: str) -> int | None:
 def _is_fraction(text: str) -> bool:
     """Whether the number `text` is the target of a regression, and no name: 007 is a name."""
     return _whole(text) is None and not re.fullmatch(r"-?[0-9]+", text)
-
-
-def is_number(text: str) -> bool:
-    """Whether `text` writes down a number, NaN or infinity; 1_2 is a name, though Python reads it as 12."""
-    try:
-        float(text.replace("_", "?"))
-    except ValueError:
-        return False
-    return True
 
 
 def with_classes(found: Found, classes: tuple[ClassName, ...], owner: str) -> Found:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from scanline import formats
 from scanline.data.found import Found, check_values, with_classes
 from scanline.data.memory import MemorySource
 from scanline.data.readers.array_files import read_npy, read_npz
 from scanline.data.readers.idx_folder import is_idx_folder, read_idx_folder
 from scanline.data.readers.pictures import is_picture_folder, read_picture_folder
+from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.data.readers.shapes import read_sequences
 from scanline.data.readers.siblings import named_like, pair_in
 from scanline.data.readers.tables import SUFFIXES
-from scanline.data.readers.ts import read_ts
 from scanline.data.splits import PARTS, Dataset, Origin, hold_out
 from scanline.errors import DataError, UsageError
 from scanline.limits import exceeded, limit_of
@@ -82,14 +83,14 @@ def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) ->
         raise DataError(f"{path}: expected {KINDS}, found something that is no regular file")
     if (size := path.stat().st_size) > limit_of("FILE_BYTES"):
         raise DataError(f"{path}: {exceeded('FILE_BYTES', size)}")
-    if name.endswith(".ts"):
-        return {"all": read_ts(path, settings, "label" not in optional)}
     if name.endswith(".npz"):
         return read_npz(path, settings, "label" not in optional)
     if name.endswith(".npy"):
         return {"all": read_npy(path, settings, "label" not in optional)}
     if name.endswith(SUFFIXES):
         return _by_column(read_sequences(path, settings, optional), to_train=not optional)
+    if (format := formats.for_path(path)) is not None:
+        return {"all": read_sequence_file(path, format, settings, "label" not in optional)}
     raise DataError(f"{path}: expected {KINDS}, found a file of another name")
 
 

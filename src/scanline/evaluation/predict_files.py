@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scanline import formats
 from scanline.data.found import check_values
 from scanline.data.readers.tables import SUFFIXES
 from scanline.data.reading import TO_PREDICT, read_source
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
-from scanline.formats.images import save_picture
+from scanline.formats.png import encode_levels
 from scanline.model.artifact import Model, load
+from scanline.storage.atomic import write_atomic
 from scanline.tasks.base import DecodedPrediction, JsonObject
 
 
@@ -81,13 +83,16 @@ def predict_files(
 
 def holds_several(file: str) -> bool:
     """Return whether `file` is named like a file or folder of sequences, and not like a picture."""
-    return file.lower().endswith((".ts", ".npz", *SUFFIXES)) or Path(file).is_dir()
+    path = Path(file)
+    return (
+        path.name.lower().endswith((".npz", *SUFFIXES)) or formats.for_path(path) is not None or path.is_dir()
+    )
 
 
 def _predict_picture(model: Model, file: str, target: Path | None) -> FilePrediction:
     prepared, form = model.prepare(file), model.preprocessing.picture
     if target is not None and form is not None:
-        save_picture(prepared, target, form.levels)
+        write_atomic(target, encode_levels(prepared, form.levels))
     return FilePrediction(file, model.task.decode(model.predict_proba(prepared)[0]))
 
 

@@ -1,7 +1,7 @@
-"""ZIP archives of strangers: their directory is bounded and sound before anything in them is unpacked.
+"""ZIP archives from untrusted sources: the directory is checked before any member is unpacked.
 
-Nothing is ever written where an archive says; a name that would lead out of a folder is refused all the same,
-for an archive that has one was made to do harm.
+Members are never written to the paths that an archive gives. Names that lead out of a folder are refused
+all the same: no program writes them except to attack.
 """
 
 from __future__ import annotations
@@ -11,75 +11,84 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from scanline.limits import exceeded_unpacked, unpacked_limit
+from scanline.errors import FormatError
+from scanline.limits import excess_unpacked, unpacked_limit
 
+# The record at the end of an archive, which gives the directory's size; up to 64 KiB of comment may follow
+# it.
 _END, _END_BYTES, _COMMENT_BYTES = b"PK\x05\x06", 22, 2**16
-_LARGE, _LARGE_BYTES = b"PK\x06\x06", 76  # of archives of more than 4 GiB; with what says where it is
-_MOST_DIRECTORY_BYTES = 2**20  # some ten thousand members
+# Its counterpart in archives of more than 4 GiB, with the 20 bytes that point to it.
+_END_64, _END_64_BYTES = b"PK\x06\x06", 76
+_MAX_DIRECTORY_BYTES = 2**20  # about ten thousand members
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
-class Refused(Exception):
-    """An archive that no honest program writes. The text says what is wrong with it."""
-
-
 def open_archive(path: Path) -> zipfile.ZipFile:
-    """The archive at `path`.
+    """Open the ZIP archive at `path` for reading.
 
-    Raises OSError and what zipfile raises if it is none, and Refused if two members have one name, one would
-    leave its folder, is a link or a device, or the directory is larger than any of ours.
+    Raises:
+        OSError: If the file cannot be read. zipfile raises more kinds of errors for damaged archives.
+        FormatError: If two members have the same name, one would leave its folder or is a link or a device,
+            or the directory is larger than that of any archive Scanline reads.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise Refused("expected a file, found something that is none")
+        raise FormatError(expected="a regular file", found="something else")
     with open(path, "rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(0, size - _END_BYTES - _COMMENT_BYTES - _LARGE_BYTES))
-        _check_directory(file.read())
+        file.seek(max(0, size - _END_BYTES - _COMMENT_BYTES - _END_64_BYTES))
+        _check_directory_size(file.read())
     archive = zipfile.ZipFile(path)
     try:
-        _check(archive.infolist(), size)
-    except Refused:
+        _check_members(archive.infolist(), size)
+    except FormatError:
         archive.close()
         raise
     return archive
 
 
-def _check_directory(tail: bytes) -> None:
-    """Refuses a directory that takes much memory. tail: the end of the archive, where its size stands."""
+def _check_directory_size(tail: bytes) -> None:
+    """Refuse a large directory, of which zipfile would make objects. `tail` is the end of the archive."""
     sizes = []
-    for end in re.finditer(re.escape(_END), tail):  # a comment may look like one; zipfile decides
-        sizes.append(int.from_bytes(tail[end.start() + 12 : end.start() + 16], "little"))
-        large = tail[max(0, end.start() - _LARGE_BYTES) : end.start()]
-        if large.startswith(_LARGE):
-            sizes[-1] = int.from_bytes(large[40:48], "little")
-    if any(size > _MOST_DIRECTORY_BYTES for size in sizes):
-        raise Refused(f"expected a directory of at most {_MOST_DIRECTORY_BYTES:,} bytes, found more")
+    # A comment may contain the signature. All candidates are checked, as zipfile decides which one counts.
+    for match in re.finditer(re.escape(_END), tail):
+        sizes.append(int.from_bytes(tail[match.start() + 12 : match.start() + 16], "little"))
+        end_64 = tail[max(0, match.start() - _END_64_BYTES) : match.start()]
+        if end_64.startswith(_END_64):
+            sizes[-1] = int.from_bytes(end_64[40:48], "little")
+    if any(size > _MAX_DIRECTORY_BYTES for size in sizes):
+        raise FormatError(expected=f"a directory of at most {_MAX_DIRECTORY_BYTES:,} bytes", found="more")
 
 
-def _check(members: list[zipfile.ZipInfo], size: int) -> None:
-    """size: of the archive."""
-    if sum(member.compress_size for member in members) > size:
-        raise Refused("its members lie in each other")
+def _check_members(members: list[zipfile.ZipInfo], archive_bytes: int) -> None:
+    if sum(member.compress_size for member in members) > archive_bytes:
+        raise FormatError("its members overlap")
     seen: set[str] = set()
     for member in members:
         name = member.filename
         if name in seen:
-            raise Refused(f"expected every name once, found {name[:80]!a} twice")
+            raise FormatError(expected="members of different names", found=f"{name[:80]!a} twice")
         seen.add(name)
-        ways = PurePosixPath(name), PureWindowsPath(name)
-        if any(way.is_absolute() or way.drive or ".." in way.parts for way in ways) or not name:
-            raise Refused(f"{name[:80]!a} would leave its folder")
+        paths = PurePosixPath(name), PureWindowsPath(name)
+        if any(path.is_absolute() or path.drive or ".." in path.parts for path in paths) or not name:
+            raise FormatError(f"{name[:80]!a} would leave its folder")
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise Refused(f"{name[:80]!a}: expected a file, found a link or a device")
+            raise FormatError(place=f"{name[:80]!a}", expected="a file", found="a link or a device")
 
 
-def check_member(member: zipfile.ZipInfo, most: int | None = None) -> None:
-    """Raises Refused if unpacking `member` gives more than so many packed bytes may, or than `most`."""
-    allowed = unpacked_limit(member.compress_size)
-    if member.file_size > allowed:
-        raise Refused(exceeded_unpacked(member.compress_size, member.file_size))
-    if most is not None and member.file_size > most:
-        raise Refused(f"expected at most {most:,} bytes, found {member.file_size:,}")
+def check_member(member: zipfile.ZipInfo, limit: int | None = None) -> None:
+    """Check that a member can be unpacked.
+
+    Args:
+        member: The member.
+        limit: The largest size that it may unpack to, in bytes, beside the limits on all packed files.
+
+    Raises:
+        FormatError: If it unpacks to too many bytes, or its compression method is not supported.
+    """
+    if member.file_size > unpacked_limit(member.compress_size):
+        raise FormatError(**excess_unpacked(member.compress_size, member.file_size))
+    if limit is not None and member.file_size > limit:
+        raise FormatError(expected=f"at most {limit:,} bytes", found=f"{member.file_size:,}")
     if member.compress_type not in _METHODS:
-        raise Refused(f"packed by method {member.compress_type}, which is not read")
+        raise FormatError(f"compression method {member.compress_type} is not supported")

@@ -1,45 +1,64 @@
-"""What holds of every network that is imported, whatever it was saved as."""
+"""Checks and messages that all importers share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import shown
-from scanline.errors import ModelError
+from scanline.errors import FormatError, ModelError, join_names, one_line
 from scanline.limits import PREFIX, limit_of
 
-_MOST_NAMED = 8
-_LIMITS = {"layers": "LAYERS", "classes": "CLASSES", "input_size": "FEATURES"}  # all others: UNITS
+NAME_WIDTH = 120  # characters of a variable's name in a message
+_LIMITS = {"layers": "LAYERS", "classes": "CLASSES", "input_size": "FEATURES"}  # all other sizes: UNITS
+
+
+@contextmanager
+def format_errors_as_model_errors() -> Iterator[None]:
+    """Turn every FormatError into a ModelError with the same text: the file is a model, not data."""
+    try:
+        yield
+    except FormatError as error:
+        raise error.to_model_error() from error
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names of variables for a message: at most eight, each in at most 120 characters."""
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(shown(name, 120) for name in names[:_MOST_NAMED]) + more
+    """Return names of variables for a message: at most eight."""
+    return join_names(names, 8, NAME_WIDTH)
 
 
 def check_finite(source: Path, name: str, values: NDArray[np.floating[Any]]) -> None:
-    """Raises ModelError if a value is NaN or infinite."""
+    """Check that all values of a variable are finite.
+
+    Raises:
+        ModelError: If a value is NaN or infinite; names the variable.
+    """
     wrong = int(values.size - np.isfinite(values).sum())
     if wrong:
         raise ModelError(
-            f"{source}: {shown(name, 120)}: expected finite numbers that float32 can hold, found {wrong:,} "
-            f"of {values.size:,} that are not; import a state from before its training failed"
+            where=f"{source}: {one_line(name, NAME_WIDTH)}",
+            expected="finite numbers that float32 can hold",
+            found=f"{wrong:,} of {values.size:,} that are not",
+            remedy="import a state from before training diverged",
         )
 
 
 def check_sizes(source: Path, **sizes: int) -> None:
-    """Raises ModelError naming the size that is no network's: `layers` go to 64, all others to 65,536, or as
-    far as SCANLINE_LIMIT_LAYERS and so on say."""
+    """Check sizes of a network against the limits LAYERS, CLASSES, FEATURES (input_size) and UNITS (others).
+
+    Raises:
+        ModelError: If a size is not positive or exceeds its limit; names the size.
+    """
     for what, size in sizes.items():
         limit = _LIMITS.get(what, "UNITS")
         if not 1 <= size <= limit_of(limit):
             raise ModelError(
-                f"{source}: expected 1 to {limit_of(limit):,} {what}, found {size:,}; where you trust it, "
-                f"{PREFIX}{limit} raises the limit"
+                where=source,
+                expected=f"1 to {limit_of(limit):,} {what}",
+                found=f"{size:,}",
+                remedy=f"if you trust the file, raise the limit with {PREFIX}{limit}",
             )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.formats.images import data_uri
+from scanline.formats.png import data_uri
 
 _SHOWN = 20
 _NAMED = 3  # classes of each answer

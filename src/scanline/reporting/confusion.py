@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.evaluation.evaluate import Evaluation
-from scanline.formats.images import data_uri
+from scanline.formats.png import data_uri
 from scanline.model.artifact import Model
 from scanline.reporting.charts import MAX_CLASSES
 

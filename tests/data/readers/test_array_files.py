@@ -176,7 +176,8 @@ def test_a_damaged_array_is_a_data_error_that_names_it(tmp_path, how):
         content[at] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(
-        DataError, match=r"ours\.npz, array X: ((is damaged|cannot be read) \(|expected an array of)"
+        DataError,
+        match=r"ours\.npz, array X: ((is damaged|cannot be read) \(|expected )",
     ):
         read_npz(path, UNSAID)
 
@@ -255,16 +256,19 @@ def test_a_header_of_python_2_is_read_without_a_warning(put):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected an array of numpy.save, found something else"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "expected an array of numpy.save, found something else"),
-        (b"\x93NUMPY", "expected an array of numpy.save, found something else"),
-        (b"\x93NUMPY\x01\x00\xff\xff{", "expected an array of numpy.save, found something else"),
-        (b"\x93NUMPY\x09\x09" + bytes(100), "expected an array of numpy.save, found something else"),
-        (header("{'descr': '<f4'}\n"), "expected an array of numpy.save, found something else"),
-        (header("__import__('os').abort()\n"), "expected an array of numpy.save, found something else"),
+        (b"", "expected an array written by numpy.save"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "expected an array written by numpy.save"),
+        (b"\x93NUMPY", "expected an array written by numpy.save"),
+        (b"\x93NUMPY\x01\x00\xff\xff{", "expected an array written by numpy.save"),
+        (b"\x93NUMPY\x09\x09" + bytes(100), "expected an array written by numpy.save"),
+        (header("{'descr': '<f4'}\n"), "expected an array written by numpy.save"),
+        (
+            header("__import__('os').abort()\n"),
+            "expected an array written by numpy.save",
+        ),
         (
             header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 2)}\n"),
-            "expected an array of numpy.save",
+            "expected an array written by numpy.save",
         ),
         (
             header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000000)}\n"),
@@ -272,9 +276,9 @@ def test_a_header_of_python_2_is_read_without_a_warning(put):
         ),
         (
             npy(np.zeros((9, 99)))[:-200],
-            r"is damaged \(|expected 7,128 bytes for shape \(9, 99\), found 7,056: cut off",
+            r"expected [\d,]+ bytes of values|expected 7,128 bytes for shape \(9, 99\), found 7,056: cut off",
         ),
-        (npy(np.zeros((9, 99)))[:-1], r"is damaged \("),
+        (npy(np.zeros((9, 99)))[:-1], r"is damaged \(|expected [\d,]+ bytes of values, found"),
         (
             npy(OBJECTS, allow_pickle=True),
             "expected numbers or text, found Python objects, which are never unpickled",

@@ -226,7 +226,7 @@ def test_a_file_that_is_no_picture_is_named(folder):
 def test_a_damaged_picture_is_named(folder):
     path = put(folder / "dog" / "1.png", np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(DataError, match=r"cannot read .*pets/dog/1\.png: .* found a damaged one"):
+    with pytest.raises(DataError, match=r"pets/dog/1\.png: .* found a damaged one"):
         read(folder)
 
 
@@ -317,7 +317,7 @@ def test_links_that_lead_back_to_themselves_are_left_out(folder):
 
 def test_a_picture_that_is_a_link_to_nothing_is_named(folder):
     (folder / "dog" / "2.png").symlink_to(folder / "nothing")
-    with pytest.raises(DataError, match=r"cannot read .*dog/2\.png: No such file or directory"):
+    with pytest.raises(DataError, match=r"dog/2\.png: cannot be read \(No such file or directory"):
         read(folder)
 
 

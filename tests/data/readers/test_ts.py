@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scanline import formats
 from scanline.data.found import check_values
 from scanline.data.readers.arrays import from_arrays
-from scanline.data.readers.ts import read_ts
+from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.errors import DataError
 from scanline.recipe import UNSAID
 from tests.conftest import SHARED
@@ -23,7 +24,7 @@ def read(tmp_path):
     def read(content: str | bytes, labelled: bool = False):
         path = tmp_path / "ours.ts"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_ts(path, UNSAID, labelled)
+        return read_sequence_file(path, formats.get("ts"), UNSAID, labelled)
 
     return read
 
@@ -71,7 +72,7 @@ def test_a_file_without_labels_has_values_alone(read):
 
 
 def test_a_file_without_labels_is_refused_where_they_are_needed(read):
-    with pytest.raises(DataError, match=r"ours\.ts: expected class labels, found @classLabel false"):
+    with pytest.raises(DataError, match=r"ours\.ts: expected class labels, found none"):
         read("@classLabel False\n@data\n1,2:3,4\n", labelled=True)
     assert len(read(UNIVARIATE + "1:run\n", labelled=True).sequences) == 1
 
@@ -148,7 +149,7 @@ def test_a_place_is_a_line_of_the_file(read):
         ("@dimensions 0\n", "line 1: expected a number of features, found 0"),
         ("@dimensions " + "9" * 5000 + "\n", "line 1: expected a number of features, found 9999"),
         ("\n@dimension\n", "line 2: expected a number of features, found none"),
-        ("@timeStamps true\n", "line 1: time stamps are not read; write the values alone"),
+        ("@timeStamps true\n", "line 1: time stamps are not supported; write only the values"),
         ("@targetLabel true\n", "line 1: expected class labels, found a target of regression"),
     ],
 )
@@ -170,9 +171,9 @@ def test_a_message_does_not_repeat_a_whole_line_or_all_classes(read):
 
 def test_a_folder_and_a_missing_file_are_data_errors(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
-        read_ts(tmp_path, UNSAID)
+        read_sequence_file(tmp_path, formats.get("ts"), UNSAID)
     with pytest.raises(DataError, match=r"none\.ts: cannot be read \(No such file or directory\)"):
-        read_ts(tmp_path / "none.ts", UNSAID)
+        read_sequence_file(tmp_path / "none.ts", formats.get("ts"), UNSAID)
 
 
 # --- against other readers
@@ -189,7 +190,7 @@ def test_the_archives_own_files_are_read_as_a_plain_split_reads_them(name, count
     path = None if SHARED is None else SHARED / "ts" / f"{name}_TRAIN.ts"
     if path is None or not path.is_file():
         pytest.skip("the archive's files are not at hand: set SCANLINE_DATA to the folder that has ts/")
-    part = read_ts(path, UNSAID).sequences
+    part = read_sequence_file(path, formats.get("ts"), UNSAID).sequences
     assert (len(part), part.features, part.classes) == (count, features, classes)
     assert (part.lengths.min(), part.lengths.max()) == lengths
     assert np.bincount(part.targets).tolist() == [count // len(classes)] * len(classes)

@@ -498,7 +498,7 @@ def test_damage_in_what_is_left_out_is_refused_too(tmp_path, rng):
     place = 4 * (12 + 1)  # names are in order: Variable, Variable/Adam, ...
     whole[place] ^= 1
     data.write_bytes(whole)
-    refused(prefix, r"data-00000-of-00001 is damaged: Variable/Adam, bytes 48 to 96: expected the checksum")
+    refused(prefix, r"data-00000-of-00001: Variable/Adam, bytes 48 to 96: expected the checksum")
 
 
 SCOPES = (

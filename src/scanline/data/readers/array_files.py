@@ -11,14 +11,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from numpy.typing import NDArray
 
 from scanline.data.found import Found, shown, some
 from scanline.data.readers.arrays import from_arrays
-from scanline.errors import DataError
-from scanline.formats.archives import Refused, check_member, open_archive
+from scanline.errors import DataError, FormatError
+from scanline.formats.archives import check_member, open_archive
 from scanline.formats.npy import read_header, read_values
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
@@ -44,8 +44,8 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
     found: dict[str, Found] = {}
     try:
         archive = open_archive(path)
-    except Refused as error:
-        raise DataError(f"{path}: {error}") from None
+    except FormatError as error:
+        raise error.within(path) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error) as error:
@@ -124,8 +124,8 @@ def _faults(name: str) -> Iterator[None]:
     """What goes wrong in a file as a DataError."""
     try:
         yield
-    except Refused as error:
-        raise DataError(f"{name}: {error}") from None
+    except FormatError as error:
+        raise error.within(name) from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, struct.error) as error:
         raise DataError(f"{name}: is damaged ({shown(error, 200)})") from error
     except (
@@ -147,8 +147,4 @@ def _array(name: str, file: IO[bytes], size: int) -> NDArray[Any]:
         raise DataError(
             f"{name}: expected {header.size:,} bytes for shape {shown(header.shape)}, found {size:,}: cut off"
         )
-
-    def fail(what: str) -> NoReturn:
-        raise DataError(f"{name}: {what}")
-
-    return read_values(file, header, fail)
+    return read_values(file, header, name)

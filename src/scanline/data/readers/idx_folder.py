@@ -49,8 +49,10 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, Found]:
             "put them there, named like that"
         )
     train_images, train_labels, test_images, test_labels = (path for path in paths if path is not None)
-    train = read_pair(train_images, train_labels, _ANY_BYTE, str(train_images))
-    test = read_pair(test_images, test_labels, _ANY_BYTE, str(test_images))
+    train, test = (
+        MemorySource.from_array(*read_pair(images, labels, len(_ANY_BYTE)), _ANY_BYTE, str(images))
+        for images, labels in ((train_images, train_labels), (test_images, test_labels))
+    )
     known = np.unique(train.targets)
     train, test = _name_classes(train, known, train_labels), _name_classes(test, known, test_labels)
     sizes = [(part.max_length, part.features) for part in (train, test)]

@@ -6,12 +6,13 @@ import os
 import re
 from pathlib import Path
 
+from scanline import formats
 from scanline.data.found import some
 from scanline.data.readers.pictures import PART_FOLDERS
 from scanline.data.readers.tables import SUFFIXES
 from scanline.errors import UsageError
 
-_ENDINGS = (".ts", *SUFFIXES, ".npz", ".npy")
+_ENDINGS = (*SUFFIXES, ".npz", ".npy")
 
 
 def named_like(path: Path) -> dict[str, Path]:
@@ -29,7 +30,7 @@ def pair_in(folder: Path) -> dict[str, Path]:
 
 def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
     words = "|".join(PART_FOLDERS)
-    endings = "|".join(map(re.escape, sorted(_ENDINGS, key=len, reverse=True)))
+    endings = "|".join(map(re.escape, sorted((*_ENDINGS, *formats.suffixes()), key=len, reverse=True)))
     pattern = re.compile(rf"({stem})({words})({endings})", re.IGNORECASE)
     found: dict[str, list[Path]] = {}
     kinds = set()

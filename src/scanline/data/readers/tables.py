@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scanline.data.found import MOST_CHARACTERS, over_characters, shown
 from scanline.data.readers.columns import Columns, assign
 from scanline.errors import UNPRINTABLE, DataError, MissingExtraError
-from scanline.formats.delimited import CutWrongly, open_delimited
+from scanline.formats.csv_pieces import RowBoundaryError
+from scanline.formats.delimited import open_delimited
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
 from scanline.recipe import DataSettings
 
@@ -114,10 +115,10 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
         return f"line {file.line(row)}"
 
     try:
-        return _collect(path, columns, file.batches(types), place, file.notes, file.rows_about())
-    except CutWrongly:  # lines within cells, and quotes within words
+        return _collect(path, columns, file.batches(types), place, file.notes, file.estimate_rows())
+    except RowBoundaryError:  # lines within cells, and quotes within words
         batches = file.batches(types, in_pieces=False)
-        return _collect(path, columns, batches, place, file.notes, file.rows_about())
+        return _collect(path, columns, batches, place, file.notes, file.estimate_rows())
 
 
 def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:

@@ -24,10 +24,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import shown
-from scanline.errors import ModelError
-from scanline.formats.archives import Refused, open_archive
-from scanline.formats.hdf5 import SIGNATURE, Damaged, Hdf5
+from scanline.errors import FormatError, ModelError, one_line
+from scanline.formats.archives import open_archive
+from scanline.formats.hdf5 import SIGNATURE, Hdf5
 from scanline.interchange.checks import check_finite, listed
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
 
@@ -39,7 +38,7 @@ _OLD_HOME = "_layer_checkpoint_dependencies"
 _REMEDY = "save it again with model.save('NAME.keras')"
 # What zipfile makes of damaged bytes; ValueError and OSError come of places outside the file.
 _ZIP_FAULTS = (
-    Refused,
+    FormatError,
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -83,7 +82,7 @@ class KerasFile:
 
     def fault(self, layer: Layer, text: str) -> ModelError:
         """The error that says `text` of a layer."""
-        return ModelError(f"{self.source}: layer {shown(layer.name)!r} ({shown(layer.kind)}): {text}")
+        return ModelError(f"{self.source}: layer {one_line(layer.name)!r} ({one_line(layer.kind)}): {text}")
 
     def weights(
         self, layer: Layer, shapes: dict[str, Shape], side: Side = "", unread: tuple[str, ...] = ()
@@ -95,7 +94,7 @@ class KerasFile:
         Raises ModelError naming what is missing, too much, of another shape, or stored in a way that is
         refused.
         """
-        with _reading(self.source, f"the weights of layer {shown(layer.name)!r}"):
+        with _reading(self.source, f"the weights of layer {one_line(layer.name)!r}"):
             find = self._by_name if self.legacy else self._by_place
             found = find(layer, tuple(shapes), side, unread)
             return [self._values(layer, name, found[name], shape) for name, shape in shapes.items()]
@@ -127,7 +126,7 @@ class KerasFile:
             parts = owners.setdefault(path[:-1], {})
             part = path[-1].removesuffix(":0")
             if part in parts:
-                raise self.fault(layer, f"expected one weight of each name, found two {shown(part)!r}")
+                raise self.fault(layer, f"expected one weight of each name, found two {one_line(part)!r}")
             parts[part] = address
         parts = self._of_side(layer, owners, side)
         if not set(names) <= set(parts) <= {*names, *unread}:
@@ -180,12 +179,13 @@ class KerasFile:
     def _member(self, layer: Layer, members: dict[str, int | None], name: str) -> int:
         if name not in members:
             raise self.fault(
-                layer, f"expected {shown(name)!r} among the weights, found {listed(list(members)) or 'none'}"
+                layer,
+                f"expected {one_line(name)!r} among the weights, found {listed(list(members)) or 'none'}",
             )
         address = members[name]
         if address is None:
             raise self.fault(
-                layer, f"{shown(name)!r} is a link to elsewhere, which is not followed; {_REMEDY}"
+                layer, f"{one_line(name)!r} is a link to elsewhere, which is not followed; {_REMEDY}"
             )
         return address
 
@@ -198,11 +198,11 @@ class KerasFile:
                 wanted = ", ".join("any" if size is None else str(size) for size in shape)
                 raise self.fault(layer, f"{name}: expected shape ({wanted}), found {found.shape}")
             values = self.content.read(found, limit_of("MODEL_BYTES"))
-        except Damaged as error:
+        except FormatError as error:
             raise self.fault(layer, f"{name}: {error}; {_REMEDY}") from error
         with np.errstate(over="ignore"):  # what float32 cannot hold is found next
             narrow = values.astype(np.float32)
-        check_finite(self.source, f"{name} of layer {shown(layer.name)!r}", narrow)
+        check_finite(self.source, f"{name} of layer {one_line(layer.name)!r}", narrow)
         return narrow
 
 
@@ -294,11 +294,11 @@ def _json(source: Path, name: str, content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{source} is damaged: {name} is not valid JSON ({shown(error, 120)})") from error
+        raise ModelError(f"{source} is damaged: {name} is not valid JSON ({one_line(error, 120)})") from error
     if not isinstance(value, dict) or _depth(value) > DEPTH_LIMIT:
         raise ModelError(
             f"{source} is damaged: expected {name} to be an object, at most {DEPTH_LIMIT} deep, found "
-            f"{shown(content[:60].decode(errors='replace'))}"
+            f"{one_line(content[:60].decode(errors='replace'))}"
         )
     return value
 
@@ -323,10 +323,10 @@ def _snake_case(kind: str) -> str:
 
 
 @contextmanager
-def _reading(source: Path, what: str, faults: tuple[type[Exception], ...] = (Damaged,)) -> Iterator[None]:
+def _reading(source: Path, what: str, faults: tuple[type[Exception], ...] = (FormatError,)) -> Iterator[None]:
     """Turns what is raised over damaged bytes into ModelError."""
     try:
         yield
     except faults as error:
-        said = shown(error, 160) or type(error).__name__
+        said = one_line(error, 160) or type(error).__name__
         raise ModelError(f"{source} is damaged: {what} cannot be read ({said}); copy it again") from error

@@ -10,8 +10,7 @@ import itertools
 import re
 from typing import Any, NamedTuple
 
-from scanline.data.found import shown
-from scanline.errors import ModelError
+from scanline.errors import ModelError, one_line
 from scanline.interchange.keras.file import KerasFile, Layer
 from scanline.limits import limit_of
 
@@ -69,7 +68,7 @@ def chain_of(file: KerasFile) -> list[Layer]:
     known = kind in ("Sequential", "Functional", "Model")
     if not known or not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise ModelError(
-            f"{file.source}: expected a Sequential or functional model, found {shown(kind)!r}"
+            f"{file.source}: expected a Sequential or functional model, found {one_line(kind)!r}"
             + (" without a list of layers" if known else "; rebuild it as one of them, and save that")
         )
     for entry in entries:
@@ -92,7 +91,7 @@ def check_own(file: KerasFile, entry: dict[str, Any]) -> None:
         strange = module
     if strange is not None:
         raise ModelError(
-            f"{file.source}: expected Keras' own classes, found {shown(kind)!r} of {shown(strange)!r}; "
+            f"{file.source}: expected Keras' own classes, found {one_line(kind)!r} of {one_line(strange)!r}; "
             "nothing in a file is run, so rebuild it of Keras' layers"
         )
 
@@ -108,7 +107,7 @@ def _numbered(file: KerasFile, entries: list[dict[str, Any]]) -> list[Layer]:
         if not isinstance(kind, str) or not isinstance(config, dict) or not isinstance(name, str):
             raise ModelError(
                 f"{file.source} is damaged: expected a layer to have a class, settings and a name, found "
-                f"{shown(entry)!r}"
+                f"{one_line(entry)!r}"
             )
         layers.append(Layer(kind, name, config, counts.get(kind, 0)))
         counts[kind] = counts.get(kind, 0) + 1
@@ -128,7 +127,9 @@ def _check_order(file: KerasFile, chain: list[Layer]) -> None:
     for before, after in itertools.pairwise(layers):
         stage = STAGES[after.kind]
         if STAGES[before.kind] > stage:
-            raise file.fault(after, f"stands behind {shown(before.name)!r} ({before.kind}); expected {CHAIN}")
+            raise file.fault(
+                after, f"stands behind {one_line(before.name)!r} ({before.kind}); expected {CHAIN}"
+            )
         if STAGES[before.kind] == stage and stage in _ONCE:
             raise file.fault(after, f"is a second {_ONCE[stage]}; expected {CHAIN}")
     for kinds, what in ((RECURRENT, "recurrent"), (("Dense",), "Dense")):
@@ -167,16 +168,16 @@ def _functional(file: KerasFile, config: dict[str, Any], entries: list[dict[str,
         path.append(calls[path[-1]].reads)
     if path[-1] != inputs or layers.get(inputs, Layer("", "", {})).kind != "InputLayer":
         raise ModelError(
-            f"{file.source}: expected a chain of layers from {shown(inputs)!r} to {shown(outputs)!r}, found "
-            f"that it begins with {shown(path[-1])!r}"
+            f"{file.source}: expected a chain of layers from {one_line(inputs)!r} to {one_line(outputs)!r}, "
+            f"found that it begins with {one_line(path[-1])!r}"
         )
     chain = [layers[name] for name in reversed(path)]
     masks = _masks(chain, layers, calls)
     aside = [name for name in layers if name not in path and name not in masks]
     if aside:
         raise ModelError(
-            f"{file.source}: expected one chain of layers, found {shown(aside[0])!r} "
-            f"({shown(layers[aside[0]].kind)}) beside it"
+            f"{file.source}: expected one chain of layers, found {one_line(aside[0])!r} "
+            f"({one_line(layers[aside[0]].kind)}) beside it"
         )
     for layer in chain:
         _check_known(file, layer)
@@ -207,7 +208,7 @@ def _ends(file: KerasFile, config: dict[str, Any], key: str) -> str:
     if isinstance(found, list) and len(found) == 3 and isinstance(found[0], str) and found[1:] == [0, 0]:
         return found[0]
     what = key.removesuffix("_layers")
-    raise ModelError(f"{file.source}: expected a model with one {what}, found {shown(found)}")
+    raise ModelError(f"{file.source}: expected a model with one {what}, found {one_line(found)}")
 
 
 def _call(file: KerasFile, layer: Layer, nodes: Any) -> _Call:
@@ -235,7 +236,7 @@ def _call(file: KerasFile, layer: Layer, nodes: Any) -> _Call:
     if named.pop("training", False) is not False:
         raise file.fault(layer, "expected training to be left open or False, found True")
     if named:
-        raise file.fault(layer, f"expected no argument but its input, found {shown(', '.join(named))}")
+        raise file.fault(layer, f"expected no argument but its input, found {one_line(', '.join(named))}")
     return _Call(reads, others, mask)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import shown
+from scanline.errors import one_line
 from scanline.interchange.checks import check_sizes
 from scanline.interchange.imported import ImportedNetwork
 from scanline.interchange.keras.file import KerasFile, Layer, Shape, Side, open_keras
@@ -113,7 +113,8 @@ def _recurrent(file: KerasFile, layer: Layer) -> _Recurrent:
     mode = layer.config.get("merge_mode")
     if mode != "concat":
         raise file.fault(
-            layer, f"merge_mode must be 'concat', found {shown(mode)!r}: here directions stand side by side"
+            layer,
+            f"merge_mode must be 'concat', found {one_line(mode)!r}: here directions stand side by side",
         )
     forward = _inner(file, layer, "layer")
     cell = _cell(file, layer, *forward, backward=False)
@@ -139,7 +140,7 @@ def _inner(file: KerasFile, layer: Layer, key: str) -> tuple[str, dict[str, Any]
     inner = found if isinstance(found, dict) else {}
     kind, config = inner.get("class_name"), inner.get("config")
     if not isinstance(kind, str) or kind not in _CELLS or not isinstance(config, dict):
-        raise file.fault(layer, f"expected {key} to be LSTM, GRU or SimpleRNN, found {shown(kind)!r}")
+        raise file.fault(layer, f"expected {key} to be LSTM, GRU or SimpleRNN, found {one_line(kind)!r}")
     check_own(file, inner)
     return kind, config
 
@@ -150,7 +151,7 @@ def _cell(file: KerasFile, layer: Layer, kind: str, config: dict[str, Any], *, b
     def must(key: str, wanted: Any, default: Any, why: str) -> None:
         found = config.get(key, default)
         if found != wanted or type(found) is not type(wanted):
-            raise file.fault(layer, f"{key} must be {wanted!r}, found {shown(found)!r}: {why}")
+            raise file.fault(layer, f"{key} must be {wanted!r}, found {one_line(found)!r}: {why}")
 
     must("activation", "tanh", "tanh", "the cells here have no other")
     if kind != "SimpleRNN":
@@ -170,7 +171,7 @@ def _cell(file: KerasFile, layer: Layer, kind: str, config: dict[str, Any], *, b
         raise file.fault(
             layer,
             f"expected units, use_bias and return_sequences to be a number, yes or no, and yes or no; found "
-            f"{shown(units)}, {shown(bias)}, {shown(sequences)}",
+            f"{one_line(units)}, {one_line(bias)}, {one_line(sequences)}",
         )
     check_sizes(file.source, units=units)
     drops = bool(config.get("dropout") or config.get("recurrent_dropout"))
@@ -184,8 +185,8 @@ def _readout(file: KerasFile, layers: list[Layer], recurrent: list[_Recurrent]) 
         if (each.cell.kind, each.cell.units, each.both) != (first.cell.kind, first.cell.units, first.both):
             raise file.fault(
                 each.layer,
-                f"expected all recurrent layers to be alike: {_words(first)} as {shown(first.layer.name)!r}, "
-                f"found {_words(each)}",
+                "expected all recurrent layers to be equal: "
+                f"{_words(first)} as {one_line(first.layer.name)!r}, found {_words(each)}",
             )
     for each in recurrent[:-1]:
         if not each.cell.sequences:
@@ -204,7 +205,7 @@ def _readout(file: KerasFile, layers: list[Layer], recurrent: list[_Recurrent]) 
     pool = pooling[0]
     if not last.cell.sequences:
         raise file.fault(
-            last.layer, f"return_sequences must be True, as {shown(pool.name)!r} reads all steps"
+            last.layer, f"return_sequences must be True, as {one_line(pool.name)!r} reads all steps"
         )
     if pool.config.get("data_format", "channels_last") != "channels_last":
         raise file.fault(
@@ -235,10 +236,10 @@ def _check_masking(
     if zeros:
         raise file.fault(
             masking[0],
-            f"cannot be mapped with {shown(last.layer.name)!r} behind it: where steps are masked Keras reads "
-            "zeros out of it, so that its answer depends on the padding, and no answer here does",
+            f"cannot be mapped with {one_line(last.layer.name)!r} behind it: where steps are masked Keras "
+            "reads zeros out of it, so that its answer depends on the padding, and no answer here does",
         )
-    value = shown(masking[0].config.get("mask_value", 0.0))
+    value = one_line(masking[0].config.get("mask_value", 0.0))
     notes.append(
         f"Masking: steps that were {value} throughout were skipped; here sequences have lengths, their "
         "padding is not looked at, and no step within them is skipped"
@@ -283,12 +284,12 @@ def _note_answers(file: KerasFile, layers: list[Layer], notes: list[str]) -> Non
         if layer.kind in ("Dense", "Activation"):
             found = layer.config.get("activation")
             if found not in ("softmax", "linear", None):
-                raise file.fault(layer, f"activation must be softmax or linear, found {shown(found)!r}")
+                raise file.fault(layer, f"activation must be softmax or linear, found {one_line(found)!r}")
             softmaxes += found == "softmax"
         elif layer.kind == "Softmax":
             axis = layer.config.get("axis", -1)
             if axis not in (-1, 1, [-1], [1]):
-                raise file.fault(layer, f"axis must be -1, that of the classes, found {shown(axis)}")
+                raise file.fault(layer, f"axis must be -1, that of the classes, found {one_line(axis)}")
             softmaxes += 1
     if softmaxes > 1:
         raise file.fault(layers[-1], "is a softmax of a softmax, which the network here has not")
@@ -307,10 +308,12 @@ def _note_input(file: KerasFile, layers: list[Layer], width: int, notes: list[st
     if not isinstance(shape, list) or len(shape) != 3 or shape[2] not in (width, None):
         raise file.fault(
             layers[0],
-            f"expected an input (batch, steps, {width}), as the first kernel has it, found {shown(shape)}",
+            f"expected an input (batch, steps, {width}), as the first kernel has it, found {one_line(shape)}",
         )
     if shape[1] is not None:
-        notes.append(f"it was made for sequences of {shown(shape[1])} steps; here they may have any number")
+        notes.append(
+            f"it was made for sequences of {one_line(shape[1])} steps; here they may have any number"
+        )
 
 
 def _note_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> None:
@@ -325,7 +328,8 @@ def _note_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> N
         if name not in _PRECISIONS:
             raise file.fault(
                 layer,
-                f"dtype must be one of {', '.join(_PRECISIONS)}, found {shown(name)!r}; save it in float32",
+                f"dtype must be one of {', '.join(_PRECISIONS)}, found {one_line(name)!r}; "
+                "save it in float32",
             )
         found.add(name)
     if other := sorted(found - {"float32"}):
@@ -338,6 +342,6 @@ def _whole(file: KerasFile, layer: Layer, key: str) -> int:
     value = layer.config.get(key)
     if type(value) is not int or not 1 <= value <= limit_of("UNITS"):
         raise file.fault(
-            layer, f"expected {key} to be a whole number, 1 to {limit_of('UNITS'):,}, found {shown(value)}"
+            layer, f"expected {key} to be a whole number, 1 to {limit_of('UNITS'):,}, found {one_line(value)}"
         )
     return value

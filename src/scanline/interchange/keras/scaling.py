@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import shown
+from scanline.errors import one_line
 from scanline.interchange.keras.file import KerasFile, Layer, Shape
 
 _EPSILON = np.float32(1e-7)  # the smallest deviation that Normalization divides by
@@ -52,7 +52,7 @@ def _moments(file: KerasFile, layer: Layer, width: int) -> tuple[Floats, Floats]
     axis = layer.config.get("axis", -1)
     axes = axis if isinstance(axis, list) else [] if axis is None else [axis]
     if axes not in ([], [-1], [2]):
-        raise file.fault(layer, f"axis must be -1, that of the features, or None, found {shown(axis)}")
+        raise file.fault(layer, f"axis must be -1, that of the features, or None, found {one_line(axis)}")
     if layer.config.get("mean") is not None:
         mean, variance = (_numbers(file, layer, key, width) for key in ("mean", "variance"))
     else:
@@ -75,7 +75,7 @@ def _numbers(file: KerasFile, layer: Layer, key: str, width: int, default: float
     if len(listed) not in (1, width) or not all(_is_number(each) for each in listed):
         raise file.fault(
             layer,
-            f"expected {key} to be one number or one for each of {width} features, found {shown(value)}",
+            f"expected {key} to be one number or one for each of {width} features, found {one_line(value)}",
         )
     return np.broadcast_to(np.array(listed, np.float64), (width,))
 

@@ -17,10 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import shown
-from scanline.errors import ModelError, UsageError
+from scanline.errors import ModelError, UsageError, one_line
 from scanline.formats.tensor_bundle import TensorBundle, open_bundle
-from scanline.interchange.checks import check_finite, check_sizes, listed
+from scanline.interchange.checks import check_finite, check_sizes, format_errors_as_model_errors, listed
 from scanline.interchange.imported import ImportedNetwork
 from scanline.limits import limit_of
 from scanline.model.layers import GATES
@@ -94,7 +93,11 @@ def read_checkpoint(path: str | Path, forget_bias: float = 1.0) -> ImportedNetwo
     """
     if not math.isfinite(forget_bias):
         raise UsageError(f"forget_bias must be a finite number, got {forget_bias}")
-    bundle = open_bundle(Path(path))
+    with format_errors_as_model_errors():
+        return _network(open_bundle(Path(path)), forget_bias)
+
+
+def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
     slots = {name for name in bundle.entries if _is_slot(bundle, name)}
     rest = [name for name in bundle.entries if name not in slots and not _is_counter(name)]
     _refuse(bundle, rest)
@@ -214,7 +217,9 @@ def _place(bundle: TensorBundle, name: str, where: str) -> _Place:
     layers = [scope for scope in scopes if re.fullmatch(r"cell_[0-9]{1,6}", scope)]
     sides = [scope for scope in scopes if scope in ("fw", "bw")]
     if len(layers) > 1 or len(sides) > 1:
-        raise ModelError(f"{bundle.prefix}: cannot map {shown(name, 120)}: it is in a stack within a stack")
+        raise ModelError(
+            f"{bundle.prefix}: cannot map {one_line(name, 120)}: it is in a stack within a stack"
+        )
     network = tuple("*" if scope in layers or scope in sides else scope for scope in scopes)
     apart = bool(layers and sides) and scopes.index(layers[0]) > scopes.index(sides[0])
     return _Place(int(layers[0][5:]) if layers else 0, int(sides == ["bw"]), network, apart)
@@ -240,7 +245,8 @@ def _sizes(bundle: TensorBundle, cells: dict[tuple[int, int], dict[str, str]]) -
             raise ModelError(
                 f"{bundle.prefix}: expected a kernel ({rows} + {each}, {GATES[kind]} x {each}) and a bias of "
                 f"as many columns{', as all layers have the same size' if known else ''}; found "
-                f"{shown(parts['kernel'], 120)} {shown(kernel)} and {shown(parts['bias'], 120)} {shown(bias)}"
+                f"{one_line(parts['kernel'], 120)} {one_line(kernel)} and {one_line(parts['bias'], 120)} "
+                f"{one_line(bias)}"
             )
     return kind, units, inputs
 
@@ -260,7 +266,7 @@ def _head(bundle: TensorBundle, names: list[str], width: int) -> tuple[str, str]
     if len(matrices) == len(vectors) == 1 and len(names) == 2:
         return matrices[0], vectors[0]
     found, fitting = (
-        listed([f"{name} {shown(shapes[name])}" for name in some]) or "none"
+        listed([f"{name} {one_line(shapes[name])}" for name in some]) or "none"
         for some in (names, matrices + vectors)
     )
     if not matrices or not vectors:
@@ -268,7 +274,7 @@ def _head(bundle: TensorBundle, names: list[str], width: int) -> tuple[str, str]
     elif len(matrices) > 1 or len(vectors) > 1:
         what = f"found more than one that could be it: {fitting}"
     else:
-        others = [f"{name} {shown(shapes[name])}" for name in names if name not in matrices + vectors]
+        others = [f"{name} {one_line(shapes[name])}" for name in names if name not in matrices + vectors]
         what = f"found {fitting} and, with no known use, {listed(others)}"
     raise ModelError(
         f"{bundle.prefix}: expected, beside the cells, one matrix ({width}, classes) and one vector "

@@ -18,11 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.found import shown
-from scanline.errors import ModelError, did_you_mean
+from scanline.errors import ModelError, did_you_mean, one_line
+from scanline.formats.tensor_bundle_files import is_table, v1_error
 from scanline.interchange.checks import check_finite, check_sizes, listed
 from scanline.interchange.imported import ImportedNetwork
-from scanline.interchange.tf1.files import is_table, refuse_v1
 from scanline.model.network import Architecture
 from scanline.recipe import Cell
 from scanline.storage.tensors import read_tensor_file
@@ -99,7 +98,7 @@ def refuse_pickle(path: str | Path) -> NoReturn:
     source = Path(path)
     try:
         if is_table(source):
-            raise refuse_v1(source)
+            raise v1_error(source).to_model_error()
     except OSError as error:
         raise ModelError(f"{source} cannot be read ({error.strerror or error})") from error
     new = source.with_suffix(".safetensors").name
@@ -130,7 +129,7 @@ def _load(source: Path) -> dict[str, Tensor]:
         RuntimeError,
     ) as error:
         raise ModelError(
-            f"{source} is damaged, or no safetensors file ({shown(error, 200)}); save it again with "
+            f"{source} is damaged, or no safetensors file ({one_line(error, 200)}); save it again with "
             "safetensors.torch.save_file"
         ) from error
 
@@ -172,15 +171,16 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
         gates = rows // hidden if hidden and rows % hidden == 0 else 0
     if gates not in _CELLS:
         raise ModelError(
-            f"{source}: {shown(names['weight_hh', 0, 0], 120)}: expected (4 H, H) of an LSTM, (3 H, H) of a "
-            f"GRU or (H, H) of an RNN, found {shown(shapes['weight_hh', 0, 0])}"
+            f"{source}: {one_line(names['weight_hh', 0, 0], 120)}: expected (4 H, H) of an LSTM, (3 H, H) of "
+            f"a GRU or (H, H) of an RNN, found {one_line(shapes['weight_hh', 0, 0])}"
         )
     for (kind, layer, side), shape in shapes.items():
         width = hidden if kind == "weight_hh" else hidden * sides if layer else inputs
         expected = (gates * hidden, width) if kind.startswith("weight") else (gates * hidden,)
         if shape != expected:
             raise ModelError(
-                f"{source}: {shown(names[kind, layer, side], 120)}: expected {expected}, found {shown(shape)}"
+                f"{source}: {one_line(names[kind, layer, side], 120)}: expected {expected}, "
+                f"found {one_line(shape)}"
             )
     return _Recurrent(names, _CELLS[gates], inputs, hidden, layers, sides)
 
@@ -199,10 +199,10 @@ def _linear(source: Path, shapes: dict[str, tuple[int, ...]], found: _Recurrent)
         if not others and shapes.get(bias, shapes[weight][:1]) == shapes[weight][:1]:
             return weight, bias if bias in shapes else None
         what = f"found {weight} and, beside it, " + listed(
-            [f"{name} {shown(shapes[name])}" for name in others or [bias]]
+            [f"{name} {one_line(shapes[name])}" for name in others or [bias]]
         )
     else:
-        every = listed([f"{name} {shown(shape)}" for name, shape in sorted(shapes.items())])
+        every = listed([f"{name} {one_line(shape)}" for name, shape in sorted(shapes.items())])
         what = f"found {'more than one that could be it: ' if pairs else ''}{every or 'none'}"
     raise ModelError(
         f"{source}: expected, beside the recurrent module, weight (classes, {width}) and bias (classes,) of "
@@ -214,7 +214,7 @@ def _checked(source: Path, name: str, tensor: Tensor) -> NDArray[np.float64]:
     """A tensor's values in float64, in which two biases are added without loss."""
     if tensor.dtype not in _FLOATS:
         raise ModelError(
-            f"{source}: {shown(name, 120)}: expected float32, float64, float16 or bfloat16, found "
+            f"{source}: {one_line(name, 120)}: expected float32, float64, float16 or bfloat16, found "
             f"{str(tensor.dtype).removeprefix('torch.')}"
         )
     values: NDArray[np.float64] = tensor.double().numpy()
