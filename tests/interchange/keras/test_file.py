@@ -122,11 +122,11 @@ WEIGHT_EDITS: list[tuple[Callable[[Any], Any], str]] = [
     (instead((H, 3 * H), np.float32), "expected 192 bytes of values, found 0 in the file; save it again"),
     (
         instead((H, 3 * H), np.float32, chunks=True, compression="gzip"),
-        "expected 192 bytes in 1 pieces, found 0 in 0",
+        "expected 192 bytes in 1 chunks, found 0 in 0",
     ),
     (
         instead(data=FULL, chunks=(2**13, 2**12), maxshape=(None, None), compression="gzip"),
-        r"expected 192 bytes in 1 pieces, found [\d,]+ in 1",
+        r"expected 192 bytes in 1 chunks, found [\d,]+ in 1",
     ),
     (
         instead(data=np.where(FULL.cumsum() == 7, np.nan, 1).reshape(FULL.shape)),

@@ -487,7 +487,7 @@ def test_weights_in_slices_are_refused(tmp_path, rng):
     def in_slices(items):
         return [(k, whole if k == b"rnn/lstm_cell/kernel" else v) for k, v in items]
 
-    refused(write(tmp_path, good(rng), edit=in_slices), "rnn/lstm_cell/kernel was saved in slices")
+    refused(write(tmp_path, good(rng), edit=in_slices), "rnn/lstm_cell/kernel: saved in slices")
 
 
 def test_damage_in_what_is_left_out_is_refused_too(tmp_path, rng):

@@ -345,7 +345,7 @@ def test_the_lines_that_convert_a_pickled_file_convert_it(tmp_path, values, monk
 
 def test_tensorflows_old_format_is_not_called_pickled(tmp_path):
     (tmp_path / "model.ckpt").write_bytes(table([(b"", b"x")]))
-    with pytest.raises(ModelError, match=r"model\.ckpt is a TensorFlow checkpoint in the old format \(V1\)"):
+    with pytest.raises(ModelError, match=r"model\.ckpt: TensorFlow checkpoints in the old format \(V1\)"):
         read_network(tmp_path / "model.ckpt")
 
 
