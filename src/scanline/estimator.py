@@ -37,7 +37,6 @@ from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model
 from scanline.recipe import UNSAID, Recipe
 from scanline.storage.tensors import pack_tensors
-from scanline.tasks.classification import Classification
 from scanline.training.events import Stepped
 from scanline.training.preparation import Prepared, prepare
 from scanline.training.state import BestValidation, TrainState, initial_state
@@ -330,15 +329,14 @@ class _RecurrentClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(str(error)) from error
 
     def _train(self, state: TrainState, ready: Prepared) -> None:
-        for event in Trainer(state, ready.recipe, ready.data).events():
+        for event in Trainer(state, ready.recipe, ready.data, ready.task).events():
             if self.verbose and not isinstance(event, Stepped):
                 print(event.line())
         if state.best.weights:
             state.network.load_state_dict(dict(state.best.weights))
         state.network.eval()
         self._state, self._plan = state, ready.recipe
-        task = Classification.fit(ready.data.train, ready.data.title)
-        self._model = Model(state.network, task, ready.preprocessing, ready.data.title)
+        self._model = Model(state.network, ready.task, ready.preprocessing, ready.data.title)
 
     def _logits(self, X: Any) -> NDArray[np.float32]:
         check_is_fitted(self)

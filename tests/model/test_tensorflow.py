@@ -11,6 +11,7 @@ import torch
 
 from scanline import recipe
 from scanline.model.network import Architecture, Network
+from scanline.tasks.classification import Classification
 from scanline.training.step import make_optimizer, train_step
 
 
@@ -87,6 +88,7 @@ def replay(request, golden: Path, mnist):
         found["hidden"] = classifier.outputs(images, lengths)[:4].numpy()
         found["logits before"] = classifier(images, lengths).numpy()
     settings = recipe.load("tutorial-basic").train
+    task = Classification(tuple(range(10)))
     optimizer, losses = make_optimizer(classifier, settings), []
     for step in range(case.steps):
         rows = slice(step * case.batch, (step + 1) * case.batch)
@@ -95,7 +97,7 @@ def replay(request, golden: Path, mnist):
             torch.arange(case.batch) % 28 + 1 if masked else None,
             torch.tensor(mnist.train.targets[rows]),
         )
-        losses.append(train_step(classifier, optimizer, batch, settings, step))
+        losses.append(train_step(classifier, optimizer, task, batch, settings, step))
         if step == 0:
             found["gradients"] = {n: w.grad.numpy().copy() for n, w in trained_weights(classifier).items()}
     found["losses"] = np.array(losses)

@@ -9,6 +9,7 @@ import pytest
 
 from scanline.errors import ModelError
 from scanline.storage.json_files import read_sealed_json
+from scanline.tasks import Score
 from scanline.training.events import Evaluated, Logged
 from scanline.training.run_files import (
     CheckpointState,
@@ -70,10 +71,10 @@ def test_a_damaged_file_is_an_error_that_names_file_and_place(schema, tree, plac
 
 
 def test_events_become_lines_with_the_keys_that_they_always_had():
-    logged = json.loads(metrics_line(Logged(3, 48, 0.25, 0.5, 0.001), 1.23456))
+    logged = json.loads(metrics_line(Logged(3, 48, Score(0.25, 0.5, 16), 0.001), 1.23456))
     assert list(logged) == ["event", "step", "samples", "loss", "accuracy", "learning_rate", "seconds"]
     assert (logged["event"], logged["seconds"]) == ("logged", 1.235)
-    evaluated = json.loads(metrics_line(Evaluated(8, 128, "validation", 0.8, 0.6, 3, 5, True), 2.0))
+    evaluated = json.loads(metrics_line(Evaluated(8, 128, "validation", Score(0.8, 0.6, 5, 3), True), 2.0))
     assert list(evaluated) == [
         "event", "step", "samples", "part", "loss", "accuracy", "correct", "total", "best", "seconds",
     ]  # fmt: skip

@@ -9,8 +9,11 @@ import torch
 
 from scanline import recipe
 from scanline.model.network import Architecture, Network
+from scanline.tasks.classification import Classification
 from scanline.training.schedule import learning_rate
 from scanline.training.step import Diverged, make_optimizer, train_step
+
+TASK = Classification((0, 1))
 
 
 def settings(**changes):
@@ -55,7 +58,7 @@ def weights(classifier: Network) -> torch.Tensor:
 def test_steps_lower_the_loss():
     classifier, plan = network(), settings(schedule="constant", learning_rate=0.01)
     optimizer = make_optimizer(classifier, plan)
-    losses = [train_step(classifier, optimizer, batch(), plan, step) for step in range(60)]
+    losses = [train_step(classifier, optimizer, TASK, batch(), plan, step) for step in range(60)]
     assert losses[0] == pytest.approx(math.log(2), abs=0.2)
     assert losses[-1] < losses[0] / 2
 
@@ -67,7 +70,7 @@ def test_the_first_step_of_tensorflows_adam_worked_by_hand():
         settings(optimizer="tf1-adam", schedule="constant", learning_rate=0.5, clip_norm=0.0),
     )
     before = classifier.head.bias.detach().clone()
-    train_step(classifier, make_optimizer(classifier, plan), batch(), plan, 0)
+    train_step(classifier, make_optimizer(classifier, plan), TASK, batch(), plan, 0)
     gradient = classifier.head.bias.grad
     expected = before - 0.5 * gradient / (gradient.abs() + 1e-8 / math.sqrt(0.001))
     torch.testing.assert_close(classifier.head.bias.detach(), expected)
@@ -75,7 +78,7 @@ def test_the_first_step_of_tensorflows_adam_worked_by_hand():
 
 def test_a_gradient_above_the_limit_is_scaled_to_it():
     classifier, plan = network(), settings(clip_norm=1e-3)
-    train_step(classifier, make_optimizer(classifier, plan), batch(), plan, 0)
+    train_step(classifier, make_optimizer(classifier, plan), TASK, batch(), plan, 0)
     gradients = [weight.grad.flatten() for weight in classifier.parameters() if weight.grad is not None]
     assert torch.cat(gradients).norm().item() == pytest.approx(1e-3, rel=1e-3)
 
@@ -88,7 +91,7 @@ def test_a_loss_of_nan_stops_before_the_weights_change():
     with pytest.raises(
         Diverged, match=r"stopped at step 8: the loss became nan; try a train\.learning_rate below"
     ):
-        train_step(classifier, make_optimizer(classifier, plan), (values, lengths, labels), plan, 7)
+        train_step(classifier, make_optimizer(classifier, plan), TASK, (values, lengths, labels), plan, 7)
     assert torch.equal(weights(classifier), before)
 
 
@@ -97,5 +100,5 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change():
     classifier.recurrent.weight_ih_l0.register_hook(lambda gradient: gradient * math.inf)
     before = weights(classifier)
     with pytest.raises(Diverged, match="stopped at step 1: the gradient's norm became"):
-        train_step(classifier, make_optimizer(classifier, plan), batch(), plan, 0)
+        train_step(classifier, make_optimizer(classifier, plan), TASK, batch(), plan, 0)
     assert torch.equal(weights(classifier), before)

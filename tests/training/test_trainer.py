@@ -11,12 +11,15 @@ from scanline import recipe
 from scanline.data.splits import Dataset
 from scanline.data.transforms.views import View
 from scanline.model.network import Architecture
+from scanline.tasks import Score
+from scanline.tasks.classification import Classification
 from scanline.training.events import Evaluated, Logged, Stepped
 from scanline.training.state import initial_state
 from scanline.training.trainer import Trainer
 from tests.conftest import make_sequences
 
 DATA = Dataset("made up", make_sequences(24, seed=1), make_sequences(9, seed=2), make_sequences(9, seed=3))
+TASK = Classification.fit(DATA.train, DATA.name)
 
 
 def begin(**changes):
@@ -34,7 +37,7 @@ def test_records_come_when_they_are_due_and_each_step_ends_with_its_own():
     state, plan = begin(test_every=6)
     told = [
         (record.step, getattr(record, "split", type(record).__name__))
-        for record in Trainer(state, plan, DATA).events()
+        for record in Trainer(state, plan, DATA, TASK).events()
     ]
     assert told[:4] == [(1, "Stepped"), (2, "Stepped"), (3, "Logged"), (3, "Stepped")]
     assert [step for step, what in told if what == "validation"] == [4, 8, 12]
@@ -44,35 +47,35 @@ def test_records_come_when_they_are_due_and_each_step_ends_with_its_own():
 
 def test_without_a_rhythm_validation_comes_once_at_the_end():
     state, plan = begin(validate_every=0)
-    assert [r.step for r in Trainer(state, plan, DATA).events() if isinstance(r, Evaluated)] == [12]
+    assert [r.step for r in Trainer(state, plan, DATA, TASK).events() if isinstance(r, Evaluated)] == [12]
 
 
 def test_looking_changes_nothing():
     busy, plan = begin(log_every=1, validate_every=1, test_every=1)
-    list(Trainer(busy, plan, DATA).events())
+    list(Trainer(busy, plan, DATA, TASK).events())
     quiet, plan = begin(log_every=0, validate_every=0)
-    list(Trainer(quiet, plan, DATA).events())
+    list(Trainer(quiet, plan, DATA, TASK).events())
     assert digest(busy) == digest(quiet)
 
 
 def test_another_seed_gives_other_weights():
     one, plan = begin()
     two, other = begin()
-    list(Trainer(one, plan, DATA).events())
+    list(Trainer(one, plan, DATA, TASK).events())
     other = other.model_copy(update={"seed": 1})
-    list(Trainer(two, other, DATA).events())
+    list(Trainer(two, other, DATA, TASK).events())
     assert digest(one) != digest(two)
 
 
 def test_log_lines_are_the_tutorials():
-    line = Logged(step=10, samples=1280, loss=1.751291, accuracy=0.429688, learning_rate=1e-3).line()
+    line = Logged(10, 1280, Score(1.751291, 0.429688, 128), 1e-3).line()
     assert line == "step: 10 / loss: 1.751291 / acc: 0.42969"
 
 
 def test_early_stopping_counts_validations_without_a_better_one_and_keeps_the_best_weights():
     state, plan = begin(steps=400, validate_every=1, patience=3, log_every=0)
-    seen = [record for record in Trainer(state, plan, DATA).events() if isinstance(record, Evaluated)]
-    accuracies = [record.accuracy for record in seen]
+    seen = [record for record in Trainer(state, plan, DATA, TASK).events() if isinstance(record, Evaluated)]
+    accuracies = [record.score.value for record in seen]
     best = accuracies.index(max(accuracies))
     assert len(accuracies) == best + 1 + 3 < 400
     assert (state.best.step, state.best.bad_evaluations) == (best + 1, 3)
@@ -81,7 +84,7 @@ def test_early_stopping_counts_validations_without_a_better_one_and_keeps_the_be
 
 def test_the_caller_may_stop_between_steps():
     state, plan = begin()
-    for record in Trainer(state, plan, DATA).events():
+    for record in Trainer(state, plan, DATA, TASK).events():
         if isinstance(record, Stepped) and record.step == 5:
             break
     assert state.step == 5
@@ -89,7 +92,7 @@ def test_the_caller_may_stop_between_steps():
 
 def test_samples_count_what_was_seen():
     state, plan = begin()
-    *_, last = Trainer(state, plan, DATA).events()
+    *_, last = Trainer(state, plan, DATA, TASK).events()
     assert last.samples == pytest.approx(12 * 8)
 
 
@@ -100,7 +103,7 @@ def losses_of_one_sequence(**changes) -> set[float]:
     plan = recipe.load("rows", {"train.shift": 0, "model.layers": 2} | settings | changes)
     model = plan.model
     architecture = Architecture("lstm", 3, 4, 2, False, model.dropout, model.dropout_on, "last", 2)
-    records = Trainer(initial_state(plan, architecture, 0.0, 1.0, "cpu"), plan, one).events()
+    records = Trainer(initial_state(plan, architecture, 0.0, 1.0, "cpu"), plan, one, TASK).events()
     return {round(record.loss, 6) for record in records if isinstance(record, Stepped)}
 
 

@@ -78,6 +78,8 @@ def command(
     test = result.test
     if test is None:
         click.echo("test: there is no test part")
+    elif test.accuracy is None or test.ci95 is None:
+        click.echo(f"test: {test.n:,} sequences, loss {test.loss:.4f}")
     else:
         click.echo(
             f"test: {test.correct:,} of {test.n:,} right, accuracy {test.accuracy:.4f}, "

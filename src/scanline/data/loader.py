@@ -47,6 +47,7 @@ class Loader:
         scaler: Standardises the values, or None: then the batch has the raw values as float32.
         shift: Moves pictures at random, or None.
         device: Device of the batches.
+        targets: (N,) encoded targets of the sequences, of any dtype; None takes those of `source`.
     """
 
     def __init__(
@@ -56,9 +57,11 @@ class Loader:
         scaler: Scaler | None = None,
         shift: PictureShift | None = None,
         device: torch.device | str = "cpu",
+        targets: NDArray[Any] | None = None,
     ) -> None:
         self.source, self.order, self.scaler, self.shift = source, order, scaler, shift
         self.device = torch.device(device)
+        self.targets = source.targets if targets is None else targets
         self._values = torch.empty(0)
         self._raw: NDArray[Any] = np.empty(0, source.dtype)
 
@@ -71,10 +74,9 @@ class Loader:
         if self.shift is None:
             batch = source.gather(indices, self._raw)
             values, lengths = batch.values, batch.lengths
-            targets, weights = batch.targets, batch.weights
+            weights = batch.weights
         else:
             values, lengths = self.shift.gather(source, indices, step, self._raw), None
-            targets = source.targets[indices]
             weights = None if source.weights is None else source.weights[indices]
         tensor = self._values[: math.prod(values.shape)].view(values.shape)
         if self.scaler is not None:
@@ -84,7 +86,7 @@ class Loader:
         return DeviceBatch(
             tensor.to(self.device),
             None if lengths is None else torch.from_numpy(lengths).to(self.device),
-            torch.from_numpy(targets).to(self.device),
+            torch.from_numpy(self.targets[indices]).to(self.device),
             None if weights is None else torch.from_numpy(weights).to(self.device),
         )
 

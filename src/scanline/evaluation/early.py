@@ -96,7 +96,7 @@ def accuracy_by_step(
     read = np.zeros((len(thresholds), n), np.int64)
     width = network.recurrent.output_size + network.architecture.classes
     for indices in similar_length_batches(source, width, max_numbers=_MAX_NUMBERS):
-        values, lengths, _ = to_device(source.gather(indices), network.scale.device)
+        values, lengths = to_device(source.gather(indices), network.scale.device)
         outputs = outputs_by_step(network, values, lengths)
         with torch.inference_mode():
             probabilities = task.probabilities((outputs.double() / temperature).cpu().numpy())

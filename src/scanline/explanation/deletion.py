@@ -122,7 +122,7 @@ def _ranking_attributions(
     width = source.features + network.recurrent.output_size
     try:
         for indices in similar_length_batches(source, width, _BATCH):
-            values, lengths, _ = to_device(source.gather(indices), device)
+            values, lengths = to_device(source.gather(indices), device)
             values = values.float()
             start = torch.as_tensor(background, device=device).expand_as(values)
             target = torch.as_tensor(predicted[indices], device=device)[:, None]

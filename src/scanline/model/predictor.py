@@ -14,7 +14,6 @@ from scanline.data.memory import MemorySource
 from scanline.data.source import Batch
 from scanline.model.network import Network
 
-Tensors = tuple[Tensor, Tensor | None, Tensor]
 # Largest number of values and outputs in one batch, so that very long sequences do not exhaust the memory.
 _MAX_NUMBERS = 2**25
 
@@ -54,17 +53,17 @@ class Predictor:
             for indices in similar_length_batches(source, width, self.batch_size):
                 if abandon is not None and abandon():
                     raise Abandoned
-                values, lengths, _ = to_device(source.gather(indices), device)
+                values, lengths = to_device(source.gather(indices), device)
                 outputs[indices] = network(values, lengths).cpu().numpy()
         finally:
             network.train(training)
         return outputs
 
 
-def to_device(batch: Batch, device: torch.device | str) -> Tensors:
-    """Return values (N, T, F), lengths (N,) or None, and targets (N,) of a batch as tensors."""
+def to_device(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
+    """Return values (N, T, F) and lengths (N,) of a batch as tensors; lengths are None if all are T."""
     lengths = None if batch.lengths is None else torch.tensor(batch.lengths, device=device)
-    return torch.tensor(batch.values, device=device), lengths, torch.tensor(batch.targets, device=device)
+    return torch.tensor(batch.values, device=device), lengths
 
 
 def similar_length_batches(

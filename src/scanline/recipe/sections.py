@@ -265,6 +265,10 @@ class Recipe(_Section):
     about: str
     seed: CountOrOff
     licence: Text = Field(description="of the model that comes out; empty: none is said")
+    # Recipes written before there was a choice do not name the task.
+    task: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")] = Field(
+        default="classification", description="what the network predicts"
+    )
     data: DataSettings
     split: SplitSettings
     input: InputSettings

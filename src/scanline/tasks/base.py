@@ -30,7 +30,7 @@ class Score:
 
     Attributes:
         loss: Mean loss.
-        value: The score that decides which weights are best; higher is better.
+        value: The score that decides which weights are best, from 0 (worst) to 1.
         total: Number of sequences.
         correct: Number of correct predictions; None for tasks in which a prediction is not right or wrong.
         name: What `value` is called in log lines and JSON files.
@@ -47,6 +47,10 @@ class Score:
     def batch_text(self) -> str:
         """Return the text of a log line about a batch, as "loss: 1.751291 / acc: 0.42969"."""
         return f"loss: {self.loss:.6f} / {self.short_name}: {self.value:.5f}"
+
+    def to_json(self) -> JsonObject:
+        """Return loss and value, by their names."""
+        return {"loss": self.loss, self.name: self.value}
 
     def split_text(self) -> str:
         """Return the text of a log line about a split, as "0.96340 (4817 of 5000)"."""

@@ -9,8 +9,6 @@ from scanline.model.description import Provenance, TestResult
 from scanline.model.description import SplitDigest as ModelSplitDigest
 from scanline.model.predictor import Predictor
 from scanline.storage.json_files import write_json
-from scanline.tasks import Task
-from scanline.tasks.classification import Classification
 from scanline.training.preparation import Prepared
 from scanline.training.run_directory import RunDirectory
 from scanline.training.run_files import Result, SplitDigest, SplitMetrics, TrainingSummary
@@ -56,11 +54,11 @@ def write_outcome(
         device=network.scale.device.type,
     )
     result = Result(schema=1, recipe=recipe.name, data=data.title, training=summary)
-    temperature, task = None, Classification.fit(data.train, data.name)
+    temperature, task = None, prepared.task
     if summary.has_ended:
         if state.best.weights:
             network.load_state_dict(dict(state.best.weights))
-        test, validation, temperature = _evaluate(task, prepared, state, abandon)
+        test, validation, temperature = _evaluate(prepared, state, abandon)
         result = Result(
             schema=1, recipe=recipe.name, data=data.title, test=test, validation=validation, training=summary
         )
@@ -79,7 +77,7 @@ def write_outcome(
 
 
 def _evaluate(
-    task: Task, prepared: Prepared, state: TrainState, abandon: Callable[[], bool] | None
+    prepared: Prepared, state: TrainState, abandon: Callable[[], bool] | None
 ) -> tuple[SplitMetrics | None, SplitMetrics | None, float | None]:
     """Return the metrics of the test and the validation split, and the calibration temperature."""
     temperature = None
@@ -89,14 +87,14 @@ def _evaluate(
             continue
         outputs = Predictor(state.network).outputs(source, abandon)
         if name == "validation":
-            temperature = task.fit_temperature(outputs, task.encode(source))
-        metrics[name] = SplitMetrics.model_validate(task.metrics(outputs, source).to_json())
+            temperature = prepared.task.fit_temperature(outputs, prepared.task.encode(source))
+        metrics[name] = SplitMetrics.model_validate(prepared.task.metrics(outputs, source).to_json())
     return metrics.get("test"), metrics.get("validation"), temperature
 
 
 def _tested(test: SplitMetrics | None) -> TestResult | None:
     """Return the metrics that the model card shows."""
-    if test is None:
+    if test is None or test.correct is None or test.accuracy is None or test.ci95 is None:
         return None
     low, high = test.ci95
     return TestResult(n=test.n, correct=test.correct, accuracy=test.accuracy, ci95=(low, high))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scanline.tasks import Score
+
 
 @dataclass(frozen=True)
 class Stepped:
@@ -22,25 +24,28 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Logged:
-    """Loss and accuracy of the batch just trained on, after the update and without dropout.
+    """Loss and score of the batch just trained on, after the update and without dropout.
 
     Attributes:
         step: Steps done.
         samples: Sequences trained on, repetitions included.
-        loss: Mean loss of the batch.
-        accuracy: Fraction of the batch that is predicted correctly.
+        score: Loss and score of the batch; for a classification the score is the accuracy.
         learning_rate: Learning rate of the step.
     """
 
     step: int
     samples: int
-    loss: float
-    accuracy: float
+    score: Score
     learning_rate: float
 
     def line(self) -> str:
         """Return the log line, as `step: 10 / loss: 1.751291 / acc: 0.42969`."""
-        return f"step: {self.step} / loss: {self.loss:.6f} / acc: {self.accuracy:.5f}"
+        return f"step: {self.step} / {self.score.batch_text()}"
+
+    def to_json(self) -> dict[str, object]:
+        """Return the numbers of the event as a JSON object."""
+        score = self.score.to_json()
+        return {"step": self.step, "samples": self.samples, **score, "learning_rate": self.learning_rate}
 
 
 @dataclass(frozen=True)
@@ -51,25 +56,32 @@ class Evaluated:
         step: Steps done.
         samples: Sequences trained on, repetitions included.
         split: "validation" or "test".
-        loss: Mean loss of the split.
-        accuracy: Fraction of the split that is predicted correctly.
-        correct: Number of correct predictions.
-        total: Number of sequences.
+        score: Loss and score of the split; for a classification the score is the accuracy.
         best: Whether this is the best validation so far; always False for the test split.
     """
 
     step: int
     samples: int
     split: str
-    loss: float
-    accuracy: float
-    correct: int
-    total: int
+    score: Score
     best: bool
 
     def line(self) -> str:
         """Return the log line, as `step: 200 / validation: 0.96340 (4817 of 5000)`."""
-        return f"step: {self.step} / {self.split}: {self.accuracy:.5f} ({self.correct} of {self.total})"
+        return f"step: {self.step} / {self.split}: {self.score.split_text()}"
+
+    def to_json(self) -> dict[str, object]:
+        """Return the numbers of the event as a JSON object."""
+        counts = {} if self.score.correct is None else {"correct": self.score.correct}
+        return {
+            "step": self.step,
+            "samples": self.samples,
+            "part": self.split,
+            **self.score.to_json(),
+            **counts,
+            "total": self.score.total,
+            "best": self.best,
+        }
 
 
 Event = Stepped | Logged | Evaluated

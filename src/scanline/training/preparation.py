@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from scanline import tasks
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.splits import Dataset, balanced
-from scanline.errors import DataError, UsageError
+from scanline.errors import UsageError
 from scanline.model.network import Architecture
 from scanline.recipe import Recipe
+from scanline.tasks import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +22,14 @@ class Prepared:
         data: The splits, as steps of the network.
         preprocessing: How sequences as read become these steps.
         architecture: The network that reads them.
+        task: What it predicts, fitted to the training split.
     """
 
     recipe: Recipe
     data: Dataset
     preprocessing: Preprocessing
     architecture: Architecture
+    task: Task
 
 
 def prepare(recipe: Recipe, data: Dataset) -> Prepared:
@@ -33,26 +37,22 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
 
     Raises:
         UsageError: If recipe and data do not fit together; names the setting.
-        DataError: If the data have a single class.
+        DataError: If the task cannot be learned from the data, as a classification with a single class.
     """
     preprocessing = Preprocessing.of(data, recipe.input)
     steps = preprocessing.prepare_all(data)
     recipe = recipe.model_copy(update={"train": recipe.train.limited(len(steps.train))})
     if recipe.train.class_weights == "balanced":
         steps = replace(steps, train=replace(steps.train, weights=balanced(steps.train)))
-    _check(recipe, steps)
-    return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps))
+    task = tasks.get(recipe.task).fit(steps.train, data.name)
+    _check(recipe, steps, task)
+    return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps, task), task)
 
 
-def _check(recipe: Recipe, data: Dataset) -> None:
-    classes = len(data.train.classes)
-    if classes < 2:
-        raise DataError(
-            f"{data.name} has a single class, {data.train.classes[0]}: expected at least 2 classes"
-        )
-    if recipe.model.classes not in (0, classes):
+def _check(recipe: Recipe, data: Dataset, task: Task) -> None:
+    if recipe.model.classes not in (0, task.output_size):
         raise UsageError(
-            f"model.classes must be 0 or {classes}, the number of classes of {data.name}, "
+            f"model.classes must be 0 or {task.output_size}, the number of outputs for {data.name}, "
             f"got {recipe.model.classes}"
         )
     if recipe.train.shift and data.picture is None:
@@ -63,7 +63,7 @@ def _check(recipe: Recipe, data: Dataset) -> None:
         raise UsageError("train.patience requires a validation split: set split.validation above 0")
 
 
-def _architecture(recipe: Recipe, data: Dataset) -> Architecture:
+def _architecture(recipe: Recipe, data: Dataset, task: Task) -> Architecture:
     model = recipe.model
     return Architecture(
         cell=model.cell,
@@ -74,5 +74,5 @@ def _architecture(recipe: Recipe, data: Dataset) -> Architecture:
         dropout=model.dropout,
         dropout_on=model.dropout_on,
         readout=model.readout,
-        classes=len(data.train.classes),
+        classes=task.output_size,
     )

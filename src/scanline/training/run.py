@@ -15,7 +15,7 @@ from scanline.data.splits import Dataset
 from scanline.data.transforms.scaler import Scaler
 from scanline.device import choose_device
 from scanline.errors import DataError, Interrupted, ModelError, UsageError
-from scanline.model.inference import Abandoned
+from scanline.model.predictor import Abandoned
 from scanline.recipe import Recipe
 from scanline.storage.atomic import write_atomic
 from scanline.training import checkpoint
@@ -230,7 +230,7 @@ class TrainingRun:
     def _train(self, interruption: Interruption) -> Iterator[Event]:
         """Train, with checkpoints and interruptions at step boundaries."""
         started = time.perf_counter() - self.seconds
-        trainer = Trainer(self.state, self.recipe, self.data, interruption.is_overdue)
+        trainer = Trainer(self.state, self.recipe, self.data, self.prepared.task, interruption.is_overdue)
         for event in trainer.events():
             self.seconds = time.perf_counter() - started
             if not isinstance(event, Stepped):

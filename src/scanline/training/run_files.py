@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from scanline.errors import ModelError
 from scanline.storage.json_files import read_bounded, read_json
@@ -170,17 +169,24 @@ class SplitMetrics(Record):
 
     Attributes:
         n: Number of sequences.
-        correct: Number of correct predictions.
+        correct: Number of correct predictions; None, as the next two, if the task has no accuracy.
         accuracy: Fraction of correct predictions.
         ci95: 95 % confidence interval of the accuracy (Wilson), (low, high).
         loss: Mean loss.
     """
 
     n: Count
-    correct: Count
-    accuracy: Fraction
-    ci95: Annotated[list[Fraction], Field(min_length=2, max_length=2)]
+    correct: Count | None = None
+    accuracy: Fraction | None = None
+    ci95: Annotated[list[Fraction], Field(min_length=2, max_length=2)] | None = None
     loss: Loss
+
+    @model_validator(mode="after")
+    def _check_accuracy(self) -> SplitMetrics:
+        given = [value is not None for value in (self.correct, self.accuracy, self.ci95)]
+        if any(given) and not all(given):
+            raise ValueError("expected correct, accuracy and ci95 together")
+        return self
 
 
 class Result(_Numbered):
@@ -239,11 +245,8 @@ def metrics_line(event: Logged | Evaluated, seconds: float) -> str:
         event: The event.
         seconds: Duration of the training up to it, in seconds.
     """
-    numbers = asdict(event)
-    if isinstance(event, Evaluated):
-        numbers = {{"split": "part"}.get(name, name): value for name, value in numbers.items()}
     kind = "logged" if isinstance(event, Logged) else "judged"
-    return json.dumps({"event": kind, **numbers, "seconds": round(seconds, 3)}, allow_nan=False)
+    return json.dumps({"event": kind, **event.to_json(), "seconds": round(seconds, 3)}, allow_nan=False)
 
 
 def read_metrics(path: Path) -> list[MetricsLine]:

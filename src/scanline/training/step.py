@@ -6,11 +6,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from scanline.errors import ScanlineError
 from scanline.model.network import Network
 from scanline.recipe import TrainSettings
+from scanline.tasks import Task
 from scanline.training.schedule import learning_rate
 
 EPSILON = 1e-8
@@ -55,6 +55,7 @@ def make_optimizer(network: Network, settings: TrainSettings) -> torch.optim.Ada
 def train_step(
     network: Network,
     optimizer: torch.optim.Adam,
+    task: Task,
     batch: tuple[Tensor, Tensor | None, Tensor],
     settings: TrainSettings,
     step: int,
@@ -67,7 +68,8 @@ def train_step(
     Args:
         network: The network, updated in place.
         optimizer: The optimizer of its weights.
-        batch: Values (N, T, F), lengths (N,) or None if all are T, and labels (N,).
+        task: Defines the loss.
+        batch: Values (N, T, F), lengths (N,) or None if all are T, and encoded targets (N,).
         settings: Optimizer, schedule and clipping of the recipe.
         step: Number of the step, counted from 0.
         generator: Source of dropout's random numbers; needed if the network has dropout.
@@ -80,7 +82,7 @@ def train_step(
     Raises:
         Diverged: If the loss or the gradient is not finite; the weights are then unchanged.
     """
-    values, lengths, labels = batch
+    values, lengths, targets = batch
     rate = learning_rate(settings, step)
     (group,) = optimizer.param_groups
     group["lr"] = rate
@@ -90,11 +92,7 @@ def train_step(
         group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
     network.train()
     optimizer.zero_grad()
-    logits = network(values, lengths, generator, standardized)
-    if weights is None:
-        loss = F.cross_entropy(logits, labels)
-    else:
-        loss = (F.cross_entropy(logits, labels, reduction="none") * weights).mean()
+    loss = task.loss(network(values, lengths, generator, standardized), targets, weights)
     result = loss.item()
     if not math.isfinite(result):
         raise Diverged(step + 1, f"the loss became {result}", rate)

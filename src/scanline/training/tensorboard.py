@@ -33,7 +33,7 @@ class TensorBoardWriter:
     def write(self, event: Logged | Evaluated) -> None:
         """Add the numbers of an event at its step."""
         split = event.split if isinstance(event, Evaluated) else "train"
-        values = {f"{split}/loss": event.loss, f"{split}/accuracy": event.accuracy}
+        values = {f"{split}/{name}": value for name, value in event.score.to_json().items()}
         if isinstance(event, Logged):
             values["train/learning_rate"] = event.learning_rate
         for name, value in values.items():

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from scanline.data.loader import DeviceBatch, Loader
 from scanline.data.memory import MemorySource
@@ -18,10 +17,10 @@ from scanline.data.order import BatchOrder
 from scanline.data.splits import Dataset
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
-from scanline.metrics.probabilities import mean_loss
-from scanline.model.inference import Abandoned, predict_logits
+from scanline.model.predictor import Abandoned, Predictor
 from scanline.recipe import Recipe
 from scanline.seeding import torch_generator
+from scanline.tasks import Task
 from scanline.training.events import Evaluated, Event, Logged, Stepped
 from scanline.training.schedule import learning_rate
 from scanline.training.state import TrainState
@@ -35,6 +34,7 @@ class Trainer:
         state: The training state, updated in place.
         recipe: What to train and how.
         data: The splits, as steps of the network.
+        task: What is predicted.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Trainer:
         state: TrainState,
         recipe: Recipe,
         data: Dataset,
+        task: Task,
         abandon: Callable[[], bool] | None = None,
     ) -> None:
         """Prepare a training; nothing is computed yet.
@@ -50,9 +51,11 @@ class Trainer:
             state: Where to start: a new state or that of a checkpoint.
             recipe: What to train and how.
             data: The splits, as steps of the network.
+            task: What is predicted; fitted to the training split.
             abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.
         """
-        self.state, self.recipe, self.data = state, recipe, data
+        self.state, self.recipe, self.data, self.task = state, recipe, data, task
+        self._targets = {name: task.encode(source) for name, source in data.parts.items()}
         self._abandon = abandon
         self._device = state.network.scale.device
         # Noise is added to raw values: only then the network has to standardise.
@@ -93,7 +96,8 @@ class Trainer:
         scaler = Scaler(network.shift.numpy(force=True), network.scale.numpy(force=True))
         if settings.shift and data.view is not None:
             shift = PictureShift(data.view, settings.shift, seed)
-        return Loader(data.train, order, scaler if self._standardized else None, shift, self._device)
+        scaler_or_none = scaler if self._standardized else None
+        return Loader(data.train, order, scaler_or_none, shift, self._device, self._targets["train"])
 
     def _update(self, batch: DeviceBatch) -> None:
         """Make one step and update the state."""
@@ -105,6 +109,7 @@ class Trainer:
         state.loss = train_step(
             state.network,
             state.optimizer,
+            self.task,
             (values, batch.lengths, batch.targets),
             recipe.train,
             state.step,
@@ -136,23 +141,20 @@ class Trainer:
         ) or step == settings.total_steps
         if due and data.validation is not None:
             event = self._evaluate("validation", data.validation)
-            yield replace(event, best=self.state.record_validation(event.accuracy, settings.patience > 0))
+            yield replace(event, best=self.state.record_validation(event.score.value, settings.patience > 0))
         if settings.test_every and step % settings.test_every == 0 and data.test is not None:
             yield self._evaluate("test", data.test)
 
     def _log(self, batch: DeviceBatch) -> Logged:
         with torch.inference_mode():
             network = self.state.network.eval()
-            logits: Tensor = network(batch.values, batch.lengths, standardized=self._standardized)
-            loss = F.cross_entropy(logits, batch.targets).item()
-            accuracy = (logits.argmax(1) == batch.targets).float().mean().item()
+            outputs = network(batch.values, batch.lengths, standardized=self._standardized)
+            score = self.task.score(outputs, batch.targets)
         rate = learning_rate(self.recipe.train, self.state.step - 1)
-        return Logged(self.state.step, self._samples(), loss, accuracy, rate)
+        return Logged(self.state.step, self._samples(), score, rate)
 
     def _evaluate(self, split: str, source: MemorySource) -> Evaluated:
-        logits = predict_logits(self.state.network, source, abandon=self._abandon)
-        correct, total = int((logits.argmax(1) == source.targets).sum()), len(source)
-        loss = mean_loss(logits, source.targets)
-        return Evaluated(
-            self.state.step, self._samples(), split, loss, correct / total, correct, total, best=False
-        )
+        outputs = Predictor(self.state.network).outputs(source, self._abandon)
+        # In float64: the loss of a large split then has no rounding error that shows.
+        score = self.task.score(torch.from_numpy(outputs).double(), torch.from_numpy(self._targets[split]))
+        return Evaluated(self.state.step, self._samples(), split, score, best=False)
