@@ -1,6 +1,7 @@
-"""The command line: one file a command, no logic of its own.
+"""The command line: one module per command, without logic.
 
-Commands are imported when they are called, and what they need when they run: `--help` imports no torch.
+Commands are imported when they are called, and their dependencies when they run, so that `--help` does not
+import torch.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ import click
 
 from scanline.errors import ScanlineError, did_you_mean, printable
 
-# In the order of a first acquaintance, with the line that `--help` shows.
+# In the order in which a new user meets them, with the line that `--help` shows.
 COMMANDS = {
-    "train": "Train a classifier, test it, and keep the run.",
-    "evaluate": "Judge a run on all test sequences.",
-    "compare": "Set runs beside each other on the same test sequences.",
-    "explain": "Tell why it answered so: step by step, gate by gate.",
-    "report": "Show a run on one page that can be sent about.",
-    "predict": "Name what pictures or other sequences are.",
-    "serve": "Answer over HTTP, with a page to watch it read.",
-    "import": "Make a model of a network that TensorFlow, Keras or PyTorch trained.",
-    "export": "Write a model as ONNX or Keras, checked against itself.",
+    "train": "Train a classifier and test it.",
+    "evaluate": "Evaluate a run on all test sequences.",
+    "compare": "Compare runs on the same test sequences.",
+    "explain": "Explain a prediction step by step, gate by gate.",
+    "report": "Write a run's results to a self-contained HTML page.",
+    "predict": "Classify pictures or other sequences.",
+    "serve": "Serve predictions over HTTP, with an interactive page.",
+    "import": "Import a TensorFlow, Keras or PyTorch network.",
+    "export": "Export a model to ONNX or Keras and verify it.",
     "recipes": "List the recipes, or print one.",
-    "data": "List, show, fetch and verify data sets.",
-    "bench": "Measure the LSTM beside those of other frameworks.",
-    "doctor": "Say what computes here, and what is missing.",
+    "data": "List, inspect, download and verify data sets.",
+    "bench": "Benchmark the LSTM against other frameworks.",
+    "doctor": "Show versions, hardware and the native library.",
 }
 
 
-_MODULES = {"import": "import_"}  # a word of Python's own
+_MODULES = {"import": "import_"}  # `import` is a Python keyword
 
 
 class _Commands(click.Group):
@@ -50,29 +51,29 @@ class _Commands(click.Group):
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):  # from the table above: nothing is imported for it
+        with formatter.section("Commands"):  # from COMMANDS, so that no command is imported
             formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="scanline", message="%(prog)s %(version)s")
 def command() -> None:
-    """Recurrent sequence classifiers that read a picture row by row, or any other sequence step by step.
+    """Recurrent sequence classifiers (LSTM, GRU, RNN) for pictures read row by row and any other sequence.
 
     \b
-    scanline train                        an LSTM learns to read digits
-    scanline evaluate runs/mnist-rows-001 how well it does
-    scanline predict  runs/mnist-rows-001 seven.png
-    scanline train    sensors.csv         the same for your own sequences
+    scanline train                                   train an LSTM on MNIST
+    scanline evaluate runs/mnist-rows-001            evaluate it
+    scanline predict runs/mnist-rows-001 seven.png   classify a picture
+    scanline train sensors.csv                       train on your own sequences
     """
 
 
 def main() -> None:
-    """The program `scanline`: runs a command, turns errors into one line and an exit code."""
+    """Run a command, and turn errors into one line and an exit code."""
     try:
         result = command.main(standalone_mode=False, prog_name="scanline")
         code = result if isinstance(result, int) else 0
-        if sys.stdout is not None:  # None where the caller closed it
+        if sys.stdout is not None:  # None if the caller closed it
             sys.stdout.flush()
     except ScanlineError as error:
         code = _complain(str(error), error.exit_code)
@@ -87,10 +88,8 @@ def main() -> None:
         )
         code = _complain(error.format_message() + hint, error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        code = _complain(
-            "interrupted; a run that had begun goes on with `scanline train --resume --run DIR`", 130
-        )
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        code = _complain("interrupted; continue a started run with `scanline train --resume --run DIR`", 130)
+    except BrokenPipeError:  # the process that reads our output has ended, such as `head`
         code = 1
         _drop_output()
     except OSError as error:
@@ -100,8 +99,8 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
-        code = _complain("not enough memory: choose a smaller model.hidden_size or train.batch_size", 1)
-    gc.freeze()  # else the end takes a second or two, to look through all that torch has made
+        code = _complain("out of memory: reduce model.hidden_size or train.batch_size", 1)
+    gc.freeze()  # otherwise the garbage collector walks through all of torch's objects at exit, for a second or two
     sys.exit(code)
 
 
@@ -111,6 +110,6 @@ def _complain(message: str, code: int) -> int:
 
 
 def _drop_output() -> None:
-    """What is still in the buffer cannot be written; Python would try again when it ends."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no file at all
+    """Discard buffered output that cannot be written; Python would try again at exit."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

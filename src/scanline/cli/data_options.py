@@ -1,4 +1,4 @@
-"""The options that say how data are read and seen: each is short for a setting of the recipe."""
+"""Options that say how data are read; each is a shorthand for a setting of the recipe."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from typing import Any
 
 import click
 
-# Option, the setting it is short for, what help shows for its value, and what it says.
+# Option, the setting that it stands for, placeholder of its value, and help text.
 _OPTIONS = (
-    ("--view", "input.view", "VIEW", "Pictures as rows, columns, pixels, permuted or patches:K."),
+    (
+        "--view",
+        "input.view",
+        "VIEW",
+        "How pictures become steps: rows, columns, pixels, permuted or patches:K.",
+    ),
     (
         "--picture",
         "data.picture",
         "HxW",
-        "Fit pictures to this size; or take a table's rows for such pictures.",
+        "Resize pictures to this size; for a table: each row is such a picture.",
     ),
     (
         "--missing",
@@ -22,25 +27,30 @@ _OPTIONS = (
         "HOW",
         "Fill missing values: forward-fill, zero or mean.  [default: error]",
     ),
-    ("--test", "data.test", "PATH", "Where the test part lies, if not with DATA."),
-    ("--shape", "data.shape", "long|wide", "Of a table: a row for each step, or for each sequence."),
-    ("--label-column", "data.label_column", "NAME", "The column of the labels."),
-    ("--id-column", "data.id_column", "NAME", "Of a long table: names the sequence of a row."),
-    ("--time-column", "data.time_column", "NAME", "Of a long table: orders the rows of a sequence."),
-    ("--group-column", "data.group_column", "NAME", "Sequences of one group stay on one side of a split."),
-    ("--feature-columns", "data.feature_columns", "A,B,...", "The columns of values.  [default: all others]"),
+    ("--test", "data.test", "PATH", "Test data, if they are not stored with DATA."),
+    ("--shape", "data.shape", "long|wide", "Table layout: one row per step, or one per sequence."),
+    ("--label-column", "data.label_column", "NAME", "Column with the labels."),
+    ("--id-column", "data.id_column", "NAME", "Long table: column that identifies the sequence of a row."),
+    ("--time-column", "data.time_column", "NAME", "Long table: column that orders the rows of a sequence."),
+    ("--group-column", "data.group_column", "NAME", "Column of groups that are never divided by a split."),
+    (
+        "--feature-columns",
+        "data.feature_columns",
+        "A,B,...",
+        "Columns with the values.  [default: all others]",
+    ),
 )
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a click command all these options; `chosen_settings` makes settings of what it is called with."""
+    """Add all these options to a click command; `chosen_settings` turns their values into settings."""
     for option, _, metavar, text in reversed(_OPTIONS):
         command = click.option(option, metavar=metavar, help=text)(command)
     return command
 
 
 def chosen_settings(options: dict[str, str | None]) -> dict[str, Any]:
-    """{"input.view": "columns"} for {"view": "columns"}: what was chosen of the options above."""
+    """Return the chosen options as settings: {"input.view": "columns"} for {"view": "columns"}."""
     keys = {option.removeprefix("--").replace("-", "_"): key for option, key, *_ in _OPTIONS}
     settings: dict[str, Any] = {keys[name]: value for name, value in options.items() if value is not None}
     listed = settings.get("data.feature_columns")

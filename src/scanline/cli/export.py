@@ -12,14 +12,12 @@ from scanline.errors import UsageError
 
 @click.command(name="export")
 @click.argument("run", type=click.Path())
-@click.option(
-    "--output", required=True, metavar="FILE", help="What to write: .onnx or .keras, as its name ends."
-)
-@click.option("--step", is_flag=True, help="ONNX for one step, with the states going in and out.")
-@click.option("--logits-only", is_flag=True, help="Leave out the probabilities.")
-@click.option("--calibrated", is_flag=True, help="Probabilities after temperature scaling.")
-@click.option("--opset", type=int, metavar="N", help="Of ONNX.  [default: one that most programs know]")
-@click.option("--json", "as_json", is_flag=True, help="Print what was checked as JSON.")
+@click.option("--output", required=True, metavar="FILE", help="File to write, ending in .onnx or .keras.")
+@click.option("--step", is_flag=True, help="ONNX graph of one step with states as inputs and outputs.")
+@click.option("--logits-only", is_flag=True, help="Leave out the softmax.")
+@click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")
+@click.option("--opset", type=int, metavar="N", help="ONNX opset.  [default: a widely supported one]")
+@click.option("--json", "as_json", is_flag=True, help="Print the verification as JSON.")
 def command(
     run: str,
     output: str,
@@ -29,11 +27,11 @@ def command(
     opset: int | None,
     as_json: bool,
 ) -> None:
-    """Write the model of RUN, a run folder or a bundle, for other programs.
+    """Export the model of RUN, a run or model directory, to ONNX or Keras.
 
-    An ONNX file takes batches of any size, with steps and lengths of any number, and has the preprocessing
-    inside. What is written is run first, over random lengths and batches, and its answers are compared with
-    Scanline's own: the largest difference is printed, and above 1e-4 nothing is written.
+    An ONNX file accepts any batch size and any number of steps, and includes the preprocessing. Before it
+    is written, the exported model is run on random batches and compared with Scanline: the largest
+    difference is printed, and above 1e-4 nothing is written.
     """
     from scanline.model.artifact import load
 
@@ -55,5 +53,5 @@ def command(
     if as_json:
         print_json({"run": run} | found)
         return
-    click.echo(f"largest difference from Scanline's own answers: {found['difference']:.1e}")
+    click.echo(f"largest difference from Scanline's predictions: {found['difference']:.1e}")
     print_text(f"wrote {shown_name(target)}")

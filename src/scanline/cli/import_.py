@@ -12,25 +12,25 @@ from scanline.errors import UsageError
 
 @click.command(name="import")
 @click.argument("source", type=click.Path())
-@click.option("--output", required=True, metavar="DIR", help="The bundle to make.")
-@click.option("--classes", metavar="A,B,...", help="Names of the outputs.  [default: numbers from 0]")
-@click.option("--picture", metavar="HxW", help="It reads grey pictures of this size, as 28x28.")
-@click.option("--view", default="rows", show_default=True, help="How a picture is cut into steps.")
+@click.option("--output", required=True, metavar="DIR", help="Model directory to create.")
+@click.option("--classes", metavar="A,B,...", help="Class names.  [default: numbers from 0]")
+@click.option("--picture", metavar="HxW", help="The network reads grey pictures of this size, such as 28x28.")
+@click.option("--view", default="rows", show_default=True, help="How a picture is divided into steps.")
 @click.option(
     "--divide-by",
     default=1.0,
     show_default=True,
     metavar="NUMBER",
-    help="What values are divided by before the network reads them: 255 for bytes that it saw as 0 to 1.",
+    help="Divisor of the input values: 255 if the network was trained on bytes scaled to 0..1.",
 )
 @click.option(
     "--forget-bias",
     type=float,
     metavar="NUMBER",
-    help="What a TensorFlow 1 cell adds to its forget gate.  [default: 1]",
+    help="Constant that a TensorFlow 1 cell adds to its forget gate.  [default: 1]",
 )
-@click.option("--licence", default="", metavar="TEXT", help="Of the model, for its card.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was imported as JSON.")
+@click.option("--licence", default="", metavar="TEXT", help="Licence of the model, for its model card.")
+@click.option("--json", "as_json", is_flag=True, help="Print the imported network as JSON.")
 def command(
     source: str,
     output: str,
@@ -42,11 +42,11 @@ def command(
     licence: str,
     as_json: bool,
 ) -> None:
-    """Make a bundle of the network in SOURCE, which Scanline did not train.
+    """Import the network in SOURCE as a model directory.
 
-    SOURCE is a TensorFlow 1 checkpoint (its prefix, .index file or folder), a Keras model (.keras, .h5) or a
-    PyTorch state_dict in .safetensors. Nothing of it is run. What cannot be mapped is named; what had to be
-    taken for granted is said. The bundle goes wherever a run goes: predict, evaluate, explain, export.
+    SOURCE is a TensorFlow 1 checkpoint (prefix, .index file or folder), a Keras model (.keras, .h5) or a
+    PyTorch state_dict in .safetensors. No code of it is executed. Parts that cannot be mapped are named in
+    the error, and assumptions are printed. All commands that take a run also take the model directory.
     """
     from scanline.interchange.reading import read_network
     from scanline.version import __version__
@@ -55,7 +55,7 @@ def command(
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))
     target = Path(output)
     if target.exists():
-        raise UsageError(f"{target} exists already: choose another --output")
+        raise UsageError(f"{target} exists: choose another --output")
     network = read_network(source, forget_bias)
     made = network.to_model(
         Path(source), classes=names, picture=size, view=view, divide_by=divide_by, licence=licence
@@ -70,12 +70,12 @@ def command(
         return
     for note in network.notes:
         say(note)
-    both = ", in both directions" if a.bidirectional else ""
+    both = ", bidirectional" if a.bidirectional else ""
     print_text(
-        f"{a.layers} x {a.cell} {a.hidden_size}{both}, readout {a.readout}: {a.input_size} values a step, "
+        f"{a.layers} x {a.cell} {a.hidden_size}{both}, readout {a.readout}: {a.input_size} features, "
         f"{a.classes} classes; {network.made}"
     )
-    print_text(f"bundle: {shown_name(target)}")
+    print_text(f"model: {shown_name(target)}")
 
 
 def _size(picture: str | None) -> tuple[int, int] | None:
@@ -83,5 +83,5 @@ def _size(picture: str | None) -> tuple[int, int] | None:
         return None
     height, _, width = picture.partition("x")
     if not (height.isdecimal() and width.isdecimal() and 0 < int(height) <= 4096 and 0 < int(width) <= 4096):
-        raise UsageError(f"--picture must be height x width, as 28x28, got {picture!r}")
+        raise UsageError(f"--picture must be HEIGHTxWIDTH, such as 28x28, got {picture!r}")
     return int(height), int(width)

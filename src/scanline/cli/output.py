@@ -1,4 +1,4 @@
-"""What several commands print in the same way."""
+"""Output that several commands share: JSON, text, bars, names from untrusted files."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ import click
 
 from scanline.errors import printable
 
-_BLOCKS = "".join(chr(0x2581 + level) for level in range(8))  # an eighth of a line to a whole one
-_HIGHEST = 1e290  # that is drawn: differences and sums of such numbers are finite
-NAME_WIDTH = 40  # of a name in a table
+_BLOCKS = "".join(chr(0x2581 + level) for level in range(8))  # one to eight eighths of a line
+_HIGHEST = 1e290  # larger values are clipped, so that differences and sums stay finite
+NAME_WIDTH = 40  # characters of a name in a table
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """`value` on standard output, with a schema number in front."""
+    """Print `value` as JSON on standard output, preceded by a schema number."""
     click.echo(json.dumps({"schema": 1} | value, indent=2))
 
 
-def bar_of(share: float, width: int = 20) -> str:
-    """A bar for a share of 1, at most `width` wide."""
-    return ("#" if _lacks(sys.stdout, _BLOCKS) else _BLOCKS[-1]) * round(width * share)
+def bar_of(fraction: float, width: int = 20) -> str:
+    """Return a bar of at most `width` characters for a fraction from 0 to 1."""
+    return ("#" if _lacks(sys.stdout, _BLOCKS) else _BLOCKS[-1]) * round(width * fraction)
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """The course of `values` in a line of at most `width` characters, for standard error."""
+    """Return a line of at most `width` characters that plots `values`, for standard error."""
     levels = ".:-=+*#%" if _lacks(sys.stderr, _BLOCKS) else _BLOCKS
     values = [float(max(-_HIGHEST, min(_HIGHEST, value))) for value in values]
     low, high = min(values), max(values)
     size = min(width, len(values))
-    # Of more values than there is room for, each character shows the mean of its share.
+    # With more values than characters, each character shows the mean of a group.
     ends = [index * len(values) // size for index in range(size + 1)]
     groups = [values[first:end] for first, end in pairwise(ends)]
-    means = [min(high, max(low, sum(group) / len(group))) for group in groups]  # sums are rounded
+    means = [min(high, max(low, sum(group) / len(group))) for group in groups]  # rounding may leave the range
     places = [(mean - low) / ((high - low) or 1) for mean in means]
     return "".join(levels[round(place * (len(levels) - 1))] for place in places)
 
 
 def _lacks(stream: TextIO | None, text: str) -> bool:
-    """Whether some character of `text` cannot be written to `stream`."""
+    """Return whether `stream` cannot encode some character of `text`."""
     try:
         text.encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -52,28 +52,32 @@ def _lacks(stream: TextIO | None, text: str) -> bool:
 
 
 def shown_name(name: object, width: int | None = None) -> str:
-    """`name` as a part of a line: line breaks and tabs as \\n and \\t, other controls \\x1b.
+    r"""Return a name from an untrusted file as part of a line.
 
-    width: where it is cut. Strangers may have chosen it: it must not make lines or columns of its own.
+    Line breaks and tabs become \n and \t, other control characters escapes such as \x1b.
+
+    Args:
+        name: The name.
+        width: Length to which it is cut; None does not cut it.
     """
     text = printable(str(name).replace("\n", "\\n").replace("\t", "\\t"))
     return text if width is None or len(text) <= width else text[: width - 3] + "..."
 
 
 def print_text(text: str, err: bool = False) -> None:
-    """Lines on standard output. What a name in them would do to a terminal is escaped, but for tabs."""
+    """Print lines on standard output, with control characters escaped except tabs."""
     lines = ("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
     click.echo("\n".join(lines), err=err)
 
 
 def say(line: str) -> None:
-    """A message, on standard error: one line."""
+    """Print a message of one line on standard error."""
     click.echo(printable(line), err=True)
 
 
 @contextlib.contextmanager
 def download_bar() -> Iterator[Callable[[int, int | None], None]]:
-    """A callback (received, total) that draws a bar on a terminal, and nothing elsewhere."""
+    """Yield a callback (received, total) that draws a progress bar if standard error is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -11,9 +11,9 @@ from scanline.cli.output import print_json, print_text
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(name: str | None, as_json: bool) -> None:
-    """List the recipes that come with Scanline, or print the one called NAME as complete TOML.
+    """List the built-in recipes, or print the recipe NAME as complete TOML.
 
-    `scanline recipes rows > mine.toml` is the start of a recipe of your own.
+    Use `scanline recipes rows > mine.toml` to start your own recipe.
     """
     from scanline import recipe
 
@@ -21,7 +21,7 @@ def command(name: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"recipes": [each.model_dump() for each in chosen]})
     elif name:
-        click.echo(chosen[0].to_toml(), nl=False)  # it has escapes of its own
+        click.echo(chosen[0].to_toml(), nl=False)  # TOML escapes control characters itself
     else:
         width = max(len(each.name) for each in chosen)
         for each in chosen:

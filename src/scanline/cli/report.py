@@ -9,24 +9,21 @@ from scanline.cli.output import download_bar, print_json, print_text, shown_name
 
 @click.command(name="report")
 @click.argument("run", type=click.Path())
-@click.option("--output", metavar="FILE", help="The page to write.  [default: RUN/report.html]")
-@click.option("--against", metavar="RUN", help="A second run to set beside it.")
+@click.option("--output", metavar="FILE", help="HTML file to write.  [default: RUN/report.html]")
+@click.option("--against", metavar="RUN", help="Second run to compare with.")
+@click.option("--data", metavar="DATA", help="Name or path of a data set.  [default: the run's own]")
 @click.option(
-    "--data", metavar="DATA", help="A data set's name or path.  [default: what the run was trained on]"
+    "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
 )
-@click.option(
-    "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Where to compute."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print where the two files lie as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the paths of the two files as JSON.")
 def command(
     run: str, output: str | None, against: str | None, data: str | None, device: str, as_json: bool
 ) -> None:
-    """Write one HTML page that shows RUN, a run folder or a bundle.
+    """Write an HTML page with the results of RUN, a run or model directory.
 
-    What it is worth, how it learnt, what it takes for what with the pictures behind it, its worst mistakes
-    and what it looked at, how far to trust it, what its gates do, and how to repeat it. The page needs no
-    network; every number in it lies in a JSON file beside it. A run that was interrupted is judged on its
-    validation part.
+    The page shows accuracy, learning curve, confusion matrix with examples, most confident errors,
+    calibration, accuracy by steps read, gate activity, and how to reproduce the run. It needs no network. A
+    JSON file beside it holds every number. An unfinished run is evaluated on its validation split.
     """
     from scanline.reporting.report import report
 

@@ -12,31 +12,39 @@ from scanline.cli.output import say
 
 @click.command(name="serve")
 @click.argument("run", type=click.Path())
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free."
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 picks a free port."
 )
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Holds the token that clients must show; or set SCANLINE_TOKEN. Needed beyond this machine.",
+    help="File with the token that clients must send, or set SCANLINE_TOKEN. Required unless --host is local.",
 )
-@click.option("--allow-host", multiple=True, metavar="NAME", help="Another name that this server goes by.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Another host name of this server.")
 @click.option(
     "--allow-origin",
     multiple=True,
     metavar="ORIGIN",
-    help="A site whose pages may ask, as https://example.org.",
+    help="Site whose pages may send requests, such as https://example.org.",
 )
-@click.option("--wait-ms", type=click.FloatRange(0, 1000), help="How long a request waits for others.")
-@click.option("--max-requests", type=click.IntRange(1), help="Under way at once; more get 503.")
-@click.option("--deadline", "deadline_s", type=click.FloatRange(0.001), help="Seconds for each request.")
-@click.option("--max-body-mb", type=click.FloatRange(0.001), help="The largest request, unpacked.")
-@click.option("--max-steps", type=click.IntRange(1), help="The longest sequence.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="To compute with.")
-@click.option("--gallery/--no-gallery", default=True, help="Show test sequences on the page.")
-@click.option("--calibrated", is_flag=True, help="Probabilities after temperature scaling.")
-@click.option("--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Where to compute.")
+@click.option(
+    "--wait-ms", type=click.FloatRange(0, 1000), help="Longest time that a request waits to be batched."
+)
+@click.option("--max-requests", type=click.IntRange(1), help="Concurrent requests; more get 503.")
+@click.option(
+    "--deadline", "deadline_s", type=click.FloatRange(0.001), help="Time limit per request, in seconds."
+)
+@click.option("--max-body-mb", type=click.FloatRange(0.001), help="Largest request body, uncompressed.")
+@click.option("--max-steps", type=click.IntRange(1), help="Longest sequence.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads for computing."
+)
+@click.option("--gallery/--no-gallery", default=True, help="Offer test sequences on the page.")
+@click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")
+@click.option(
+    "--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
+)
 def command(
     run: str,
     host: str,
@@ -54,10 +62,10 @@ def command(
     calibrated: bool,
     device: str,
 ) -> None:
-    """Serve RUN, a run folder or a bundle, over HTTP, with a page to draw and watch it read.
+    """Serve RUN, a run or model directory, over HTTP, with an interactive page.
 
-    Listens at this machine alone unless --host says otherwise, and then wants a token. SIGTERM and Ctrl-C
-    finish what is under way; a second one ends at once. docs/serving.md has the routes.
+    The server listens on this machine only. Any other --host requires a token. SIGTERM or Ctrl-C
+    completes pending requests and stops; a second one stops at once. docs/serving.md lists the routes.
     """
     from scanline.serving.start import start
 
