@@ -119,7 +119,7 @@ def test_train_prints_the_result_on_stdout_and_the_course_on_stderr(scanline, tm
     )
     assert code == 0
     assert re.fullmatch(
-        r"test: \d+ of 360 right, accuracy 0\.\d{4}, 95 % interval 0\.\d{4} to 0\.\d{4}\n"
+        r"test: \d+ of 360 correct, accuracy 0\.\d{4}, 95 % interval 0\.\d{4} to 0\.\d{4}\n"
         rf"run:  {tmp_path}/run\n",
         out,
     )
@@ -149,7 +149,7 @@ def test_evaluate_prints_what_the_run_kept(scanline, trained):
     assert json.loads(out)["test"] == kept
     code, out, _ = scanline("evaluate", trained)
     assert code == 0
-    assert f"{kept['correct']} of 360 right" in out
+    assert f"{kept['correct']} of 360 correct" in out
     assert f"the tutorials' measure, the first 128 only: {kept['first128_accuracy']:.6f}" in out
     table = out.splitlines()
     first = next(number for number, line in enumerate(table) if line.startswith("confusion matrix")) + 2
@@ -164,7 +164,7 @@ def test_evaluate_lists_every_answer(scanline, trained):
     truth = catalog.load("digits").test.targets
     assert [int(row[2]) for row in rows[1:]] == truth.tolist()
     right = sum(row[1] == row[2] for row in rows[1:])
-    assert f"{right} of 360 right" in out
+    assert f"{right} of 360 correct" in out
 
 
 def test_evaluate_on_other_data_is_refused_with_both_shapes(scanline, trained, mnist):
@@ -268,7 +268,7 @@ def test_too_little_memory_is_one_line(tmp_path):
     size = "--set train.samples=0 --set train.steps=1 --set model.hidden_size=65536"
     ran = run(f"ulimit -v 30000000; $SCANLINE train digits --run {tmp_path}/run {size}")
     assert ran.returncode == 1
-    assert "not enough memory: choose a smaller model.hidden_size" in one_line(ran.stderr)
+    assert "out of memory: reduce model.hidden_size" in one_line(ran.stderr)
     assert not (tmp_path / "run").exists()
 
 

@@ -6,13 +6,14 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
 from scanline.api import train
-from scanline.cli.compare import _sheet
+from scanline.cli.compare import _details, _ranking
 from scanline.data.readers.arrays import Arrays
 
 COUNTS = ("both_right", "first_alone_right", "second_alone_right", "neither_right")
@@ -107,23 +108,22 @@ def test_compare_names_both_and_fits_a_terminal(scanline, here):
     (pair,) = strict(scanline("compare", "one", "two", "--json")[1])["pairs"]
     for run in ("one", "two"):
         at = lines.index(f"{run}: 1 x lstm 128, rows")
-        assert re.fullmatch(r"  \d+ right, accuracy 0\.\d{4} \(0\.\d{4} to 0\.\d{4}\)", lines[at + 1])
+        assert re.fullmatch(r"  \d+ correct, accuracy 0\.\d{4} \(0\.\d{4} to 0\.\d{4}\)", lines[at + 1])
         assert re.fullmatch(r"  cross-entropy 0\.\d{4}, calibration error 0\.\d{4}", lines[at + 2])
-        assert re.fullmatch(r"  71,946 weights, 0\.29 MB; predicts [\d,]+ sequences a second", lines[at + 3])
+        assert re.fullmatch(r"  71,946 weights, 0\.29 MB; [\d,]+ predictions per second", lines[at + 3])
         assert re.fullmatch(r"  trained for \d+\.\d s on 3,968 sequences", lines[at + 4])
-    at = lines.index("one less two")
+    at = lines.index("one minus two")
     low, high = pair["ci95"]
     assert lines[at + 1] == (f"  accuracy {pair['difference']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}")
-    verdict = "it may be chance" if pair["mcnemar_p"] > 0.05 else "hardly chance"
+    verdict = "not significant at 5 %" if pair["mcnemar_p"] > 0.05 else "significant at 5 %"
     assert lines[at + 2] == f"  McNemar p = {pair['mcnemar_p']:.3g}: {verdict}"
     counts = [int(count) for count in re.findall(r"\d+", lines[at + 3])]
     assert counts == [pair[key] for key in COUNTS]
-    assert lines[at + 4] == f"  they answer differently on {pair['disagreements']}"
+    assert lines[at + 4] == f"  different predictions: {pair['disagreements']}"
     shown = lines[at + 5 :]
     for line, each in zip(shown[:10], pair["disagree_on"], strict=False):
-        assert (
-            line == f"    sequence {each['sequence']}: {each['true']} is {each['first']} or {each['second']}"
-        )
+        true, first, second = (each[key] for key in ("true", "first", "second"))
+        assert line == f"    sequence {each['sequence']}: true {true}, first {first}, second {second}"
     assert pair["disagreements"] > 10
     assert shown[10:] == [f"    and {pair['disagreements'] - 10} more (--json lists them)"]
 
@@ -211,7 +211,7 @@ def test_of_the_cost_of_training_what_is_known_is_shown(training, line):
     figures |= dict.fromkeys(("correct", "parameters", "weights_bytes"), 1)
     cost = {"training_seconds": training.get("seconds"), "training_samples": training.get("samples_seen")}
     named = {"run": "one", "network": "gru", "view": None, "ci95": (0.0, 1.0)}
-    assert _sheet(figures | cost | named)[5:] == ([line] if line else [])
+    assert _details(SimpleNamespace(**figures | cost | named))[5:] == ([line] if line else [])
 
 
 @pytest.mark.parametrize(
@@ -230,3 +230,42 @@ def test_a_result_of_another_shape_is_named_in_one_line(scanline, runs, tmp_path
     code, out, err = scanline("compare", tmp_path / "one", tmp_path / "two")
     assert (code, out) == (4, "")
     assert re.search(rf"one/result\.json is damaged: {message}", one_line(err))
+
+
+def compared(name, accuracy, network="1 x lstm 128", parameters=83_850):
+    ends = [accuracy - 0.002, accuracy + 0.002]
+    figures = {"accuracy": accuracy, "ci95": ends, "parameters": parameters, "sequences_per_s": 21_345.6}
+    return SimpleNamespace(run=name, network=network, **figures)
+
+
+def test_the_table_ranks_runs_by_accuracy_and_compares_each_with_the_best():
+    runs = [
+        compared("runs/a", 0.95),
+        compared("runs/b", 0.97),
+        compared("runs/c", 0.96, "2 x gru 64", 1_250_000),
+    ]
+    pairs = [
+        SimpleNamespace(first="runs/a", second="runs/b", difference=-0.02, mcnemar_p=0.0001),
+        SimpleNamespace(first="runs/a", second="runs/c", difference=-0.01, mcnemar_p=0.5),
+        SimpleNamespace(first="runs/b", second="runs/c", difference=0.01, mcnemar_p=0.043),
+    ]
+    lines = _ranking(SimpleNamespace(runs=runs, pairs=pairs), 80)
+    assert [line.split() for line in lines[1:]] == [
+        ["#", "run", "network", "accuracy", "%", "(95", "%)", "vs", "best", "p", "params", "seq/s"],
+        ["1", "b", "lstm", "128", "97.00", "(96.8-97.2)", "-", "-", "83.8k", "21.3k"],
+        ["2", "c", "2xgru", "64", "96.00", "(95.8-96.2)", "-1.00", "0.04", "1.25M", "21.3k"],
+        ["3", "a", "lstm", "128", "95.00", "(94.8-95.2)", "-2.00", "1e-04", "83.8k", "21.3k"],
+    ]
+    assert len(set(map(len, lines[1:]))) == 1
+
+
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_the_table_fits_the_terminal_where_80_columns_are_enough(columns):
+    long = "runs/a-run-with-a-long-name-about-everything-that-was-tried-with-sensors-"
+    network = "2 x lstm 128, bidirectional"
+    runs = [compared(f"{long}{number}", 0.95 - number / 100, network) for number in (1, 2)]
+    names = {"first": runs[0].run, "second": runs[1].run}
+    pairs = [SimpleNamespace(**names, difference=0.01, mcnemar_p=1.2e-11)]
+    lines = _ranking(SimpleNamespace(runs=runs, pairs=pairs), columns)
+    assert max(map(len, lines)) <= max(columns, 80)
+    assert lines[2].split()[1].endswith("-sensors-1")

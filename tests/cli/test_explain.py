@@ -80,7 +80,7 @@ def test_it_tells_the_answer_when_it_was_made_and_what_it_would_have_been_before
     assert found.groups() == (str(best), f"{shares[best]:.4f}", str(other), f"{shares[other]:.4f}")
     assert label.groups() == (str(best), f"{shares[best]:.4f}")
     sums = re.fullmatch(
-        r"  the values' shares add up to (-?\d+\.\d{4}), the difference of logits is (-?\d+\.\d{4})", last
+        r"  the attributions add up to (-?\d+\.\d{4}); the difference of logits is (-?\d+\.\d{4})", last
     )
     assert float(sums.group(1)) == pytest.approx(float(sums.group(2)), abs=2e-3)
 

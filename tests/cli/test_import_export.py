@@ -129,4 +129,4 @@ def test_a_file_that_is_none_is_named(scanline, tmp_path):
 def test_an_existing_folder_is_not_written_over(state, scanline, trained):
     code, _, err = scanline("import", state[0], "--output", trained)
     assert code == 2
-    assert "exists already: choose another --output" in err
+    assert "exists: choose another --output" in err

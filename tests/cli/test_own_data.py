@@ -55,7 +55,10 @@ def test_columns_are_named_by_options_and_groups_stay_together(scanline, table, 
 def test_show_says_what_is_in_a_source(scanline, table):
     code, out, err = scanline("data", "show", table, *COLUMNS)
     assert code == 0
-    assert out == "mine.csv: sequences: x\n  24 of 3 to 5 steps of 1\n    2 classes: a 12, b 12\n"
+    assert out == (
+        "mine.csv: sequences, features x\n"
+        "  24 sequences, 3 to 5 steps, 1 feature\n    2 classes: a 12, b 12\n"
+    )
     assert "taken for a long table, a row for each step" in err
     told = json.loads(scanline("data", "show", table, *COLUMNS, "--json")[1])
     assert told["parts"]["all"]["steps"] == {"min": 3, "median": 4.0, "max": 5}
@@ -65,7 +68,8 @@ def test_show_says_what_is_in_a_source(scanline, table):
 def test_show_knows_named_sets_and_their_parts(scanline):
     _, out, _ = scanline("data", "show", "digits")
     assert out.startswith(
-        "digits: pictures of 8 x 8\n  train: 1,257 of 8 steps of 8\n    10 classes: 0 124, "
+        "digits: grey pictures, 8 x 8 pixels\n"
+        "  train: 1,257 sequences, 8 steps, 8 features\n    10 classes: 0 124, "
     )
 
 
@@ -98,7 +102,7 @@ def test_evaluate_judges_other_files_in_the_same_way(scanline, table, tmp_path):
     (tmp_path / "copy.csv").write_text(TABLE)
     code, out, _ = scanline("evaluate", tmp_path / "run", "--data", tmp_path / "copy.csv")
     assert code == 0
-    assert "of 24 right" in out  # another file is judged as a whole
+    assert "of 24 correct" in out  # another file is judged as a whole
 
 
 @pytest.mark.parametrize(

@@ -391,7 +391,7 @@ def test_train_report_writes_the_report_and_prints_where_it_lies(scanline, folde
     code, out, _ = scanline("train", here / "mine.npz", "--run", "new", *TRAIN)
     assert code == 0
     test, run, page = out.splitlines()
-    assert re.fullmatch(r"test: \d+ of 16 right, accuracy .*", test)
+    assert re.fullmatch(r"test: \d+ of 16 correct, accuracy .*", test)
     assert (run, page) == ("run:  new", "report: new/report.html")
     twin = strict((folder / "new" / "report.json").read_text())
     assert twin["figures"] == json.loads((folder / "new" / "result.json").read_text())["test"]

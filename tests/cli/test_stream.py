@@ -104,7 +104,7 @@ def test_a_stream_needs_both_the_dash_and_the_option(named, scanline):
     for arguments in (("-",), ("a.csv", "--stream"), ("-", "b.csv", "--stream")):
         code, _, err = scanline("predict", named, *arguments)
         assert code == 2
-        assert "a stream is read as `scanline predict RUN - --stream`" in err
+        assert "expected `scanline predict RUN - --stream`" in err
 
 
 def test_what_reads_both_ways_refuses(stream, tmp_path):

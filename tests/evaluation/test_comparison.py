@@ -112,7 +112,7 @@ def test_each_sheet_tells_what_the_run_is(compared, three):
         assert sheet["training_samples"] == 3968  # 124 batches of 32
         assert sheet["sequences_per_s"] > 0
     assert [sheet["network"] for sheet in compared["runs"]] == [
-        "1 x lstm 128", "1 x lstm 128", "1 x gru 12, both directions",
+        "1 x lstm 128", "1 x lstm 128", "1 x gru 12, bidirectional",
     ]  # fmt: skip
     assert [sheet["view"] for sheet in compared["runs"]] == ["rows", "rows", "columns"]
     # an LSTM: 4 gates of 128 x (8 + 128) weights and 2 biases, a head of 10 x 128 and 10

@@ -350,7 +350,7 @@ def test_a_sequence_is_only_named_where_there_are_several(trained, tmp_path):
     model = scanline.load(trained)
     with pytest.raises(UsageError, match=r"--sequence applies to files of several .*; x\.png is a pict"):
         explain_input(model, str(trained), "x.png", "1")
-    with pytest.raises(UsageError, match=r"--sequence applies to files of several .*; 5 is a number of"):
+    with pytest.raises(UsageError, match=r"--sequence applies to files of several .*; 5 is a number in"):
         explain_input(model, str(trained), "5", "1")
 
 

@@ -100,7 +100,8 @@ def main() -> None:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         code = _complain("out of memory: reduce model.hidden_size or train.batch_size", 1)
-    gc.freeze()  # otherwise the garbage collector walks through all of torch's objects at exit, for a second or two
+    # Otherwise the garbage collector inspects all of torch's objects at exit, for a second or two.
+    gc.freeze()
     sys.exit(code)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import shutil
+from typing import TYPE_CHECKING
 
 import click
 
 from scanline.cli.output import NAME_WIDTH, download_bar, print_json, print_text, shown_name
 
-SHOWN = 10
+if TYPE_CHECKING:
+    from scanline.evaluation.comparison import ComparedPair, ComparedRun, Comparison
+
+_SHOWN_DISAGREEMENTS = 10
+_MIN_NAME = 11  # characters of a run's name in the table
 
 
 @click.command(name="compare")
@@ -16,65 +21,135 @@ SHOWN = 10
 @click.option(
     "--data",
     metavar="DATA",
-    help="Judge all on this.  [default: what each was trained on, if it is the same]",
+    help="Name or path of a data set.  [default: the runs' own, if it is the same]",
 )
-@click.option("--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Where to compute.")
+@click.option(
+    "--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON, with every disagreement.")
 def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool) -> None:
-    """Compare RUNS, run folders or bundles, on the same test sequences.
+    """Compare RUNS, run or model directories, on the same test sequences.
 
-    Prints accuracy, size, speed and cost of training of each, and of each two the difference of their
-    accuracies with its 95 % interval, the exact McNemar test, and where they disagree.
+    Prints a table ranked by accuracy, the details of each run, and for each pair the difference in accuracy
+    with its 95 % interval, the exact McNemar test, and the sequences with different predictions.
     """
     from scanline.device import choose_device
     from scanline.evaluation.comparison import compare_runs
 
     with download_bar() as on_progress:
-        found = compare_runs(runs, data, choose_device(device), on_progress).to_json()
+        comparison = compare_runs(runs, data, choose_device(device), on_progress)
     if as_json:
-        print_json(found)
+        print_json(comparison.to_json())
         return
-    print_text(f"{found['n']:,} test sequences of {shown_name(found['data'])}")
-    for sheet in found["runs"]:
-        print_text("\n".join(_sheet(sheet)))
-    for pair in found["pairs"]:
+    print_text(f"{comparison.n:,} test sequences of {shown_name(comparison.data)}")
+    print_text("\n".join(_ranking(comparison)))
+    for run in comparison.runs:
+        print_text("\n".join(_details(run)))
+    for pair in comparison.pairs:
         print_text("\n".join(_pair(pair)))
 
 
-def _sheet(sheet: dict[str, Any]) -> list[str]:
-    low, high = sheet["ci95"]
-    seen = f", {sheet['view']}" if sheet["view"] else ""
+def _ranking(comparison: Comparison, columns: int | None = None) -> list[str]:
+    """Return a table of the runs, the most accurate first.
+
+    Args:
+        comparison: As `compare_runs` gives it.
+        columns: Width to which names of runs are cut; None takes the terminal's. No other column is cut, and
+            80 are enough for all of them.
+    """
+    ranked = sorted(comparison.runs, key=lambda run: -run.accuracy)
+    heads = ("network", "accuracy % (95 %)", "vs best", "p", "params", "seq/s")
+    rows = [_row(run, ranked[0].run, comparison.pairs) for run in ranked]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    columns = columns or shutil.get_terminal_size().columns
+    room = max(_MIN_NAME, columns - 3 - sum(width + 2 for width in widths))
+    names = ["run", *_short_names([run.run for run in ranked], room)]
+    width = max(map(len, names))
+    lines = [""]
+    for rank, (name, row) in enumerate(zip(names, (heads, *rows), strict=True)):
+        cells = [f"{cell:<{size}}" for cell, size in zip(row[:2], widths[:2], strict=True)]
+        cells += [f"{cell:>{size}}" for cell, size in zip(row[2:], widths[2:], strict=True)]
+        lines.append(f"{rank or '#'}  {name:<{width}}  {'  '.join(cells)}")
+    return lines
+
+
+def _row(run: ComparedRun, best: str, pairs: list[ComparedPair]) -> tuple[str, ...]:
+    """Return the cells of a run, without its rank and name."""
+    low, high = run.ci95
+    difference, p = "-", "-"
+    for pair in pairs:
+        if run.run != best and {pair.first, pair.second} == {run.run, best}:
+            sign = 1 if pair.first == run.run else -1
+            difference, p = f"{100 * sign * pair.difference:+.2f}", _p_value(pair.mcnemar_p)
+    return (
+        run.network.removeprefix("1 x ").replace(" x ", "x").replace(", bidirectional", " bi"),
+        f"{100 * run.accuracy:.2f} ({100 * low:.1f}-{100 * high:.1f})",
+        difference,
+        p,
+        _compact(run.parameters),
+        "-" if run.sequences_per_s is None else _compact(run.sequences_per_s),
+    )
+
+
+def _p_value(p: float) -> str:
+    return f"{p:.2f}" if p >= 0.01 else f"{p:.0e}"
+
+
+def _compact(number: float) -> str:
+    """Return a number in at most five characters: 850, 83.8k, 1.25M."""
+    for unit in ("", "k", "M"):
+        if number < 999.5:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}G"
+
+
+def _short_names(runs: list[str], room: int) -> list[str]:
+    """Return names of runs without folders if these differ, each with at most `room` characters."""
+    names = [run.rstrip("/") for run in runs]
+    ends = [name.rpartition("/")[2] for name in names]
+    if len(set(ends)) == len(ends):
+        names = ends
+    names = [shown_name(name) for name in names]
+    return [name if len(name) <= room else f"...{name[3 - room :]}" for name in names]
+
+
+def _details(run: ComparedRun) -> list[str]:
+    low, high = run.ci95
+    view = f", {run.view}" if run.view else ""
     lines = [
         "",
-        f"{shown_name(sheet['run'])}: {sheet['network']}{seen}",
-        f"  {sheet['correct']:,} right, accuracy {sheet['accuracy']:.4f} ({low:.4f} to {high:.4f})",
-        f"  cross-entropy {sheet['loss']:.4f}, calibration error {sheet['calibration_error']:.4f}",
-        f"  {sheet['parameters']:,} weights, {sheet['weights_bytes'] / 1e6:.2f} MB; "
-        f"predicts {sheet['sequences_per_s']:,.0f} sequences a second",
+        f"{shown_name(run.run)}: {run.network}{view}",
+        f"  {run.correct:,} correct, accuracy {run.accuracy:.4f} ({low:.4f} to {high:.4f})",
+        f"  cross-entropy {run.loss:.4f}, calibration error {run.calibration_error:.4f}",
+        f"  {run.parameters:,} weights, {run.weights_bytes / 1e6:.2f} MB; "
+        f"{run.sequences_per_s or 0:,.0f} predictions per second",
     ]
-    seconds, samples = sheet["training_seconds"], sheet["training_samples"]
+    seconds, samples = run.training_seconds, run.training_samples
     cost = ([] if seconds is None else [f"for {seconds:,.1f} s"]) + (
         [] if samples is None else [f"on {samples:,} sequences"]
     )
     return [*lines, f"  trained {' '.join(cost)}"] if cost else lines
 
 
-def _pair(pair: dict[str, Any]) -> list[str]:
-    low, high = pair["ci95"]
-    told = "it may be chance" if pair["mcnemar_p"] > 0.05 else "hardly chance"
+def _pair(pair: ComparedPair) -> list[str]:
+    low, high = pair.ci95
+    verdict = "not significant at 5 %" if pair.mcnemar_p > 0.05 else "significant at 5 %"
     lines = [
         "",
-        f"{shown_name(pair['first'])} less {shown_name(pair['second'])}",
-        f"  accuracy {pair['difference']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}",
-        f"  McNemar p = {pair['mcnemar_p']:.3g}: {told}",
-        f"  right: both {pair['both_right']:,}, the first alone {pair['first_alone_right']:,}, "
-        f"the second alone {pair['second_alone_right']:,}, neither {pair['neither_right']:,}",
-        f"  they answer differently on {pair['disagreements']:,}",
+        f"{shown_name(pair.first)} minus {shown_name(pair.second)}",
+        f"  accuracy {pair.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}",
+        f"  McNemar p = {pair.mcnemar_p:.3g}: {verdict}",
+        f"  correct: both {pair.both_right:,}, first only {pair.first_alone_right:,}, "
+        f"second only {pair.second_alone_right:,}, neither {pair.neither_right:,}",
+        f"  different predictions: {pair.disagreements:,}",
     ]
-    for each in pair["disagree_on"][:SHOWN]:
-        name = shown_name(each["sequence"], NAME_WIDTH)
-        true, first, second = (shown_name(each[key], NAME_WIDTH) for key in ("true", "first", "second"))
-        lines.append(f"    sequence {name}: {true} is {first} or {second}")
-    if pair["disagreements"] > SHOWN:
-        lines.append(f"    and {pair['disagreements'] - SHOWN:,} more (--json lists them)")
+    for each in pair.disagree_on[:_SHOWN_DISAGREEMENTS]:
+        name = shown_name(each.sequence, NAME_WIDTH)
+        true, first, second = (
+            shown_name(label, NAME_WIDTH) for label in (each.true, each.first, each.second)
+        )
+        lines.append(f"    sequence {name}: true {true}, first {first}, second {second}")
+    if pair.disagreements > _SHOWN_DISAGREEMENTS:
+        lines.append(f"    and {pair.disagreements - _SHOWN_DISAGREEMENTS:,} more (--json lists them)")
     return lines

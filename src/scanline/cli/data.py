@@ -14,27 +14,29 @@ from scanline.errors import DataError
 
 @click.group(name="data")
 def command() -> None:
-    """List, show, fetch and verify data sets."""
+    """List, inspect, download and verify data sets."""
 
 
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_sets(as_json: bool) -> None:
-    """The named data sets, and where they lie if they are at hand."""
+    """List the named data sets and their locations."""
     from scanline.data import catalogue as catalog
 
-    found = [catalog.describe(name) for name in catalog.names()]
+    data_sets = [catalog.describe(name) for name in catalog.names()]
     if as_json:
-        print_json(
-            {"data": [dataclasses.asdict(each) | {"found": each.found and str(each.found)} for each in found]}
-        )
+        locations = [each.found and str(each.found) for each in data_sets]
+        entries = [dataclasses.asdict(each) for each in data_sets]
+        print_json({"data": [entry | {"found": at} for entry, at in zip(entries, locations, strict=True)]})
         return
-    for each in found:
+    for each in data_sets:
         click.echo(f"{each.name}: {each.about}")
         click.echo(
-            f"  {each.classes} classes, {each.train:,} + {each.validation:,} + {each.test:,}; {each.licence}"
+            f"  {each.classes} classes; {each.train:,} training, {each.validation:,} validation and "
+            f"{each.test:,} test sequences; {each.licence}"
         )
-        place = shown_name(each.found) if each.found else f"not at hand: `scanline data fetch {each.name}`"
+        hint = f"not downloaded: run `scanline data fetch {each.name}`"
+        place = shown_name(each.found) if each.found else hint
         click.echo(f"  {place}")
 
 
@@ -43,7 +45,7 @@ def list_sets(as_json: bool) -> None:
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show(data: str, as_json: bool, **options: str | None) -> None:
-    """Read DATA, a name or a path, and say what is in it: counts, lengths, classes, what was guessed."""
+    """Read DATA, a name or a path, and print counts, lengths, classes and assumptions."""
     from scanline import recipe
     from scanline.data import catalogue as catalog
     from scanline.data.summary import summarise
@@ -52,25 +54,27 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     samples = catalog.read(data, settings)
     for note in {note for found in samples.found.values() for note in found.notes}:
         say(note)
-    told = summarise(samples)
+    summary = summarise(samples)
     if as_json:
-        print_json(told)
+        print_json(summary)
         return
-    picture = told["pictures"]
+    picture = summary["pictures"]
     if picture:
-        kind = "colour " if picture["channels"] == 3 else ""
-        print_text(f"{shown_name(told['name'])}: {kind}pictures of {picture['height']} x {picture['width']}")
+        colour = "colour" if picture["channels"] == 3 else "grey"
+        content = f"{colour} pictures, {picture['height']} x {picture['width']} pixels"
     else:
-        names = ": " + ", ".join(map(shown_name, told["feature_names"][:12])) if told["feature_names"] else ""
-        print_text(f"{shown_name(told['name'])}: sequences{names}")
-    for name, part in told["parts"].items():
-        print_text(_part_line("" if name == "all" else f"{name}: ", part))
+        names = ", ".join(map(shown_name, summary["feature_names"][:12]))
+        content = f"sequences, features {names}" if names else "sequences"
+    print_text(f"{shown_name(summary['name'])}: {content}")
+    for name, part in summary["parts"].items():
+        print_text(_split_line("" if name == "all" else f"{name}: ", part))
 
 
-def _part_line(title: str, part: dict[str, Any]) -> str:
+def _split_line(title: str, part: dict[str, Any]) -> str:
     steps, classes = part["steps"], part["classes"]
     length = f"{steps['min']}" if steps["min"] == steps["max"] else f"{steps['min']} to {steps['max']}"
-    line = f"  {title}{part['sequences']:,} of {length} steps of {part['features']}"
+    line = f"  {title}{part['sequences']:,} sequences, {length} steps, {part['features']} "
+    line += "feature" if part["features"] == 1 else "features"
     if part["groups"] is not None:
         line += f", {part['groups']:,} groups"
     if part["missing"]:
@@ -83,10 +87,10 @@ def _part_line(title: str, part: dict[str, Any]) -> str:
 
 @command.command()
 @click.argument("names", nargs=-1, required=True)
-@click.option("--force", is_flag=True, help="Download again what is there already.")
+@click.option("--force", is_flag=True, help="Download again even if present.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def fetch(names: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Download the data sets NAMES into the cache, if they are not at hand."""
+    """Download the data sets NAMES into the cache unless they are present."""
     from scanline.data import catalogue as catalog
 
     folders = {}
@@ -103,7 +107,7 @@ def fetch(names: tuple[str, ...], force: bool, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def verify(names: tuple[str, ...], as_json: bool) -> None:
-    """Read every file of the data sets NAMES and compare its checksum."""
+    """Verify the checksums of all files of the data sets NAMES."""
     from scanline.data import catalogue as catalog
 
     checks = [check for name in names for check in catalog.verify(name)]
@@ -116,4 +120,4 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
             print_text(f"{shown_name(check.path)}: {shown_name(check.note)}")
     bad = sum(not check.ok for check in checks)
     if bad:
-        raise DataError(f"{bad} of {len(checks)} files are damaged")
+        raise DataError(f"{bad} of {len(checks)} files are missing or damaged")

@@ -10,7 +10,7 @@ from scanline.cli.output import print_json, print_text, shown_name
 @click.command(name="doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def command(as_json: bool) -> None:
-    """Say what computes here: versions, processor, the native library and its kernels."""
+    """Show versions, processor, the native library and its kernels."""
     from scanline.device import choose_device
     from scanline.training.environment import describe
 
@@ -28,12 +28,12 @@ def command(as_json: bool) -> None:
             f"{name}: {kernel or 'none, computed as float32'}" for name, kernel in native.kernels.items()
         ]
         lines["LSTM"] = f"native library; {'; '.join(kernels)}"
-        lines["its threads"] = native.threads
-        lines["its choices"] = "; ".join(
+        lines["threads"] = native.threads
+        lines["backends"] = "; ".join(
             f"{name}: {', '.join(all_) or 'none'}" for name, all_ in native.choices.items()
         )
     else:
-        lines["LSTM"] = f"torch's path, which is slower; the native library is not used: {native.why}"
+        lines["LSTM"] = f"computed by torch, which is slower; native library not used: {native.why}"
     width = max(map(len, lines))
     for name, line in lines.items():
         print_text(f"{name:<{width}}  {shown_name(line)}")

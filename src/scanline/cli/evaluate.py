@@ -15,30 +15,28 @@ SHOWN_MISTAKES = 5
 
 @click.command(name="evaluate")
 @click.argument("run", type=click.Path())
-@click.option(
-    "--data", metavar="DATA", help="A data set's name or path.  [default: what the run was trained on]"
-)
+@click.option("--data", metavar="DATA", help="Name or path of a data set.  [default: the run's own]")
 @click.option(
     "--calibrated",
     is_flag=True,
-    help="Judge the probabilities after temperature scaling (answers are the same).",
+    help="Evaluate calibrated probabilities (temperature scaling; same predictions).",
 )
 @click.option(
-    "--list", "as_list", is_flag=True, help="Print predicted and true label of each test sequence first."
+    "--list", "as_list", is_flag=True, help="First print the predicted and true class of each sequence."
 )
-@click.option("--steps", is_flag=True, help="Tell the accuracy after each step too: how many are enough.")
+@click.option("--steps", is_flag=True, help="Print the accuracy after each step.")
 @click.option(
     "--stop-at",
     "stops",
     multiple=True,
     type=click.FloatRange(0, 1, min_open=True),
     metavar="P",
-    help="Stop reading as soon as a class has this probability; what that costs and saves.",
+    help="Accuracy and steps read if reading stops once a class has probability P.",
 )
 @click.option(
-    "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Where to compute."
+    "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
 def command(
     run: str,
     data: str | None,
@@ -49,11 +47,11 @@ def command(
     device: str,
     as_json: bool,
 ) -> None:
-    """Judge RUN, a run folder or a bundle, on all test sequences.
+    """Evaluate RUN, a run or model directory, on all test sequences.
 
-    Prints how many are right and the accuracy, with its 95 % Wilson interval; of each class precision, recall
-    and F1 with bootstrap intervals; how far its probabilities can be believed; how accurate it is where it is
-    surest, and by length; the confusion matrix, and the mistakes it was surest of.
+    Prints the accuracy with its 95 % Wilson interval; the calibration error; the accuracy on the most
+    confident predictions and by length; precision, recall and F1 of each class with bootstrap intervals;
+    the confusion matrix; and the most confident errors.
     """
     from scanline.evaluation.early import THRESHOLDS, accuracy_by_step
     from scanline.evaluation.evaluate import evaluate_run
@@ -92,18 +90,18 @@ def command(
 
 def _along(along: dict[str, Any], steps: bool) -> list[str]:
     last = along["steps"][-1]["step"]
-    told = (
-        f"{along['enough']} of {last} steps are enough: from there on it is about as accurate as at the end"
-    )
-    lines = [told]
+    lines = [
+        f"{along['enough']} of {last} steps suffice: "
+        "from there on the accuracy is within the interval of the final one"
+    ]
     if steps:
-        lines.append(f"{'step':>6}  {'accuracy':<25}  still read")
+        lines.append(f"{'step':>6}  {'accuracy (95 %)':<25}  sequences")
         for each in along["steps"]:
             low, high = each["ci95"]
             figures = f"{each['accuracy']:.4f} ({low:.3f} to {high:.3f})"
             bar = bar_of(each["accuracy"])
             lines.append(f"{each['step']:>6}  {figures}  {each['n']:>10,}  {bar}".rstrip())
-    lines += ["stop at  accuracy                   mean steps  stopped early"]
+    lines += ["stop at  accuracy (95 %)            mean steps  stopped early"]
     for each in along["stops"]:
         low, high = each["ci95"]
         lines.append(
@@ -115,18 +113,18 @@ def _along(along: dict[str, Any], steps: bool) -> list[str]:
 
 def _summary(test: dict[str, Any], data: str, pictures: bool) -> list[str]:
     low, high = test["ci95"]
-    surest = {round(100 * each["coverage"]): each["accuracy"] for each in test["coverage"]}
+    by_coverage = {round(100 * each["coverage"]): each["accuracy"] for each in test["coverage"]}
     lines = [
-        f"test part of {shown_name(data)}: {test['correct']:,} of {test['n']:,} right",
+        f"test split of {shown_name(data)}: {test['correct']:,} of {test['n']:,} correct",
         f"accuracy {test['accuracy']:.4f}, 95 % interval {low:.4f} to {high:.4f} (Wilson)",
         f"mean cross-entropy {test['loss']:.4f}, calibration error {test['calibration']['error']:.4f}",
-        f"where it is surest: {surest[50]:.4f} of the first half right, {surest[90]:.4f} of nine tenths",
+        f"accuracy on the most confident 50 %: {by_coverage[50]:.4f}, on 90 %: {by_coverage[90]:.4f}",
     ]
     if pictures:
         first = min(128, test["n"])
-        lines.append(f"the tutorials' measure, the first {first} only: {test['first128_accuracy']:.6f}")
+        lines.append(f"accuracy on the first {first} (as in the tutorials): {test['first128_accuracy']:.6f}")
     if len(test["by_length"]) > 1:
-        lines += ["", "steps        n  right  accuracy (95 %)"]
+        lines += ["", "steps        n  correct  accuracy (95 %)"]
         lines += [_length_line(group) for group in test["by_length"]]
     return [*lines, "", *_classes(test), "", *_confusion(test), *_mistakes(test)]
 
@@ -135,21 +133,21 @@ def _length_line(group: dict[str, Any]) -> str:
     span = f"{group['from']} to {group['to']}" if group["from"] < group["to"] else f"{group['from']}"
     low, high = group["ci95"]
     figures = f"{group['accuracy']:.4f} ({low:.3f} to {high:.3f})"
-    return f"{span:<9}{group['n']:>5}  {group['correct']:>5}  {figures}"
+    return f"{span:<9}{group['n']:>5}  {group['correct']:>7}  {figures}"
 
 
 def _classes(test: dict[str, Any]) -> list[str]:
     names = [shown_name(entry["class"], NAME_WIDTH) for entry in test["classes"]]
     width = max(len("class"), *(len(name) for name in names))
     kinds = ("recall", "precision", "f1")
-    lines = [f"{'class':<{width}}      n  right" + "".join(f"  {kind:<20}" for kind in kinds).rstrip()]
+    lines = [f"{'class':<{width}}      n  correct" + "".join(f"  {kind:<20}" for kind in kinds).rstrip()]
     for name, entry in zip(names, test["classes"], strict=True):
-        cells = "".join(f"  {_share(entry, kind):<20}" for kind in kinds).rstrip()
-        lines.append(f"{name:<{width}}  {entry['n']:>5}  {entry['correct']:>5}{cells}")
-    return [*lines, "(in brackets 95 % intervals by bootstrap)"]
+        cells = "".join(f"  {_estimate(entry, kind):<20}" for kind in kinds).rstrip()
+        lines.append(f"{name:<{width}}  {entry['n']:>5}  {entry['correct']:>7}{cells}")
+    return [*lines, "(95 % bootstrap intervals in parentheses)"]
 
 
-def _share(entry: dict[str, Any], kind: str) -> str:
+def _estimate(entry: dict[str, Any], kind: str) -> str:
     if entry[kind] is None:
         return "-"
     low, high = entry[f"{kind}_ci95"]
@@ -159,15 +157,15 @@ def _share(entry: dict[str, Any], kind: str) -> str:
 def _confusion(test: dict[str, Any]) -> list[str]:
     names = [shown_name(entry["class"], NAME_WIDTH) for entry in test["classes"]]
     if len(names) > WIDEST_CONFUSION:
-        return [f"confusion matrix: {len(names)} classes are too many for a table; --json has it"]
+        return [f"confusion matrix: {len(names)} classes are too many for a table; use --json"]
     cell = max(3, *(len(str(count)) for row in test["confusion"] for count in row))
     cell = max(cell, *(len(name) for name in names)) if all(len(name) <= 4 for name in names) else cell
     short = (
         names if all(len(name) <= cell for name in names) else [str(number) for number in range(len(names))]
     )
-    lines = ["confusion matrix (a row for each true class, a column for each answer)"]
+    lines = ["confusion matrix (rows: true classes, columns: predictions)"]
     if short is not names:
-        lines.append("columns are numbered in the order of the rows")
+        lines.append("columns are numbered like the rows")
         names = [f"{number} {name}" for number, name in enumerate(names)]
     width = max(len(name) for name in names)
     lines.append(" " * width + "".join(f"  {name:>{cell}}" for name in short))
@@ -182,7 +180,7 @@ def _mistakes(test: dict[str, Any]) -> list[str]:
         return []
     return [
         "",
-        "the mistakes it was surest of",
+        "most confident errors",
         *map(_mistake, shown),
     ]
 
@@ -190,6 +188,6 @@ def _mistakes(test: dict[str, Any]) -> list[str]:
 def _mistake(each: dict[str, Any]) -> str:
     name, true, predicted = (shown_name(each[key], NAME_WIDTH) for key in ("sequence", "true", "predicted"))
     return (
-        f"sequence {name}: {true} taken for {predicted} "
+        f"sequence {name}: {true} classified as {predicted} "
         f"({each['probability']:.4f}; {true} {each['probability_of_true']:.4f})"
     )

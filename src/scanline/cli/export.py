@@ -41,17 +41,17 @@ def command(
         from scanline.interchange.onnx.write import DEFAULT_OPSET, export_onnx, export_step_graph
 
         write = export_step_graph if step else export_onnx
-        found = write(model, target, probabilities=not logits_only, opset=opset or DEFAULT_OPSET)
+        verification = write(model, target, probabilities=not logits_only, opset=opset or DEFAULT_OPSET)
     elif kind == ".keras":
         if step or opset:
             raise UsageError("--step and --opset are for .onnx files")
         from scanline.interchange.keras.write import export_keras
 
-        found = export_keras(model, target, probabilities=not logits_only)
+        verification = export_keras(model, target, probabilities=not logits_only)
     else:
         raise UsageError(f"--output must end in .onnx or .keras, got {output}")
     if as_json:
-        print_json({"run": run} | found)
+        print_json({"run": run} | verification)
         return
-    click.echo(f"largest difference from Scanline's predictions: {found['difference']:.1e}")
+    click.echo(f"largest difference from Scanline's predictions: {verification['difference']:.1e}")
     print_text(f"wrote {shown_name(target)}")

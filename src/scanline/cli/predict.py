@@ -20,14 +20,16 @@ from scanline.errors import ScanlineError, UsageError
 @click.option(
     "--save-input",
     metavar="PNG|DIR",
-    help="Write what the network saw: a file for one picture, else a folder.",
+    help="Save the prepared pictures: a file for one picture, else a folder.",
 )
 @click.option(
-    "--stream", is_flag=True, help="Read steps from standard input (FILES is -), answer after each."
+    "--stream", is_flag=True, help="Read steps from standard input (FILES is -) and predict after each."
 )
-@click.option("--calibrated", is_flag=True, help="Probabilities after temperature scaling.")
-@click.option("--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Where to compute.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
+@click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")
+@click.option(
+    "--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the predictions as JSON.")
 def command(
     run: str,
     files: tuple[str, ...],
@@ -37,33 +39,33 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Name what FILES hold: pictures of any size, or sequences in the formats that training reads.
+    """Classify FILES with the model of RUN, a run or model directory.
 
-    A picture (PNG, JPEG, PGM, .npy) is prepared as the training pictures were, dark on light or light on
-    dark. A .ts, CSV, Parquet or .npz file may have labels, which are not looked at, or none. RUN is a run
-    folder or a bundle.
+    FILES are pictures (PNG, JPEG, PGM, .npy) of any size, dark on light or light on dark, which are prepared
+    like the training pictures; or .ts, CSV, Parquet or .npz files of sequences. Labels in them are ignored.
 
-    With --stream FILES is -: each line of standard input is a step, as CSV or as a JSON list or object, and
-    is answered at once; an empty line ends a sequence. With --json every answer is a line of JSON.
+    With --stream, FILES is - and each line of standard input is a step, as CSV or as a JSON list or object.
+    A prediction is printed after each step; an empty line ends a sequence. With --json, each prediction is a
+    line of JSON.
     """
     if stream or files == ("-",):
         if files != ("-",) or not stream or save_input:
-            raise UsageError("a stream is read as `scanline predict RUN - --stream`, without --save-input")
+            raise UsageError("expected `scanline predict RUN - --stream` for a stream, without --save-input")
         return _stream(run, calibrated, device, as_json)
     from scanline.evaluation.predict_files import predict_files
 
-    answers, errors, code = [], [], 0
-    for answer in predict_files(run, files, device, save_input, calibrated):
-        if isinstance(answer, ScanlineError):
-            say(f"scanline: {answer}")
-            errors.append(str(answer))
-            code = code or answer.exit_code
+    predictions, errors, code = [], [], 0
+    for result in predict_files(run, files, device, save_input, calibrated):
+        if isinstance(result, ScanlineError):
+            say(f"scanline: {result}")
+            errors.append(str(result))
+            code = code or result.exit_code
             continue
-        answers.append(answer.to_json())
+        predictions.append(result.to_json())
         if not as_json:
-            print_text(_line(answers[-1]))
+            print_text(_line(predictions[-1]))
     if as_json:
-        print_json({"run": run, "predictions": answers, "errors": errors})
+        print_json({"run": run, "predictions": predictions, "errors": errors})
     return code
 
 
@@ -73,22 +75,22 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
     from scanline.model.artifact import load
 
     model = load(run, choose_device(device), calibrated)
-    for answer in predict_lines(model, _input_lines()):
+    for result in predict_lines(model, _input_lines()):
         if as_json:
-            click.echo(json.dumps({"schema": 1} | answer.to_json()))
+            click.echo(json.dumps({"schema": 1} | result.to_json()))
         else:
-            label, probability = shown_name(answer.prediction.label), answer.prediction.probability
+            label, probability = shown_name(result.prediction.label), result.prediction.probability
             ending = "" if probability is None else f"\t{probability:.4f}"
-            print_text(f"{answer.sequence}\t{answer.step}\t{label}{ending}")
+            print_text(f"{result.sequence}\t{result.step}\t{label}{ending}")
         sys.stdout.flush()
     return 0
 
 
 def _input_lines() -> Iterator[str]:
-    """The lines of standard input as they come; of a line that is too long no more than shows that it is."""
+    """Yield the lines of standard input as they arrive, cut just above the limit if they are too long."""
     from scanline.evaluation.predict_lines import LINE_LIMIT
 
-    if sys.stdin is None:  # the caller closed it
+    if sys.stdin is None:  # closed by the caller
         return
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
@@ -96,12 +98,13 @@ def _input_lines() -> Iterator[str]:
         yield line
 
 
-def _line(answer: dict[str, Any]) -> str:
-    file, label = shown_name(answer["file"]), shown_name(answer["label"])
-    if "sequence" in answer:
-        ending = f" ({answer['probability']:.4f})" if "probability" in answer else ""
-        return f"{file}: {shown_name(answer['sequence'])}: {label}{ending}"
-    if "probabilities" not in answer:
+def _line(result: dict[str, Any]) -> str:
+    file, label = shown_name(result["file"]), shown_name(result["label"])
+    if "sequence" in result:
+        ending = f" ({result['probability']:.4f})" if "probability" in result else ""
+        return f"{file}: {shown_name(result['sequence'])}: {label}{ending}"
+    if "probabilities" not in result:
         return f"{file}: {label}"
-    ranked = "  ".join(f"{shown_name(name)}: {share:.4f}" for name, share in answer["probabilities"].items())
+    probabilities = result["probabilities"].items()
+    ranked = "  ".join(f"{shown_name(name)}: {probability:.4f}" for name, probability in probabilities)
     return f"{file}: {label}\n  {ranked}"

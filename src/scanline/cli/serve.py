@@ -19,7 +19,7 @@ from scanline.cli.output import say
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="File with the token that clients must send, or set SCANLINE_TOKEN. Required unless --host is local.",
+    help="File with the clients' token; or set SCANLINE_TOKEN. Required unless --host is local.",
 )
 @click.option("--allow-host", multiple=True, metavar="NAME", help="Another host name of this server.")
 @click.option(

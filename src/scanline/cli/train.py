@@ -11,21 +11,29 @@ from scanline.errors import UsageError
 
 @click.command(name="train")
 @click.argument("data", required=False)
-@click.option("--recipe", metavar="NAME|FILE", help="What to train and how; `scanline recipes` lists them.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one value, as train.batch_size=64."
+    "--recipe", metavar="NAME|FILE", help="Network and training settings; `scanline recipes` lists them."
 )
 @click.option(
-    "--run", metavar="DIR", help="The run folder to make.  [default: the next runs/DATA-RECIPE-NNN]"
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting, such as train.batch_size=64.",
+)
+@click.option(
+    "--run", metavar="DIR", help="Run directory to create.  [default: the next runs/DATA-RECIPE-NNN]"
 )
 @data_options
-@click.option("--seed", type=click.IntRange(min=0), help="Short for --set seed=N.")
+@click.option("--seed", type=click.IntRange(min=0), help="Shorthand for --set seed=N.")
 @click.option(
-    "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Where to compute."
+    "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --run; only more steps may be --set.")
-@click.option("--tensorboard", is_flag=True, help="Write event files for TensorBoard too.")
-@click.option("--report", "wants_report", is_flag=True, help="Write the report when training has finished.")
+@click.option(
+    "--resume", is_flag=True, help="Continue the run in --run; --set may only raise the number of steps."
+)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files.")
+@click.option("--report", "wants_report", is_flag=True, help="Write a report after training.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     data: str | None,
@@ -40,15 +48,15 @@ def command(
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Train a classifier, test it, and keep the run.
+    """Train a classifier, test it, and store both in a run directory.
 
-    DATA is a data set's name (`scanline data list`), a .ts, CSV, Parquet or .npz file, a folder of pictures
-    or of IDX files, or the NAME of NAME_TRAIN and NAME_TEST files. Without it Scanline takes MNIST if it is
-    at hand or can be fetched, and otherwise the small digits that come with scikit-learn.
+    DATA is the name of a data set (`scanline data list`), a .ts, CSV, Parquet or .npz file, a folder of
+    pictures or of IDX files, or the common NAME of NAME_TRAIN and NAME_TEST files. The default is MNIST, or
+    scikit-learn's small digits if MNIST can be neither found nor downloaded.
     """
     changes = _changes(settings, seed) | chosen_settings(options)
     if resume and (data or not run):
-        raise UsageError("--resume needs --run DIR and takes the data from there: give none")
+        raise UsageError("--resume requires --run DIR and takes no DATA: the run names its data")
 
     from scanline.cli.watch import curve, watch
     from scanline.training.run import TrainingRun
@@ -72,17 +80,17 @@ def command(
 
         page = report(path, device=device)
     if as_json:
-        told = {"run": str(path)} | ({"report": str(page)} if page else {})
-        print_json(told | result.to_json())
+        paths = {"run": str(path)} | ({"report": str(page)} if page else {})
+        print_json(paths | result.to_json())
         return
     test = result.test
     if test is None:
-        click.echo("test: there is no test part")
+        click.echo("test: there is no test split")
     elif test.accuracy is None or test.ci95 is None:
         click.echo(f"test: {test.n:,} sequences, loss {test.loss:.4f}")
     else:
         click.echo(
-            f"test: {test.correct:,} of {test.n:,} right, accuracy {test.accuracy:.4f}, "
+            f"test: {test.correct:,} of {test.n:,} correct, accuracy {test.accuracy:.4f}, "
             f"95 % interval {test.ci95[0]:.4f} to {test.ci95[1]:.4f}"
         )
     print_text(f"run:  {shown_name(path)}")

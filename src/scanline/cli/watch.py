@@ -1,4 +1,4 @@
-"""Training as it is watched: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of training: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def watch(training: TrainingRun) -> Result:
                 say(event.line())
         return training.finished()
 
-    # Narrow windows keep what matters most: columns are left out from the right.
+    # Columns are ordered by importance, as narrow windows drop the last ones.
     rate, best = TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[best]}")
     columns = [BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn(), best, rate]
     if console.width < 60:
@@ -43,29 +43,38 @@ def watch(training: TrainingRun) -> Result:
         for event in training.events():
             if isinstance(event, Stepped):
                 speed = (event.step - first) * settings.batch_size / (time.perf_counter() - started)
-                found = f"best {state.best.accuracy:.4f}" if state.best.accuracy >= 0 else ""
-                bar.update(task, completed=event.step, rate=f"{speed:,.0f} samples/s", best=found)
+                best_so_far = f"best {state.best.accuracy:.4f}" if state.best.accuracy >= 0 else ""
+                bar.update(task, completed=event.step, rate=f"{speed:,.0f} samples/s", best=best_so_far)
             else:
                 console.print(shown_name(event.line()))
     return training.finished()
 
 
 def curve(metrics: Path) -> list[str]:
-    """The course of training in two lines: the loss of the batches, on a logarithmic scale, and how accurate
-    the answers to the validation part were. metrics: the run's metrics.jsonl."""
+    """Return the learning curve in two lines of text.
+
+    Args:
+        metrics: The run's metrics.jsonl.
+
+    Returns:
+        The loss of the training batches, on a logarithmic scale, and the accuracy on the validation split;
+        each only if it was measured more than once.
+    """
     lines = read_metrics(metrics)
     losses = [line.loss for line in lines if isinstance(line, LoggedLine)]
     accuracies = [
         line.accuracy for line in lines if isinstance(line, EvaluatedLine) and line.part == "validation"
     ]
     columns = min(shutil.get_terminal_size().columns, 80)
-    part = " (validation)" if columns >= 60 else ""
-    width = max(8, columns - 29 - len(part))  # beside the words, and numbers of up to nine digits
+    split = " (validation)" if columns >= 60 else ""
+    width = max(
+        8, columns - 29 - len(split)
+    )  # leaves room for the labels and for numbers of up to nine digits
     drawn_lines = []
     if len(losses) > 1:
         drawn = sparkline([math.log(max(loss, 1e-9)) for loss in losses], width)
         drawn_lines.append(f"loss:     {losses[0]:.4f} {drawn} {losses[-1]:.4f}")
     if len(accuracies) > 1:
         drawn = sparkline(accuracies, width)
-        drawn_lines.append(f"accuracy: {accuracies[0]:.4f} {drawn} {accuracies[-1]:.4f}{part}")
+        drawn_lines.append(f"accuracy: {accuracies[0]:.4f} {drawn} {accuracies[-1]:.4f}{split}")
     return drawn_lines

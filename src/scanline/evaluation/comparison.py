@@ -212,7 +212,7 @@ def _row(each: _Evaluated, speed: float | None) -> ComparedRun:
     a, form = model.network.architecture, model.preprocessing
     return ComparedRun(
         run=each.path,
-        network=f"{a.layers} x {a.cell} {a.hidden_size}{', both directions' if a.bidirectional else ''}",
+        network=f"{a.layers} x {a.cell} {a.hidden_size}{', bidirectional' if a.bidirectional else ''}",
         view=form.view if form.picture else None,
         correct=metrics.correct,
         accuracy=metrics.accuracy,
