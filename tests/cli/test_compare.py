@@ -268,4 +268,4 @@ def test_the_table_fits_the_terminal_where_80_columns_are_enough(columns):
     pairs = [SimpleNamespace(**names, difference=0.01, mcnemar_p=1.2e-11)]
     lines = _ranking(SimpleNamespace(runs=runs, pairs=pairs), columns)
     assert max(map(len, lines)) <= max(columns, 80)
-    assert lines[2].split()[1].endswith("-sensors-1")
+    assert lines[2].split()[1].endswith("sors-1")

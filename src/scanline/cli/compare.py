@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scanline.evaluation.comparison import ComparedPair, ComparedRun, Comparison
 
 _SHOWN_DISAGREEMENTS = 10
-_MIN_NAME = 11  # characters of a run's name in the table
+_MIN_NAME = 10  # characters of a run's name in the table
 
 
 @click.command(name="compare")
