@@ -68,7 +68,8 @@ class Loader:
     def batch(self, step: int) -> DeviceBatch:
         """Return the batch of `step`, counted from 0. It depends on nothing but the step."""
         source, indices = self.source, self.order.at(step)
-        size = len(indices) * int(source.lengths[indices].max()) * source.features
+        longest = source.max_length if source.uniform else int(source.lengths[indices].max())
+        size = len(indices) * longest * source.features
         if size > len(self._values):
             self._allocate(size)
         if self.shift is None:
@@ -76,12 +77,12 @@ class Loader:
             values, lengths = batch.values, batch.lengths
             weights = batch.weights
         else:
-            values, lengths = self.shift.gather(source, indices, step, self._raw), None
+            values, lengths = self.shift.gather(source, indices, step), None
             weights = None if source.weights is None else source.weights[indices]
         tensor = self._values[: math.prod(values.shape)].view(values.shape)
         if self.scaler is not None:
             self.scaler.apply(values, tensor.numpy())
-        elif values.dtype != np.float32:
+        elif not np.may_share_memory(values, self._values.numpy()):
             tensor.numpy()[:] = values
         return DeviceBatch(
             tensor.to(self.device),

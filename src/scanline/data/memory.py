@@ -110,6 +110,11 @@ class MemorySource(SequenceSource):
         lengths = np.array([len(each) for each in sequences], dtype=np.int64)
         return cls(np.concatenate(sequences), lengths, targets, classes, name)
 
+    @cached_property
+    def max_length(self) -> int:
+        """T, the length of the longest sequence."""
+        return int(self.lengths.max())
+
     @property
     def features(self) -> int:
         """F, the number of values of one step."""
@@ -161,6 +166,18 @@ class MemorySource(SequenceSource):
         self.concatenated.take(rows.reshape(-1), 0, values.reshape(-1, self.features), "clip")
         values[steps >= lengths[:, None]] = 0
         return values
+
+    def windows(self, indices: Indices, offsets: Indices, width: int) -> NDArray[Any]:
+        """Return runs of consecutive values; see `SequenceSource.windows`."""
+        flat = self.concatenated.reshape(-1)
+        first = indices[:, None] * (self.max_length * self.features) + offsets
+        # Row i of this view is flat[i : i + width]; rows overlap, and nothing is copied.
+        views: NDArray[Any] = np.ndarray(
+            (flat.size - width + 1, width), flat.dtype, flat, strides=flat.strides * 2
+        )
+        # Runs before the first and past the last value are moved inside the memory.
+        runs: NDArray[Any] = views[np.minimum(np.maximum(first, 0), len(views) - 1)]
+        return runs
 
     def take(self, indices: slice | Indices) -> Self:
         """Return a source of the sequences at `indices`, in that order."""

@@ -77,6 +77,19 @@ class SequenceSource(ABC):
         """
 
     @abstractmethod
+    def windows(self, indices: Indices, offsets: Indices, width: int) -> NDArray[Any]:
+        """Return runs of consecutive values of sequences that all have T steps.
+
+        Args:
+            indices: (n,) which sequences.
+            offsets: (n, k) where each run starts, counted in values from the start of its sequence.
+            width: Number of values of a run.
+
+        Returns:
+            (n, k, width) new memory. What a run has outside its sequence is undefined.
+        """
+
+    @abstractmethod
     def take(self, indices: slice | Indices) -> Self:
         """Return a source of the sequences at `indices`, in that order.
 
@@ -104,6 +117,11 @@ class SequenceSource(ABC):
     def max_length(self) -> int:
         """T, the length of the longest sequence."""
         return int(self.lengths.max())
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all sequences have T steps."""
+        return bool((self.lengths == self.lengths[0]).all())
 
     @property
     def total_steps(self) -> int:

@@ -27,7 +27,7 @@ def shifted(values, channels=1):
     n, height, row = values.shape
     source = MemorySource.from_array(values, np.zeros(n, np.int64), (0,), "made up")
     shift = PictureShift(View("rows", height, row // channels, channels), 1, seed=0)
-    return shift.gather(source, np.arange(n), 0, np.full(values.size, 99, values.dtype))
+    return shift.gather(source, np.arange(n), 0)
 
 
 def test_a_picture_moves_as_a_whole_and_zeros_move_in():

@@ -27,55 +27,56 @@ class PictureShift:
     def __init__(self, view: View, pixels: int, seed: int) -> None:
         self.view, self.pixels, self.seed = view, pixels, seed
 
-    def distances(self, count: int, step: int) -> tuple[list[int], list[int]]:
-        """Return the rows and the columns by which each of `count` pictures moves up and left, at `step`."""
-        draw = numpy_generator(self.seed, "shift", step)
-        rows, columns = (draw.integers(0, 2 * self.pixels + 1, (count, 1)) - self.pixels for _ in range(2))
-        return rows.ravel().tolist(), columns.ravel().tolist()
-
-    def gather(self, source: SequenceSource, indices: Indices, step: int, out: NDArray[Any]) -> NDArray[Any]:
-        """Gather pictures and move them, in one copy.
+    def gather(self, source: SequenceSource, indices: Indices, step: int) -> NDArray[Any]:
+        """Gather pictures and move them.
 
         Args:
             source: Pictures, cut into steps by the view.
             indices: (n,) which of them.
             step: Training step, counted from 0.
-            out: One-dimensional, of the source's data type, with room for n * T * F values.
 
         Returns:
-            (n, T, F) values, a view of `out`.
+            (n, T, F) values of the source's data type.
         """
-        shape = len(indices), source.max_length, source.features
-        values = out[: shape[0] * shape[1] * shape[2]].reshape(shape)
+        draw = numpy_generator(self.seed, "shift", step)
+        rows, columns = draw.integers(0, 2 * self.pixels + 1, (2, len(indices), 1)) - self.pixels
         move = self._move_rows if self.view.order is None else self._move_reordered
-        for target, index, row, column in zip(
-            values, indices.tolist(), *self.distances(shape[0], step), strict=True
-        ):
-            move(source.steps_of(index), target, row, column)
-        return values
+        moved = move(source, indices, rows, columns)
+        return moved.reshape(len(indices), -1, source.features)
 
-    def _move_rows(self, steps: NDArray[Any], target: NDArray[Any], row: int, column: int) -> None:
-        """Move a picture whose values are in reading order."""
+    def _move_rows(
+        self, source: SequenceSource, indices: Indices, rows: Indices, columns: Indices
+    ) -> NDArray[Any]:
+        """Move pictures whose values are in reading order, by (n, 1) rows up and (n, 1) columns left."""
         view = self.view
-        shape = view.height, view.width, view.channels
-        height, width = view.height - abs(row), view.width - abs(column)
-        target[:] = 0
-        if height <= 0 or width <= 0:
-            return
-        from_row, from_column = max(row, 0), max(column, 0)
-        to_row, to_column = max(-row, 0), max(-column, 0)
-        target.reshape(shape)[to_row : to_row + height, to_column : to_column + width] = steps.reshape(shape)[
-            from_row : from_row + height, from_column : from_column + width
-        ]
+        width = view.width * view.channels
+        # Row r of the result starts at row r + rows, column `columns`, and runs into the next row of the
+        # picture, or into the next picture: what does not belong to the row is overwritten by 0 below.
+        offsets = (np.arange(view.height) + rows) * width + columns * view.channels
+        moved = source.windows(indices, offsets, width).reshape(
+            len(indices), view.height, view.width, view.channels
+        )
+        rows, columns = rows[:, 0], columns[:, 0]
+        for distance in range(1, min(self.pixels, view.height) + 1):
+            moved[rows >= distance, -distance] = 0
+            moved[rows <= -distance, distance - 1] = 0
+        for distance in range(1, min(self.pixels, view.width) + 1):
+            moved[columns >= distance, :, -distance] = 0
+            moved[columns <= -distance, :, distance - 1] = 0
+        return moved
 
-    def _move_reordered(self, steps: NDArray[Any], target: NDArray[Any], row: int, column: int) -> None:
-        """Move a picture whose values are in the order of the view."""
-        view, top, left = self.view, row + self.pixels, column + self.pixels
-        window = self._positions[top : top + view.height, left : left + view.width].reshape(-1)
-        positions = window[view.order]
-        flat = target.reshape(-1)
-        steps.reshape(-1).take(positions, 0, flat, "clip")
-        flat[positions < 0] = 0
+    def _move_reordered(
+        self, source: SequenceSource, indices: Indices, rows: Indices, columns: Indices
+    ) -> NDArray[Any]:
+        """Move pictures whose values are in the order of the view."""
+        view = self.view
+        top = (rows + self.pixels)[:, :, None] + np.arange(view.height)[:, None]
+        left = (columns + self.pixels)[:, :, None] + np.arange(view.width)
+        positions = self._positions[top, left].reshape(len(indices), -1)[:, view.order]
+        values = source.gather(indices).values.reshape(len(indices), -1)
+        moved = np.take_along_axis(values, np.maximum(positions, 0), 1)
+        moved[positions < 0] = 0
+        return moved
 
     @cached_property
     def _positions(self) -> NDArray[np.int64]:
