@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_s
 
 import scanline.nn
 from scanline.errors import UsageError
-from scanline.kernels import library, paths
+from scanline.kernels import backends, library
 
 # torch's own path warns once that oneDNN knows no projections.
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -220,11 +220,11 @@ def test_what_can_runs_natively():
 
 
 def test_native_where_it_cannot_be_had_is_an_error(monkeypatch):
-    with pytest.raises(UsageError, match="backend=native cannot be had: the native library computes float32"):
+    with pytest.raises(UsageError, match="not possible: the native library computes float32"):
         scanline.nn.LSTM(3, 6, backend="native", dtype=torch.float64)
-    monkeypatch.setattr(paths, "_why_absent", lambda: "it was not built")
+    monkeypatch.setattr(backends, "_why_absent", lambda: "it was not built")
     with pytest.raises(
-        UsageError, match="backend=native cannot be had: it was not built; backend=auto takes"
+        UsageError, match="backend=native is not possible: it was not built; use backend=auto"
     ):
         scanline.nn.LSTM(3, 6, backend="native")
     assert scanline.nn.LSTM(3, 6).path() == "torch"
@@ -265,9 +265,9 @@ def test_shapes_that_do_not_fit_raise_torchs_errors():
 
 def test_lengths_where_they_make_no_sense_are_refused():
     ours, _ = pair()
-    with pytest.raises(ValueError, match="a single one has just its steps"):
+    with pytest.raises(ValueError, match="left out with a single sequence"):
         ours(torch.zeros(5, 3), None, torch.tensor([5]))
-    with pytest.raises(ValueError, match="packed sequences have lengths of their own"):
+    with pytest.raises(ValueError, match="left out with packed sequences"):
         ours(pack_sequence([torch.zeros(5, 3)]), None, torch.tensor([5]))
 
 

@@ -1,4 +1,10 @@
-"""Scanline's layers for other people's programs: `scanline.nn.LSTM` in place of `torch.nn.LSTM`."""
+"""Recurrent modules for other PyTorch programs: drop-in replacements of torch.nn's with lengths.
+
+`scanline.nn.LSTM`, `GRU` and `RNN` subclass torch.nn's modules of the same names. Constructor, parameters,
+`state_dict`, arguments and results are torch's: `ours.load_state_dict(theirs.state_dict())` works in both
+directions. They add `lengths`, so that padded sequences of different lengths need no packing, and the choice
+of the backend.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +14,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from scanline.kernels.library import PRECISIONS
-from scanline.kernels.paths import choose_path, run_layer
+from scanline import cells
+from scanline.cells import Cell
+from scanline.kernels.abi import PRECISIONS
+from scanline.kernels.backends import Backend, choose_backend, run_layer
 
-States = tuple[Tensor, Tensor]
+# By torch.nn.RNNBase.mode.
+_CELLS = {
+    "LSTM": cells.lstm.CELL,
+    "GRU": cells.gru.CELL,
+    "RNN_TANH": cells.rnn.CELL,
+    "RNN_RELU": cells.rnn.RELU,
+}
+State = Tensor | tuple[Tensor, Tensor]  # h, or (h, c) of an LSTM
 
 
-class LSTM(nn.LSTM):
-    """`torch.nn.LSTM`, computed by Scanline's native library on the CPU.
+class _Recurrent(nn.RNNBase):
+    """What the modules have in common. Comes before torch's class among the bases.
 
-    Constructor, parameters, `state_dict`, arguments and results are torch's; an LSTM of torch is an LSTM of
-    Scanline with `ours.load_state_dict(theirs.state_dict())`, and back. Beyond torch's:
-
-    precision: "float32" or "bfloat16" (bfloat16 operands; sums, states and outputs stay float32), or None:
-    bfloat16 under torch.autocast("cpu", torch.bfloat16) and for bfloat16 weights, else float32.
-    backend: "native", "torch", or "auto": native where it can be had. Torch's own path computes for other
-    devices and dtypes, for `proj_size`, and where there is no library; `path()` says which will.
-
-    Under autocast the outputs stay float32, where torch gives bfloat16. Second derivatives are torch's alone.
+    Attributes:
+        precision: As given.
+        backend: As given.
     """
 
     weight_hh_l0: Tensor
@@ -39,125 +48,217 @@ class LSTM(nn.LSTM):
         self.precision, self.backend = precision, backend
         self.path()
 
-    def path(self, device: torch.device | None = None) -> str:
-        """What computes, "native" or "torch", for the weights as they are, and inputs beside them.
+    @property
+    def cell(self) -> Cell:
+        """What a step computes."""
+        return _CELLS[self.mode]
 
-        Raises UsageError if backend is "native" and that cannot be had.
+    def path(self, device: torch.device | None = None) -> Backend:
+        """Return the backend that computes inputs of the weights' dtype, "native" or "torch".
+
+        Args:
+            device: Device of the inputs; None for that of the weights.
+
+        Raises:
+            UsageError: If `backend` is "native" and that is not possible.
         """
         weight, backend = self.weight_hh_l0, self.backend
         if self.proj_size and backend == "auto":
             backend = "torch"
-        return choose_path(backend, weight.dtype, device or weight.device)
+        return choose_backend(backend, self.cell, weight.dtype, device or weight.device)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input: Tensor | PackedSequence,
-        hx: States | None = None,
+        hx: State | None = None,
         lengths: Tensor | None = None,
-    ) -> tuple[Tensor | PackedSequence, States]:
-        """As `torch.nn.LSTM`, and with `lengths` for padded sequences of different lengths.
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """Read sequences; as torch's module does, and with `lengths`.
 
-        input: (T, N, F), with batch_first (N, T, F), or (T, F) for a single sequence, or packed.
-        hx: (h0, c0), each (D * layers, N, H), or None for zeros.
-        lengths: (N,) whole numbers in 0..T. What stands past a sequence's end is never read; outputs there
-        are 0, the states returned are those after each sequence's last step, and the backward direction
-        starts there.
-        Returns outputs (..., D * H) and (hn, cn), each (D * layers, N, H).
+        Args:
+            input: (T, N, F), with batch_first (N, T, F); (T, F) of a single sequence; or packed sequences.
+            hx: Initial states, (D*layers, N, H): h0, or (h0, c0) of an LSTM; None for zeros.
+            lengths: (N,) whole numbers in 0..T; None if all are T. Values past a sequence's end are never
+                read, outputs there are 0, the states returned are those after each sequence's last step, and
+                the backward direction starts there.
+
+        Returns:
+            Outputs (..., D*H), packed if the input was, and the last states, (D*layers, N, H): hn, or
+            (hn, cn) of an LSTM.
+
+        Raises:
+            ValueError: If `lengths` come with packed sequences or a single sequence, or the input has neither
+                2 nor 3 axes.
+            RuntimeError: If sizes do not fit together.
         """
         if isinstance(input, PackedSequence):
             if lengths is not None:
-                raise ValueError("packed sequences have lengths of their own: leave out `lengths`")
+                raise ValueError("lengths must be left out with packed sequences, which have their own")
             return self._forward_packed(input, hx)
-        path = self.path(input.device)
-        if path == "torch" and lengths is None:
-            return super().forward(input, hx)
+        backend = self.path(input.device)
+        if backend == "torch" and lengths is None:
+            return super().forward(input, hx)  # type: ignore[no-any-return]
         if input.dim() == 2:
-            if hx is not None:
-                if hx[0].dim() != 2 or hx[1].dim() != 2:
-                    raise RuntimeError(
-                        "For unbatched 2-D input, hx and cx should also be 2-D but got "
-                        f"({hx[0].dim()}-D, {hx[1].dim()}-D) tensors"
-                    )
-                hx = (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
-            if lengths is not None:
-                raise ValueError("`lengths` goes with a batch of sequences; a single one has just its steps")
-            where = 0 if self.batch_first else 1
-            outputs, (hn, cn) = self._run(path, input.unsqueeze(where), hx, None)
-            return outputs.squeeze(where), (hn.squeeze(1), cn.squeeze(1))
+            return self._forward_single(backend, input, hx, lengths)
         if input.dim() != 3:
-            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
-        return self._run(path, input, hx, lengths)
+            raise ValueError(f"{self.mode}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+        outputs, states = self._forward_batch(backend, input, self._split(hx), lengths)
+        return outputs, self._join(states)
 
-    def _run(
-        self, path: str, input: Tensor, hx: States | None, lengths: Tensor | None
-    ) -> tuple[Tensor, States]:
-        precision = self.precision
-        if torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16:
-            precision = precision or "bfloat16"
-            if path == "native":
-                input = input.to(self.weight_hh_l0.dtype)
-                hx = None if hx is None else (hx[0].to(input.dtype), hx[1].to(input.dtype))
-        if precision is None:
-            precision = "bfloat16" if self.weight_hh_l0.dtype == torch.bfloat16 else "float32"
-        self.check_input(input, None)
-        if hx is not None:
-            self.check_forward_args(input, hx, None)
+    def _forward_single(
+        self, backend: Backend, input: Tensor, hx: State | None, lengths: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Read one sequence (T, F)."""
+        states = self._split(hx)
+        if states is not None and any(state.dim() != 2 for state in states):
+            found = ", ".join(f"{state.dim()}-D" for state in states)
+            raise RuntimeError(
+                f"For unbatched 2-D input, hx and cx should also be 2-D but got ({found}) tensors"
+            )
         if lengths is not None:
-            lengths = torch.as_tensor(lengths).to(device=input.device, dtype=torch.int64)
-        values = input
-        last_h: list[Tensor] = []
-        last_c: list[Tensor] = []
-        for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(2 if self.bidirectional else 1):
-                place = len(last_h)
-                h0, c0 = (None, None) if hx is None else (hx[0][place], hx[1][place])
-                y, hn, cn = run_layer(
-                    path,
-                    values,
-                    h0,
-                    c0,
-                    self._weights_of(layer, direction),
-                    lengths,
-                    reverse=direction == 1,
-                    batch_first=self.batch_first,
-                    precision=precision,
-                )
-                outputs.append(y)
-                last_h.append(hn)
-                last_c.append(cn)
-            values = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # (N, T, D * H)
-            if self.dropout and layer < self.num_layers - 1:
-                values = nn.functional.dropout(values, self.dropout, self.training)
-        if len(last_h) == 1:
-            return values, (last_h[0].unsqueeze(0), last_c[0].unsqueeze(0))
-        return values, (torch.stack(last_h), torch.stack(last_c))
-
-    def _weights_of(self, layer: int, direction: int) -> list[Tensor | None]:
-        names = self._all_weights[layer * (2 if self.bidirectional else 1) + direction]
-        kept = self._parameters  # a parametrisation takes its weight out of there
-        weights = [kept[name] if name in kept else getattr(self, name) for name in names]
-        return weights if self.bias else [*weights[:2], None, None, *weights[2:]]
+            raise ValueError("lengths must be left out with a single sequence (T, F)")
+        axis = 0 if self.batch_first else 1
+        states = None if states is None else tuple(state.unsqueeze(1) for state in states)
+        outputs, last = self._forward_batch(backend, input.unsqueeze(axis), states, None)
+        return outputs.squeeze(axis), self._join(tuple(state.squeeze(1) for state in last))
 
     def _forward_packed(
-        self, packed: PackedSequence, hx: States | None
-    ) -> tuple[Tensor | PackedSequence, States]:
-        path = self.path(packed.data.device)
-        if path == "torch":
-            return super().forward(packed, hx)
+        self, packed: PackedSequence, hx: State | None
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """Read packed sequences: torch's path packed, the others padded."""
+        backend = self.path(packed.data.device)
+        if backend == "torch":
+            return super().forward(packed, hx)  # type: ignore[no-any-return]
         values, lengths = pad_packed_sequence(packed, batch_first=self.batch_first)
-        outputs, states = self._run(path, values, hx, lengths)
+        outputs, states = self._forward_batch(backend, values, self._split(hx), lengths)
         order = packed.sorted_indices
         if order is not None:
             outputs = outputs.index_select(0 if self.batch_first else 1, order)
             lengths = lengths[order.cpu()]
         data, _ = torch._VF._pack_padded_sequence(outputs, lengths, self.batch_first)
         again = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
-        return again, states
+        return again, self._join(states)
+
+    def _forward_batch(
+        self,
+        backend: Backend,
+        input: Tensor,
+        states: tuple[Tensor, ...] | None,
+        lengths: Tensor | None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run all layers over a padded batch.
+
+        Args:
+            backend: What computes.
+            input: (T, N, F), with batch_first (N, T, F).
+            states: In the cell's order, each (D*layers, N, H); None for zeros.
+            lengths: (N,), or None.
+
+        Returns:
+            Outputs laid out as the input, and the last states, each (D*layers, N, H).
+        """
+        precision = self._chosen_precision()
+        if backend == "native" and _autocasts():
+            dtype = self.weight_hh_l0.dtype
+            input = input.to(dtype)
+            states = None if states is None else tuple(state.to(dtype) for state in states)
+        self.check_input(input, None)
+        if states is not None:
+            self.check_forward_args(input, self._join(states), None)  # type: ignore[arg-type]
+        if lengths is not None:
+            lengths = torch.as_tensor(lengths).to(device=input.device, dtype=torch.int64)
+        values = input
+        last: list[tuple[Tensor, ...]] = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in range(2 if self.bidirectional else 1):
+                initial = None if states is None else [state[len(last)] for state in states]
+                output, final = run_layer(
+                    backend,
+                    self.cell,
+                    values,
+                    initial,
+                    self._weights_of(layer, direction),
+                    lengths,
+                    reverse=direction == 1,
+                    batch_first=self.batch_first,
+                    precision=precision,
+                )
+                outputs.append(output)
+                last.append(final or ())
+            values = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # (..., D*H)
+            if self.dropout and layer < self.num_layers - 1:
+                values = nn.functional.dropout(values, self.dropout, self.training)
+        if len(last) == 1:
+            return values, tuple(state.unsqueeze(0) for state in last[0])
+        return values, tuple(torch.stack(each) for each in zip(*last, strict=True))
+
+    def _chosen_precision(self) -> str:
+        """Return `precision`, or what autocast and the weights' dtype ask for."""
+        if self.precision is not None:
+            return self.precision
+        return "bfloat16" if _autocasts() or self.weight_hh_l0.dtype == torch.bfloat16 else "float32"
+
+    def _weights_of(self, layer: int, direction: int) -> list[Tensor | None]:
+        """Return [weight_ih, weight_hh, bias_ih, bias_hh] and, with proj_size, weight_hr."""
+        names = self._all_weights[layer * (2 if self.bidirectional else 1) + direction]
+        # Reading _parameters is faster than getattr, but a parametrised weight is not among them.
+        parameters = self._parameters
+        weights = [parameters[name] if name in parameters else getattr(self, name) for name in names]
+        return weights if self.bias else [*weights[:2], None, None, *weights[2:]]
+
+    def _split(self, hx: State | None) -> tuple[Tensor, ...] | None:
+        """Return hx as a tuple of the cell's states."""
+        return (hx,) if isinstance(hx, Tensor) else hx
+
+    def _join(self, states: tuple[Tensor, ...]) -> State:
+        """Return states as torch's module does: a tensor if there is one, else a tuple."""
+        return states[0] if len(states) == 1 else states  # type: ignore[return-value]
 
     def extra_repr(self) -> str:
-        """torch's line, and what was asked for beyond it."""
+        """Return torch's description, then `precision` and `backend` if given."""
         line = super().extra_repr()
         if self.precision is not None:
             line += f", precision={self.precision}"
         return line if self.backend == "auto" else line + f", backend={self.backend}"
+
+
+class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]  # `forward` has one more argument
+    """`torch.nn.LSTM` with lengths, computed by Scanline's native library on the CPU.
+
+    Args:
+        *args: As for `torch.nn.LSTM`.
+        precision: "float32" or "bfloat16" (bfloat16 operands; sums, states and outputs stay float32), or
+            None: bfloat16 under torch.autocast("cpu", torch.bfloat16) and for bfloat16 weights, else float32.
+        backend: "native", "torch", or "auto": native where possible. Torch computes on other devices, for
+            other dtypes, for `proj_size`, and without the library; `path()` returns which.
+        **kwargs: As for `torch.nn.LSTM`.
+
+    Under autocast outputs stay float32, where torch's are bfloat16. Only torch's path has second derivatives.
+    """
+
+
+class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
+    """`torch.nn.GRU` with lengths, computed by torch's fused functions.
+
+    Args:
+        *args: As for `torch.nn.GRU`.
+        precision: As for `LSTM`; the torch backend has no other than that of the tensors.
+        backend: As for `LSTM`; "native" is an error, as the native library has no GRU.
+        **kwargs: As for `torch.nn.GRU`.
+    """
+
+
+class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
+    """`torch.nn.RNN` (tanh or relu) with lengths, computed by torch's fused functions.
+
+    Args:
+        *args: As for `torch.nn.RNN`.
+        precision: As for `LSTM`; the torch backend has no other than that of the tensors.
+        backend: As for `LSTM`; "native" is an error, as the native library has no plain RNN.
+        **kwargs: As for `torch.nn.RNN`.
+    """
+
+
+def _autocasts() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16

@@ -85,7 +85,7 @@ def test_an_array_is_explained_with_all_that_was_read_and_answered(model):
     assert found.label == model.predict(values)[0]
     assert found.trace.probabilities[-1] == pytest.approx(model.predict_proba(values)[0], abs=1e-6)
     assert found.attribution.values.shape == (6, 2)
-    assert found.attribution.target == found.trace.answer
+    assert found.attribution.target == found.trace.prediction
     assert (found.picture, found.pixel_attribution, found.view, found.true) == (None, None, None, None)
 
 

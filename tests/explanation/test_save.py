@@ -270,7 +270,7 @@ def test_strange_class_names_are_plain_words_in_a_notebook(strange):
 def test_an_answer_of_any_name_is_a_plain_word_in_a_notebook(strange, name):
     """Each class in turn as the answer, which stands in the words and in a title."""
     wanted = strange.trace.classes.index(name)
-    order = np.roll(np.arange(len(NAMES)), strange.trace.answer - wanted)
+    order = np.roll(np.arange(len(NAMES)), strange.trace.prediction - wanted)
     classes = tuple(strange.trace.classes[index] for index in order)
     turned = replace(strange, trace=replace(strange.trace, classes=classes))
     assert turned.label == name

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import scanline
+from scanline import cells
 from scanline.data import catalogue as catalog
 from scanline.data.preprocessing import Preprocessing
 from scanline.explanation.explain import explain
-from scanline.explanation.trace import PARTS, Direction, Trace, trace
+from scanline.explanation.trace import Direction, Trace, trace
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
@@ -116,7 +117,7 @@ def read_by_hand(classifier, values):
         outputs = []
         for direction in range(layers.directions):
             weights = [each.detach().double().numpy() for each in layers.weights(layer, direction)]
-            rows = BY_HAND[layers.cell](read[::-1] if direction else read, *weights)
+            rows = BY_HAND[layers.cell.name](read[::-1] if direction else read, *weights)
             rows = rows[::-1] if direction else rows
             found.append({name: np.array([row[name] for row in rows]) for name in rows[0]})
             outputs.append(found[-1]["h"])
@@ -138,13 +139,13 @@ def test_after_every_step_it_would_answer_as_for_the_sequence_that_ends_there(wh
 
 
 def test_a_sequence_of_one_step_has_one_row_of_everything():
-    for cell, parts in PARTS.items():
+    for cell, parts in ((name, cells.get(name).traced) for name in ("lstm", "gru", "rnn")):
         model = model_of(network(cell, bidirectional=True))
         traced = explain(model, sequence(1)).trace
         assert traced.probabilities == pytest.approx(model.predict_proba(sequence(1)), abs=1e-6)
         assert (traced.first_reached, traced.settled, traced.changes) == (1, 1, 0)
         for direction in traced.directions:
-            assert {name: part.shape for name, part in direction.parts.items()} == dict.fromkeys(
+            assert {name: part.shape for name, part in direction.values.items()} == dict.fromkeys(
                 parts, (1, H)
             )
 
@@ -166,7 +167,7 @@ def test_pictures_of_bytes_are_traced_as_they_are_predicted(trained):
     for image, expected in zip(images, shares, strict=True):
         traced = explain(model, image).trace
         assert traced.probabilities[-1] == pytest.approx(expected, abs=1e-6)
-        assert traced.answer == expected.argmax()
+        assert traced.prediction == expected.argmax()
 
 
 def test_values_that_lie_apart_in_memory_are_traced_alike():
@@ -188,10 +189,10 @@ def test_gates_and_states_are_those_of_the_cell_written_by_hand(which):
     order = itertools.product(range(which[1]), [False, True][: 1 + which[2]])
     for found, parts, (layer, backward) in zip(traced.directions, expected, order, strict=True):
         assert (found.layer, found.backward) == (layer, backward)
-        assert tuple(found.parts) == tuple(parts) == PARTS[which[0]]
+        assert tuple(found.values) == tuple(parts) == cells.get(which[0]).traced
         for name, part in parts.items():
-            assert found.parts[name].dtype == np.float32
-            assert found.parts[name] == pytest.approx(part, abs=1e-5), f"{found.title} {name}"
+            assert found.values[name].dtype == np.float32
+            assert found.values[name] == pytest.approx(part, abs=1e-5), f"{found.title} {name}"
 
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
@@ -199,7 +200,7 @@ def test_a_second_bias_from_elsewhere_is_added(cell):
     classifier = network(cell)
     torch.nn.init.constant_(classifier.recurrent.bias_hh_l0, 0.6)
     expected = read_by_hand(classifier, sequence())[0]["h"]
-    assert trace(classifier, sequence(), CLASSES).directions[0].parts["h"] == pytest.approx(
+    assert trace(classifier, sequence(), CLASSES).directions[0].values["h"] == pytest.approx(
         expected, abs=1e-5
     )
 
@@ -217,17 +218,19 @@ def test_states_agree_with_torchs_own_module(cell, layers, bidirectional):
         outputs, last = peer(read[None])
     traced = trace(classifier, values, CLASSES)
     own = [each for each in traced.directions if each.layer == layers - 1]
-    assert np.concatenate([each.parts["h"] for each in own], 1) == pytest.approx(outputs[0].numpy(), abs=1e-5)
+    assert np.concatenate([each.values["h"] for each in own], 1) == pytest.approx(
+        outputs[0].numpy(), abs=1e-5
+    )
     for name, states in zip("hc", last if cell == "lstm" else (last,), strict=False):
         for each, state in zip(traced.directions, states[:, 0].numpy(), strict=True):
-            assert each.parts[name][0 if each.backward else -1] == pytest.approx(state, abs=1e-5)
+            assert each.values[name][0 if each.backward else -1] == pytest.approx(state, abs=1e-5)
 
 
 def test_saturated_gates_are_finite():
     classifier = network("lstm")
     with torch.no_grad():
         classifier.recurrent.weight_ih_l0.mul_(1e4)
-    for part in trace(classifier, sequence(), CLASSES).directions[0].parts.values():
+    for part in trace(classifier, sequence(), CLASSES).directions[0].values.values():
         assert np.isfinite(part).all()
 
 
@@ -256,13 +259,13 @@ def told(answers, classes=3):
 )
 def test_when_an_answer_was_first_given_settled_and_changed(answers, first, settled, changes):
     traced = told(answers)
-    assert traced.answers.tolist() == answers
-    assert traced.answer == answers[-1]
+    assert traced.predictions.tolist() == answers
+    assert traced.prediction == answers[-1]
     assert (traced.first_reached, traced.settled, traced.changes) == (first, settled, changes)
 
 
 def test_of_equal_probabilities_the_first_class_is_the_answer():
-    assert Trace(np.full((2, 4), 0.25), tuple("abcd"), ()).answers.tolist() == [0, 0]
+    assert Trace(np.full((2, 4), 0.25), tuple("abcd"), ()).predictions.tolist() == [0, 0]
 
 
 # --- as JSON and as arrays
@@ -271,7 +274,7 @@ def test_of_equal_probabilities_the_first_class_is_the_answer():
 def test_the_json_of_a_trace_has_every_number():
     traced = trace(network("lstm", 2, True), sequence(), CLASSES)
     found = json.loads(json.dumps(traced.to_json(), allow_nan=False))
-    assert found["label"] == CLASSES[traced.answer]
+    assert found["label"] == CLASSES[traced.prediction]
     assert found["probability"] == traced.probabilities[-1].max()
     assert found["classes"] == list(CLASSES)
     assert np.array_equal(found["probabilities"], traced.probabilities)
@@ -280,7 +283,7 @@ def test_the_json_of_a_trace_has_every_number():
         assert (entry.pop("layer"), entry.pop("direction")) == name
         assert list(entry) == ["i", "f", "g", "o", "c", "h"]
         for part, values in entry.items():
-            assert np.array(values) == pytest.approx(each.parts[part], abs=1e-7)
+            assert np.array(values) == pytest.approx(each.values[part], abs=1e-7)
 
 
 def test_the_arrays_of_a_trace_are_named_by_layer_and_direction():

@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import torch
 
+from scanline import cells
 from scanline.errors import UsageError
 from scanline.explanation import trace as module
 from scanline.explanation.attribution import baseline
-from scanline.explanation.trace import GATES, PARTS, trace
+from scanline.explanation.trace import trace
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
 from tests.explanation.test_trace import CLASSES, NETWORKS, F, H, T, network
 
 CELLS, READOUTS = ["rnn", "gru", "lstm"], ["last", "mean", "max"]
+TRACED = {name: cells.get(name).traced for name in CELLS}
+CLAMPABLE = {name: cells.get(name).clampable for name in CELLS}
 GATED = [which for which in NETWORKS if which[0] != "rnn"]
 DIRECTIONS = {None: (False, True), "forward": (False,), "backward": (True,)}
 
@@ -47,7 +50,7 @@ def sigmoid(x):
 
 
 def read_by_hand(cell, x, w_ih, w_hh, b_ih, b_hh, held, silent):
-    """PARTS of each step of x (T, F). held: gates by name. silent: units."""
+    """Traced values of each step of x (T, F). held: gates by name. silent: units."""
     size = w_hh.shape[1]
     h, c, rows = np.zeros(size), np.zeros(size), []
 
@@ -70,8 +73,8 @@ def read_by_hand(cell, x, w_ih, w_hh, b_ih, b_hh, held, silent):
             h = np.tanh(read + kept)
         h = np.array([0.0 if unit in silent else value for unit, value in enumerate(h)])
         own = (i, f, g, o, c, h) if cell == "lstm" else (r, z, n, h) if cell == "gru" else (h,)
-        rows.append(dict(zip(PARTS[cell], own, strict=True)))
-    return {name: np.stack([row[name] for row in rows]) for name in PARTS[cell]}
+        rows.append(dict(zip(TRACED[cell], own, strict=True)))
+    return {name: np.stack([row[name] for row in rows]) for name in TRACED[cell]}
 
 
 def answer_by_hand(classifier, values, what_if):
@@ -89,7 +92,7 @@ def answer_by_hand(classifier, values, what_if):
             held = {each.gate: each.value for each in what_if.clamp if meant(each)}
             silent = {each.unit for each in what_if.silence if meant(each)}
             weights = [each.detach().double().numpy() for each in layers.weights(layer, backward)]
-            parts = read_by_hand(layers.cell, read[::-1] if backward else read, *weights, held, silent)
+            parts = read_by_hand(layers.cell.name, read[::-1] if backward else read, *weights, held, silent)
             found.append({name: part[::-1] if backward else part for name, part in parts.items()})
             outputs.append(found[-1]["h"])
         read = np.concatenate(outputs, axis=1)
@@ -110,7 +113,7 @@ def agrees_with_hand(classifier, values, what_if):
     parts, shares = answer_by_hand(classifier, values, what_if)
     for found, expected in zip(traced.directions, parts, strict=True):
         for name, part in expected.items():
-            assert found.parts[name] == pytest.approx(part, abs=1e-6), f"{found.title} {name}"
+            assert found.values[name] == pytest.approx(part, abs=1e-6), f"{found.title} {name}"
     for step in range(1, len(values) + 1):
         shares = answer_by_hand(classifier, values[:step], what_if)[1]
         assert traced.probabilities[step - 1] == pytest.approx(shares, abs=1e-9), f"after step {step}"
@@ -126,7 +129,7 @@ def test_the_changed_network_with_no_change_answers_as_the_network(which):
     assert forced.probabilities == pytest.approx(plain.probabilities, abs=1e-6)
     assert not np.array_equal(forced.probabilities, plain.probabilities)  # it was computed anew
     for one, other in zip(forced.directions, plain.directions, strict=True):
-        assert all(np.array_equal(one.parts[name], other.parts[name]) for name in PARTS[which[0]])
+        assert all(np.array_equal(one.values[name], other.values[name]) for name in TRACED[which[0]])
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
@@ -135,7 +138,7 @@ def test_an_empty_what_if_is_the_plain_trace_to_the_last_bit(which):
     assert same(trace(classifier, values, CLASSES, 1.0, WhatIf()), trace(classifier, values, CLASSES))
 
 
-@pytest.mark.parametrize(("cell", "gate"), [(cell, gate) for cell in CELLS for gate in GATES[cell]])
+@pytest.mark.parametrize(("cell", "gate"), [(cell, gate) for cell in CELLS for gate in CLAMPABLE[cell]])
 def test_a_gate_held_where_it_stands_anyway_changes_nothing(cell, gate):
     classifier = network(cell, 2, True, "mean")
     at = {"lstm": "ifgo", "gru": "rzn"}[cell].index(gate)
@@ -149,8 +152,8 @@ def test_a_gate_held_where_it_stands_anyway_changes_nothing(cell, gate):
     held = trace(classifier, sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp(gate, 0.75),)))
     assert held.probabilities == pytest.approx(plain.probabilities, abs=1e-6)
     for one, other in zip(held.directions, plain.directions, strict=True):
-        for name in PARTS[cell]:
-            assert one.parts[name] == pytest.approx(other.parts[name], abs=1e-6)
+        for name in TRACED[cell]:
+            assert one.values[name] == pytest.approx(other.values[name], abs=1e-6)
 
 
 # --- gates held
@@ -159,18 +162,18 @@ def test_a_gate_held_where_it_stands_anyway_changes_nothing(cell, gate):
 @pytest.mark.parametrize("value", [0, 0.25, 1])
 @pytest.mark.parametrize("which", GATED, ids=str)
 def test_held_gates_are_those_of_the_cell_written_by_hand(which, value):
-    for gate in GATES[which[0]]:
+    for gate in CLAMPABLE[which[0]]:
         agrees_with_hand(network(*which), sequence(), WhatIf(clamp=(Clamp(gate, value),)))
 
 
 def test_an_lstm_that_forgets_all_keeps_only_what_it_has_just_read():
-    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp("f", 0),))).directions[0].parts
+    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp("f", 0),))).directions[0].values
     assert (parts["f"] == 0).all()
     assert parts["c"] == pytest.approx(parts["i"] * parts["g"], abs=1e-6)
 
 
 def test_an_lstm_that_forgets_nothing_adds_up_what_it_reads():
-    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp("f", 1),))).directions[0].parts
+    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp("f", 1),))).directions[0].values
     assert (parts["f"] == 1).all()
     assert parts["c"] == pytest.approx((parts["i"] * parts["g"]).cumsum(0), abs=1e-6)
 
@@ -180,7 +183,8 @@ def test_an_lstm_that_forgets_nothing_adds_up_what_it_reads():
 def test_a_gate_is_held_in_the_layer_and_direction_that_are_named_alone(layer, direction):
     what_if = WhatIf(clamp=(Clamp("f", 0.125, layer, direction),))
     traced = trace(network("lstm", 2, True), sequence(), CLASSES, what_if=what_if)
-    held = [(each.layer + 1, each.backward) for each in traced.directions if (each.parts["f"] == 0.125).all()]
+    clamped = [each for each in traced.directions if (each.values["f"] == 0.125).all()]
+    held = [(each.layer + 1, each.backward) for each in clamped]
     expected = itertools.product((1, 2) if layer is None else (layer,), DIRECTIONS[direction])
     assert held == list(expected)
 
@@ -235,7 +239,7 @@ def test_silenced_units_are_as_if_nobody_had_weights_for_them(which):
         assert traced.probabilities == pytest.approx(expected, abs=1e-6), (layer, direction)
         for each in traced.directions:
             meant = layer in (None, each.layer + 1) and each.backward in DIRECTIONS[direction]
-            silent = (each.parts["h"] == 0).all(0).tolist()
+            silent = (each.values["h"] == 0).all(0).tolist()
             assert silent == [False, meant, False, meant]
 
 
@@ -250,7 +254,7 @@ def test_with_all_units_silenced_the_heads_bias_answers(cell, bidirectional):
 
 
 def test_the_cell_state_of_a_silenced_unit_goes_on():
-    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(silence=(Silence(2),))).directions[0].parts
+    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(silence=(Silence(2),))).directions[0].values
     c = np.zeros(H)
     for step in range(T):
         c = parts["f"][step] * c + parts["i"][step] * parts["g"][step]
@@ -317,12 +321,12 @@ def test_a_mean_that_is_no_byte_stands_in_blank_steps_of_bytes():
     values = np.arange(T * F, dtype=np.uint8).reshape(T, F)
     by_hand = values.astype(np.float32)
     by_hand[0] = nothing = np.array([-1.5, 0.25, 300], np.float32)
-    found = trace(classifier, values, CLASSES, what_if=WhatIf(blank=(1,)), nothing=nothing)
+    found = trace(classifier, values, CLASSES, what_if=WhatIf(blank=(1,)), baseline=nothing)
     assert same(found, trace(classifier, by_hand, CLASSES))
 
 
 def test_blank_steps_need_to_know_what_nothing_is():
-    with pytest.raises(ValueError, match=r"^blank steps need `nothing`, what stands in them$"):
+    with pytest.raises(ValueError, match="blank steps need a baseline"):
         trace(network(), sequence(), CLASSES, what_if=WhatIf(blank=(1,)))
 
 
@@ -339,21 +343,21 @@ FAULTS = [
         1,
         False,
         {"clamp": (Clamp("g", 0),)},
-        "clamp[0].gate must be one of i, f, o, the gates of an LSTM that can be clamped, got 'g'",
+        "clamp[0].gate must be one of i, f, o, the clampable gates of lstm, got 'g'",
     ),
     (
         "gru",
         1,
         False,
         {"clamp": (Clamp("n", 0),)},
-        "clamp[0].gate must be one of r, z, the gates of a GRU that can be clamped, got 'n'",
+        "clamp[0].gate must be one of r, z, the clampable gates of gru, got 'n'",
     ),
     (
         "rnn",
         1,
         False,
         {"clamp": (Clamp("f", 0),)},
-        "clamp[0]: a plain RNN has no gates that can be clamped, got 'f'",
+        "clamp[0]: rnn has no clampable gates, got 'f'",
     ),
     *(
         (
@@ -438,7 +442,7 @@ def test_what_does_not_fit_is_named_with_what_would(cell, layers, bidirectional,
             sequence(),
             CLASSES,
             what_if=WhatIf(**wish),
-            nothing=np.zeros(F, np.float32),
+            baseline=np.zeros(F, np.float32),
         )
 
 
@@ -446,7 +450,7 @@ def test_all_that_does_not_fit_is_named_at_once():
     what_if = WhatIf((9,), (Clamp("q", 2, 5, "backward"),), (Silence(4, 2, "backward"),))
     expected = [
         "what_if.blank[0] must be a step from 1 to 7, got 9",
-        "what_if.clamp[0].gate must be one of i, f, o, the gates of an LSTM that can be clamped, got 'q'",
+        "what_if.clamp[0].gate must be one of i, f, o, the clampable gates of lstm, got 'q'",
         "what_if.clamp[0].value must be a number from 0 to 1, got 2",
         "what_if.clamp[0].layer must be 1, the network's only layer, or left out, got 5",
         "what_if.clamp[0].direction must be forward, or left out, as the network reads in one direction, "
@@ -470,5 +474,5 @@ def test_the_edges_of_what_fits_are_taken():
     assert what_if.faults(network("lstm", 2, True).architecture, T) == []
 
 
-def test_the_gates_that_can_be_held_are_those_that_are_shares():
-    assert GATES == {"lstm": ("i", "f", "o"), "gru": ("r", "z"), "rnn": ()}
+def test_the_gates_with_values_from_0_to_1_can_be_held():
+    assert CLAMPABLE == {"lstm": ("i", "f", "o"), "gru": ("r", "z"), "rnn": ()}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scanline.kernels.library import ABI, Backward, Forward, Layer, Library
+from scanline.kernels.library import ABI, Backward, Forward, Layer, Library, Passes
 
 # Function numbers of csrc/tests/remote.cpp.
 LAYOUT, ERROR, KERNEL, IN_USE, USE, FORM, PACKED_BYTES, ACTIVATE, FORWARD, BACKWARD = range(10)
@@ -57,10 +57,12 @@ class Remote(Library):
             raise RuntimeError(
                 f"{command} has a different interface version or structure size: {tuple(layout)}"
             )
-        self.forward = lambda call: self._request(FORWARD, bytes(call._obj), self._forward_memory(call._obj))
-        self.backward = lambda call: self._request(
-            BACKWARD, bytes(call._obj), self._backward_memory(call._obj)
-        )
+        self.passes = {
+            "lstm": Passes(
+                lambda call: self._request(FORWARD, bytes(call._obj), self._forward_memory(call._obj)),
+                lambda call: self._request(BACKWARD, bytes(call._obj), self._backward_memory(call._obj)),
+            )
+        }
 
     def close(self) -> None:
         """End the process. Raises RuntimeError if its exit code is not 0."""

@@ -1,54 +1,78 @@
-"""The reference against torch's own LSTM, and against itself by finite differences."""
+"""The reference against torch's own modules, and with lengths against each sequence alone."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from scanline import cells
+from scanline.cells import Weights
 from scanline.kernels import reference
-from tests.kernels.test_lstm import NAMES, make
+
+F, H, N, T = 3, 5, 4, 6
+TORCH = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+NAMES = pytest.mark.parametrize("name", TORCH)
+REVERSE = pytest.mark.parametrize("reverse", [False, True])
+LENGTHS = torch.tensor([6, 1, 3, 0])
 
 
-def doubles(*sizes, **options):
-    return {name: t.detach().double().requires_grad_() for name, t in make(*sizes, **options).items()}
+def make(name):
+    """(torch's module, cell, x, states, weights) in float64, all leaves."""
+    torch.manual_seed(0)
+    theirs = TORCH[name](F, H, batch_first=True).double()
+    weights = Weights(*(weight.detach().clone().requires_grad_() for weight in theirs.parameters()))
+    x = torch.randn(N, T, F).double().requires_grad_()
+    states = tuple(torch.randn(N, H).double().requires_grad_() for _ in cells.get(name).states)
+    return theirs, cells.get(name), x, states, weights
 
 
-def test_it_is_torchs_lstm():
-    arguments = doubles(4, 6, 3, 5)
-    theirs = torch.nn.LSTM(3, 5, batch_first=True).double()
-    for name in NAMES[3:]:
-        getattr(theirs, f"{name}_l0").data = arguments[name].detach()
-    y, hn, cn = reference.lstm(*arguments.values())
-    states = (arguments["h0"][None], arguments["c0"][None])
-    their_y, (their_hn, their_cn) = theirs(arguments["x"], states)
-    torch.testing.assert_close(y, their_y)
-    torch.testing.assert_close(hn, their_hn[0])
-    torch.testing.assert_close(cn, their_cn[0])
+@NAMES
+def test_it_is_torchs(name):
+    theirs, cell, x, states, weights = make(name)
+    y, last = reference.scan(cell, x, states, weights)
+    given = tuple(state[None] for state in states)
+    expected, final = theirs(x, given if len(given) > 1 else given[0])
+    torch.testing.assert_close(y, expected)
+    for state, want in zip(last, final if len(given) > 1 else [final], strict=True):
+        torch.testing.assert_close(state, want[0])
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_with_lengths_every_sequence_is_as_if_it_were_alone(reverse):
-    arguments = doubles(4, 6, 3, 5)
-    lengths = torch.tensor([6, 1, 3, 0])
-    y, hn, cn = reference.lstm(*arguments.values(), lengths, reverse)
+@NAMES
+@REVERSE
+def test_with_lengths_every_sequence_is_as_if_it_were_alone(name, reverse):
+    _, cell, x, states, weights = make(name)
+    padded = x.detach().masked_fill(torch.arange(T)[None, :, None] >= LENGTHS[:, None, None], torch.nan)
+    y, last = reference.scan(cell, padded, states, weights, LENGTHS, reverse)
     for n in range(3):
-        own = {k: v[n : n + 1] if k in NAMES[:3] else v for k, v in arguments.items()}
-        own["x"] = own["x"][:, : lengths[n]]
-        alone = reference.lstm(*own.values(), None, reverse)
-        torch.testing.assert_close(y[n, : lengths[n]], alone[0][0])
-        torch.testing.assert_close(hn[n], alone[1][0])
-        torch.testing.assert_close(cn[n], alone[2][0])
+        own = tuple(state[n : n + 1] for state in states)
+        alone, final = reference.scan(cell, x[n : n + 1, : LENGTHS[n]], own, weights, None, reverse)
+        torch.testing.assert_close(y[n, : LENGTHS[n]], alone[0])
+        assert not y[n, LENGTHS[n] :].any()
+        for state, want in zip(last, final, strict=True):
+            torch.testing.assert_close(state[n], want[0])
     assert not y[3].any()
-    assert torch.equal(hn[3], arguments["h0"][3])
+    for state, initial in zip(last, states, strict=True):
+        assert torch.equal(state[3], initial[3])
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_its_written_gradient_is_the_one_that_torch_derives(reverse):
-    arguments = doubles(4, 6, 3, 5)
-    lengths = torch.tensor([6, 1, 3, 0])
-    results = reference.lstm(*arguments.values(), lengths, reverse)
-    weights = [torch.randn_like(result) for result in results]
-    derived = torch.autograd.grad(results, list(arguments.values()), weights)
-    *written, bias = reference.lstm_backward(*weights, *arguments.values(), lengths, reverse)
-    for name, got, expected in zip(NAMES, [*written, bias, bias], derived, strict=True):
-        torch.testing.assert_close(got, expected, msg=lambda text, name=name: f"{name}: {text}")
+@NAMES
+@REVERSE
+def test_padding_has_no_gradient(name, reverse):
+    _, cell, x, states, weights = make(name)
+    y, last = reference.scan(cell, x, states, weights, LENGTHS, reverse)
+    (y.sum() + sum(state.sum() for state in last)).backward()
+    outside = torch.arange(T) >= LENGTHS[:, None]
+    assert not x.grad[outside].any()
+    assert all(weight.grad.isfinite().all() for weight in weights)
+
+
+@NAMES
+def test_no_steps_and_no_sequences(name):
+    _, cell, x, states, weights = make(name)
+    y, last = reference.scan(cell, x[:, :0], states, weights)
+    assert y.shape == (N, 0, H)
+    assert all(map(torch.equal, last, states))
+    y, last = reference.scan(cell, x[:0], None, weights)
+    assert y.shape == (0, T, H)
+    assert last[0].shape == (0, H)

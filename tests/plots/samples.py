@@ -63,7 +63,7 @@ class Sample:
 
     def draw(self, name):
         answer, test = self.answer, self.test
-        true = (answer.trace.answer + 1) % 10
+        true = (answer.trace.prediction + 1) % 10
         given = {
             "learning_curve": (self.history,),
             "class_metrics": (test["classes"],),
@@ -114,7 +114,7 @@ def sequence(steps, classes=CLASSES, features=3, directions=None, seed=0):
         directions = (Direction(0, False, {"h": draw.uniform(-1, 1, size=(steps, 4)).astype(np.float32)}),)
     trace = Trace(shares, classes, directions)
     values = draw.normal(size=(steps, features)).astype(np.float32)
-    return trace, None, values, Attribution(draw.normal(size=values.shape), trace.answer, 1.0, 0.0)
+    return trace, None, values, Attribution(draw.normal(size=values.shape), trace.prediction, 1.0, 0.0)
 
 
 def evaluated(classes, labels, logits, steps=3):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scanline import plots
+from scanline import cells, plots
 from scanline.explanation.plot_data import title_of
-from scanline.explanation.trace import PARTS, Direction
+from scanline.explanation.trace import Direction
 from scanline.reporting import figures
 from tests.plots.samples import (
     Sample,
@@ -78,7 +78,7 @@ def test_an_explanation_shows_every_gate_and_state(sample):
 def test_a_panel_has_the_values_of_every_unit_the_busiest_on_top(sample, upto):
     trace, picture, values, _, _ = pictured(sample.answer)
     panels = plot_explanation(trace, picture, values, upto=upto).axes[4:10]
-    for panel, part in zip(panels, trace.directions[0].parts.values(), strict=True):
+    for panel, part in zip(panels, trace.directions[0].values.values(), strict=True):
         (image,) = panel.images
         order = np.argsort(-part.mean(0), kind="stable")
         assert np.array_equal(np.asarray(image.get_array())[:, :upto], part.T[order, :upto])
@@ -87,11 +87,11 @@ def test_a_panel_has_the_values_of_every_unit_the_busiest_on_top(sample, upto):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_layers_and_directions_are_named_where_there_are_several(cell):
-    parts = {name: np.zeros((3, 4), np.float32) for name in PARTS[cell]}
+    parts = {name: np.zeros((3, 4), np.float32) for name in cells.get(cell).traced}
     directions = [Direction(layer, backward, parts) for layer in (0, 1) for backward in (False, True)]
     drawn = plot_explanation(*sequence(3, directions=tuple(directions)))
     found = written(drawn)
-    for name, each in itertools.product(PARTS[cell], directions):
+    for name, each in itertools.product(cells.get(cell).traced, directions):
         assert f"{title_of(name)} {name}, {each.title}" in found
 
 

@@ -58,7 +58,7 @@ def explain_sequence(model: Model, source: MemorySource, index: int, name: str |
     values = source.steps_of(index)
     traced = trace(network, values, model.class_names, model.divisor)
     background = baseline(network, preprocessing.picture is not None)
-    attribution = integrated_gradients(network, values, traced.answer, background)
+    attribution = integrated_gradients(network, values, traced.prediction, background)
     view = preprocessing.seen
     return Explanation(
         name=name or source.describe(index),

@@ -47,7 +47,7 @@ class Explanation:
     @property
     def label(self) -> int | str:
         """Name of the predicted class."""
-        return self.trace.classes[self.trace.answer]
+        return self.trace.classes[self.trace.prediction]
 
     def to_json(self) -> dict[str, Any]:
         """Return every number, ready for JSON."""
@@ -79,7 +79,7 @@ class Explanation:
         """Return a summary in two lines."""
         trace, steps = self.trace, len(self.trace.probabilities)
         unit = "step" if self.view is None else self.view.unit
-        prediction = f"{self.name}: {self.label} ({trace.probabilities[-1, trace.answer]:.4f})"
+        prediction = f"{self.name}: {self.label} ({trace.probabilities[-1, trace.prediction]:.4f})"
         if self.true is not None:
             correct = str(self.true) == str(self.label)
             prediction += ", correct" if correct else f", wrong: the true class is {self.true}"

@@ -64,12 +64,12 @@ def sequence_data(
             name not in GATES,
         )
         for direction in trace.directions
-        for name, part in direction.parts.items()
+        for name, part in direction.values.items()
     )
     return SequenceData(
         class_names=tuple(map(str, trace.classes)),
         probabilities=trace.probabilities,
-        predicted=trace.answer,
+        predicted=trace.prediction,
         settled=trace.settled,
         values=values,
         picture=picture,

@@ -1,1 +1,1 @@
-"""The LSTM as a native library and a torch operator, with its specification in plain torch."""
+"""What computes recurrent layers: the native library, torch's fused functions, or the reference."""

@@ -1,122 +1,96 @@
-"""The LSTM in plain torch, step by step: what the native library computes, said once more.
+"""The reference: any cell over whole sequences, step by step in plain torch.
 
-Gates stand in torch's order i, f, g, o. States stand still past a sequence's end, as with TensorFlow's
-`sequence_length`; outputs there are 0; a reversed pass starts at each sequence's own last step.
-Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000.
+It defines what every other backend computes, computes cells that no other backend knows, and yields the
+values of each step for traces. Past a sequence's end the states stay unchanged, as with TensorFlow's
+`sequence_length`, and outputs are 0; a reversed pass starts at each sequence's own last step.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from scanline.cells import NO_INTERVENTION, Cell, Intervention, Weights
+from scanline.kernels.steps import step_mask
 
-def lstm(
+
+def iterate(
+    cell: Cell,
     x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None = None,
-    bias_hh: Tensor | None = None,
+    weights: Weights,
+    states: tuple[Tensor, ...] | None = None,
+    inside: Tensor | None = None,
+    intervention: Intervention = NO_INTERVENTION,
+) -> Iterator[dict[str, Tensor]]:
+    """Yield the values of one step after another.
+
+    Args:
+        cell: What to compute.
+        x: Inputs, time first: (T, F) of one sequence or (T, N, F).
+        weights: Weights, of the dtype of x.
+        states: Initial states, each (..., H); None for zeros.
+        inside: (T, N, 1) bool, False where a sequence has ended and its states stay unchanged; None if none
+            ends before T.
+        intervention: What to change in every step.
+
+    Yields:
+        The cell's `traced` values by name, each (..., H).
+    """
+    if states is None:
+        zeros = x.new_zeros(*x.shape[1:-1], weights.weight_hh.shape[1])
+        states = (zeros,) * len(cell.states)
+    # All steps' input products at once: one large matrix product instead of T small ones.
+    for time, inputs in enumerate(weights.from_input(x)):
+        values = cell.step(inputs, states, weights, intervention)
+        if inside is not None:
+            for name, state in zip(cell.states, states, strict=True):
+                values[name] = torch.where(inside[time], values[name], state)
+        states = tuple(values[name] for name in cell.states)
+        yield values
+
+
+def scan(
+    cell: Cell,
+    x: Tensor,
+    states: tuple[Tensor, ...] | None,
+    weights: Weights,
     lengths: Tensor | None = None,
     reverse: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs (N, T, H) and the states h, c (N, H) after each sequence's last step.
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Read a batch of sequences. Differentiable by torch's autograd.
 
-    x: (N, T, F), of any dtype that the weights share. h0, c0: (N, H), or None for zeros.
-    weight_ih: (4H, F). weight_hh: (4H, H). Biases: (4H,) or None. lengths: (N,), each in 0..T, or None.
+    Args:
+        cell: What to compute.
+        x: Inputs, (N, T, F), of any floating dtype. Values past a sequence's end are not read and may be NaN.
+        states: Initial states, each (N, H); None for zeros.
+        weights: Weights, of the dtype of x.
+        lengths: (N,) whole numbers in 0..T; None if all are T.
+        reverse: Whether each sequence is read from its own last step to its first.
+
+    Returns:
+        Outputs (N, T, H), 0 past each sequence's end, and the states after each sequence's last step, each
+        (N, H).
     """
-    steps, h, c = _read(x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, lengths, reverse)
-    outputs = x.new_zeros(*x.shape[:2], weight_hh.shape[1])
-    for step in steps:
-        outputs[:, step.time] = torch.where(step.inside, step.h, 0.0)
-    return outputs, h, c
-
-
-def lstm_backward(
-    dy: Tensor | None, dhn: Tensor | None, dcn: Tensor | None, *arguments: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by x, h0, c0, weight_ih, weight_hh and either bias, shaped as these.
-
-    dy: (N, T, H), dhn, dcn: (N, H), the gradients of what `lstm` returned; None for zeros. arguments: those
-    of `lstm`, all of them.
-    """
-    x, _, _, weight_ih, weight_hh = arguments[:5]
-    steps, hn, cn = _read(*arguments)
-    h = torch.zeros_like(hn) if dhn is None else dhn
-    c = torch.zeros_like(cn) if dcn is None else dcn
-    dx, dweight_ih, dweight_hh = map(torch.zeros_like, (x, weight_ih, weight_hh))
-    dbias = weight_hh.new_zeros(weight_hh.shape[0])
-    for step in reversed(steps):
-        i, f, g, o = step.gates
-        bent = step.c.tanh()
-        dh = h if dy is None else h + dy[:, step.time]
-        dc = c + dh * o * (1 - bent**2)
-        gates = (
-            dc * g * i * (1 - i),
-            dc * step.c_before * f * (1 - f),
-            dc * i * (1 - g**2),
-            dh * bent * o * (1 - o),
-        )
-        # Past its end a sequence hands on what it was given, and nothing flows from its padding.
-        dgates = torch.cat(gates, dim=1).masked_fill(~step.inside, 0.0)  # (N, 4H)
-        dx[:, step.time] = dgates @ weight_ih
-        dweight_ih += dgates.T @ step.x
-        dweight_hh += dgates.T @ step.h_before
-        dbias += dgates.sum(0)
-        h = torch.where(step.inside, dgates @ weight_hh, h)
-        c = torch.where(step.inside, dc * f, c)
-    return dx, h, c, dweight_ih, dweight_hh, dbias
-
-
-class _Step(NamedTuple):
-    """A step, and the states before and after it; each (N, H) where nothing else is said."""
-
-    time: int
-    inside: Tensor  # (N, 1) bool
-    x: Tensor  # (N, F), zero past a sequence's end
-    h_before: Tensor
-    c_before: Tensor
-    gates: tuple[Tensor, Tensor, Tensor, Tensor]  # i, f, g, o after their activations
-    h: Tensor
-    c: Tensor
-
-
-def _read(
-    x: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weight_ih: Tensor,
-    weight_hh: Tensor,
-    bias_ih: Tensor | None,
-    bias_hh: Tensor | None,
-    lengths: Tensor | None,
-    reverse: bool,
-) -> tuple[list[_Step], Tensor, Tensor]:
-    """The steps in the order of reading, and the states after the last."""
     N, T = x.shape[:2]
-    H = weight_hh.shape[1]
-    if lengths is None:
-        lengths = torch.full((N,), T, device=x.device)
-    inside = torch.arange(T, device=x.device) < lengths[:, None]  # (N, T)
-    x = x.masked_fill(~inside[:, :, None], 0.0)  # what stands in the padding, even NaN, must not count
-    h = x.new_zeros(N, H) if h0 is None else h0
-    c = x.new_zeros(N, H) if c0 is None else c0
-    steps = []
-    for t in reversed(range(T)) if reverse else range(T):
-        sums = x[:, t] @ weight_ih.T + h @ weight_hh.T  # (N, 4H)
-        for bias in (bias_ih, bias_hh):
-            if bias is not None:
-                sums = sums + bias
-        i, f, g, o = sums.chunk(4, dim=1)  # (N, H) each
-        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
-        now = inside[:, t, None]
-        new_c = f * c + i * g
-        new_h = o * new_c.tanh()
-        new_h, new_c = torch.where(now, new_h, h), torch.where(now, new_c, c)
-        steps.append(_Step(t, now, x[:, t], h, c, (i, f, g, o), new_h, new_c))
-        h, c = new_h, new_c
-    return steps, h, c
+    if states is None:
+        states = (x.new_zeros(N, weights.weight_hh.shape[1]),) * len(cell.states)
+    inside = None
+    x = x.transpose(0, 1)  # (T, N, F)
+    if lengths is not None:
+        inside = step_mask(lengths, T).T[:, :, None]  # (T, N, 1)
+        # Before anything is computed: a gradient of 0 times a NaN in the padding would still be NaN.
+        x = x.masked_fill(~inside, 0.0)
+    if reverse:
+        x, inside = x.flip(0), None if inside is None else inside.flip(0)
+    outputs = []
+    for values in iterate(cell, x, weights, states, inside):
+        outputs.append(values["h"])
+        states = tuple(values[name] for name in cell.states)
+    y = torch.stack(outputs) if outputs else x.new_zeros(0, N, weights.weight_hh.shape[1])
+    if inside is not None:
+        y = y.masked_fill(~inside, 0.0)
+    if reverse:
+        y = y.flip(0)
+    return y.transpose(0, 1), states

@@ -43,8 +43,8 @@ def initialise(
                     nn.init.orthogonal_(gate, generator=generator)
             b_input.zero_()
             b_recurrent.zero_()
-            if layers.cell == "lstm":
-                b_input[hidden : 2 * hidden] = forget_bias
+            if layers.cell.forget_gate is not None:
+                b_input[layers.cell.rows(layers.cell.forget_gate, hidden)] = forget_bias
     head = network.head
     if head_init == "standard-normal":
         head.weight.normal_(generator=generator)

@@ -1,29 +1,33 @@
-"""Recurrent layers that know where each sequence ends.
+"""Stacked recurrent layers over sequences of different lengths.
 
-Parameters carry torch's names and layout (`weight_ih_l0`, `weight_hh_l0_reverse`, ...; gates in torch's
-order i, f, g, o for an LSTM and r, z, n for a GRU), so that a `state_dict` of `torch.nn.LSTM` fits.
+Parameters have torch's names and layout (`weight_ih_l0`, `weight_hh_l0_reverse`, ...; gates stacked in
+torch's order), so that the `state_dict` of a `torch.nn.LSTM`, `GRU` or `RNN` fits.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scanline.errors import UsageError
-from scanline.kernels.paths import choose_path, computed_precision, run_layer
-from scanline.kernels.steps import reverse_steps, step_mask
-
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+from scanline import cells
+from scanline.cells import Weights
+from scanline.kernels.backends import Backend, choose_backend, computed_precision, run_layer
 
 
 def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """`values` with a `share` of them set to 0 and the rest scaled so that the mean stays.
+    """Set a share of the values to 0 and scale the others so that the mean stays.
 
-    The random numbers are the caller's: nothing is drawn from torch's global state.
-    Source: Srivastava et al. 2014, in the inverted form that TensorFlow and torch use.
+    Args:
+        values: Any shape.
+        share: Probability of a value to be dropped, in [0, 1).
+        generator: Source of the random numbers; torch's global state is not used.
+
+    Returns:
+        The shape of `values`.
+
+    Source: Srivastava et al. (2014), in the inverted form of TensorFlow and torch.
     """
     kept = torch.rand(values.shape, generator=generator, device=values.device) >= share
     return values * kept / (1.0 - share)
@@ -32,14 +36,25 @@ def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
 class RecurrentLayers(nn.Module):
     """A stack of recurrent layers, each in one direction or both.
 
-    cell: "rnn" (tanh), "gru" or "lstm". dropout: the share of outputs dropped in training.
-    dropout_on: "between" drops the outputs of all layers but the last (torch's way), "every" of the last
-    too (the way of TensorFlow's DropoutWrapper).
+    Predictions do not depend on the batch that a sequence is in: the native library adds up a sequence in the
+    same order in every batch; torch's order changes with the size of the batch, so that on the CPU the other
+    backends compute predictions in float64, where no rounding error reaches float32.
 
-    Two attributes say how it is computed, not what: `backend` ("auto", "native", "torch") and `precision`
-    ("float32", "bfloat16"), which holds in training alone; answers are computed in float32 by the native
-    library, which adds up a sequence in the same order whoever travels with it, and in float64 where torch
-    computes on the CPU, whose order changes with the size of the batch: in float64 no answer shows that.
+    Args:
+        cell: Name of the cell, one of `cells.names()`.
+        input_size: Features F.
+        hidden_size: Units H of each layer and direction.
+        layers: Number of layers.
+        bidirectional: Whether each layer also reads from the end; D = 2 then, else 1.
+        dropout: Share of outputs dropped in training.
+        dropout_on: "between" drops outputs of all layers but the last, as torch does; "every" also of the
+            last, as TensorFlow's DropoutWrapper does.
+
+    Attributes:
+        cell: The `Cell`.
+        backend: "auto", "native" or "torch"; how it is computed, not what.
+        precision: "float32" or "bfloat16", of the native backend's products in training. Predictions are
+            always computed in float32 or better.
     """
 
     def __init__(
@@ -53,118 +68,117 @@ class RecurrentLayers(nn.Module):
         dropout_on: str = "between",
     ) -> None:
         super().__init__()
-        self.cell, self.input_size, self.hidden_size, self.layers = cell, input_size, hidden_size, layers
+        self.cell, self.input_size, self.hidden_size = cells.get(cell), input_size, hidden_size
+        self.layers, self.directions = layers, 2 if bidirectional else 1
         self.dropout, self.dropout_on = dropout, dropout_on
         self.backend, self.precision = "auto", "float32"
-        self.directions = 2 if bidirectional else 1
-        rows = GATES[cell] * hidden_size
+        rows = len(self.cell.gates) * hidden_size
         for layer in range(layers):
             width = input_size if layer == 0 else hidden_size * self.directions
+            shapes = Weights((rows, width), (rows, hidden_size), (rows,), (rows,))  # type: ignore[arg-type]
             for direction in range(self.directions):
-                for name, shape in (
-                    ("weight_ih", (rows, width)),
-                    ("weight_hh", (rows, hidden_size)),
-                    ("bias_ih", (rows,)),
-                    ("bias_hh", (rows,)),
-                ):
+                for name, shape in shapes._asdict().items():
                     weight = nn.Parameter(torch.empty(shape).uniform_(-1, 1).mul_(1 / math.sqrt(hidden_size)))
-                    self.register_parameter(self._name(name, layer, direction), weight)
-
-    @staticmethod
-    def _name(what: str, layer: int, direction: int) -> str:
-        return f"{what}_l{layer}" + ("_reverse" if direction else "")
+                    self.register_parameter(_parameter_name(name, layer, direction), weight)
 
     def weights(self, layer: int, direction: int) -> list[nn.Parameter]:
-        """[weight_ih (G*H, F), weight_hh (G*H, H), bias_ih (G*H,), bias_hh (G*H,)], G gates."""
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return [self.get_parameter(self._name(kind, layer, direction)) for kind in kinds]
+        """Return the weights of one layer in one direction.
+
+        Args:
+            layer: Counted from 0.
+            direction: 0 for forward, 1 for backward.
+
+        Returns:
+            [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih (G*H,), bias_hh (G*H,)], G gates.
+        """
+        return [self.get_parameter(_parameter_name(name, layer, direction)) for name in Weights._fields]
 
     @property
     def output_size(self) -> int:
-        """Width of an output step: hidden size times directions."""
+        """Width of an output step, D*H."""
         return self.hidden_size * self.directions
 
     def forward(
         self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Outputs of the last layer at every step, (N, T, D*H), 0 past each sequence's end.
+        """Return the outputs of the last layer at every step; see `read`.
 
-        values: (N, T, F). lengths: (N,) on the device of `values`, or None if all sequences have T steps.
-        What stands in `values` past a sequence's end is never read: it may be NaN.
-        generator: where dropout draws from; needed in training when dropout > 0.
+        Args:
+            values: Inputs, (N, T, F).
+            lengths: (N,) on the device of `values`; None if all sequences have T steps.
+            generator: Source of dropout's random numbers; needed in training if dropout > 0.
+
+        Returns:
+            (N, T, D*H), 0 past each sequence's end.
         """
         return self.read(values, lengths, generator)[0]
 
     def read(
         self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """As `forward`, and the last layer's states (N, D*H) after each direction's last step.
+        """Return the outputs of the last layer and, where the backend has them, its last states.
 
-        The states are None where they would have to be picked from the outputs. Whoever needs nothing else
-        saves the gradient of all outputs by taking them.
+        Args:
+            values: Inputs, (N, T, F). Values past a sequence's end are not read: they may be NaN.
+            lengths: (N,) on the device of `values`; None if all sequences have T steps.
+            generator: Source of dropout's random numbers; needed in training if dropout > 0.
+
+        Returns:
+            Outputs (N, T, D*H), 0 past each sequence's end, and the states h (N, D*H) after each direction's
+            last step, or None if they would have to be picked from the outputs. A caller that needs only the
+            states saves the gradient of all outputs by using them.
+
+        Raises:
+            ValueError: If dropout has no generator in training.
         """
-        outside, dtype = None, values.dtype
-        path, precision = self.path(values, self.training)
-        if path == "torch" and not self.training and values.device.type == "cpu":
+        dtype = values.dtype
+        backend, precision = self.path(values, self.training)
+        if backend != "native" and not self.training and values.device.type == "cpu":
             values = values.double()
-        if lengths is not None and path == "torch":
-            outside = ~step_mask(lengths, values.shape[1])[:, :, None]  # (N, T, 1)
-            # Zeroed before anything is computed: a gradient of 0 times a padded NaN would still be NaN.
-            values = values.masked_fill(outside, 0.0)
         for layer in range(self.layers):
-            parts, states = [], []
+            outputs, states = [], []
             for direction in range(self.directions):
-                outputs, state = self._read(path, precision, values, lengths, layer, direction)
-                parts.append(outputs)
-                states.append(state)
-            values = torch.cat(parts, dim=-1) if len(parts) == 2 else parts[0]  # (N, T, D*H)
-            last = layer == self.layers - 1
-            if self.training and self.dropout and (self.dropout_on == "every" or not last):
-                if generator is None:
-                    raise ValueError("a network with dropout needs a generator in training")
-                values = dropout(values, self.dropout, generator)
-                states = []  # they are dropped as the outputs are
-        known = [state for state in states if state is not None]
-        last_states = torch.cat(known, dim=-1) if len(known) == self.directions else None
-        values = values if outside is None else values.masked_fill(outside, 0.0)
-        return values.to(dtype), None if last_states is None else last_states.to(dtype)
-
-    def path(self, values: Tensor, training: bool) -> tuple[str, str]:
-        """(backend, precision) that compute such `values`: "native" or "torch", "float32" or "bfloat16".
-
-        Raises UsageError if backend is "native" and that cannot be had.
-        """
-        if self.cell != "lstm":
-            if self.backend == "native":
-                raise UsageError(
-                    f"backend=native computes LSTMs, not {self.cell}; backend=auto takes torch's path"
+                weights = [weight.to(values.dtype) for weight in self.weights(layer, direction)]
+                output, last = run_layer(
+                    backend,
+                    self.cell,
+                    values,
+                    None,
+                    weights,
+                    lengths,
+                    reverse=direction == 1,
+                    precision=precision,
+                    final_states=False,
                 )
-            return "torch", "float32"
-        path = choose_path(self.backend, values.dtype, values.device)
-        return path, computed_precision(path, self.precision if training else "float32")
+                outputs.append(output)
+                states += [] if last is None else [last[0]]
+            values = torch.cat(outputs, dim=-1) if len(outputs) == 2 else outputs[0]  # (N, T, D*H)
+            is_last = layer == self.layers - 1
+            if self.training and self.dropout and (self.dropout_on == "every" or not is_last):
+                if generator is None:
+                    raise ValueError("dropout needs a generator in training")
+                values = dropout(values, self.dropout, generator)
+                states = []  # without the outputs' dropout they are not the last outputs
+        if len(states) < self.directions:
+            return values.to(dtype), None
+        return values.to(dtype), (torch.cat(states, dim=-1) if len(states) == 2 else states[0]).to(dtype)
 
-    def _read(
-        self,
-        path: str,
-        precision: str,
-        values: Tensor,
-        lengths: Tensor | None,
-        layer: int,
-        direction: int,
-    ) -> tuple[Tensor, Tensor | None]:
-        """One layer in one direction, from zeros: outputs (N, T, H), and the last state (N, H) if known."""
-        weights: list[Tensor] = [weight.to(values.dtype) for weight in self.weights(layer, direction)]
-        if path == "native":
-            options: Any = {"reverse": direction == 1, "precision": precision}
-            return run_layer(path, values, None, None, weights, lengths, **options)[:2]
-        if direction:
-            values = reverse_steps(values, lengths)
-        state = values.new_zeros(1, values.shape[0], self.hidden_size)
-        # cuDNN can go backward only through the mode that keeps what training needs: the fourth.
-        settings = (True, 1, 0.0, torch.is_grad_enabled(), False, True)
-        if self.cell == "lstm":
-            outputs = torch.lstm(values, (state, state), weights, *settings)[0]
-        else:
-            run = torch.gru if self.cell == "gru" else torch.rnn_tanh
-            outputs = run(values, state, weights, *settings)[0]
-        return reverse_steps(outputs, lengths) if direction else outputs, None
+    def path(self, values: Tensor, training: bool) -> tuple[Backend, str]:
+        """Return the backend and the precision that compute such `values`.
+
+        Args:
+            values: Tensor whose dtype and device count.
+            training: Whether for training.
+
+        Returns:
+            ("native", "torch" or "reference"; "float32" or "bfloat16").
+
+        Raises:
+            UsageError: If `backend` is "native" and that is not possible.
+        """
+        backend = choose_backend(self.backend, self.cell, values.dtype, values.device)
+        return backend, computed_precision(backend, self.precision if training else "float32")
+
+
+def _parameter_name(weight: str, layer: int, direction: int) -> str:
+    return f"{weight}_l{layer}" + ("_reverse" if direction else "")

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scanline import cells
 from scanline.model import pooling
 from scanline.model.layers import RecurrentLayers
 from scanline.recipe import Cell, DropoutOn, Layers, Readout, Share, Size
@@ -65,7 +64,7 @@ class Network(nn.Module):
         )
         self.pooling = pooling.get(a.readout)
         self.head = nn.Linear(self.recurrent.output_size, a.classes)
-        if cells.get(a.cell).additive_biases:
+        if self.recurrent.cell.additive_biases:
             for layer in range(a.layers):
                 for direction in range(self.recurrent.directions):
                     unused = self.recurrent.weights(layer, direction)[3]

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import DataError, ModelError, UsageError
-from scanline.kernels.library import load as load_library
-from scanline.kernels.stepping import NativeStack, Stack, TorchStack
+from scanline.kernels.stepping import NativeStack, make_stack
 from scanline.model.model_files import describe_tensors
 from scanline.model.network import Network
 from scanline.storage.digest import sha256
@@ -59,10 +58,9 @@ class Session:
         self._n = N = sessions or 1
         self._temperature = temperature
         layers = [network.recurrent.weights(layer, 0) for layer in range(a.layers)]
-        path, _ = network.recurrent.path(network.scale, training=False)
-        library = load_library()
-        self._quick = NativeStack(library, layers, N) if path == "native" and library is not None else None
-        self._stack: Stack = self._quick or TorchStack(a.cell, layers, N)
+        backend, _ = network.recurrent.path(network.scale, training=False)
+        self._stack = make_stack(backend, network.recurrent.cell, layers, N)
+        self._quick = self._stack if isinstance(self._stack, NativeStack) else None
         self._shift, self._scale = (
             each.detach().cpu().numpy().astype(np.float32) for each in (network.shift, network.scale)
         )
@@ -208,7 +206,7 @@ class Session:
             "temperature": self._temperature,
             "single": self._single,
         }
-        described["sha256"] = seal(described, arrays)
+        described["sha256"] = _seal(described, arrays)
         return safetensors.numpy.save(arrays, {"scanline": json.dumps(described, sort_keys=True)})
 
     @classmethod
@@ -222,13 +220,13 @@ class Session:
             described = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["scanline"])
             if not isinstance(described, dict):
                 raise TypeError(f"expected an object that describes it, found {type(described).__name__}")
-            seal = described.pop("sha256")
+            stored = described.pop("sha256")
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
             reason = [*str(error).splitlines(), type(error).__name__][0]
             raise ModelError(f"the saved session is damaged: {reason}; {remedy}") from None
         if described.get("schema") != _SCHEMA:
             raise ModelError(f"the saved session: expected schema {_SCHEMA}, found another; {remedy}")
-        if seal != seal(described, arrays):
+        if stored != _seal(described, arrays):
             raise ModelError(f"the saved session is damaged: it is not what was saved; {remedy}")
         if described.get("model") != _identity(network, preprocessing):
             raise ModelError(f"the saved session belongs to another model; {remedy}")
@@ -265,7 +263,7 @@ def _identity(network: Network, preprocessing: Preprocessing) -> str:
     return sha256(json.dumps([held, repr(network.architecture), preprocessing.missing]).encode())
 
 
-def seal(described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
+def _seal(described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
     parts = [json.dumps(described, sort_keys=True)]
     parts += [f"{name} {a.dtype} {a.shape} {sha256(a.tobytes())}" for name, a in sorted(arrays.items())]
     return sha256("\n".join(parts).encode())

@@ -14,9 +14,23 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 
-from scanline.errors import UNPRINTABLE, did_you_mean, quoted
+from scanline import cells
+from scanline.errors import UNPRINTABLE, UsageError, did_you_mean, quoted
 from scanline.limits import limit_of
+
+
+def _known_cell(name: str) -> str:
+    """Return `name` if it is a cell's; raise the error of a closed list or say why it cannot be loaded."""
+    try:
+        return cells.get(name).name
+    except UsageError as error:
+        known = cells.names()
+        if name in known:
+            raise ValueError(str(error)) from error
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, known))}) from None
+
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Size = Annotated[int, Field(strict=True, ge=1, le=max(map(limit_of, ("UNITS", "FEATURES", "CLASSES"))))]
@@ -25,7 +39,7 @@ Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 PositiveOrOff = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=limit_of("LAYERS"))]
-Cell = Literal["rnn", "gru", "lstm"]
+Cell = Annotated[str, Field(strict=True), AfterValidator(_known_cell)]
 DropoutOn = Literal["between", "every"]
 Readout = Literal["last", "mean", "max"]
 Flag = Annotated[bool, Field(strict=True)]

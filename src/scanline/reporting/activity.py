@@ -35,7 +35,7 @@ def gate_activity(network: Network, source: MemorySource) -> dict[str, Any]:
         traced = trace(network, source.steps_of(index), source.classes)
         several = len(traced.directions) > 1
         for direction in traced.directions:
-            for name, values in direction.parts.items():
+            for name, values in direction.values.items():
                 if name in GATES:
                     title = f"{title_of(name)}, {direction.title}" if several else title_of(name)
                     counts = np.array([(values < CLOSED).sum(), (values > OPEN).sum(), values.size])

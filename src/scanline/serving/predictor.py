@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic_core import to_json
 
+from scanline import cells
 from scanline.data.memory import MemorySource
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError
 from scanline.explanation.attribution import baseline
-from scanline.explanation.trace import GATES, PARTS, Trace, trace
+from scanline.explanation.trace import Trace, trace
 from scanline.model.artifact import Model
 from scanline.model.model_files import DESCRIPTION
 from scanline.serving.limits import Limits
@@ -137,8 +138,8 @@ class Predictor:
                 "hidden_size": a.hidden_size,
                 "bidirectional": a.bidirectional,
                 "readout": a.readout,
-                "parts": list(PARTS[a.cell]),
-                "gates": list(GATES[a.cell]),
+                "parts": list(cells.get(a.cell).traced),
+                "gates": list(cells.get(a.cell).clampable),
                 "parameters": bundle.network.parameter_count,
             },
             "accuracy": None

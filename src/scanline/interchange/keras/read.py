@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline import cells
 from scanline.errors import one_line
 from scanline.interchange.checks import check_sizes
 from scanline.interchange.imported import ImportedNetwork
@@ -21,12 +22,10 @@ from scanline.interchange.keras.file import KerasFile, Layer, Shape, Side, open_
 from scanline.interchange.keras.layers import CHAIN, IDLE, RECURRENT, chain_of, check_own
 from scanline.interchange.keras.scaling import shift_and_scale
 from scanline.limits import limit_of
-from scanline.model.layers import GATES
 from scanline.model.network import Architecture
-from scanline.recipe import Cell, Readout
+from scanline.recipe import Readout
 
-_CELLS: dict[str, Cell] = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
-_ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # i, f, c, o are ours; z, r, h become r, z, n
+_CELLS = cells.by_layer("keras")
 _POOLING: dict[str, Readout] = {"GlobalAveragePooling1D": "mean", "GlobalMaxPooling1D": "max"}
 _PRECISIONS = ("float32", "float64", "float16", "mixed_float16", "mixed_bfloat16")
 
@@ -75,7 +74,7 @@ def _network(file: KerasFile) -> ImportedNetwork:
     _note_answers(file, layers, notes)
     _note_precision(file, layers, notes)
     first = recurrent[0]
-    kind, units, directions = _CELLS[first.cell.kind], first.cell.units, 1 + first.both
+    kind, units, directions = _CELLS[first.cell.kind].name, first.cell.units, 1 + first.both
     weights: dict[str, NDArray[np.float32]] = {}
     width = 0  # of the input, which the first kernel tells
     for index, each in enumerate(recurrent):
@@ -253,16 +252,16 @@ def _cell_weights(
 
     reads: the width of a step, or None if it is not known yet.
     """
-    kind, units = _CELLS[each.cell.kind], each.cell.units
-    rows = GATES[kind] * units
+    cell, units = _CELLS[each.cell.kind], each.cell.units
+    rows = len(cell.gates) * units
     shapes: dict[str, Shape] = {"kernel": (reads, rows), "recurrent_kernel": (units, rows)}
     if each.cell.bias:
-        shapes["bias"] = (2, rows) if kind == "gru" else (rows,)
+        shapes["bias"] = (rows,) if cell.additive_biases else (2, rows)
     kernel, recurrent, *rest = file.weights(each.layer, shapes, side)
     bias = np.zeros((2, rows), np.float32)
     if rest:
         bias[: rest[0].size // rows] = rest[0]  # of an LSTM or RNN the second stays 0
-    order = np.concatenate([np.arange(units) + gate * units for gate in _ORDERS[kind]])
+    order = np.concatenate([np.arange(units) + gate * units for gate in cell.inverse_gate_order("keras")])
     return [kernel.T[order], recurrent.T[order], bias[0, order], bias[1, order]]
 
 

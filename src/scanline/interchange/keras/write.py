@@ -28,8 +28,6 @@ from scanline.storage.atomic import write_atomic
 
 LIMIT = 1e-4
 _NUMBERS = 2**20  # values of a batch, so that models of wide steps and large pictures are checked in seconds
-_LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
-_ORDERS = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}  # our gates as Keras has them: z, r, h
 # Keras divides by no deviation below 1e-7, and keeps variances, which float32 holds for these deviations.
 _DEVIATIONS = (1e-6, 1e18)
 # What Keras makes of a model that it cannot build, save or load.
@@ -146,14 +144,12 @@ def _build(keras: Any, model: Model, probabilities: bool) -> Any:
     preprocessing = _preprocessing(layers, network, settings)
     if preprocessing is not None:
         read = preprocessing(read)
+    layout = network.recurrent.cell.layout("keras")
     for layer in range(a.layers):
         sequences = layer < a.layers - 1 or a.readout != "last"
         own: dict[str, Any] = {"activation": "tanh", "use_bias": True, "return_sequences": sequences}
-        if a.cell != "rnn":
-            own["recurrent_activation"] = "sigmoid"
-        if a.cell == "gru":
-            own["reset_after"] = True
-        made = getattr(layers, _LAYERS[a.cell])(a.hidden_size, name=f"{a.cell}_{layer}", **own, **settings)
+        own |= layout.settings
+        made = getattr(layers, layout.layers[0])(a.hidden_size, name=f"{a.cell}_{layer}", **own, **settings)
         if a.bidirectional:
             made = layers.Bidirectional(made, merge_mode="concat", name=f"both_{layer}", **settings)
         read = made(read)
@@ -215,12 +211,12 @@ def _preprocessing(layers: Any, network: Network, settings: dict[str, str]) -> A
 def _cell_weights(network: Network, layer: int) -> list[NDArray[np.float32]]:
     """[kernel, recurrent_kernel, bias] of each direction, one after the other."""
     a, made = network.architecture, []
-    H = a.hidden_size
-    order = np.concatenate([np.arange(H) + gate * H for gate in _ORDERS[a.cell]])
+    H, cell = a.hidden_size, network.recurrent.cell
+    order = np.concatenate([np.arange(H) + gate * H for gate in cell.gate_order("keras")])
     for direction in range(network.recurrent.directions):
         arrays = [each.detach().cpu().numpy()[order] for each in network.recurrent.weights(layer, direction)]
         kernel, recurrent, bias, second = arrays
-        made += [kernel.T, recurrent.T, np.stack([bias, second]) if a.cell == "gru" else bias + second]
+        made += [kernel.T, recurrent.T, bias + second if cell.additive_biases else np.stack([bias, second])]
     return made
 
 

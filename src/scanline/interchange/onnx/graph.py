@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from scanline import cells
 from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture
 from scanline.version import __version__
 
 _AXES_ARE_INPUTS = {"ReduceSum": 13, "ReduceMax": 18, "ReduceMin": 18}  # since these opsets
-# Where ONNX's gates stand among torch's: i, f, g, o -> i, o, f, c; r, z, n -> z, r, h.
-_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2), "rnn": (0,)}
 _DIRECTIONS = ("forward", "backward")
 
 
@@ -127,7 +126,7 @@ def whole_graph(
         inputs,
         answers,
         properties,
-        f"Classifies whole sequences. {a.cell.upper()} trained by Scanline on {model.data}.",
+        f"Classifies whole sequences. {cells.get(a.cell).title} trained by Scanline on {model.data}.",
     )
 
 
@@ -150,7 +149,7 @@ def step_graph(
     standard = _standard(graph, model, _filled(graph, form, step))
     readable = _readable(graph, standard, [1])
     read = graph.reshape(standard, [1, -1, form.features], "one_step")  # (T=1, N, F)
-    kinds = ("h", "c") if a.cell == "lstm" else ("h",)
+    kinds = model.network.recurrent.cell.states
     after: dict[str, list[str]] = {kind: [] for kind in kinds}
     for layer in range(a.layers):
         before = [
@@ -159,7 +158,7 @@ def step_graph(
         ]  # (1, N, H)
         outputs = [f"layer_{layer}_{kind}_after" for kind in kinds]
         inputs = [read, *_weights(graph, model, layer), "", *before]
-        graph.add(a.cell.upper(), inputs, "", *outputs, **_settings(a))
+        graph.add(_operator(a), inputs, "", *outputs, **_settings(a))
         for kind, name in zip(kinds, outputs, strict=True):
             after[kind].append(name)
         read = outputs[0]
@@ -189,7 +188,7 @@ def step_graph(
         [*answers, *taken],
         properties | {"states": json.dumps(described)},
         "Reads one more step of each sequence and answers as if it ended there. "
-        f"{a.cell.upper()} trained by Scanline on {model.data}.",
+        f"{cells.get(a.cell).title} trained by Scanline on {model.data}.",
     )
 
 
@@ -210,7 +209,7 @@ def states(model: Model) -> dict[str, dict[str, Any]]:
 
     deep = [a.layers, "N", a.hidden_size]
     keep("h", deep, "float32", "0", "the hidden state of each layer")
-    if a.cell == "lstm":
+    if "c" in model.network.recurrent.cell.states:
         keep("c", deep, "float32", "0", "the cell state of each layer")
     if a.readout == "mean":
         keep("sum", ["N", a.hidden_size], "float64", "0", "the sum of the last layer's outputs")
@@ -332,23 +331,26 @@ def _recurrent(graph: Graph, model: Model, layer: int, read: str, lengths: str) 
     a = model.network.architecture
     inputs = [read, *_weights(graph, model, layer)] + ([lengths] if lengths else [])
     outputs, final = f"layer_{layer}_outputs", f"layer_{layer}_final"
-    graph.add(a.cell.upper(), inputs, outputs, final, **_settings(a))
+    graph.add(_operator(a), inputs, outputs, final, **_settings(a))
     return outputs, final
+
+
+def _operator(a: Architecture) -> str:
+    """The name of the recurrent operator. Raises UsageError if ONNX has none for the cell."""
+    return cells.get(a.cell).layout("onnx").layers[0]
 
 
 def _settings(a: Architecture) -> dict[str, Any]:
     """The attributes of a recurrent operator."""
     made: dict[str, Any] = {"hidden_size": a.hidden_size}
     made["direction"] = "bidirectional" if a.bidirectional else "forward"
-    if a.cell == "gru":
-        made["linear_before_reset"] = 1  # as torch and cuDNN have it
-    return made
+    return made | dict(cells.get(a.cell).layout("onnx").settings)
 
 
 def _weights(graph: Graph, model: Model, layer: int) -> list[str]:
     """W (D, G*H, F), R (D, G*H, H) and B (D, 2*G*H) in ONNX's order of gates."""
     recurrent = model.network.recurrent
-    order = _GATES[recurrent.cell]
+    order = recurrent.cell.gate_order("onnx")
     parts: list[list[NDArray[np.float32]]] = [[], [], []]
     for direction in range(recurrent.directions):
         weight_ih, weight_hh, bias_ih, bias_hh = (

@@ -12,21 +12,20 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.cells import Cell, by_layer
+from scanline.cells import get as get_cell
 from scanline.errors import ModelError, UsageError, one_line
 from scanline.formats.tensor_bundle import TensorBundle, open_bundle
 from scanline.interchange.checks import check_finite, check_sizes, format_errors_as_model_errors, listed
 from scanline.interchange.imported import ImportedNetwork
 from scanline.limits import limit_of
-from scanline.model.layers import GATES
 from scanline.model.network import Architecture
 
-Kind = Literal["lstm", "rnn"]
-_KINDS: dict[str, Kind] = {"basic_lstm_cell": "lstm", "lstm_cell": "lstm", "basic_rnn_cell": "rnn"}
+_KINDS = by_layer("tf1")
 # Names are taken apart at their last slashes, and patterns see no more than a scope of them: a file may have
 # ten thousand names of hundreds of scopes.
 _CELL = re.compile(r"(basic_lstm_cell|lstm_cell|basic_rnn_cell)(_\d+)?")
@@ -102,7 +101,7 @@ def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
     rest = [name for name in bundle.entries if name not in slots and not _is_counter(name)]
     _refuse(bundle, rest)
     cells = _cells(bundle, rest)
-    kind, units, inputs = _sizes(bundle, cells)
+    cell, units, inputs = _sizes(bundle, cells)
     layers, sides = max(cells)[0] + 1, 1 + max(side for _, side in cells)
     own = {name for parts in cells.values() for name in parts.values()}
     others = [name for name in rest if name not in own]
@@ -113,9 +112,9 @@ def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
     weights = {"head.weight": _values(bundle, matrix).T, "head.bias": _values(bundle, vector)}
     for (layer, side), parts in cells.items():
         end = f"_l{layer}" + ("_reverse" if side else "")
-        kernel, bias = _in_our_order(kind, _values(bundle, parts["kernel"]), _values(bundle, parts["bias"]))
-        if kind == "lstm":
-            bias[units : 2 * units] += np.float32(forget_bias)
+        kernel, bias = _in_our_order(cell, _values(bundle, parts["kernel"]), _values(bundle, parts["bias"]))
+        if cell.forget_gate is not None:
+            bias[cell.rows(cell.forget_gate, units)] += np.float32(forget_bias)
         weights[f"recurrent.weight_ih{end}"] = kernel[:, :-units]
         weights[f"recurrent.weight_hh{end}"] = kernel[:, -units:]
         weights[f"recurrent.bias_ih{end}"] = bias
@@ -123,7 +122,7 @@ def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
     used = own | {matrix, vector}
     for name in bundle.entries.keys() - used:  # a copy that is damaged anywhere is not to be trusted
         bundle.check(name)
-    architecture = Architecture(kind, inputs, units, layers, sides == 2, 0.0, "between", "last", classes)
+    architecture = Architecture(cell.name, inputs, units, layers, sides == 2, 0.0, "between", "last", classes)
     return ImportedNetwork(
         architecture,
         {name: np.ascontiguousarray(values) for name, values in weights.items()},
@@ -225,30 +224,30 @@ def _place(bundle: TensorBundle, name: str, where: str) -> _Place:
     return _Place(int(layers[0][5:]) if layers else 0, int(sides == ["bw"]), network, apart)
 
 
-def _sizes(bundle: TensorBundle, cells: dict[tuple[int, int], dict[str, str]]) -> tuple[Kind, int, int]:
-    """(kind, units, inputs) of the cells, which must have the same units and fit on each other."""
+def _sizes(bundle: TensorBundle, cells: dict[tuple[int, int], dict[str, str]]) -> tuple[Cell, int, int]:
+    """(cell, units, inputs) of the cells, which must have the same units and fit on each other."""
     kinds = {_KINDS[taken[1]] for name in _flat(cells) if (taken := _taken_apart(name))}
-    kind = kinds.pop()
+    cell = kinds.pop()
     if kinds:
         raise ModelError(f"{bundle.prefix}: expected cells of one kind, found {listed(_flat(cells))}")
-    sides = 1 + max(side for _, side in cells)
+    sides, gates = 1 + max(side for _, side in cells), len(cell.gates)
     units, inputs = 0, 0
     for (layer, side), parts in sorted(cells.items()):
         kernel, bias = (bundle.entries[parts[part]].shape for part in ("kernel", "bias"))
         if (layer, side) == (0, 0) and len(kernel) == 2:
-            units = kernel[1] // GATES[kind]
+            units = kernel[1] // gates
             inputs = kernel[0] - units
         width = inputs if layer == 0 else units * sides
-        if kernel != (width + units, GATES[kind] * units) or bias != kernel[1:] or min(units, inputs) < 1:
+        if kernel != (width + units, gates * units) or bias != kernel[1:] or min(units, inputs) < 1:
             known = (layer, side) != (0, 0)
             rows, each = (str(width), str(units)) if known else ("inputs", "units")
             raise ModelError(
-                f"{bundle.prefix}: expected a kernel ({rows} + {each}, {GATES[kind]} x {each}) and a bias of "
+                f"{bundle.prefix}: expected a kernel ({rows} + {each}, {gates} x {each}) and a bias of "
                 f"as many columns{', as all layers have the same size' if known else ''}; found "
                 f"{one_line(parts['kernel'], 120)} {one_line(kernel)} and {one_line(parts['bias'], 120)} "
                 f"{one_line(bias)}"
             )
-    return kind, units, inputs
+    return cell, units, inputs
 
 
 def _may_be_head(bundle: TensorBundle, name: str) -> bool:
@@ -289,13 +288,12 @@ def _values(bundle: TensorBundle, name: str) -> NDArray[np.float32]:
 
 
 def _in_our_order(
-    kind: Kind, kernel: NDArray[np.float32], bias: NDArray[np.float32]
+    cell: Cell, kernel: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Kernel (G units, inputs + units) and bias (G units,), an LSTM's gates in the order i, f, g, o."""
-    if kind == "rnn":
-        return kernel.T, bias
-    i, j, f, o = np.split(np.concatenate([kernel, bias[None]]), 4, axis=1)
-    turned = np.concatenate([i, f, j, o], axis=1).T  # (4 units, inputs + units + 1)
+    """Kernel (G units, inputs + units) and bias (G units,), gates in torch's order."""
+    blocks = np.split(np.concatenate([kernel, bias[None]]), len(cell.gates), axis=1)
+    order = cell.inverse_gate_order("tf1")
+    turned = np.concatenate([blocks[k] for k in order], axis=1).T  # (G units, inputs + units + 1)
     return turned[:, :-1], turned[:, -1].copy()
 
 
@@ -309,7 +307,7 @@ def _notes(
 ) -> list[str]:
     """What was taken for granted, and what was left out."""
     notes = []
-    if architecture.cell == "lstm":
+    if get_cell(architecture.cell).forget_gate is not None:
         notes.append(
             f"forget_bias {forget_bias:g} was added to the forget gates, as the cells do when they run: no "
             "checkpoint tells it, and 1 is TensorFlow's default"

@@ -18,19 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scanline import cells
+from scanline.cells import Cell
 from scanline.errors import ModelError, did_you_mean, one_line
 from scanline.formats.tensor_bundle_files import is_table, v1_error
 from scanline.interchange.checks import check_finite, check_sizes, listed
 from scanline.interchange.imported import ImportedNetwork
 from scanline.model.network import Architecture
-from scanline.recipe import Cell
 from scanline.storage.tensors import read_tensor_file
 
 _RECURRENT = re.compile(
     r"(?P<module>(?:.+\.)?)(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>0|[1-9][0-9]{0,5})"
     r"(?P<side>_reverse)?"
 )
-_CELLS: dict[int, Cell] = {4: "lstm", 3: "gru", 1: "rnn"}
+_CELLS = {len(cell.gates): cell for cell in cells.by_layer("torch").values()}
 _FLOATS = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
 _EXPECTED = (
     "weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ... of one nn.LSTM, nn.GRU or nn.RNN and weight and "
@@ -77,11 +78,11 @@ def read_state_dict(path: str | Path) -> ImportedNetwork:
             names = (found.names.get((kind, layer, side)) for kind in ("bias_ih", "bias_hh"))
             nothing = np.zeros(len(weights[f"recurrent.weight_ih{end}"]))
             first, second = (wide[name] if name else nothing for name in names)
-            if found.cell != "gru":  # there the reset gate acts on one of them
+            if found.cell.additive_biases:
                 first, second = first + second, nothing
             weights[f"recurrent.bias_ih{end}"], weights[f"recurrent.bias_hh{end}"] = first, second
     sizes = (found.inputs, found.hidden, found.layers)
-    architecture = Architecture(found.cell, *sizes, found.sides == 2, 0.0, "between", "last", classes)
+    architecture = Architecture(found.cell.name, *sizes, found.sides == 2, 0.0, "between", "last", classes)
     return ImportedNetwork(
         architecture,
         {name: _narrow(source, name, values) for name, values in weights.items()},
@@ -232,7 +233,7 @@ def _narrow(source: Path, name: str, values: NDArray[np.float64]) -> NDArray[np.
 def _notes(found: _Recurrent, tensors: dict[str, Tensor], bias: str | None) -> list[str]:
     """What was taken for granted."""
     notes = []
-    if found.cell == "rnn":
+    if found.cell is cells.rnn.CELL:
         notes.append(
             "the activation was taken to be tanh, nn.RNN's default: no state_dict tells it from relu"
         )

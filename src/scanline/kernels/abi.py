@@ -1,0 +1,68 @@
+"""The C interface of the native library, csrc/scanline.h, as ctypes structures.
+
+Field order and types must equal the header's. The library never keeps a pointer after a call returns, unless
+stated; whoever fills a structure keeps the memory alive until then.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+ABI = 1
+FLOAT32, BFLOAT16 = 0, 1
+PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16}
+ALIGNMENT = 64  # bytes; packed weights start at a multiple of it
+# Exit codes of the library's functions; any other is an error that scanline_error describes.
+OK, OUT_OF_MEMORY = 0, 2
+
+size, integer, pointer = ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p
+
+
+class Layer(ctypes.Structure):
+    """`scanline_layer`: sizes, inputs and weights of one layer in one direction.
+
+    Strides (`x_sequence`, `x_step`) count elements. Arrays are float32 and contiguous but for x, which needs
+    contiguous steps only.
+    """
+
+    _fields_ = (
+        *((name, size) for name in ("sequences", "steps", "features", "units")),
+        ("lengths", pointer),
+        *((name, integer) for name in ("reverse", "precision", "threads", "unused")),
+        ("x", pointer),
+        ("x_sequence", size),
+        ("x_step", size),
+        *((name, pointer) for name in ("h0", "c0", "weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+    )
+
+
+class Forward(ctypes.Structure):
+    """`scanline_forward`: a layer, the outputs, the last states and what the backward pass needs."""
+
+    _fields_ = (
+        ("layer", Layer),
+        ("packed", pointer),
+        ("y", pointer),
+        ("y_sequence", size),
+        ("y_step", size),
+        *((name, pointer) for name in ("hn", "cn", "reserve")),
+    )
+
+
+class Backward(ctypes.Structure):
+    """`scanline_backward`: a layer, what the forward pass kept, and the gradients. NULL: not wanted."""
+
+    _fields_ = (
+        ("layer", Layer),
+        ("y", pointer),
+        ("y_sequence", size),
+        ("y_step", size),
+        ("reserve", pointer),
+        ("dy", pointer),
+        ("dy_sequence", size),
+        ("dy_step", size),
+        *((name, pointer) for name in ("dhn", "dcn", "dx")),
+        ("dx_sequence", size),
+        ("dx_step", size),
+        *((name, pointer) for name in ("dh0", "dc0", "dweight_ih", "dweight_hh", "dbias")),
+    )

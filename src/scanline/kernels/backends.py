@@ -1,0 +1,162 @@
+"""Choose the backend of a layer and run the layer on it.
+
+- "native": Scanline's own library: float32 and bfloat16 on the CPU.
+- "torch": torch's fused functions: any device and dtype.
+- "reference": the cell's own step in plain torch: any device and dtype, slow; for cells that torch lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from scanline.cells import Cell, Weights
+from scanline.errors import UsageError
+from scanline.kernels import lstm, reference, torch_backend
+from scanline.kernels.abi import PRECISIONS
+from scanline.kernels.library import load, why_absent
+
+Backend = Literal["native", "torch", "reference"]
+CHOICES = ("auto", "native", "torch")
+OPERATORS = {operator.name: operator for operator in (lstm.OPERATOR,)}
+
+
+def why_not_native(cell: Cell, dtype: torch.dtype, device: torch.device) -> str:
+    """Return why the native library cannot compute a layer of `cell`; empty if it can.
+
+    Args:
+        cell: The layer's cell.
+        dtype: Of weights and inputs.
+        device: Of weights and inputs.
+    """
+    if cell.native_operator not in OPERATORS:
+        known = ", ".join(operator.cell.title for operator in OPERATORS.values())
+        return f"the native library computes {known}, not {cell.title}"
+    if device.type != "cpu":
+        return f"the native library runs on the CPU, not on {device.type}"
+    if dtype not in (torch.float32, torch.bfloat16):
+        return f"the native library computes float32 and bfloat16, not {str(dtype).removeprefix('torch.')}"
+    return _why_absent()
+
+
+def choose_backend(choice: str, cell: Cell, dtype: torch.dtype, device: torch.device) -> Backend:
+    """Return the backend that computes a layer.
+
+    Args:
+        choice: "native"; "torch", which is the reference for a cell that torch lacks; or "auto": native if
+            possible.
+        cell: The layer's cell.
+        dtype: Of weights and inputs.
+        device: Of weights and inputs.
+
+    Raises:
+        UsageError: If `choice` is another word, or "native" and that is not possible.
+    """
+    if choice not in CHOICES:
+        raise UsageError(f"backend must be one of {', '.join(CHOICES)}, got {choice!r}")
+    plain: Backend = "reference" if cell.torch_function is None else "torch"
+    if choice == "torch":
+        return plain
+    reason = why_not_native(cell, dtype, device)
+    if choice == "native" and reason:
+        raise UsageError(f"backend=native is not possible: {reason}; use backend=auto")
+    return plain if reason else "native"
+
+
+def computed_precision(backend: str, precision: str) -> str:
+    """Return the precision that `backend` computes in if `precision` is requested.
+
+    Only the native library computes bfloat16 products, and only with a kernel for it.
+    """
+    library = load() if backend == "native" else None
+    if library is None or library.kernel(PRECISIONS[precision]) is None:
+        return "float32"
+    return precision
+
+
+def run_layer(
+    backend: str,
+    cell: Cell,
+    x: Tensor,
+    states: Sequence[Tensor | None] | None,
+    weights: Sequence[Tensor | None],
+    lengths: Tensor | None = None,
+    *,
+    reverse: bool = False,
+    batch_first: bool = True,
+    precision: str = "float32",
+    final_states: bool = True,
+) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+    """Compute one layer in one direction.
+
+    Args:
+        backend: What `choose_backend` returned.
+        cell: The layer's cell.
+        x: Inputs, (N, T, F). Values past a sequence's end are not read: they may be NaN.
+        states: Initial states in the cell's order, each (N, H) or None for zeros; None for all zeros.
+        weights: [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih, bias_hh], the biases (G*H,) or None. For
+            the torch backend an LSTM's output projection may follow.
+        lengths: (N,) int64 in 0..T on the device of x; None if all are T.
+        reverse: Whether each sequence is read from its own last step to its first.
+        batch_first: False takes x and returns outputs as (T, N, ...).
+        precision: "float32" or "bfloat16"; of the native backend's products.
+        final_states: Whether the states are wanted; the torch backend returns None otherwise.
+
+    Returns:
+        Outputs (N, T, H), 0 past each sequence's end, and the states after each sequence's last step, each
+        (N, H).
+    """
+    if backend == "native":
+        return _run_native(cell, x, states, weights, lengths, reverse, batch_first, precision)
+    if not batch_first:
+        x = x.transpose(0, 1)
+    last: tuple[Tensor, ...] | None
+    if backend == "reference":
+        weight_ih, weight_hh, bias_ih, bias_hh = weights
+        assert weight_ih is not None
+        assert weight_hh is not None
+        zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
+        initial = tuple(zeros if state is None else state for state in states or (None,) * len(cell.states))
+        y, last = reference.scan(
+            cell, x, initial, Weights(weight_ih, weight_hh, bias_ih, bias_hh), lengths, reverse
+        )
+    else:
+        y, last = torch_backend.run_layer(
+            cell, x, states, weights, lengths, reverse=reverse, final_states=final_states
+        )
+    return y if batch_first else y.transpose(0, 1), last
+
+
+def _run_native(
+    cell: Cell,
+    x: Tensor,
+    states: Sequence[Tensor | None] | None,
+    weights: Sequence[Tensor | None],
+    lengths: Tensor | None,
+    reverse: bool,
+    batch_first: bool,
+    precision: str,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Run the native operator; weights in bfloat16 are computed from and returned as such."""
+    dtype = x.dtype
+    states = states or (None,) * len(cell.states)
+    if dtype != torch.float32:
+        x, states = x.float(), [None if state is None else state.float() for state in states]
+    weights = [None if weight is None else weight.float() for weight in weights]
+    y, *last = OPERATORS[str(cell.native_operator)](
+        x, states, weights, lengths, reverse=reverse, batch_first=batch_first, precision=precision
+    )
+    if dtype == torch.float32:
+        return y, tuple(last)
+    return y.to(dtype), tuple(state.to(dtype) for state in last)
+
+
+def _why_absent() -> str:
+    return why_absent()
+
+
+# Traced code cannot load a library, and needs not: what is loaded stays loaded.
+torch.compiler.assume_constant_result(_why_absent)

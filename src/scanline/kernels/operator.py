@@ -1,0 +1,334 @@
+"""A cell of the native library as a torch operator, `torch.ops.scanline.<name>`.
+
+For torch it is an operator like any other: it has a schema, shapes without data (`torch.compile`,
+`torch.export`) and a gradient. On float32 tensors the native library computes it; on float64 ones, and
+without the library, the reference does, slowly.
+
+The gradient returns one bias gradient, as the C interface does: it suits cells with additive biases.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scanline.cells import Cell, Weights
+from scanline.kernels import reference
+from scanline.kernels.abi import PRECISIONS, Backward, Forward
+from scanline.kernels.layer_call import OPTIONS, LayerCall, address, contiguous_steps, pair
+from scanline.kernels.library import LARGE_BYTES, Library, load
+
+_ops = torch.library.Library("scanline", "DEF")
+
+
+class LayerOperator:
+    """A native operator: one layer of a cell in one direction over whole sequences.
+
+    Args:
+        cell: A cell with a `native_operator`, which `Library.passes` has under that name.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        assert cell.native_operator is not None
+        assert cell.additive_biases
+        self.cell, self.name = cell, cell.native_operator
+        self._inputs = 6 + len(cell.states)  # tensors: x, the states, four weights, lengths
+        self._define()
+
+    def _define(self) -> None:
+        """Define the operator and its gradient for torch."""
+        name, states = self.name, self.cell.states
+        inputs = "Tensor x, " + "".join(f"Tensor? {state}0, " for state in states)
+        inputs += "Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? lengths, "
+        options = "bool reverse, bool batch_first, str precision, "
+        last = "".join(f"Tensor {state}n, " for state in states)
+        _ops.define(f"{name}({inputs}{options}bool keep) -> (Tensor y, {last}Tensor reserve)")
+        gradients = "Tensor? dy, " + "".join(f"Tensor? d{state}n, " for state in states)
+        results = "Tensor dx, " + "".join(f"Tensor d{state}0, " for state in states)
+        _ops.define(
+            f"{name}_backward({gradients}{inputs}Tensor y, Tensor reserve, {options}"
+            "bool wants_x, bool wants_states, bool wants_weights)"
+            f" -> ({results}Tensor dweight_ih, Tensor dweight_hh, Tensor dbias)"
+        )
+        for key in ("CPU", "CUDA"):
+            _ops.impl(name, self._forward, key)
+            _ops.impl(f"{name}_backward", self._backward, key)
+        forward, backward = f"scanline::{name}", f"scanline::{name}_backward"
+        torch.library.register_fake(forward, self._forward_shapes, lib=_ops)
+        torch.library.register_fake(backward, self._backward_shapes, lib=_ops)
+        torch.library.register_autograd(
+            forward, self._differentiate, setup_context=self._save_for_backward, lib=_ops
+        )
+        torch.library.register_autograd(backward, self._refuse, lib=_ops)
+
+    def __call__(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        weights: Sequence[Tensor | None],
+        lengths: Tensor | None = None,
+        *,
+        reverse: bool = False,
+        batch_first: bool = True,
+        precision: str = "float32",
+    ) -> tuple[Tensor, ...]:
+        """Return the outputs and the states after each sequence's last step.
+
+        Args:
+            x: Inputs, (N, T, F) float32 or float64 on the CPU, with any strides.
+            states: Initial states in the cell's order, each (N, H) or None for zeros.
+            weights: [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih, bias_hh], the biases (G*H,) or None.
+            lengths: (N,) int64, each in 0..T, or None if all are T. Values past a sequence's end are never
+                read; outputs there are 0, and its states stay unchanged.
+            reverse: Whether each sequence is read from its own last step to its first.
+            batch_first: False takes x and returns outputs as (T, N, ...).
+            precision: "float32", or "bfloat16" for bfloat16 operands with float32 sums, states and outputs.
+                A processor without a bfloat16 kernel computes float32; float64 tensors stay float64.
+
+        Returns:
+            Outputs (N, T, H) and the last states, each (N, H).
+
+        Raises:
+            RuntimeError: If shapes do not fit together, or when a second derivative is computed.
+        """
+        tensors = (x, *states, *weights)
+        keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+        options = (reverse, batch_first, precision)
+        if _is_plain(tensors):
+            if keep:
+                return _Direct.apply(*tensors, lengths, *options, self)  # type: ignore[no-any-return, no-untyped-call]
+            return self._forward(*tensors, lengths, *options, False)[:-1]
+        operator = getattr(torch.ops.scanline, self.name).default
+        return operator(*tensors, lengths, *options, keep)[:-1]  # type: ignore[no-any-return]
+
+    def _native(self, x: Tensor, precision: str) -> tuple[Library, int] | None:
+        """Return the library and the precision that it computes in; None if the reference computes."""
+        library = load()
+        if library is None or x.dtype != torch.float32 or 0 in x.shape:
+            return None
+        code = PRECISIONS[precision]
+        return library, code if library.kernel(code) else PRECISIONS["float32"]
+
+    # --- forward
+
+    def _forward(self, *arguments: Any) -> tuple[Tensor, ...]:
+        """Return y, the last states, and what the backward pass needs if `keep`, the last argument."""
+        call, keep = LayerCall.of(arguments[: self._inputs], arguments[self._inputs : -1]), arguments[-1]
+        call.check(self.cell)
+        N, T, _, H = call.sizes()
+        lengths = call.lengths
+        if lengths is not None and N and (int(lengths.min()) < 0 or int(lengths.max()) > T):
+            raise RuntimeError(
+                f"scanline::{self.name}: lengths must be in 0..{T}, "
+                f"got {int(lengths.min())}..{int(lengths.max())}"
+            )
+        native = self._native(call.x, call.precision)
+        if native is None:
+            return self._reference(call)
+        library, precision = native
+        call = call.dense()
+        y = library.empty(*call.like_x(H))
+        last = [torch.empty(N, H) for _ in self.cell.states]
+        reserve = library.empty(library.reserve_bytes(precision, N, T, H) if keep else 0, dtype=torch.uint8)
+        if keep and reserve.numel() < LARGE_BYTES:
+            # Steps past a sequence's end leave parts of it unwritten: zeroed, equal calls give equal bytes.
+            reserve.zero_()
+        native_call = Forward(
+            call.layer(precision), None, y.data_ptr(), *call.strides(y),
+            *pair(last), reserve.data_ptr() if keep else None,
+        )  # fmt: skip
+        library.check(library.passes[self.name].forward(ctypes.byref(native_call)))
+        return (y, *last, reserve)
+
+    def _reference(self, call: LayerCall) -> tuple[Tensor, ...]:
+        states = self._states(call)
+        y, last = reference.scan(
+            self.cell, call.turned(call.x), states, call.weights, call.lengths, call.reverse
+        )
+        reserve = call.x.new_empty(0, dtype=torch.uint8)
+        # A state that no step changed is the caller's own tensor; an operator must return new ones.
+        return (call.turned(y).contiguous(), *(state.clone() for state in last), reserve)
+
+    def _states(self, call: LayerCall) -> tuple[Tensor, ...]:
+        N, _, _, H = call.sizes()
+        return tuple(call.x.new_zeros(N, H) if state is None else state for state in call.states)
+
+    def _forward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
+        call, keep = LayerCall.of(arguments[: self._inputs], arguments[self._inputs : -1]), arguments[-1]
+        call.check(self.cell)
+        N, T, _, H = call.sizes()
+        native = self._native(call.x, call.precision)
+        length = native[0].reserve_bytes(native[1], N, T, H) if native is not None and keep else 0
+        states = [call.x.new_empty(N, H) for _ in self.cell.states]
+        reserve = call.x.new_empty(length, dtype=torch.uint8)
+        return (call.x.new_empty(call.like_x(H)), *states, reserve)
+
+    # --- backward
+
+    def _backward(self, *arguments: Any) -> tuple[Tensor, ...]:
+        """Return dx, the states' gradients, dweight_ih, dweight_hh, dbias; empty where not wanted."""
+        gradients, call, (y, reserve), wants = self._split(arguments)
+        native = self._native(call.x, call.precision)
+        if native is None:
+            return self._reference_gradients(gradients, call, wants)
+        library, precision = native
+        call = call.dense()
+        wants_x, wants_states, wants_weights = wants
+        results = self._gradient_tensors(call, wants, library.empty)
+        dx, *dstates, dweight_ih, dweight_hh, dbias = results
+        dy, *dlast = gradients
+        dy = None if dy is None else contiguous_steps(dy)
+        dlast = [None if d is None else d.contiguous() for d in dlast]
+        native_call = Backward(
+            call.layer(precision),
+            y.data_ptr(), *call.strides(y), reserve.data_ptr(),
+            address(dy), *call.strides(dy), *pair(dlast),
+            *((dx.data_ptr(), *call.strides(dx)) if wants_x else (None, 0, 0)),
+            *(pair(dstates) if wants_states else (None, None)),
+            *(map(address, (dweight_ih, dweight_hh, dbias)) if wants_weights else (None,) * 3),
+        )  # fmt: skip
+        library.check(library.passes[self.name].backward(ctypes.byref(native_call)))
+        return results
+
+    def _split(
+        self, arguments: Sequence[Any]
+    ) -> tuple[Sequence[Any], LayerCall, Sequence[Any], tuple[bool, bool, bool]]:
+        """Return (gradients of the results, call, (y, reserve), what is wanted) of the backward schema."""
+        first = 1 + len(self.cell.states)
+        results = first + self._inputs
+        options = results + 2
+        call = LayerCall.of(arguments[first:results], arguments[options : options + OPTIONS])
+        wants_x, wants_states, wants_weights = arguments[options + OPTIONS :]
+        return arguments[:first], call, arguments[results:options], (wants_x, wants_states, wants_weights)
+
+    def _gradient_tensors(
+        self, call: LayerCall, wants: tuple[bool, bool, bool], empty: Callable[..., Tensor]
+    ) -> tuple[Tensor, ...]:
+        wants_x, wants_states, wants_weights = wants
+        N, _, F, H = call.sizes()
+        rows = len(self.cell.gates) * H
+        states = ((N, H) if wants_states else (0,),) * len(self.cell.states)
+        weights = ((rows, F), (rows, H), (rows,)) if wants_weights else ((0,),) * 3
+        return tuple(empty(*shape) for shape in (call.like_x(F) if wants_x else (0,), *states, *weights))
+
+    def _backward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
+        _, call, _, wants = self._split(arguments)
+        return self._gradient_tensors(call, wants, lambda *shape: call.x.new_empty(shape))
+
+    def _reference_gradients(
+        self, gradients: Sequence[Tensor | None], call: LayerCall, wants: tuple[bool, bool, bool]
+    ) -> tuple[Tensor, ...]:
+        """Return what `_backward` does, from torch's autograd over the reference."""
+        weight_ih, weight_hh, bias_ih, bias_hh = call.weights
+        bias = weight_hh.new_zeros(weight_hh.shape[0]) if bias_ih is None else bias_ih
+        inputs = (call.x, *self._states(call), weight_ih, weight_hh, bias)
+
+        def differentiate() -> list[Tensor]:
+            leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+            x, *states, leaf_ih, leaf_hh, leaf_bias = leaves
+            weights = Weights(leaf_ih, leaf_hh, leaf_bias, bias_hh)
+            y, last = reference.scan(
+                self.cell, call.turned(x), tuple(states), weights, call.lengths, call.reverse
+            )
+            results = [
+                (result, gradient)
+                for result, gradient in zip((call.turned(y), *last), gradients, strict=True)
+                if gradient is not None and result.requires_grad
+            ]
+            if not results:
+                return [torch.zeros_like(leaf) for leaf in leaves]
+            outputs, given = zip(*results, strict=True)
+            return list(
+                torch.autograd.grad(outputs, leaves, given, allow_unused=True, materialize_grads=True)
+            )
+
+        derived = _in_fresh_thread(differentiate)
+        counts = zip(wants, (1, len(self.cell.states), 3), strict=True)
+        wanted = [want for want, count in counts for _ in range(count)]
+        # A gradient that passed no step is the tensor that came in; an operator must return new ones.
+        return tuple(
+            gradient.contiguous().clone() if want else gradient.new_empty(0)
+            for gradient, want in zip(derived, wanted, strict=True)
+        )
+
+    # --- autograd
+
+    def _save_for_backward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs[: self._inputs], output[0], output[-1])
+        ctx.options = inputs[self._inputs : self._inputs + OPTIONS]
+        ctx.set_materialize_grads(False)
+
+    def _differentiate(self, ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the gradients by all arguments of the operator; `gradients` end with the reserve's."""
+        run = getattr(torch.ops.scanline, f"{self.name}_backward").default
+        return self._gradients(ctx, gradients[:-1], run)
+
+    def _gradients(
+        self, ctx: Any, gradients: Sequence[Tensor | None], run: Callable[..., tuple[Tensor, ...]]
+    ) -> tuple[Tensor | None, ...]:
+        """Return the gradients by all arguments; None for those that are no tensors or not wanted."""
+        needs = ctx.needs_input_grad
+        weights = 1 + len(self.cell.states)  # index of the first
+        wants_states, wants_weights = any(needs[1:weights]), any(needs[weights : weights + 4])
+        derived = run(*gradients, *ctx.saved_tensors, *ctx.options, needs[0], wants_states, wants_weights)
+        dbias = derived[-1]
+        # Both biases have the same gradient; autograd needs a separate tensor for each.
+        second = dbias.clone() if needs[weights + 2] and needs[weights + 3] else dbias
+        results = (*derived, second)
+        return tuple(g if need else None for g, need in zip(results, needs, strict=False)) + (None,) * 5
+
+    def _refuse(self, ctx: Any, *gradients: Tensor | None) -> None:
+        title = self.cell.layout("torch").layers[0]
+        raise RuntimeError(
+            f"scanline::{self.name} has no second derivative; use torch.nn.{title}, "
+            f"or scanline.nn.{title} with backend='torch'"
+        )
+
+
+class _Direct(torch.autograd.Function):
+    """The operator without torch's dispatcher, whose Python side takes 0.1 ms a training step.
+
+    Arguments: those of the schema, but the `LayerOperator` in the place of `keep`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+        *inputs, operator = arguments
+        output = operator._forward(*inputs, True)
+        operator._save_for_backward(ctx, inputs, output)
+        ctx.operator = operator
+        return output[:-1]  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        operator = ctx.operator
+        if torch.is_grad_enabled():  # create_graph: through the dispatcher, whose gradient refuses
+            return operator._differentiate(ctx, *gradients, None)  # type: ignore[no-any-return]
+        return operator._gradients(ctx, gradients, operator._backward)  # type: ignore[no-any-return]
+
+
+def _is_plain(tensors: Sequence[Tensor | None]) -> bool:
+    """Return whether these are ordinary CPU tensors outside any tracing, mode or function transform."""
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and all(tensor is None or type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
+        and all(tensor is None or tensor.device.type == "cpu" for tensor in tensors)
+    )
+
+
+def _in_fresh_thread(compute: Callable[[], list[Tensor]]) -> list[Tensor]:
+    """Return what `compute` returns when run in a new thread.
+
+    Torch's dispatcher turns autograd off for the calling thread while it runs an operator's implementation;
+    a new thread starts without that state.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(compute).result()
