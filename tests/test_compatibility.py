@@ -79,8 +79,8 @@ def test_their_files_say_what_they_said(run):
 def test_an_ended_run_is_evaluated_as_it_was(tmp_path):
     run = copy("lstm-rows", tmp_path)
     kept, evaluated = RunDirectory(run).read_result().test, evaluate_run(str(run), None, "cpu")
-    assert (evaluated.test["n"], evaluated.test["correct"]) == (kept.n, kept.correct)
-    assert evaluated.test["loss"] == pytest.approx(kept.loss, abs=1e-5)
+    assert (evaluated.metrics.n, evaluated.metrics.correct) == (kept.n, kept.correct)
+    assert evaluated.metrics.loss == pytest.approx(kept.loss, abs=1e-5)
     with pytest.raises(UsageError, match="finished"):
         TrainingRun.resume(run=run, device="cpu")
 

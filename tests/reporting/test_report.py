@@ -137,7 +137,7 @@ def test_a_bundle_alone_is_shown_without_what_only_a_run_knows(perfect, tmp_path
     nothing = show(bundle, tmp_path / "nothing.html")
     assert sections(nothing.root) == ["again"]
     (note,) = notes(nothing.root)
-    assert note.startswith("Nothing could be judged: ")
+    assert note.startswith("Nothing could be evaluated: ")
     assert "say where that lies by --data" in note
 
 
@@ -200,8 +200,7 @@ def test_without_a_test_part_the_validation_part_is_judged_and_said_to_flatter(m
     assert many.twin["judged"]["sha256"] == many.twin["environment"]["data"]["validation"]["sha256"]
     assert "sequences of the validation part of data.npz" in words(many.root.find("body/header"))
     (note,) = notes(many.root)
-    assert note.startswith("There is no test part: these figures are of the validation part")
-    assert note.endswith("likely to flatter.")
+    assert note.startswith("There is no test split: the metrics are of the validation split")
 
 
 def test_a_plain_rnn_has_units_and_no_gates(many):
@@ -281,7 +280,7 @@ def test_data_that_have_gone_leave_curves_and_say_why_there_is_no_more(table, tm
     shown = show(tmp_path / "run", tmp_path / "page.html")
     assert sections(shown.root) == ["learning", "again"]
     (note,) = notes(shown.root)
-    assert re.match(r"Nothing could be judged: .*gone\.csv: there is nothing", note)
+    assert re.match(r"Nothing could be evaluated: .*gone\.csv: there is nothing", note)
     assert "2 layers of 4 GRU units" in words(shown.root.find("body/header"))
     assert "figures" not in shown.twin
     assert shown.twin["course"] == table.twin["course"]
@@ -294,11 +293,10 @@ def test_data_that_have_changed_since_are_said_to_have_changed(perfect, tmp_path
     with np.load(tmp_path / "here" / "data.npz") as file:
         X, y = file["X"], file["y"]
     np.savez(tmp_path / "here" / "data.npz", X=-X, y=y)
-    story = gather(str(tmp_path / "here" / "run"))
-    assert story.facts["figures"]["correct"] == 0
-    assert story.facts["notes"] == [
-        "The data have changed since training: these figures are of the data as they are now."
-    ]
+    facts = gather(str(tmp_path / "here" / "run"))
+    assert facts.metrics["correct"] == 0
+    assert len(facts.notes) == 1
+    assert "data have changed since training" in facts.notes[0]
 
 
 # --- pictures with colours, seen in another order
@@ -330,7 +328,7 @@ def test_very_long_sequences_are_judged_without_attributions(tmp_path):
     X = draw.normal(size=(10, 3001, 1)).astype(np.float32)
     changes = {"model.hidden_size": 1, "model.bidirectional": False, "train.steps": 1}
     run = trained_on(tmp_path, X, np.arange(10) % 2, **changes)
-    told = gather(str(run.path)).facts
+    told = gather(str(run.path)).to_json()
     assert told["figures"] == run.result["test"]
     assert len(told["along"]["steps"]) == 3001
     assert told["mistakes"] == []
@@ -352,7 +350,7 @@ def from_program(tmp_path_factory) -> Shown:
 def test_arrays_of_a_program_leave_curves_and_say_why_there_is_no_more(from_program):
     assert sections(from_program.root) == ["learning", "again"]
     (note,) = notes(from_program.root)
-    assert note.startswith("Nothing could be judged: ")
+    assert note.startswith("Nothing could be evaluated: ")
     assert note.endswith("was trained on the arrays of a program: say where that lies by --data.")
     assert labels(from_program.root) == ["Loss and accuracy over 3 training steps"]
     assert [row[0] for row in rows(from_program.root, "Course of training")] == ["1", "2", "3", "3"]
@@ -408,12 +406,11 @@ def test_an_interrupted_run_is_judged_on_its_validation_part_and_says_so(stopped
     assert sections(stopped.root) == ALL
     first, second = notes(stopped.root)
     assert first == (
-        "Training is interrupted, at step 12: this is how far it has come. "
-        f"scanline train --resume --run {stopped.run} goes on."
+        f"Training is interrupted, at step 12. Resume it with scanline train --resume --run {stopped.run}."
     )
     assert words(next(of_class(stopped.root, "note")[0].iter("code"))).startswith("scanline train --resume")
-    assert second.startswith("These figures are of the validation part, by which training was steered: ")
-    assert second.endswith("the test part is kept until training has come to its end.")
+    assert second.startswith("The metrics are of the validation split")
+    assert second.endswith("the test split is read only when training has ended.")
     assert f"{twin['figures']['correct']} of 180 sequences of the validation part of digits" in words(
         stopped.root.find("body/header")
     )
@@ -453,9 +450,9 @@ def test_a_run_without_a_model_shows_its_course_and_how_to_go_on(stopped, tmp_pa
     shown = show(run, tmp_path / "page.html")
     assert sections(shown.root) == ["learning", "again"]
     assert notes(shown.root) == [
-        "Training is not finished, at step 12: this is how far it has come. "
-        f"scanline train --resume --run {run} goes on.",
-        "There is no model yet, as training was cut off before it could write one: nothing can be judged.",
+        f"Training is not finished, at step 12. Resume it with scanline train --resume --run {run}.",
+        "There is no model yet: training was interrupted before it wrote one, "
+        "so there is nothing to evaluate.",
     ]
     assert words(shown.root.find("head/title")) == "run: no model yet"
     with pytest.raises(ModelError, match="has no model yet: training has not finished"):
@@ -466,7 +463,7 @@ def test_a_run_without_a_model_shows_its_course_and_how_to_go_on(stopped, tmp_pa
 def test_a_run_without_a_result_is_taken_for_one_that_has_not_finished(stopped, tmp_path):
     shutil.copytree(stopped.run, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
-    told = gather(str(tmp_path / "run")).facts
+    told = gather(str(tmp_path / "run")).to_json()
     assert told["judged"]["part"] == "validation"
     assert told["figures"] == stopped.twin["figures"]
     assert told["notes"][0].startswith("Training is not finished, at step 12: ")

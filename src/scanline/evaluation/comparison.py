@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from scanline.data.download import Progress
 from scanline.errors import DataError, UsageError
-from scanline.evaluation import run_files
 from scanline.evaluation.evaluate import Evaluation, evaluate_run
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.metrics.intervals import PairedCounts, mcnemar, paired_interval
 from scanline.metrics.results import Interval, Result
 from scanline.model.model_files import WEIGHTS, find_model
 from scanline.model.predictor import Predictor
-from scanline.storage.json_files import read_json
+from scanline.training.run_directory import RunDirectory
 
 _ROUNDS, _TIMED = 5, 2000
 
@@ -206,9 +205,8 @@ def _check_same_data(evaluated: Sequence[_Evaluated]) -> None:
 def _row(each: _Evaluated, speed: float | None) -> ComparedRun:
     model, metrics = each.evaluation.model, each.metrics
     folder = find_model(Path(each.path))
-    result = folder.parent / "result.json"
-    known = run_files.check(result, read_json(result), run_files.Compared) if result.is_file() else {}
-    training = known.get("training", {})
+    result = RunDirectory(folder.parent).read_result()
+    training = None if result is None else result.training
     a, form = model.network.architecture, model.preprocessing
     return ComparedRun(
         run=each.path,
@@ -222,8 +220,8 @@ def _row(each: _Evaluated, speed: float | None) -> ComparedRun:
         parameters=model.network.parameter_count,
         weights_bytes=(folder / WEIGHTS).stat().st_size,
         sequences_per_s=speed,
-        training_seconds=training.get("seconds"),
-        training_samples=training.get("samples_seen"),
+        training_seconds=None if training is None else training.seconds,
+        training_samples=None if training is None else training.samples_seen,
     )
 
 

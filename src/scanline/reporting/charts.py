@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scanline import plots
 from scanline.reporting import figures
-from scanline.reporting.gather import Story
+from scanline.reporting.facts import ReportFacts
 
 if TYPE_CHECKING:
     from scanline.plots import Figure
@@ -48,13 +49,13 @@ def charts(facts: dict[str, Any]) -> dict[str, str]:
     return {name: plots.to_svg(draw(), title) for name, (draw, title) in wanted.items()}
 
 
-def mistake_figures(story: Story) -> list[dict[str, Any]]:
+def mistake_figures(report: ReportFacts) -> list[dict[str, Any]]:
     """Return the numbers of each of the most confident errors, with its figure as "svg"."""
     made = []
-    pairs = zip(story.facts.get("mistakes", []), story.mistakes, strict=True)
-    for number, (facts, each) in enumerate(pairs, 1):
-        true = [str(name) for name in each.trace.classes].index(facts["true"])
+    pairs = zip(report.errors, report.explanations, strict=True)
+    for number, (error, each) in enumerate(pairs, 1):
+        true = [str(name) for name in each.trace.classes].index(error.true)
         drawn = plots.mistake(each.plot_data(), true)
-        title = f"Error {number}: {facts['true']} classified as {facts['answer']}, {facts['sequence']}"
-        made.append(facts | {"steps": len(each.values), "svg": plots.to_svg(drawn, title)})
+        title = f"Error {number}: {error.true} classified as {error.answer}, {error.sequence}"
+        made.append(asdict(error) | {"steps": len(each.values), "svg": plots.to_svg(drawn, title)})
     return made

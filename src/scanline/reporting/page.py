@@ -13,18 +13,18 @@ from scanline import cells
 from scanline.errors import MissingExtraError
 from scanline.reporting.charts import charts, mistake_figures, unit
 from scanline.reporting.confusion import cell_examples, confusion_matrix
+from scanline.reporting.facts import ReportFacts
 from scanline.reporting.findings import findings
-from scanline.reporting.gather import Story
 from scanline.reporting.tables import MAX_DISAGREEMENTS, tables
 from scanline.reporting.text import duration
 from scanline.version import __version__
 
 
-def render(story: Story, numbers: str) -> str:
+def render(report: ReportFacts, numbers: str) -> str:
     """Return the HTML of a report.
 
     Args:
-        story: What the report shows.
+        report: What the report shows.
         numbers: Name of the JSON file beside the page.
 
     Raises:
@@ -40,11 +40,12 @@ def render(story: Story, numbers: str) -> str:
     )
     environment.filters |= {"count": lambda value: f"{value:,}", "duration": duration}
     page = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
-    facts, figures = story.facts, story.facts.get("figures")
+    facts: dict[str, Any] = report.to_json()
+    figures = facts.get("figures")
     matrix = confusion_matrix(figures) if figures else None
     filled = []
-    if story.judgement and story.model and matrix:
-        filled = cell_examples(story.judgement, story.model, matrix)
+    if report.evaluation and report.loaded and matrix:
+        filled = cell_examples(report.evaluation, report.loaded, matrix)
     text = page.render(
         facts=facts,
         figures=figures,
@@ -55,7 +56,7 @@ def render(story: Story, numbers: str) -> str:
         findings=findings(facts),
         charts=charts(facts),
         tables=tables(facts),
-        mistakes=mistake_figures(story),
+        mistakes=mistake_figures(report),
         best=_best_validation(facts),
         matrix=matrix,
         cells=filled,

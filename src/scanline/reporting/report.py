@@ -61,15 +61,15 @@ def report(
     if page.is_dir():
         raise ScanlineError(f"cannot write {page}: Is a directory")
     _check_numbers(numbers)
-    story = gather(
+    facts = gather(
         os.fspath(run),
         None if data is None else os.fspath(data),
         None if against is None else os.fspath(against),
         device,
         on_progress,
     )
-    html = render(story, numbers.name)
-    write_json(numbers, {"kind": KIND} | story.facts)
+    html = render(facts, numbers.name)
+    write_json(numbers, {"kind": KIND} | facts.to_json())
     write_atomic(page, html)
     return page
 

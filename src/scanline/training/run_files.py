@@ -207,29 +207,31 @@ class Result(_Numbered):
     training: TrainingSummary
 
 
-class _Line(Record):
+class LoggedLine(Record):
+    """A line of `metrics.jsonl`: loss and accuracy of a training batch, see `events.Logged`."""
+
+    event: Literal["logged"]
     step: Count
     samples: Count = 0
     loss: Loss
     accuracy: Fraction
+    learning_rate: Finite = 0.0
     seconds: Finite = 0.0
 
 
-class LoggedLine(_Line):
-    """A line of `metrics.jsonl`: loss and accuracy of a training batch."""
-
-    event: Literal["logged"]
-    learning_rate: Finite = 0.0
-
-
-class EvaluatedLine(_Line):
-    """A line of `metrics.jsonl`: an evaluation of the validation or test split (`part`)."""
+class EvaluatedLine(Record):
+    """A line of `metrics.jsonl`: an evaluation of a split (`part`), see `events.Evaluated`."""
 
     event: Literal["judged"]
+    step: Count
+    samples: Count = 0
     part: str
+    loss: Loss
+    accuracy: Fraction
     correct: Count = 0
     total: Count = 0
     best: bool = False
+    seconds: Finite = 0.0
 
 
 MetricsLine = LoggedLine | EvaluatedLine
@@ -271,6 +273,26 @@ def read_metrics(path: Path) -> list[MetricsLine]:
         except (ValueError, TypeError, RecursionError):  # a ValidationError is a ValueError
             continue
     return lines
+
+
+class _SplitSettings(Record):
+    seed: Count
+
+
+class RecipeFile(Record):
+    """The keys of a `recipe.toml` that a report needs; the recipe may have been written by another version.
+
+    Attributes:
+        name: Name of the recipe.
+        seed: Seed of the training.
+        split: Settings of the split, with its seed.
+        data: Settings of the data.
+    """
+
+    name: str
+    seed: Count
+    split: _SplitSettings
+    data: JsonObject = {}
 
 
 class Position(BaseModel):
