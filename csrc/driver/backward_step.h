@@ -31,8 +31,9 @@ inline void sums_gradient(const Sizes<Cell> &z, const BackwardStep<Cell> &step, 
   using vector = typename Vector::type;
 #pragma GCC unroll 4
   for (int u = 0; u < Cell::unit_vectors; ++u) {
-    const int64_t unit = b * z.units + u * z.width, n = z.real_units(unit), place = row * z.units + u * z.width;
-    const auto *const from = step.saved + (b * step.count + row) * z.saved + u * z.width;
+    const int64_t offset = z.offset(u), unit = b * z.units + offset, n = z.real_units(unit);
+    const int64_t place = row * z.units + offset;
+    const auto *const from = step.saved + (b * step.count + row) * z.saved + offset;
     vector saved[Cell::saved], dsum[Cell::sums];
 #pragma GCC unroll 4
     for (int k = 0; k < Cell::saved; ++k) saved[k] = Operand::load_saved(from + k * z.units);

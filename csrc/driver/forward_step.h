@@ -60,10 +60,10 @@ SCANLINE_NOINLINE void forward_tile(const Sizes<Cell> &z, const ForwardStep<Cell
   forward_product<Cell, rows>(sums, z, step.rows + first * z.row_words, weights);
 #pragma GCC unroll 4
   for (int u = 0; u < Cell::unit_vectors; ++u) {
-    const int64_t unit = b * z.units + u * width, n = z.real_units(unit);
+    const int64_t offset = z.offset(u), unit = b * z.units + offset, n = z.real_units(unit);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      const int64_t row = first + r, place = row * z.units + u * width;
+      const int64_t row = first + r, place = row * z.units + offset;
       vector sum[Cell::sums], state = Vector::zero(), saved[Cell::saved];
 #pragma GCC unroll 4
       for (int k = 0; k < Cell::sums; ++k) sum[k] = sums[r][k * Cell::unit_vectors + u];
@@ -71,7 +71,7 @@ SCANLINE_NOINLINE void forward_tile(const Sizes<Cell> &z, const ForwardStep<Cell
       const vector output = Cell::forward(sum, state, saved);
       if (Cell::states) Vector::store(step.new_states + b * step.new_states_stride + place, state);
       if (step.saved) {
-        auto *const to = step.saved + (b * step.count + row) * z.saved + u * width;
+        auto *const to = step.saved + (b * step.count + row) * z.saved + offset;
 #pragma GCC unroll 4
         for (int k = 0; k < Cell::saved; ++k) Operand::save(to + k * z.units, saved[k]);
       }

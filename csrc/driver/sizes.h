@@ -55,6 +55,10 @@ struct Sizes {
     sum_words = blocks * block / Operand::per_word;
   }
 
+  // Where vector u of a block begins, in units. Written as a constant where a block is one vector: GCC 12 folds u into
+  // addresses too late otherwise.
+  static constexpr int64_t offset(int u) { return Cell::unit_vectors == 1 ? 0 : u * width; }
+
   // How many units of the vector that starts at `unit` exist, 0..width.
   int64_t real_units(int64_t unit) const {
     const int64_t rest = smaller(width, H - unit);
