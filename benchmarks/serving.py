@@ -28,7 +28,7 @@ import numpy as np
 
 import scanline
 from scanline.data import catalogue as catalog
-from scanline.serving.predictor import Predictor
+from scanline.serving.responses import Responder
 
 ROUNDS, SECONDS, PICTURES = 3, 4.0, 500
 CONCURRENCIES = (1, 8, 64)
@@ -171,10 +171,10 @@ def main() -> None:
 
     pictures = catalog.load("mnist").test.values[:PICTURES].reshape(-1, 28, 28)
     model = scanline.load(given.run)
-    predictor = Predictor(model, scanline.__version__)
+    responder = Responder(model, scanline.__version__)
     shares = np.concatenate([model.predict_proba(picture[None]) for picture in pictures])  # alone, offline
-    start = b'{"schema":1,"model":"%s","predictions":[' % predictor.digest.encode()
-    answers = [start + row.encode() + b"]}" for row in predictor.rows(shares)]
+    start = b'{"schema":1,"model":"%s","predictions":[' % responder.digest.encode()
+    answers = [start + row.encode() + b"]}" for row in responder.predictions(shares)]
     labels = [b'"label":%d,' % label for label in model.predict(pictures)]
     requests = []
     for picture in pictures:

@@ -749,29 +749,29 @@ def _requests() -> list[Files]:
 @functools.cache
 def _servers() -> list[tuple[Any, Any, Any]]:
     from scanline.serving.limits import Limits
-    from scanline.serving.live import Stream
-    from scanline.serving.predictor import Predictor
-    from scanline.serving.reading import Reader
+    from scanline.serving.requests import RequestParser
+    from scanline.serving.responses import Responder
+    from scanline.serving.stream import Stream
 
     found = []
     for model in (_models()[0], _models()[1], _models()[2]):
-        reader, predictor = Reader(model, Limits(pixels=1_000_000)), Predictor(model, "0")
-        stream = Stream(predictor, reader)
-        found.append((reader, predictor, stream))
+        parser, responder = RequestParser(model, Limits(pixels=1_000_000)), Responder(model, "0")
+        found.append((parser, responder, Stream(responder, parser)))
     return found
 
 
 def _read_request(folder: Path) -> None:
     """As the server reads and answers it, without a socket."""
     body = _only(folder).read_bytes()
-    for reader, predictor, stream in _servers():
+    for parser, responder, stream in _servers():
         with told():
-            wish = reader.json(body)
-            answers = predictor.answer_all([wish]) if wish.plain else [predictor.show(wish)]
-            assert all(json.loads(each) for each in answers)
+            request = parser.parse_json(body)
+            plain = request.is_plain
+            responses = responder.respond_all([request]) if plain else [responder.respond(request)]
+            assert all(json.loads(each) for each in responses)
         with told():
             text = body.decode("utf-8", "replace")  # as a WebSocket hands it on
-            json.loads(stream.answer(text))
+            json.loads(stream.respond(text))
 
 
 def _uploads() -> list[Files]:
@@ -779,10 +779,9 @@ def _uploads() -> list[Files]:
 
 
 def _read_upload(folder: Path) -> None:
-    reader, predictor, _ = _servers()[1]
+    parser, responder, _ = _servers()[1]
     path = _only(folder)
-    wish = reader.pictures([(path.name, path.read_bytes())], trace=True)
-    predictor.show(wish)
+    responder.respond(parser.parse_images([(path.name, path.read_bytes())], trace=True))
 
 
 def _posted() -> list[Files]:
@@ -802,11 +801,11 @@ def _posted() -> list[Files]:
 
 def _read_posted(folder: Path) -> None:
     """As the server takes a body, and pictures out of a form."""
-    from scanline.serving import predicting
-    from scanline.serving.body import Body, Holdings
+    from scanline.serving.body import Body, BodyMemory
     from scanline.serving.limits import Limits
+    from scanline.serving.uploads import form_files, query_flag
 
-    reader, predictor, _ = _servers()[1]
+    parser, responder, _ = _servers()[1]
     body = next((path.read_bytes() for path in folder.iterdir() if path.name.startswith("body")), b"")
     parts = [body[: len(body) // 2], body[len(body) // 2 :]]
     scope = {"type": "http", "headers": _headers(folder / "headers.json"), "query_string": b""}
@@ -817,13 +816,13 @@ def _read_posted(folder: Path) -> None:
         return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
     async def answer() -> None:
-        content = await Body(Limits(), Holdings(2**26)).read(scope, receive)
+        content = await Body(Limits(), BodyMemory(2**26)).read(scope, receive)
         with told():
-            reader.json(content)
+            parser.parse_json(content)
         with told():
-            predicting._flag(scope, "trace")
-        files = await predicting._files(scope, content)
-        predictor.show(reader.pictures(files, False))
+            query_flag(scope, "trace")
+        files = await form_files(scope, content)
+        responder.respond(parser.parse_images(files, False))
 
     _loop().run_until_complete(answer())
 

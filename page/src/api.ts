@@ -1,11 +1,11 @@
-// Talking to the server. URLs are relative, so that the page works behind any path prefix.
-import type { Answer, GalleryItem, Input, Model, PredictRequest, Predictions, Values, WhatIf } from "./types";
-import { isNothing } from "./words";
+// Requests to the server. URLs are relative, so that the page works behind any path prefix.
+import type { Result, GalleryItem, Input, Model, PredictRequest, Predictions, Values, WhatIf } from "./types";
+import { isEmpty } from "./format";
 
 const TOKEN = "scanline-token";
 
-/** Anything that keeps an answer away. retryAfter: seconds, where trying again may help. */
-export class Trouble extends Error {
+/** A request that failed. retryAfter: seconds after which to try again, where that may help. */
+export class RequestError extends Error {
   constructor(
     message: string,
     readonly status = 0,
@@ -29,18 +29,18 @@ export const getGallery = async (): Promise<{ data: string; items: GalleryItem[]
 export function requestFor(values: Values, fit: boolean, whatIf: WhatIf): PredictRequest {
   const request: PredictRequest = { inputs: [values], trace: true };
   if (fit) request.fit = true;
-  if (!isNothing(whatIf)) request.what_if = whatIf;
+  if (!isEmpty(whatIf)) request.what_if = whatIf;
   return request;
 }
 
-/** The answer for `input` under `whatIf`. A file is sent as it is, and answered without what-ifs. */
-export async function predict(input: Input, whatIf: WhatIf): Promise<Answer> {
+/** Returns the prediction for `input` under `whatIf`. A file is sent as it is, without what-ifs. */
+export async function predict(input: Input, whatIf: WhatIf): Promise<Result> {
   if (!input.values) {
     const { content, type } = input.file ?? { content: new Blob(), type: "" };
     const response = await post("v1/predict?trace=true", content, type);
     const prediction = response.predictions[0]!;
     const read: Input = { ...input, values: prediction.seen, fit: false, file: undefined };
-    // Sending what the server saw gives the same answer, to the last bit.
+    // Sending what the server returned as its input gives the same prediction, bit for bit.
     return { input: read, request: requestFor(prediction.seen, false, whatIf), response, prediction };
   }
   const request = requestFor(input.values, input.fit, whatIf);
@@ -60,25 +60,25 @@ async function call(path: string, given: RequestInit = {}): Promise<unknown> {
   try {
     response = await fetch(path, { ...given, headers });
   } catch {
-    throw new Trouble("The server does not answer: it has ended, or the network is down.");
+    throw new RequestError("The server does not respond: it has stopped, or the network is down.");
   }
-  if (!response.ok) throw await trouble(response);
+  if (!response.ok) throw await requestError(response);
   try {
     return await response.json();
   } catch {
-    throw new Trouble("The server's answer broke off, or was no JSON.");
+    throw new RequestError("The server's response was cut off, or is not JSON.");
   }
 }
 
-async function trouble(response: Response): Promise<Trouble> {
+async function requestError(response: Response): Promise<RequestError> {
   let detail = "";
   try {
     const problem = (await response.json()) as { detail?: unknown; title?: unknown };
     detail = String(problem.detail ?? problem.title ?? "");
   } catch {
-    // A proxy in between answers with a page of its own.
+    // A proxy in between may respond with a page of its own.
   }
   const wait = Number.parseFloat(response.headers.get("retry-after") ?? "");
   const retryAfter = response.status === 503 ? (Number.isFinite(wait) ? Math.min(Math.max(wait, 0.2), 60) : 2) : null;
-  return new Trouble(detail || `The server answers with status ${response.status}.`, response.status, retryAfter);
+  return new RequestError(detail || `The server responded with status ${response.status}.`, response.status, retryAfter);
 }

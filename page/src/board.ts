@@ -1,15 +1,15 @@
-// The board: drawing by mouse, finger, pen and keyboard.
-import { setDrawing } from "./asking";
+// The drawing board: by mouse, finger, pen and keyboard.
+import { setDrawing } from "./requests";
 import { pane, Raster } from "./canvas";
 import { announce, get, text } from "./dom";
-import { choose, wipe } from "./inputs";
-import { goTo } from "./reading";
+import { choose, clearInput } from "./inputs";
+import { goTo } from "./player";
 import { changed, panel, state } from "./state";
-import { Sheet } from "./strokes";
+import { Sheet } from "./sheet";
 import { pack } from "./theme";
 import type { Input, PictureInput } from "./types";
 
-/** Where drawing starts. Returns what shows an input on the board. */
+/** Sets up the drawing board. */
 export function startBoard(form: PictureInput): void {
   const sheet = new Sheet(form.height, form.width, form.levels);
   const board = get("board");
@@ -21,7 +21,7 @@ export function startBoard(form: PictureInput): void {
   const cursor = { x: form.width >> 1, y: form.height >> 1 };
   const largest = Math.max(form.height, form.width);
   let last: { x: number; y: number } | null = null;
-  let mine: Input | null = null;
+  let own: Input | null = null;
 
   board.style.aspectRatio = `${form.width} / ${form.height}`;
   Object.assign(brush, { min: "1", max: String(Math.max(3, Math.round(largest / 4))), step: "0.5" });
@@ -29,19 +29,19 @@ export function startBoard(form: PictureInput): void {
   fit.checked = form.fit === "ink";
   get("fit-line").hidden = form.fit !== "ink";
 
-  /** The sheet as it is now becomes the input. */
+  /** Makes the sheet the input. */
   function send(at: number): void {
-    mine = sheet.isBlank
+    own = sheet.isBlank
       ? null
       : { values: sheet.picture, fit: fit.checked && form.fit === "ink", source: "board", title: "your drawing" };
-    choose(mine, at);
+    choose(own, at);
     changed("input");
   }
 
   function begin(): void {
     sheet.remember({ fit: fit.checked });
     if (state.input?.example) {
-      goTo(Infinity); // what is drawn is shown as read to its end
+      goTo(Infinity); // a drawing is shown with all steps read
       sheet.clear();
       fit.checked = form.fit === "ink";
     }
@@ -57,7 +57,7 @@ export function startBoard(form: PictureInput): void {
 
   function draw(event: PointerEvent): void {
     const erase = eraser.ariaPressed === "true" || (event.buttons & 34) !== 0; // right button, or a pen's other end
-    // Only pens tell a pressure that means something; a mouse says 0.5 throughout.
+    // Only pens report a meaningful pressure; a mouse always reports 0.5.
     const weight = event.pointerType === "pen" && event.pressure ? 0.5 + event.pressure : 1;
     const moves = event.getCoalescedEvents?.() ?? [];
     for (const move of moves.length ? moves : [event]) {
@@ -108,8 +108,8 @@ export function startBoard(form: PictureInput): void {
     if (!sheet.isBlank) sheet.remember({ fit: fit.checked });
     sheet.clear();
     fit.checked = form.fit === "ink";
-    wipe(time);
-    announce("The board is empty");
+    clearInput(time);
+    announce("Board cleared");
     changed("input");
   }
 
@@ -154,11 +154,11 @@ export function startBoard(form: PictureInput): void {
 
   panel(["input", "theme", "size"], () => {
     const input = state.input;
-    if (input && input.values && input.values !== mine?.values && input.source !== "board") {
+    if (input && input.values && input.values !== own?.values && input.source !== "board") {
       if (!sheet.isBlank) sheet.remember({ fit: fit.checked });
       sheet.load(input.values as number[][]);
       fit.checked = input.fit;
-      mine = input;
+      own = input;
     }
     get<HTMLButtonElement>("undo").disabled = !sheet.canUndo;
     const pixels = raster.size(form.width, form.height);

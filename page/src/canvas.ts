@@ -1,4 +1,4 @@
-// Canvases that are as sharp as the screen, and whose size is known without asking the layout.
+// Canvases at the resolution of the screen, whose size is known without a layout.
 import { changed } from "./state";
 
 export type Pen = CanvasRenderingContext2D;
@@ -8,13 +8,13 @@ export interface Pane {
   canvas: HTMLCanvasElement;
   width: number;
   height: number;
-  /** Clears the canvas; the pen counts in CSS pixels. */
+  /** Clears the canvas. The units of the pen are CSS pixels. */
   begin: () => Pen;
 }
 
 const panes = new Map<Element, Pane>();
 
-// Reading sizes while painting would force a layout in every frame; the observer tells them when they change.
+// Reading sizes while painting would force a layout in every frame; the observer reports changes.
 const observer = new ResizeObserver((entries) => {
   for (const entry of entries) {
     const pane = panes.get(entry.target);
@@ -50,7 +50,7 @@ export function pane(canvas: HTMLCanvasElement): Pane {
   return found;
 }
 
-/** An image of one pixel a value, to be drawn at any size. The same canvas is used again. */
+/** An image of one pixel per value, to be drawn at any size. The canvas is reused. */
 export class Raster {
   private readonly canvas = document.createElement("canvas");
   private readonly pen = this.canvas.getContext("2d")!;
@@ -72,7 +72,7 @@ export class Raster {
   }
 
   draw(pen: Pen, x: number, y: number, width: number, height: number): void {
-    // Enlarged, a value is a sharp cell; made smaller, neighbours are averaged and none is dropped.
+    // Enlarged, each value is a sharp cell; reduced, neighbours are averaged and none is dropped.
     pen.imageSmoothingEnabled = this.canvas.width > width * 1.5 || this.canvas.height > height * 1.5;
     pen.imageSmoothingQuality = "high";
     pen.drawImage(this.canvas, x, y, width, height);
@@ -83,14 +83,14 @@ export class Raster {
   }
 }
 
-/** Slanting lines over rectangles, each [x, y, width, height]: what is left blank. */
+/** Slanting lines over rectangles, each [x, y, width, height]: blank steps. */
 export function hatch(pen: Pen, areas: [number, number, number, number][], width: number, height: number, colour: string): void {
   if (!areas.length) return;
   pen.save();
   pen.beginPath();
   for (const area of areas) pen.rect(...area);
   pen.clip();
-  // The lines run through the whole canvas, so that neighbouring blanks join.
+  // The lines run across the whole canvas, so that adjacent blank steps join.
   pen.beginPath();
   for (let at = -height; at < width; at += 6) {
     pen.moveTo(at, height);

@@ -1,12 +1,12 @@
-// The chart of what it would have answered, and the same in numbers.
+// The chart of class probabilities after each step, and the same as a table.
 import { pane } from "./canvas";
-import { drawChart, edges, MOST_LINES, ranked } from "./curves";
+import { drawChart, edges, MAX_LINES, ranked } from "./curves";
 import { fillTable, get } from "./dom";
-import { goTo } from "./reading";
+import { goTo } from "./player";
 import { model, panel, state, steps, trace } from "./state";
 import { theme } from "./theme";
-import { course } from "./verdict";
-import { capital, percent, plural } from "./words";
+import { summary } from "./prediction";
+import { capital, percent, plural } from "./format";
 
 export function startChart(): void {
   const canvas = get<HTMLCanvasElement>("chart");
@@ -29,17 +29,17 @@ export function startChart(): void {
   function fill(): void {
     const now = trace();
     if (!now || !numbers.open) return;
-    const order = ranked(now).slice(0, MOST_LINES);
+    const order = ranked(now).slice(0, MAX_LINES);
     fillTable(
       get<HTMLTableElement>("chart-table"),
-      "Probability of each class, had it ended there",
-      [capital(input.unit), "answer", ...order.map((k) => String(now.classes[k]))],
+      "Probability of each class after each step",
+      [capital(input.unit), "prediction", ...order.map((k) => String(now.classes[k]))],
       now.probabilities.map((row, t) => [t + 1, String(now.classes[row.indexOf(Math.max(...row))]), ...order.map((k) => percent(row[k]!))]),
     );
   }
   numbers.addEventListener("toggle", fill);
 
-  panel(["answer", "step", "theme", "size"], (changes) => {
+  panel(["prediction", "step", "theme", "size"], (changes) => {
     const pen = view.begin();
     const now = trace();
     if (!now) {
@@ -51,8 +51,8 @@ export function startChart(): void {
     room = edges(now, view.width);
     const before = state.altered ? (state.plain?.prediction.trace ?? null) : null;
     drawChart(pen, view.width, view.height, now, before, state.step, input.unit, theme);
-    if (!changes.has("answer")) return;
-    canvas.setAttribute("aria-label", `Probabilities over ${steps()} ${plural(input.unit)}. ${course(now, input.unit)} The numbers are in the table below.`);
+    if (!changes.has("prediction")) return;
+    canvas.setAttribute("aria-label", `Probabilities over ${steps()} ${plural(input.unit)}. ${summary(now, input.unit)} The table below has the numbers.`);
     fill();
   });
 }

@@ -1,32 +1,32 @@
-// Drawing the probability of each class after each step: lines, or a heat map where there are many classes.
+// Draws the probability of each class after each step: lines, or a heat map if there are many classes.
 import { Raster, write } from "./canvas";
 import type { Pen } from "./canvas";
 import type { Theme } from "./theme";
 import type { Trace } from "./types";
 
-export const MOST_LINES = 12;
-const MOST_ROWS = 14;
+export const MAX_LINES = 12;
+const MAX_ROWS = 14;
 const raster = new Raster();
 const MARGIN = { top: 10, bottom: 34 };
-const SHORT = 11; // letters of a name
+const SHORT = 11; // characters of a name
 
 const short = (name: unknown): string => {
   const whole = String(name);
   return whole.length > SHORT ? `${whole.slice(0, SHORT - 1)}…` : whole;
 };
 
-/** Room left and right of the plot, for the scale and for the names at the ends of the lines. */
+/** Margins left and right of the plot, for the scale and the names at the ends of the lines. */
 export function edges(trace: Trace, width: number): { left: number; right: number } {
   const longest = Math.min(SHORT, Math.max(...trace.classes.map((name) => String(name).length)));
-  if (trace.classes.length > MOST_LINES) return { left: Math.min(14 + 7 * longest, width / 3), right: 8 };
+  if (trace.classes.length > MAX_LINES) return { left: Math.min(14 + 7 * longest, width / 3), right: 8 };
   return { left: 42, right: Math.min(14 + 8 * longest, width / 4) };
 }
 
-/** Classes by the largest probability that they ever had; the answer first. */
+/** Classes by their largest probability at any step; the predicted class first. */
 export function ranked(trace: Trace): number[] {
   const peak = trace.classes.map((_, k) => Math.max(...trace.probabilities.map((row) => row[k]!)));
-  const answer = trace.classes.indexOf(trace.label);
-  return trace.classes.map((_, k) => k).sort((a, b) => Number(b === answer) - Number(a === answer) || peak[b]! - peak[a]!);
+  const result = trace.classes.indexOf(trace.label);
+  return trace.classes.map((_, k) => k).sort((a, b) => Number(b === result) - Number(a === result) || peak[b]! - peak[a]!);
 }
 
 /** before: the trace without the what-ifs, dashed. step: null for no cursor. */
@@ -41,14 +41,14 @@ export function drawChart(
   colours: Theme,
 ): void {
   const count = trace.probabilities.length;
-  const many = trace.classes.length > MOST_LINES;
+  const many = trace.classes.length > MAX_LINES;
   const { left, right } = edges(trace, width);
   const [w, h] = [width - left - right, height - MARGIN.top - MARGIN.bottom];
   const x = (t: number): number => left + ((t + 0.5) / count) * w;
   const y = (p: number): number => MARGIN.top + h * (1 - p);
   const order = ranked(trace);
   if (many) {
-    const rows = order.slice(0, MOST_ROWS);
+    const rows = order.slice(0, MAX_ROWS);
     const pixels = raster.size(count, rows.length);
     rows.forEach((k, r) => {
       for (let t = 0; t < count; t++) pixels[r * count + t] = colours.gate[Math.round(trace.probabilities[t]![k]! * 255)]!;
@@ -74,7 +74,7 @@ export function drawChart(
       from.probabilities.forEach((row, t) => pen.lineTo(x(t), y(row[k]!)));
       pen.stroke();
     };
-    // The unimportant first, so that they lie below.
+    // Draw the least important first, so that they lie below.
     [...order].reverse().forEach((k) => {
       const rank = order.indexOf(k);
       pen.strokeStyle = colours.series[rank] ?? colours.quiet;
@@ -93,12 +93,12 @@ export function drawChart(
     pen.setLineDash([]);
     const placed: [number, number][] = [];
     order.slice(0, 4).forEach((k, rank) => {
-      const course = trace.probabilities.map((row) => row[k]!);
-      const peak = Math.max(...course);
+      const values = trace.probabilities.map((row) => row[k]!);
+      const peak = Math.max(...values);
       if (peak < 0.12) return;
-      const at = rank ? course.indexOf(peak) : count - 1;
+      const at = rank ? values.indexOf(peak) : count - 1;
       const end = at === count - 1;
-      let level = Math.min(Math.max(y(course[at]!) - (end ? 0 : 9), 6), MARGIN.top + h);
+      let level = Math.min(Math.max(y(values[at]!) - (end ? 0 : 9), 6), MARGIN.top + h);
       while (placed.some(([px, py]) => Math.abs(px - x(at)) < 14 && Math.abs(py - level) < 13)) level -= 13;
       placed.push([x(at), level]);
       write(pen, short(trace.classes[k]), end ? left + w + 4 : x(at), level, colours.series[rank]!, 13, end ? "left" : "center", 650);
@@ -111,7 +111,7 @@ export function drawChart(
   }
 }
 
-/** Below the axis: the first and the last step, where it first reached its answer, and where it settled. */
+/** Below the axis: the first and the last step, where the final class was first predicted, and from where on it stayed. */
 function marks(
   pen: Pen,
   trace: Trace,
@@ -132,7 +132,7 @@ function marks(
     pen.lineTo(x(at - 1) + 5, base + 10);
     pen.fill();
   }
-  const words = first === settled ? `first and for good: ${unit} ${settled}` : `first: ${unit} ${first} · for good: ${unit} ${settled}`;
+  const words = first === settled ? `first and final: ${unit} ${settled}` : `first: ${unit} ${first} · final: ${unit} ${settled}`;
   const middle = Math.min(Math.max(x(settled - 1), left + 95), left + width - 75);
   write(pen, words, middle, base + 22, colours.ink, 11, "center");
   const ends: [number, CanvasTextAlign][] = [[1, "left"], [count, "right"]];

@@ -1,6 +1,6 @@
-// Small words for the document.
+// Shorthands for the DOM.
 
-/** The element of `id`, which index.html has. */
+/** Returns the element `id` of index.html. */
 export function get<T extends HTMLElement = HTMLElement>(id: string): T {
   const found = document.getElementById(id);
   if (!found) throw new Error(`index.html has no #${id}`);
@@ -9,7 +9,7 @@ export function get<T extends HTMLElement = HTMLElement>(id: string): T {
 
 type Attributes = Record<string, string | number | boolean>;
 
-/** A new element; attributes that are false are left out. */
+/** Creates an element; attributes that are false are omitted. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
@@ -23,7 +23,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return found;
 }
 
-/** Sets a text only where it differs: unchanged nodes cost no layout, and screen readers stay calm. */
+/** Sets a text only if it differs: this saves layouts, and screen readers do not repeat it. */
 export function text(element: HTMLElement, words: string): void {
   if (element.textContent !== words) element.textContent = words;
 }
@@ -32,7 +32,7 @@ export function options(select: HTMLSelectElement, named: [value: string, words:
   select.replaceChildren(...named.map(([value, words]) => make("option", { value }, words)));
 }
 
-/** A table with a caption, column heads, and a head in each row. */
+/** Fills a table with a caption, column headers, and a header in each row. */
 export function fillTable(
   table: HTMLTableElement,
   caption: string,
@@ -48,7 +48,7 @@ export function fillTable(
 
 let later = 0;
 
-/** Tells screen readers, when things have been quiet for a moment: a drawing changes many times a second. */
+/** Announces to screen readers after a pause without changes: a drawing changes many times a second. */
 export function announce(words: string, wait = 700): void {
   clearTimeout(later);
   later = window.setTimeout(() => text(get("live"), words), wait);

@@ -1,13 +1,13 @@
-// Test sequences to look at, the hard ones first.
+// Test sequences to look at, the hardest first.
 import { getGallery } from "./api";
 import { Raster } from "./canvas";
 import { get, make, options, text } from "./dom";
 import { choose } from "./inputs";
-import { autoplay } from "./reading";
+import { autoplay } from "./player";
 import { model, panel, state } from "./state";
 import { pack } from "./theme";
 import type { GalleryItem, Input, Picture, PictureInput, Steps } from "./types";
-import { percent } from "./words";
+import { percent } from "./format";
 
 let items: GalleryItem[] = [];
 let data = "";
@@ -21,26 +21,26 @@ const inputOf = (item: GalleryItem, example: boolean): Input => ({
   example,
 });
 
-/** The first of them, for a visitor who has not chosen anything yet. */
+/** Shows the first one to a visitor who has not chosen an input yet. */
 export function showExample(): boolean {
   if (!items[0]) return false;
-  waitThenPlay();
+  playWhenReady();
   choose(inputOf(items[0], true));
   return true;
 }
 
-/** Plays as soon as the answer to what was chosen is there. */
-function waitThenPlay(): void {
-  const before = document.body.dataset.answers;
+/** Plays the steps as soon as the prediction has arrived. */
+function playWhenReady(): void {
+  const before = document.body.dataset.predictions;
   const look = new MutationObserver(() => {
-    if (document.body.dataset.answers === before) return;
+    if (document.body.dataset.predictions === before) return;
     look.disconnect();
     autoplay();
   });
-  look.observe(document.body, { attributes: true, attributeFilter: ["data-answers"] });
+  look.observe(document.body, { attributes: true, attributeFilter: ["data-predictions"] });
 }
 
-/** As a picture of one pixel a value; lines for other sequences, in a grey that both schemes bear. */
+/** An image of one pixel per value; lines for other sequences, in a colour that suits both schemes. */
 function thumbnail(item: GalleryItem): HTMLImageElement {
   const input = model().input;
   const url = input.kind === "picture" ? picture(item.values as Picture, input) : lines(item.values as Steps);
@@ -83,19 +83,19 @@ export async function startGallery(): Promise<void> {
   const part = get("gallery-part");
   try {
     ({ items, data } = await getGallery());
-    data = data.replace(/^.*[\\/](?=.)/, ""); // of a path its end
+    data = data.replace(/^.*[\\/](?=.)/, ""); // the last part of a path
   } catch {
-    items = []; // without examples the rest of the page works as well
+    items = []; // the rest of the page works without examples
   }
   part.hidden = !items.length;
   if (!items.length) return;
   const list = get("gallery");
   const filter = get<HTMLSelectElement>("gallery-filter");
   const classes = model().classes.filter((name) => items.some((item) => item.true === name));
-  options(filter, [["all", "all"], ["wrong", "wrong only"], ...classes.map((name, at): [string, string] => [`class ${at}`, `class ${name}`])]);
+  options(filter, [["all", "all"], ["wrong", "errors only"], ...classes.map((name, at): [string, string] => [`class ${at}`, `class ${name}`])]);
 
   const entries = items.map((item) => {
-    const answered = `answered ${item.label}, ${percent(item.probability)}`;
+    const answered = `predicted ${item.label}, ${percent(item.probability)}`;
     const button = make(
       "button",
       { type: "button", tabindex: -1, class: item.right ? "right" : "wrong", title: `test ${item.index}: ${item.true}, ${answered}` },
@@ -107,7 +107,7 @@ export async function startGallery(): Promise<void> {
       const before = document.querySelector("#gallery [aria-current]");
       before?.removeAttribute("aria-current");
       button.setAttribute("aria-current", "true");
-      waitThenPlay();
+      playWhenReady();
       choose(inputOf(item, false), event.timeStamp);
     });
     return { item, button, row: make("li", {}, button) };
@@ -115,7 +115,7 @@ export async function startGallery(): Promise<void> {
   list.replaceChildren(...entries.map((entry) => entry.row));
 
   const shownButtons = (): HTMLButtonElement[] => entries.filter((entry) => !entry.row.hidden).map((entry) => entry.button);
-  // One stop for the Tab key, arrows within: sixty stops would bar the way.
+  // One tab stop for the list, arrow keys within it: sixty tab stops would be in the way.
   const stop = (button: HTMLButtonElement | undefined): void => {
     for (const entry of entries) entry.button.tabIndex = entry.button === button ? 0 : -1;
   };
@@ -150,7 +150,7 @@ export async function startGallery(): Promise<void> {
     const left = shownButtons();
     stop(left[0]);
     list.scrollTop = 0;
-    text(get("gallery-note"), left.length ? `${left.length} of ${data}, the hard ones first.` : "It made no mistake among these.");
+    text(get("gallery-note"), left.length ? `${left.length} of ${data}, hardest first.` : "No errors among these.");
   };
   panel(["input"], () => {
     if (state.input?.source !== "gallery") list.querySelector("[aria-current]")?.removeAttribute("aria-current");

@@ -3,32 +3,32 @@ import { Raster, write } from "./canvas";
 import type { Pen } from "./canvas";
 import type { Theme } from "./theme";
 
-/** In steps, so that it stays calm while somebody draws. */
+/** Rounds a scale up, so that it does not flicker while somebody draws. */
 const rounded = (size: number): number =>
   [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100].find((step) => size <= step) ?? Math.ceil(size);
 
-/** The size at which the colours end, 1 or more: cell states may pass 1. */
+/** The magnitude at which the colours end; cell states may exceed 1. */
 export interface Scale {
   size: number;
-  /** Whether some values lie beyond. */
+  /** Whether some values are larger. */
   cut: boolean;
 }
 
-/** One value in a hundred may lie beyond: a few large ones would make all others pale. */
+/** Clips the largest 1 % of the values: a few large ones would make all others pale. */
 export function scaleOf(values: number[][]): Scale {
   const sizes = Float32Array.from(values.flat(), Math.abs).sort();
   const size = rounded(sizes[Math.floor((sizes.length - 1) * 0.99)] ?? 1);
   return { size, cut: (sizes[sizes.length - 1] ?? 0) > size };
 }
 
-/** Value by value; of unequal length as far as both go. */
-export const less = (values: number[][], before: number[][]): number[][] =>
+/** Subtracts value by value, up to the shorter length. */
+export const subtract = (values: number[][], before: number[][]): number[][] =>
   values.slice(0, before.length).map((row, t) => row.map((value, unit) => value - before[t]![unit]!));
 
-/** A scale that all values lie within. */
+/** A scale that includes all values. */
 export const wholeScale = (values: number[]): number => rounded(Math.max(...values.map(Math.abs)));
 
-/** gate: from 0 to 1, otherwise around 0. */
+/** gate: whether values are 0 to 1, otherwise they are around 0. */
 export function colourIn(
   raster: Raster,
   values: number[][],
@@ -46,14 +46,14 @@ export function colourIn(
     for (let at = 0; at < order.length; at++) {
       const unit = order[at]!;
       const value = row[unit]!;
-      // Out of bounds would read as undefined, which is black: clamp.
+      // An index out of bounds would give undefined, which is black: clamp it.
       pixels[at * count + t] = ramp[Math.min(255, Math.max(0, Math.round(value * gain + zero)))]!;
     }
   }
   raster.done();
 }
 
-/** The colours with their ends named. */
+/** Draws the colour scale with labels at its ends. */
 export function drawLegend(pen: Pen, x: number, y: number, width: number, gate: boolean, scale: Scale, colours: Theme): void {
   const ramp = gate ? colours.gate : colours.signed;
   const bar = new Raster();

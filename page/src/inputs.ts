@@ -1,17 +1,17 @@
-// Choosing what is read, wherever it comes from.
-import { ask } from "./asking";
-import { clearProblem } from "./problem";
+// Choosing the input, wherever it comes from.
+import { requestPrediction } from "./requests";
+import { clearError } from "./errors";
 import { changed, state } from "./state";
 import type { Input } from "./types";
 
-/** `input` is read from now on; null: nothing is. */
+/** Makes `input` the current input; null for none. */
 export function choose(input: Input | null, at?: number): void {
-  clearProblem();
+  clearError();
   state.input = input;
   changed("input");
-  ask(at);
+  requestPrediction(at);
 }
 
-export function wipe(at?: number): void {
+export function clearInput(at?: number): void {
   choose(null, at);
 }

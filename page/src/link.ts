@@ -1,15 +1,15 @@
-// Links that hold the input itself, and the what-ifs: nothing is stored anywhere.
+// Links that contain the input and the what-ifs: nothing is stored anywhere.
 //
-//   #p=BYTES   pixels 0..255 in reading order     #j=JSON   pixels that are no bytes     #s=CSV   other sequences
-//   &fit=1     centre and size first              &w=JSON   what-ifs
+//   #p=BYTES   pixels 0..255 in reading order     #j=JSON   pixels that are not bytes     #s=CSV   other sequences
+//   &fit=1     fit first                          &w=JSON   what-ifs
 //
 // Each value is base64url of raw DEFLATE.
-import { readTable, writeTable } from "./sequence";
-import { checked } from "./whatif";
+import { readTable, writeTable } from "./table";
+import { parseWhatIf } from "./whatif";
 import type { Input, Model, Picture, PictureInput, Steps, WhatIf } from "./types";
-import { isNothing } from "./words";
+import { isEmpty } from "./format";
 
-const MOST_BYTES = 4_000_000; // unpacked: a few kilobytes in a link can hold gigabytes
+const MAX_BYTES = 4_000_000; // unpacked: a few kilobytes in a link can unpack to gigabytes
 
 async function pack(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   const stream = new Blob([bytes]).stream().pipeThrough(new CompressionStream("deflate-raw"));
@@ -28,9 +28,9 @@ async function unpack(words: string): Promise<Uint8Array<ArrayBuffer>> {
     const { done, value } = await reader.read();
     if (done) break;
     total += value.length;
-    if (total > MOST_BYTES) {
+    if (total > MAX_BYTES) {
       await reader.cancel();
-      throw new Error("it holds more than a link may");
+      throw new Error("it contains too much data");
     }
     pieces.push(value);
   }
@@ -43,7 +43,7 @@ const words = (bytes: Uint8Array): string => new TextDecoder("utf-8", { fatal: t
 /** The part of a link after "#". */
 export async function hashOf(input: Input, whatIf: WhatIf, model: Model): Promise<string> {
   const found = new URLSearchParams();
-  if (!input.values) throw new Error("there is nothing to link to yet");
+  if (!input.values) throw new Error("there is no input to link to yet");
   if (model.input.kind === "sequence") found.set("s", await pack(utf8(writeTable(input.values as Steps))));
   else {
     const flat = (input.values as number[][][]).flat(2);
@@ -52,14 +52,14 @@ export async function hashOf(input: Input, whatIf: WhatIf, model: Model): Promis
     else found.set("j", await pack(utf8(JSON.stringify(input.values))));
     if (input.fit) found.set("fit", "1");
   }
-  if (!isNothing(whatIf)) found.set("w", await pack(utf8(JSON.stringify(whatIf))));
+  if (!isEmpty(whatIf)) found.set("w", await pack(utf8(JSON.stringify(whatIf))));
   return found.toString();
 }
 
 function picture(bytes: ArrayLike<number>, form: PictureInput): Picture {
   const { height, width, channels } = form;
   if (bytes.length !== height * width * channels) {
-    throw new Error(`it holds ${bytes.length} numbers, and this model reads ${height} × ${width}${channels > 1 ? ` × ${channels}` : ""}`);
+    throw new Error(`it contains ${bytes.length} numbers, but this model reads ${height} × ${width}${channels > 1 ? ` × ${channels}` : ""}`);
   }
   const at = (y: number, x: number, c: number): number => bytes[(y * width + x) * channels + c]!;
   return Array.from({ length: height }, (_, y) =>
@@ -67,12 +67,12 @@ function picture(bytes: ArrayLike<number>, form: PictureInput): Picture {
   );
 }
 
-/** What a link holds; null if it holds nothing. Throws an Error that says why it cannot be read. */
+/** Returns what a link contains, or null for nothing. Throws an Error with the reason if it cannot be read. */
 export async function fromHash(hash: string, model: Model): Promise<{ input: Input; whatIf: WhatIf } | null> {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const key = ["p", "j", "s"].find((name) => given.has(name));
   if (!key) {
-    if (hash.includes("=")) throw new Error("it holds nothing that this page knows");
+    if (hash.includes("=")) throw new Error("it contains nothing that this page can read");
     return null;
   }
   const form = model.input;
@@ -82,19 +82,19 @@ export async function fromHash(hash: string, model: Model): Promise<{ input: Inp
   try {
     bytes = await unpack(given.get(key) ?? "");
     const changes = given.get("w");
-    if (changes) whatIf = checked(JSON.parse(words(await unpack(changes))));
+    if (changes) whatIf = parseWhatIf(JSON.parse(words(await unpack(changes))));
   } catch (error) {
-    // Decoders throw errors of their own kinds, in words that tell a visitor nothing.
+    // Decoders throw errors of their own, whose messages do not help a visitor.
     if (error instanceof Error && error.constructor === Error) throw error;
-    throw new Error("it is damaged, or was cut off");
+    throw new Error("it is damaged or cut off");
   }
-  const input: Input = { values: null, fit: given.get("fit") === "1", source: "link", title: "the picture of a link" };
+  const input: Input = { values: null, fit: given.get("fit") === "1", source: "link", title: "image from a link" };
   if (form.kind === "sequence") {
-    return { input: { ...input, values: readTable(words(bytes), form), fit: false, title: "the table of a link" }, whatIf };
+    return { input: { ...input, values: readTable(words(bytes), form), fit: false, title: "table from a link" }, whatIf };
   }
   const numbers = key === "p" ? bytes : (JSON.parse(words(bytes)) as number[][][]).flat(2);
   if (![...numbers].every((value) => typeof value === "number" && value >= 0 && value <= form.levels)) {
-    throw new Error(`it holds numbers beyond this model's 0 to ${form.levels}`);
+    throw new Error(`it contains numbers outside this model's range of 0 to ${form.levels}`);
   }
   return { input: { ...input, values: picture(numbers, form) }, whatIf };
 }

@@ -1,27 +1,27 @@
 // Starts the page.
-import { getModel, Trouble } from "./api";
+import { getModel, RequestError } from "./api";
 import { startBars } from "./bars";
 import { startBoard } from "./board";
 import { startChart } from "./chart";
 import { get, make, text } from "./dom";
 import { showExample, startGallery } from "./gallery";
 import { choose } from "./inputs";
-import { startKeep } from "./keep";
+import { startSave } from "./save";
 import { fromHash } from "./link";
 import { startMaps } from "./maps";
 import { startPaste } from "./paste";
-import { startProblems, tellProblem } from "./problem";
-import { startReading } from "./reading";
-import { startSeen } from "./seen";
+import { startErrors, showError } from "./errors";
+import { startPlayer } from "./player";
+import { startInputView } from "./inputview";
 import { changed, model, state } from "./state";
 import { startStrip } from "./strip";
 import { startTheme } from "./theme";
 import type { Model } from "./types";
 import { startUnits } from "./units";
 import { startUpload } from "./upload";
-import { startVerdict } from "./verdict";
+import { startPrediction } from "./prediction";
 import { startWhatIf } from "./whatif";
-import { count, percent } from "./words";
+import { count, percent } from "./format";
 
 function describe(given: Model): void {
   const { network, accuracy, input } = given;
@@ -30,15 +30,15 @@ function describe(given: Model): void {
   const layers = network.layers === 1 ? "One layer" : `${network.layers} layers`;
   const cell = network.cell === "rnn" ? "plain RNN" : network.cell.toUpperCase();
   const facts = [
-    `${layers} of ${count(network.hidden_size)} ${cell} units${network.bidirectional ? ", in both directions" : ""}, ${count(network.parameters)} parameters, trained on ${given.trained_on}`,
-    input.kind === "picture" ? `reads ${input.height} × ${input.width} pixels ${input.unit} by ${input.unit}` : `reads ${input.features} ${input.features === 1 ? "feature" : "features"} step by step`,
+    `${layers} of ${count(network.hidden_size)} ${cell} units${network.bidirectional ? ", bidirectional" : ""}, ${count(network.parameters)} parameters, trained on ${given.trained_on}`,
+    input.kind === "picture" ? `reads ${input.height} × ${input.width} pixels, ${input.unit} by ${input.unit}` : `reads ${input.features} ${input.features === 1 ? "feature" : "features"} step by step`,
   ];
   const worth = accuracy
-    ? `${percent(accuracy.accuracy)} of ${count(accuracy.n)} test ${input.kind === "picture" ? "pictures" : "sequences"} right (95 % interval ${(100 * accuracy.ci95[0]).toFixed(2)} to ${percent(accuracy.ci95[1])})`
-    : "its accuracy is not known";
+    ? `${percent(accuracy.accuracy)} of ${count(accuracy.n)} test ${input.kind === "picture" ? "images" : "sequences"} correct (95 % confidence interval ${(100 * accuracy.ci95[0]).toFixed(2)} to ${percent(accuracy.ci95[1])})`
+    : "test accuracy not recorded";
   const about = get("about");
   about.replaceChildren(`${facts.join("; ")}. `, make("strong", {}, `${worth.charAt(0).toUpperCase()}${worth.slice(1)}.`));
-  about.append(` Licence: ${given.licence ?? "none stated"}.${given.calibrated ? " Probabilities are calibrated." : ""}`);
+  about.append(` Licence: ${given.licence ?? "not stated"}.${given.calibrated ? " Probabilities are calibrated." : ""}`);
   text(get("served-by"), `Scanline ${given.version}, model ${given.model}`);
 }
 
@@ -51,21 +51,21 @@ async function readLink(): Promise<boolean> {
     choose(found.input);
     return true;
   } catch (error) {
-    linkFault = `this link cannot be read: ${error instanceof Error ? error.message : String(error)}`;
-    tellProblem(linkFault);
+    linkError = `This link cannot be read: ${error instanceof Error ? error.message : String(error)}`;
+    showError(linkError);
     return false;
   }
 }
 
-let linkFault = "";
+let linkError = "";
 
 async function start(): Promise<void> {
   try {
     state.known = await getModel();
   } catch (error) {
-    if (!(error instanceof Trouble)) throw error;
+    if (!(error instanceof RequestError)) throw error;
     document.body.dataset.state = "failed";
-    tellProblem(error, () => void start());
+    showError(error, () => void start());
     return;
   }
   const given = model();
@@ -75,29 +75,29 @@ async function start(): Promise<void> {
   const draws = input.kind === "picture" && input.channels === 1;
   get("drawing").hidden = !draws;
   get("pasting").hidden = input.kind !== "sequence";
-  text(get("input-title"), draws ? "Draw" : input.kind === "sequence" ? "Paste" : "Choose");
+  text(get("input-title"), draws ? "Draw" : input.kind === "sequence" ? "Paste" : "Choose an image");
   if (input.kind === "picture" && draws) startBoard(input);
   if (input.kind === "sequence") startPaste(input);
   startUpload();
-  startSeen();
-  startVerdict();
+  startInputView();
+  startPrediction();
   startBars();
-  startReading();
+  startPlayer();
   startStrip();
   startChart();
   startMaps();
   startUnits();
   startWhatIf();
-  startKeep();
-  changed("input", "answer", "step", "view", "what-if");
+  startSave();
+  changed("input", "prediction", "step", "view", "what-if");
   await startGallery();
   window.addEventListener("hashchange", () => void readLink());
   if (await readLink()) return;
-  if (state.input) return; // somebody was quicker than the gallery
+  if (state.input) return; // the visitor was faster than the gallery
   if (!showExample()) choose(null);
-  if (linkFault) tellProblem(linkFault);
+  if (linkError) showError(linkError);
 }
 
 startTheme();
-startProblems();
+startErrors();
 void start();

@@ -1,14 +1,14 @@
-// Maps of gates and states: units down, steps across.
+// Heat maps of gates and states: a row per unit, a column per step.
 import { pane, Raster } from "./canvas";
 import type { Pane } from "./canvas";
 import { get, make, text } from "./dom";
-import { colourIn, drawLegend, less, scaleOf } from "./heat";
+import { colourIn, drawLegend, subtract, scaleOf } from "./heat";
 import type { Scale } from "./heat";
 import { ordered } from "./order";
-import { goTo } from "./reading";
+import { goTo } from "./player";
 import { changed, model, panel, partOf, shown, state, steps } from "./state";
 import { theme } from "./theme";
-import { capital, isGate, partName, plural, signed } from "./words";
+import { capital, isGate, partName, plural, signed } from "./format";
 
 interface PartMap {
   part: string;
@@ -21,7 +21,7 @@ interface PartMap {
 
 let order: number[] = [];
 
-/** Units from top to bottom, as the maps show them now. */
+/** Units from top to bottom, as the maps show them. */
 export const currentOrder = (): number[] => order;
 
 export function startMaps(): void {
@@ -31,7 +31,7 @@ export function startMaps(): void {
   box.style.setProperty("--map-height", `${Math.min(384, Math.max(192, network.hidden_size * 2))}px`);
   const maps: PartMap[] = network.parts.map((part) => {
     const canvas = make("canvas", { role: "img", class: "map", "aria-label": capital(partName(model(), part)) });
-    const legend = make("canvas", { role: "img", class: "legend", "aria-label": "Colours" });
+    const legend = make("canvas", { role: "img", class: "legend", "aria-label": "Colour scale" });
     box.append(make("figure", { id: `map-${part}` }, make("figcaption", {}, capital(partName(model(), part))), canvas, legend));
     const found: PartMap = { part, view: pane(canvas), legend: pane(legend), raster: new Raster(), gate: true, scale: { size: 1, cut: false } };
     listen(found);
@@ -39,37 +39,37 @@ export function startMaps(): void {
   });
   box.addEventListener("keydown", onKey);
 
-  panel(["answer", "step", "unit", "hover", "view", "theme", "size"], (changes) => {
-    const answer = shown();
-    const fresh = ["answer", "view", "theme"].some((topic) => changes.has(topic as "answer"));
-    if (fresh && answer) order = ordered(network.hidden_size);
+  panel(["prediction", "step", "unit", "hover", "view", "theme", "size"], (changes) => {
+    const result = shown();
+    const fresh = ["prediction", "view", "theme"].some((topic) => changes.has(topic as "prediction"));
+    if (fresh && result) order = ordered(network.hidden_size);
     const row = order.indexOf(state.unit);
     for (const map of maps) {
       const pen = map.view.begin();
       const { width, height } = map.view;
-      if (!answer) {
+      if (!result) {
         pen.fillStyle = theme.block;
         pen.fillRect(0, 0, width, height);
         map.legend.begin();
         continue;
       }
       if (fresh) {
-        const now = partOf(answer, map.part);
+        const now = partOf(result, map.part);
         const differs = state.difference && state.altered !== null;
-        const values = differs ? less(now, partOf(state.plain, map.part)) : now;
+        const values = differs ? subtract(now, partOf(state.plain, map.part)) : now;
         map.gate = isGate(model(), map.part) && !differs;
         map.scale = map.gate ? { size: 1, cut: false } : scaleOf(values);
         colourIn(map.raster, values, order, map.gate, map.scale, theme);
-        const what = differs ? "what the what-if changes" : `${network.hidden_size} units over ${steps()} ${plural(input.unit)}`;
+        const what = differs ? "difference made by the what-if" : `${network.hidden_size} units over ${steps()} ${plural(input.unit)}`;
         map.view.canvas.setAttribute("aria-label", `${capital(partName(model(), map.part))}: ${what}`);
       }
       if (fresh || changes.has("size")) {
         drawLegend(map.legend.begin(), 0, 1, map.legend.width, map.gate, map.scale, theme);
-        map.legend.canvas.setAttribute("aria-label", `Colours from ${map.gate ? 0 : -map.scale.size} to ${map.scale.size}`);
+        map.legend.canvas.setAttribute("aria-label", `Colour scale from ${map.gate ? 0 : -map.scale.size} to ${map.scale.size}`);
       }
       map.raster.draw(pen, 0, 0, width, height);
       const [w, h] = [width / steps(), height / order.length];
-      // What is not yet read recedes, as in the picture.
+      // Steps that are not read yet are faded, as in the image.
       pen.fillStyle = theme.paper;
       pen.globalAlpha = 0.72;
       pen.fillRect(state.step * w, 0, width, height);
@@ -90,9 +90,9 @@ export function startMaps(): void {
     const { canvas } = map.view;
     const at = (event: PointerEvent): { part: string; unit: number; step: number } => {
       const box = canvas.getBoundingClientRect();
-      const share = (p: number): number => Math.min(0.9999, Math.max(0, p));
-      const column = Math.floor(share((event.clientX - box.left) / box.width) * steps());
-      const line = Math.floor(share((event.clientY - box.top) / box.height) * order.length);
+      const fraction = (p: number): number => Math.min(0.9999, Math.max(0, p));
+      const column = Math.floor(fraction((event.clientX - box.left) / box.width) * steps());
+      const line = Math.floor(fraction((event.clientY - box.top) / box.height) * order.length);
       return { part: map.part, unit: order[line] ?? 0, step: column + 1 };
     };
     canvas.addEventListener("pointerdown", (event) => {
@@ -136,18 +136,18 @@ export function startMaps(): void {
     act();
   }
 
-  /** Which unit, which step, which values: of the pointer, otherwise of the chosen unit at the cursor. */
+  /** Shows the values under the pointer, otherwise those of the selected unit at the current step. */
   function readout(): void {
-    const answer = shown();
-    if (!answer) {
+    const result = shown();
+    if (!result) {
       text(get("readout"), " ");
       return;
     }
     const { unit, step, part } = state.hover ?? { unit: state.unit, step: state.step, part: "" };
-    const value = (name: string): string => signed(partOf(answer, name)[step - 1]?.[unit] ?? Number.NaN);
+    const value = (name: string): string => signed(partOf(result, name)[step - 1]?.[unit] ?? Number.NaN);
     const before = state.altered && part ? partOf(state.plain, part)[step - 1]?.[unit] : undefined;
     const all = network.parts.map((name) => `${name} ${value(name)}`).join("  ");
-    const then = before === undefined ? "" : ` (without: ${signed(before)})`;
+    const then = before === undefined ? "" : ` (without what-ifs: ${signed(before)})`;
     text(get("readout"), `Unit ${unit}, ${input.unit} ${step}: ${part ? `${partName(model(), part)} ${value(part)}${then}` : all}`);
   }
 }

@@ -1,28 +1,28 @@
-// The field for tables, on pages of models that read other sequences than pictures.
+// The text field for tables, for models that read other sequences than images.
 import { get, text } from "./dom";
-import { choose, wipe } from "./inputs";
-import { clearProblem, tellProblem } from "./problem";
+import { choose, clearInput } from "./inputs";
+import { clearError, showError } from "./errors";
 import { panel, state } from "./state";
-import { readTable, TableFault, writeTable } from "./sequence";
+import { readTable, TableError, writeTable } from "./table";
 import type { Input, SequenceInput, Steps } from "./types";
 
 let form: SequenceInput | null = null;
-let mine: Input | null = null;
+let own: Input | null = null;
 
-/** Reads what stands in the field. */
+/** Reads the field. */
 export function readPaste(time?: number): void {
   const field = get<HTMLTextAreaElement>("paste");
   if (!form) return;
   try {
     const values = readTable(field.value, form);
     field.removeAttribute("aria-invalid");
-    clearProblem();
-    mine = { values, fit: false, source: "paste", title: "your table" };
-    choose(mine, time);
+    clearError();
+    own = { values, fit: false, source: "paste", title: "your table" };
+    choose(own, time);
   } catch (error) {
-    if (!(error instanceof TableFault)) throw error;
+    if (!(error instanceof TableError)) throw error;
     field.setAttribute("aria-invalid", "true");
-    tellProblem(error.message);
+    showError(error.message);
     document.body.dataset.state = "failed";
   }
 }
@@ -36,15 +36,15 @@ export function startPaste(given: SequenceInput): void {
   form = given;
   const field = get<HTMLTextAreaElement>("paste");
   const names = given.names?.length ? `: ${given.names.slice(0, 8).join(", ")}${given.names.length > 8 ? " …" : ""}` : "";
-  const columns = given.features === 1 ? "one number a step" : `${given.features} columns${names}`;
-  const missing = given.missing === "error" ? "No field may be empty." : "An empty field is a missing value.";
-  text(get("paste-help"), `${columns.charAt(0).toUpperCase()}${columns.slice(1)}; commas, semicolons or tabs; a header if you like. ${missing}`);
-  text(get("paste-label"), given.features === 1 ? "A number for each step, each on its line" : "A row for each step, a column for each feature");
+  const columns = given.features === 1 ? "one number per step" : `${given.features} columns${names}`;
+  const missing = given.missing === "error" ? "Fields must not be empty." : "An empty field is a missing value.";
+  text(get("paste-help"), `${columns.charAt(0).toUpperCase()}${columns.slice(1)}; separated by commas, semicolons or tabs; a header is optional. ${missing}`);
+  text(get("paste-label"), given.features === 1 ? "One number per line, one line per step" : "One row per step, one column per feature");
   let later = 0;
   field.addEventListener("input", (event) => {
     clearTimeout(later);
     const pasted = (event as InputEvent).inputType === "insertFromPaste";
-    // Someone who types is not corrected at every key.
+    // Do not report errors while somebody is typing.
     if (field.value.trim()) later = window.setTimeout(() => readPaste(event.timeStamp), pasted ? 0 : 900);
   });
   get("read-paste").addEventListener("click", (event) => {
@@ -55,12 +55,12 @@ export function startPaste(given: SequenceInput): void {
     clearTimeout(later);
     field.value = "";
     field.removeAttribute("aria-invalid");
-    wipe(event.timeStamp);
+    clearInput(event.timeStamp);
   });
   panel(["input"], () => {
     const { input } = state;
-    if (!input?.values || input === mine) return;
-    mine = input;
+    if (!input?.values || input === own) return;
+    own = input;
     field.value = writeTable(input.values as Steps);
     field.removeAttribute("aria-invalid");
   });

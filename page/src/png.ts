@@ -1,36 +1,36 @@
-// One picture of it all, on light paper, to be kept or shown.
+// One image of the whole page, on a light background, for download.
 import { Raster, write } from "./canvas";
 import { drawChart } from "./curves";
 import { make } from "./dom";
 import { colourIn, drawLegend, scaleOf } from "./heat";
 import { currentOrder } from "./maps";
-import { drawPicture, drawSteps } from "./plate";
+import { drawPicture, drawSteps } from "./inputplot";
 import { layerOf, model, partOf, shown, state, steps } from "./state";
 import { LIGHT } from "./theme";
 import type { Picture, Steps } from "./types";
-import { course } from "./verdict";
-import { capital, isGate, layerName, partName, percent, place, plural, runs } from "./words";
+import { summary } from "./prediction";
+import { capital, isGate, layerName, partName, percent, place, plural, runs } from "./format";
 
 const WIDTH = 1200;
 const EDGE = 40;
-const SHARP = 2; // pixels a unit of length
+const SHARP = 2; // pixels per unit of length
 
 function changes(): string {
   const given = model();
   const { blank, clamp, silence } = state.whatIf;
   const words = [
     blank.length ? `${plural(given.input.unit)} ${runs(blank)} blank` : "",
-    ...clamp.map((each) => `${partName(given, each.gate)} held at ${each.value}${place(given, each)}`),
-    ...silence.map((each) => `unit ${each.unit} silent${place(given, each)}`),
+    ...clamp.map((each) => `${partName(given, each.gate)} clamped to ${each.value}${place(given, each)}`),
+    ...silence.map((each) => `unit ${each.unit} silenced${place(given, each)}`),
   ].filter(Boolean);
   return state.altered && words.length ? `What if: ${words.join("; ")}` : "";
 }
 
 export function compose(): HTMLCanvasElement {
-  const answer = shown()!;
+  const result = shown()!;
   const given = model();
   const { input, network } = given;
-  const { label, probability, trace, seen } = answer.prediction;
+  const { label, probability, trace, seen } = result.prediction;
   const before = state.altered ? state.plain!.prediction : null;
   const columns = Math.min(3, network.parts.length);
   const rows = Math.ceil(network.parts.length / columns);
@@ -45,9 +45,9 @@ export function compose(): HTMLCanvasElement {
   write(pen, String(label), EDGE, 62, LIGHT.ink, 56, "left", 650);
   const after = EDGE + pen.measureText(String(label)).width + 18;
   write(pen, percent(probability), after, 52, LIGHT.ink, 20, "left", 600);
-  const was = before ? `without the what-ifs: ${before.label}, ${percent(before.probability)}` : answer.input.title;
+  const was = before ? `without the what-ifs: ${before.label}, ${percent(before.probability)}` : result.input.title;
   write(pen, was, after, 78, LIGHT.quiet, 15);
-  write(pen, course(trace, input.unit), EDGE, 118, LIGHT.ink, 15);
+  write(pen, summary(trace, input.unit), EDGE, 118, LIGHT.ink, 15);
   write(pen, changes(), EDGE, 142, LIGHT.series[1]!, 15);
 
   const top = 168;
@@ -56,24 +56,24 @@ export function compose(): HTMLCanvasElement {
   const wide = Math.min(420, tall * aspect);
   pen.save();
   pen.translate(EDGE, top);
-  const blank = answer.request.what_if?.blank ?? [];
+  const blank = result.request.what_if?.blank ?? [];
   if (input.kind === "picture") drawPicture(pen, wide, Math.min(tall, wide / aspect), seen as Picture, input, steps(), blank);
   else drawSteps(pen, wide, tall, seen as Steps, steps(), blank, input.names ?? null, LIGHT);
   pen.restore();
-  write(pen, "What the network reads", EDGE, top + tall + 18, LIGHT.quiet, 13);
+  write(pen, "Network input", EDGE, top + tall + 18, LIGHT.quiet, 13);
   pen.save();
   pen.translate(EDGE + wide + 30, top - 8);
   drawChart(pen, WIDTH - 2 * EDGE - wide - 30, tall + 20, trace, before?.trace ?? null, null, input.unit, LIGHT);
   pen.restore();
-  write(pen, "What it would have answered, step by step", EDGE + wide + 72, top + tall + 30, LIGHT.quiet, 13);
+  write(pen, "Class probabilities after each step", EDGE + wide + 72, top + tall + 30, LIGHT.quiet, 13);
 
   const room = (WIDTH - 2 * EDGE - (columns - 1) * 30) / columns;
-  const layer = layerOf(answer)!;
-  write(pen, `${capital(layerName(given, layer))}: ${network.hidden_size} units down, ${steps()} ${plural(input.unit)} across`, EDGE, top + tall + 62, LIGHT.quiet, 13);
+  const layer = layerOf(result)!;
+  write(pen, `${capital(layerName(given, layer))}: ${network.hidden_size} units (rows), ${steps()} ${plural(input.unit)} (columns)`, EDGE, top + tall + 62, LIGHT.quiet, 13);
   network.parts.forEach((part, at) => {
     const x = EDGE + (at % columns) * (room + 30);
     const y = top + tall + 100 + Math.floor(at / columns) * (mapHeight + 70);
-    const values = partOf(answer, part);
+    const values = partOf(result, part);
     const gate = isGate(given, part);
     const scale = gate ? { size: 1, cut: false } : scaleOf(values);
     const raster = new Raster();
@@ -85,6 +85,6 @@ export function compose(): HTMLCanvasElement {
     pen.strokeRect(x + 0.5, y + 0.5, room - 1, mapHeight - 1);
     drawLegend(pen, x, y + mapHeight + 8, 150, gate, scale, LIGHT);
   });
-  write(pen, `${given.name}, model ${answer.response.model}, Scanline ${given.version}`, WIDTH - EDGE, height - 22, LIGHT.quiet, 13, "right");
+  write(pen, `${given.name}, model ${result.response.model}, Scanline ${given.version}`, WIDTH - EDGE, height - 22, LIGHT.quiet, 13, "right");
   return canvas;
 }

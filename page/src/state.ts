@@ -1,20 +1,20 @@
-// What the page knows, and the one frame in which everything that changed is painted.
-import type { Answer, Input, LayerTrace, Model, Trace, WhatIf } from "./types";
-import { isNothing } from "./words";
+// The state of the page, and the animation frame in which all changes are painted.
+import type { Result, Input, LayerTrace, Model, Trace, WhatIf } from "./types";
+import { isEmpty } from "./format";
 
-export type Topic = "input" | "answer" | "step" | "unit" | "hover" | "view" | "what-if" | "theme" | "size";
+export type Topic = "input" | "prediction" | "step" | "unit" | "hover" | "view" | "what-if" | "theme" | "size";
 
-export const nothing = (): WhatIf => ({ blank: [], clamp: [], silence: [] });
+export const noWhatIf = (): WhatIf => ({ blank: [], clamp: [], silence: [] });
 
 export const state = {
   known: null as Model | null,
   input: null as Input | null,
-  whatIf: nothing(),
-  /** Without what-ifs, with them, and without them for the input before this one. */
-  plain: null as Answer | null,
-  altered: null as Answer | null,
-  previous: null as Answer | null,
-  /** The step that the reading stands at, counted from 1. */
+  whatIf: noWhatIf(),
+  /** Results: without what-ifs, with them, and without them for the previous input. */
+  plain: null as Result | null,
+  altered: null as Result | null,
+  previous: null as Result | null,
+  /** The current step, counted from 1. */
   step: 1,
   playing: false,
   /** Index into the layers of the trace. */
@@ -31,21 +31,21 @@ export function model(): Model {
   return state.known;
 }
 
-/** The answer that is shown: with the what-ifs, if there are any. */
-export const shown = (): Answer | null => state.altered ?? state.plain;
+/** The result that is shown: with the what-ifs, if there are any. */
+export const shown = (): Result | null => state.altered ?? state.plain;
 
 export const trace = (): Trace | null => shown()?.prediction.trace ?? null;
 
 export const steps = (): number => trace()?.probabilities.length ?? 1;
 
-export const layerOf = (answer: Answer | null): LayerTrace | null =>
-  answer?.prediction.trace.layers[state.layer] ?? null;
+export const layerOf = (result: Result | null): LayerTrace | null =>
+  result?.prediction.trace.layers[state.layer] ?? null;
 
 /** One part of the chosen layer, (T, H). */
-export const partOf = (answer: Answer | null, part: string): number[][] =>
-  (layerOf(answer)?.[part] as number[][] | undefined) ?? [];
+export const partOf = (result: Result | null, part: string): number[][] =>
+  (layerOf(result)?.[part] as number[][] | undefined) ?? [];
 
-export const altering = (): boolean => !isNothing(state.whatIf);
+export const hasWhatIf = (): boolean => !isEmpty(state.whatIf);
 
 interface Panel {
   topics: Topic[];
@@ -57,7 +57,7 @@ let dirty = new Set<Topic>();
 let afterwards: (() => void)[] = [];
 let frame = 0;
 
-/** `paint` runs in the next frame after any of `topics` changed; in the order of registration. */
+/** Runs `paint` in the next frame after any of `topics` changed, in order of registration. */
 export function panel(topics: Topic[], paint: (changes: Set<Topic>) => void): void {
   panels.push({ topics, paint });
 }
@@ -67,7 +67,7 @@ export function changed(...topics: Topic[]): void {
   frame ||= requestAnimationFrame(paint);
 }
 
-/** `then` runs when the frame with all that has changed is painted. */
+/** Runs `then` after the frame with all changes is painted. */
 export function afterPaint(then: () => void): void {
   afterwards.push(then);
   frame ||= requestAnimationFrame(paint);

@@ -1,11 +1,11 @@
-// The strip beside what is read: a cell for each step, to leave it blank or not.
+// The strip beside the network input: a cell per step, to blank the step or not.
 import { hatch, pane } from "./canvas";
 import { announce, get, text } from "./dom";
-import { goTo } from "./reading";
+import { goTo } from "./player";
 import { model, panel, state, steps } from "./state";
 import { theme } from "./theme";
 import { setBlank } from "./whatif";
-import { plural } from "./words";
+import { capital, plural } from "./format";
 
 export function startStrip(): void {
   const { input } = model();
@@ -13,17 +13,17 @@ export function startStrip(): void {
   const strip = get("strip");
   const view = pane(get<HTMLCanvasElement>("strip-canvas"));
   strip.setAttribute("aria-orientation", upright ? "vertical" : "horizontal");
-  strip.setAttribute("aria-label", `${plural(input.unit)} to leave blank`);
+  strip.setAttribute("aria-label", `${capital(plural(input.unit))} to blank`);
   text(
     get("strip-help"),
-    `The strip ${upright ? "beside" : "below"} it leaves ${plural(input.unit)} blank: click or drag; by keyboard, arrows and space.`,
+    `Use the strip ${upright ? "beside" : "below"} the input to blank ${plural(input.unit)}: click or drag, or press arrow keys and Space.`,
   );
 
   const isBlank = (step: number): boolean => state.whatIf.blank.includes(step);
   const stepAt = (event: PointerEvent): number => {
     const box = strip.getBoundingClientRect();
-    const share = upright ? (event.clientY - box.top) / box.height : (event.clientX - box.left) / box.width;
-    return Math.min(steps(), Math.max(1, Math.floor(share * steps()) + 1));
+    const fraction = upright ? (event.clientY - box.top) / box.height : (event.clientX - box.left) / box.width;
+    return Math.min(steps(), Math.max(1, Math.floor(fraction * steps()) + 1));
   };
 
   let filling: boolean | null = null;
@@ -40,7 +40,7 @@ export function startStrip(): void {
     const next = stepAt(event);
     if (next === last) return;
     const [low, high] = [Math.min(last, next), Math.max(last, next)];
-    // A quick hand skips cells; those between are meant too.
+    // A fast pointer skips cells: include those between.
     setBlank(Array.from({ length: high - low + 1 }, (_, n) => low + n), filling, event.timeStamp);
     last = next;
   });
@@ -62,18 +62,18 @@ export function startStrip(): void {
     if (next) goTo(next());
     else if ((event.key === " " || event.key === "Enter") && state.plain) {
       setBlank([state.step], !isBlank(state.step), event.timeStamp);
-      announce(`${input.unit} ${state.step} ${isBlank(state.step) ? "is left blank" : "is read again"}`, 100);
+      announce(`${input.unit} ${state.step} ${isBlank(state.step) ? "is blank" : "is read again"}`, 100);
     } else return;
     event.preventDefault();
   });
 
-  panel(["answer", "step", "what-if", "theme", "size"], () => {
+  panel(["prediction", "step", "what-if", "theme", "size"], () => {
     const count = steps();
     strip.setAttribute("aria-valuemax", String(count));
     strip.setAttribute("aria-valuenow", String(state.step));
     strip.setAttribute(
       "aria-valuetext",
-      `${input.unit} ${state.step} of ${count}${isBlank(state.step) ? ", left blank" : ""}`,
+      `${input.unit} ${state.step} of ${count}${isBlank(state.step) ? ", blank" : ""}`,
     );
     const pen = view.begin();
     const [w, h] = [view.width, view.height];

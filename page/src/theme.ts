@@ -1,7 +1,7 @@
-// Colours of what is drawn on canvases: the page's own, read from the style sheet, and two scales.
+// Colours for canvases: those of the style sheet, and two colour scales.
 //
-// Both scales run from the background to strong, so that what is idle recedes in either scheme. Blue against orange
-// and one teal from light to dark: told apart by eyes that see no red, or no green, by lightness alone.
+// Both scales start at the background colour, so that low activity fades in either scheme. Blue and orange, and one
+// teal from light to dark, can be distinguished with colour vision deficiencies, by lightness alone.
 import { changed } from "./state";
 
 type Rgb = [number, number, number];
@@ -14,7 +14,7 @@ export interface Theme {
   line: string;
   block: string;
   accent: string;
-  /** Of lines, most important first. */
+  /** Colours of lines, the most important first. */
   series: string[];
   /** 256 packed colours: 0..1, and -1..1. */
   gate: Uint32Array;
@@ -34,7 +34,7 @@ const SERIES = {
   dark: ["#7db8f0", "#f0a35a", "#5cc3b0", "#c4a2e8"],
 };
 
-/** bend below 1: small values are told apart better, at the cost of large ones. */
+/** bend: below 1, small values differ more in colour, at the cost of large ones. */
 function ramp(stops: Rgb[], bend = 1): Uint32Array {
   const found = new Uint32Array(256);
   for (let at = 0; at < 256; at++) {
@@ -42,14 +42,14 @@ function ramp(stops: Rgb[], bend = 1): Uint32Array {
     const bent = bend === 1 ? at / 255 : (1 + Math.sign(off) * Math.abs(off) ** bend) / 2;
     const where = bent * (stops.length - 1);
     const low = Math.min(Math.floor(where), stops.length - 2);
-    const share = where - low;
-    const mix = (c: 0 | 1 | 2): number => Math.round(stops[low]![c] * (1 - share) + stops[low + 1]![c] * share);
+    const fraction = where - low;
+    const mix = (c: 0 | 1 | 2): number => Math.round(stops[low]![c] * (1 - fraction) + stops[low + 1]![c] * fraction);
     found[at] = pack(mix(0), mix(1), mix(2));
   }
   return found;
 }
 
-/** As ImageData holds it; every machine that runs a browser today is little-endian. */
+/** Packs a colour for ImageData, assuming a little-endian machine, as all that run browsers today are. */
 export const pack = (red: number, green: number, blue: number): number =>
   ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 
@@ -70,7 +70,7 @@ function made(dark: boolean, page: Record<string, string>): Theme {
   };
 }
 
-/** For pictures that leave the page: paper is light. */
+/** For downloaded images, which have a light background. */
 export const LIGHT = made(false, {});
 
 export let theme: Theme = LIGHT;

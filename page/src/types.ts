@@ -1,7 +1,7 @@
-// What the server sends and takes; docs/serving.md is the contract.
+// Requests and responses of the server, as described in docs/serving.md.
 
 export type Label = number | string;
-export type Way = "forward" | "backward";
+export type Direction = "forward" | "backward";
 /** (height, width), or (height, width, 3) with colours. */
 export type Picture = (number | number[])[][];
 /** (T, F); null is a missing value. */
@@ -54,7 +54,7 @@ export interface Model {
 
 export interface LayerTrace {
   layer: number;
-  direction: Way;
+  direction: Direction;
   /** Each part (T, H). */
   [part: string]: number | string | number[][];
 }
@@ -88,13 +88,13 @@ export interface Clamp {
   gate: string;
   value: number;
   layer?: number;
-  direction?: Way;
+  direction?: Direction;
 }
 
 export interface Silence {
   unit: number;
   layer?: number;
-  direction?: Way;
+  direction?: Direction;
 }
 
 export interface WhatIf {
@@ -119,21 +119,21 @@ export interface GalleryItem {
   values: Values;
 }
 
-/** What is being read. A file becomes values as soon as the server has told what it saw in it. */
+/** The current input. A file is replaced by values once the server has returned what it read. */
 export interface Input {
   values: Values | null;
   file?: { content: Blob; type: string };
   fit: boolean;
   source: "board" | "gallery" | "file" | "paste" | "link";
-  /** Where it comes from, in words. */
+  /** Where it comes from. */
   title: string;
   truth?: Label;
-  /** Shown unasked: the first stroke on the board wipes it away. */
+  /** Shown on loading: the first stroke on the board replaces it. */
   example?: boolean;
 }
 
-/** An answer with the request that repeats it. */
-export interface Answer {
+/** A prediction with the request that gave it. */
+export interface Result {
   input: Input;
   request: PredictRequest;
   response: Predictions;

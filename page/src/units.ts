@@ -1,13 +1,13 @@
-// The choice of layer, order and unit; one unit's course over the steps; all of it in numbers.
+// Selects layer, order and unit; shows one unit over the steps, and its numbers.
 import { pane } from "./canvas";
-import { drawCourse, LEFT, RIGHT } from "./course";
+import { drawUnit, LEFT, RIGHT } from "./unitplot";
 import { announce, fillTable, get, options, text } from "./dom";
 import { chooseUnit, currentOrder } from "./maps";
-import { goTo } from "./reading";
+import { goTo } from "./player";
 import { changed, layerOf, model, panel, partOf, shown, state, steps } from "./state";
 import { theme } from "./theme";
 import { setSilent } from "./whatif";
-import { capital, layerName, partName, signed } from "./words";
+import { capital, layerName, partName, signed } from "./format";
 
 export function startUnits(): void {
   const given = model();
@@ -16,14 +16,14 @@ export function startUnits(): void {
   const layer = get<HTMLSelectElement>("layer");
   const part = get<HTMLSelectElement>("part");
   const numbers = get<HTMLDetailsElement>("units-numbers");
-  const canvas = get<HTMLCanvasElement>("course");
+  const canvas = get<HTMLCanvasElement>("unit-plot");
   const view = pane(canvas);
   const ways = network.bidirectional ? (["forward", "backward"] as const) : (["forward"] as const);
   const layers = Array.from({ length: network.layers }, (_, n) => ways.map((direction) => ({ layer: n + 1, direction }))).flat();
   options(layer, layers.map((each, at) => [String(at), layerName(given, each)]));
   get("layer-line").hidden = layers.length < 2;
   options(part, network.parts.map((name) => [name, partName(given, name)]));
-  // What the last layer says at the end is what the answer rests on.
+  // Start with the last layer, whose outputs the prediction is computed from.
   state.layer = Math.max(0, layers.length - ways.length);
   layer.value = String(state.layer);
   state.part = part.value = network.parts.includes("f") ? "f" : network.parts[network.parts.length - 1]!;
@@ -75,31 +75,31 @@ export function startUnits(): void {
   canvas.addEventListener("pointermove", (event) => event.buttons && drag(event));
 
   function fill(): void {
-    const answer = shown();
-    if (!answer || !numbers.open) return;
-    const of = (name: string, step: number, unit: number): string => signed(partOf(answer, name)[step - 1]?.[unit] ?? 0);
+    const result = shown();
+    if (!result || !numbers.open) return;
+    const of = (name: string, step: number, unit: number): string => signed(partOf(result, name)[step - 1]?.[unit] ?? 0);
     const rows = Array.from({ length: Math.min(steps(), 1000) }, (_, t) => [t + 1, ...network.parts.map((name) => of(name, t + 1, state.unit))]);
     fillTable(get<HTMLTableElement>("units-table"), `Unit ${state.unit}, ${input.unit} by ${input.unit}`, [capital(input.unit), ...network.parts], rows);
   }
   numbers.addEventListener("toggle", fill);
 
-  panel(["answer", "step", "unit", "view", "theme", "size", "what-if"], (changes) => {
+  panel(["prediction", "step", "unit", "view", "theme", "size", "what-if"], (changes) => {
     text(get("unit-title"), `Unit ${state.unit}`);
     if (document.activeElement !== field) field.value = String(state.unit);
     part.value = state.part;
-    text(get("silence"), isSilent() ? "Let it speak" : "Silence it");
-    const answer = shown();
-    get<HTMLButtonElement>("silence").disabled = !answer;
+    text(get("silence"), isSilent() ? "Restore" : "Silence");
+    const result = shown();
+    get<HTMLButtonElement>("silence").disabled = !result;
     get("difference-line").hidden = !state.altered;
     const pen = view.begin();
-    if (!answer || !layerOf(answer)) {
+    if (!result || !layerOf(result)) {
       pen.fillStyle = theme.block;
       pen.fillRect(0, 0, view.width, view.height);
       return;
     }
-    drawCourse(pen, view.width, view.height, given, state.unit, theme);
-    if (["answer", "unit", "view"].some((topic) => changes.has(topic as "unit"))) {
-      canvas.setAttribute("aria-label", `Course of unit ${state.unit} over ${steps()} steps; the numbers are in the table below`);
+    drawUnit(pen, view.width, view.height, given, state.unit, theme);
+    if (["prediction", "unit", "view"].some((topic) => changes.has(topic as "unit"))) {
+      canvas.setAttribute("aria-label", `Unit ${state.unit} over ${steps()} steps; the table below has the numbers`);
       fill();
     }
     if (changes.has("unit")) {
@@ -107,5 +107,5 @@ export function startUnits(): void {
       announce(`Unit ${state.unit}, ${place} of ${network.hidden_size}. ${get("readout").textContent}`, 300);
     }
   });
-  text(get("course-keys"), network.parts.map((name) => `${name}: ${partName(given, name).replace(/ \w$/, "")}`).join(", "));
+  text(get("unit-keys"), network.parts.map((name) => `${name}: ${partName(given, name).replace(/ \w$/, "")}`).join(", "));
 }

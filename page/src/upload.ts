@@ -1,8 +1,8 @@
-// Files: chosen, dropped, or pasted. A picture goes to the server as it is; a table goes into the field.
+// Files that are chosen, dropped or pasted. An image is sent to the server as it is; a table is put in the field.
 import { get, text } from "./dom";
 import { choose } from "./inputs";
 import { fillPaste } from "./paste";
-import { tellProblem } from "./problem";
+import { showError } from "./errors";
 import { model } from "./state";
 
 const TYPES: Record<string, string> = {
@@ -19,18 +19,18 @@ const TYPES: Record<string, string> = {
 
 async function take(file: File): Promise<void> {
   if (model().input.kind === "sequence") {
-    if (file.size > 4_000_000) tellProblem(`${file.name} is too large for this field; send it with the command below`);
+    if (file.size > 4_000_000) showError(`${file.name} is too large for this page; send it to the API instead`);
     else fillPaste(await file.text());
     return;
   }
   const ending = file.name.split(".").pop()?.toLowerCase() ?? "";
-  // Systems that do not know a kind of file leave its type empty, or say something general.
+  // Systems that do not know a file type leave it empty or report a generic one.
   const type = file.type.startsWith("image/") ? file.type : TYPES[ending];
   if (!type) {
-    tellProblem(`${file.name || "that"} is no picture: expected a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP file`);
+    showError(`${file.name || "The file"} is not an image: expected a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP file`);
     return;
   }
-  choose({ values: null, file: { content: file, type }, fit: false, source: "file", title: file.name || "the pasted picture" });
+  choose({ values: null, file: { content: file, type }, fit: false, source: "file", title: file.name || "pasted image" });
 }
 
 export function startUpload(): void {
@@ -38,10 +38,10 @@ export function startUpload(): void {
   const isPicture = model().input.kind === "picture";
   field.accept = isPicture ? `image/*,${Object.keys(TYPES).map((ending) => `.${ending}`).join(",")}` : ".csv,.tsv,.txt,text/*";
   if (!isPicture) {
-    text(get("upload-label"), "Or a file with such a table");
-    text(get("upload-help"), "Choose it, or drop it anywhere on the page.");
+    text(get("upload-label"), "Or upload a table");
+    text(get("upload-help"), "Choose a file, or drop it anywhere on the page.");
   } else if (model().input.kind === "picture") {
-    text(get("upload-label"), get("drawing").hidden ? "A picture of yours" : "Or a picture of yours");
+    text(get("upload-label"), get("drawing").hidden ? "Upload an image" : "Or upload an image");
   }
   field.addEventListener("change", () => {
     const file = field.files?.[0];

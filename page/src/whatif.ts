@@ -1,47 +1,47 @@
-// What-ifs: blank steps, held gates, silent units. The server computes what follows.
-import { ask } from "./asking";
+// What-ifs: blank steps, clamped gates, silenced units. The server computes the effect.
+import { requestPrediction } from "./requests";
 import { get, make, options, text } from "./dom";
-import { changed, model, nothing, panel, state, steps } from "./state";
-import type { Clamp, Silence, Way, WhatIf } from "./types";
-import { capital, isNothing, partName, place, plural, runs } from "./words";
+import { changed, model, noWhatIf, panel, state, steps } from "./state";
+import type { Clamp, Silence, Direction, WhatIf } from "./types";
+import { isEmpty, partName, place, plural, runs } from "./format";
 
-function become(next: WhatIf, at?: number): void {
+function setWhatIf(next: WhatIf, at?: number): void {
   state.whatIf = next;
   changed("what-if");
-  ask(at);
+  requestPrediction(at);
 }
 
 export function setBlank(which: number[], blank: boolean, at?: number): void {
   const left = new Set(state.whatIf.blank);
   for (const step of which) blank ? left.add(step) : left.delete(step);
-  become({ ...state.whatIf, blank: [...left].sort((a, b) => a - b) }, at);
+  setWhatIf({ ...state.whatIf, blank: [...left].sort((a, b) => a - b) }, at);
 }
 
 const same = (a: Silence | Clamp, b: Silence | Clamp): boolean => a.layer === b.layer && a.direction === b.direction;
 
 export function setSilent(which: Silence, silent: boolean, at?: number): void {
   const others = state.whatIf.silence.filter((each) => each.unit !== which.unit || (silent && !same(each, which)));
-  become({ ...state.whatIf, silence: silent ? [...others, which] : others }, at);
+  setWhatIf({ ...state.whatIf, silence: silent ? [...others, which] : others }, at);
 }
 
-function hold(clamp: Clamp, at?: number): void {
-  // Two values at one place would contradict each other: the later one stands.
+function setClamp(clamp: Clamp, at?: number): void {
+  // Two values for one gate would contradict each other: keep the later one.
   const meet = (each: Clamp): boolean =>
     each.gate === clamp.gate &&
     (each.layer === undefined || clamp.layer === undefined || each.layer === clamp.layer) &&
     (each.direction === undefined || clamp.direction === undefined || each.direction === clamp.direction);
-  become({ ...state.whatIf, clamp: [...state.whatIf.clamp.filter((each) => !meet(each)), clamp] }, at);
+  setWhatIf({ ...state.whatIf, clamp: [...state.whatIf.clamp.filter((each) => !meet(each)), clamp] }, at);
 }
 
-/** What-ifs of a link, as far as they have the right form; the server judges the values. Throws where they do not. */
-export function checked(given: unknown): WhatIf {
+/** Checks the form of the what-ifs of a link; the server checks the values. Throws if it is wrong. */
+export function parseWhatIf(given: unknown): WhatIf {
   const wrong = (): never => {
     throw new Error("its what-ifs cannot be read");
   };
   const whole = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;
   const list = (value: unknown): Record<string, unknown>[] => (Array.isArray(value) ? value : wrong());
-  const where = (each: Record<string, unknown>): { layer?: number; direction?: Way } => {
-    const found: { layer?: number; direction?: Way } = {};
+  const where = (each: Record<string, unknown>): { layer?: number; direction?: Direction } => {
+    const found: { layer?: number; direction?: Direction } = {};
     if (each.layer !== undefined) found.layer = whole(each.layer) ? each.layer : wrong();
     if (each.direction !== undefined) {
       found.direction = each.direction === "forward" || each.direction === "backward" ? each.direction : wrong();
@@ -61,8 +61,8 @@ export function checked(given: unknown): WhatIf {
   };
 }
 
-/** Whether a number stands in the field; the browser says what is wrong with it, if not. */
-function asked(field: HTMLInputElement): boolean {
+/** Returns whether the field has a valid number; otherwise the browser shows what is wrong. */
+function isValid(field: HTMLInputElement): boolean {
   if (!field.value) field.focus();
   return field.value !== "" && field.reportValidity();
 }
@@ -75,57 +75,57 @@ export function startWhatIf(): void {
   const where = get<HTMLSelectElement>("what-if-layer");
   const [from, to] = [get<HTMLInputElement>("what-if-from"), get<HTMLInputElement>("what-if-to")];
   const silent = get<HTMLInputElement>("what-if-unit");
-  // The forget gate first: what it keeps is what makes this network remember.
+  // The forget gate first: it decides what the network remembers.
   const gates = [...network.gates].sort((a, b) => Number(b === "f") - Number(a === "f"));
   options(gate, gates.map((name) => [name, partName(given, name)]));
   get("what-if-gates").hidden = !gates.length;
-  const ways: (Way | "")[] = network.bidirectional ? ["forward", "backward"] : [""];
+  const ways: (Direction | "")[] = network.bidirectional ? ["forward", "backward"] : [""];
   const places = Array.from({ length: network.layers }, (_, n) => ways.map((way): [string, string] => [`${network.layers > 1 ? n + 1 : ""}:${way}`, [network.layers > 1 ? `layer ${n + 1}` : "", way].filter(Boolean).join(", ")])).flat();
-  options(where, [["", "everywhere"], ...places]);
+  options(where, [["", "all layers"], ...places]);
   where.hidden = places.length < 2;
   silent.max = String(network.hidden_size - 1);
-  text(get("what-if-blank-legend"), `${capital(plural(unit))} were blank`);
+  text(get("what-if-blank-legend"), `Blank ${plural(unit)}`);
 
   const held = (value: number) => (event: Event): void => {
     const [layer, direction] = where.value.split(":");
-    hold({ gate: gate.value, value, ...(layer ? { layer: Number(layer) } : {}), ...(direction ? { direction: direction as Way } : {}) }, event.timeStamp);
+    setClamp({ gate: gate.value, value, ...(layer ? { layer: Number(layer) } : {}), ...(direction ? { direction: direction as Direction } : {}) }, event.timeStamp);
   };
   get("what-if-hold-0").addEventListener("click", held(0));
   get("what-if-hold-1").addEventListener("click", held(1));
   get("what-if-blank").addEventListener("click", (event) => {
-    if (!asked(from) || (to.value && !asked(to))) return;
+    if (!isValid(from) || (to.value && !isValid(to))) return;
     const ends = [Number(from.value), Number(to.value || from.value)];
     const [low, high] = [Math.min(...ends), Math.max(...ends)];
     setBlank(Array.from({ length: high - low + 1 }, (_, n) => low + n), true, event.timeStamp);
   });
   get("what-if-silence").addEventListener("click", (event) => {
-    if (!asked(silent)) return;
+    if (!isValid(silent)) return;
     setSilent({ unit: Number(silent.value) }, true, event.timeStamp);
   });
   get("what-if-reset").addEventListener("click", (event) => {
-    become(nothing(), event.timeStamp);
+    setWhatIf(noWhatIf(), event.timeStamp);
     get("what-if-title").scrollIntoView({ block: "nearest" });
   });
 
   const list = get("what-if-list");
-  panel(["answer", "what-if"], () => {
+  panel(["prediction", "what-if"], () => {
     from.max = to.max = String(steps());
     const now = state.whatIf;
-    get("what-if-reset").hidden = isNothing(now);
+    get("what-if-reset").hidden = isEmpty(now);
     const chips: [string, () => void][] = [];
     if (now.blank.length) {
       const words = `${now.blank.length > 1 ? plural(unit) : unit} ${runs(now.blank)} blank`;
-      chips.push([words, () => become({ ...now, blank: [] })]);
+      chips.push([words, () => setWhatIf({ ...now, blank: [] })]);
     }
     for (const each of now.clamp) {
-      chips.push([`${partName(given, each.gate)} held at ${each.value}${place(given, each)}`, () => become({ ...now, clamp: now.clamp.filter((other) => other !== each) })]);
+      chips.push([`${partName(given, each.gate)} clamped to ${each.value}${place(given, each)}`, () => setWhatIf({ ...now, clamp: now.clamp.filter((other) => other !== each) })]);
     }
     for (const each of now.silence) {
-      chips.push([`unit ${each.unit} silent${place(given, each)}`, () => become({ ...now, silence: now.silence.filter((other) => other !== each) })]);
+      chips.push([`unit ${each.unit} silenced${place(given, each)}`, () => setWhatIf({ ...now, silence: now.silence.filter((other) => other !== each) })]);
     }
     const said = chips.map(([words]) => words).join("\n");
-    if (list.dataset.said === said) return;
-    list.dataset.said = said;
+    if (list.dataset.text === said) return;
+    list.dataset.text = said;
     list.replaceChildren(
       ...chips.map(([words, remove]) => {
         const button = make("button", { type: "button", "aria-label": `Remove: ${words}` }, "×");

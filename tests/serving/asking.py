@@ -22,8 +22,8 @@ import uvicorn
 import uvloop
 
 from scanline.serving import server as serving
-from scanline.serving.app import service
-from scanline.serving.guard import Access
+from scanline.serving.access import Access
+from scanline.serving.app import create_service
 from scanline.serving.limits import Limits
 from scanline.serving.problems import KINDS
 from scanline.serving.start import LOOPBACK
@@ -201,9 +201,7 @@ def in_thread(model: Any, access: Access | None = None, **limits: Any):
         return loops[0]
 
     access = access or Access(frozenset(LOOPBACK))
-    given = service(
-        model, "made", "0", access, replace(Limits(), **limits), {"schema": 1, "data": None, "items": []}
-    )
+    given = create_service(model, "made", "0", access, replace(Limits(), **limits))
     ready = threading.Event()
     kept = uvicorn.Config.get_loop_factory
     uvicorn.Config.get_loop_factory = lambda self: loop  # type: ignore[method-assign]

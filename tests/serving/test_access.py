@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from scanline.serving.guard import Access
+from scanline.serving.access import Access
 from tests.model.test_session import made
 from tests.serving.asking import head, in_thread, problem
 

@@ -118,7 +118,7 @@ def fill(server, requests: int) -> list:
         headers = {"content-type": "application/json", "content-length": "100000"}
         line.say(head("POST", "/v1/predict", headers, server.port) + b" ")
         lines.append(line)
-        until(lambda wanted=number + 1: server.given.admission.under_way == wanted, "it does not come in")
+        until(lambda wanted=number + 1: server.given.admission.in_flight == wanted, "it does not come in")
     return lines
 
 
@@ -128,7 +128,7 @@ def test_when_all_places_are_taken_another_is_told_when_to_come_back_and_the_res
         lines = fill(server, 3)
         turned = server.post(one)
         found = problem(turned, "overloaded")
-        assert found["detail"] == "3 requests are under way, as many as may be"
+        assert found["detail"] == "3 requests are in flight, which is the limit"
         after = turned.header("retry-after")
         assert after is not None
         assert 1 <= int(after) <= 10
@@ -136,11 +136,11 @@ def test_when_all_places_are_taken_another_is_told_when_to_come_back_and_the_res
         assert server.get("/v1/model").status == 200
         lines[0].say(b"x" * 99_999)
         problem(lines[0].hear(), "malformed")
-        until(lambda: server.given.admission.under_way == 2, "its place is not given back")
+        until(lambda: server.given.admission.in_flight == 2, "its place is not given back")
         assert server.post(one).status == 200
         for line in lines:
             line.close()
-        until(lambda: server.given.admission.under_way == 0, "places of those who went away are kept")
+        until(lambda: server.given.admission.in_flight == 0, "places of those who went away are kept")
 
 
 def test_one_that_is_turned_away_keeps_its_connection_and_may_ask_again():
@@ -152,7 +152,7 @@ def test_one_that_is_turned_away_keeps_its_connection_and_may_ask_again():
         line.say(said)
         problem(line.hear(), "overloaded")
         busy.close()
-        until(lambda: server.given.admission.under_way == 0, "its place is not given back")
+        until(lambda: server.given.admission.in_flight == 0, "its place is not given back")
         line.say(said)
         assert line.hear().status == 200
 
@@ -169,7 +169,7 @@ def test_one_that_is_turned_away_in_pieces_is_read_to_its_end():
         line.say(one[4:])
         problem(line.hear(), "overloaded")
         busy.close()
-        until(lambda: server.given.admission.under_way == 0, "its place is not given back")
+        until(lambda: server.given.admission.in_flight == 0, "its place is not given back")
         line.say(said + one)
         assert line.hear().status == 200
 
@@ -195,4 +195,4 @@ def test_what_is_not_answered_before_the_deadline_is_given_up():
         late = server.post(body(inputs))
         assert problem(late, "too-late")["detail"] == "there was no answer within 0.5 s"
         assert late.header("retry-after") == "1"
-        until(lambda: server.given.admission.under_way == 0, "its place is not given back")
+        until(lambda: server.given.admission.in_flight == 0, "its place is not given back")

@@ -80,7 +80,7 @@ def test_while_it_ends_it_says_so_and_takes_nothing_more():
         server.given.admission.ending = (
             True  # as the signal does; a tenth of a second later it listens no more
         )
-        detail = "this server finishes what is under way and takes no more"
+        detail = "the server is shutting down and accepts no more requests"
         assert problem(server.get("/v2/health/ready"), "ending")["detail"] == detail
         assert server.get("/v2/health/live").json() == {"live": True}
         assert problem(server.predict([[[0] * 5]]), "ending")["detail"] == detail
@@ -92,7 +92,7 @@ def test_while_it_ends_it_says_so_and_takes_nothing_more():
 
 def test_the_signal_is_what_makes_it_say_so():
     with in_thread(made()) as server, half(server, b'{"inputs":[[[0,0,0,0,0]]]}') as line:
-        until(lambda: server.given.admission.under_way == 1, "it does not come in")
+        until(lambda: server.given.admission.in_flight == 1, "it does not come in")
         server.stop()
         until(lambda: server.given.admission.ending, "it does not end")
         line.say(b"}")
@@ -101,7 +101,7 @@ def test_the_signal_is_what_makes_it_say_so():
 
 def test_what_does_not_come_to_an_end_is_given_up_when_its_time_is_over(caplog):
     with in_thread(made(), drain_s=1.0) as server, half(server, b"{}"):
-        until(lambda: server.given.admission.under_way == 1, "it does not come in")
+        until(lambda: server.given.admission.in_flight == 1, "it does not come in")
         server.stop()
         wait_until_it_listens_no_more(server)
     caplog.clear()  # uvicorn logs that it cancels

@@ -135,7 +135,7 @@ def test_ten_faults_are_told_and_no_more(server):
 @pytest.mark.parametrize(
     ("wish", "pointer", "message"),
     [
-        ({"lengths": [8]}, "/lengths", "lengths: pictures have none"),
+        ({"lengths": [8]}, "/lengths", "lengths: expected none, as this model reads images"),
         ({"full_scale": 0}, "/full_scale", "full_scale: Input should be greater than 0"),
         ({"full_scale": -1}, "/full_scale", "full_scale: Input should be greater than 0"),
         ({"full_scale": "255"}, "/full_scale", "full_scale: Input should be a valid number"),
@@ -146,7 +146,7 @@ def test_ten_faults_are_told_and_no_more(server):
         (
             {"what_if": []},
             "/what_if",
-            "what_if: Input should be a valid dictionary or instance of WhatIfWish",
+            "what_if: Input should be a valid dictionary or instance of WhatIfRequest",
         ),
         (
             {"what_if": {"blank": [0]}},
@@ -290,11 +290,11 @@ def test_inputs_must_be_there(server, body):
             "lengths.0: Input should be a valid integer",
         ),
         ({"inputs": [[[0] * 5]], "lengths": 1}, "wrong-values", "lengths: Input should be a valid list"),
-        ({"inputs": [[[0] * 5]], "fit": True}, "wrong-values", "fit: this model reads no pictures"),
+        ({"inputs": [[[0] * 5]], "fit": True}, "wrong-values", "fit: this model does not read images"),
         (
             {"inputs": [[[0] * 5]], "fit": True, "full_scale": 1},
             "wrong-values",
-            "full_scale and fit: this model reads no pictures",
+            "full_scale and fit: this model does not read images",
         ),
         (
             {"inputs": [[[0] * 5] * 10_001]},
@@ -341,7 +341,7 @@ def test_a_million_numbers_where_a_few_belong_are_refused(server):
 
 def test_a_model_of_sequences_reads_no_pictures(sequences):
     found = problem(sequences.post(png(stroke()), "image/png"), "wrong-type")
-    assert found["detail"] == "this model reads sequences, not pictures: send application/json"
+    assert found["detail"] == "this model reads sequences, not images: send application/json"
 
 
 # --- what would take much more memory than it looks
@@ -456,7 +456,7 @@ def test_text_in_a_picture_does_not_unpack_without_bound(server):
 )  # fmt: skip
 def test_what_is_no_picture_that_can_be_read_is_refused(server, content):
     found = problem(server.post(content, "image/png"), "wrong-values")
-    assert "the picture" in found["detail"]
+    assert "the image" in found["detail"]
 
 
 def test_of_a_picture_that_moves_the_first_frame_is_read(server):
@@ -897,11 +897,11 @@ def test_bodies_that_are_under_way_take_no_more_memory_than_is_set():
     with in_thread(made(), held_bytes=200_000) as server, server.line() as line:
         headers = {"content-type": "application/json", "content-length": "190001"}
         line.say(head("POST", "/v1/predict", headers, server.port) + b" " * 190_000)
-        until(lambda: server.given.admission.under_way == 1, "it does not come in")
+        until(lambda: server.given.admission.in_flight == 1, "it does not come in")
         time.sleep(0.1)
         body = json.dumps({"inputs": [[[0] * 5]]}).encode()
         turned = server.post(body + b" " * 100_000)
-        assert "hold 190,000 bytes; 200,000 is the most" in problem(turned, "overloaded")["detail"]
+        assert "hold 190,000 bytes; the limit is 200,000" in problem(turned, "overloaded")["detail"]
         assert turned.header("retry-after") == "1"
         assert server.post(body).status == 200
         line.say(b"x")
@@ -922,7 +922,7 @@ def test_connections_past_the_limit_are_told_so_and_those_that_are_there_go_on()
             assert kept[0].hear().status == 200
             with server.line() as line:
                 found = problem(line.hear(), "overloaded")
-                assert found["detail"] == "5 connections are open, as many as may be"
+                assert found["detail"] == "5 connections are open, which is the limit"
         finally:
             for each in kept:
                 each.close()
@@ -943,7 +943,7 @@ def test_a_client_that_does_not_take_its_answer_is_let_go():
         line.socket.setsockopt(1, 8, 4096)  # SO_RCVBUF
         headers = {"content-type": "application/json", "content-length": str(len(body))}
         line.say((head("POST", "/v1/predict", headers, server.port) + body) * 8)
-        until(lambda: server.given.admission.under_way == 0, "it is held")
+        until(lambda: server.given.admission.in_flight == 0, "it is held")
         server.goes_on()
 
 

@@ -124,9 +124,9 @@ def test_the_document_tells_what_predict_reads_and_the_problems_it_answers(descr
     told = described["paths"]["/v1/predict"]["post"]
     assert set(told["requestBody"]["content"]) == {"application/json", "image/*", "multipart/form-data"}
     assert told["requestBody"]["content"]["application/json"]["schema"] == {
-        "$ref": "#/components/schemas/PredictWish"
+        "$ref": "#/components/schemas/PredictRequest"
     }
-    wish = described["components"]["schemas"]["PredictWish"]
+    wish = described["components"]["schemas"]["PredictRequest"]
     assert set(wish["properties"]) == {"inputs", "lengths", "full_scale", "fit", "trace", "what_if"}
     assert {"200", "400", "401", "403", "408", "413", "415", "421", "422", "503"} <= set(told["responses"])
     for status, answer in told["responses"].items():

@@ -16,7 +16,7 @@ from PIL import Image
 
 from scanline.data import catalogue as catalog
 from scanline.model.artifact import load
-from scanline.serving.guard import Access
+from scanline.serving.access import Access
 from scanline.serving.start import LOOPBACK
 from tests.browser import watched
 from tests.model.test_session import made
@@ -52,14 +52,17 @@ def seen(browser, address):
 
 
 def answers(page) -> int:
-    return int(page.evaluate("document.body.dataset.answers"))
+    return int(page.evaluate("document.body.dataset.predictions"))
 
 
 def after(page, act) -> None:
     """Do `act` and wait until its answer is painted."""
     before = answers(page)
     act()
-    wait(page, f"Number(document.body.dataset.answers) > {before} && document.body.dataset.state === 'ready'")
+    wait(
+        page,
+        f"Number(document.body.dataset.predictions) > {before} && document.body.dataset.state === 'ready'",
+    )
 
 
 def wait(page, condition: str) -> None:
@@ -96,7 +99,7 @@ def of_page(page) -> tuple[dict, dict]:
 
 
 def said(page) -> str:
-    return plain(page.locator("#answer").inner_text())
+    return plain(page.locator("#prediction").inner_text())
 
 
 def plain(text: str) -> str:
@@ -261,7 +264,7 @@ def test_a_link_holds_the_drawing_and_what_is_changed(seen, browser, address):
     after(page, lambda: draw_one(page))
     after(page, lambda: page.click("#what-if-hold-1"))
     page.click("#copy-link")
-    wait(page, "document.querySelector('#keep-said').textContent !== ''")
+    wait(page, "document.querySelector('#save-status').textContent !== ''")
     link = page.evaluate("navigator.clipboard.readText()")
     with watched(browser, 1440) as other:
         other.page.goto(link)

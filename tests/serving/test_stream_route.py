@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from scanline.serving.guard import Access
+from scanline.serving.access import Access
 from scanline.serving.problems import KINDS
 from tests.model.test_session import made, steps
 from tests.serving.asking import Line, head, in_thread, problem, until
@@ -254,14 +254,14 @@ def test_a_stream_that_says_nothing_is_closed():
             stream.recv(20)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
-        assert closed.value.rcvd.reason == "nothing was said for 0.3 s"
+        assert closed.value.rcvd.reason == "nothing was sent for 0.3 s"
 
 
 def test_streams_past_the_limit_are_refused_until_one_ends():
     with in_thread(made(), streams=2) as server, joined(server):
         with joined(server):
             assert (
-                problem(handshake(server), "overloaded")["detail"] == "2 streams are open, as many as may be"
+                problem(handshake(server), "overloaded")["detail"] == "2 streams are open, which is the limit"
             )
             assert server.given.metrics.open_streams == 2
         until(lambda: server.given.metrics.open_streams == 1, "its place is kept")

@@ -1,30 +1,33 @@
-"""The application: every route, on FastAPI."""
+"""The ASGI application: all routes."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from scanline.model.artifact import Model
-from scanline.serving.batching import Admission
-from scanline.serving.guard import Access, App, Guard, Receive, Scope, Send, refuse_stream, send_problem
+from scanline.serving.access import Access
+from scanline.serving.admission import Admission, ending
+from scanline.serving.asgi import App, Receive, Scope, Send, refuse_websocket, send_json
+from scanline.serving.connections import Connections
+from scanline.serving.description import can_stream, describe_model
 from scanline.serving.limits import Limits
-from scanline.serving.live import converse
 from scanline.serving.metrics import MEDIA_TYPE, Metrics
-from scanline.serving.predicting import PATH, Predicting, send_answer
-from scanline.serving.predictor import Predictor, streams
+from scanline.serving.middleware import Guard
+from scanline.serving.predict import PATH, PredictEndpoint
 from scanline.serving.problems import KINDS, Problem
 from scanline.serving.problems import MEDIA_TYPE as PROBLEM_TYPE
-from scanline.serving.reading import Reader
-from scanline.serving.schema import Predictions, PredictWish, ProblemShape
+from scanline.serving.requests import RequestParser
+from scanline.serving.responses import Responder
+from scanline.serving.schema import Gallery, PredictRequest, PredictResponse, ProblemDocument
+from scanline.serving.stream import Stream, serve_stream
 
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -37,189 +40,220 @@ _NO_STORE = {"cache-control": "no-store"}
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """A model that is served, with all that its routes share.
+    """A model that is served, with everything its routes share.
 
-    name: what the model is called. gallery: what `/v1/gallery` tells.
+    Attributes:
+        name: What the model is called.
+        responder: Computes and formats predictions.
+        limits: Bounds on requests.
+        access: Who may use the server.
+        metrics: Its metrics.
+        admission: The requests in flight.
+        gallery: What `/v1/gallery` returns.
     """
 
     name: str
-    predictor: Predictor
+    responder: Responder
     limits: Limits
     access: Access
     metrics: Metrics
     admission: Admission
-    gallery: dict[str, Any]
+    gallery: Gallery
 
 
-def service(
-    model: Model, name: str, version: str, access: Access, limits: Limits, gallery: dict[str, Any]
+def create_service(
+    model: Model, name: str, version: str, access: Access, limits: Limits, gallery: Gallery | None = None
 ) -> Service:
-    """All that `create_app` needs for `model`."""
-    predictor, metrics = Predictor(model, version), Metrics()
-    metrics.model.labels(name, predictor.digest).set(1)
-    return Service(name, predictor, limits, access, metrics, Admission(limits.requests, metrics), gallery)
+    """Return what `create_app` needs to serve `model`; for the arguments see `Service`."""
+    responder, metrics = Responder(model, version), Metrics()
+    metrics.model.labels(name, responder.digest).set(1)
+    admission = Admission(limits.requests, metrics)
+    return Service(name, responder, limits, access, metrics, admission, gallery or Gallery(schema=1))
 
 
-def create_app(given: Service) -> Guard:
-    """An ASGI application. Its lifespan must be run: it owns the threads that compute."""
-    reader = Reader(given.predictor.model, given.limits)
-    limits, admission, metrics = given.limits, given.admission, given.metrics
-    predicting = Predicting(given.predictor, reader, limits, admission, metrics)
+def create_app(service: Service) -> Guard:
+    """Return an ASGI application. Its lifespan must be run: it owns the threads that compute."""
+    parser = RequestParser(service.responder.model, service.limits)
+    endpoint = PredictEndpoint(service.responder, parser, service.limits, service.admission, service.metrics)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        given.predictor.warm_up()
-        predicting.start()
+        service.responder.warm_up()
+        endpoint.start()
         yield
-        await predicting.stop()
+        await endpoint.stop()
 
     app = FastAPI(
         title="Scanline",
-        version=given.predictor.version,
-        description=f"The model {given.name}: {given.predictor.model.data}.",
+        version=service.responder.version,
+        description=f"The model {service.name}: {service.responder.model.data}.",
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )
+    _add_predict(app, endpoint)
+    _add_model(app, service)
+    _add_operations(app, service)
+    _add_page(app)
+    _add_problems(app)
+    app.openapi()["components"]["schemas"].update(_openapi_schemas(PredictRequest))
+    connections = Connections(service.admission, service.limits)
+    inner = _with_direct_routes(app, endpoint, _stream_route(service, parser, endpoint))
+    return Guard(inner, service.access, service.limits, service.metrics, connections)
 
+
+def _add_predict(app: FastAPI, endpoint: PredictEndpoint) -> None:
     @app.post(
         PATH,
-        summary="Answers for sequences or pictures, traces, what-ifs.",
-        response_model=Predictions,
+        summary="Predictions for sequences or images; traces; what-ifs.",
+        response_model=PredictResponse,
         responses={
-            status: {"model": ProblemShape, "description": "RFC 9457", "content": {PROBLEM_TYPE: {}}}
+            status: {"model": ProblemDocument, "description": "RFC 9457", "content": {PROBLEM_TYPE: {}}}
             for status in (400, 401, 403, 408, 413, 415, 421, 422, 503)
         },
-        openapi_extra={"requestBody": _what_predict_reads()},
+        openapi_extra={"requestBody": _openapi_body()},
     )
     async def predict(request: Request) -> Response:
-        answer = await predicting.answer(request.scope, request.receive)
-        return Response(answer, media_type="application/json", headers=_NO_STORE)
+        body = await endpoint.respond(request.scope, request.receive)
+        return Response(body, media_type="application/json", headers=_NO_STORE)
 
-    @app.websocket(STREAM_PATH)
-    async def stream(socket: WebSocket) -> None:
-        problem = None
-        if not streams(given.predictor.model):
-            detail = "this model has to know the end of a sequence before it can read the beginning"
-            problem = Problem("wrong-values", detail)
-        elif admission.ending:
-            problem = Problem("ending", "this server finishes what is under way and takes no more")
-        elif metrics.open_streams >= limits.streams:
-            problem = Problem("overloaded", f"{limits.streams} streams are open, as many as may be")
-        if problem is not None:
-            await refuse_stream(socket.scope, socket.receive, socket._send, problem)
-            return
-        with metrics.stream():
-            await socket.accept()
-            await converse(socket, given.predictor, reader, limits, predicting.aside)
 
-    described = json.dumps(given.predictor.describe(given.name, limits)).encode()
-    shown = json.dumps(given.gallery, allow_nan=False).encode()
+def _add_model(app: FastAPI, service: Service) -> None:
+    responder = service.responder
+    description = describe_model(
+        responder.model, service.name, responder.digest, responder.version, service.limits
+    )
+    described = description.model_dump_json(by_alias=True)
+    gallery = service.gallery.model_dump_json(by_alias=True)
 
-    @app.get("/v1/model", summary="What the model is, what it reads, what it is worth, the limits.")
+    @app.get("/v1/model", summary="What the model is, what it reads, its accuracy, the limits.")
     async def model() -> Response:
         return Response(described, media_type="application/json", headers=_NO_STORE)
 
-    @app.get("/v1/gallery", summary="Test sequences to look at, the hard ones first.")
-    async def gallery() -> Response:
-        return Response(shown, media_type="application/json", headers=_NO_STORE)
+    @app.get("/v1/gallery", summary="Test sequences to look at, the hardest first.")
+    async def gallery_items() -> Response:
+        return Response(gallery, media_type="application/json", headers=_NO_STORE)
 
+
+def _add_operations(app: FastAPI, service: Service) -> None:
     @app.get("/v2/health/live", summary="Whether the server runs.")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @app.get("/v2/health/ready", summary="Whether it takes requests; 503 while it ends.")
+    @app.get("/v2/health/ready", summary="Whether it accepts requests; 503 while it shuts down.")
     async def ready() -> dict[str, bool]:
-        if admission.ending:
-            raise Problem("ending", "this server finishes what is under way and takes no more")
+        if service.admission.ending:
+            raise ending()
         return {"ready": True}
 
-    @app.get("/metrics", summary="For Prometheus.")
+    @app.get("/metrics", summary="Metrics for Prometheus.")
     async def prometheus() -> Response:
-        return Response(metrics.text(), media_type=MEDIA_TYPE, headers=_NO_STORE)
+        return Response(service.metrics.text(), media_type=MEDIA_TYPE, headers=_NO_STORE)
 
+
+def _add_problems(app: FastAPI) -> None:
     @app.get("/problems", summary="What the types of errors mean.")
-    async def problems() -> dict[str, dict[str, Any]]:
-        return {name: vars(kind) for name, kind in KINDS.items()}
+    async def problems() -> dict[str, dict[str, int | str]]:
+        return {name: asdict(kind) for name, kind in KINDS.items()}
 
     @app.get("/problems/{name}", summary="What one type of error means.")
-    async def one_problem(name: str) -> dict[str, Any]:
+    async def problem(name: str) -> dict[str, int | str]:
         if name not in KINDS:
             raise Problem("unknown-route", f"there is no problem {name[:80]!r}")
-        return vars(KINDS[name])
-
-    page = resources.files("scanline.serving") / "page"
-    for name, kind in _PAGE.items():
-        content = (page / name).read_bytes() if (page / name).is_file() else b""
-        path = "/" if name == "index.html" else f"/assets/{name}"
-        app.add_api_route(path, _file(content, kind), include_in_schema=False)
-
-    app.openapi()["components"]["schemas"].update(_shapes_of(PredictWish))
+        return asdict(KINDS[name])
 
     @app.exception_handler(Problem)
-    async def tell(request: Request, problem: Problem) -> Response:
-        return _Told(problem)
+    async def on_problem(request: Request, problem: Problem) -> Response:
+        return _problem_response(problem)
 
     @app.exception_handler(HTTPException)
-    async def tell_route(request: Request, error: HTTPException) -> Response:
+    async def on_routing_error(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
             allow = (error.headers or {}).get("Allow", "")
             detail = f"{request.url.path[:200]} has {allow}, not {request.method[:20]}"
-            return _Told(Problem("wrong-method", detail, headers=(("allow", allow),)))
-        return _Told(Problem("unknown-route", f"there is no {request.url.path[:200]}"))
-
-    return Guard(_with_fast_lane(app, predicting), given.access, limits, metrics)
+            return _problem_response(Problem("wrong-method", detail, headers=[("allow", allow)]))
+        return _problem_response(Problem("unknown-route", f"there is no {request.url.path[:200]}"))
 
 
-class _Told(Response):
-    """A problem as a response."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(status_code=problem.status)
-        self._problem = problem
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await send_problem(send, self._problem)
+def _add_page(app: FastAPI) -> None:
+    page = resources.files("scanline.serving") / "page"
+    for name, media_type in _PAGE.items():
+        content = (page / name).read_bytes() if (page / name).is_file() else b""
+        path = "/" if name == "index.html" else f"/assets/{name}"
+        app.add_api_route(path, _file_route(content, media_type), include_in_schema=False)
 
 
-def _file(content: bytes, kind: str) -> Any:
+def _file_route(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]]:
     headers = {"content-security-policy": _CSP, "cache-control": "no-cache"}
 
     async def file() -> Response:
-        return Response(content, media_type=kind, headers=headers)
+        return Response(content, media_type=media_type, headers=headers)
 
     return file
 
 
-def _with_fast_lane(app: App, predicting: Predicting) -> App:
-    """`app`, with `POST /v1/predict` answered in front of it: its routing takes longer than the answer."""
+def _problem_response(problem: Problem) -> Response:
+    headers = {**dict(problem.headers), **_NO_STORE}
+    return Response(problem.to_bytes(), problem.status, headers, PROBLEM_TYPE)
 
-    async def lanes(scope: Scope, receive: Receive, send: Send) -> None:
+
+def _stream_route(service: Service, parser: RequestParser, endpoint: PredictEndpoint) -> App:
+    """Return the ASGI application of `/v1/stream`."""
+    limits, metrics = service.limits, service.metrics
+    streams = can_stream(service.responder.model)
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        problem = None
+        if not streams:
+            detail = "this model has to know the end of a sequence before it can read the beginning"
+            problem = Problem("wrong-values", detail)
+        elif service.admission.ending:
+            problem = ending()
+        elif metrics.open_streams >= limits.streams:
+            problem = Problem("overloaded", f"{limits.streams} streams are open, which is the limit")
+        if problem is not None:
+            await refuse_websocket(scope, receive, send, problem)
+            return
+        with metrics.stream():
+            await receive()  # websocket.connect
+            await send({"type": "websocket.accept"})
+            session = Stream(service.responder, parser)
+            await serve_stream(receive, send, session.respond, limits, endpoint.slow_thread)
+
+    return stream
+
+
+def _with_direct_routes(app: App, endpoint: PredictEndpoint, stream: App) -> App:
+    """Return `app` with two routes in front of it, as its routing takes longer than a prediction."""
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST":
             scope["route"] = PATH
-            await send_answer(send, await predicting.answer(scope, receive))
-        elif scope["type"] == "websocket" and scope["path"] != STREAM_PATH:
-            problem = Problem("unknown-route", f"there is no stream at {scope['path'][:200]}")
-            await refuse_stream(scope, receive, send, problem)
-        else:
+            await send_json(send, await endpoint.respond(scope, receive))
+        elif scope["type"] != "websocket":
             await app(scope, receive, send)
+        elif scope["path"] == STREAM_PATH:
+            await stream(scope, receive, send)
+        else:
+            problem = Problem("unknown-route", f"there is no stream at {scope['path'][:200]}")
+            await refuse_websocket(scope, receive, send, problem)
 
-    return lanes
+    return route
 
 
-def _shapes_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's schema and those that it refers to, as OpenAPI's components."""
+def _openapi_schemas(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of `model` and those it refers to, as OpenAPI's components."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     return {**schema.pop("$defs", {}), model.__name__: schema}
 
 
-def _what_predict_reads() -> dict[str, Any]:
+def _openapi_body() -> dict[str, Any]:
     binary = {"schema": {"type": "string", "format": "binary"}}
     return {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{PredictWish.__name__}"}},
+            "application/json": {"schema": {"$ref": f"#/components/schemas/{PredictRequest.__name__}"}},
             "image/*": binary,
             "multipart/form-data": {
                 "schema": {"type": "object", "additionalProperties": {"type": "string", "format": "binary"}}

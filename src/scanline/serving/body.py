@@ -1,39 +1,54 @@
-"""The body of a request, as it comes: bounded, unpacked."""
+"""Reads the body of a request as it arrives: bounded, unpacked."""
 
 from __future__ import annotations
 
 import zlib
 from typing import Any
 
-from scanline.serving.guard import Message, Receive, Scope
-from scanline.serving.limits import Limits
+from scanline.serving.asgi import Message, Receive, Scope
+from scanline.serving.limits import LINGER, Limits
 from scanline.serving.problems import Problem
 
-_LINGER = 8  # so many times the limit of a body that is too large are read and dropped before the answer
 _SMALL = 2**16  # bytes that are not counted among what all requests hold together
 
 
-class Holdings:
-    """What the bodies of all requests that are under way take, so that many large ones do not fill memory."""
+class BodyMemory:
+    """The memory that the bodies of all requests in flight take, so that many large ones do not fill it.
 
-    def __init__(self, most: int) -> None:
-        self.most, self.bytes = most, 0
+    Attributes:
+        capacity: Upper bound in bytes.
+        used: Bytes in use.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity, self.used = capacity, 0
 
 
 class Body:
-    """One body. What is too large is read on for a while, but not kept: a client that is still sending when
-    the connection closes may never see the answer."""
+    """The body of one request.
 
-    def __init__(self, limits: Limits, holdings: Holdings) -> None:
-        self._limits, self._holdings = limits, holdings
-        self._unpack: Any = None
+    A body that is too large is read on for a while, but not kept: a client that is still sending when the
+    connection closes may never see the response.
+
+    Attributes:
+        received: Bytes received, packed or not.
+        complete: Whether all of it has been received.
+    """
+
+    def __init__(self, limits: Limits, memory: BodyMemory) -> None:
+        self._limits, self._memory = limits, memory
+        self._unpacker: Any = None  # zlib's decompressor
         self._pieces: list[bytes] = []
-        self._size, self._held = 0, 0
-        self.received = 0  # bytes, packed or not
+        self._size, self._reserved = 0, 0
+        self.received = 0
         self.complete = False
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """All of it, unpacked. Raises Problem: too-large, wrong-type, malformed, overloaded."""
+        """Return the whole body, unpacked.
+
+        Raises:
+            Problem: `too-large`, `wrong-type`, `malformed` or `overloaded`.
+        """
         encoding, length, expects = b"identity", b"", False
         for name, value in scope["headers"]:
             if name == b"content-encoding":
@@ -43,11 +58,11 @@ class Body:
             elif name == b"expect":
                 expects = True  # then nothing has been sent yet
         if encoding == b"gzip":
-            self._unpack = zlib.decompressobj(wbits=31)
+            self._unpacker = zlib.decompressobj(wbits=31)
         elif encoding != b"identity":
-            said = encoding[:40].decode("latin-1")
-            raise Problem("wrong-type", f"expected the encoding gzip or none, found {said!r}")
-        if length.isdigit() and int(length) > self._limits.body_bytes * (1 if expects else _LINGER):
+            given = encoding[:40].decode("latin-1")
+            raise Problem("wrong-type", f"expected the encoding gzip or none, found {given!r}")
+        if length.isdigit() and int(length) > self._limits.body_bytes * (1 if expects else LINGER):
             raise _too_large(self._limits, close=True)
         try:
             while not self.complete:
@@ -56,44 +71,56 @@ class Body:
             raise Problem("malformed", f"expected a body packed with gzip, found {error}") from None
         if self._size > self._limits.body_bytes:
             raise _too_large(self._limits)
-        if self._unpack is not None and not self._unpack.eof:
+        if self._unpacker is not None and not self._unpacker.eof:
             raise Problem("malformed", "expected a body packed with gzip, found a part of one")
-        if self._unpack is not None and self._unpack.unused_data:
+        if self._unpacker is not None and self._unpacker.unused_data:
             raise Problem("malformed", "expected a body packed with gzip, found more after its end")
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
     def _add(self, message: Message) -> None:
         if message["type"] != "http.request":
-            raise ConnectionError("the client went away")
-        piece, most = message.get("body", b""), self._limits.body_bytes
+            raise ConnectionError("the client closed the connection")
+        piece, limit = message.get("body", b""), self._limits.body_bytes
         self.received += len(piece)
-        if self.received > most * _LINGER:
+        if self.received > limit * LINGER:
             raise _too_large(self._limits, close=True)
-        if self._size <= most:
-            if self._unpack is not None:
-                piece = self._unpack.decompress(piece, most - self._size + 1)
+        if self._size <= limit:
+            if self._unpacker is not None:  # never unpack more than one byte beyond the limit
+                piece = self._unpacker.decompress(piece, limit - self._size + 1)
             self._size += len(piece)
             self._pieces.append(piece)
             if self._size > _SMALL:
-                self._hold(self._size - self._held)
+                self._reserve(self._size - self._reserved)
         else:
             self._pieces.clear()
         self.complete = not message.get("more_body", False)
 
-    def _hold(self, more: int) -> None:
-        holdings = self._holdings
-        if holdings.bytes + more > holdings.most:
-            detail = f"the requests under way hold {holdings.bytes:,} bytes; {holdings.most:,} is the most"
-            raise Problem("overloaded", detail, headers=(("retry-after", "1"), ("connection", "close")))
-        holdings.bytes += more
-        self._held += more
+    def _reserve(self, size: int) -> None:
+        memory = self._memory
+        if memory.used + size > memory.capacity:
+            detail = f"the requests in flight hold {memory.used:,} bytes; the limit is {memory.capacity:,}"
+            raise Problem("overloaded", detail, headers=[("retry-after", "1"), ("connection", "close")])
+        memory.used += size
+        self._reserved += size
 
-    def let_go(self) -> None:
-        """It is not needed any more."""
-        self._holdings.bytes -= self._held
-        self._held = 0
+    def release(self) -> None:
+        """Give the memory back; to be called once the body is not needed any more."""
+        self._memory.used -= self._reserved
+        self._reserved = 0
+
+
+async def discard_body(receive: Receive, limits: Limits) -> None:
+    """Receive a body without keeping it, so that its client sees the response that follows."""
+    received = 0
+    while received <= limits.body_bytes * LINGER:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ConnectionError("the client closed the connection")
+        received += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
 
 
 def _too_large(limits: Limits, close: bool = False) -> Problem:
     detail = f"expected a body of at most {limits.body_bytes:,} bytes, unpacked, found more"
-    return Problem("too-large", detail, headers=(("connection", "close"),) if close else ())
+    return Problem("too-large", detail, headers=[("connection", "close")] if close else [])

@@ -1,4 +1,4 @@
-"""Test sequences to look at: the hard ones first."""
+"""Test sequences to look at on the page, the hardest first."""
 
 from __future__ import annotations
 
@@ -6,79 +6,92 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scanline.data import catalogue as catalog
-from scanline.data.memory import MemorySource
+from scanline.data import catalogue
 from scanline.errors import DataError
 from scanline.evaluation.evaluate import own_split
 from scanline.model.artifact import Model
+from scanline.serving.schema import Gallery, GalleryItem
 from scanline.training.provenance import trained_on
 
-_WRONG, _UNSURE, _PLAIN = 30, 12, 18  # how many of each are shown
-_NUMBERS = 200_000  # in all of them
+_ERRORS, _UNCERTAIN, _OTHERS = 30, 12, 18  # how many of each are shown
+_MAX_NUMBERS = 200_000  # in all of them
 
 
-def gallery(model: Model, run: str) -> dict[str, Any]:
-    """What `/v1/gallery` tells: of the test part of what the model was trained on, the mistakes that it was
-    surest of, then what it was least sure of, then some of each class.
+def build_gallery(model: Model, run: str) -> Gallery:
+    """Return test sequences of the data set that the model was trained on.
 
-    run: where the model came from. Nothing is downloaded. Raises ScanlineError if the data are not at hand.
+    First come the most confident errors, then the least confident correct predictions, then some of each
+    class. Nothing is downloaded.
+
+    Args:
+        model: The model.
+        run: Run directory or model folder that it was loaded from.
+
+    Raises:
+        ScanlineError: If the data are not available.
     """
     known = trained_on(Path(run))
     named = known[0].name if known is not None else model.data
-    if named in catalog.names() and catalog.find(named) is None:
-        raise DataError(f"{named} is not at hand; `scanline data fetch {named}` fetches it")
-    name, part = own_split(model, run, known, "test")
-    fitted, task = model.align(part), model.task
-    shares = task.probabilities(model.outputs(fitted))
-    sure = shares.max(1)
-    wrong = ~task.correct(shares, task.encode(fitted))
-    order = np.argsort(-sure, kind="stable")
-    chosen = order[wrong[order]][:_WRONG].tolist()
-    right = order[~wrong[order]]
-    chosen += right[::-1][:_UNSURE].tolist()
-    left = [index for index in _by_class(right.tolist(), fitted) if index not in set(chosen)]
-    chosen += left[:_PLAIN]
-    items: list[dict[str, Any]] = []
+    if named in catalogue.names() and catalogue.find(named) is None:
+        raise DataError(f"{named} is not available; run `scanline data fetch {named}` to download it")
+    name, source = own_split(model, run, known, "test")
+    aligned, task = model.align(source), model.task
+    probabilities = task.probabilities(model.outputs(aligned))
+    confidence = probabilities.max(1)
+    right = task.correct(probabilities, task.encode(aligned))
+    items: list[GalleryItem] = []
     numbers = 0
-    for index in chosen:
-        values = part.steps_of(index)
+    for index in _choose(~right, confidence, aligned.targets):
+        values = source.steps_of(index)
         numbers += values.size
-        if numbers > _NUMBERS and items:
+        if numbers > _MAX_NUMBERS and items:
             break
         items.append(
-            {
-                "index": index,
-                "true": fitted.classes[fitted.targets[index]],
-                "label": task.decode(shares[index]).label,
-                "probability": float(sure[index]),
-                "right": bool(not wrong[index]),
-                "values": _plain(model, values),
-            }
+            GalleryItem(
+                index=index,
+                true=aligned.classes[aligned.targets[index]],
+                label=task.decode(probabilities[index]).label,
+                probability=float(confidence[index]),
+                right=bool(right[index]),
+                values=_request_input(model, values),
+            )
         )
-    return {"schema": 1, "data": name, "items": items}
+    return Gallery(schema=1, data=name, items=items)
 
 
-def _by_class(indices: list[int], part: MemorySource) -> list[int]:
-    """In turn one of each class, from the middle of those that are `indices`."""
+def _choose(
+    wrong: NDArray[np.bool_], confidence: NDArray[np.float64], labels: NDArray[np.int64]
+) -> list[int]:
+    """Return the indices of the sequences to show, in order; all arguments are (N,)."""
+    order = np.argsort(-confidence, kind="stable")
+    right = order[~wrong[order]]
+    chosen = [*order[wrong[order]][:_ERRORS].tolist(), *right[::-1][:_UNCERTAIN].tolist()]
+    others = [index for index in _by_class(right.tolist(), labels) if index not in set(chosen)]
+    return chosen + others[:_OTHERS]
+
+
+def _by_class(indices: list[int], labels: NDArray[np.int64]) -> list[int]:
+    """Return one index of each class in turn, without the most confident quarter of `indices`."""
     groups: dict[int, list[int]] = {}
     for index in indices[len(indices) // 4 :]:
-        groups.setdefault(int(part.targets[index]), []).append(index)
+        groups.setdefault(int(labels[index]), []).append(index)
     rounds = max(map(len, groups.values()), default=0)
     return [
         groups[label][turn]
-        for turn in range(min(rounds, _PLAIN))
+        for turn in range(min(rounds, _OTHERS))
         for label in sorted(groups)
         if turn < len(groups[label])
     ]
 
 
-def _plain(model: Model, values: Any) -> list[Any]:
-    """A sequence as an input of `/v1/predict`."""
-    form = model.preprocessing.picture
-    if form is not None and form.channels == 3:
-        values = values.reshape(form.height, form.width, 3)
+def _request_input(model: Model, values: NDArray[Any]) -> list[Any]:
+    """Return a sequence as an input of `/v1/predict`."""
+    picture = model.preprocessing.picture
+    if picture is not None and picture.channels == 3:
+        values = values.reshape(picture.height, picture.width, 3)
     rows: list[Any] = np.asarray(values).tolist()
-    if values.dtype.kind == "f":
+    if values.dtype.kind == "f":  # JSON has no NaN
         rows = [[None if number != number else number for number in row] for row in rows]
     return rows

@@ -1,21 +1,36 @@
-"""What a server takes on, and for how long it waits."""
+"""Bounds on what a server accepts and how long it waits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+# A body that is too large is read and dropped up to this many times the limit, so that the client sees the
+# response.
+LINGER = 8
+
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what clients may ask for; each has an option of `scanline serve` or is here to be changed.
+    """Bounds on what clients may ask for. Each has an option of `scanline serve` or is to be changed here.
 
-    requests: answered at the same time; more are turned away with 503. batch: sequences computed together;
-    wait_ms: how long the first of them waits for the others. deadline_s: from a request's head to its answer.
-    body_bytes: of a request, unpacked; held_bytes: of all that are under way. sequences, steps: of a request,
-    of a sequence. traced_steps: of all sequences of a request that asks for traces; traced_numbers: in the
-    answer to it. pixels: of an uploaded picture. head_bytes: of a request's head. read_s: to receive a head,
-    or to take an answer off our hands. connections, streams: open at once. idle_s: how long a connection or a
-    stream may say nothing. drain_s: for what is under way when the server ends.
+    Attributes:
+        requests: Requests for predictions in flight; more are rejected with 503.
+        batch: Sequences computed together.
+        wait_ms: How long the first request of a batch waits for others, in milliseconds.
+        deadline_s: From a request's head to its response, in seconds.
+        body_bytes: Size of a request's body, unpacked.
+        held_bytes: Size of the bodies of all requests in flight.
+        sequences: Sequences in a request.
+        steps: Steps in a sequence.
+        traced_steps: Steps in all sequences of a request that asks for traces.
+        traced_numbers: Numbers in the response to it.
+        pixels: Pixels in an uploaded image.
+        head_bytes: Size of a request's head.
+        read_s: Seconds to receive a head, or for a client to accept a response.
+        connections: Open connections.
+        streams: Open streams.
+        idle_s: Seconds for which a connection or a stream may send nothing.
+        drain_s: Seconds for requests in flight when the server shuts down.
     """
 
     requests: int = 128

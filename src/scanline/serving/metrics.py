@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """The counters of one server."""
+    """The metrics of one server, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -23,7 +23,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "scanline_request_seconds",
-            "From a request's head to the end of its answer.",
+            "Time from a request's head to the end of its response.",
             ("route",),
             buckets=_SECONDS,
             registry=registry,
@@ -32,24 +32,26 @@ class Metrics:
             "scanline_batch_requests", "Requests computed together.", buckets=_SIZES, registry=registry
         )
         self.compute = Histogram(
-            "scanline_compute_seconds", "To compute a batch.", buckets=_SECONDS, registry=registry
+            "scanline_compute_seconds", "Time to compute a batch.", buckets=_SECONDS, registry=registry
         )
-        self.under_way = Gauge(
-            "scanline_requests_under_way", "Requests for answers, let in and not answered.", registry=registry
+        self.in_flight = Gauge(
+            "scanline_requests_under_way",
+            "Requests for predictions admitted and not answered yet.",
+            registry=registry,
         )
-        self.turned_away = Counter(
+        self.rejected = Counter(
             "scanline_turned_away",
-            "Requests answered with 503 as too many were under way.",
+            "Requests answered with 503 because too many were in flight.",
             registry=registry,
         )
         self.open_streams = 0
-        streams = Gauge("scanline_streams", "Streams that are open.", registry=registry)
+        streams = Gauge("scanline_streams", "Open streams.", registry=registry)
         streams.set_function(lambda: self.open_streams)
         self.model = Gauge("scanline_model_info", "The model.", ("name", "digest"), registry=registry)
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[None]:
-        """While entered, one stream more is open."""
+        """Count one more open stream while the context is entered."""
         self.open_streams += 1
         try:
             yield
@@ -57,5 +59,5 @@ class Metrics:
             self.open_streams -= 1
 
     def text(self) -> bytes:
-        """All of it in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)

@@ -1,4 +1,4 @@
-"""What is sent and answered, as Pydantic models: checked where it comes in, and shown in OpenAPI."""
+"""The JSON of requests and responses as Pydantic models: for validation and for OpenAPI."""
 
 from __future__ import annotations
 
@@ -8,56 +8,59 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(strict=True, ge=0)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-LayerNumber = Annotated[int, Field(strict=True, ge=1, description="Counted from 1; left out: all.")]
-Way = Literal["forward", "backward"]
+LayerNumber = Annotated[int, Field(strict=True, ge=1, description="Counted from 1; all layers if omitted.")]
+DirectionName = Literal["forward", "backward"]
+ClassLabel = int | float | str
+
+# --- requests
 
 
-class _Sent(BaseModel):
+class _RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ClampWish(_Sent):
+class ClampRequest(_RequestModel):
     """Hold a gate at a value at every step."""
 
     gate: str
     value: Number
     layer: LayerNumber | None = None
-    direction: Way | None = None
+    direction: DirectionName | None = None
 
 
-class SilenceWish(_Sent):
-    """Make the output of a unit, counted from 0, 0 at every step."""
+class SilenceRequest(_RequestModel):
+    """Set the output of a unit, counted from 0, to 0 at every step."""
 
     unit: Count
     layer: LayerNumber | None = None
-    direction: Way | None = None
+    direction: DirectionName | None = None
 
 
-class WhatIfWish(_Sent):
-    """Change what happens inside, and answer for that."""
+class WhatIfRequest(_RequestModel):
+    """Changes inside the network under which to predict."""
 
     blank: Annotated[
         list[Annotated[int, Field(strict=True, ge=1)]],
-        Field(description="Steps, counted from 1, that are read as if nothing stood there."),
+        Field(description="Steps, counted from 1, whose values are replaced by the baseline."),
     ] = []
-    clamp: list[ClampWish] = []
-    silence: list[SilenceWish] = []
+    clamp: list[ClampRequest] = []
+    silence: list[SilenceRequest] = []
 
 
-class PredictWish(_Sent):
-    """A request for answers, as JSON."""
+class PredictRequest(_RequestModel):
+    """A request for predictions."""
 
     inputs: Annotated[
         list[Any],
         Field(
             min_length=1,
-            description="N sequences (T, F) or (T,), or N pictures (height, width) or (height, width, 3). "
-            "null is a missing value, where the model bears them.",
+            description="N sequences (T, F) or (T,), or N images (height, width) or (height, width, 3). "
+            "null is a missing value, if the model accepts them.",
         ),
     ]
     lengths: Annotated[
         list[Annotated[int, Field(strict=True, ge=1)]] | None,
-        Field(description="How many steps of each padded sequence are real."),
+        Field(description="Number of steps of each padded sequence that are not padding."),
     ] = None
     full_scale: Annotated[
         float | None,
@@ -65,40 +68,21 @@ class PredictWish(_Sent):
             strict=True,
             gt=0,
             allow_inf_nan=False,
-            description="The number that stands for full ink in a picture.",
+            description="The number that stands for full ink in an image.",
         ),
     ] = None
     fit: Annotated[
-        bool, Field(strict=True, description="Pictures of any size, made like the training's.")
+        bool,
+        Field(strict=True, description="Accept images of any size and fit them to the training images."),
     ] = False
-    trace: Annotated[bool, Field(strict=True, description="Tell what happened at every step.")] = False
-    what_if: WhatIfWish | None = None
-
-
-class Prediction(BaseModel):
-    """One answer."""
-
-    label: int | str
-    probability: float
-    probabilities: dict[str, float]
-    seen: Annotated[
-        list[Any] | None, Field(description="The picture, or the steps, that the network read.")
-    ] = None
     trace: Annotated[
-        dict[str, Any] | None, Field(description="Probabilities, gates and states at every step.")
-    ] = None
+        bool, Field(strict=True, description="Return probabilities, gates and states at every step.")
+    ] = False
+    what_if: WhatIfRequest | None = None
 
 
-class Predictions(BaseModel):
-    """The answer to a request, in the order of its inputs."""
-
-    schema_: Annotated[int, Field(alias="schema")] = 1
-    model: Annotated[str, Field(description="The beginning of the digest of the model.")]
-    predictions: list[Prediction]
-
-
-class StreamWish(_Sent):
-    """One message of a stream; exactly one of them."""
+class StreamRequest(_RequestModel):
+    """One message of a stream, with exactly one of its members."""
 
     steps: list[Any] | None = None
     save: Literal[True] | None = None
@@ -106,11 +90,148 @@ class StreamWish(_Sent):
     reset: Literal[True] | None = None
 
 
-class ProblemShape(BaseModel):
-    """RFC 9457."""
+# --- responses
+
+
+class Prediction(BaseModel):
+    """The prediction for one sequence."""
+
+    label: ClassLabel
+    probability: float
+    probabilities: dict[str, float]
+    seen: Annotated[
+        list[Any] | None, Field(description="The image, or the steps, that the network read.")
+    ] = None
+    trace: Annotated[
+        dict[str, Any] | None, Field(description="Probabilities, gates and states at every step.")
+    ] = None
+
+
+class PredictResponse(BaseModel):
+    """The predictions for a request, in the order of its inputs."""
+
+    schema_: Annotated[int, Field(alias="schema")] = 1
+    model: Annotated[str, Field(description="The beginning of the model's digest.")]
+    predictions: list[Prediction]
+
+
+class StreamState(BaseModel):
+    """The response to a message of a stream other than `steps`."""
+
+    steps: Annotated[int, Field(description="Number of steps read so far.")]
+    session: Annotated[str | None, Field(description="The saved session, base64.")] = None
+
+
+class ProblemLocation(BaseModel):
+    """One fault of a request."""
+
+    pointer: Annotated[str, Field(description="JSON pointer into the request.")]
+    detail: str
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457)."""
 
     type: str
     title: str
     status: int
     detail: str
-    errors: list[dict[str, str]] | None = None
+    errors: list[ProblemLocation] | None = None
+
+
+class SequenceInput(BaseModel):
+    """What a model of sequences reads."""
+
+    kind: Literal["sequence"] = "sequence"
+    features: int
+    names: Annotated[list[str] | None, Field(description="Names of the features.")]
+    missing: Annotated[str, Field(description='Values may be null unless this is "error".')]
+    unit: str = "step"
+
+
+class PictureInput(BaseModel):
+    """What a model of images reads."""
+
+    kind: Literal["picture"] = "picture"
+    height: int
+    width: int
+    channels: int
+    levels: Annotated[int, Field(description="The number that stands for full ink.")]
+    fit: str
+    view: str
+    unit: Annotated[str, Field(description="What one step reads, for example a row.")]
+    steps: int
+    features: int
+    step_of_pixel: Annotated[
+        list[list[int]],
+        Field(description="(height, width): the step, counted from 1, that reads each pixel."),
+    ]
+
+
+class NetworkDescription(BaseModel):
+    """The network of a model."""
+
+    cell: str
+    layers: int
+    hidden_size: int
+    bidirectional: bool
+    readout: str
+    parts: Annotated[list[str], Field(description="Gates and states in a trace, in order of computation.")]
+    gates: Annotated[list[str], Field(description="The gates that can be clamped.")]
+    parameters: int
+
+
+class Accuracy(BaseModel):
+    """Test accuracy with its 95 % confidence interval."""
+
+    accuracy: float
+    ci95: list[float]
+    n: int
+
+
+class RequestLimits(BaseModel):
+    """The limits that a client has to know; fields as in `scanline.serving.limits.Limits`."""
+
+    body_bytes: int
+    sequences: int
+    steps: int
+    traced_steps: int
+    traced_numbers: int
+    pixels: int
+
+
+class ModelDescription(BaseModel):
+    """What the model is, what it reads, its accuracy, and the limits."""
+
+    schema_: Annotated[int, Field(alias="schema")] = 1
+    name: str
+    model: Annotated[str, Field(description="The beginning of the model's digest.")]
+    version: str
+    trained_on: str
+    classes: list[ClassLabel]
+    input: SequenceInput | PictureInput
+    network: NetworkDescription
+    accuracy: Accuracy | None
+    licence: str | None
+    calibrated: bool
+    streams: Annotated[bool, Field(description="Whether the model can predict while steps arrive.")]
+    limits: RequestLimits
+
+
+class GalleryItem(BaseModel):
+    """A test sequence with its prediction."""
+
+    index: int
+    true: ClassLabel
+    label: ClassLabel
+    probability: float
+    right: bool
+    values: Annotated[list[Any], Field(description="An input for /v1/predict.")]
+
+
+class Gallery(BaseModel):
+    """Test sequences to look at, the hardest first."""
+
+    schema_: Annotated[int, Field(alias="schema")] = 1
+    data: Annotated[str | None, Field(description="Name of the data set.")] = None
+    items: list[GalleryItem] = []

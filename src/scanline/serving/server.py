@@ -1,63 +1,104 @@
-"""The server as a process: a socket, signals, and an end that loses nothing."""
+"""The server as a process: socket, signals, graceful shutdown."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import uvicorn
 
 from scanline.errors import ScanlineError, UsageError
 from scanline.serving.app import Service, create_app
-from scanline.serving.protocol import protocol
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's, which leaves signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Nothing: `serve` has handlers."""
-        yield
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket at that address; port 0: any that is free. Raises UsageError if it cannot be had."""
+    """Return a bound socket.
+
+    Args:
+        host: Address or name to listen at.
+        port: Port; 0 for any that is free.
+
+    Raises:
+        UsageError: If the address is not available.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        found = socket.socket(family, socket.SOCK_STREAM)
+        listener = socket.socket(family, socket.SOCK_STREAM)
         try:
-            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind((host, port))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
         except BaseException:
-            found.close()
+            listener.close()
             raise
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot listen at {host}:{port}: {reason}; name another --host or --port") from None
-    return found
+    return listener
 
 
-def serve(given: Service, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C; then finish what is under way. A second signal ends at once.
+def serve(service: Service, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish the requests in flight. A second signal ends at once.
 
-    on_ready: called once requests are taken.
+    Args:
+        service: The model and everything its routes share.
+        listener: As `listen` returns it.
+        on_ready: Called once requests are accepted.
+
+    Raises:
+        ScanlineError: If the server could not be started.
     """
+    config = _config(service)
+    server = uvicorn.Server(config)
+
+    def stop() -> None:
+        # Shutdown order: new requests get 503, then uvicorn closes the listener and idle connections and
+        # waits for the requests in flight, at most `drain_s`; then the lifespan ends, which stops batcher and
+        # threads.
+        if service.admission.ending:
+            server.force_exit = True
+            logging.getLogger("uvicorn.error").disabled = True  # it logs a traceback for each request cut off
+        service.admission.ending = True
+        server.should_exit = True
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        _on_signal(loop, stop)
+        serving = loop.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        # uvicorn replaced the handlers when it started. With its own, the process would be killed by the
+        # signal after a graceful shutdown, instead of exiting with 0.
+        _on_signal(loop, stop)
+        if server.should_exit:  # a signal came before
+            service.admission.ending = True
+        if server.started:
+            gc.collect()
+            gc.freeze()  # objects that live as long as the server need not be traversed by every collection
+            on_ready()
+        await serving
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(run())
+    if not server.started:
+        raise ScanlineError("the server could not be started; see its log")
+
+
+def _config(service: Service) -> uvicorn.Config:
+    app = create_app(service)
     config = uvicorn.Config(
-        create_app(given),
+        app,
         loop="auto",
-        http=protocol(given.admission, given.limits),
+        http="httptools",
         ws="websockets-sansio",
-        ws_max_size=given.limits.body_bytes,
+        ws_max_size=service.limits.body_bytes,
         ws_per_message_deflate=False,  # a small message could unpack to a large one
         ws_ping_interval=20.0,
-        timeout_keep_alive=int(given.limits.idle_s),
-        timeout_graceful_shutdown=int(given.limits.drain_s),
+        timeout_keep_alive=24 * 3600,  # idle connections are closed by `Connection`
+        timeout_graceful_shutdown=int(service.limits.drain_s),
         access_log=False,
         log_level="warning",
         lifespan="on",
@@ -65,34 +106,15 @@ def serve(given: Service, listener: socket.socket, on_ready: Callable[[], None])
         date_header=True,
         proxy_headers=False,
     )
-    server = _Server(config)
+    # The protocol class that `http` names, inside one of ours: see connections.py.
+    config.load()
+    config.http_protocol_class = app.connections.protocol(config.http_protocol_class)
+    return config
 
-    def stop() -> None:
-        if given.admission.ending:
-            server.force_exit = True
-            logging.getLogger(
-                "uvicorn.error"
-            ).disabled = True  # each thing cut off would come with a traceback
-        given.admission.ending = True
-        server.should_exit = True
 
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                loop.add_signal_handler(number, stop)
-            except NotImplementedError:  # Windows
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
-        serving = loop.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if server.started:
-            gc.collect()
-            gc.freeze()  # what lives as long as the server need not be looked through again and again
-            on_ready()
-        await serving
-
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(run())
-    if not server.started:
-        raise ScanlineError("the server could not be started; its log has more")
+def _on_signal(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))

@@ -1,4 +1,4 @@
-"""From the words of a command to a server that runs."""
+"""Starts a server from the options of `scanline serve`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 from scanline.device import choose_device
 from scanline.errors import MissingExtraError, ScanlineError, UsageError
-from scanline.model.artifact import load
+from scanline.model.artifact import Model, load
 from scanline.model.model_files import find_model
 from scanline.serving.limits import Limits
+from scanline.serving.schema import Gallery
 from scanline.version import __version__
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_EVERYWHERE = ("0.0.0.0", "::", "")
-_NEEDED = ("fastapi", "uvicorn", "httptools", "websockets", "prometheus_client", "python_multipart")
-_SHORTEST_TOKEN, _LONGEST_TOKEN = 16, 4096
+_ANY_ADDRESS = ("0.0.0.0", "::", "")
+_REQUIRED = ("fastapi", "uvicorn", "httptools", "websockets", "prometheus_client", "python_multipart")
+_MIN_TOKEN, _MAX_TOKEN = 16, 4096
 
 
 def start(
@@ -37,66 +38,83 @@ def start(
     device: str = "cpu",
     say: Callable[[str], None],
 ) -> None:
-    """Serve the run or bundle at `run` until a signal comes.
+    """Serve a model until a signal arrives.
 
-    token, token_file: what clients must show. hosts, origins: as for `Access`, beside `host`. limits: what
-    differs from `Limits`. threads: torch's, for computing. say: told a line where the server is to be found.
-    Raises UsageError, ModelError.
+    Args:
+        run: Run directory or model folder.
+        host: Address to listen at.
+        port: Port; 0 for any that is free.
+        token: What clients must send.
+        token_file: File with the token, instead of `token`.
+        hosts: Names of the server beside `host`.
+        origins: Origins of other sites whose pages may use it.
+        limits: Fields of `Limits` that differ from the defaults.
+        threads: Threads that torch computes with.
+        with_gallery: Whether to show test sequences on the page.
+        calibrated: Whether to calibrate probabilities.
+        device: "cpu", "cuda" or "auto".
+        say: Called with a line that names the address.
+
+    Raises:
+        UsageError: If an option is not valid, or the address not available.
+        ModelError: If the model cannot be loaded.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in _REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtraError("serving", missing, "serve")
     import torch
 
-    from scanline.serving.app import service
-    from scanline.serving.guard import Access, host_name
+    from scanline.serving.access import Access, host_name
+    from scanline.serving.app import create_service
     from scanline.serving.server import listen, serve
 
     token = _token(token, token_file)
     if host not in LOOPBACK and not token:
         raise UsageError(
             f"--host {host} can be reached from other machines: set SCANLINE_TOKEN or --token-file, "
-            "so that only those who know the token may ask"
+            "so that only clients with the token are served"
         )
     torch.set_num_threads(threads)
     model = load(run, choose_device(device), calibrated)
-    shown: dict[str, Any] = {"schema": 1, "data": None, "items": []}
-    if with_gallery:
-        from scanline.serving.gallery import gallery
-
-        try:
-            shown = gallery(model, run)
-        except ScanlineError as error:
-            say(f"no test sequences on the page: {error}")
+    gallery = _gallery(model, run, say) if with_gallery else None
     listener = listen(host, port)
     port = listener.getsockname()[1]
-    names = {*LOOPBACK, *(() if host in _EVERYWHERE else (host,)), *map(host_name, hosts)}
+    names = {*LOOPBACK, *(() if host in _ANY_ADDRESS else (host,)), *map(host_name, hosts)}
     access = Access(
         frozenset(name.lower() for name in names), frozenset(each.lower() for each in origins), token
     )
-    name = find_model(Path(run)).resolve()
-    name = name.parent if name.name == "model" else name
-    given = service(model, name.name, __version__, access, replace(Limits(), **limits), shown)
-    address = "127.0.0.1" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
-    serve(given, listener, lambda: say(f"serving {run} at http://{address}:{port}/ (Ctrl-C ends)"))
+    folder = find_model(Path(run)).resolve()
+    name = folder.parent.name if folder.name == "model" else folder.name
+    service = create_service(model, name, __version__, access, replace(Limits(), **limits), gallery)
+    address = "127.0.0.1" if host in _ANY_ADDRESS else f"[{host}]" if ":" in host else host
+    serve(service, listener, lambda: say(f"serving {run} at http://{address}:{port}/ (Ctrl-C ends)"))
+
+
+def _gallery(model: Model, run: str, say: Callable[[str], None]) -> Gallery | None:
+    from scanline.serving.gallery import build_gallery
+
+    try:
+        return build_gallery(model, run)
+    except ScanlineError as error:
+        say(f"no test sequences on the page: {error}")
+        return None
 
 
 def _token(token: str, file: Path | None) -> str:
     if file is not None:
         try:
             with open(file, "rb") as opened:
-                token = opened.read(_LONGEST_TOKEN + 1).decode("ascii", "replace").strip()
+                token = opened.read(_MAX_TOKEN + 1).decode("ascii", "replace").strip()
         except OSError as error:
             raise UsageError(f"cannot read --token-file {file}: {error.strerror or error}") from None
-    wanted = file is not None or token
-    if wanted and (
-        not _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN
+    if (file is not None or token) and (
+        not _MIN_TOKEN <= len(token) <= _MAX_TOKEN
         or not token.isascii()
         or not token.isprintable()
         or " " in token
     ):
         raise UsageError(
-            f"the token must be {_SHORTEST_TOKEN} to {_LONGEST_TOKEN:,} printable ASCII characters without "
+            f"the token must be {_MIN_TOKEN} to {_MAX_TOKEN:,} printable ASCII characters without "
             "blanks; `python -c 'import secrets; print(secrets.token_urlsafe())'` makes one"
         )
     return token

@@ -1,18 +1,18 @@
-// Drawing one unit's course over the steps.
+// Draws the gates and states of one unit over the steps.
 import { write } from "./canvas";
 import type { Pen } from "./canvas";
 import { wholeScale } from "./heat";
 import { partOf, shown, state, steps } from "./state";
 import type { Theme } from "./theme";
 import type { Model } from "./types";
-import { isGate } from "./words";
+import { isGate } from "./format";
 
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 export const LEFT = 34;
 export const RIGHT = 20;
 
 /** Gates above, states below, each with its own scale. dashed: the same without the what-ifs. */
-export function drawCourse(pen: Pen, width: number, height: number, given: Model, unit: number, colours: Theme): void {
+export function drawUnit(pen: Pen, width: number, height: number, given: Model, unit: number, colours: Theme): void {
   const { parts } = given.network;
   const gates = parts.filter((part) => isGate(given, part));
   const groups = [gates, parts.filter((part) => !gates.includes(part))].filter((group) => group.length);
@@ -22,7 +22,7 @@ export function drawCourse(pen: Pen, width: number, height: number, given: Model
     const isGates = group === gates;
     const top = place * tall + 8;
     const room = tall - 18;
-    const largest = Math.max(...group.map((part) => wholeScale([shown(), state.plain].flatMap((answer) => partOf(answer, part).map((row) => row[unit] ?? 0)))));
+    const largest = Math.max(...group.map((part) => wholeScale([shown(), state.plain].flatMap((result) => partOf(result, part).map((row) => row[unit] ?? 0)))));
     const [low, high] = isGates ? [0, 1] : [-largest, largest];
     const y = (value: number): number => top + room * (1 - (value - low) / (high - low));
     pen.lineWidth = 1;
@@ -34,10 +34,10 @@ export function drawCourse(pen: Pen, width: number, height: number, given: Model
       pen.stroke();
       write(pen, String(level).replace("-", "−"), LEFT - 6, y(level), colours.quiet, 11, "right");
     }
-    for (const [answer, alpha] of [[state.altered ? state.plain : null, 0.35], [shown(), 1]] as const) {
-      if (!answer) continue;
+    for (const [result, alpha] of [[state.altered ? state.plain : null, 0.35], [shown(), 1]] as const) {
+      if (!result) continue;
       group.forEach((part, at) => {
-        const values = partOf(answer, part);
+        const values = partOf(result, part);
         pen.beginPath();
         values.forEach((row, t) => pen.lineTo(x(t), y(row[unit] ?? 0)));
         if (values.length === 1) pen.arc(x(0), y(values[0]![unit] ?? 0), 3, 0, 7);
@@ -53,7 +53,7 @@ export function drawCourse(pen: Pen, width: number, height: number, given: Model
     const ends = group.map((part, at) => ({ part, at, end: y(partOf(shown(), part)[steps() - 1]?.[unit] ?? 0) })).sort((a, b) => a.end - b.end);
     let above = -Infinity;
     for (const { part, at, end } of ends) {
-      above = Math.max(end, above + 13); // names beside the ends of their lines, but never on each other
+      above = Math.max(end, above + 13); // names stand beside the ends of their lines without overlapping
       write(pen, part, width - RIGHT + 7, above, colours.series[at % 4]!, 13, "left", 650);
     }
   });

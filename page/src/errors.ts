@@ -1,32 +1,32 @@
-// The one line that says what went wrong, and the form that asks for a token.
-import { keepToken, hasToken, Trouble } from "./api";
+// The error message, and the form that asks for a token.
+import { keepToken, hasToken, RequestError } from "./api";
 import { get, text } from "./dom";
 
-let ofAsking = false;
+let fromRequest = false;
 let again: (() => void) | null = null;
 
-export function tellProblem(trouble: Trouble | string, retry: (() => void) | null = null): void {
-  const known = typeof trouble === "string" ? new Trouble(trouble, 422) : trouble;
+export function showError(failure: RequestError | string, retry: (() => void) | null = null): void {
+  const known = typeof failure === "string" ? new RequestError(failure, 422) : failure;
   if (known.status === 401) {
     askForToken(known, retry);
     return;
   }
   let words = known.message;
-  if (known.retryAfter !== null) words = `${sentence(words)} Trying again in ${known.retryAfter} s.`;
-  // Only these may go away by themselves; a wrong value stays wrong.
-  ofAsking = typeof trouble !== "string";
+  if (known.retryAfter !== null) words = `${sentence(words)} Retrying in ${known.retryAfter} s.`;
+  // Only failed requests may go away by themselves; a wrong value stays wrong.
+  fromRequest = typeof failure !== "string";
   again = known.status === 0 || known.status >= 500 ? retry : null;
   get("problem-bar").hidden = false;
   get("retry").hidden = !again;
   text(get("problem"), sentence(words));
 }
 
-/** An answer has come: what kept it away is over. Other faults, as of a link, stay until something else is chosen. */
-export function clearAsking(): void {
-  if (ofAsking) clearProblem();
+/** Clears the error of a failed request. Other errors, for example of a link, stay until the input changes. */
+export function clearRequestError(): void {
+  if (fromRequest) clearError();
 }
 
-export function clearProblem(): void {
+export function clearError(): void {
   get("problem-bar").hidden = true;
   text(get("problem"), "");
 }
@@ -38,20 +38,20 @@ const sentence = (words: string): string => {
 
 let afterToken: (() => void) | null = null;
 
-function askForToken(trouble: Trouble, retry: (() => void) | null): void {
+function askForToken(failure: RequestError, retry: (() => void) | null): void {
   afterToken = retry;
   get("token-form").hidden = false;
   if (hasToken()) {
     get("problem-bar").hidden = false;
     get("retry").hidden = true;
-    text(get("problem"), sentence(`that token was not taken: ${trouble.message}`));
+    text(get("problem"), sentence(`the token was rejected: ${failure.message}`));
   }
   get("token").focus();
 }
 
-export function startProblems(): void {
+export function startErrors(): void {
   get("dismiss").addEventListener("click", () => {
-    clearProblem();
+    clearError();
     get("main").focus();
   });
   get("retry").addEventListener("click", () => again?.());
@@ -61,7 +61,7 @@ export function startProblems(): void {
     keepToken(field.value.trim());
     field.value = "";
     get("token-form").hidden = true;
-    clearProblem();
+    clearError();
     afterToken?.();
   });
 }

@@ -1,4 +1,4 @@
-// How numbers and names are said.
+// Formats numbers and names.
 import type { LayerTrace, Model, WhatIf, Clamp, Silence } from "./types";
 
 const PARTS: Record<string, Record<string, string>> = {
@@ -9,15 +9,15 @@ const PARTS: Record<string, Record<string, string>> = {
 
 export const partName = (model: Model, part: string): string => PARTS[model.network.cell]?.[part] ?? part;
 
-/** Gates lie in 0..1, everything else around 0. */
+/** Whether values are 0 to 1; all others are around 0. */
 export const isGate = (model: Model, part: string): boolean =>
   /gate/.test(partName(model, part)) || model.network.gates.includes(part);
 
-/** A probability; never rounded to a certainty that was not answered. The spaces do not break. */
-export function percent(share: number): string {
-  if (share > 0.9999 && share < 1) return ">\u00a099.99\u00a0%";
-  if (share < 0.0001 && share > 0) return "<\u00a00.01\u00a0%";
-  return `${(100 * share).toFixed(2)}\u00a0%`;
+/** Formats a probability; never rounded to 0 or 100 %. The spaces do not break. */
+export function percent(probability: number): string {
+  if (probability > 0.9999 && probability < 1) return ">\u00a099.99\u00a0%";
+  if (probability < 0.0001 && probability > 0) return "<\u00a00.01\u00a0%";
+  return `${(100 * probability).toFixed(2)}\u00a0%`;
 }
 
 export const count = (number: number): string => number.toLocaleString("en");
@@ -35,7 +35,7 @@ export function layerName(model: Model, layer: Pick<LayerTrace, "layer" | "direc
   return words.filter(Boolean).join(", ") || "layer 1";
 }
 
-/** ", layer 2, backward": nothing where there is no choice. */
+/** ", layer 2, backward": empty if there is only one place. */
 export function place(model: Model, at: Clamp | Silence): string {
   const words: string[] = [];
   if (at.layer !== undefined && model.network.layers > 1) words.push(`layer ${at.layer}`);
@@ -55,5 +55,5 @@ export function runs(numbers: number[]): string {
   return found.map(([low, high]) => (low === high ? `${low}` : `${low} to ${high}`)).join(", ");
 }
 
-export const isNothing = (whatIf: WhatIf): boolean =>
+export const isEmpty = (whatIf: WhatIf): boolean =>
   !(whatIf.blank.length || whatIf.clamp.length || whatIf.silence.length);

@@ -1,14 +1,14 @@
-// What the network reads, beside the board.
+// The network input.
 import { pane } from "./canvas";
 import { get, text } from "./dom";
-import { drawPicture, drawSteps } from "./plate";
-import { goTo } from "./reading";
+import { drawPicture, drawSteps } from "./inputplot";
+import { goTo } from "./player";
 import { model, panel, shown, state, steps } from "./state";
 import { theme } from "./theme";
 import type { Picture, Steps } from "./types";
-import { plural, runs } from "./words";
+import { plural, runs } from "./format";
 
-export function startSeen(): void {
+export function startInputView(): void {
   const input = model().input;
   const canvas = get<HTMLCanvasElement>("seen");
   const view = pane(canvas);
@@ -17,10 +17,10 @@ export function startSeen(): void {
 
   const stepAt = (event: PointerEvent): number => {
     const box = canvas.getBoundingClientRect();
-    const share = (at: number, start: number, size: number): number =>
+    const fraction = (at: number, start: number, size: number): number =>
       Math.min(0.9999, Math.max(0, (at - start) / size));
-    const x = share(event.clientX, box.left, box.width);
-    const y = share(event.clientY, box.top, box.height);
+    const x = fraction(event.clientX, box.left, box.width);
+    const y = fraction(event.clientY, box.top, box.height);
     if (input.kind === "sequence") return Math.floor(x * steps()) + 1;
     return input.step_of_pixel[Math.floor(y * input.height)]![Math.floor(x * input.width)]!;
   };
@@ -32,25 +32,25 @@ export function startSeen(): void {
     if (event.buttons) goTo(stepAt(event));
   });
 
-  panel(["answer", "step", "theme", "size", "what-if"], () => {
+  panel(["prediction", "step", "theme", "size", "what-if"], () => {
     const pen = view.begin();
-    const answer = shown();
-    if (!answer) {
+    const result = shown();
+    if (!result) {
       pen.fillStyle = input.kind === "picture" ? "#000" : theme.block;
       pen.fillRect(0, 0, view.width, view.height);
-      canvas.setAttribute("aria-label", "Nothing is read yet");
-      text(get("seen-caption"), "What the network reads");
+      canvas.setAttribute("aria-label", "No input yet");
+      text(get("seen-caption"), "Network input");
       return;
     }
-    const { seen } = answer.prediction;
-    const blank = answer.request.what_if?.blank ?? [];
+    const { seen } = result.prediction;
+    const blank = result.request.what_if?.blank ?? [];
     if (input.kind === "picture") drawPicture(pen, view.width, view.height, seen as Picture, input, state.step, blank);
     else drawSteps(pen, view.width, view.height, seen as Steps, state.step, blank, input.names ?? null, theme);
-    const left = blank.length ? `; ${plural(input.unit)} ${runs(blank)} left blank` : "";
+    const left = blank.length ? `; ${plural(input.unit)} ${runs(blank)} blank` : "";
     canvas.setAttribute(
       "aria-label",
-      `What the network reads: ${answer.input.title}, ${state.step} of ${steps()} ${plural(input.unit)} read${left}`,
+      `Network input: ${result.input.title}, ${state.step} of ${steps()} ${plural(input.unit)} read${left}`,
     );
-    text(get("seen-caption"), `What the network reads: ${answer.input.title}`);
+    text(get("seen-caption"), `Network input: ${result.input.title}`);
   });
 }

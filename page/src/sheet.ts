@@ -1,7 +1,7 @@
-// The picture under the brush: numbers from 0 to the model's full ink, at the model's own resolution.
+// The drawing: numbers from 0 to the model's full ink, at the resolution of the model's input.
 import type { Picture } from "./types";
 
-const MOST_UNDO = 60;
+const MAX_UNDO = 60;
 
 export class Sheet {
   cells: Float32Array;
@@ -23,10 +23,10 @@ export class Sheet {
     return this.past.length > 0;
   }
 
-  /** To be called before a change. note: handed back by `undo`. */
+  /** Saves the drawing before a change. note: returned by `undo`. */
   remember(note: unknown): void {
     this.past.push({ cells: this.cells.slice(), note });
-    if (this.past.length > MOST_UNDO) this.past.shift();
+    if (this.past.length > MAX_UNDO) this.past.shift();
   }
 
   undo(): unknown {
@@ -46,13 +46,13 @@ export class Sheet {
   get picture(): number[][] {
     const found: number[][] = [];
     for (let y = 0; y < this.height; y++) {
-      // Numbers of JavaScript have more digits than a Float32Array: without rounding 0.1 were sent as 0.10000000149.
+      // JavaScript numbers have more digits than a Float32Array: without rounding, 0.1 would be sent as 0.10000000149.
       found.push(Array.from(this.cells.subarray(y * this.width, (y + 1) * this.width), (v) => Number(v.toPrecision(7))));
     }
     return found;
   }
 
-  /** A stroke of a round, soft brush from one point to another, in cells; the first cell's middle is (0.5, 0.5). */
+  /** Draws with a round, soft brush from one point to another, in cells; the first cell's centre is (0.5, 0.5). */
   stroke(x0: number, y0: number, x1: number, y1: number, radius: number, erase: boolean): void {
     const reach = radius + 1;
     const [left, right] = [Math.min(x0, x1) - reach, Math.max(x0, x1) + reach];
@@ -72,10 +72,10 @@ export class Sheet {
     this.cells[y * this.width + x] = erase ? 0 : this.levels;
   }
 
-  private cover(at: number, share: number, erase: boolean): void {
-    if (!share) return;
-    // Strokes cover, they do not add up: going over a line twice does not make it bolder.
-    const ink = this.rounded((erase ? 1 - share : share) * this.levels);
+  private cover(at: number, opacity: number, erase: boolean): void {
+    if (!opacity) return;
+    // Strokes do not add up: drawing a line twice does not make it bolder.
+    const ink = this.rounded((erase ? 1 - opacity : opacity) * this.levels);
     const old = this.cells[at]!;
     this.cells[at] = erase ? Math.min(old, ink) : Math.max(old, ink);
   }

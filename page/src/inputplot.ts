@@ -1,4 +1,4 @@
-// Drawing what the network reads: a picture, or features as lines; what is not yet read recedes.
+// Draws the network input: an image, or features as lines; steps that are not read yet are faded.
 import { hatch, Raster, write } from "./canvas";
 import type { Pen } from "./canvas";
 import { pack } from "./theme";
@@ -8,7 +8,7 @@ import type { Picture, PictureInput, Steps } from "./types";
 const HATCH = "#f0a35a";
 const raster = new Raster();
 
-/** step: how far it has read; blank: steps that are left blank. */
+/** step: the current step; blank: steps that are blank. */
 export function drawPicture(
   pen: Pen,
   width: number,
@@ -30,11 +30,11 @@ export function drawPicture(
       const when = form.step_of_pixel[y]![x]!;
       const isBlank = left.has(when);
       if (isBlank) areas.push([x * w, y * h, w + 0.5, h + 0.5]);
-      // Not yet read: faint on slate. At the step: on blue. Read: as it is.
-      const share = isBlank ? 0.25 : when > step ? 0.3 : when === step && step < form.steps ? 0.8 : 1;
+      // Not read yet: faded, tinted grey. Current step: tinted blue. Read: unchanged.
+      const fraction = isBlank ? 0.25 : when > step ? 0.3 : when === step && step < form.steps ? 0.8 : 1;
       const tint = when > step ? [38, 42, 50] : when === step && step < form.steps ? [22, 52, 92] : [0, 0, 0];
       const mix = (c: 0 | 1 | 2): number =>
-        Math.min(255, Math.round((colours[c]! / form.levels) * 255 * share + tint[c]!));
+        Math.min(255, Math.round((colours[c]! / form.levels) * 255 * fraction + tint[c]!));
       pixels[y * form.width + x] = pack(mix(0), mix(1), mix(2));
     }
   }
@@ -45,7 +45,7 @@ export function drawPicture(
 
 const DASHES = [[], [5, 3], [1.5, 3]];
 
-/** Features (T, F) as lines over the steps; as a heat map where they are too many to be told apart. */
+/** Draws features (T, F) as lines over the steps, or as a heat map if there are too many to distinguish. */
 export function drawSteps(
   pen: Pen,
   width: number,

@@ -1,7 +1,7 @@
-// The cursor: which step the reading stands at.
+// The player: the current step.
 import { get, text } from "./dom";
 import { changed, model, panel, state, steps } from "./state";
-import { capital, plural } from "./words";
+import { capital, plural } from "./format";
 
 let started = 0;
 let from = 1;
@@ -24,7 +24,7 @@ export function pause(): void {
   changed("step");
 }
 
-/** Reads on from where it stands; from the beginning, if it has read all. */
+/** Plays from the current step, or from the first if the current one is the last. */
 export function play(): void {
   if (steps() < 2) return;
   if (state.step >= steps()) move(1);
@@ -35,14 +35,14 @@ export function play(): void {
   requestAnimationFrame(tick);
 }
 
-/** Plays what was just chosen, unless this visitor wants nothing to move by itself. */
+/** Plays the chosen input, unless the visitor prefers reduced motion. */
 export function autoplay(): void {
   if (!matchMedia("(prefers-reduced-motion: reduce)").matches) play();
 }
 
 function tick(now: number): void {
   if (!state.playing) return;
-  // A dozen steps take their time, hundreds do not take longer than one may wait.
+  // Few steps are played slowly; many take 8 s at most.
   const seconds = Math.min(8, Math.max(2.4, 0.11 * steps()));
   const speed = Number(get<HTMLSelectElement>("speed").value);
   move(from + Math.floor(((now - started) / 1000) * speed * (steps() / seconds)));
@@ -50,26 +50,26 @@ function tick(now: number): void {
   else requestAnimationFrame(tick);
 }
 
-export function startReading(): void {
+export function startPlayer(): void {
   const range = get<HTMLInputElement>("step");
   const unit = model().input.unit;
   text(get("step-label"), capital(unit));
   range.addEventListener("input", () => goTo(Number(range.value)));
   get("prev").addEventListener("click", () => goTo(state.step - 1));
   get("next").addEventListener("click", () => goTo(state.step + 1));
-  get("prev").setAttribute("aria-label", `One ${unit} back`);
-  get("next").setAttribute("aria-label", `One ${unit} forward`);
+  get("prev").setAttribute("aria-label", `Previous ${unit}`);
+  get("next").setAttribute("aria-label", `Next ${unit}`);
   get("play").addEventListener("click", () => (state.playing ? pause() : play()));
   get("speed").addEventListener("change", () => {
     started = performance.now();
     from = state.step;
   });
-  panel(["step", "answer"], () => {
+  panel(["step", "prediction"], () => {
     range.max = String(steps());
     range.value = String(state.step);
     range.disabled = !state.plain;
     range.setAttribute("aria-valuetext", `${unit} ${state.step} of ${steps()}`);
-    text(get("step-said"), state.plain ? `${unit} ${state.step} of ${steps()}` : `no ${plural(unit)} yet`);
+    text(get("step-status"), state.plain ? `${unit} ${state.step} of ${steps()}` : `no ${plural(unit)}`);
     text(get("play"), state.playing ? "Pause" : "Play");
     for (const id of ["prev", "play", "next"]) get<HTMLButtonElement>(id).disabled = !state.plain;
   });

@@ -1,0 +1,86 @@
+// The prediction, and a sentence about how it developed over the steps.
+import { announce, get, make, text } from "./dom";
+import { model, panel, shown, state } from "./state";
+import type { Result, Trace } from "./types";
+import { percent } from "./format";
+
+interface Run {
+  label: number;
+  to: number;
+}
+
+/** Returns the predicted classes as runs of steps. */
+function runsOf(trace: Trace): Run[] {
+  const all: Run[] = [];
+  trace.probabilities.forEach((row, at) => {
+    const label = row.indexOf(Math.max(...row));
+    const last = all[all.length - 1];
+    if (last?.label === label) last.to = at + 1;
+    else all.push({ label, to: at + 1 });
+  });
+  return all;
+}
+
+/** For example "Predicted 3 up to row 17, then 7." */
+export function summary(trace: Trace, unit: string): string {
+  const { label, settled, first_reached: first, changes } = trace;
+  const count = trace.probabilities.length;
+  if (settled === 1) return count === 1 ? "" : `Predicted ${label} from the first ${unit} on.`;
+  const all = runsOf(trace);
+  const name = (run: Run): string => String(trace.classes[run.label]);
+  const end = settled === count ? `${label} only at the last ${unit}, ${settled}.` : `${label} from ${unit} ${settled} on.`;
+  if (all.length <= 4) {
+    const before = all.slice(0, -1).map((each) => `${name(each)} up to ${unit} ${each.to}`);
+    return `Predicted ${before.join(", ")}; ${end}`;
+  }
+  const last = all[all.length - 2]!;
+  const reached = first < settled ? `Predicted ${label} first at ${unit} ${first}; the prediction changed ${changes} times. ` : "";
+  return `${reached}Predicted ${name(last)} up to ${unit} ${last.to}; ${end}`;
+}
+
+function comparison(plain: Result, altered: Result): string {
+  const [a, b] = [plain.prediction, altered.prediction];
+  const without = `Without the what-ifs: ${a.label}, ${percent(a.probability)}.`;
+  return a.label === b.label ? `The predicted class stays the same. ${without}` : `The predicted class changes. ${without}`;
+}
+
+export function startPrediction(): void {
+  const { input } = model();
+  const result = get("prediction");
+  panel(["prediction"], () => {
+    const now = shown();
+    if (!now) {
+      result.replaceChildren(make("span", { class: "none" }, "–"));
+      const invitation = input.kind === "picture" ? (input.channels === 1 ? "Draw a character or choose a test example." : "Choose an image.") : "Paste a table or choose a test example.";
+      text(get("summary"), invitation);
+      text(get("truth"), "");
+      delete result.dataset.label;
+      return;
+    }
+    const { label, probability, trace } = now.prediction;
+    result.dataset.label = String(label);
+    result.dataset.probability = String(probability);
+    const parts: (Node | string)[] = [make("strong", {}, String(label)), " ", make("small", {}, percent(probability))];
+    if (state.altered && state.plain && state.plain.prediction.label !== label) {
+      // Read out after the new class, shown before it.
+      parts.push(make("span", { class: "hidden-text" }, ", previously "), make("s", {}, String(state.plain.prediction.label)));
+    }
+    result.replaceChildren(...parts);
+    result.classList.toggle("long", String(label).length > 6);
+    text(get("summary"), summary(trace, input.unit));
+    const { truth, title, example } = now.input;
+    const correct = state.plain?.prediction.label === truth ? "correct" : "wrong";
+    const known = truth === undefined ? "" : `True class: ${truth}; the prediction is ${correct}.`;
+    text(get("truth"), [known, example ? "This is an example; draw to replace it." : ""].filter(Boolean).join(" "));
+    if (input.kind !== "picture" || input.channels !== 1) text(get("truth"), known);
+    const what = state.altered ? "what-if-summary" : "";
+    text(
+      get("what-if-summary"),
+      what && state.plain && state.altered
+        ? comparison(state.plain, state.altered)
+        : "Change the network or its input and see how the prediction changes.",
+    );
+    announce(`${title}: ${label}, ${percent(probability)}. ${summary(trace, input.unit)}`);
+    document.title = `${label} · ${model().name} · Scanline`;
+  });
+}

@@ -1,0 +1,101 @@
+"""Describes the model to clients: what `/v1/model` returns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scanline import cells
+from scanline.errors import UsageError
+from scanline.model.artifact import Model
+from scanline.serving.limits import Limits
+from scanline.serving.schema import (
+    Accuracy,
+    ModelDescription,
+    NetworkDescription,
+    PictureInput,
+    RequestLimits,
+    SequenceInput,
+)
+
+
+def describe_model(model: Model, name: str, digest: str, version: str, limits: Limits) -> ModelDescription:
+    """Return what the model is, what it reads, its accuracy, and the limits.
+
+    Args:
+        model: The model.
+        name: What the model is called.
+        digest: The beginning of its digest.
+        version: Version of Scanline.
+        limits: The server's limits.
+    """
+    tested = model.provenance.test
+    accuracy = None
+    if tested is not None:
+        accuracy = Accuracy(accuracy=tested.accuracy, ci95=list(tested.ci95), n=tested.n)
+    return ModelDescription(
+        schema=1,
+        name=name,
+        model=digest,
+        version=version,
+        trained_on=model.data,
+        classes=list(model.class_names),
+        input=_describe_input(model),
+        network=_describe_network(model),
+        accuracy=accuracy,
+        licence=model.provenance.licence or None,
+        calibrated=model.calibrated,
+        streams=can_stream(model),
+        limits=RequestLimits(**{field: getattr(limits, field) for field in RequestLimits.model_fields}),
+    )
+
+
+def can_stream(model: Model) -> bool:
+    """Return whether the model can predict while steps arrive."""
+    try:
+        model.stream()
+    except UsageError:
+        return False
+    return True
+
+
+def _describe_network(model: Model) -> NetworkDescription:
+    architecture = model.network.architecture
+    cell = cells.get(architecture.cell)
+    return NetworkDescription(
+        cell=architecture.cell,
+        layers=architecture.layers,
+        hidden_size=architecture.hidden_size,
+        bidirectional=architecture.bidirectional,
+        readout=architecture.readout,
+        parts=list(cell.traced),
+        gates=list(cell.clampable),
+        parameters=model.network.parameter_count,
+    )
+
+
+def _describe_input(model: Model) -> SequenceInput | PictureInput:
+    preprocessing = model.preprocessing
+    picture, view = preprocessing.picture, preprocessing.seen
+    if picture is None or view is None:
+        names = list(preprocessing.settings.feature_columns)
+        return SequenceInput(
+            features=preprocessing.source_features,
+            names=names if len(names) == preprocessing.source_features else None,
+            missing=preprocessing.missing,
+        )
+    # Undo the view of an image of step numbers: every pixel then holds the number of the step that reads it.
+    steps = picture.height * picture.width * picture.channels // preprocessing.features
+    numbers = np.repeat(np.arange(1, steps + 1), preprocessing.features)
+    places = view.undo(numbers.reshape(1, steps, preprocessing.features))[0]
+    return PictureInput(
+        height=picture.height,
+        width=picture.width,
+        channels=picture.channels,
+        levels=picture.levels,
+        fit=picture.fit,
+        view=preprocessing.view,
+        unit=view.unit,
+        steps=steps,
+        features=preprocessing.features,
+        step_of_pixel=places.reshape(picture.height, picture.width, picture.channels)[..., 0].tolist(),
+    )

@@ -1,0 +1,126 @@
+"""Formats predictions as the bytes of responses."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic_core import to_json
+
+from scanline.data.memory import MemorySource
+from scanline.data.transforms.framing import fit_picture
+from scanline.errors import DataError
+from scanline.explanation.attribution import baseline
+from scanline.explanation.trace import Trace, trace
+from scanline.model.artifact import Model
+from scanline.model.model_files import DESCRIPTION
+from scanline.serving.requests import Request
+from scanline.storage.digest import sha256
+
+_DECIMALS = 7  # of values in traces
+
+
+class Responder:
+    """Computes and formats the responses of one model. Several threads may use it.
+
+    Args:
+        model: The model; its network stays in evaluation mode.
+        version: Of Scanline; part of the digest.
+
+    Attributes:
+        digest: The first 12 digits of the SHA-256 of the model's description.
+    """
+
+    def __init__(self, model: Model, version: str) -> None:
+        self.model, self.version = model, version
+        model.network.eval()
+        files = model.to_bytes(version)
+        self.digest = sha256(files[DESCRIPTION])[:12]
+        self._head = b'{"schema":1,"model":"%s","predictions":[' % self.digest.encode()
+
+    def respond_all(self, requests: Sequence[Request]) -> list[bytes]:
+        """Return the responses to plain requests, computed together."""
+        probabilities = self._probabilities([each for request in requests for each in request.sequences])
+        texts = self.predictions(probabilities)
+        responses, start = [], 0
+        for request in requests:
+            end = start + len(request.sequences)
+            responses.append(self._head + ",".join(texts[start:end]).encode() + b"]}")
+            start = end
+        return responses
+
+    def respond(self, request: Request) -> bytes:
+        """Return the response to a request that is not plain: with inputs, traces, what-ifs."""
+        preprocessing = self.model.preprocessing
+        predictions = []
+        for sequence in request.sequences:
+            source = preprocessing.prepare(_source([sequence]))
+            values, traced = source.steps_of(0), None
+            if request.trace or request.what_if is not None:
+                traced = self._trace(values, request)
+                probabilities = traced.probabilities[-1]
+            else:
+                probabilities = self.model.task.probabilities(self.model.outputs(source))[0]
+            prediction = self.model.task.decode(probabilities).to_json()
+            if request.show_input:
+                prediction["seen"] = self._input(sequence, values)
+            if request.trace and traced is not None:
+                prediction["trace"] = traced.to_json()
+            predictions.append(prediction)
+        return to_json({"schema": 1, "model": self.digest, "predictions": predictions})
+
+    def predictions(self, probabilities: NDArray[np.float64]) -> list[str]:
+        """Return each row of (N, K) probabilities as JSON."""
+        return self.model.task.json_rows(probabilities)
+
+    def warm_up(self) -> None:
+        """Answer once what takes longer the first time."""
+        preprocessing = self.model.preprocessing
+        shape = (5, preprocessing.source_features)
+        if preprocessing.picture is not None:
+            picture = preprocessing.picture
+            shape = picture.height, picture.width * picture.channels
+        zeros = np.zeros(shape, np.float32)
+        self.respond_all([Request((zeros,))])
+        self.respond(Request((zeros,), show_input=True, trace=True))
+        if preprocessing.picture is not None:
+            image = np.zeros((picture.height, picture.width, picture.channels), np.uint8)
+            image[len(image) // 4 : -len(image) // 4, image.shape[1] // 2] = 255
+            with contextlib.suppress(DataError):  # too small to hold a stroke
+                fit_picture(image, picture, "a stroke")
+
+    def _probabilities(self, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Return (N, K) for N arrays (T_i, F_i), each as wide as the source or as the network's input."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, each in enumerate(sequences):
+            groups[each.shape[1]].append(index)
+        if len(groups) == 1:
+            return self.model.probabilities(_source(sequences))
+        probabilities = np.empty((len(sequences), self.model.task.output_size))
+        for chosen in groups.values():
+            probabilities[chosen] = self.model.probabilities(_source([sequences[index] for index in chosen]))
+        return probabilities
+
+    def _trace(self, values: NDArray[Any], request: Request) -> Trace:
+        model = self.model
+        blank = baseline(model.network, model.preprocessing.picture is not None)
+        return trace(model.network, values, model.class_names, model.divisor, request.what_if, blank)
+
+    def _input(self, sequence: NDArray[np.float32], values: NDArray[Any]) -> list[Any]:
+        """Return what the network read: an image as it was given, or (T, F)."""
+        picture = self.model.preprocessing.picture
+        if picture is None:
+            steps: list[Any] = np.round(values.astype(np.float64), _DECIMALS).tolist()
+            return steps
+        shape = (picture.height, picture.width) + ((3,) if picture.channels == 3 else ())
+        whole = np.array_equal(sequence, np.rint(sequence))
+        pixels: list[Any] = sequence.astype(np.int64 if whole else np.float64).reshape(shape).tolist()
+        return pixels
+
+
+def _source(sequences: Sequence[NDArray[np.float32]]) -> MemorySource:
+    return MemorySource.from_list(sequences, np.zeros(len(sequences), np.int64), (), "inputs")
