@@ -284,10 +284,12 @@ def test_a_bad_link_does_not_stop_the_page(browser, address, end_of_it):
 
 def test_the_command_asks_the_server_the_same(seen):
     after(seen.page, lambda: draw_one(seen.page))
-    wait(seen.page, "document.querySelector('#curl').textContent.includes('data')")
+    request, expected = of_page(seen.page)
+    shown = f"document.querySelector('#curl').textContent.includes(JSON.stringify({json.dumps(request)}))"
+    wait(seen.page, shown)
     command = seen.page.locator("#curl").inner_text()
     found = subprocess.run(["sh", "-c", command], capture_output=True, check=True, timeout=30)
-    assert json.loads(found.stdout) == of_page(seen.page)[1]
+    assert json.loads(found.stdout) == expected
 
 
 def test_the_gallery_shows_hard_ones_first_and_reads_them(seen, digits):
