@@ -23,6 +23,7 @@ from scanline.tasks.classification import Classification
 
 F, H, K, T = 3, 4, 5, 7
 CLASSES = tuple("abcde")
+TASK = Classification(CLASSES)
 NETWORKS = list(itertools.product(["rnn", "gru", "lstm"], [1, 2], [False, True], ["last", "mean", "max"]))
 
 
@@ -43,9 +44,7 @@ def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, 
 
 def model_of(classifier, temperature=None):
     form = Preprocessing(None, "rows", 0, F, F, "error", (), UNSAID)
-    return Model(
-        classifier, Classification(CLASSES), form, "made up", temperature, calibrated=temperature is not None
-    )
+    return Model(classifier, TASK, form, "made up", temperature, calibrated=temperature is not None)
 
 
 def sequence(steps=T, seed=1):
@@ -174,7 +173,7 @@ def test_values_that_lie_apart_in_memory_are_traced_alike():
     classifier, wide = network("gru"), np.random.default_rng(0).normal(size=(2 * T, 2 * F)).astype(np.float32)
     apart = wide[::-2, ::2]
     assert not apart.flags.c_contiguous
-    one, other = (trace(classifier, each, CLASSES) for each in (apart, np.ascontiguousarray(apart)))
+    one, other = (trace(classifier, each, TASK) for each in (apart, np.ascontiguousarray(apart)))
     assert np.array_equal(one.probabilities, other.probabilities)
 
 
@@ -184,7 +183,7 @@ def test_values_that_lie_apart_in_memory_are_traced_alike():
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
 def test_gates_and_states_are_those_of_the_cell_written_by_hand(which):
     classifier, values = network(*which), sequence()
-    traced = trace(classifier, values, CLASSES)
+    traced = trace(classifier, values, TASK)
     expected = read_by_hand(classifier, values)
     order = itertools.product(range(which[1]), [False, True][: 1 + which[2]])
     for found, parts, (layer, backward) in zip(traced.directions, expected, order, strict=True):
@@ -200,9 +199,7 @@ def test_a_second_bias_from_elsewhere_is_added(cell):
     classifier = network(cell)
     torch.nn.init.constant_(classifier.recurrent.bias_hh_l0, 0.6)
     expected = read_by_hand(classifier, sequence())[0]["h"]
-    assert trace(classifier, sequence(), CLASSES).directions[0].values["h"] == pytest.approx(
-        expected, abs=1e-5
-    )
+    assert trace(classifier, sequence(), TASK).directions[0].values["h"] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -216,7 +213,7 @@ def test_states_agree_with_torchs_own_module(cell, layers, bidirectional):
     with torch.no_grad():
         read = (torch.from_numpy(values) - classifier.shift) / classifier.scale
         outputs, last = peer(read[None])
-    traced = trace(classifier, values, CLASSES)
+    traced = trace(classifier, values, TASK)
     own = [each for each in traced.directions if each.layer == layers - 1]
     assert np.concatenate([each.values["h"] for each in own], 1) == pytest.approx(
         outputs[0].numpy(), abs=1e-5
@@ -230,7 +227,7 @@ def test_saturated_gates_are_finite():
     classifier = network("lstm")
     with torch.no_grad():
         classifier.recurrent.weight_ih_l0.mul_(1e4)
-    for part in trace(classifier, sequence(), CLASSES).directions[0].values.values():
+    for part in trace(classifier, sequence(), TASK).directions[0].values.values():
         assert np.isfinite(part).all()
 
 
@@ -272,7 +269,7 @@ def test_of_equal_probabilities_the_first_class_is_the_answer():
 
 
 def test_the_json_of_a_trace_has_every_number():
-    traced = trace(network("lstm", 2, True), sequence(), CLASSES)
+    traced = trace(network("lstm", 2, True), sequence(), TASK)
     found = json.loads(json.dumps(traced.to_json(), allow_nan=False))
     assert found["label"] == CLASSES[traced.prediction]
     assert found["probability"] == traced.probabilities[-1].max()
@@ -287,7 +284,7 @@ def test_the_json_of_a_trace_has_every_number():
 
 
 def test_the_arrays_of_a_trace_are_named_by_layer_and_direction():
-    arrays = trace(network("gru", 2, True), sequence(), CLASSES).arrays()
+    arrays = trace(network("gru", 2, True), sequence(), TASK).arrays()
     stems = ["l1", "l1_backward", "l2", "l2_backward"]
     assert list(arrays) == ["probabilities", *(f"{stem}_{part}" for stem in stems for part in "rznh")]
     assert all(array.shape == (T, H) for name, array in arrays.items() if name != "probabilities")

@@ -17,7 +17,7 @@ from scanline.explanation import trace as module
 from scanline.explanation.attribution import baseline
 from scanline.explanation.trace import trace
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
-from tests.explanation.test_trace import CLASSES, NETWORKS, F, H, T, network
+from tests.explanation.test_trace import NETWORKS, TASK, F, H, T, network
 
 CELLS, READOUTS = ["rnn", "gru", "lstm"], ["last", "mean", "max"]
 TRACED = {name: cells.get(name).traced for name in CELLS}
@@ -109,7 +109,7 @@ def answer_by_hand(classifier, values, what_if):
 
 
 def agrees_with_hand(classifier, values, what_if):
-    traced = trace(classifier, values, CLASSES, what_if=what_if)
+    traced = trace(classifier, values, TASK, what_if=what_if)
     parts, shares = answer_by_hand(classifier, values, what_if)
     for found, expected in zip(traced.directions, parts, strict=True):
         for name, part in expected.items():
@@ -125,7 +125,7 @@ def agrees_with_hand(classifier, values, what_if):
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
 def test_the_changed_network_with_no_change_answers_as_the_network(which):
     classifier, values = network(*which), sequence()
-    plain, forced = (trace(classifier, values, CLASSES, 1.5, each) for each in (None, Forced()))
+    plain, forced = (trace(classifier, values, TASK, 1.5, each) for each in (None, Forced()))
     assert forced.probabilities == pytest.approx(plain.probabilities, abs=1e-6)
     assert not np.array_equal(forced.probabilities, plain.probabilities)  # it was computed anew
     for one, other in zip(forced.directions, plain.directions, strict=True):
@@ -135,7 +135,7 @@ def test_the_changed_network_with_no_change_answers_as_the_network(which):
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
 def test_an_empty_what_if_is_the_plain_trace_to_the_last_bit(which):
     classifier, values = network(*which), sequence()
-    assert same(trace(classifier, values, CLASSES, 1.0, WhatIf()), trace(classifier, values, CLASSES))
+    assert same(trace(classifier, values, TASK, 1.0, WhatIf()), trace(classifier, values, TASK))
 
 
 @pytest.mark.parametrize(("cell", "gate"), [(cell, gate) for cell in CELLS for gate in CLAMPABLE[cell]])
@@ -148,8 +148,8 @@ def test_a_gate_held_where_it_stands_anyway_changes_nothing(cell, gate):
                 weight[at * H : (at + 1) * H] = 0
             classifier.recurrent.weights(layer, direction)[2][at * H : (at + 1) * H] = math.log(3)
             classifier.recurrent.weights(layer, direction)[3][at * H : (at + 1) * H] = 0
-    plain = trace(classifier, sequence(), CLASSES)
-    held = trace(classifier, sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp(gate, 0.75),)))
+    plain = trace(classifier, sequence(), TASK)
+    held = trace(classifier, sequence(), TASK, what_if=WhatIf(clamp=(Clamp(gate, 0.75),)))
     assert held.probabilities == pytest.approx(plain.probabilities, abs=1e-6)
     for one, other in zip(held.directions, plain.directions, strict=True):
         for name in TRACED[cell]:
@@ -167,13 +167,13 @@ def test_held_gates_are_those_of_the_cell_written_by_hand(which, value):
 
 
 def test_an_lstm_that_forgets_all_keeps_only_what_it_has_just_read():
-    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp("f", 0),))).directions[0].values
+    parts = trace(network(), sequence(), TASK, what_if=WhatIf(clamp=(Clamp("f", 0),))).directions[0].values
     assert (parts["f"] == 0).all()
     assert parts["c"] == pytest.approx(parts["i"] * parts["g"], abs=1e-6)
 
 
 def test_an_lstm_that_forgets_nothing_adds_up_what_it_reads():
-    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(clamp=(Clamp("f", 1),))).directions[0].values
+    parts = trace(network(), sequence(), TASK, what_if=WhatIf(clamp=(Clamp("f", 1),))).directions[0].values
     assert (parts["f"] == 1).all()
     assert parts["c"] == pytest.approx((parts["i"] * parts["g"]).cumsum(0), abs=1e-6)
 
@@ -182,7 +182,7 @@ def test_an_lstm_that_forgets_nothing_adds_up_what_it_reads():
 @pytest.mark.parametrize("layer", [None, 1, 2])
 def test_a_gate_is_held_in_the_layer_and_direction_that_are_named_alone(layer, direction):
     what_if = WhatIf(clamp=(Clamp("f", 0.125, layer, direction),))
-    traced = trace(network("lstm", 2, True), sequence(), CLASSES, what_if=what_if)
+    traced = trace(network("lstm", 2, True), sequence(), TASK, what_if=what_if)
     clamped = [each for each in traced.directions if (each.values["f"] == 0.125).all()]
     held = [(each.layer + 1, each.backward) for each in clamped]
     expected = itertools.product((1, 2) if layer is None else (layer,), DIRECTIONS[direction])
@@ -235,7 +235,7 @@ def test_silenced_units_are_as_if_nobody_had_weights_for_them(which):
     for layer, direction in places:
         what_if = WhatIf(silence=(Silence(1, layer, direction), Silence(3, layer, direction)))
         expected = prefixes(without(classifier, what_if), values)
-        traced = trace(classifier, values, CLASSES, what_if=what_if)
+        traced = trace(classifier, values, TASK, what_if=what_if)
         assert traced.probabilities == pytest.approx(expected, abs=1e-6), (layer, direction)
         for each in traced.directions:
             meant = layer in (None, each.layer + 1) and each.backward in DIRECTIONS[direction]
@@ -249,12 +249,12 @@ def test_with_all_units_silenced_the_heads_bias_answers(cell, bidirectional):
     classifier = network(cell, bidirectional=bidirectional)
     what_if = WhatIf(silence=tuple(Silence(unit) for unit in range(H)))
     bias = classifier.head.bias.detach().double().softmax(0).numpy()
-    probabilities = trace(classifier, sequence(), CLASSES, what_if=what_if).probabilities
+    probabilities = trace(classifier, sequence(), TASK, what_if=what_if).probabilities
     assert probabilities == pytest.approx(np.tile(bias, (T, 1)), abs=1e-9)
 
 
 def test_the_cell_state_of_a_silenced_unit_goes_on():
-    parts = trace(network(), sequence(), CLASSES, what_if=WhatIf(silence=(Silence(2),))).directions[0].values
+    parts = trace(network(), sequence(), TASK, what_if=WhatIf(silence=(Silence(2),))).directions[0].values
     c = np.zeros(H)
     for step in range(T):
         c = parts["f"][step] * c + parts["i"][step] * parts["g"][step]
@@ -272,25 +272,21 @@ def test_beginnings_of_any_length_are_answered_for_both_directions(readout, step
     classifier, values = network("gru", 2, True, readout), sequence(steps)
     what_if = WhatIf(silence=(Silence(0),))
     expected = prefixes(without(classifier, what_if), values)
-    assert trace(classifier, values, CLASSES, what_if=what_if).probabilities == pytest.approx(
-        expected, abs=1e-6
-    )
+    assert trace(classifier, values, TASK, what_if=what_if).probabilities == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("numbers", [1, 300])
 def test_beginnings_that_do_not_fit_in_memory_together_are_answered_alike(monkeypatch, numbers):
     classifier, what_if = network("lstm", 2, True, "max"), WhatIf(clamp=(Clamp("i", 0.5),))
-    expected = trace(classifier, sequence(), CLASSES, what_if=what_if).probabilities
+    expected = trace(classifier, sequence(), TASK, what_if=what_if).probabilities
     monkeypatch.setattr(module, "_NUMBERS", numbers)
-    found = trace(classifier, sequence(), CLASSES, what_if=what_if).probabilities
+    found = trace(classifier, sequence(), TASK, what_if=what_if).probabilities
     assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_changed_probabilities_have_their_temperature():
     classifier, what_if = network("lstm", readout="mean"), WhatIf(clamp=(Clamp("f", 0),))
-    plain, softer = (
-        trace(classifier, sequence(), CLASSES, each, what_if).probabilities for each in (1.0, 2.5)
-    )
+    plain, softer = (trace(classifier, sequence(), TASK, each, what_if).probabilities for each in (1.0, 2.5))
     expected = plain ** (1 / 2.5)
     assert softer == pytest.approx(expected / expected.sum(1, keepdims=True), abs=1e-9)
 
@@ -305,14 +301,12 @@ def test_blank_steps_are_read_as_if_nothing_stood_there(which):
     by_hand = values.copy()
     by_hand[2], by_hand[6] = classifier.shift.numpy(), classifier.shift.numpy()
     what_if, before = WhatIf(blank=(3, 7, 3)), values.copy()
-    assert same(
-        trace(classifier, values, CLASSES, 1.0, what_if, nothing), trace(classifier, by_hand, CLASSES)
-    )
+    assert same(trace(classifier, values, TASK, 1.0, what_if, nothing), trace(classifier, by_hand, TASK))
     assert np.array_equal(values, before)
     both = WhatIf(blank=(3, 7), silence=(Silence(1),))
     assert same(
-        trace(classifier, values, CLASSES, 1.0, both, nothing),
-        trace(classifier, by_hand, CLASSES, 1.0, WhatIf(silence=(Silence(1),))),
+        trace(classifier, values, TASK, 1.0, both, nothing),
+        trace(classifier, by_hand, TASK, 1.0, WhatIf(silence=(Silence(1),))),
     )
 
 
@@ -321,13 +315,13 @@ def test_a_mean_that_is_no_byte_stands_in_blank_steps_of_bytes():
     values = np.arange(T * F, dtype=np.uint8).reshape(T, F)
     by_hand = values.astype(np.float32)
     by_hand[0] = nothing = np.array([-1.5, 0.25, 300], np.float32)
-    found = trace(classifier, values, CLASSES, what_if=WhatIf(blank=(1,)), baseline=nothing)
-    assert same(found, trace(classifier, by_hand, CLASSES))
+    found = trace(classifier, values, TASK, what_if=WhatIf(blank=(1,)), baseline=nothing)
+    assert same(found, trace(classifier, by_hand, TASK))
 
 
 def test_blank_steps_need_to_know_what_nothing_is():
     with pytest.raises(ValueError, match="blank steps need a baseline"):
-        trace(network(), sequence(), CLASSES, what_if=WhatIf(blank=(1,)))
+        trace(network(), sequence(), TASK, what_if=WhatIf(blank=(1,)))
 
 
 # --- what does not fit
@@ -440,7 +434,7 @@ def test_what_does_not_fit_is_named_with_what_would(cell, layers, bidirectional,
         trace(
             network(cell, layers, bidirectional),
             sequence(),
-            CLASSES,
+            TASK,
             what_if=WhatIf(**wish),
             baseline=np.zeros(F, np.float32),
         )

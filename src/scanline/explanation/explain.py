@@ -47,7 +47,7 @@ def explain_sequence(model: Model, source: MemorySource, index: int, name: str |
 
     Args:
         model: The model.
-        source: Sequences that are the network's steps already, as `Model.fit` gives them.
+        source: Sequences that are the network's steps already, as `Model.align` returns them.
         index: Which of them, counted from 0.
         name: Name of the sequence; None takes the source's name for it.
 
@@ -56,9 +56,10 @@ def explain_sequence(model: Model, source: MemorySource, index: int, name: str |
     """
     network, preprocessing = model.network, model.preprocessing
     values = source.steps_of(index)
-    traced = trace(network, values, model.class_names, model.divisor)
+    traced = trace(network, values, model.task, model.divisor)
+    target = model.task.explained_output(traced.probabilities[-1])
     background = baseline(network, preprocessing.picture is not None)
-    attribution = integrated_gradients(network, values, traced.prediction, background)
+    attribution = integrated_gradients(network, values, target, background)
     view = preprocessing.seen
     return Explanation(
         name=name or source.describe(index),

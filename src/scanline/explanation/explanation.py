@@ -45,9 +45,9 @@ class Explanation:
     true: int | str | None = None
 
     @property
-    def label(self) -> int | str:
-        """Name of the predicted class."""
-        return self.trace.classes[self.trace.prediction]
+    def label(self) -> int | str | float:
+        """The prediction: for a classification the name of a class."""
+        return self.trace.label
 
     def to_json(self) -> dict[str, Any]:
         """Return every number, ready for JSON."""
@@ -79,7 +79,9 @@ class Explanation:
         """Return a summary in two lines."""
         trace, steps = self.trace, len(self.trace.probabilities)
         unit = "step" if self.view is None else self.view.unit
-        prediction = f"{self.name}: {self.label} ({trace.probabilities[-1, trace.prediction]:.4f})"
+        probability = trace.probabilities[-1, trace.prediction]
+        prediction = f"{self.name}: {self.label}"
+        prediction += "" if trace.predicts_numbers else f" ({probability:.4f})"
         if self.true is not None:
             correct = str(self.true) == str(self.label)
             prediction += ", correct" if correct else f", wrong: the true class is {self.true}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from scanline.kernels.steps import reverse_steps, step_mask
 from scanline.model.network import Network
 from scanline.model.pooling import Pooling
 from scanline.model.prefixes import outputs_by_step
+from scanline.tasks import Task
 
 _NUMBERS = 2**24  # values of a batch of prefixes, at all steps
 _BATCHES = 3  # each batch reads as far as its longest prefix only; more batches gain nothing
@@ -51,13 +53,29 @@ class Trace:
 
     Attributes:
         probabilities: (T, K), predicted if the sequence ended after each step.
-        classes: Names of the K classes.
+        classes: Names of the K classes, or of the task's K outputs.
         directions: Values of all layers and directions.
+        labels: (T,) prediction after each step; by default the most probable classes.
     """
 
     probabilities: NDArray[np.float64]
     classes: tuple[ClassName, ...]
     directions: tuple[Direction, ...]
+    labels: tuple[ClassName | float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            object.__setattr__(self, "labels", tuple(self.classes[index] for index in self.predictions))
+
+    @property
+    def label(self) -> ClassName | float:
+        """The prediction after the last step."""
+        return self.labels[-1]
+
+    @property
+    def predicts_numbers(self) -> bool:
+        """Whether predictions are numbers and not classes."""
+        return isinstance(self.label, float)
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -72,25 +90,26 @@ class Trace:
 
     @property
     def first_reached(self) -> int:
-        """First step, counted from 1, after which the final class was predicted."""
-        return int(np.argmax(self.predictions == self.prediction)) + 1
+        """First step, counted from 1, after which the final prediction was made."""
+        return self.labels.index(self.label) + 1
 
     @property
     def settled(self) -> int:
-        """Step, counted from 1, from which on the final class was always predicted."""
-        other = np.flatnonzero(self.predictions != self.prediction)
-        return int(other[-1]) + 2 if other.size else 1
+        """Step, counted from 1, from which on the prediction was always the final one."""
+        other = [step for step, label in enumerate(self.labels) if label != self.label]
+        return other[-1] + 2 if other else 1
 
     @property
     def changes(self) -> int:
-        """Number of steps after which the predicted class differs from the one before."""
-        return int((self.predictions[1:] != self.predictions[:-1]).sum())
+        """Number of steps after which the prediction differs from the one before."""
+        return sum(one != other for one, other in pairwise(self.labels))
 
     def to_json(self) -> dict[str, Any]:
         """Return the whole trace, ready for JSON, with gates and states rounded to 7 decimals."""
+        probability = float(self.probabilities[-1, self.prediction])
         return {
-            "label": self.classes[self.prediction],
-            "probability": float(self.probabilities[-1, self.prediction]),
+            "label": self.label,
+            **({} if self.predicts_numbers else {"probability": probability}),
             "first_reached": self.first_reached,
             "settled": self.settled,
             "changes": self.changes,
@@ -124,7 +143,7 @@ class Trace:
 def trace(
     network: Network,
     values: NDArray[Any],
-    classes: tuple[ClassName, ...],
+    task: Task,
     temperature: float = 1.0,
     what_if: WhatIf | None = None,
     baseline: NDArray[np.float32] | None = None,
@@ -137,8 +156,8 @@ def trace(
     Args:
         network: The network.
         values: Inputs, (T, F), as the network takes them.
-        classes: Names of the K classes.
-        temperature: Divides the logits, for calibrated probabilities.
+        task: What the network predicts.
+        temperature: Divides the outputs, for calibrated probabilities.
         what_if: What to change; the trace is then of the changed reading.
         baseline: Inputs of a blank step, (F,), as from `attribution.baseline`; needed if steps are blank.
 
@@ -162,7 +181,9 @@ def trace(
         logits = _changed_logits(network, layers, steps, outputs)
     else:
         logits = outputs_by_step(network, batch, None)[0].double()
-    return Trace((logits / temperature).softmax(1).cpu().numpy(), classes, tuple(directions))
+    outputs_after = (logits / temperature).cpu().numpy()
+    labels = tuple(task.labels(outputs_after))
+    return Trace(task.probabilities(outputs_after), task.output_names, tuple(directions), labels)
 
 
 @dataclass(frozen=True, eq=False)

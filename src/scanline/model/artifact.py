@@ -199,7 +199,7 @@ class Model:
         Raises:
             UsageError: If the model has to know the end of a sequence before it can read its beginning.
         """
-        return Session(self.network, self.preprocessing, sessions, self.divisor)
+        return Session(self.network, self.task, self.preprocessing, sessions, self.divisor)
 
     def resume(self, content: bytes) -> Session:
         """Return the session saved by `Session.to_bytes`.
@@ -207,7 +207,7 @@ class Model:
         Raises:
             ModelError: If the content is damaged, or belongs to another model.
         """
-        return Session.from_bytes(self.network, self.preprocessing, content)
+        return Session.from_bytes(self.network, self.task, self.preprocessing, content)
 
     # --- sources of `scanline.data`
 

@@ -18,6 +18,7 @@ from scanline.model.model_files import describe_tensors
 from scanline.model.network import Network
 from scanline.storage.digest import sha256
 from scanline.storage.tensors import check_tensors
+from scanline.tasks import Task
 
 _SCHEMA = 1
 
@@ -32,6 +33,7 @@ class Session:
     def __init__(
         self,
         network: Network,
+        task: Task,
         preprocessing: Preprocessing,
         sessions: int | None = None,
         temperature: float = 1.0,
@@ -54,7 +56,8 @@ class Session:
             )
         if sessions is not None and sessions < 1:
             raise UsageError(f"sessions must be a whole number >= 1, got {sessions}")
-        self._network, self._preprocessing, self._single = network, preprocessing, sessions is None
+        self._network, self._task, self._preprocessing = network, task, preprocessing
+        self._single = sessions is None
         self._n = N = sessions or 1
         self._temperature = temperature
         layers = [network.recurrent.weights(layer, 0) for layer in range(a.layers)]
@@ -128,10 +131,7 @@ class Session:
         logits = (read.astype(np.float64) @ self._weight + self._bias).astype(np.float32)
         if self._temperature != 1:
             logits = logits / np.float32(self._temperature)
-        exact = logits.astype(np.float64)
-        shares = np.exp(exact - exact.max())
-        shares /= shares.sum()
-        return shares  # type: ignore[no-any-return]
+        return self._task.quick_probabilities(logits)
 
     def _checked(
         self, values: NDArray[np.float32], lengths: Any
@@ -189,10 +189,7 @@ class Session:
 
     def _answer(self, read: NDArray[np.float32]) -> NDArray[np.float64]:
         logits = (read.astype(np.float64) @ self._weight + self._bias).astype(np.float32)
-        logits = (logits / np.float32(self._temperature)).astype(np.float64)
-        shares = np.exp(logits - logits.max(-1, keepdims=True))
-        answers: NDArray[np.float64] = shares / shares.sum(-1, keepdims=True)
-        return answers
+        return self._task.quick_probabilities(logits / np.float32(self._temperature))
 
     # --- saving
 
@@ -210,7 +207,9 @@ class Session:
         return safetensors.numpy.save(arrays, {"scanline": json.dumps(described, sort_keys=True)})
 
     @classmethod
-    def from_bytes(cls, network: Network, preprocessing: Preprocessing, content: bytes) -> Session:
+    def from_bytes(
+        cls, network: Network, task: Task, preprocessing: Preprocessing, content: bytes
+    ) -> Session:
         """The session that `to_bytes` wrote. Raises ModelError if it is damaged or of another model."""
         remedy = "begin a new session"
         try:
@@ -246,7 +245,7 @@ class Session:
         misfit = ModelError(f"the saved session does not fit the model; {remedy}")
         if not fits:
             raise misfit
-        session = cls(network, preprocessing, None if single else len(steps), temperature)
+        session = cls(network, task, preprocessing, None if single else len(steps), temperature)
         held = session._stack.states() | session._kept
         wanted = {name: (array.shape, array.dtype) for name, array in held.items()}
         if {name: (array.shape, array.dtype) for name, array in arrays.items() if name != "steps"} != wanted:

@@ -10,6 +10,7 @@ from scanline.data.memory import MemorySource
 from scanline.explanation.plot_data import GATES, title_of
 from scanline.explanation.trace import trace
 from scanline.model.network import Network
+from scanline.tasks.classification import Classification
 
 CLOSED, OPEN = 0.1, 0.9  # below and above which a gate counts as closed and open
 IDLE = 0.05  # mean |state| below which a unit counts as idle
@@ -28,11 +29,11 @@ def gate_activity(network: Network, source: MemorySource) -> dict[str, Any]:
         values that are "shut" (below 0.1), "between" and "open" (above 0.9); "states", for each layer its
         "name", "mean_size" (mean |h| of each unit) and "idle" (number of units below 0.05).
     """
-    source = source.subsample(_MAX_SEQUENCES)
+    source, task = source.subsample(_MAX_SEQUENCES), Classification(source.classes)
     gates: dict[str, list[np.ndarray]] = {}
     states: dict[str, list[np.ndarray]] = {}
     for index in range(len(source)):
-        traced = trace(network, source.steps_of(index), source.classes)
+        traced = trace(network, source.steps_of(index), task)
         several = len(traced.directions) > 1
         for direction in traced.directions:
             for name, values in direction.values.items():

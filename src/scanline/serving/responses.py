@@ -108,7 +108,7 @@ class Responder:
     def _trace(self, values: NDArray[Any], request: Request) -> Trace:
         model = self.model
         blank = baseline(model.network, model.preprocessing.picture is not None)
-        return trace(model.network, values, model.class_names, model.divisor, request.what_if, blank)
+        return trace(model.network, values, model.task, model.divisor, request.what_if, blank)
 
     def _input(self, sequence: NDArray[np.float32], values: NDArray[Any]) -> list[Any]:
         """Return what the network read: an image as it was given, or (T, F)."""
