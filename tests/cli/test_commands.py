@@ -81,7 +81,7 @@ def test_the_version_is_the_packages(scanline):
         ),
         (["train", "digits", "--set", "seed=" + "9" * 5000], "seed must be"),
         (["train", "digits", "--device", "tpu"], "device must be one of auto, cpu, cuda, got 'tpu'"),
-        (["train", "--resume"], "--resume needs --run DIR"),
+        (["train", "--resume"], "--resume requires --run DIR"),
         (["recipes", "rosw"], "unknown recipe 'rosw'"),
         (["evaluate"], "Missing argument 'RUN'"),
         (["data", "verify", "imagenet"], "unknown data set 'imagenet'"),
@@ -150,7 +150,7 @@ def test_evaluate_prints_what_the_run_kept(scanline, trained):
     code, out, _ = scanline("evaluate", trained)
     assert code == 0
     assert f"{kept['correct']} of 360 correct" in out
-    assert f"the tutorials' measure, the first 128 only: {kept['first128_accuracy']:.6f}" in out
+    assert f"accuracy on the first 128 (as in the tutorials): {kept['first128_accuracy']:.6f}" in out
     table = out.splitlines()
     first = next(number for number, line in enumerate(table) if line.startswith("confusion matrix")) + 2
     rows = [line.split() for line in table[first : first + 10]]
@@ -349,7 +349,7 @@ def test_the_doctor_says_what_computes(scanline):
 @pytest.mark.parametrize(
     ("kernel", "code", "expected"),
     [
-        ("none", 0, "torch's path, which is slower; the native library is not used: SCANLINE_KERNEL=none"),
+        ("none", 0, "computed by torch, which is slower; native library not used: SCANLINE_KERNEL=none"),
         ("fast", 2, "SCANLINE_KERNEL=fast: this processor runs"),
     ],
 )

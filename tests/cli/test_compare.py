@@ -139,9 +139,9 @@ def test_three_runs_make_three_pairs(scanline, here, trained):
     ("arguments", "code", "message"),
     [
         ([], 2, "Missing argument 'RUNS...'"),
-        (["one"], 2, "two runs at least are needed to compare, got 1"),
-        (["one", "one"], 2, "runs to compare must be different: one and one are the same"),
-        (["one", "two", "one/"], 2, "runs to compare must be different: one and one/ are the same"),
+        (["one"], 2, "expected at least two runs to compare, got 1"),
+        (["one", "one"], 2, "different runs to compare, got one and one,"),
+        (["one", "two", "one/"], 2, "different runs to compare, got one and one/,"),
         (["one", "twoo"], 4, "there is no run twoo; did you mean 'two'?"),
         (["one", "two", "--device", "tpu"], 2, "device must be one of auto, cpu, cuda, got 'tpu'"),
         (["one", "two", "--data", "imagenet"], 2, "unknown data set 'imagenet'"),
@@ -169,7 +169,7 @@ def made_up(tmp_path_factory) -> Path:
 def test_runs_on_different_data_are_one_line_and_exit_with_3(scanline, here, made_up):
     code, out, err = scanline("compare", "one", made_up / "filed")
     assert (code, out) == (3, "")
-    assert f"one and {made_up}/filed are not judged on the same sequences: digits (360, " in one_line(err)
+    assert f"one and {made_up}/filed: expected the same test sequences, got digits (360, " in one_line(err)
 
 
 def test_data_that_a_run_cannot_read_are_one_line_and_exit_with_3(scanline, here, made_up):
@@ -182,7 +182,7 @@ def test_runs_whose_data_lie_nowhere_are_compared_by_data(scanline, made_up):
     runs = made_up / "run-0", made_up / "run-1"
     code, out, err = scanline("compare", *runs)
     assert (code, out) == (2, "")
-    assert "run-0 was trained on the arrays of a program: say where that lies by --data" in one_line(err)
+    assert "run-0 was trained on the arrays of a program: name its path with --data" in one_line(err)
     code, out, err = scanline("compare", *runs, "--data", made_up / "new.npz", "--json")
     assert (code, err) == (0, "")
     found = strict(out)

@@ -120,7 +120,10 @@ def test_where_there_are_no_blocks_the_curves_are_drawn_in_ascii(tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.decode("ascii").startswith("test: ")
-    *_, loss, accuracy = ran.stderr.decode("ascii").splitlines()
+    lines = ran.stderr.decode("ascii").splitlines()
+    loss, accuracy = (
+        next(line for line in lines if line.startswith(f"{name}:")) for name in ("loss", "accuracy")
+    )
     told = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     for line, head, key, event in [
         (loss, "loss:     ", "loss", "logged"),

@@ -33,7 +33,7 @@ def test_a_network_of_pytorch_becomes_a_bundle_that_every_command_takes(state, s
     path, x, answer = state
     code, out, _ = scanline("import", path, "--output", tmp_path / "made", "--classes", "n,e,s,w")
     assert code == 0
-    assert "1 x lstm 5, readout last: 3 values a step, 4 classes" in out
+    assert "1 x lstm 5, readout last: 3 features, 4 classes" in out
     model = load(tmp_path / "made")
     assert list(model.classes) == ["n", "e", "s", "w"]
     np.testing.assert_allclose(model.predict_proba(x), answer, rtol=0, atol=1e-6)
@@ -100,7 +100,7 @@ def test_what_cannot_be_exported_is_one_line(trained, scanline, tmp_path, option
         (("--classes", "a,b"), 2, "4 outputs: expected as many class names, got 2"),
         (("--classes", "a,a,b,c"), 2, "class names must be different"),
         (("--picture", "28x28"), 2, "reads 3 values a step, but rows of pictures of 28 x 28 have 28"),
-        (("--picture", "big"), 2, "--picture must be height x width, as 28x28, got 'big'"),
+        (("--picture", "big"), 2, "--picture must be HEIGHTxWIDTH, such as 28x28, got 'big'"),
         (("--picture", "3x3", "--view", "rose"), 2, "input.view must be one of"),
         (("--view", "columns"), 2, "--view columns is for pictures"),
         (("--divide-by", "0"), 2, "divided by a number above 0, got 0"),

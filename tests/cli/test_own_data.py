@@ -89,7 +89,7 @@ def test_predict_names_every_sequence_of_a_file(scanline, table, tmp_path):
         "predict", tmp_path / "run", tmp_path / "new.csv", "--save-input", tmp_path / "x.png"
     )
     assert code == 2
-    assert "--save-input is for models of pictures: this one reads sequences" in one_line(err)
+    assert "--save-input is for models of pictures, this one reads sequences" in one_line(err)
 
 
 def test_evaluate_judges_other_files_in_the_same_way(scanline, table, tmp_path):
@@ -195,4 +195,4 @@ def test_resuming_takes_no_options_of_data(scanline, tmp_path, trained):
     assert "cannot be resumed with another recipe: input.view (rows there, columns wanted)" in one_line(err)
     code, _, err = scanline("train", "digits", "--resume", "--run", tmp_path / "run")
     assert code == 2
-    assert "--resume needs --run DIR and takes the data from there" in one_line(err)
+    assert "--resume requires --run DIR and takes no DATA" in one_line(err)

@@ -74,7 +74,7 @@ def test_report_writes_two_files_into_the_run_and_prints_where(scanline, folder)
     twin = strict((folder / "one" / "report.json").read_text())
     kept = json.loads((folder / "one" / "result.json").read_text())
     assert twin["figures"] == kept["test"]
-    assert f"{kept['test']['correct']} of 16 sequences of the test part of mine.npz" in words(root)
+    assert f"{kept['test']['correct']} of 16 sequences of the test split of mine.npz" in words(root)
     # Judging and comparing the run are as before.
     assert scanline("evaluate", "one")[0] == 0
 
@@ -124,24 +124,24 @@ def test_against_sets_beside_it_what_compare_says(scanline, folder):
     more = "more" if pair["difference"] > 0 else "less"
     low, high = pair["ci95"]
     assert (
-        f"On the same 16 sequences one is {100 * abs(pair['difference']):.2f} percentage points {more} "
+        f"On the same 16 sequences, one is {100 * abs(pair['difference']):.2f} percentage points {more} "
         f"accurate than two (95 % interval of the difference {100 * low:+.2f} to {100 * high:+.2f}; "
-        f"exact McNemar test p = {pair['mcnemar_p']:.3g}): "
+        f"exact McNemar test, p = {pair['mcnemar_p']:.3g})."
     ) in text
-    chance = "may well be chance" if pair["mcnemar_p"] > 0.05 else "would seldom"
-    assert chance in text
+    negation = "not " if pair["mcnemar_p"] > 0.05 else ""
+    assert f"The difference is {negation}significant at the 5 % level." in text
     assert (
-        f"Both are right {pair['both_right']} times, one alone {pair['first_alone_right']} times, two alone "
-        f"{pair['second_alone_right']} times, and neither {pair['neither_right']} times."
+        f"Correct predictions: both {pair['both_right']}, only one {pair['first_alone_right']}, only two "
+        f"{pair['second_alone_right']}, neither {pair['neither_right']}."
     ) in text
-    assert rows(root, "Where they disagree") == [
+    assert rows(root, "Different predictions") == [
         [str(each["sequence"]), each["true"], each["first"], each["second"]] for each in pair["disagree_on"]
     ]
-    assert f"Where they disagree ({pair['disagreements']} sequences)" in text
-    sheet = {row[0]: row[1:] for row in rows(root, "On 16 sequences of mine.npz")}
+    assert f"Different predictions ({pair['disagreements']} sequences)" in text
+    sheet = {row[0]: row[1:] for row in rows(root, "16 sequences of mine.npz")}
     for column, run in enumerate(compared["runs"]):
         result = json.loads((folder / run["run"] / "result.json").read_text())["test"]
-        assert sheet["right"][column] == str(result["correct"])
+        assert sheet["correct"][column] == str(result["correct"])
         assert sheet["accuracy"][column].startswith(f"{result['accuracy']:.4f} (")
         assert sheet["mean cross-entropy"][column] == f"{result['loss']:.4f}"
 
@@ -152,7 +152,7 @@ def test_two_that_are_called_alike_are_told_apart_by_the_folders_above(scanline,
     (pair,) = strict((folder / "page.json").read_text())["comparison"]["pairs"]
     assert (pair["first"], pair["second"]) == ("one/model", "two/model")
     root = sound((folder / "page.html").read_text("utf-8"))
-    assert words(by_id(root, "comparison")) == "Beside two/model"
+    assert words(by_id(root, "comparison")) == "Comparison with two/model"
 
 
 def test_two_that_answer_alike_are_exactly_as_accurate(scanline, folder):
@@ -161,16 +161,16 @@ def test_two_that_answer_alike_are_exactly_as_accurate(scanline, folder):
     root = sound((folder / "one" / "report.html").read_text("utf-8"))
     text = words(section(root, "comparison"))
     assert "one is exactly as accurate as again (95 % interval of the difference " in text
-    assert "the difference may well be chance" in text
+    assert "The difference is not significant at the 5 % level." in text
     assert "Where they disagree" not in text
 
 
 @pytest.mark.parametrize(
     ("against", "code", "message"),
     [
-        ("one", 2, "runs to compare must be different: one and one are the same"),
-        ("one/model", 2, "runs to compare must be different: one and one/model are the same"),
-        ("other", 3, "one and other are not judged on the same sequences: "),
+        ("one", 2, "different runs to compare, got one and one,"),
+        ("one/model", 2, "different runs to compare, got one and one/model,"),
+        ("other", 3, "one and other: expected the same test sequences, got "),
         ("ona", 4, "there is no run ona; did you mean 'one'?"),
     ],
 )
@@ -192,13 +192,17 @@ def test_what_cannot_be_set_beside_it_is_one_line_and_nothing_is_written(
     [
         ([], 2, "Missing argument 'RUN'"),
         (["ona"], 4, "there is no run ona; did you mean 'one'?"),
-        (["empty"], 4, r"empty is neither a run folder \(recipe.toml, model/\) nor a bundle"),
-        (["empty", "--output", "page.html"], 4, "empty is neither a run folder"),
-        (["file"], 4, "file is neither a run folder"),
-        (["one/model"], 2, r"one/model is no run folder: say .* by --output FILE\.html"),
-        (["one", "--output", "page.pdf"], 2, "a report is an .html file, got page.pdf"),
-        (["one", "--output", "page"], 2, "a report is an .html file, got page"),
-        (["one", "--output", ""], 2, "a report is an .html file, got "),
+        (["empty"], 4, r"empty is neither a run directory \(recipe.toml, model/\) nor a model"),
+        (["empty", "--output", "page.html"], 4, "empty is neither a run directory"),
+        (["file"], 4, "file is neither a run directory"),
+        (
+            ["one/model"],
+            2,
+            r"one/model is a model directory, not a run directory: name .* --output FILE\.html",
+        ),
+        (["one", "--output", "page.pdf"], 2, "expected a report file ending in .html, got page.pdf"),
+        (["one", "--output", "page"], 2, "expected a report file ending in .html, got page"),
+        (["one", "--output", ""], 2, "expected a report file ending in .html, got "),
         (["one", "--output", "one/result.html"], 2, "one/result.json is a file of the run itself: choose an"),
         (["one", "--output", "one/split.HTM"], 2, "one/split.json is a file of the run itself"),
         (
@@ -206,7 +210,7 @@ def test_what_cannot_be_set_beside_it_is_one_line_and_nothing_is_written(
             2,
             "one/environment.json is a file of the run itself",
         ),
-        (["one", "--output", "mine.html"], 2, "mine.json exists and is no report: choose another name"),
+        (["one", "--output", "mine.html"], 2, "mine.json exists and is not a report: choose another name"),
         (["one", "--output", "no/such/page.html"], 1, "cannot write no/such/page.json: No such file"),
         (["one", "--output", "file/page.html"], 1, "cannot write file/page.json: Not a directory"),
         (["one", "--output", "folder.html"], 1, "cannot write folder.html: Is a directory"),
@@ -443,7 +447,7 @@ def test_a_run_that_ctrl_c_ended_is_shown_as_far_as_it_came(scanline, folder):
     steps = twin["training"]["steps"]
     assert first.startswith(f"Training is interrupted, at step {steps:,}. ")
     assert "the test split is read only when training has ended" in second
-    assert "of 180 sequences of the validation part of digits" in words(root)
+    assert "of 180 sequences of the validation split of digits" in words(root)
 
 
 def test_a_run_that_was_killed_shows_its_curves_and_how_to_go_on(scanline, folder):
@@ -456,7 +460,7 @@ def test_a_run_that_was_killed_shows_its_curves_and_how_to_go_on(scanline, folde
     code, out, err = scanline("report", "killed")
     assert (code, out, err) == (0, "report: killed/report.html\n", "")
     root = sound((folder / "killed" / "report.html").read_text("utf-8"))
-    assert sections(root) == ["learning", "again"]
+    assert sections(root) == ["learning", "reproduce"]
     first, second = notes(root)
     assert re.match(r"Training is not finished, at step \d+\. ", first)
     assert first.endswith("scanline train --resume --run killed.")
@@ -467,7 +471,7 @@ def test_a_run_that_was_killed_shows_its_curves_and_how_to_go_on(scanline, folde
     before = everything(folder)
     code, _, err = scanline("report", "killed", "--against", "one", "--output", "page.html")
     assert code == 4
-    assert "killed has no model yet: training has not finished; go on with" in one_line(err)
+    assert "killed has no model yet" in one_line(err)
     assert everything(folder) == before
 
 
@@ -487,5 +491,5 @@ def test_data_that_lie_nowhere_leave_a_page_that_says_so(scanline, folder):
 def test_help_lists_it(scanline):
     code, out, _ = scanline("--help")
     assert code == 0
-    assert re.search(r"^  report +Show a run on one page", out, re.MULTILINE)
+    assert re.search(r"^  report +Write a run", out, re.MULTILINE)
     assert "--against RUN" in scanline("report", "--help")[1]
