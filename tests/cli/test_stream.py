@@ -86,7 +86,7 @@ def test_an_empty_line_begins_another_sequence(named, stream):
         ("1,\n", "line 1: the steps: expected finite numbers, found nan"),
         ("[1, 2\n", "line 1: not valid JSON"),
         ('{"x": 1}\n', "line 1: expected the features x, y, got x"),
-        ("[1, [2]]\n", r"line 1: expected a number, found '\[2\]'"),
+        ("[1, [2]]\n", r"line 1: expected a number, got '\[2\]'"),
         ("[" * 100_000 + "\n", "line 1: not valid JSON"),
         ("1" * 2_000_000, "line 1: expected at most 1,000,000 characters"),
         ("x,y\n1\n", "line 2: expected 2 cells or more, got 1"),
