@@ -34,8 +34,8 @@ export function summary(trace: Trace, unit: string): string {
     return `Predicted ${before.join(", ")}; ${end}`;
   }
   const last = all[all.length - 2]!;
-  const reached = first < settled ? `Predicted ${label} first at ${unit} ${first}; the prediction changed ${changes} times. ` : "";
-  return `${reached}Predicted ${name(last)} up to ${unit} ${last.to}; ${end}`;
+  const reached = first < settled ? `${label} first at ${unit} ${first}, ` : "";
+  return `The prediction changed ${changes} times: ${reached}${name(last)} up to ${unit} ${last.to}, ${end}`;
 }
 
 function comparison(plain: Result, altered: Result): string {
