@@ -1,10 +1,10 @@
-"""Scanline: recurrent sequence classifiers that read a picture one row at a time.
+"""Scanline: train, evaluate, explain and export recurrent sequence classifiers.
 
     run = scanline.train("mnist")
     model = scanline.load(run.path)
     model.predict(images)
 
-Names are imported when they are first used: `import scanline` does not import torch.
+Names are imported on first use: `import scanline` does not import torch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = [
     "ScanlineError",
     "__version__",
     "explain",
+    "export",
     "load",
     "report",
     "train",
@@ -33,6 +34,7 @@ __all__ = [
 if TYPE_CHECKING:
     from scanline.api import Run as Run
     from scanline.api import explain as explain
+    from scanline.api import export as export
     from scanline.api import train as train
     from scanline.data.readers.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
@@ -45,12 +47,13 @@ if TYPE_CHECKING:
     from scanline.model.prediction import Prediction as Prediction
     from scanline.reporting.report import report as report
 
-_HOMES = {
+_MODULES = {
     "Arrays": "scanline.data.readers.arrays",
     "Model": "scanline.model.artifact",
     "load": "scanline.model.artifact",
     "Run": "scanline.api",
     "explain": "scanline.api",
+    "export": "scanline.api",
     "Prediction": "scanline.model.prediction",
     "Explanation": "scanline.explanation.explanation",
     "report": "scanline.reporting.report",
@@ -63,12 +66,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
+    if name in _MODULES:
         import importlib
 
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'scanline' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted(__all__)

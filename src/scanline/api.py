@@ -1,4 +1,4 @@
-"""What Python programs call: `scanline.train`, `scanline.explain`."""
+"""The functions of the Python API: `scanline.train`, `scanline.explain`, `scanline.export`."""
 
 from __future__ import annotations
 
@@ -18,67 +18,129 @@ from scanline.reporting.report import report
 from scanline.training.events import Stepped
 from scanline.training.run import TrainingRun
 
+PathLike = str | os.PathLike[str]
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What `scanline.train` gives back. path: the run folder. result: the content of `result.json`."""
+    """A finished run, as `scanline.train` returns it.
+
+    Attributes:
+        path: The run directory.
+        result: Content of `result.json`.
+    """
 
     path: Path
     result: dict[str, Any]
 
     @property
     def model(self) -> Model:
-        """The trained model, read from the run folder."""
+        """The trained model, read from the run directory."""
         return load(self.path)
 
-    def report(self, output: str | os.PathLike[str] | None = None) -> Path:
-        """Write the run's report, by default into its folder; `scanline.report` can do more."""
+    def report(self, output: PathLike | None = None) -> Path:
+        """Write the run's report, by default into its directory; `scanline.report` has more options."""
         return report(self.path, output)
 
     def _repr_html_(self) -> str:
         return run_html(self.path, self.result)
 
 
-def explain(
-    model: Model | str | os.PathLike[str], values: Any, *, name: str = "the given sequence"
-) -> Explanation:
-    """Why a model answers as it does for one sequence, step by step and gate by gate.
+def explain(model: Model | PathLike, values: Any, *, name: str = "the given sequence") -> Explanation:
+    """Explain a prediction: probabilities, gates and states after every step, and the value of each input.
 
-    model: as `scanline.load` gives it, or its run folder. values: (T, F), or a picture (height, width) or
-    (height, width, 3), as for `Model.predict`. name: what to call it.
-    Raises DataError naming the expected and the found shape.
+    Args:
+        model: A model, or its run directory.
+        values: (T, F), or a picture (height, width) or (height, width, 3), as for `Model.predict`.
+        name: Name of the sequence in texts and figures.
+
+    Raises:
+        DataError: If the shape does not fit the model; names the expected and the actual one.
     """
-    return explain_values(model if isinstance(model, Model) else load(Path(model)), values, name)
+    return explain_values(_model(model), values, name)
+
+
+def export(
+    model: Model | PathLike,
+    path: PathLike,
+    *,
+    step: bool = False,
+    probabilities: bool = True,
+    opset: int | None = None,
+) -> dict[str, Any]:
+    """Export a model to ONNX or Keras, and verify the file against Scanline's predictions.
+
+    Args:
+        model: A model, or its run directory.
+        path: The file to write, ending in .onnx or .keras.
+        step: Whether to write an ONNX graph of one step, with the states as inputs and outputs.
+        probabilities: Whether the file computes probabilities; otherwise only logits.
+        opset: ONNX opset; None takes a widely supported one.
+
+    Returns:
+        The verification: "file", "kind", "opset", "difference", the largest from Scanline's outputs, and how
+        it was measured.
+
+    Raises:
+        UsageError: If the model cannot be exported to this format, or a package is missing.
+        ModelError: If the file does not compute what the model does. Nothing is written then.
+    """
+    target, exported = Path(path), _model(model)
+    suffix = target.suffix.lower()
+    if suffix == ".onnx":
+        from scanline.interchange.onnx.write import DEFAULT_OPSET, export_onnx, export_step_graph
+
+        write = export_step_graph if step else export_onnx
+        return write(exported, target, probabilities=probabilities, opset=opset or DEFAULT_OPSET)
+    if suffix != ".keras":
+        raise UsageError(f"expected a file ending in .onnx or .keras, got {target}")
+    if step or opset:
+        raise UsageError("step and opset are for .onnx files")
+    from scanline.interchange.keras.write import export_keras
+
+    return export_keras(exported, target, probabilities=probabilities)
 
 
 def train(
-    data: str | os.PathLike[str] | Arrays | None = None,
+    data: PathLike | Arrays | None = None,
     *,
-    recipe: str | os.PathLike[str] | None = None,
+    recipe: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
-    run: str | os.PathLike[str] | None = None,
+    run: PathLike | None = None,
     seed: int | None = None,
     device: str = "auto",
-    resume: str | os.PathLike[str] | None = None,
+    resume: PathLike | None = None,
     tensorboard: bool = False,
     log: Callable[[str], None] | None = print,
 ) -> Run:
-    """Train, test and keep a classifier; the same as `scanline train`.
+    """Train a model, test it and write its run directory, as `scanline train` does.
 
-    data: a data set's name or path, or `scanline.Arrays(values, labels)`; None takes MNIST if it can be had,
-    otherwise the small digits.
-    recipe: a name or a TOML file. settings: dotted key to value, {"train.batch_size": 64}. run: the folder
-    to make. seed: short for settings["seed"]. resume: a run folder to go on with; then settings may ask for
-    more steps, nothing else may change, and a run that began with arrays needs them again. log: takes each
-    line that is worth reading; None is silent.
-    Raises ScanlineError: UsageError, DataError, ModelError, Diverged. Ctrl-C or SIGTERM in the main thread
-    ends the step, saves the run and raises Interrupted, a ScanlineError too; a second one acts at once.
+    Args:
+        data: Name or path of a dataset, or `scanline.Arrays(values, labels)`. None takes MNIST if it can be
+            had, otherwise the small digits.
+        recipe: Name of a recipe, or a TOML file.
+        settings: Changes of the recipe, dotted key to value: {"train.batch_size": 64}.
+        run: The run directory to create.
+        seed: Short for settings["seed"].
+        device: "auto", "cpu" or "cuda".
+        resume: A run directory to resume. `settings` may then ask for more steps and change nothing else; a
+            run that began with arrays needs them again.
+        tensorboard: Whether to write event files.
+        log: Called with each log line; None is silent.
+
+    Raises:
+        UsageError: If the request is not valid.
+        DataError: If the data cannot be used.
+        ModelError: If there is nothing to resume.
+        Diverged: If the loss becomes NaN.
+        Interrupted: After Ctrl-C or SIGTERM in the main thread, once the step has ended and the run is saved;
+            a second signal acts at once.
     """
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     if resume is not None:
         arrays = data if isinstance(data, Arrays) else None
         if any(value is not None for value in (None if arrays else data, run)):
-            raise UsageError("resume takes data and run from the run folder: give none of them")
+            raise UsageError("resume takes data and run from the run directory: give none of them")
     start = TrainingRun.begin if resume is None else TrainingRun.resume
     training = start(
         data if data is None or isinstance(data, Arrays) else os.fspath(data),
@@ -95,3 +157,7 @@ def train(
         if not isinstance(event, Stepped):
             say(event.line())
     return Run(training.directory.path, training.finished().to_json())
+
+
+def _model(model: Model | PathLike) -> Model:
+    return model if isinstance(model, Model) else load(Path(model))

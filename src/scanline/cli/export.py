@@ -33,23 +33,15 @@ def command(
     is written, the exported model is run on random batches and compared with Scanline: the largest
     difference is printed, and above 1e-4 nothing is written.
     """
+    from scanline.api import export
     from scanline.model.artifact import load
 
     model, target = load(run, calibrated=calibrated), Path(output)
-    kind = target.suffix.lower()
-    if kind == ".onnx":
-        from scanline.interchange.onnx.write import DEFAULT_OPSET, export_onnx, export_step_graph
-
-        write = export_step_graph if step else export_onnx
-        verification = write(model, target, probabilities=not logits_only, opset=opset or DEFAULT_OPSET)
-    elif kind == ".keras":
-        if step or opset:
-            raise UsageError("--step and --opset are for .onnx files")
-        from scanline.interchange.keras.write import export_keras
-
-        verification = export_keras(model, target, probabilities=not logits_only)
-    else:
+    if target.suffix.lower() not in (".onnx", ".keras"):
         raise UsageError(f"--output must end in .onnx or .keras, got {output}")
+    if (step or opset) and target.suffix.lower() == ".keras":
+        raise UsageError("--step and --opset are for .onnx files")
+    verification = export(model, target, step=step, probabilities=not logits_only, opset=opset)
     if as_json:
         print_json({"run": run} | verification)
         return

@@ -27,6 +27,7 @@ from scanline.recipe import read_tree
 from scanline.reporting.activity import gate_activity
 from scanline.reporting.facts import ErrorTrace, EvaluatedSplit, ModelFacts, ReportFacts, RunFacts
 from scanline.storage.json_files import read_json
+from scanline.tasks.classification import require
 from scanline.training.provenance import trained_on
 from scanline.training.run_directory import RunDirectory
 from scanline.training.run_files import RecipeFile, parse
@@ -89,6 +90,7 @@ def gather(
         )
         return dataclasses.replace(facts, notes=[*facts.notes, note])
     model = load(run, choose_device(device))
+    require(model.task, "a report")
     facts = dataclasses.replace(facts, model=_model_facts(model, folder), loaded=model)
     facts = _evaluate(facts, model, request)
     if against is not None:

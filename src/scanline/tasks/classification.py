@@ -16,7 +16,7 @@ from torch.nn import functional
 from scanline.data.found import MOST_CHARACTERS, some
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
-from scanline.errors import DataError
+from scanline.errors import DataError, UsageError
 from scanline.metrics.calibration import fit_temperature
 from scanline.metrics.classification import ClassificationMetrics, classification_metrics
 from scanline.metrics.probabilities import softmax
@@ -172,3 +172,18 @@ class Classification(Task):
     def fit_temperature(self, outputs: NDArray[np.float32], targets: NDArray[np.int64]) -> float | None:
         """Return the temperature that minimises the mean cross-entropy of these sequences."""
         return fit_temperature(outputs, targets)
+
+
+def require(task: Task, what: str) -> Classification:
+    """Return `task` if it is a classification.
+
+    Args:
+        task: A task.
+        what: What needs a classification, for the message: "an ONNX export".
+
+    Raises:
+        UsageError: If it is another task; names it.
+    """
+    if not isinstance(task, Classification):
+        raise UsageError(f"{what} supports the task {Classification.name} only, got {task.name}")
+    return task

@@ -25,6 +25,7 @@ from scanline.model.network import Network
 from scanline.model.predictor import Predictor
 from scanline.seeding import numpy_generator
 from scanline.storage.atomic import write_atomic
+from scanline.tasks.classification import require
 
 LIMIT = 1e-4
 _NUMBERS = 2**20  # values of a batch, so that models of wide steps and large pictures are checked in seconds
@@ -56,6 +57,7 @@ def export_keras(
     path = Path(target)
     if path.suffix.lower() != ".keras":
         raise UsageError(f"a Keras model is written to a file NAME.keras, got {path}")
+    require(model.task, "Keras export")
     _check(model.preprocessing)
     keras = _keras()
     with _quiet(), tempfile.TemporaryDirectory() as folder:

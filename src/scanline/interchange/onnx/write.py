@@ -12,6 +12,7 @@ from scanline.errors import MissingExtraError, ModelError, UsageError
 from scanline.model.artifact import Model
 from scanline.model.model_files import describe_tensors
 from scanline.storage.atomic import write_atomic
+from scanline.tasks.classification import require
 from scanline.version import __version__
 
 OLDEST_OPSET = 11  # of 2019
@@ -78,6 +79,7 @@ def export_step_graph(
 
 def _check(model: Model, opset: int, whole: bool) -> None:
     """Raises UsageError or ModelError if there is no graph for this model, or nothing to make it with."""
+    require(model.task, "ONNX export")
     _check_installed()
     newest = newest_opset()
     if type(opset) is not int or not OLDEST_OPSET <= opset <= newest:

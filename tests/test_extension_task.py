@@ -1,0 +1,268 @@
+"""A task of another package, added through the entry point `scanline.tasks`, goes the whole way.
+
+`BoundedNumber` predicts a number between the smallest and the largest of the training targets: one output,
+squared error. Nothing of it is known to Scanline but its entry point.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+import scanline
+from scanline import cli, tasks
+from scanline.data.memory import MemorySource
+from scanline.errors import DataError, ModelError, UsageError
+from scanline.metrics.results import Metrics
+from scanline.tasks import DecodedPrediction, Score, Task
+from tests.serving.asking import in_thread
+
+SETTINGS = {
+    "task": "bounded-number",
+    "train.samples": 0,
+    "train.steps": 400,
+    "train.epochs": 0,
+    "train.log_every": 50,
+    "train.validate_every": 100,
+    "train.learning_rate": 0.02,
+    "train.noise": 0.0,
+    "model.hidden_size": 8,
+    "model.bidirectional": False,
+    "split.validation": 0.2,
+}
+
+
+class NumberMetrics(Metrics):
+    """Metrics of `BoundedNumber`."""
+
+    loss: float
+    mean_error: float
+
+
+@dataclass(frozen=True)
+class BoundedNumber(Task):
+    """A number between `low` and `high`."""
+
+    low: float
+    high: float
+    name: ClassVar[str] = "bounded-number"
+    output_size: ClassVar[int] = 1  # type: ignore[misc]
+    output_names: ClassVar[tuple[str, ...]] = ("number",)  # type: ignore[misc]
+
+    @classmethod
+    def fit(cls, source: MemorySource, name: str) -> Self:
+        numbers = [each for each in source.classes if not isinstance(each, str)]
+        if len(numbers) < len(source.classes):
+            raise DataError(f"{name}: expected numbers as targets")
+        return cls(float(min(numbers)), float(max(numbers)))
+
+    def encode(self, source: MemorySource, owner: str = "the model") -> np.ndarray:
+        return np.array(source.classes, np.float32)[source.targets]
+
+    def _number(self, outputs: Tensor) -> Tensor:
+        return self.low + (self.high - self.low) * outputs[..., 0].sigmoid()
+
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        squares = (self._number(outputs) - targets) ** 2
+        return (squares if weights is None else squares * weights).mean()
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Score:
+        error = (self._number(outputs) - targets).abs().mean().item()
+        return Score(
+            self.loss(outputs, targets).item(), 1 / (1 + error), len(targets), None, "closeness", "close"
+        )
+
+    def metrics(self, outputs: np.ndarray, source: MemorySource) -> NumberMetrics:
+        errors = self.predict(outputs) - self.encode(source)
+        return NumberMetrics(
+            n=len(errors), loss=float((errors**2).mean()), mean_error=float(abs(errors).mean())
+        )
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        return self._number(torch.from_numpy(outputs).double()).numpy()[..., None]
+
+    def predict(self, outputs: np.ndarray) -> np.ndarray:
+        return self.probabilities(outputs)[..., 0]
+
+    def decode(self, probabilities: np.ndarray) -> DecodedPrediction:
+        return DecodedPrediction(float(probabilities[0]))
+
+    def explained_output(self, probabilities: np.ndarray) -> int:
+        return 0
+
+    def describe(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        if not (isinstance(state.get("low"), float) and isinstance(state.get("high"), float)):
+            raise ValueError("expected low and high, two numbers")
+        return cls(state["low"], state["high"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def package(tmp_path_factory):
+    """Install a package whose metadata name the task."""
+    folder = tmp_path_factory.mktemp("site")
+    described = folder / "toy_tasks-1.0.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-tasks\nVersion: 1.0\n")
+    (described / "entry_points.txt").write_text(
+        f"[scanline.tasks]\nbounded-number = {__name__}:BoundedNumber\nnone = {__name__}:SETTINGS\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Sequences of 3 to 8 steps, whose target is the number of steps with a positive x, up to 5."""
+    draw = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "counts.csv"
+    lines = ["id,time,x,y,label"]
+    for index in range(240):
+        steps = draw.normal(size=(int(draw.integers(3, 9)), 2)).round(3)
+        label = min(int((steps[:, 0] > 0).sum()), 5)
+        lines += [f"s{index},{time},{x},{y},{label}" for time, (x, y) in enumerate(steps)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(table, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "number"
+    lines: list[str] = []
+    found = scanline.train(table, settings=SETTINGS, run=path, log=lines.append)
+    assert any("close: " in line for line in lines)
+    assert any("validation: " in line for line in lines)
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return run.model
+
+
+def command(*arguments: object) -> tuple[str, BaseException | None]:
+    """Run a command in this process; returns what it printed and what it raised."""
+    result = CliRunner().invoke(cli.command, list(map(str, arguments)))
+    return result.stdout, None if isinstance(result.exception, SystemExit) else result.exception
+
+
+def test_the_task_is_listed_after_the_built_in_ones():
+    assert tasks.names()[0] == "classification"
+    assert "bounded-number" in tasks.names()
+    assert tasks.get("bounded-number") is BoundedNumber
+
+
+def test_an_unknown_task_is_refused_with_the_legal_ones():
+    with pytest.raises(UsageError, match=r"one of classification, .*got 'bounded-numbr'; did you mean"):
+        tasks.get("bounded-numbr")
+
+
+def test_an_entry_point_that_names_no_task_is_refused():
+    with pytest.raises(UsageError, match=r"task none: expected its entry point to name a subclass of Task"):
+        tasks.get("none")
+
+
+def test_training_learns_the_number(run):
+    test, validation = run.result["test"], run.result["validation"]
+    assert test["mean_error"] < 0.8  # predicting the mean of the targets gives about 1
+    assert set(test) == {"n", "loss", "mean_error"} == set(validation)
+
+
+def test_the_model_keeps_the_task(model):
+    assert model.task == BoundedNumber(0.0, 5.0)
+    assert "a number from 0 to" in str(model).splitlines()[1]
+    assert len(str(model).splitlines()) == 3
+
+
+def test_evaluation_gives_the_metrics_of_the_task(run):
+    out, error = command("evaluate", run.path, "--json")
+    assert (error, json.loads(out)["test"]) == (None, run.result["test"])
+    out, error = command("evaluate", run.path)
+    assert (error, "mean_error: " in out) == (None, True)
+
+
+def test_prediction_gives_numbers(run, model, table):
+    out, error = command("predict", run.path, table, "--json")
+    assert error is None
+    found = json.loads(out)["predictions"]
+    assert len(found) == 240
+    assert all(set(each) == {"file", "sequence", "label"} for each in found)
+    values = np.random.default_rng(1).normal(size=(3, 5, 2)).astype(np.float32)
+    assert model.predict(values).dtype == np.float64
+    assert ((model.task.low < model.predict(values)) & (model.predict(values) < model.task.high)).all()
+
+
+def test_a_stream_ends_where_the_whole_sequence_does(model):
+    values = np.random.default_rng(2).normal(size=(6, 2)).astype(np.float32)
+    session = model.stream()
+    streamed = [session.feed(step)[0] for step in values]
+    expected = [model.predict(values[None, : end + 1])[0] for end in range(6)]
+    assert streamed == pytest.approx(expected, abs=1e-5)
+    resumed = model.resume(session.to_bytes())
+    assert resumed.feed(values[0])[0] == session.feed(values[0])[0]
+
+
+def test_an_explanation_is_of_the_number(run, model, table):
+    values = np.random.default_rng(3).normal(size=(6, 2)).astype(np.float32)
+    found = scanline.explain(model, values)
+    assert found.label == pytest.approx(model.predict(values[None])[0])
+    assert found.attribution.target == 0
+    assert found.to_json()["attribution"]["of"] == "number"
+    assert found.trace.probabilities.shape == (6, 1)
+    out, error = command("explain", run.path, table)
+    assert (error, "number" in out) == (None, True)
+
+
+def test_the_server_predicts_and_traces_numbers(model):
+    values = [[0.5, 1.0], [-0.25, 0.0], [2.0, -1.0]]
+    expected = model.predict(np.array([values], np.float32))[0]
+    with in_thread(model) as server:
+        (plain,) = server.predict([values]).json()["predictions"]
+        (traced,) = server.predict([values], trace=True).json()["predictions"]
+    assert plain == {"label": pytest.approx(expected)}
+    assert traced["label"] == pytest.approx(expected)
+    assert len(traced["trace"]["probabilities"]) == 3
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.keras"])
+def test_exports_refuse_the_task_by_name(model, tmp_path, name):
+    with pytest.raises(UsageError, match="supports the task classification only, got bounded-number"):
+        scanline.export(model, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_a_report_refuses_the_task_by_name(run):
+    with pytest.raises(UsageError, match="supports the task classification only, got bounded-number"):
+        scanline.report(run.path)
+
+
+def test_accuracy_by_step_refuses_the_task_by_name(run):
+    _, error = command("evaluate", run.path, "--steps")
+    assert isinstance(error, UsageError)
+    assert "bounded-number" in str(error)
+
+
+def test_text_as_targets_is_refused_by_the_task(tmp_path):
+    data = scanline.Arrays(np.zeros((8, 3, 2), np.float32), ["a", "b"] * 4)
+    with pytest.raises(DataError, match="expected numbers as targets"):
+        scanline.train(data, settings=SETTINGS, run=tmp_path / "run", log=None)
+
+
+def test_a_model_whose_task_is_not_installed_names_the_task(run, monkeypatch):
+    monkeypatch.setattr(tasks, "entry_points", lambda group: [])
+    with pytest.raises(ModelError, match=r"task must be one of classification, got 'bounded-number'"):
+        scanline.load(run.path)
