@@ -1,33 +1,44 @@
-"""Sequences that are classified while they come: fed step by step, saved, and gone on with elsewhere."""
+"""Sessions: sequences that are predicted while they arrive, step by step.
+
+A session can be saved and continued in another process. It computes what the network does for whole sequences
+with the step-wise halves of the same parts: layers, pooling and imputation.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from scanline.data.preprocessing import Preprocessing
-from scanline.errors import DataError, ModelError, UsageError
+from scanline.errors import DataError, UsageError
 from scanline.kernels.stepping import NativeStack, make_stack
-from scanline.model.model_files import describe_tensors
 from scanline.model.network import Network
-from scanline.storage.digest import sha256
-from scanline.storage.tensors import check_tensors
+from scanline.model.saved_session import SavedSession, misfit, model_digest
 from scanline.tasks import Task
 
-_SCHEMA = 1
+Floats = NDArray[np.float32]
+Counts = NDArray[np.int64]
 
 
 class Session:
-    """One sequence, or N side by side, read as far as their steps have come.
+    """One sequence, or N in parallel, read up to their latest steps; made by `Model.stream`.
 
-    `Model.stream` makes it. After every step it has the probabilities that the whole model would give if the
-    sequence ended there; how the steps are cut into calls of `feed` makes no difference.
+    After every step it returns the probabilities that the model predicts for the sequence so far. How the
+    steps are divided among calls of `feed` makes no difference.
+
+    Args:
+        network: The network, reading forward only.
+        task: Turns outputs into probabilities.
+        preprocessing: Whose handling of missing values applies.
+        sessions: Number of sequences N; None for a single one, whose steps are fed without the axis N.
+        temperature: Divisor of the outputs.
+
+    Raises:
+        UsageError: If the model must know the end of a sequence before it can read its beginning, or
+            `sessions` is less than 1.
     """
 
     def __init__(
@@ -38,32 +49,17 @@ class Session:
         sessions: int | None = None,
         temperature: float = 1.0,
     ) -> None:
-        """sessions: N; None: a single sequence, whose steps are fed without the axis N.
-
-        Raises UsageError if the model has to know the end before it can read the beginning.
-        """
-        form = preprocessing
-        a = network.architecture
-        if a.bidirectional:
-            raise UsageError(
-                "this model reads in both directions: the backward one begins at the last step, so nothing "
-                "can be answered before that is known; train with model.bidirectional=false to stream"
-            )
-        if form.missing == "forward-fill" and form.features != form.source_features:
-            raise UsageError(
-                f"this model cuts steps of {form.source_features} into {form.features} after filling missing "
-                "values forward: fill them before, and train with --missing error to stream"
-            )
+        _check_streamable(network, preprocessing)
         if sessions is not None and sessions < 1:
             raise UsageError(f"sessions must be a whole number >= 1, got {sessions}")
+        architecture = network.architecture
         self._network, self._task, self._preprocessing = network, task, preprocessing
-        self._single = sessions is None
+        self._single, self._temperature = sessions is None, temperature
         self._n = N = sessions or 1
-        self._temperature = temperature
-        layers = [network.recurrent.weights(layer, 0) for layer in range(a.layers)]
+        layers = [network.recurrent.weights(layer, 0) for layer in range(architecture.layers)]
         backend, _ = network.recurrent.path(network.scale, training=False)
         self._stack = make_stack(backend, network.recurrent.cell, layers, N)
-        self._quick = self._stack if isinstance(self._stack, NativeStack) else None
+        self._native = self._stack if isinstance(self._stack, NativeStack) else None
         self._shift, self._scale = (
             each.detach().cpu().numpy().astype(np.float32) for each in (network.shift, network.scale)
         )
@@ -71,76 +67,85 @@ class Session:
         self._bias = network.head.bias.detach().cpu().double().numpy()
         self._pooling = network.pooling
         self._steps = np.zeros(N, np.int64)
-        self._kept: dict[str, NDArray[Any]] = self._pooling.start(N, a.hidden_size)
-        if form.missing == "forward-fill":
-            self._kept["last"] = np.full((N, a.input_size), np.nan, np.float32)
+        # States of pooling and imputation, by name; replaced, never written to, so that a step that is
+        # refused leaves them as they are.
+        self._states: dict[str, NDArray[Any]] = self._pooling.start(N, architecture.hidden_size)
+        if preprocessing.missing == "forward-fill":
+            self._states["last"] = np.full((N, architecture.input_size), np.nan, np.float32)
 
     @property
-    def steps(self) -> int | NDArray[np.int64]:
-        """How many steps were read; (N,) for N sessions."""
+    def steps(self) -> int | Counts:
+        """Number of steps read; (N,) for N sequences."""
         return int(self._steps[0]) if self._single else self._steps.copy()
 
     def feed(self, steps: Any, lengths: Any = None) -> NDArray[np.float64]:
-        """The probabilities after each of the next steps.
+        """Read the next steps and return the probabilities after each of them.
 
-        steps: (t, F), F values as the network reads them (of a picture's row the grey levels), or one step,
-        (F,): the result is (t, K), or (K,). For N sessions (N, t, F): (N, t, K). lengths: (N,), 0 to t, how
-        many of the steps each session has, where they have not all t; past them stands NaN.
-        Raises DataError naming the expected and the found shape or value; the session is as it was then.
+        Args:
+            steps: (t, F) as the network reads them, of a picture's row the grey levels, or one step, (F,).
+                For N sequences (N, t, F).
+            lengths: (N,) whole numbers in 0..t, the number of next steps of each sequence; None if all have
+                t.
+
+        Returns:
+            (t, K) or (K,); for N sequences (N, t, K), NaN past each sequence's length.
+
+        Raises:
+            DataError: If the shape or a value does not fit; the session is unchanged then.
         """
         values = np.asarray(steps, np.float32)
-        if self._quick is not None and self._single and values.shape == self._shift.shape:
-            return self._feed_one(values)
+        if self._native is not None and self._single and values.shape == self._shift.shape:
+            return self._feed_one(self._native, values)
         one = self._single and values.ndim == 1
         if self._single:
             values = values[None, None] if one else values[None]
-        values, counts = self._checked(values, lengths)
+        counts = self._check(values, lengths)
         if values.shape[1] == 0:
             return np.empty((0, len(self._bias)) if self._single else (self._n, 0, len(self._bias)))
-        values = self._filled(values, counts)
-        with np.errstate(invalid="ignore"):  # NaN past the end of a session's steps
+        values = self._impute(values, counts)
+        with np.errstate(invalid="ignore"):  # NaN past a sequence's length
             outputs = self._stack.read((values - self._shift) / self._scale, counts)
-        read = self._read_out(outputs, counts)
+        pooled = self._pool(outputs, counts)
         if counts is None:
-            shares = self._answer(read)
+            probabilities = self._project(pooled)
         else:
-            real = np.arange(read.shape[1]) < counts[:, None]
-            shares = self._answer(np.where(real[:, :, None], read, 0))
-            shares[~real] = np.nan
+            real = np.arange(pooled.shape[1]) < counts[:, None]
+            probabilities = self._project(np.where(real[:, :, None], pooled, 0))
+            probabilities[~real] = np.nan
         if one:
-            return shares[0, 0]  # type: ignore[no-any-return]
-        return shares[0] if self._single else shares
+            return probabilities[0, 0]  # type: ignore[no-any-return]
+        return probabilities[0] if self._single else probabilities
 
-    def _feed_one(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """One step of one sequence on the native library, with as little besides as can be."""
-        stack = self._quick
-        assert stack is not None
-        if not np.isfinite(values.sum()):
-            checked, _ = self._checked(values[None, None], None)
-            values = self._filled(checked, None)[0, 0]
-        elif "last" in self._kept:
-            self._kept["last"][0] = values
-        here = stack.x[0, 0]
-        np.subtract(values, self._shift, out=here)
-        np.divide(here, self._scale, out=here)
-        read = stack.step()[0, 0]
+    def _feed_one(self, stack: NativeStack, values: Floats) -> NDArray[np.float64]:
+        """Read one step (F,) of one sequence on the native library, as `feed` does, in few operations."""
+        # The sum finds NaN and infinity in one pass; `reduce` and `math` skip NumPy's Python wrappers.
+        if not math.isfinite(np.add.reduce(values)):
+            values = values[None, None]
+            self._check(values, None)
+            values = self._impute(values, None)[0, 0]
+        elif "last" in self._states:
+            self._states["last"] = values[None].copy()
+        inputs = stack.x[0, 0]
+        np.subtract(values, self._shift, out=inputs)
+        np.divide(inputs, self._scale, out=inputs)
+        output = stack.step()[0, 0]
         if not self._pooling.reads_outputs:
             self._steps[0] += 1
         else:
-            read = self._read_out(read[None, None], None)[0, 0]
-        logits = (read.astype(np.float64) @ self._weight + self._bias).astype(np.float32)
+            output = self._pool(output[None, None], None)[0, 0]
+        # `_project`, without a division by 1.
+        logits = (output.astype(np.float64) @ self._weight + self._bias).astype(np.float32)
         if self._temperature != 1:
             logits = logits / np.float32(self._temperature)
         return self._task.quick_probabilities(logits)
 
-    def _checked(
-        self, values: NDArray[np.float32], lengths: Any
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+    def _check(self, values: Floats, lengths: Any) -> Counts | None:
+        """Return the lengths as an array. Raises DataError if `values`, (N, t, F), or they do not fit."""
         F = len(self._shift)
         if values.ndim != 3 or values.shape[0] != self._n or values.shape[2] != F:
-            wanted = f"(t, {F}) or ({F},)" if self._single else f"({self._n}, t, {F})"
-            found = values.shape[1:] if self._single else values.shape
-            raise DataError(f"the steps: expected shape {wanted}, found {found}")
+            expected = f"(t, {F}) or ({F},)" if self._single else f"({self._n}, t, {F})"
+            shape = values.shape[1:] if self._single else values.shape
+            raise DataError(f"the steps: expected shape {expected}, found {shape}")
         counts = None
         if lengths is not None:
             counts = np.ascontiguousarray(lengths, np.int64)
@@ -149,120 +154,100 @@ class Session:
                     f"lengths: expected {self._n} whole numbers of 0 to {values.shape[1]}, found {lengths}"
                 )
         real = values if counts is None else values[np.arange(values.shape[1]) < counts[:, None]]
-        missing = self._preprocessing.missing
-        wrong = ~np.isfinite(real) if missing == "error" else np.isinf(real)
+        wrong = ~np.isfinite(real) if self._preprocessing.missing == "error" else np.isinf(real)
         if wrong.any():
-            found = real[wrong][0]
-            hint = "" if np.isinf(found) else "; the model was trained with --missing error"
-            raise DataError(f"the steps: expected finite numbers, found {found}{hint}")
-        return values, counts
+            value = real[wrong][0]
+            hint = "" if np.isinf(value) else "; the model was trained with --missing error"
+            raise DataError(f"the steps: expected finite numbers, found {value}{hint}")
+        return counts
 
-    def _filled(self, values: NDArray[np.float32], counts: NDArray[np.int64] | None) -> NDArray[np.float32]:
-        """`values` with something in place of what is missing."""
-        form = self._preprocessing
-        if form.missing == "error":
+    def _impute(self, values: Floats, counts: Counts | None) -> Floats:
+        """Return `values`, (N, t, F), with missing values replaced."""
+        preprocessing = self._preprocessing
+        if preprocessing.missing == "error":
             return values
-        stand_in = np.zeros_like(self._shift) if form.missing == "zero" else np.array(form.means, np.float32)
-        if form.missing != "forward-fill":
-            return np.where(np.isnan(values), stand_in, values)
+        zero = preprocessing.missing == "zero"
+        default = np.zeros_like(self._shift) if zero else np.array(preprocessing.means, np.float32)
+        if preprocessing.missing != "forward-fill":
+            return np.where(np.isnan(values), default, values)
         values = values.copy()
-        last = self._kept["last"].copy()
+        last = self._states["last"].copy()
         for step in range(values.shape[1]):
-            goes_on = np.ones(self._n, bool) if counts is None else counts > step
-            here = values[goes_on, step]
-            here = np.where(np.isnan(here), last[goes_on], here)
-            last[goes_on] = here
-            values[goes_on, step] = np.where(np.isnan(here), stand_in, here)
-        self._kept["last"] = last
+            present = np.ones(self._n, bool) if counts is None else counts > step
+            current = values[present, step]
+            current = np.where(np.isnan(current), last[present], current)
+            last[present] = current
+            values[present, step] = np.where(np.isnan(current), default, current)
+        self._states["last"] = last
         return values
 
-    def _read_out(
-        self, outputs: NDArray[np.float32], counts: NDArray[np.int64] | None
-    ) -> NDArray[np.float32]:
-        """(N, t, H) what is read out after each step, and the counts and sums brought up to it."""
+    def _pool(self, outputs: Floats, counts: Counts | None) -> Floats:
+        """Return the pooled outputs (N, t, H) after each step and count the steps."""
         t = outputs.shape[1]
         numbers = self._steps[:, None] + np.arange(1, t + 1)
         real = None if counts is None else (np.arange(t) < counts[:, None])[:, :, None]
-        outputs = self._pooling.step(self._kept, outputs, numbers, real)
+        pooled = self._pooling.step(self._states, outputs, numbers, real)
         self._steps += t if counts is None else counts
-        return outputs
+        return pooled
 
-    def _answer(self, read: NDArray[np.float32]) -> NDArray[np.float64]:
-        logits = (read.astype(np.float64) @ self._weight + self._bias).astype(np.float32)
+    def _project(self, pooled: Floats) -> NDArray[np.float64]:
+        """Return the probabilities (N, t, K) of pooled outputs (N, t, H)."""
+        logits = (pooled.astype(np.float64) @ self._weight + self._bias).astype(np.float32)
         return self._task.quick_probabilities(logits / np.float32(self._temperature))
 
-    # --- saving
-
     def to_bytes(self) -> bytes:
-        """All that is needed to go on in another process, with the same model: `Model.resume`."""
-        arrays = self._stack.states() | self._kept | {"steps": self._steps}
-        arrays = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
-        described = {
-            "schema": _SCHEMA,
-            "model": _identity(self._network, self._preprocessing),
-            "temperature": self._temperature,
-            "single": self._single,
-        }
-        described["sha256"] = _seal(described, arrays)
-        return safetensors.numpy.save(arrays, {"scanline": json.dumps(described, sort_keys=True)})
+        """Return everything that `Model.resume` of the same model needs to continue, in any process."""
+        return SavedSession(
+            model_digest(self._network, self._preprocessing),
+            self._temperature,
+            self._single,
+            self._steps,
+            self._stack.states() | self._states,
+        ).to_bytes()
 
     @classmethod
     def from_bytes(
         cls, network: Network, task: Task, preprocessing: Preprocessing, content: bytes
     ) -> Session:
-        """The session that `to_bytes` wrote. Raises ModelError if it is damaged or of another model."""
-        remedy = "begin a new session"
-        try:
-            check_tensors(content)
-            arrays = safetensors.numpy.load(content)
-            length = int.from_bytes(content[:8], "little")
-            described = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["scanline"])
-            if not isinstance(described, dict):
-                raise TypeError(f"expected an object that describes it, found {type(described).__name__}")
-            stored = described.pop("sha256")
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-            reason = [*str(error).splitlines(), type(error).__name__][0]
-            raise ModelError(f"the saved session is damaged: {reason}; {remedy}") from None
-        if described.get("schema") != _SCHEMA:
-            raise ModelError(f"the saved session: expected schema {_SCHEMA}, found another; {remedy}")
-        if stored != _seal(described, arrays):
-            raise ModelError(f"the saved session is damaged: it is not what was saved; {remedy}")
-        if described.get("model") != _identity(network, preprocessing):
-            raise ModelError(f"the saved session belongs to another model; {remedy}")
-        # A seal keeps out mishaps, not people: it can be made anew for anything.
-        temperature: Any = described.get("temperature")
-        single, steps = described.get("single"), arrays.get("steps", np.empty(0))
-        a = network.architecture
-        fits = (
-            isinstance(temperature, float)
-            and 0 < temperature < math.inf
-            and isinstance(single, bool)
-            and steps.dtype == np.int64
-            and steps.ndim == 1
-            and 1 <= len(steps) <= (1 if single else len(content) // (a.layers * a.hidden_size))
-            and steps.min() >= 0
-        )
-        misfit = ModelError(f"the saved session does not fit the model; {remedy}")
-        if not fits:
-            raise misfit
-        session = cls(network, task, preprocessing, None if single else len(steps), temperature)
-        held = session._stack.states() | session._kept
-        wanted = {name: (array.shape, array.dtype) for name, array in held.items()}
-        if {name: (array.shape, array.dtype) for name, array in arrays.items() if name != "steps"} != wanted:
-            raise misfit
-        session._stack.restore(arrays)
-        session._kept = {name: arrays[name].copy() for name in session._kept}
-        session._steps = arrays["steps"].copy()
+        """Return the session that `to_bytes` saved.
+
+        Args:
+            network: The network of the model that it was saved with.
+            task: The task of that model.
+            preprocessing: The preprocessing of that model.
+            content: What `to_bytes` returned.
+
+        Raises:
+            ModelError: If the content is damaged, or belongs to another model.
+        """
+        architecture = network.architecture
+        least = architecture.layers * architecture.hidden_size
+        saved = SavedSession.from_bytes(content, model_digest(network, preprocessing), least)
+        sessions = None if saved.single else len(saved.steps)
+        session = cls(network, task, preprocessing, sessions, saved.temperature)
+        expected = session._stack.states() | session._states
+        if _forms(saved.arrays) != _forms(expected):
+            raise misfit()
+        session._stack.restore(saved.arrays)
+        session._states = {name: saved.arrays[name].copy() for name in session._states}
+        session._steps = saved.steps.copy()
         return session
 
 
-def _identity(network: Network, preprocessing: Preprocessing) -> str:
-    """Digest of all that decides what a session computes."""
-    held = {name: each.sha256 for name, each in describe_tensors(network.state_dict()).items()}
-    return sha256(json.dumps([held, repr(network.architecture), preprocessing.missing]).encode())
+def _check_streamable(network: Network, preprocessing: Preprocessing) -> None:
+    """Raise UsageError if the model must know the end of a sequence before it can read its beginning."""
+    if network.architecture.bidirectional:
+        raise UsageError(
+            "this model reads in both directions: the backward direction starts at the last step, so that "
+            "nothing can be predicted before; train with model.bidirectional=false to stream"
+        )
+    if preprocessing.missing == "forward-fill" and preprocessing.features != preprocessing.source_features:
+        raise UsageError(
+            f"this model cuts steps of {preprocessing.source_features} into {preprocessing.features} after "
+            "filling missing values forward: fill them before, and train with --missing error to stream"
+        )
 
 
-def _seal(described: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> str:
-    parts = [json.dumps(described, sort_keys=True)]
-    parts += [f"{name} {a.dtype} {a.shape} {sha256(a.tobytes())}" for name, a in sorted(arrays.items())]
-    return sha256("\n".join(parts).encode())
+def _forms(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Return the shapes and dtypes of arrays by name."""
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
