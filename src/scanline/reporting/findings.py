@@ -40,7 +40,7 @@ def _errors(test: dict[str, Any]) -> str:
     if errors == 1:
         return f"The only error: {confused}."
     times = {1: "once", 2: "twice"}.get(count, f"{count:,} times")
-    return f"Most frequent of {errors:,} errors: {confused}, {times}."
+    return f"Most frequent of {errors:,} errors: {confused} ({times})."
 
 
 def _calibration(test: dict[str, Any]) -> str:

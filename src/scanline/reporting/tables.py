@@ -150,7 +150,7 @@ def _stops(stops: list[dict[str, Any]], unit_name: str) -> Table:
         for each in stops
     ]
     heads = ("threshold", "accuracy", f"mean {unit_name}", "stopped early")
-    return Table("Early stopping: stop when a class reaches this probability", heads, rows)
+    return Table("Early classification: stop once a class has this probability", heads, rows)
 
 
 def _gates(gates: list[dict[str, Any]]) -> Table:
