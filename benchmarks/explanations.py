@@ -32,11 +32,11 @@ def main(run: str, pictures: str | None = None) -> None:
     judgement = evaluate_run(run, None)
     model, part = judgement.model, judgement.source
     network = model.network
-    along = accuracy_by_step(network, model.task, part).to_json()
-    last = along["steps"][-1]
-    print(f"{along['enough']} of {last['step']} steps are enough; accuracy at the end {last['accuracy']:.4f}")
-    for stop in along["stops"]:
-        print(f"stop at {stop['threshold']}: accuracy {stop['accuracy']:.4f}, {stop['mean_steps']:.2f} steps")
+    along = accuracy_by_step(network, model.task, part)
+    last = along.steps[-1]
+    print(f"{along.enough} of {last.step} steps suffice; final accuracy {last.accuracy:.4f}")
+    for stop in along.stops:
+        print(f"stop at {stop.threshold}: accuracy {stop.accuracy:.4f}, {stop.mean_steps:.2f} steps")
     if pictures:
         folder = Path(pictures)
         folder.mkdir(parents=True, exist_ok=True)

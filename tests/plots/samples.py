@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import scanline
-from scanline import plots
+from scanline import cells, plots
 from scanline.data import catalogue as catalog
 from scanline.data.memory import MemorySource
 from scanline.evaluation.early import accuracy_by_step
@@ -19,9 +19,11 @@ from scanline.explanation.explain import explain_sequence
 from scanline.explanation.explanation import Explanation
 from scanline.explanation.plot_data import sequence_data
 from scanline.explanation.trace import Direction, Trace
-from scanline.metrics.classification import classification_metrics
+from scanline.metrics.classification import ClassificationMetrics, ClassMetrics
 from scanline.reporting import figures
 from scanline.reporting.activity import gate_activity
+from scanline.tasks.classification import Classification
+from scanline.training.run_files import EvaluatedLine, LoggedLine, read_metrics
 from tests.explanation.test_trace import CLASSES
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -41,13 +43,13 @@ class Sample:
     """What a run has to tell: its history, its figures, and one answer explained."""
 
     def __init__(self, run) -> None:
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-        self.history = [json.loads(line) for line in lines]
-        self.test = json.loads((run / "result.json").read_text())["test"]
+        self.history = read_metrics(run / "metrics.jsonl")
+        result = json.loads((run / "result.json").read_text())
+        self.test = ClassificationMetrics.model_validate(result["test"])
         model = scanline.load(run)
         part = model.align(catalog.load("digits").test)
-        self.along = accuracy_by_step(model.network, model.task, part).to_json()
-        self.activity = gate_activity(model.network, part)
+        self.along = accuracy_by_step(model.network, model.task, part)
+        self.activity = gate_activity(model.network, model.task, part)
         self.answer = explain_sequence(model, part, 5)
         self._drawn: dict[str, str] = {}
 
@@ -66,10 +68,10 @@ class Sample:
         true = (answer.trace.prediction + 1) % 10
         given = {
             "learning_curve": (self.history,),
-            "class_metrics": (test["classes"],),
-            "reliability_diagram": (test["calibration"],),
-            "coverage_curve": (test["coverage"],),
-            "accuracy_by_length": (test["by_length"],),
+            "class_metrics": (test.classes,),
+            "reliability_diagram": (test.calibration,),
+            "coverage_curve": (test.coverage,),
+            "accuracy_by_length": (test.by_length,),
             "accuracy_by_step": (self.along, "rows"),
             "gate_activity": (self.activity,),
         }
@@ -121,15 +123,35 @@ def evaluated(classes, labels, logits, steps=3):
     """The figures of made-up answers."""
     values = np.zeros((len(labels), steps, 2), np.float32)
     part = MemorySource.from_array(values, np.asarray(labels), tuple(classes), "made up")
-    return classification_metrics(np.asarray(logits, np.float32), part)
+    return Classification(part.classes).metrics(np.asarray(logits, np.float32), part)
+
+
+def of_class(name, recall=None, precision=None):
+    """Metrics of a class; the intervals are from 0.3 to 0.7 where there is a value."""
+    values = {"recall": recall, "precision": precision, "f1": None}
+    intervals = {f"{key}_ci95": None if value is None else (0.3, 0.7) for key, value in values.items()}
+    return ClassMetrics(name=name, n=1, correct=0, accuracy=None, **values, **intervals)
+
+
+def logged(step, loss, accuracy=0.5):
+    return LoggedLine(event="logged", step=step, loss=loss, accuracy=accuracy)
+
+
+def looked(step, loss, accuracy=0.5, part="validation"):
+    return EvaluatedLine(event="judged", step=step, loss=loss, accuracy=accuracy, part=part)
+
+
+def task_of(classifier):
+    """A task that fits the outputs of a network."""
+    return Classification(tuple(range(classifier.head.out_features)))
 
 
 def all_charts(test):
     return [
-        figures.class_metrics(test["classes"]),
-        figures.reliability_diagram(test["calibration"]),
-        figures.coverage_curve(test["coverage"]),
-        figures.accuracy_by_length(test["by_length"]),
+        figures.class_metrics(test.classes),
+        figures.reliability_diagram(test.calibration),
+        figures.coverage_curve(test.coverage),
+        figures.accuracy_by_length(test.by_length),
     ]
 
 
@@ -141,9 +163,11 @@ def drawn(*figures):
             assert np.asarray(picture.convert("L")).min() < 128
 
 
-def plot_explanation(trace, picture, values, attribution=None, pixels=None, upto=None):
-    return plots.explanation(sequence_data(trace, values, picture, attribution, pixels), upto)
+def plot_explanation(trace, picture, values, attribution=None, pixels=None, upto=None, cell="lstm"):
+    return plots.explanation(
+        sequence_data(trace, cells.get(cell), values, picture, attribution, pixels), upto
+    )
 
 
-def plot_mistake(trace, picture, values, attribution, pixels, true):
-    return plots.mistake(sequence_data(trace, values, picture, attribution, pixels), true)
+def plot_mistake(trace, picture, values, attribution, pixels, true, cell="lstm"):
+    return plots.mistake(sequence_data(trace, cells.get(cell), values, picture, attribution, pixels), true)

@@ -10,9 +10,7 @@ import pytest
 from PIL import Image
 
 from scanline import cells, plots
-from scanline.explanation.plot_data import title_of
 from scanline.explanation.trace import Direction
-from scanline.reporting import figures
 from tests.plots.samples import (
     Sample,
     data_of,
@@ -30,41 +28,41 @@ def sample(trained) -> Sample:
 
 def test_the_learning_curve_shows_every_line_of_the_history(sample):
     loss, accuracy = sample.draw("learning_curve").axes
-    logged = [entry for entry in sample.history if entry["event"] == "logged"]
-    validation = [entry for entry in sample.history if entry.get("part") == "validation"]
+    logged = [line for line in sample.history if line.event == "logged"]
+    validation = [line for line in sample.history if getattr(line, "part", "") == "validation"]
     assert len(logged) > 5
     assert len(validation) > 2
     for axes, kind in ((loss, "loss"), (accuracy, "accuracy")):
         for line, entries in zip(axes.lines, (logged, validation), strict=True):
-            assert data_of(line) == ([e["step"] for e in entries], [e[kind] for e in entries])
+            assert data_of(line) == ([e.step for e in entries], [getattr(e, kind) for e in entries])
 
 
 def test_the_class_metrics_show_every_class_with_its_intervals(sample):
     (axes,) = sample.draw("class_metrics").axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [str(digit) for digit in range(10)]
     for line, kind in zip(axes.lines, ("recall", "precision"), strict=True):
-        assert data_of(line)[0] == [entry[kind] for entry in sample.test["classes"]]
+        assert data_of(line)[0] == [getattr(each, kind) for each in sample.test.classes]
     for lines, kind in zip(axes.collections, ("recall", "precision"), strict=True):
         ends = [segment[:, 0].tolist() for segment in lines.get_segments()]
-        assert ends == [entry[f"{kind}_ci95"] for entry in sample.test["classes"]]
+        assert ends == [[*getattr(each, f"{kind}_ci95")] for each in sample.test.classes]
 
 
 def test_reading_along_shows_the_accuracy_of_every_step(sample):
     (axes,) = sample.draw("accuracy_by_step").axes
-    steps = [entry["step"] for entry in sample.along["steps"]]
-    assert data_of(axes.lines[0]) == (steps, [entry["accuracy"] for entry in sample.along["steps"]])
-    assert f"{sample.along['enough']} rows suffice" in written(sample.draw("accuracy_by_step"))
+    steps = [each.step for each in sample.along.steps]
+    assert data_of(axes.lines[0]) == (steps, [each.accuracy for each in sample.along.steps])
+    assert f"{sample.along.enough} rows suffice" in written(sample.draw("accuracy_by_step"))
     assert "rows read" in written(sample.draw("accuracy_by_step"))
 
 
 def test_the_gates_of_the_figures_are_those_of_the_bars(sample):
     bars, units = sample.draw("gate_activity").axes
     widths = [bar.get_width() for bar in bars.patches]
-    gates = sample.activity["gates"]
-    expected = [entry[kind] for kind in ("shut", "between", "open") for entry in gates]
+    gates = sample.activity.gates
+    expected = [getattr(each, kind) for kind in ("closed", "between", "open") for each in gates]
     assert widths == pytest.approx(expected, abs=1e-12)
     (line,) = units.lines
-    assert data_of(line)[1] == sorted(sample.activity["states"][0]["mean_size"], reverse=True)
+    assert data_of(line)[1] == sorted(sample.activity.states[0].mean_size, reverse=True)
 
 
 def test_an_explanation_shows_every_gate_and_state(sample):
@@ -89,10 +87,10 @@ def test_a_panel_has_the_values_of_every_unit_the_busiest_on_top(sample, upto):
 def test_layers_and_directions_are_named_where_there_are_several(cell):
     parts = {name: np.zeros((3, 4), np.float32) for name in cells.get(cell).traced}
     directions = [Direction(layer, backward, parts) for layer in (0, 1) for backward in (False, True)]
-    drawn = plot_explanation(*sequence(3, directions=tuple(directions)))
+    drawn = plot_explanation(*sequence(3, directions=tuple(directions)), cell=cell)
     found = written(drawn)
     for name, each in itertools.product(cells.get(cell).traced, directions):
-        assert f"{title_of(name)} {name}, {each.title}" in found
+        assert f"{cells.get(cell).title_of(name)} {name}, {each.title}" in found
 
 
 def test_a_png_is_drawn_dark_on_white(sample):
@@ -103,7 +101,7 @@ def test_a_png_is_drawn_dark_on_white(sample):
 
 
 def test_a_film_stays_on_its_last_frame():
-    frames = [figures.coverage_curve([{"coverage": 0.5, "accuracy": share}]) for share in (0.2, 0.5, 0.8)]
+    frames = [plots.coverage_curve([0.5], [accuracy]) for accuracy in (0.2, 0.5, 0.8)]
     with Image.open(io.BytesIO(plots.to_gif(frames, 100))) as film:
         times = []
         for number in range(film.n_frames):

@@ -8,11 +8,10 @@ import re
 import numpy as np
 import pytest
 
-from scanline.evaluation.early import accuracy_by_step
+from scanline.evaluation.early import StepAccuracies, StepAccuracy, accuracy_by_step
 from scanline.explanation.attribution import Attribution
 from scanline.reporting import figures
 from scanline.reporting.activity import gate_activity
-from scanline.tasks.classification import Classification
 from tests.conftest import make_sequences
 from tests.explanation.test_trace import network
 from tests.plots.samples import (
@@ -20,23 +19,27 @@ from tests.plots.samples import (
     data_of,
     drawn,
     evaluated,
+    logged,
+    looked,
+    of_class,
     plot_explanation,
     plot_mistake,
     sequence,
+    task_of,
     written,
 )
 
 
 def test_data_of_one_class_alone_is_drawn():
     test = evaluated(["a", "b"], [0] * 20, [[2.0, 0.0]] * 20)
-    assert test["classes"][1]["recall"] is None
+    assert test.classes[1].recall is None
     drawn(*all_charts(test))
 
 
 def test_an_undefined_precision_has_no_dot():
     test = evaluated(["a", "b", "c"], [0, 1, 2] * 6, [[2.0, 1.0, 0.0]] * 18)  # always a
-    assert [entry["precision"] is None for entry in test["classes"]] == [False, True, True]
-    figure = figures.class_metrics(test["classes"])
+    assert [each.precision is None for each in test.classes] == [False, True, True]
+    figure = figures.class_metrics(test.classes)
     recall, precision = figure.axes[0].lines
     assert len(recall.get_xdata()) == 3
     assert len(precision.get_xdata()) == 1
@@ -44,8 +47,7 @@ def test_an_undefined_precision_has_no_dot():
 
 
 def test_figures_that_are_all_undefined_are_drawn():
-    nothing = {"recall": None, "recall_ci95": None, "precision": None, "precision_ci95": None}
-    drawn(figures.class_metrics([{"class": "a"} | nothing, {"class": "b"} | nothing]))
+    drawn(figures.class_metrics([of_class("a"), of_class("b")]))
 
 
 def test_one_sequence_is_drawn():
@@ -53,8 +55,8 @@ def test_one_sequence_is_drawn():
     part = make_sequences(n=1, features=3)
     classifier = network()
     drawn(
-        figures.accuracy_by_step(accuracy_by_step(classifier, Classification(part.classes), part).to_json()),
-        figures.gate_activity(gate_activity(classifier, part)),
+        figures.accuracy_by_step(accuracy_by_step(classifier, task_of(classifier), part)),
+        figures.gate_activity(gate_activity(classifier, task_of(classifier), part)),
     )
 
 
@@ -63,7 +65,7 @@ def test_thirty_classes_each_have_a_row_of_their_own():
     logits = np.random.default_rng(0).normal(size=(90, 30)) + 3 * np.eye(30)[np.arange(90) % 30]
     test = evaluated(classes, np.arange(90) % 30, logits)
     drawn(*all_charts(test))
-    figure = figures.class_metrics(test["classes"])
+    figure = figures.class_metrics(test.classes)
     assert {name[:13] + "…" for name in classes} <= set(written(figure))
     height = figure.get_figheight() / 30
     assert height > 0.2  # inches a class
@@ -76,8 +78,9 @@ def test_thirty_classes_each_have_a_row_of_their_own():
     "which", list(itertools.product(["lstm", "gru", "rnn"], [1, 3], [False, True])), ids=str
 )
 def test_gates_of_every_network_are_drawn(which):
-    activity = gate_activity(network(*which), make_sequences(n=5))
-    assert len(activity["gates"]) == {"lstm": 3, "gru": 2, "rnn": 0}[which[0]] * which[1] * (1 + which[2])
+    classifier = network(*which)
+    activity = gate_activity(classifier, task_of(classifier), make_sequences(n=5))
+    assert len(activity.gates) == {"lstm": 3, "gru": 2, "rnn": 0}[which[0]] * which[1] * (1 + which[2])
     drawn(figures.gate_activity(activity))
 
 
@@ -91,8 +94,8 @@ def test_sequences_of_one_step_are_drawn_and_seen():
         drawn(figure)
     part = make_sequences(n=8, steps=1)
     drawn(
-        figures.accuracy_by_step(accuracy_by_step(network(), Classification(part.classes), part).to_json()),
-        figures.gate_activity(gate_activity(network(), part)),
+        figures.accuracy_by_step(accuracy_by_step(network(), task_of(network()), part)),
+        figures.gate_activity(gate_activity(network(), task_of(network()), part)),
     )
     drawn(*all_charts(evaluated(["a", "b"], [0, 1] * 4, [[1.0, 0.0]] * 8, steps=1)))
 
@@ -145,14 +148,6 @@ def test_a_dark_picture_is_shown_dark():
         assert figure.axes[0].images[0].get_clim() == (0, 255)
 
 
-def logged(step, loss, accuracy=0.5):
-    return {"event": "logged", "step": step, "loss": loss, "accuracy": accuracy}
-
-
-def looked(step, loss, accuracy=0.5, part="validation"):
-    return {"event": "judged", "step": step, "loss": loss, "accuracy": accuracy, "part": part}
-
-
 @pytest.mark.parametrize(
     "history",
     [
@@ -187,8 +182,8 @@ def test_a_history_with_the_test_part_shows_training_and_validation_alone():
 
 @pytest.mark.parametrize("enough", [1, 2, 3, 4, 6])
 def test_how_many_steps_are_enough_is_said_inside_the_frame(enough):
-    steps = [{"step": t, "n": 9, "accuracy": 0.5, "ci95": [0.3, 0.7]} for t in range(1, 7)]
-    figure = figures.accuracy_by_step({"steps": steps, "enough": enough, "stops": []})
+    steps = [StepAccuracy(step=t, n=9, accuracy=0.5, ci95=(0.3, 0.7)) for t in range(1, 7)]
+    figure = figures.accuracy_by_step(StepAccuracies(steps=steps, enough=enough, stops=[]))
     drawn(figure)
     (axes,) = figure.axes
     (note,) = axes.texts
@@ -201,16 +196,14 @@ def test_how_many_steps_are_enough_is_said_inside_the_frame(enough):
     "name", ["(#1)", 'id="x"', "a&b", "<i>", "$x$", "#010203", "\x00\x1b[31m", "\ud800", "中"]
 )
 def test_a_class_of_any_name_is_a_plain_word(name):
-    nothing = {"recall": 0.5, "recall_ci95": [0.3, 0.7], "precision": None, "precision_ci95": None}
     expected = re.sub("[\x00\x1b\ud800]", "\N{REPLACEMENT CHARACTER}", name)
-    assert expected in written(figures.class_metrics([{"class": name} | nothing]))
-    drawn(figures.class_metrics([{"class": name} | nothing]))
+    assert expected in written(figures.class_metrics([of_class(name, recall=0.5)]))
+    drawn(figures.class_metrics([of_class(name, recall=0.5)]))
     trace, _, values, attribution = sequence(4, (name, "b"))
     assert expected in written(plot_explanation(trace, None, values, attribution))
     assert expected in written(plot_mistake(trace, None, values, attribution, None, 0))
 
 
 def test_a_long_class_name_is_cut_for_an_axis():
-    nothing = {"recall": 0.5, "recall_ci95": [0.3, 0.7], "precision": None, "precision_ci95": None}
-    figure = figures.class_metrics([{"class": "walks \n upstairs slowly"} | nothing])
+    figure = figures.class_metrics([of_class("walks \n upstairs slowly", recall=0.5)])
     assert "walks upstair…" in written(figure)

@@ -93,11 +93,14 @@ def test_the_same_figures_give_the_same_bytes(sample, name):
 
 
 def test_another_process_gives_the_same_bytes(sample, tmp_path):
-    (tmp_path / "coverage.json").write_text(json.dumps(sample.test["coverage"]))
+    coverage = [[each.coverage, each.accuracy] for each in sample.test.coverage]
+    (tmp_path / "coverage.json").write_text(json.dumps(coverage))
+        json.dumps([[each.coverage, each.accuracy] for each in sample.test.coverage])
+    )
     program = (
-        "import json, sys; from scanline import plots; from scanline.reporting import figures; "
+        "import json, sys; from scanline import plots; "
         f"coverage = json.load(open({str(tmp_path / 'coverage.json')!r})); "
-        "sys.stdout.write(plots.to_svg(figures.coverage_curve(coverage), 'same'))"
+        "sys.stdout.write(plots.to_svg(plots.coverage_curve(*zip(*coverage)), 'same'))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stderr == ""
@@ -127,7 +130,7 @@ def test_drawing_changes_nothing_that_it_is_given(sample):
 
 @pytest.mark.parametrize("name", [*CHARTS, *PICTURES, "to_svg", "to_png", "to_gif"])
 def test_without_matplotlib_the_error_is_one_line_that_names_the_extra(sample, name, monkeypatch):
-    figure = figures.coverage_curve(sample.test["coverage"])
+    figure = figures.coverage_curve(sample.test.coverage)
     makes = {
         "to_svg": lambda: plots.to_svg(figure, "title"),
         "to_png": lambda: plots.to_png(figure),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from scanline.data.memory import MemorySource
 from scanline.model.network import Architecture, Network
 from scanline.reporting.activity import gate_activity
+from scanline.tasks.classification import Classification
 from tests.conftest import make_sequences
 
 
@@ -46,14 +48,19 @@ def of_one_feature(*sequences: list[float]) -> MemorySource:
     return MemorySource.from_list(parts, np.zeros(len(parts), np.int64), (0, 1), "made by hand")
 
 
+def measured(classifier: Network, source: MemorySource) -> dict[str, Any]:
+    task = Classification(tuple(range(classifier.head.out_features)))
+    return gate_activity(classifier, task, source).to_json()
+
+
 def test_without_weights_every_gate_is_half_open_and_every_unit_idle():
-    told = gate_activity(silent("lstm", hidden=3), of_one_feature([1, 2], [3]))
-    assert told["n"] == 2
-    assert told["gates"] == [
+    activity = measured(silent("lstm", hidden=3), of_one_feature([1, 2], [3]))
+    assert activity["n"] == 2
+    assert activity["gates"] == [
         {"name": name, "shut": 0.0, "between": 1.0, "open": 0.0}
         for name in ("input gate", "forget gate", "output gate")
     ]
-    assert told["states"] == [{"name": "state", "mean_size": [0.0, 0.0, 0.0], "idle": 3}]
+    assert activity["states"] == [{"name": "state", "mean_size": [0.0, 0.0, 0.0], "idle": 3}]
 
 
 def test_large_biases_open_and_shut_the_gates_that_they_belong_to():
@@ -61,10 +68,10 @@ def test_large_biases_open_and_shut_the_gates_that_they_belong_to():
     # Rows as torch has them: input, forget, candidate and output gate, two units each. The first unit's
     # candidate is tanh(atanh(0.5)) = 0.5; as all is forgotten its cell is 0.5, and its state 0.5 tanh(0.5).
     change(classifier, 2, [100, 100, -100, -100, math.atanh(0.5), 0, 0, 0])
-    told = gate_activity(classifier, of_one_feature([1, -1, 5], [0]))
-    shares = {each["name"]: (each["shut"], each["between"], each["open"]) for each in told["gates"]}
+    activity = measured(classifier, of_one_feature([1, -1, 5], [0]))
+    shares = {each["name"]: (each["shut"], each["between"], each["open"]) for each in activity["gates"]}
     assert shares == {"input gate": (0, 0, 1), "forget gate": (1, 0, 0), "output gate": (0, 1, 0)}
-    (state,) = told["states"]
+    (state,) = activity["states"]
     assert state["mean_size"] == pytest.approx([0.5 * math.tanh(0.5), 0], abs=1e-7)
     assert state["idle"] == 1
 
@@ -72,24 +79,24 @@ def test_large_biases_open_and_shut_the_gates_that_they_belong_to():
 def test_shares_are_of_all_steps_and_units_of_all_sequences():
     classifier = silent("lstm", hidden=1)
     change(classifier, 0, [1000, 0, 0, 0])  # the input gate: open for 1, shut for -1, between for 0
-    told = gate_activity(classifier, of_one_feature([1], [-1, -1, 0]))
-    assert told["gates"][0] == {"name": "input gate", "shut": 0.5, "between": 0.25, "open": 0.25}
+    activity = measured(classifier, of_one_feature([1], [-1, -1, 0]))
+    assert activity["gates"][0] == {"name": "input gate", "shut": 0.5, "between": 0.25, "open": 0.25}
 
 
 def test_the_size_of_a_state_is_its_mean_over_all_steps_whatever_their_sign():
     classifier = silent("rnn")
     change(classifier, 0, [1, 0.01])
-    told = gate_activity(classifier, of_one_feature([0.5], [-1, 2, 0]))
+    activity = measured(classifier, of_one_feature([0.5], [-1, 2, 0]))
     mean = [sum(math.tanh(abs(x) * weight) for x in (0.5, -1, 2, 0)) / 4 for weight in (1, 0.01)]
-    assert told["gates"] == []
-    assert told["states"] == [{"name": "state", "mean_size": pytest.approx(mean, abs=1e-7), "idle": 1}]
+    assert activity["gates"] == []
+    assert activity["states"] == [{"name": "state", "mean_size": pytest.approx(mean, abs=1e-7), "idle": 1}]
 
 
 def test_a_gru_has_its_own_gates():
     classifier = silent("gru", hidden=1)
     change(classifier, 2, [-100, 100, 0])
-    told = gate_activity(classifier, of_one_feature([1, 2]))
-    assert [(each["name"], each["shut"], each["open"]) for each in told["gates"]] == [
+    activity = measured(classifier, of_one_feature([1, 2]))
+    assert [(each["name"], each["shut"], each["open"]) for each in activity["gates"]] == [
         ("reset gate", 1, 0),
         ("update gate", 0, 1),
     ]
@@ -99,7 +106,7 @@ def test_a_gru_has_its_own_gates():
 def test_a_tenth_and_nine_tenths_are_the_borders(low, high):
     classifier = silent("lstm", hidden=2)
     change(classifier, 2, [math.log(p / (1 - p)) for p in (low, high)] + [0] * 6)
-    (gate, *_) = gate_activity(classifier, of_one_feature([0]))["gates"]
+    (gate, *_) = measured(classifier, of_one_feature([0]))["gates"]
     beyond = 0.5 if low < 0.1 else 0.0
     assert (gate["shut"], gate["open"]) == (beyond, beyond)
 
@@ -113,18 +120,18 @@ def test_shares_add_up_to_one_and_every_layer_has_its_name(cell, both):
     with torch.no_grad():
         for weight in classifier.parameters():
             weight.mul_(8)  # so that some gates are open and some shut
-    told = gate_activity(classifier, make_sequences())
+    activity = measured(classifier, make_sequences())
     places = [f"layer {layer}{way}" for layer in (1, 2) for way in (["", ", backward"] if both else [""])]
     gates = {"lstm": ["input", "forget", "output"], "gru": ["reset", "update"], "rnn": []}[cell]
-    assert sorted(each["name"] for each in told["gates"]) == sorted(
+    assert sorted(each["name"] for each in activity["gates"]) == sorted(
         f"{gate} gate, {place}" for gate in gates for place in places
     )
-    for each in told["gates"]:
+    for each in activity["gates"]:
         shares = [each["shut"], each["between"], each["open"]]
         assert sum(shares) == pytest.approx(1)
         assert all(0 < share < 1 for share in shares)
-    assert [each["name"] for each in told["states"]] == places
-    for each in told["states"]:
+    assert [each["name"] for each in activity["states"]] == places
+    for each in activity["states"]:
         assert len(each["mean_size"]) == 5
         assert each["idle"] == sum(size < 0.05 for size in each["mean_size"])
 
@@ -132,9 +139,9 @@ def test_shares_add_up_to_one_and_every_layer_has_its_name(cell, both):
 def test_of_many_sequences_two_hundred_are_read_from_the_first_to_the_last():
     classifier = silent("lstm", hidden=1)
     change(classifier, 0, [1000, 0, 0, 0])
-    told = gate_activity(classifier, of_one_feature([1], *[[-1]] * 448, [0]))
-    assert told["n"] == 200
-    assert told["gates"][0] == {
+    activity = measured(classifier, of_one_feature([1], *[[-1]] * 448, [0]))
+    assert activity["n"] == 200
+    assert activity["gates"][0] == {
         "name": "input gate",
         "shut": pytest.approx(198 / 200),
         "between": pytest.approx(1 / 200),

@@ -68,6 +68,7 @@ def explain_sequence(model: Model, source: MemorySource, index: int, name: str |
         values=values,
         picture=preprocessing.as_picture(values),
         pixel_attribution=None if view is None else to_pixels(attribution.values, view),
+        cell=network.architecture.cell,
         view=view,
         true=source.classes[source.targets[index]] if source.has_targets else None,
     )

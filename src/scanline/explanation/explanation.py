@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline import plots
+from scanline import cells, plots
 from scanline.data.transforms.views import View
 from scanline.explanation.attribution import Attribution
 from scanline.explanation.plot_data import picture_so_far, sequence_data
@@ -31,6 +31,7 @@ class Explanation:
         values: (T, F), the network's steps.
         picture: (height, width) or (height, width, 3) if the sequence is a picture, else None.
         pixel_attribution: (height, width), the attribution in the picture's place, or None.
+        cell: Name of the network's cell.
         view: How the picture is cut into steps, or None.
         true: Name of the true class, or None if it is unknown.
     """
@@ -41,6 +42,7 @@ class Explanation:
     values: NDArray[Any]
     picture: NDArray[np.uint8] | None
     pixel_attribution: NDArray[np.float64] | None
+    cell: str
     view: View | None = None
     true: int | str | None = None
 
@@ -94,16 +96,17 @@ class Explanation:
 
     def plot_data(self, upto: int | None = None) -> SequenceData:
         """Return the numbers of the figure, or of its frame after `upto` steps, counted from 1."""
+        cell = cells.get(self.cell)
         if upto is None:
             return sequence_data(
-                self.trace, self.values, self.picture, self.attribution, self.pixel_attribution
+                self.trace, cell, self.values, self.picture, self.attribution, self.pixel_attribution
             )
         T, F = self.values.shape
         picture = None
         if self.picture is not None and self.view is not None:
             picture = picture_so_far(self.picture, self.view, (T, F), upto)
         # The attribution depends on all steps, so no frame shows it.
-        return sequence_data(self.trace, self.values, picture, None, None)
+        return sequence_data(self.trace, cell, self.values, picture, None, None)
 
     def figure(self, upto: int | None = None) -> Figure:
         """Return the explanation as a Matplotlib figure.

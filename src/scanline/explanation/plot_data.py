@@ -7,34 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.cells.base import Cell
 from scanline.data.transforms.views import View
 from scanline.explanation.attribution import Attribution
 from scanline.explanation.trace import Trace
 from scanline.plots import AttributionImage, Panel, SequenceData
 
-# Names of gates and states as in the equations of each cell, with their titles.
-TITLES = {
-    "i": "input gate",
-    "f": "forget gate",
-    "g": "candidate",
-    "o": "output gate",
-    "c": "cell",
-    "r": "reset gate",
-    "z": "update gate",
-    "n": "candidate",
-    "h": "state",
-}
-GATES = ("i", "f", "o", "r", "z")  # 0 to 1; everything else ranges around 0
 _UNREAD = 110  # mid-grey
-
-
-def title_of(name: str) -> str:
-    """Return the title of a gate or state, or the name itself if it has none."""
-    return TITLES.get(name, name)
 
 
 def sequence_data(
     trace: Trace,
+    cell: Cell,
     values: NDArray[Any],
     picture: NDArray[np.uint8] | None,
     attribution: Attribution | None,
@@ -44,6 +28,7 @@ def sequence_data(
 
     Args:
         trace: Probabilities, gates and states of T steps.
+        cell: The network's cell, which names them.
         values: (T, F), as the network's steps.
         picture: (height, width) or (height, width, 3), or None.
         attribution: Attributions to the predicted class, or None.
@@ -59,9 +44,9 @@ def sequence_data(
     several = len(trace.directions) > 1
     panels = tuple(
         Panel(
-            f"{title_of(name)} {name}" + (f", {direction.title}" if several else ""),
+            f"{cell.titles.get(name, '')} {name}".lstrip() + (f", {direction.title}" if several else ""),
             part,
-            name not in GATES,
+            name not in cell.clampable,  # gates range from 0 to 1, everything else around 0
         )
         for direction in trace.directions
         for name, part in direction.values.items()

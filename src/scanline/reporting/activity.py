@@ -2,34 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from pydantic import JsonValue
 
+from scanline import cells
 from scanline.data.memory import MemorySource
-from scanline.explanation.plot_data import GATES, title_of
 from scanline.explanation.trace import trace
 from scanline.model.network import Network
-from scanline.tasks.classification import Classification
+from scanline.tasks.base import Task
 
 CLOSED, OPEN = 0.1, 0.9  # below and above which a gate counts as closed and open
 IDLE = 0.05  # mean |state| below which a unit counts as idle
 _MAX_SEQUENCES = 200
 
 
-def gate_activity(network: Network, source: MemorySource) -> dict[str, Any]:
+@dataclass(frozen=True)
+class GateSaturation:
+    """How often a gate of a layer is saturated, as fractions of all its values.
+
+    Attributes:
+        name: The gate, with its layer if there are several.
+        closed: Fraction of values below 0.1.
+        between: Fraction of values from 0.1 to 0.9.
+        open: Fraction of values above 0.9.
+    """
+
+    name: str
+    closed: float
+    between: float
+    open: float
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """How large the states of a layer are.
+
+    Attributes:
+        name: The layer, or "state" if there is only one.
+        mean_size: Mean |h| of each of the H units.
+        idle: Number of units whose mean is below 0.05.
+    """
+
+    name: str
+    mean_size: list[float]
+    idle: int
+
+
+@dataclass(frozen=True)
+class GateActivity:
+    """Gates and states over several sequences.
+
+    Attributes:
+        n: Number of sequences.
+        gates: Every gate of every layer.
+        states: Every layer.
+    """
+
+    n: int
+    gates: list[GateSaturation]
+    states: list[LayerStates]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the numbers under the names of report.json."""
+        return {
+            "n": self.n,
+            "gates": [
+                {"name": gate.name, "shut": gate.closed, "between": gate.between, "open": gate.open}
+                for gate in self.gates
+            ],
+            "states": [
+                {"name": layer.name, "mean_size": [*layer.mean_size], "idle": layer.idle}
+                for layer in self.states
+            ],
+        }
+
+
+def gate_activity(network: Network, task: Task, source: MemorySource) -> GateActivity:
     """Measure gates and states over up to 200 sequences that are evenly spaced over a source.
 
     Args:
         network: The network.
+        task: Its task.
         source: The network's steps.
-
-    Returns:
-        "n", the number of sequences; "gates", for each gate of each layer its "name" and the fractions of
-        values that are "shut" (below 0.1), "between" and "open" (above 0.9); "states", for each layer its
-        "name", "mean_size" (mean |h| of each unit) and "idle" (number of units below 0.05).
     """
-    source, task = source.subsample(_MAX_SEQUENCES), Classification(source.classes)
+    source = source.subsample(_MAX_SEQUENCES)
+    cell = cells.get(network.architecture.cell)
     gates: dict[str, list[np.ndarray]] = {}
     states: dict[str, list[np.ndarray]] = {}
     for index in range(len(source)):
@@ -37,32 +96,29 @@ def gate_activity(network: Network, source: MemorySource) -> dict[str, Any]:
         several = len(traced.directions) > 1
         for direction in traced.directions:
             for name, values in direction.values.items():
-                if name in GATES:
-                    title = f"{title_of(name)}, {direction.title}" if several else title_of(name)
+                if name in cell.clampable:
+                    gate = cell.titles.get(name, name)
+                    title = f"{gate}, {direction.title}" if several else gate
                     counts = np.array([(values < CLOSED).sum(), (values > OPEN).sum(), values.size])
                     gates.setdefault(title, []).append(counts)
                 elif name == "h":
                     sums = np.array([*np.abs(values).sum(0), len(values)])
                     states.setdefault(direction.title if several else "state", []).append(sums)
-    return {
-        "n": len(source),
-        "gates": [_gate(name, np.sum(counts, 0)) for name, counts in gates.items()],
-        "states": [_state(name, np.sum(sums, 0)) for name, sums in states.items()],
-    }
+    return GateActivity(
+        len(source),
+        [_saturation(name, np.sum(counts, 0)) for name, counts in gates.items()],
+        [_states(name, np.sum(sums, 0)) for name, sums in states.items()],
+    )
 
 
-def _gate(name: str, counts: np.ndarray) -> dict[str, Any]:
+def _saturation(name: str, counts: np.ndarray) -> GateSaturation:
     """Return the fractions of a gate's values. counts: (3,) closed, open, all."""
     closed, opened, total = counts
-    return {
-        "name": name,
-        "shut": float(closed / total),
-        "between": float((total - closed - opened) / total),
-        "open": float(opened / total),
-    }
+    between = total - closed - opened
+    return GateSaturation(name, float(closed / total), float(between / total), float(opened / total))
 
 
-def _state(name: str, sums: np.ndarray) -> dict[str, Any]:
+def _states(name: str, sums: np.ndarray) -> LayerStates:
     """Return the mean sizes of a layer's units. sums: (H + 1,), of |h| of each unit, and the steps."""
     mean = sums[:-1] / sums[-1]
-    return {"name": name, "mean_size": mean.tolist(), "idle": int((mean < IDLE).sum())}
+    return LayerStates(name, mean.tolist(), int((mean < IDLE).sum()))

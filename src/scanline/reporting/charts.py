@@ -7,46 +7,67 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from scanline import plots
+from scanline.metrics.classification import ClassificationMetrics
 from scanline.reporting import figures
 from scanline.reporting.facts import ReportFacts
 
 if TYPE_CHECKING:
     from scanline.plots import Figure
 
+Chart = tuple[Callable[[], "Figure"], str]  # how to draw it, and its title
 MAX_CLASSES = 40  # that a chart or the confusion matrix shows
 
 
-def unit(facts: dict[str, Any]) -> str:
+def unit(report: ReportFacts) -> str:
     """Return what steps are called, in the plural: "rows" for pictures that are read by rows."""
-    view = facts.get("view") or ""
+    view = report.model.view if report.model else None
     return view if view in ("rows", "columns", "pixels") else "steps"
 
 
-def charts(facts: dict[str, Any]) -> dict[str, str]:
+def charts(report: ReportFacts) -> dict[str, str]:
     """Return the charts as SVG, by name; a chart without data is left out."""
-    test, along, history = facts.get("figures"), facts.get("along"), facts.get("course")
-    wanted: dict[str, tuple[Callable[[], Figure], str]] = {}
-    if history:
-        title = f"Loss and accuracy over {history[-1]['step']:,} training steps"
-        wanted["learning"] = (lambda: figures.learning_curve(history), title)
-    if test:
-        if len(test["classes"]) <= MAX_CLASSES:
-            title = "Recall and precision of each class with 95 % intervals"
-            wanted["classes"] = (lambda: figures.class_metrics(test["classes"]), title)
-        title = f"Reliability diagram; calibration error {test['calibration']['error']:.4f}"
-        wanted["reliability"] = (lambda: figures.reliability_diagram(test["calibration"]), title)
-        title = f"Accuracy against coverage, down to {test['accuracy']:.4f} at full coverage"
-        wanted["coverage"] = (lambda: figures.coverage_curve(test["coverage"]), title)
-        if len(test["by_length"]) > 1:
-            title = "Accuracy by sequence length"
-            wanted["lengths"] = (lambda: figures.accuracy_by_length(test["by_length"]), title)
-    if along and len(along["steps"]) > 1:
-        title = f"Accuracy against {unit(facts)} read; {along['enough']} suffice"
-        wanted["along"] = (lambda: figures.accuracy_by_step(along, unit(facts)), title)
-    if "activity" in facts:
-        title = "Saturation of each gate, and mean size of each unit's state"
-        wanted["activity"] = (lambda: figures.gate_activity(facts["activity"]), title)
+    wanted = _of_training(report) | _of_metrics(report) | _of_steps(report)
     return {name: plots.to_svg(draw(), title) for name, (draw, title) in wanted.items()}
+
+
+def _of_training(report: ReportFacts) -> dict[str, Chart]:
+    if report.files is None or not report.files.history:
+        return {}
+    history = report.files.history
+    title = f"Loss and accuracy over {history[-1].step:,} training steps"
+    return {"learning": (lambda: figures.learning_curve(history), title)}
+
+
+def _of_metrics(report: ReportFacts) -> dict[str, Chart]:
+    test = report.metrics
+    if not isinstance(test, ClassificationMetrics):
+        return {}
+    wanted: dict[str, Chart] = {}
+    if len(test.classes) <= MAX_CLASSES:
+        title = "Recall and precision of each class with 95 % intervals"
+        wanted["classes"] = (lambda: figures.class_metrics(test.classes), title)
+    title = f"Reliability diagram; calibration error {test.calibration.error:.4f}"
+    wanted["reliability"] = (lambda: figures.reliability_diagram(test.calibration), title)
+    title = f"Accuracy against coverage, down to {test.accuracy:.4f} at full coverage"
+    wanted["coverage"] = (lambda: figures.coverage_curve(test.coverage), title)
+    if len(test.by_length) > 1:
+        wanted["lengths"] = (
+            lambda: figures.accuracy_by_length(test.by_length),
+            "Accuracy by sequence length",
+        )
+    return wanted
+
+
+def _of_steps(report: ReportFacts) -> dict[str, Chart]:
+    by_step, activity, steps = report.by_step, report.activity, unit(report)
+    wanted: dict[str, Chart] = {}
+    if by_step is not None and len(by_step.steps) > 1:
+        title = f"Accuracy against {steps} read; {by_step.enough} suffice"
+        wanted["along"] = (lambda: figures.accuracy_by_step(by_step, steps), title)
+    if activity is not None:
+        title = "Saturation of each gate, and mean size of each unit's state"
+        wanted["activity"] = (lambda: figures.gate_activity(activity), title)
+    return wanted
 
 
 def mistake_figures(report: ReportFacts) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from scanline.evaluation.evaluate import Evaluation
 from scanline.formats.png import data_uri
+from scanline.metrics.classification import ClassificationMetrics
 from scanline.model.artifact import Model
 from scanline.reporting.charts import MAX_CLASSES
 
@@ -31,66 +33,115 @@ def frequent_errors(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
     return [(confusion[row][column], row, column) for row, column in cells]
 
 
-def confusion_matrix(test: dict[str, Any]) -> dict[str, Any]:
-    """Return the confusion matrix as the page shows it.
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the confusion matrix.
 
-    Args:
-        test: The evaluation's metrics.
-
-    Returns:
-        "names" of classes; "rows" of cells with "n", "correct" and "tint" in per cent; "wide", whether there
-        are too many classes for a table; "worst", as `frequent_errors` gives them.
+    Attributes:
+        n: Number of sequences.
+        correct: Whether it is on the diagonal.
+        tint: Depth of its colour, 0 to 100.
     """
-    names = [str(entry["class"]) for entry in test["classes"]]
-    counts = np.array(test["confusion"])
+
+    n: int
+    correct: bool
+    tint: int
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """The confusion matrix as the page shows it.
+
+    Attributes:
+        names: K class names.
+        rows: K rows, by true class, of K cells, by predicted class.
+        wide: Whether there are too many classes for a table.
+        worst: The most frequent errors, as `frequent_errors` gives them.
+    """
+
+    names: list[str]
+    rows: list[list[Cell]]
+    wide: bool
+    worst: list[tuple[int, int, int]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sequence behind a cell.
+
+    Attributes:
+        name: Name of the sequence.
+        probability: Probability of the predicted class.
+        png: The picture as a data URI, or None.
+        lines: The points of polylines, for sequences that are not pictures.
+    """
+
+    name: str
+    probability: float
+    png: str | None
+    lines: list[str]
+
+
+@dataclass(frozen=True)
+class CellExamples:
+    """Examples of the sequences behind a cell.
+
+    Attributes:
+        row: Index of the true class.
+        column: Index of the predicted class.
+        n: Number of sequences in the cell.
+        examples: Some of them, most confident first.
+    """
+
+    row: int
+    column: int
+    n: int
+    examples: list[Example]
+
+
+def confusion_matrix(test: ClassificationMetrics) -> ConfusionMatrix:
+    """Return the confusion matrix of an evaluation."""
+    counts = np.array(test.confusion)
     fractions = counts / np.maximum(counts.sum(1), 1)[:, None]
-    worst = frequent_errors(test["confusion"])
+    worst = frequent_errors(test.confusion)
     largest = worst[0][0] if worst else 1
 
-    def tint(row: int, column: int) -> int:
-        value = fractions[row, row] if row == column else counts[row, column] / largest
-        return round(100 * float(value))
+    def cell(row: int, column: int) -> Cell:
+        correct = row == column
+        depth = fractions[row, row] if correct else counts[row, column] / largest
+        return Cell(int(counts[row, column]), correct, round(100 * float(depth)))
 
-    rows = [
-        [
-            {"n": int(counts[row, column]), "correct": row == column, "tint": tint(row, column)}
-            for column in range(len(names))
-        ]
-        for row in range(len(names))
-    ]
-    return {"names": names, "rows": rows, "wide": len(names) > MAX_CLASSES, "worst": worst}
+    K = len(test.classes)
+    rows = [[cell(row, column) for column in range(K)] for row in range(K)]
+    return ConfusionMatrix([str(each.name) for each in test.classes], rows, K > MAX_CLASSES, worst)
 
 
-def cell_examples(evaluation: Evaluation, model: Model, matrix: dict[str, Any]) -> list[dict[str, Any]]:
+def cell_examples(evaluation: Evaluation, model: Model, matrix: ConfusionMatrix) -> list[CellExamples]:
     """Return examples of the sequences in each cell of the confusion matrix, most confident first.
 
     Args:
         evaluation: Predictions and sequences.
         model: The model, which knows whether sequences are pictures.
-        matrix: As `confusion_matrix` gives it; if it is too wide for a table, only its "worst" cells get
-            examples.
-
-    Returns:
-        For each cell "row", "column", "n" and "examples": "name", "probability", and "png", a data URI, or
-        "lines", the points of polylines.
+        matrix: The matrix; if it is too wide for a table, only its most frequent errors get examples.
     """
-    source, preprocessing = evaluation.source, model.preprocessing
+    source = evaluation.source
     low, high = source.value_range()
     confidence = evaluation.model.task.probabilities(evaluation.outputs).max(1)
-    linked = {(row, column) for _, row, column in matrix["worst"]} if matrix["wide"] else None
+    linked = {(row, column) for _, row, column in matrix.worst} if matrix.wide else None
+
+    def example(index: int) -> Example:
+        values = source.steps_of(index)
+        picture = model.preprocessing.as_picture(values)
+        png = None if picture is None else data_uri(picture)
+        lines = _polylines(values, low, high) if picture is None else []
+        return Example(source.describe(index), float(confidence[index]), png, lines)
+
     made = []
     for (row, column), indices in _by_cell(evaluation, confidence).items():
-        if linked is not None and (row, column) not in linked:
-            continue
-        examples = []
-        for index in indices[: _EXAMPLES_OF_CORRECT if row == column else _EXAMPLES_OF_ERRORS]:
-            values = source.steps_of(index)
-            picture = preprocessing.as_picture(values)
-            drawn = (
-                {"lines": _polylines(values, low, high)} if picture is None else {"png": data_uri(picture)}
-            )
-            examples.append({"name": source.describe(index), "probability": float(confidence[index])} | drawn)
-        made.append({"row": row, "column": column, "n": len(indices), "examples": examples})
+        if linked is None or (row, column) in linked:
+            count = _EXAMPLES_OF_CORRECT if row == column else _EXAMPLES_OF_ERRORS
+            examples = [example(index) for index in indices[:count]]
+            made.append(CellExamples(row, column, len(indices), examples))
     return made
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -16,6 +15,7 @@ from scanline.explanation.explanation import Explanation
 from scanline.metrics.results import Metrics
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture
+from scanline.reporting.activity import GateActivity
 from scanline.training.run_files import Environment, JsonObject, MetricsLine, SplitFile, TrainingSummary
 
 
@@ -169,7 +169,7 @@ class ReportFacts:
     metrics: Metrics | None = None
     by_step: StepAccuracies | None = None
     n_by_step: int = 0
-    activity: Mapping[str, JsonValue] | None = None
+    activity: GateActivity | None = None
     deletion: DeletionCheck | None = None
     errors: list[ErrorTrace] = field(default_factory=list)
     evaluation: Evaluation | None = None
@@ -189,7 +189,7 @@ class ReportFacts:
             tree["figures"] = self.metrics.to_json()
         if self.by_step is not None:
             tree["along"] = {"n": self.n_by_step, **self.by_step.to_json()}
-            tree["activity"] = dict(self.activity or {})
+            tree["activity"] = {} if self.activity is None else self.activity.to_json()
             if self.deletion is not None:
                 tree["deletion"] = dataclasses.asdict(self.deletion)
             tree["mistakes"] = [dataclasses.asdict(each) for each in self.errors]

@@ -1,74 +1,82 @@
-"""Figures of a run's numbers: what `scanline.plots` takes, out of evaluations and training histories."""
+"""Figures of a run's results: what `scanline.plots` takes, out of metrics and training histories."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scanline import plots
+from scanline.training.run_files import EvaluatedLine, LoggedLine, MetricsLine
 
 if TYPE_CHECKING:
+    from scanline.evaluation.early import StepAccuracies
+    from scanline.metrics.calibration import Reliability
+    from scanline.metrics.classification import ClassMetrics, CoveragePoint, LengthGroup
+    from scanline.metrics.results import Interval
     from scanline.plots import Figure
+    from scanline.reporting.activity import GateActivity
 
-Entry = Mapping[str, Any]
 
-
-def learning_curve(history: Sequence[Entry]) -> Figure:
+def learning_curve(history: Sequence[MetricsLine]) -> Figure:
     """Plot the lines of `metrics.jsonl`: training batches and the validation split."""
-    batches = [entry for entry in history if entry["event"] == "logged"]
-    validation = [entry for entry in history if entry.get("part") == "validation"]
+    batches = [line for line in history if isinstance(line, LoggedLine)]
+    validation = [line for line in history if isinstance(line, EvaluatedLine) and line.part == "validation"]
     return plots.learning_curve(_curve(batches), _curve(validation))
 
 
-def class_metrics(classes: Sequence[Entry]) -> Figure:
+def class_metrics(classes: Sequence[ClassMetrics]) -> Figure:
     """Plot recall and precision of each class."""
-    names = [str(entry["class"]) for entry in classes]
-    return plots.class_metrics(names, _estimates(classes, "recall"), _estimates(classes, "precision"))
+    return plots.class_metrics(
+        [str(each.name) for each in classes],
+        _estimates([each.recall for each in classes], [each.recall_ci95 for each in classes]),
+        _estimates([each.precision for each in classes], [each.precision_ci95 for each in classes]),
+    )
 
 
-def reliability_diagram(calibration: Entry) -> Figure:
-    """Plot the reliability diagram of an evaluation's calibration."""
-    bins = calibration["bins"]
+def reliability_diagram(calibration: Reliability) -> Figure:
+    """Plot the reliability diagram of an evaluation."""
+    bins = calibration.bins
     return plots.reliability_diagram(
         plots.ReliabilityBins(
-            low=[each["low"] for each in bins],
-            high=[each["high"] for each in bins],
-            confidence=[each["confidence"] for each in bins],
-            accuracy=[each["accuracy"] for each in bins],
-            counts=[each["n"] for each in bins],
+            low=[each.low for each in bins],
+            high=[each.high for each in bins],
+            confidence=[each.confidence for each in bins],
+            accuracy=[each.accuracy for each in bins],
+            counts=[each.n for each in bins],
         )
     )
 
 
-def coverage_curve(coverage: Sequence[Entry]) -> Figure:
+def coverage_curve(coverage: Sequence[CoveragePoint]) -> Figure:
     """Plot the accuracy on the most confident predictions."""
-    return plots.coverage_curve(
-        [each["coverage"] for each in coverage], [each["accuracy"] for each in coverage]
-    )
+    return plots.coverage_curve([each.coverage for each in coverage], [each.accuracy for each in coverage])
 
 
-def accuracy_by_length(groups: Sequence[Entry]) -> Figure:
+def accuracy_by_length(groups: Sequence[LengthGroup]) -> Figure:
     """Plot the accuracy of groups of sequences of similar length."""
-    labels = [span(each["from"], each["to"], "-") for each in groups]
-    return plots.accuracy_by_length(labels, _estimates(groups, "accuracy", "ci95"))
+    labels = [span(each.shortest, each.longest, "-") for each in groups]
+    accuracy = _estimates([each.accuracy for each in groups], [each.ci95 for each in groups])
+    return plots.accuracy_by_length(labels, accuracy)
 
 
-def accuracy_by_step(along: Entry, unit: str = "steps") -> Figure:
-    """Plot the accuracy against the steps read."""
-    steps = along["steps"]
-    accuracy = _estimates(steps, "accuracy", "ci95")
-    return plots.accuracy_by_step([each["step"] for each in steps], accuracy, along["enough"], unit)
+def accuracy_by_step(by_step: StepAccuracies, unit: str = "steps") -> Figure:
+    """Plot the accuracy against the steps read.
+
+    Args:
+        by_step: The accuracies.
+        unit: What steps are called, in the plural.
+    """
+    steps = by_step.steps
+    accuracy = _estimates([each.accuracy for each in steps], [each.ci95 for each in steps])
+    return plots.accuracy_by_step([each.step for each in steps], accuracy, by_step.enough, unit)
 
 
-def gate_activity(activity: Entry) -> Figure:
+def gate_activity(activity: GateActivity) -> Figure:
     """Plot how often gates are saturated, and the mean size of each unit's state."""
-    gates = [
-        plots.GateActivity(each["name"], each["shut"], each["between"], each["open"])
-        for each in activity["gates"]
-    ]
-    return plots.gate_activity(gates, {each["name"]: each["mean_size"] for each in activity["states"]})
+    gates = [plots.GateActivity(each.name, each.closed, each.between, each.open) for each in activity.gates]
+    return plots.gate_activity(gates, {each.name: each.mean_size for each in activity.states})
 
 
 def span(first: int, last: int, dash: str = "\N{EN DASH}") -> str:
@@ -76,20 +84,17 @@ def span(first: int, last: int, dash: str = "\N{EN DASH}") -> str:
     return str(first) if first == last else f"{first}{dash}{last}"
 
 
-def _curve(entries: Sequence[Entry]) -> plots.LearningCurve:
+def _curve(lines: Sequence[LoggedLine] | Sequence[EvaluatedLine]) -> plots.LearningCurve:
     return plots.LearningCurve(
-        [entry["step"] for entry in entries],
-        [entry["loss"] for entry in entries],
-        [entry["accuracy"] for entry in entries],
+        [line.step for line in lines], [line.loss for line in lines], [line.accuracy for line in lines]
     )
 
 
-def _estimates(entries: Sequence[Entry], key: str, interval: str = "") -> plots.Estimates:
-    """Return a proportion of each entry with its interval; None becomes NaN."""
-    undefined = (None, None)
-    ends = [entry[interval or f"{key}_ci95"] or undefined for entry in entries]
+def _estimates(values: Sequence[float | None], intervals: Sequence[Interval | None]) -> plots.Estimates:
+    """Return proportions with their intervals; None becomes NaN."""
+    ends = [(None, None) if interval is None else interval for interval in intervals]
     return plots.Estimates(
-        np.array([entry[key] for entry in entries], float),
+        np.array(values, float),
         np.array([low for low, _ in ends], float),
         np.array([high for _, high in ends], float),
     )

@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from scanline.metrics.classification import ClassificationMetrics
 from scanline.reporting.charts import unit
 from scanline.reporting.confusion import frequent_errors
+from scanline.reporting.facts import ReportFacts
 
 
-def findings(facts: dict[str, Any]) -> list[str]:
+def findings(report: ReportFacts) -> list[str]:
     """Return the main findings of a report in a few sentences; none if nothing was evaluated."""
-    test, along = facts.get("figures"), facts.get("along")
-    if test is None:
+    test, by_step = report.metrics, report.by_step
+    if not isinstance(test, ClassificationMetrics):
         return []
-    largest = max(entry["n"] for entry in test["classes"]) / test["n"]
-    half = next(each for each in test["coverage"] if each["coverage"] == 0.5)
+    largest = max(each.n for each in test.classes) / test.n
+    half = next(each for each in test.coverage if each.coverage == 0.5)
     sentences = [
         f"Baseline: always predicting the most frequent class has an accuracy of {100 * largest:.1f} %.",
         _errors(test),
-        f"Accuracy on the more confident half of the predictions: {100 * half['accuracy']:.2f} %.",
+        f"Accuracy on the more confident half of the predictions: {100 * half.accuracy:.2f} %.",
         _calibration(test),
     ]
-    if along and along["steps"][-1]["step"] > 1:
+    if by_step and by_step.steps[-1].step > 1:
         sentences.append(
-            f"{along['enough']} of {along['steps'][-1]['step']} {unit(facts)} suffice: "
+            f"{by_step.enough} of {by_step.steps[-1].step} {unit(report)} suffice: "
             "from there on the accuracy stays within the interval of the final one."
         )
     return sentences
 
 
-def _errors(test: dict[str, Any]) -> str:
-    worst = frequent_errors(test["confusion"])
+def _errors(test: ClassificationMetrics) -> str:
+    worst = frequent_errors(test.confusion)
     if not worst:
         return "There are no errors on these sequences."
     count, row, column = worst[0]
-    classes = test["classes"]
-    confused = f"{classes[row]['class']} classified as {classes[column]['class']}"
-    errors = test["n"] - test["correct"]
+    classes = test.classes
+    confused = f"{classes[row].name} classified as {classes[column].name}"
+    errors = test.n - test.correct
     if errors == 1:
         return f"The only error: {confused}."
     times = {1: "once", 2: "twice"}.get(count, f"{count:,} times")
     return f"Most frequent of {errors:,} errors: {confused} ({times})."
 
 
-def _calibration(test: dict[str, Any]) -> str:
-    calibration = test["calibration"]
-    mean = sum(each["n"] * each["confidence"] for each in calibration["bins"]) / test["n"]
-    gap = 100 * (mean - test["accuracy"])
+def _calibration(test: ClassificationMetrics) -> str:
+    mean = sum(each.n * each.confidence for each in test.calibration.bins) / test.n
+    gap = 100 * (mean - test.accuracy)
     return (
-        f"Calibration: probabilities differ from accuracies by {100 * calibration['error']:.2f} percentage "
+        f"Calibration: probabilities differ from accuracies by {100 * test.calibration.error:.2f} percentage "
         f"points on average; overall the model is {'over' if gap > 0 else 'under'}confident by "
         f"{abs(gap):.2f} points."
     )

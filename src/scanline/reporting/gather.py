@@ -228,7 +228,7 @@ def _measure(facts: ReportFacts, model: Model, evaluation: Evaluation) -> Report
         facts,
         by_step=accuracy_by_step(network, model.task, subsample),
         n_by_step=len(subsample),
-        activity=gate_activity(network, source),
+        activity=gate_activity(network, model.task, source),
         deletion=deletion,
         errors=[_error_trace(each) for each in explanations],
         explanations=explanations,

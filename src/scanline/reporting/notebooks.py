@@ -31,7 +31,7 @@ def run_html(path: Path, result: dict[str, Any]) -> str:
             )
     lines.append(f"{training['steps']:,} steps in {training['seconds']:.1f} s; {escape(str(path))}")
     summary = "".join(f"<div>{line}</div>" for line in lines)
-    history = [line.to_json() for line in read_metrics(path / "metrics.jsonl")]
+    history = read_metrics(path / "metrics.jsonl")
     if not history or importlib.util.find_spec("matplotlib") is None:
         return summary
     drawn = plots.to_svg(learning_curve(history), f"Learning curve of {path}")

@@ -11,12 +11,15 @@ import tomli_w
 
 from scanline import cells
 from scanline.errors import MissingExtraError
+from scanline.metrics.classification import ClassificationMetrics
+from scanline.model.network import Architecture
 from scanline.reporting.charts import charts, mistake_figures, unit
-from scanline.reporting.confusion import cell_examples, confusion_matrix
+from scanline.reporting.confusion import CellExamples, cell_examples, confusion_matrix
 from scanline.reporting.facts import ReportFacts
 from scanline.reporting.findings import findings
 from scanline.reporting.tables import MAX_DISAGREEMENTS, tables
 from scanline.reporting.text import duration
+from scanline.training.run_files import EvaluatedLine
 from scanline.version import __version__
 
 
@@ -41,29 +44,29 @@ def render(report: ReportFacts, numbers: str) -> str:
     environment.filters |= {"count": lambda value: f"{value:,}", "duration": duration}
     page = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     facts: dict[str, Any] = report.to_json()
-    figures = facts.get("figures")
-    matrix = confusion_matrix(figures) if figures else None
-    filled = []
+    metrics = report.metrics if isinstance(report.metrics, ClassificationMetrics) else None
+    matrix = confusion_matrix(metrics) if metrics else None
+    filled: list[CellExamples] = []
     if report.evaluation and report.loaded and matrix:
         filled = cell_examples(report.evaluation, report.loaded, matrix)
     text = page.render(
         facts=facts,
-        figures=figures,
-        unit=unit(facts),
-        network=_network(facts["network"]) if "network" in facts else None,
-        title=f"{facts['run']}: {facts.get('data', 'no model yet')}",
+        figures=facts["figures"] if metrics else None,
+        unit=unit(report),
+        network=_network(report.model.architecture) if report.model else None,
+        title=f"{report.run}: {report.model.data if report.model else 'no model yet'}",
         style=(folder / "page.css").read_text(encoding="utf-8"),
-        findings=findings(facts),
-        charts=charts(facts),
-        tables=tables(facts),
+        findings=findings(report),
+        charts=charts(report),
+        tables=tables(report),
         mistakes=mistake_figures(report),
-        best=_best_validation(facts),
+        best=_best_validation(report),
         matrix=matrix,
         cells=filled,
-        linked={(cell["row"], cell["column"]) for cell in filled},
+        linked={(cell.row, cell.column) for cell in filled},
         max_disagreements=MAX_DISAGREEMENTS,
-        recipe=tomli_w.dumps(facts["recipe"]) if "recipe" in facts else None,
-        command=_command(facts),
+        recipe=tomli_w.dumps(report.files.recipe) if report.files else None,
+        command=_command(report),
         numbers=numbers,
         version=__version__,
     )
@@ -77,25 +80,27 @@ def check_installed() -> None:
         raise MissingExtraError("a report", missing, "report")
 
 
-def _network(network: dict[str, Any]) -> str:
+def _network(network: Architecture) -> str:
     """Return a network as text, for example "LSTM, 2 layers of 64 units, bidirectional"."""
-    layers, units = network["layers"], network["hidden_size"]
-    title = cells.get(network["cell"]).title
-    directions = ", bidirectional" if network["bidirectional"] else ""
-    return f"{title}, {layers} {'layer' if layers == 1 else 'layers'} of {units} units{directions}"
+    title = cells.get(network.cell).title
+    layers = "1 layer" if network.layers == 1 else f"{network.layers} layers"
+    directions = ", bidirectional" if network.bidirectional else ""
+    return f"{title}, {layers} of {network.hidden_size} units{directions}"
 
 
-def _best_validation(facts: dict[str, Any]) -> dict[str, Any] | None:
+def _best_validation(report: ReportFacts) -> EvaluatedLine | None:
     """Return the validation with the highest accuracy, or None if there was none."""
-    validations = [each for each in facts.get("course", []) if each.get("part") == "validation"]
-    return max(validations, key=lambda each: each["accuracy"], default=None)
+    lines = report.files.history if report.files else []
+    validations = [line for line in lines if isinstance(line, EvaluatedLine) and line.part == "validation"]
+    return max(validations, key=lambda line: line.accuracy, default=None)
 
 
-def _command(facts: dict[str, Any]) -> str | None:
+def _command(report: ReportFacts) -> str | None:
     """Return the command that reproduces the run, or None if its recipe is unknown."""
-    if "recipe" not in facts:
+    if report.files is None:
         return None
-    recipe = f"{facts['run']}/recipe.toml"
-    if not facts["recipe"].get("data", {}).get("name"):
+    recipe = f"{report.run}/recipe.toml"
+    data = report.files.recipe.get("data")
+    if not (isinstance(data, dict) and data.get("name")):
         return f"scanline.train(scanline.Arrays(values, labels), recipe={recipe!r})  # the same arrays"
     return f"scanline train --recipe {shlex.quote(recipe)}"

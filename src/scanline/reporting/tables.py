@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from scanline.evaluation.comparison import ComparedPair, Comparison
+from scanline.evaluation.early import EarlyStop, StepAccuracy
+from scanline.metrics.calibration import ReliabilityBin
+from scanline.metrics.classification import ClassificationMetrics, ClassMetrics, CoveragePoint, LengthGroup
+from scanline.reporting.activity import GateSaturation
 from scanline.reporting.charts import unit
+from scanline.reporting.facts import ReportFacts, RunFacts
 from scanline.reporting.figures import span
 from scanline.reporting.text import count, duration, estimate, percent
+from scanline.training.run_files import Environment, LoggedLine, MetricsLine, SplitOrigin
 
 MAX_DISAGREEMENTS = 200
 
@@ -30,63 +36,71 @@ class Table:
     words: bool = False
 
 
-def tables(facts: dict[str, Any]) -> dict[str, Table]:
+def tables(report: ReportFacts) -> dict[str, Table]:
     """Return the tables, by the name of the chart or section that they belong to."""
-    made = {"digests": _digests(facts)}
-    if facts.get("course"):
-        made["learning"] = _history(facts["course"])
-    if "figures" in facts:
-        test = facts["figures"]
+    made = {"digests": _digests(report)}
+    if report.files is not None:
+        made |= _of_run(report.files)
+    test = report.metrics
+    if isinstance(test, ClassificationMetrics):
         made |= {
-            "classes": _classes(test["classes"]),
-            "reliability": _reliability(test["calibration"]["bins"]),
-            "coverage": _coverage(test["coverage"]),
-            "lengths": _lengths(test["by_length"]),
+            "classes": _classes(test.classes),
+            "reliability": _reliability(test.calibration.bins),
+            "coverage": _coverage(test.coverage),
+            "lengths": _lengths(test.by_length),
         }
-    if "along" in facts:
+    if report.by_step is not None:
         made |= {
-            "along": _by_step(facts["along"]["steps"], unit(facts)),
-            "stops": _stops(facts["along"]["stops"], unit(facts)),
+            "along": _by_step(report.by_step.steps, unit(report)),
+            "stops": _stops(report.by_step.stops, unit(report)),
         }
-    if "activity" in facts:
-        made["activity"] = _gates(facts["activity"]["gates"])
-    if "comparison" in facts:
+    if report.activity is not None:
+        made["activity"] = _gates(report.activity.gates)
+    if report.comparison is not None:
         made |= {
-            "runs": _runs(facts["comparison"]),
-            "disagreements": _disagreements(facts["comparison"]["pairs"][0]),
+            "runs": _runs(report.comparison),
+            "disagreements": _disagreements(report.comparison.pairs[0]),
         }
-    if facts.get("environment"):
-        made["environment"] = _environment(facts["environment"])
-    if facts.get("split"):
-        made["split"] = _splits(facts["split"]["parts"])
     return made
 
 
-def _history(history: list[dict[str, Any]]) -> Table:
+def _of_run(files: RunFacts) -> dict[str, Table]:
+    made = {}
+    if files.history:
+        made["learning"] = _history(files.history)
+    if files.environment is not None:
+        made["environment"] = _environment(files.environment)
+    if files.split is not None:
+        made["split"] = _splits(files.split.parts)
+    return made
+
+
+def _history(history: Sequence[MetricsLine]) -> Table:
     heads = ("step", "sequences", "split", "cross-entropy", "accuracy", "learning rate", "seconds")
     rows = [
         (
-            f"{each['step']:,}",
-            f"{each.get('samples', 0):,}",
-            each.get("part", "training batch"),
-            estimate(each["loss"]),
-            estimate(each["accuracy"]),
-            f"{each['learning_rate']:.3g}" if "learning_rate" in each else "",
-            f"{each.get('seconds', 0):.1f}",
+            f"{line.step:,}",
+            f"{line.samples:,}",
+            "training batch" if isinstance(line, LoggedLine) else line.part,
+            estimate(line.loss),
+            estimate(line.accuracy),
+            f"{line.learning_rate:.3g}" if isinstance(line, LoggedLine) else "",
+            f"{line.seconds:.1f}",
         )
-        for each in history
+        for line in history
     ]
     return Table("Training history", heads, rows)
 
 
-def _classes(classes: list[dict[str, Any]]) -> Table:
-    kinds = ("recall", "precision", "f1")
+def _classes(classes: Sequence[ClassMetrics]) -> Table:
     rows = [
         (
-            str(each["class"]),
-            f"{each['n']:,}",
-            f"{each['correct']:,}",
-            *(estimate(each[kind], each[f"{kind}_ci95"], 3) for kind in kinds),
+            str(each.name),
+            f"{each.n:,}",
+            f"{each.correct:,}",
+            estimate(each.recall, each.recall_ci95, 3),
+            estimate(each.precision, each.precision_ci95, 3),
+            estimate(each.f1, each.f1_ci95, 3),
         )
         for each in classes
     ]
@@ -94,58 +108,58 @@ def _classes(classes: list[dict[str, Any]]) -> Table:
     return Table("Classes, with 95 % bootstrap intervals", heads, rows)
 
 
-def _reliability(bins: list[dict[str, Any]]) -> Table:
+def _reliability(bins: Sequence[ReliabilityBin]) -> Table:
     rows = [
         (
-            f"{each['low']:.3f}\N{EN DASH}{each['high']:.3f}",
-            f"{each['n']:,}",
-            estimate(each["confidence"]),
-            estimate(each["accuracy"]),
+            f"{each.low:.3f}\N{EN DASH}{each.high:.3f}",
+            f"{each.n:,}",
+            estimate(each.confidence),
+            estimate(each.accuracy),
         )
         for each in bins
     ]
     return Table("Reliability", ("probability", "predictions", "mean probability", "accuracy"), rows)
 
 
-def _coverage(coverage: list[dict[str, Any]]) -> Table:
+def _coverage(coverage: Sequence[CoveragePoint]) -> Table:
     rows = [
         (
-            f"{100 * each['coverage']:.0f} %",
-            f"{each['n']:,}",
-            estimate(each["accuracy"]),
-            estimate(each["confidence"]),
+            f"{100 * each.coverage:.0f} %",
+            f"{each.n:,}",
+            estimate(each.accuracy),
+            estimate(each.confidence),
         )
         for each in coverage
     ]
     return Table("Coverage", ("coverage", "sequences", "accuracy", "lowest probability"), rows)
 
 
-def _lengths(groups: list[dict[str, Any]]) -> Table:
+def _lengths(groups: Sequence[LengthGroup]) -> Table:
     rows = [
         (
-            span(each["from"], each["to"]),
-            f"{each['n']:,}",
-            f"{each['correct']:,}",
-            estimate(each["accuracy"], each["ci95"]),
+            span(each.shortest, each.longest),
+            f"{each.n:,}",
+            f"{each.correct:,}",
+            estimate(each.accuracy, each.ci95),
         )
         for each in groups
     ]
     return Table("Accuracy by length", ("steps", "n", "correct", "accuracy"), rows)
 
 
-def _by_step(steps: list[dict[str, Any]], unit_name: str) -> Table:
-    rows = [(str(each["step"]), f"{each['n']:,}", estimate(each["accuracy"], each["ci95"])) for each in steps]
+def _by_step(steps: Sequence[StepAccuracy], unit_name: str) -> Table:
+    rows = [(str(each.step), f"{each.n:,}", estimate(each.accuracy, each.ci95)) for each in steps]
     heads = (unit_name, "sequences of that length or longer", "accuracy")
     return Table(f"Accuracy against {unit_name} read", heads, rows)
 
 
-def _stops(stops: list[dict[str, Any]], unit_name: str) -> Table:
+def _stops(stops: Sequence[EarlyStop], unit_name: str) -> Table:
     rows = [
         (
-            str(each["threshold"]),
-            estimate(each["accuracy"]),
-            f"{each['mean_steps']:.1f}",
-            percent(each["stopped"]),
+            str(each.threshold),
+            estimate(each.accuracy),
+            f"{each.mean_steps:.1f}",
+            percent(each.stopped),
         )
         for each in stops
     ]
@@ -153,69 +167,73 @@ def _stops(stops: list[dict[str, Any]], unit_name: str) -> Table:
     return Table("Early classification: stop once a class has this probability", heads, rows)
 
 
-def _gates(gates: list[dict[str, Any]]) -> Table:
-    rows = [(each["name"], *(percent(each[kind]) for kind in ("shut", "between", "open"))) for each in gates]
+def _gates(gates: Sequence[GateSaturation]) -> Table:
+    rows = [(each.name, percent(each.closed), percent(each.between), percent(each.open)) for each in gates]
     return Table("Gate values, fraction of all units and steps", ("gate", "closed", "between", "open"), rows)
 
 
-def _runs(comparison: dict[str, Any]) -> Table:
-    runs = comparison["runs"]
+def _runs(comparison: Comparison) -> Table:
+    runs = comparison.runs
 
     def row(head: str, cells: Iterable[str]) -> tuple[str, ...]:
         return (head, *cells)
 
     return Table(
-        f"{comparison['n']:,} sequences of {comparison['data']}",
-        row("run", (each["run"] for each in runs)),
+        f"{comparison.n:,} sequences of {comparison.data}",
+        row("run", (each.run for each in runs)),
         [
-            row("network", (each["network"] for each in runs)),
-            row("view", (each["view"] or "steps" for each in runs)),
-            row("correct", (f"{each['correct']:,}" for each in runs)),
-            row("accuracy", (estimate(each["accuracy"], each["ci95"]) for each in runs)),
-            row("mean cross-entropy", (estimate(each["loss"]) for each in runs)),
-            row("calibration error", (estimate(each["calibration_error"]) for each in runs)),
-            row("parameters", (f"{each['parameters']:,}" for each in runs)),
-            row("predictions per second", (count(each["sequences_per_s"]) for each in runs)),
-            row("training time", (duration(each["training_seconds"]) for each in runs)),
-            row("training sequences", (count(each["training_samples"]) for each in runs)),
+            row("network", (each.network for each in runs)),
+            row("view", (each.view or "steps" for each in runs)),
+            row("correct", (f"{each.correct:,}" for each in runs)),
+            row("accuracy", (estimate(each.accuracy, each.ci95) for each in runs)),
+            row("mean cross-entropy", (estimate(each.loss) for each in runs)),
+            row("calibration error", (estimate(each.calibration_error) for each in runs)),
+            row("parameters", (f"{each.parameters:,}" for each in runs)),
+            row("predictions per second", (count(each.sequences_per_s) for each in runs)),
+            row("training time", (duration(each.training_seconds) for each in runs)),
+            row("training sequences", (count(each.training_samples) for each in runs)),
         ],
     )
 
 
-def _disagreements(pair: dict[str, Any]) -> Table:
+def _disagreements(pair: ComparedPair) -> Table:
     rows = [
-        (str(each["sequence"]), each["true"], each["first"], each["second"])
-        for each in pair["disagree_on"][:MAX_DISAGREEMENTS]
+        (str(each.sequence), each.true, each.first, each.second)
+        for each in pair.disagree_on[:MAX_DISAGREEMENTS]
     ]
-    return Table("Different predictions", ("sequence", "true class", pair["first"], pair["second"]), rows)
+    return Table("Different predictions", ("sequence", "true class", pair.first, pair.second), rows)
 
 
-def _digests(facts: dict[str, Any]) -> Table:
-    environment = facts.get("environment") or {}
-    rows = [
-        (f"{name} split, {each['n']:,} sequences", each["sha256"])
-        for name, each in environment.get("data", {}).items()
-    ]
-    evaluated = facts.get("judged")
-    if evaluated and evaluated["sha256"] not in (digest for _, digest in rows):
-        rows.append((f"evaluated split, {evaluated['n']:,} sequences", evaluated["sha256"]))
-    if "code" in environment:
-        rows.append(("Scanline's source code", environment["code"]))
-    if facts.get("model_sha256"):
-        rows.append(("model.json, which holds the digest of every weight", facts["model_sha256"]))
+def _digests(report: ReportFacts) -> Table:
+    environment = report.files.environment if report.files else None
+    digests = environment.data.items() if environment else ()
+    rows = [(f"{name} split, {each.n:,} sequences", each.sha256) for name, each in digests]
+    evaluated = report.evaluated
+    if evaluated and evaluated.sha256 not in (digest for _, digest in rows):
+        rows.append((f"evaluated split, {evaluated.n:,} sequences", evaluated.sha256))
+    if environment and environment.code:
+        rows.append(("Scanline's source code", environment.code))
+    if report.model:
+        rows.append(("model.json, which holds the digest of every weight", report.model.sha256))
     return Table("Digests", ("content", "SHA-256"), rows, words=True)
 
 
-def _environment(environment: dict[str, Any]) -> Table:
-    plain = ("python", "platform", "processor", "cores", "threads", "device")
-    rows = [(name, str(environment[name])) for name in plain if name in environment]
-    computes = environment.get("computes")
-    if computes:
-        rows.append(("backend", f"{computes['backend']}, {computes['precision']}"))
-    rows += [(name, str(version)) for name, version in environment.get("packages", {}).items()]
+def _environment(environment: Environment) -> Table:
+    rows = [
+        ("python", environment.python),
+        ("platform", environment.platform),
+        ("processor", environment.processor),
+        ("cores", str(environment.cores or "")),
+        ("threads", str(environment.threads or "")),
+        ("device", environment.device),
+    ]
+    rows = [row for row in rows if row[1]]  # an older version may not have recorded all
+    if environment.computes:
+        rows.append(("backend", f"{environment.computes.backend}, {environment.computes.precision}"))
+    rows += [(name, str(version)) for name, version in environment.packages.items()]
     return Table("Environment", ("component", "version or value"), rows, words=True)
 
 
-def _splits(splits: dict[str, Any]) -> Table:
-    rows = [(name, f"{each['n']:,}", str(each.get("from", ""))) for name, each in splits.items()]
+def _splits(splits: Mapping[str, SplitOrigin]) -> Table:
+    rows = [(name, f"{each.n:,}", each.source) for name, each in splits.items()]
     return Table("Splits", ("split", "sequences", "taken from"), rows, words=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 MISSING = "\N{EN DASH}"
 
 
@@ -15,7 +17,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def estimate(value: float | None, interval: list[float] | None = None, places: int = 4) -> str:
+def estimate(value: float | None, interval: Sequence[float] | None = None, places: int = 4) -> str:
     """Return a number, with its confidence interval in parentheses if there is one."""
     if value is None:
         return MISSING
