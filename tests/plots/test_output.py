@@ -95,8 +95,6 @@ def test_the_same_figures_give_the_same_bytes(sample, name):
 def test_another_process_gives_the_same_bytes(sample, tmp_path):
     coverage = [[each.coverage, each.accuracy] for each in sample.test.coverage]
     (tmp_path / "coverage.json").write_text(json.dumps(coverage))
-        json.dumps([[each.coverage, each.accuracy] for each in sample.test.coverage])
-    )
     program = (
         "import json, sys; from scanline import plots; "
         f"coverage = json.load(open({str(tmp_path / 'coverage.json')!r})); "
