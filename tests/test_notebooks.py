@@ -18,7 +18,7 @@ from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError, ModelError, UsageError
 from tests.model.test_prediction import fragment
-from tests.reporting.test_page import sound, words
+from tests.reporting.pages import sound, words
 
 FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 6, "train.log_every": 2, "model.hidden_size": 4}
 
@@ -53,13 +53,13 @@ def test_a_run_shows_its_verdict_and_how_it_learnt(trained):
         figures = run.result[part]
         low, high = figures["ci95"]
         assert line == (
-            f"{part}: {figures['correct']:,} of {figures['n']:,} right, {100 * figures['accuracy']:.2f} % "
-            f"(95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+            f"{part} accuracy {100 * figures['accuracy']:.2f} % (95 % interval {100 * low:.2f}"
+            f"\N{EN DASH}{100 * high:.2f} %), {figures['correct']:,} of {figures['n']:,} correct"
         )
     assert told[3] == f"624 steps in {run.result['training']['seconds']:.1f} s; {trained}"
     assert len(told) == 4
     (drawn,) = fragment(text).iter("svg")
-    assert drawn.get("aria-label") == f"How {trained} learnt"
+    assert drawn.get("aria-label") == f"Learning curve of {trained}"
     assert {"training batch", "validation", "cross-entropy"} <= {words(each) for each in drawn.iter("text")}
 
 
@@ -76,7 +76,7 @@ def test_parts_that_were_not_judged_are_left_out(small, tmp_path):
         ({key: value for key, value in small.result.items() if key not in ("test", "validation")}, []),
     ]:
         told = lines(Run(small.path, result)._repr_html_())
-        assert [line.split(":")[0] for line in told[1:-1]] == expected
+        assert [line.split()[0] for line in told[1:-1]] == expected
 
 
 def test_without_its_course_a_run_still_shows_its_verdict(small, tmp_path):
@@ -108,7 +108,7 @@ def test_names_of_runs_and_data_with_markup_are_words(small, tmp_path):
     assert told[0] == "sequences on <script>alert(1)</script>, finished"
     assert told[-1].endswith(f"; {odd}")
     (drawn,) = fragment(text).iter("svg")
-    assert drawn.get("aria-label") == f"How {odd} learnt"
+    assert drawn.get("aria-label") == f"Learning curve of {odd}"
 
 
 # --- a report
@@ -128,7 +128,7 @@ def test_the_package_itself_reports_and_explains(small, tmp_path):
     assert {"report", "explain", "Prediction", "Explanation"} <= set(dir(scanline)) & set(scanline.__all__)
     page = scanline.report(small.path, tmp_path / "page.html")
     assert page.is_file()
-    with pytest.raises(UsageError, match=r"a report is an \.html file, got"):
+    with pytest.raises(UsageError, match=r"expected a report file ending in \.html, got"):
         scanline.report(small.path, tmp_path / "page.pdf")
     with pytest.raises(ModelError, match="there is no run"):
         scanline.report(tmp_path / "nothing")
@@ -155,7 +155,7 @@ def test_an_explanation_shows_itself_under_the_name_that_it_was_given(small):
     assert isinstance(explained, scanline.Explanation)
     text = explained._repr_html_()
     (drawn,) = fragment(text).iter("svg")
-    assert drawn.get("aria-label") == "How <b>mine</b> & yours is read"
+    assert drawn.get("aria-label") == "Explanation of <b>mine</b> & yours"
     said = words(next(fragment(text).iter("p")))
     share = explained.trace.probabilities[-1].max()
     assert said.startswith(f"<b>mine</b> & yours: {explained.label} ({share:.4f})")
@@ -164,7 +164,7 @@ def test_an_explanation_shows_itself_under_the_name_that_it_was_given(small):
 
 def test_values_that_do_not_fit_are_not_explained(small):
     unfit: Any
-    for unfit, found in [(np.zeros((3, 5)), r"\(1, 3, 5\)|\(3, 5\)"), (np.zeros((2, 3, 2)), "found 2")]:
+    for unfit, found in [(np.zeros((3, 5)), r"\(1, 3, 5\)|\(3, 5\)"), (np.zeros((2, 3, 2)), "got 2")]:
         with pytest.raises(DataError, match=found):
             scanline.explain(small.model, unfit)
     with pytest.raises(ModelError, match="there is no run"):

@@ -15,7 +15,7 @@ import pytest
 
 from scanline.api import train
 from scanline.data.readers.arrays import Arrays
-from tests.reporting.test_page import by_id, notes, rows, section, sections, sound, strict, words
+from tests.reporting.pages import by_id, notes, rows, section, sections, sound, strict, words
 
 PROGRAM = [sys.executable, "-m", "scanline"]
 TRAINED = {"status": "finished", "steps": 8, "seconds": 1.5, "samples_seen": 128, "samples_per_s": 85.3}

@@ -16,7 +16,7 @@ from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError
 from scanline.model.prediction import Prediction
-from tests.reporting.test_page import HTML, Reader, words
+from tests.reporting.pages import HTML, Reader, words
 
 
 class Fragment(Reader):

@@ -36,7 +36,7 @@ def test_the_report_fits_and_asks_nobody(browser, page_of, width):
 def test_a_count_of_the_confusion_matrix_leads_to_the_pictures_behind_it(browser, page_of):
     with watched(browser) as seen:
         seen.page.goto(page_of)
-        link = seen.page.locator("table.confusion td.right a").first
+        link = seen.page.locator("table.confusion td.correct a").first
         sheet = seen.page.locator(link.get_attribute("href"))
         assert not sheet.is_visible()
         link.click()

@@ -23,7 +23,7 @@ from scanline.reporting.gather import gather
 from scanline.reporting.report import report
 from scanline.training.events import Stepped
 from scanline.training.run import TrainingRun
-from tests.reporting.test_page import (
+from tests.reporting.pages import (
     Shown,
     by_id,
     counts,
@@ -40,7 +40,7 @@ from tests.reporting.test_page import (
 )
 
 FEW = {"train.samples": 0, "train.epochs": 0, "train.steps": 3, "model.hidden_size": 4}
-ALL = ["learning", "confusion", "mistakes", "classes", "trust", "along", "gates", "again"]
+ALL = ["learning", "confusion", "mistakes", "classes", "trust", "along", "gates", "reproduce"]
 
 
 def trained_on(folder: Path, X: Any, y: Any, **changes: Any) -> Run:
@@ -76,16 +76,16 @@ def perfect(tmp_path_factory) -> Shown:
 
 
 def test_a_model_without_mistakes_is_told_so_and_has_no_section_of_them(perfect):
-    assert perfect.said[1] == "It made no mistake on these."
+    assert perfect.findings[1] == "There are no errors on these sequences."
     assert sections(perfect.root) == [name for name in ALL if name not in ("mistakes", "along")]
     assert perfect.twin["mistakes"] == []
     assert counts(perfect.root) == [[4, 0], [0, 4]]
-    assert [words(each) for each in of_class(perfect.root, "big")] == ["100.00 % right"]
+    assert [words(each) for each in of_class(perfect.root, "big")] == ["100.00 % accuracy"]
 
 
 def test_of_sequences_of_one_step_there_is_nothing_to_read_along(perfect):
     assert [each["step"] for each in perfect.twin["along"]["steps"]] == [1]
-    assert not [said for said in perfect.said if "enough" in said]
+    assert not [line for line in perfect.findings if "suffice" in line]
     assert not [label for label in labels(perfect.root) if "read" in label]
 
 
@@ -124,34 +124,37 @@ def test_two_reports_of_one_run_lie_side_by_side_under_their_own_names(perfect, 
 def test_a_bundle_alone_is_shown_without_what_only_a_run_knows(perfect, tmp_path):
     bundle = tmp_path / "sent"
     shutil.copytree(perfect.run / "model", bundle)
-    with pytest.raises(UsageError, match=r"sent is no run folder: say .* by --output FILE\.html"):
+    with pytest.raises(UsageError, match=r"sent is a model directory, not a run .* --output FILE\.html"):
         report(bundle)
     shown = show(bundle, tmp_path / "page.html", data=perfect.run.parent / "data.npz")
     assert shown.twin["judged"]["n"] == 40
-    assert sections(shown.root) == ["confusion", "classes", "trust", "gates", "again"]
-    assert "training took" not in facts(shown.root)
+    assert sections(shown.root) == ["confusion", "classes", "trust", "gates", "reproduce"]
+    assert "training time" not in facts(shown.root)
     assert [row[0] for row in rows(shown.root, "Digests")] == [
-        "judged on, 40 sequences",
-        "model.json, which has the digest of every weight",
+        "evaluated split, 40 sequences",
+        "model.json, which holds the digest of every weight",
     ]
     nothing = show(bundle, tmp_path / "nothing.html")
-    assert sections(nothing.root) == ["again"]
+    assert sections(nothing.root) == ["reproduce"]
     (note,) = notes(nothing.root)
     assert note.startswith("Nothing could be evaluated: ")
-    assert "say where that lies by --data" in note
+    assert "--data" in note
 
 
 def test_a_short_count_of_mistakes_is_told_in_words(perfect):
-    from scanline.reporting.page import verdict
+    from scanline.metrics.classification import ClassificationMetrics
+    from scanline.reporting.facts import ReportFacts
+    from scanline.reporting.findings import findings
 
     figures = perfect.twin["figures"]
     for confusion, correct, expected in [
-        ([[3, 1], [0, 4]], 7, "Its only mistake: minus taken for plus, once."),
-        ([[4, 0], [2, 2]], 6, "Most frequent of its 2 mistakes: plus taken for minus, twice."),
-        ([[0, 4], [1, 3]], 3, "Most frequent of its 5 mistakes: minus taken for plus, 4 times."),
+        ([[3, 1], [0, 4]], 7, "The only error: minus classified as plus."),
+        ([[4, 0], [2, 2]], 6, "Most frequent of 2 errors: plus classified as minus (twice)."),
+        ([[0, 4], [1, 3]], 3, "Most frequent of 5 errors: minus classified as plus (4 times)."),
     ]:
         changed = figures | {"confusion": confusion, "correct": correct, "accuracy": correct / 8}
-        assert verdict({"figures": changed})[1] == expected
+        metrics = ClassificationMetrics.model_validate(changed)
+        assert findings(ReportFacts("run", [], metrics=metrics))[1] == expected
 
 
 # --- many classes, a plain RNN, no test part
@@ -170,7 +173,7 @@ def many(tmp_path_factory) -> Shown:
 def test_classes_that_are_too_many_for_a_table_are_a_list_of_the_most_frequent_mistakes(many):
     assert not of_class(many.root, "confusion")
     own = section(many.root, "confusion")
-    assert "45 classes are too many for a table" in words(own)
+    assert "a table of 45 classes would be too large" in words(own)
     confusion = np.array(many.twin["figures"]["confusion"])
     assert confusion.shape == (45, 45)
     off = confusion - np.diag(confusion.diagonal())
@@ -181,8 +184,8 @@ def test_classes_that_are_too_many_for_a_table_are_a_list_of_the_most_frequent_m
         assert off[true, answer] == int(words(times))
         href = next(times.iter("a")).get("href")
         assert href == f"#cell-{true}-{answer}"
-        assert len(of_class(by_id(many.root, href[1:]), "thumbs")[0]) == off[true, answer]
-    assert len(of_class(many.root, "sheet")) == len(body)
+        assert len(of_class(by_id(many.root, href[1:]), "examples")[0]) == off[true, answer]
+    assert len(of_class(many.root, "cell")) == len(body)
 
 
 def test_many_classes_have_their_figures_in_a_table_without_a_chart(many):
@@ -198,13 +201,13 @@ def test_without_a_test_part_the_validation_part_is_judged_and_said_to_flatter(m
     assert many.twin["figures"] == many.result["validation"]
     assert many.twin["judged"]["part"] == "validation"
     assert many.twin["judged"]["sha256"] == many.twin["environment"]["data"]["validation"]["sha256"]
-    assert "sequences of the validation part of data.npz" in words(many.root.find("body/header"))
+    assert "sequences of the validation split of data.npz" in words(many.root.find("body/header"))
     (note,) = notes(many.root)
     assert note.startswith("There is no test split: the metrics are of the validation split")
 
 
 def test_a_plain_rnn_has_units_and_no_gates(many):
-    assert "1 layer of 4 RNN units, in both directions" in words(many.root.find("body/header"))
+    assert "RNN, 1 layer of 4 units, bidirectional" in words(many.root.find("body/header"))
     assert many.twin["activity"]["gates"] == []
     assert [len(each["mean_size"]) for each in many.twin["activity"]["states"]] == [4, 4]
 
@@ -240,7 +243,7 @@ def test_sequences_of_different_lengths_are_judged_by_length(table):
 
 def test_a_network_of_several_layers_and_directions_is_told_as_such(table):
     header = words(table.root.find("body/header"))
-    assert "2 layers of 4 GRU units, in both directions, trained on the file lines.csv" in header
+    assert "GRU, 2 layers of 4 units, bidirectional, trained on the file lines.csv" in header
     places = ["layer 1", "layer 1, backward", "layer 2", "layer 2, backward"]
     activity = table.twin["activity"]
     assert {each["name"] for each in activity["gates"]} == {
@@ -254,8 +257,8 @@ def test_sequences_that_are_no_pictures_are_drawn_as_lines_under_their_names(tab
     assert table.twin["view"] is None
     split = json.loads((table.run / "split.json").read_text())["parts"]
     seen = []
-    for sheet in of_class(table.root, "sheet"):
-        for thumb in of_class(sheet, "thumbs")[0]:
+    for sheet in of_class(table.root, "cell"):
+        for thumb in of_class(sheet, "examples")[0]:
             number = int(re.match(r"sequence r(\d+)p = ", words(thumb))[1])
             seen.append(f"r{number}")
             lines = [
@@ -278,7 +281,7 @@ def test_data_that_have_gone_leave_curves_and_say_why_there_is_no_more(table, tm
     recipe = tmp_path / "run" / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("lines.csv", "gone.csv"))
     shown = show(tmp_path / "run", tmp_path / "page.html")
-    assert sections(shown.root) == ["learning", "again"]
+    assert sections(shown.root) == ["learning", "reproduce"]
     (note,) = notes(shown.root)
     assert re.match(r"Nothing could be evaluated: .*gone\.csv: there is nothing", note)
     assert "2 layers of 4 GRU units" in words(shown.root.find("body/header"))
@@ -310,7 +313,7 @@ def test_coloured_pictures_are_shown_as_they_were_however_they_are_read(tmp_path
     shown = show(run.path, tmp_path / "page.html")
     test = json.loads((run.path / "split.json").read_text())["parts"]["test"]["sequences"]
     seen = set()
-    for thumb in [each for found in of_class(shown.root, "thumbs") for each in found]:
+    for thumb in [each for found in of_class(shown.root, "examples") for each in found]:
         number = int(re.match(r"sequence (\d+)p = ", words(thumb))[1])
         data = next(thumb.iter("img")).get("src").removeprefix("data:image/png;base64,")
         with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
@@ -348,7 +351,7 @@ def from_program(tmp_path_factory) -> Shown:
 
 
 def test_arrays_of_a_program_leave_curves_and_say_why_there_is_no_more(from_program):
-    assert sections(from_program.root) == ["learning", "again"]
+    assert sections(from_program.root) == ["learning", "reproduce"]
     (note,) = notes(from_program.root)
     assert note.startswith("Nothing could be evaluated: ")
     assert note.endswith("was trained on the arrays of a program: say where that lies by --data.")
@@ -411,7 +414,7 @@ def test_an_interrupted_run_is_judged_on_its_validation_part_and_says_so(stopped
     assert words(next(of_class(stopped.root, "note")[0].iter("code"))).startswith("scanline train --resume")
     assert second.startswith("The metrics are of the validation split")
     assert second.endswith("the test split is read only when training has ended.")
-    assert f"{twin['figures']['correct']} of 180 sequences of the validation part of digits" in words(
+    assert f"{twin['figures']['correct']} of 180 sequences of the validation split of digits" in words(
         stopped.root.find("body/header")
     )
     assert facts(stopped.root)["ended"] == "interrupted"
@@ -422,7 +425,7 @@ def test_the_verdict_speaks_of_the_half_that_the_network_was_surest_of(stopped):
         each["coverage"]: f"{100 * each['accuracy']:.2f}" for each in stopped.twin["figures"]["coverage"]
     }
     assert right[0.5] not in (right[0.45], right[0.55])
-    assert stopped.said[2] == f"Of the half that it was surest of, {right[0.5]} % are right."
+    assert stopped.findings[2] == f"Accuracy on the more confident half of the predictions: {right[0.5]} %."
 
 
 def test_a_line_of_the_course_that_was_cut_off_is_left_out(stopped, tmp_path):
@@ -439,7 +442,7 @@ def test_a_line_of_the_course_that_was_cut_off_is_left_out(stopped, tmp_path):
         metrics.unlink() if nothing is None else metrics.write_bytes(nothing)
         shown = show(tmp_path / "run", tmp_path / "page.html")
         assert shown.twin["course"] == []
-        assert sections(shown.root) == ["again"]
+        assert sections(shown.root) == ["reproduce"]
 
 
 def test_a_run_without_a_model_shows_its_course_and_how_to_go_on(stopped, tmp_path):
@@ -448,7 +451,7 @@ def test_a_run_without_a_model_shows_its_course_and_how_to_go_on(stopped, tmp_pa
     shutil.rmtree(run / "model")
     (run / "result.json").unlink()
     shown = show(run, tmp_path / "page.html")
-    assert sections(shown.root) == ["learning", "again"]
+    assert sections(shown.root) == ["learning", "reproduce"]
     assert notes(shown.root) == [
         f"Training is not finished, at step 12. Resume it with scanline train --resume --run {run}.",
         "There is no model yet: training was interrupted before it wrote one, "
@@ -476,6 +479,6 @@ def test_an_unfinished_run_is_not_compared_on_a_test_part_that_is_not_its_turn(s
 
 def test_a_pipe_in_place_of_the_numbers_is_not_waited_for(trained, tmp_path):
     os.mkfifo(tmp_path / "page.json")
-    with pytest.raises(UsageError, match=r"page\.json exists and is no file: choose another name"):
+    with pytest.raises(UsageError, match=r"page\.json exists and is not a file: choose another name"):
         report(trained, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
