@@ -1,4 +1,4 @@
-"""`scanline.nn.LSTM` in the place of `torch.nn.LSTM`."""
+"""`scanline.nn.LSTM`, `GRU` and `RNN` in the place of torch.nn's."""
 
 from __future__ import annotations
 
@@ -27,23 +27,39 @@ SHAPES = [
 ]
 
 
+OTHERS = [("GRU", options) for options in SHAPES if "proj_size" not in options] + [
+    ("RNN", options | {"nonlinearity": nonlinearity})
+    for options in SHAPES
+    if "proj_size" not in options
+    for nonlinearity in ("tanh", "relu")
+]
+EVERY = [("LSTM", options) for options in SHAPES] + OTHERS
+EVERY_OPTIONS = pytest.mark.parametrize(("kind", "options"), EVERY, ids=str)
+
+
 @pytest.fixture(params=["auto", "torch"])
 def backend(request):
     return request.param
 
 
-def pair(backend="auto", **options):
+def pair(backend="auto", kind="LSTM", **options):
     torch.manual_seed(0)
-    theirs = nn.LSTM(3, 6, **options)
-    ours = scanline.nn.LSTM(3, 6, backend=backend, **options)
+    theirs = getattr(nn, kind)(3, 6, **options)
+    ours = getattr(scanline.nn, kind)(3, 6, backend=backend, **options)
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
 
 
 def states_for(module, n):
-    directions = 2 if module.bidirectional else 1
-    h0 = torch.randn(directions * module.num_layers, n, module.proj_size or module.hidden_size)
-    return h0, torch.randn(directions * module.num_layers, n, module.hidden_size)
+    """Random hx for a batch of n."""
+    rows = (2 if module.bidirectional else 1) * module.num_layers
+    h0 = torch.randn(rows, n, module.proj_size or module.hidden_size)
+    return (h0, torch.randn(rows, n, module.hidden_size)) if isinstance(module, nn.LSTM) else h0
+
+
+def listed(states):
+    """hn or (hn, cn) as a tuple."""
+    return (states,) if isinstance(states, torch.Tensor) else tuple(states)
 
 
 def assert_same_results_and_gradients(ours, theirs, call):
@@ -57,32 +73,32 @@ def assert_same_results_and_gradients(ours, theirs, call):
         torch.testing.assert_close(weight.grad, gradients[name], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("options", SHAPES, ids=str)
+@EVERY_OPTIONS
 @pytest.mark.parametrize("given", [False, True], ids=["from zeros", "from states"])
-def test_it_is_torchs_lstm(backend, options, given):
-    ours, theirs = pair(backend, **options)
+def test_it_is_torchs_module(backend, kind, options, given):
+    ours, theirs = pair(backend, kind, **options)
     x = torch.randn(4, 5, 3)
     states = states_for(theirs, x.shape[0] if theirs.batch_first else x.shape[1]) if given else None
 
     def call(module):
-        y, (h, c) = module(x, states)
-        return y, h, c
+        y, last = module(x, states)
+        return y, *listed(last)
 
     assert_same_results_and_gradients(ours, theirs, call)
 
 
-@pytest.mark.parametrize("options", SHAPES, ids=str)
-def test_a_single_sequence_needs_no_batch(backend, options):
-    ours, theirs = pair(backend, **options)
-    h0, c0 = states_for(theirs, 1)
-    for states in (None, (h0[:, 0], c0[:, 0])):
+@EVERY_OPTIONS
+def test_a_single_sequence_needs_no_batch(backend, kind, options):
+    ours, theirs = pair(backend, kind, **options)
+    own = tuple(state[:, 0] for state in listed(states_for(theirs, 1)))
+    for states in (None, own if kind == "LSTM" else own[0]):
         (y, got), (their_y, expected) = ours(torch.ones(5, 3), states), theirs(torch.ones(5, 3), states)
-        torch.testing.assert_close((y, *got), (their_y, *expected))
+        torch.testing.assert_close((y, *listed(got)), (their_y, *listed(expected)))
 
 
-@pytest.mark.parametrize("options", SHAPES, ids=str)
-def test_lengths_are_packed_sequences_without_the_packing(backend, options):
-    ours, theirs = pair(backend, **options)
+@EVERY_OPTIONS
+def test_lengths_are_packed_sequences_without_the_packing(backend, kind, options):
+    ours, theirs = pair(backend, kind, **options)
     lengths = torch.tensor([4, 1, 6, 3])
     x = torch.randn(4, 6, 3) if theirs.batch_first else torch.randn(6, 4, 3)
     states = states_for(theirs, 4)
@@ -90,49 +106,72 @@ def test_lengths_are_packed_sequences_without_the_packing(backend, options):
 
     def call(module):
         if module is theirs:
-            y, (h, c) = module(packed, states)
+            y, last = module(packed, states)
             y = pad_packed_sequence(y, theirs.batch_first, total_length=6)[0]
         else:
-            y, (h, c) = module(x, states, lengths)
-        return y, h, c
+            y, last = module(x, states, lengths)
+        return y, *listed(last)
 
     assert_same_results_and_gradients(ours, theirs, call)
 
 
-@pytest.mark.parametrize("options", SHAPES, ids=str)
+@EVERY_OPTIONS
+def test_with_lengths_every_sequence_is_as_if_it_were_alone(backend, kind, options):
+    ours, theirs = pair(backend, kind, **options)
+    axis = 0 if ours.batch_first else 1
+    lengths = torch.tensor([4, 1, 6, 3])
+    x = torch.randn(4, 6, 3) if ours.batch_first else torch.randn(6, 4, 3)
+    inside = torch.arange(6) < lengths[:, None]
+    padded = x.masked_fill(~(inside if ours.batch_first else inside.T)[:, :, None], torch.nan)
+    states = states_for(theirs, 4)
+    y, last = ours(padded, states, lengths)
+    for n, length in enumerate(lengths.tolist()):
+        own = tuple(state[:, n] for state in listed(states))
+        expected, final = theirs(x.select(axis, n)[:length], own if kind == "LSTM" else own[0])
+        torch.testing.assert_close(y.select(axis, n)[:length], expected, atol=2e-6, rtol=1e-5)
+        assert not y.select(axis, n)[length:].any()
+        for got, want in zip(listed(last), listed(final), strict=True):
+            torch.testing.assert_close(got[:, n], want, atol=2e-6, rtol=1e-5)
+
+
+@EVERY_OPTIONS
 @pytest.mark.parametrize("sort", [True, False])
-def test_packed_sequences_come_back_packed(backend, options, sort):
-    ours, theirs = pair(backend, **options)
+def test_packed_sequences_come_back_packed(backend, kind, options, sort):
+    ours, theirs = pair(backend, kind, **options)
     sizes = [6, 4, 4, 1] if sort else [4, 1, 6, 4]
     packed = pack_sequence([torch.randn(size, 3) for size in sizes], enforce_sorted=sort)
     states = states_for(theirs, 4)
 
     def call(module):
-        y, (h, c) = module(packed, states)
+        y, last = module(packed, states)
         assert torch.equal(y.batch_sizes, packed.batch_sizes)
         if not sort:
             assert torch.equal(y.sorted_indices, packed.sorted_indices)
             assert torch.equal(y.unsorted_indices, packed.unsorted_indices)
-        return y.data, h, c
+        return y.data, *listed(last)
 
     assert_same_results_and_gradients(ours, theirs, call)
 
 
+KINDS = pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+
+
+@KINDS
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_sequence_of_no_steps_keeps_its_states(backend, reverse):
-    module = scanline.nn.LSTM(3, 6, bidirectional=reverse, backend=backend)
-    h0, c0 = states_for(module, 2)
-    y, (h, c) = module(torch.full((4, 2, 3), torch.nan), (h0, c0), torch.tensor([0, 0]))
+def test_a_sequence_of_no_steps_keeps_its_states(backend, kind, reverse):
+    module, _ = pair(backend, kind, bidirectional=reverse)
+    states = states_for(module, 2)
+    y, last = module(torch.full((4, 2, 3), torch.nan), states, torch.tensor([0, 0]))
     assert not y.any()
-    assert torch.equal(h, h0)
-    assert torch.equal(c, c0)
+    assert all(map(torch.equal, listed(last), listed(states)))
 
 
-def test_weights_go_both_ways():
-    ours, theirs = pair(num_layers=2, bidirectional=True)
+@KINDS
+def test_weights_go_both_ways(kind):
+    ours, theirs = pair(kind=kind, num_layers=2, bidirectional=True)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     theirs.load_state_dict(ours.state_dict())
-    assert isinstance(ours, nn.LSTM)
+    assert isinstance(ours, type(theirs))
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
 
 
@@ -144,12 +183,21 @@ def test_it_starts_from_torchs_weights():
     assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
 
 
-def test_dropout_lies_between_layers_and_only_in_training():
-    ours, _ = pair(num_layers=2, dropout=0.5)
+@KINDS
+@pytest.mark.parametrize("lengths", [None, torch.tensor([5, 2, 3, 1])], ids=["full", "lengths"])
+def test_dropout_lies_between_layers_and_only_in_training(kind, lengths):
+    ours, _ = pair(kind=kind, num_layers=2, dropout=0.5)
     x = torch.randn(5, 4, 3)
-    assert not torch.equal(ours(x)[0], ours(x)[0])
+    assert not torch.equal(ours(x, lengths=lengths)[0], ours(x, lengths=lengths)[0])
     ours.eval()
-    assert torch.equal(ours(x)[0], ours(x)[0])
+    assert torch.equal(ours(x, lengths=lengths)[0], ours(x, lengths=lengths)[0])
+
+
+@pytest.mark.parametrize("kind", ["GRU", "RNN"])
+def test_a_gru_and_an_rnn_run_on_torchs_path(kind):
+    assert pair(kind=kind)[0].path() == "torch"
+    with pytest.raises(UsageError, match=f"the native library computes LSTM, not {kind}"):
+        getattr(scanline.nn, kind)(3, 6, backend="native")
 
 
 def test_a_copy_computes_the_same():

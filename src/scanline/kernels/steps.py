@@ -1,4 +1,4 @@
-"""Padding and order of steps, for the paths that have no lengths of their own."""
+"""Masks and reversal for padded sequences, for backends that know no lengths."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ from torch import Tensor
 
 
 def step_mask(lengths: Tensor, steps: int) -> Tensor:
-    """(N, T) bool, true where a step is inside its sequence. lengths: (N,)."""
+    """Return which steps of a padded batch are inside their sequences.
+
+    Args:
+        lengths: (N,) whole numbers.
+        steps: Number of steps T.
+
+    Returns:
+        (N, T) bool.
+    """
     return torch.arange(steps, device=lengths.device) < lengths[:, None]
 
 
 def reverse_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
-    """Each sequence back to front within its own length; padding stays where it is.
+    """Reverse each sequence within its own length; padding stays where it is.
 
-    values: (N, T, F). lengths: (N,), or None if all are T. It is its own inverse.
+    The function is its own inverse.
+
+    Args:
+        values: (N, T, F).
+        lengths: (N,); None if all are T.
+
+    Returns:
+        (N, T, F).
     """
     if lengths is None:
         return values.flip(1)

@@ -1,7 +1,7 @@
-"""What the weights start from.
+"""Initial weights of a network.
 
-"glorot" with a "standard-normal" or a "truncated-normal" head is what the tutorials' programs do on
-TensorFlow 1; "orthogonal" with a "xavier" head is today's usual choice.
+"glorot" with a "standard-normal" or "truncated-normal" head is what the tutorials' TensorFlow 1 programs use;
+"orthogonal" with a "xavier" head is today's usual choice.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import torch
 from torch import nn
 
+from scanline.model.layers import RecurrentLayers
 from scanline.model.network import Network
 
 
@@ -18,38 +19,53 @@ from scanline.model.network import Network
 def initialise(
     network: Network, init: str, head_init: str, forget_bias: float, generator: torch.Generator
 ) -> None:
-    """Fill every weight of `classifier`, drawing from `generator` alone.
+    """Set every weight of a network. The order of the draws is part of what a seed means.
 
-    init: "glorot" draws input and recurrent weights of all gates as one kernel, uniform within
-    sqrt(6 / (F + H + G*H)) (Glorot & Bengio 2010 as TensorFlow 1 applies it to its joined kernel);
-    "orthogonal" gives each gate an orthogonal recurrent matrix (Saxe et al. 2014) and Xavier-uniform
-    input weights. Biases are 0, but an LSTM's forget gate's is `forget_bias` (Gers et al. 2000).
-    head_init: "standard-normal" draws weights and biases from N(0, 1); "truncated-normal" weights from
-    N(0, 0.1) cut at two deviations, biases 0.1; "xavier" weights Xavier-uniform, biases 0.
+    Args:
+        network: Network to initialise.
+        init: "glorot" draws input and recurrent weights of all gates as one matrix, uniform within
+            sqrt(6 / (F + H + G*H)); "orthogonal" gives each gate an orthogonal recurrent matrix and
+            Xavier-uniform input weights. Biases are 0, except for the forget gate's.
+        head_init: "standard-normal" draws weights and biases from N(0, 1); "truncated-normal" draws weights
+            from N(0, 0.1) truncated at two standard deviations and sets biases to 0.1; "xavier" draws weights
+            Xavier-uniform and sets biases to 0.
+        forget_bias: Bias of the cell's `forget_gate`, if it has one.
+        generator: Only source of random numbers.
+
+    Source: Glorot & Bengio (2010), as TensorFlow 1 applies it to its joined kernel; Saxe et al. (2014);
+    forget bias: Gers et al. (2000).
     """
-    layers = network.recurrent
-    hidden = layers.hidden_size
+    _initialise_recurrent(network.recurrent, init, forget_bias, generator)
+    _initialise_head(network.head, head_init, generator)
+
+
+def _initialise_recurrent(
+    layers: RecurrentLayers, init: str, forget_bias: float, generator: torch.Generator
+) -> None:
+    cell, hidden = layers.cell, layers.hidden_size
     for layer in range(layers.layers):
         for direction in range(layers.directions):
-            w_input, w_recurrent, b_input, b_recurrent = layers.weights(layer, direction)
+            weight_ih, weight_hh, bias_ih, bias_hh = layers.weights(layer, direction)
             if init == "glorot":
-                bound = math.sqrt(6 / (w_input.shape[1] + hidden + len(w_input)))
-                for weight in (w_input, w_recurrent):
+                bound = math.sqrt(6 / (weight_ih.shape[1] + hidden + len(weight_ih)))
+                for weight in (weight_ih, weight_hh):
                     weight.uniform_(-bound, bound, generator=generator)
             else:
-                for gate in torch.split(w_input, hidden):
+                for gate in torch.split(weight_ih, hidden):
                     nn.init.xavier_uniform_(gate, generator=generator)
-                for gate in torch.split(w_recurrent, hidden):
+                for gate in torch.split(weight_hh, hidden):
                     nn.init.orthogonal_(gate, generator=generator)
-            b_input.zero_()
-            b_recurrent.zero_()
-            if layers.cell.forget_gate is not None:
-                b_input[layers.cell.rows(layers.cell.forget_gate, hidden)] = forget_bias
-    head = network.head
-    if head_init == "standard-normal":
+            bias_ih.zero_()
+            bias_hh.zero_()
+            if cell.forget_gate is not None:
+                bias_ih[cell.rows(cell.forget_gate, hidden)] = forget_bias
+
+
+def _initialise_head(head: nn.Linear, init: str, generator: torch.Generator) -> None:
+    if init == "standard-normal":
         head.weight.normal_(generator=generator)
         head.bias.normal_(generator=generator)
-    elif head_init == "truncated-normal":
+    elif init == "truncated-normal":
         nn.init.trunc_normal_(head.weight, std=0.1, a=-0.2, b=0.2, generator=generator)
         head.bias.fill_(0.1)
     else:
