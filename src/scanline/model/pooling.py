@@ -7,6 +7,7 @@ for streams and for ONNX graphs. The recipe chooses it with `model.readout`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -25,7 +26,7 @@ _FLOAT, _DOUBLE = 1, 11  # element types of ONNX
 class Graph(Protocol):
     """The ONNX graph under construction that `to_onnx` and `step_to_onnx` add nodes to."""
 
-    def add(self, operator: str, inputs: list[str], /, *outputs: str, **attributes: Any) -> str:
+    def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
         """Add a node and return the name of its first output."""
 
     def constant(self, name: str, value: Any, /) -> str:
@@ -34,10 +35,10 @@ class Graph(Protocol):
     def numbers(self, /, *numbers: int) -> str:
         """Add an int64 vector and return its name."""
 
-    def reshape(self, tensor: str, shape: list[int], name: str, /) -> str:
+    def reshape(self, tensor: str, shape: Sequence[int], name: str, /) -> str:
         """Add a node that reshapes `tensor` and return the name of the result."""
 
-    def reduce(self, operator: str, tensor: str, axes: list[int], name: str, /) -> str:
+    def reduce(self, operator: str, tensor: str, axes: Sequence[int], name: str, /) -> str:
         """Add a reduction over `axes`, which are dropped, and return the name of the result."""
 
 
@@ -119,7 +120,7 @@ class Pooling(ABC):
         return {}
 
     @abstractmethod
-    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: str) -> str:
+    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
         """Add the pooling of whole sequences to an ONNX graph.
 
         Args:
@@ -127,7 +128,7 @@ class Pooling(ABC):
             outputs: Name of the outputs (T, N, D*H).
             final: Name of the states after the last step, (D, N, H).
             real: Name of (N, T, 1) whether a step exists; "" if all do.
-            counts: Name of the number of steps, (N,) or (1,).
+            counts: Adds the number of steps, (N,) or (1,), to the graph and returns its name.
 
         Returns:
             Name of the pooled vectors (N, D*H).
@@ -180,7 +181,7 @@ class Last(Pooling):
         """Return `outputs`."""
         return outputs
 
-    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: str) -> str:
+    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
         """Add the concatenation of the directions' final states."""
         by_sequence = graph.add("Transpose", [final], "final_turned", perm=[1, 0, 2])  # (N, D, H)
         return graph.reshape(by_sequence, [0, -1], "last")
@@ -227,13 +228,13 @@ class Mean(Pooling):
             "count": StreamState("int64", "0", "the number of steps read", per_unit=False),
         }
 
-    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: str) -> str:
+    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
         """Add a masked sum in float64 and the division by the number of steps."""
         if real:
             mask = graph.add("Transpose", [real], "real_turned", perm=[1, 0, 2])  # (T, N, 1)
             outputs = graph.add("Where", [mask, outputs, graph.constant("zero", 0)], "outputs_or_zero")
         exact = graph.add("Cast", [outputs], "outputs_double", to=_DOUBLE)
-        return _mean(graph, graph.reduce("ReduceSum", exact, [0], "sum"), counts)
+        return _mean(graph, graph.reduce("ReduceSum", exact, [0], "sum"), counts())
 
     def step_to_onnx(self, graph: Graph, output: str) -> tuple[str, dict[str, str]]:
         """Add one step to sum and count, and the division."""
@@ -274,7 +275,7 @@ class Max(Pooling):
         """Return the maximum so far."""
         return {"max": StreamState("float32", "-inf", "the maximum of the last layer's outputs")}
 
-    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: str) -> str:
+    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
         """Add a masked maximum."""
         if real:
             mask = graph.add("Transpose", [real], "real_turned", perm=[1, 0, 2])  # (T, N, 1)

@@ -310,7 +310,7 @@ def test_missing_values_of_a_picture_are_filled_before_it_is_cut(missing, tmp_pa
     pictures = draw_pictures(6, 1).astype(np.float32)
     pictures[np.random.default_rng(0).random(pictures.shape) < 0.3] = np.nan
     _, shares = answers(tmp_path / "m.onnx", {"pictures": pictures})
-    ours = model.answer(MemorySource.from_array(pictures, np.zeros(6, np.int64), (), "holes"))
+    ours = model.probabilities(MemorySource.from_array(pictures, np.zeros(6, np.int64), (), "holes"))
     assert np.abs(shares - ours).max() < 1e-6
 
 

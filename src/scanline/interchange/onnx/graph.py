@@ -116,10 +116,14 @@ def whole_graph(
     final = ""
     for layer in range(a.layers):
         outputs, final = _recurrent(graph, model, layer, read, lengths)
-        if layer < a.layers - 1 or a.readout != "last":
+        if layer < a.layers - 1 or network.pooling.reads_outputs:
             turned = graph.add("Transpose", [outputs], f"layer_{layer}_turned", perm=[0, 2, 1, 3])
             read = graph.reshape(turned, [0, 0, -1], f"layer_{layer}_steps")  # (T, N, D*H)
-    features = _read_out(graph, model, read, final, real)
+
+    def counts() -> str:
+        return "lengths" if real else _picture_steps(graph, form)
+
+    features = network.pooling.to_onnx(graph, read, final, real, counts)
     answers = _answer(graph, model, features, readable, temperature, probabilities)
     return graph.model(
         "scanline_sequences",
@@ -165,13 +169,8 @@ def step_graph(
     for kind in kinds:
         new[kind] = graph.add("Concat", after[kind], f"{kind}_after", axis=0)
     features = graph.reshape(read, [-1, a.hidden_size], "output")  # (N, H)
-    if a.readout == "mean":
-        exact = graph.add("Cast", [features], "output_double", to=TensorProto.DOUBLE)
-        new["sum"] = graph.add("Add", ["sum", exact], "sum_after")
-        new["count"] = graph.add("Add", ["count", graph.numbers(1)], "count_after")
-        features = _mean(graph, new["sum"], new["count"])
-    elif a.readout == "max":
-        features = new["max"] = graph.add("Max", ["max", features], "max_after")
+    features, pooled = model.network.pooling.step_to_onnx(graph, features)
+    new |= pooled
     answers = _answer(graph, model, features, readable, temperature, probabilities)
     given = [_value("step", ["N", form.features], f"The next step of each sequence. {_about(form)}")]
     taken = []
@@ -211,11 +210,9 @@ def states(model: Model) -> dict[str, dict[str, Any]]:
     keep("h", deep, "float32", "0", "the hidden state of each layer")
     if "c" in model.network.recurrent.cell.states:
         keep("c", deep, "float32", "0", "the cell state of each layer")
-    if a.readout == "mean":
-        keep("sum", ["N", a.hidden_size], "float64", "0", "the sum of the last layer's outputs")
-        keep("count", ["N"], "int64", "0", "how many steps were read")
-    elif a.readout == "max":
-        keep("max", ["N", a.hidden_size], "float32", "-inf", "the largest of the last layer's outputs")
+    for name, state in model.network.pooling.stream_states().items():
+        shape = ["N", a.hidden_size] if state.per_unit else ["N"]
+        keep(name, shape, state.dtype, state.initial, state.content)
     if form.missing == "forward-fill":
         keep("last", ["N", form.features], "float32", "nan", "the last value of each feature, NaN if none")
     return made
@@ -367,35 +364,11 @@ def _weights(graph: Graph, model: Model, layer: int) -> list[str]:
     ]
 
 
-def _read_out(graph: Graph, model: Model, read: str, final: str, real: str) -> str:
-    """One vector (N, D*H) for each sequence, out of steps (T, N, D*H) or final states (D, N, H)."""
-    a, recurrent = model.network.architecture, model.network.recurrent
-    if a.readout == "last":
-        turned = graph.add("Transpose", [final], "final_turned", perm=[1, 0, 2])
-        return graph.reshape(turned, [-1, recurrent.output_size], "last")
-    own = graph.add("Transpose", [real], "real_turned", perm=[1, 0, 2]) if real else ""  # (T, N, 1)
-    if a.readout == "max":
-        if real:
-            read = graph.add("Where", [own, read, graph.constant("lowest", -np.inf)], "outputs_or_lowest")
-        return graph.reduce("ReduceMax", read, [0], "max")
-    if real:
-        read = graph.add("Where", [own, read, graph.constant("zero", 0)], "outputs_or_zero")
-    # In float64 as Scanline does: a float32 sum of many thousand steps would lose the last ones.
-    exact = graph.add("Cast", [read], "outputs_double", to=TensorProto.DOUBLE)
-    total = graph.reduce("ReduceSum", exact, [0], "sum")
-    form = model.preprocessing
-    if real:
-        return _mean(graph, total, "lengths")
+def _picture_steps(graph: Graph, form: Preprocessing) -> str:
+    """The number of steps of a picture, the same for all."""
     assert form.picture is not None
     p = form.picture
-    return _mean(graph, total, graph.numbers(p.height * p.width * p.channels // form.features))
-
-
-def _mean(graph: Graph, total: str, count: str) -> str:
-    """Sums (N, D*H) in float64 over counts (N,) or (1,), as float32."""
-    counts = graph.add("Cast", [count], "count_double", to=TensorProto.DOUBLE)
-    mean = graph.add("Div", [total, graph.reshape(counts, [-1, 1], "count_column")], "mean_double")
-    return graph.add("Cast", [mean], "mean", to=TensorProto.FLOAT)
+    return graph.numbers(p.height * p.width * p.channels // form.features)
 
 
 def _answer(
