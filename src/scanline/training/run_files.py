@@ -336,6 +336,7 @@ class CheckpointState(BaseModel):
     files: dict[Literal["model.safetensors", "optimizer.safetensors"], str]
 
 
+_SHOWN = 8  # faults in a message
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
 
@@ -348,18 +349,25 @@ def parse(schema: type[AnyRecord], tree: Mapping[str, Any], path: Path) -> AnyRe
         path: The file, for the message.
 
     Raises:
-        ModelError: If the content does not follow the schema; names the file and the first wrong place.
+        ModelError: If the content does not follow the schema; names the file and the wrong places.
     """
     try:
         record = schema.model_validate(tree)
         _check_json(tree)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))[:120]
-        raise ModelError(f"{path} is damaged: {where}: {fault['msg']}") from None
+        faults = error.errors(include_url=False, include_input=False)
+        text = "; ".join(
+            f"{'.'.join(map(str, each['loc']))[:120]}: {each['msg']}" for each in faults[:_SHOWN]
+        )
+        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise ModelError(f"{path} is damaged: {text}{more}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: expected plain JSON ({str(error)[:200]})") from None
     return record
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, loc))[:120]
 
 
 def _check_json(tree: object) -> None:
@@ -371,6 +379,6 @@ def read(schema: type[AnyRecord], path: Path) -> AnyRecord:
     """Read and validate a JSON file of a run.
 
     Raises:
-        ModelError: If the file is missing, too large or damaged; names the file and the first wrong place.
+        ModelError: If the file is missing, too large or damaged; names the file and the wrong places.
     """
     return parse(schema, read_json(path), path)
