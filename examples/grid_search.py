@@ -1,6 +1,6 @@
-"""The scikit-learn face: a grid search over LSTMs that read 8 x 8 digits row by row.
+"""Run a scikit-learn grid search over LSTMs that read 8 x 8 digits row by row.
 
-python examples/grid_search.py
+    python examples/grid_search.py
 """
 
 from sklearn.datasets import load_digits
@@ -18,5 +18,5 @@ search = GridSearchCV(
     n_jobs=2,
 )
 search.fit(X_train, y_train)
-print(f"best: {search.best_params_}, {search.best_score_:.4f} in validation")
-print(f"on the other half of the digits: {search.score(X_test, y_test):.4f}")
+print(f"best parameters: {search.best_params_}, validation accuracy {search.best_score_:.4f}")
+print(f"test accuracy: {search.score(X_test, y_test):.4f}")

@@ -1,9 +1,9 @@
-"""A CSV of sensor readings, a row for each step; nobody's recordings both train and test.
+"""Train on a CSV file of sensor readings, one row per step, and test on persons not used in training.
 
     python examples/sensors_in_a_csv.py
 
-The readings are made up here, by 12 people who walk, run and stand: each recording is 40 to 80 readings of
-three axes. The file is what a logger might have written; bring your own in its place.
+The script first writes simulated recordings of 12 persons who walk, run or stand: each has 40 to 80 readings of
+three axes. Replace the file by your own.
 """
 
 from pathlib import Path
@@ -22,8 +22,8 @@ for recording in range(180):
         x, y, z = swing + draw.normal(size=3) * 0.4
         rows.append(f"{recording},{time},{person},{x:.3f},{y:.3f},{z:.3f},{label}")
 Path("sensors.csv").write_text("\n".join(rows) + "\n")
-print(f"wrote sensors.csv, {len(rows) - 1:,} made-up readings")
+print(f"wrote sensors.csv, {len(rows) - 1:,} simulated readings")
 
-# Prints what it guesses of the other columns.
+# Prints the roles of the other columns, which are detected from their names.
 run = scanline.train("sensors.csv", settings={"data.group_column": "person"})
-print(f"people who were not in training: {run.result['test']['accuracy']:.3f} right")
+print(f"accuracy on persons not used in training: {run.result['test']['accuracy']:.3f}")
