@@ -174,6 +174,13 @@ def sound(text: str) -> Element:
     return root
 
 
+def counts(root: Element) -> list[list[int]]:
+    (table,) = of_class(root, "confusion")
+    return [
+        [0 if words(cell) == "·" else int(words(cell)) for cell in row[1:]] for row in table.find("tbody")
+    ]
+
+
 def strict(text: str) -> dict[str, Any]:
     """JSON that has no NaN and no infinity, which are none."""
 

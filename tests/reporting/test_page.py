@@ -22,9 +22,9 @@ from scanline.metrics.probabilities import softmax
 from scanline.model.predictor import Predictor
 from tests.reporting.pages import (
     POLICY,
-    Element,
     Shown,
     by_id,
+    counts,
     facts,
     labels,
     notes,
@@ -257,13 +257,6 @@ def test_the_recipe_on_the_page_is_the_recipe_and_the_command_names_it(digits, t
 
 
 # --- what is taken for what
-
-
-def counts(root: Element) -> list[list[int]]:
-    (table,) = of_class(root, "confusion")
-    return [
-        [0 if words(cell) == "·" else int(words(cell)) for cell in row[1:]] for row in table.find("tbody")
-    ]
 
 
 def test_the_matrix_is_that_of_the_result_and_every_count_leads_to_its_sequences(digits):
