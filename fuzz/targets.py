@@ -527,13 +527,15 @@ def _read_checkpoint(folder: Path) -> None:
     """As `train --resume` does, and a step more."""
     import torch
 
+    from scanline.tasks.classification import Classification
     from scanline.training import checkpoint
     from scanline.training.step import train_step
 
     settings = _settings_of_training()
     state = checkpoint.load_newest(folder, _architecture(), settings, "cpu").state
     batch = torch.ones(2, 3, 3), None, torch.tensor([0, 1])
-    train_step(state.network, state.optimizer, batch, settings, min(state.step, settings.total_steps))
+    step = min(state.step, settings.total_steps)
+    train_step(state.network, state.optimizer, Classification((0, 1)), batch, settings, step)
 
 
 def _runs() -> list[Files]:
@@ -584,6 +586,12 @@ def _data() -> tuple[tempfile.TemporaryDirectory[str], Path]:
     return folder, path
 
 
+_INTERRUPTED = (
+    b'{"schema": 1, "training": {"status": "interrupted", "samples_seen": 0, "steps": 0, "seconds": 0.0, '
+    b'"samples_per_s": null, "backend": "torch", "precision": "float32", "device": "cpu"}}'
+)
+
+
 def _unfinished() -> list[Files]:
     """Runs that can go on."""
     from scanline.training.run import TrainingRun
@@ -600,7 +608,7 @@ def _unfinished() -> list[Files]:
         made = _made_by(lambda folder, o=own: write(folder, **o))
         files = {name.removeprefix("it/"): held for name, held in made.items()}
         files["recipe.toml"] = files["recipe.toml"].replace(str(data).encode(), _DATA.encode())
-        found += [files, files | {"result.json": b'{"schema": 1, "training": {"status": "interrupted"}}'}]
+        found += [files, files | {"result.json": _INTERRUPTED}]
     return found
 
 
