@@ -499,7 +499,7 @@ def _checkpoints() -> list[Files]:
 
     from scanline import recipe
     from scanline.training import checkpoint
-    from scanline.training.run_files import Position
+    from scanline.training.checkpoint_state import Position
     from scanline.training.state import BestValidation, initial_state
 
     def write(folder: Path, best: bool) -> None:

@@ -14,7 +14,7 @@ from scanline.model.network import Architecture, Network
 from scanline.recipe import UNSAID
 from scanline.tasks.classification import Classification
 from scanline.training import checkpoint
-from scanline.training.run_files import Position
+from scanline.training.checkpoint_state import Position
 from scanline.training.state import BestValidation, initial_state
 
 ARCHITECTURE = Architecture("lstm", 2, 2, 1, False, 0.0, "between", "last", 2)

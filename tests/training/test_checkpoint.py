@@ -13,7 +13,7 @@ from scanline.errors import ModelError
 from scanline.model.network import Architecture
 from scanline.storage.json_files import read_sealed_json, write_sealed_json
 from scanline.training import checkpoint
-from scanline.training.run_files import Position
+from scanline.training.checkpoint_state import Position
 from scanline.training.state import BestValidation, TrainState, initial_state
 
 ARCHITECTURE = Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)

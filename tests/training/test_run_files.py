@@ -10,16 +10,15 @@ import pytest
 from scanline.errors import ModelError
 from scanline.storage.json_files import read_sealed_json
 from scanline.tasks import Score
+from scanline.training.checkpoint_state import CheckpointState
 from scanline.training.events import Evaluated, Logged
+from scanline.training.records import parse, read
 from scanline.training.run_files import (
-    CheckpointState,
     Environment,
     EvaluatedLine,
     Result,
     SplitFile,
     metrics_line,
-    parse,
-    read,
     read_metrics,
 )
 

@@ -16,7 +16,8 @@ from scanline.metrics.results import Metrics
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture
 from scanline.reporting.activity import GateActivity
-from scanline.training.run_files import Environment, JsonObject, MetricsLine, SplitFile, TrainingSummary
+from scanline.training.records import JsonObject
+from scanline.training.run_files import Environment, MetricsLine, SplitFile, TrainingSummary
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ from scanline.reporting.facts import ErrorTrace, EvaluatedSplit, ModelFacts, Rep
 from scanline.storage.json_files import read_json
 from scanline.tasks.classification import require
 from scanline.training.provenance import trained_on
+from scanline.training.records import parse
 from scanline.training.run_directory import RunDirectory
-from scanline.training.run_files import RecipeFile, parse
+from scanline.training.run_files import RecipeFile
 
 _SHOWN_ERRORS = 12
 _CHECKED = 200  # sequences of the deletion check

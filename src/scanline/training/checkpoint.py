@@ -14,7 +14,8 @@ from scanline.storage.digest import sha256
 from scanline.storage.json_files import read_sealed_json, sealed_json
 from scanline.storage.tensors import pack_tensors
 from scanline.training.checkpoint_folders import checkpoint_folders, folder_name, retire, write_folder
-from scanline.training.run_files import CheckpointState, Position, parse
+from scanline.training.checkpoint_state import CheckpointState, Position
+from scanline.training.records import parse
 from scanline.training.state import BestValidation, TrainState
 from scanline.training.step import choose_computation, make_optimizer
 

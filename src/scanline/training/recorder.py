@@ -6,10 +6,11 @@ import time
 
 from scanline.recipe import TrainSettings
 from scanline.training import checkpoint
+from scanline.training.checkpoint_state import Position
 from scanline.training.checkpoint_writer import CheckpointWriter
 from scanline.training.events import Evaluated, Logged, Stepped
 from scanline.training.run_directory import RunDirectory
-from scanline.training.run_files import Position, metrics_line
+from scanline.training.run_files import metrics_line
 from scanline.training.state import TrainState
 from scanline.training.tensorboard import TensorBoardWriter
 

@@ -15,7 +15,8 @@ from scanline.model.model_files import nearest_run
 from scanline.recipe import Recipe, load
 from scanline.storage.atomic import TEMPORARY, sync_file, write_atomic
 from scanline.storage.json_files import write_json
-from scanline.training.run_files import Environment, MetricsLine, Result, SplitFile, read, read_metrics
+from scanline.training.records import read
+from scanline.training.run_files import Environment, MetricsLine, Result, SplitFile, read_metrics
 
 LOCK = ".lock"
 

@@ -7,32 +7,14 @@ because people and programs edit these files.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
-from scanline.errors import ModelError
-from scanline.storage.json_files import read_bounded, read_json
+from scanline.storage.json_files import read_bounded
 from scanline.training.events import Evaluated, Logged
-
-Count = Annotated[int, Field(ge=0, lt=2**53)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Loss = Annotated[float, Field(ge=0, le=3.5e38)]  # a mean of float32
-Fraction = Annotated[float, Field(ge=0, le=1)]
-JsonObject = dict[str, JsonValue]
-
-
-class Record(BaseModel):
-    """Base of all schemas: strict types, unknown keys kept."""
-
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-
-    def to_json(self) -> JsonObject:
-        """Return the content of the file: the keys that were set, in the order of the schema."""
-        tree: JsonObject = self.model_dump(by_alias=True, exclude_unset=True)
-        return tree
+from scanline.training.records import Count, Finite, Fraction, JsonObject, Loss, Record, check_json
 
 
 class _Numbered(Record):
@@ -52,8 +34,8 @@ class Native(Record):
 
     found: bool
     why: str | None = None
-    kernels: dict[str, str | None] = {}
-    choices: dict[str, list[str]] = {}
+    kernels: dict[str, str | None] = Field(default_factory=dict)
+    choices: dict[str, list[str]] = Field(default_factory=dict)
     threads: str = ""
 
 
@@ -79,7 +61,7 @@ class Machine(Record):
     threads: Count = 0
     device: str = ""
     native: Native = Native(found=False)
-    packages: dict[str, str | None] = {}
+    packages: dict[str, str | None] = Field(default_factory=dict)
     code: str = ""
 
 
@@ -97,6 +79,7 @@ class SplitDigest(Record):
     sha256: str
 
 
+# The order of the bases puts `schema` first in the file: fields of the last base come first.
 class Environment(Machine, _Numbered):
     """Content of `environment.json`.
 
@@ -106,7 +89,7 @@ class Environment(Machine, _Numbered):
     """
 
     computes: Computation | None = None
-    data: dict[str, SplitDigest] = {}
+    data: dict[str, SplitDigest] = Field(default_factory=dict)
 
 
 class SplitOrigin(Record):
@@ -123,10 +106,10 @@ class SplitOrigin(Record):
 
     n: Count
     source: str = Field(default="", alias="from")
-    classes: dict[str, Count] = {}
-    groups: list[str] = []
-    sequences: list[Count] = []
-    ids: list[str] = []
+    classes: dict[str, Count] = Field(default_factory=dict)
+    groups: list[str] = Field(default_factory=list)
+    sequences: list[Count] = Field(default_factory=list)
+    ids: list[str] = Field(default_factory=list)
 
 
 class SplitFile(_Numbered):
@@ -262,13 +245,13 @@ def read_metrics(path: Path) -> list[MetricsLine]:
     Raises:
         ModelError: If the file is larger than the limit COURSE_BYTES.
     """
-    lines: list[MetricsLine] = []
+    lines: list[MetricsLine] = Field(default_factory=list)
     if not path.is_file():
         return lines
     for content in read_bounded(path, "COURSE_BYTES").split(b"\n"):
         try:
             tree = json.loads(content.decode())
-            _check_json(tree)
+            check_json(tree)
             lines.append(_LINES.validate_python(tree))
         except (ValueError, TypeError, RecursionError):  # a ValidationError is a ValueError
             continue
@@ -292,93 +275,4 @@ class RecipeFile(Record):
     name: str
     seed: Count
     split: _SplitSettings
-    data: JsonObject = {}
-
-
-class Position(BaseModel):
-    """Where a run's own files stood when a checkpoint was made.
-
-    Attributes:
-        metrics_bytes: Size of metrics.jsonl.
-        log_bytes: Size of log.txt.
-        seconds: Duration of the training so far.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-    metrics_bytes: Annotated[int, Field(ge=0)]
-    log_bytes: Annotated[int, Field(ge=0)]
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class CheckpointState(BaseModel):
-    """Content of a checkpoint's `state.json`, which is sealed: unknown keys are refused.
-
-    Attributes:
-        step: Steps done.
-        pending_evaluation: Whether the events of this step have not all been yielded yet.
-        loss: Loss of this step's batch.
-        best_accuracy: Best validation accuracy so far, -1 before the first validation.
-        best_step: Step of the best validation, 0 before the first.
-        bad_evaluations: Validations since the best one.
-        position: Where the run's own files stood.
-        files: SHA-256 of each tensor file.
-    """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-    schema_: Literal[2] = Field(alias="schema")
-    step: Annotated[int, Field(ge=0)]
-    pending_evaluation: bool = Field(alias="unseen")
-    loss: Finite
-    best_accuracy: Annotated[float, Field(ge=-1, le=1)]
-    best_step: Annotated[int, Field(ge=0)]
-    bad_evaluations: Annotated[int, Field(ge=0)] = Field(alias="misses")
-    position: Position
-    files: dict[Literal["model.safetensors", "optimizer.safetensors"], str]
-
-
-_SHOWN = 8  # faults in a message
-AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
-
-
-def parse(schema: type[AnyRecord], tree: Mapping[str, Any], path: Path) -> AnyRecord:
-    """Validate the content of a file.
-
-    Args:
-        schema: The schema of the file.
-        tree: Its content.
-        path: The file, for the message.
-
-    Raises:
-        ModelError: If the content does not follow the schema; names the file and the wrong places.
-    """
-    try:
-        record = schema.model_validate(tree)
-        _check_json(tree)
-    except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False)
-        text = "; ".join(
-            f"{'.'.join(map(str, each['loc']))[:120]}: {each['msg']}" for each in faults[:_SHOWN]
-        )
-        more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-        raise ModelError(f"{path} is damaged: {text}{more}") from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged: expected plain JSON ({str(error)[:200]})") from None
-    return record
-
-
-def _place(loc: tuple[int | str, ...]) -> str:
-    return ".".join(map(str, loc))[:120]
-
-
-def _check_json(tree: object) -> None:
-    """Raise ValueError or TypeError for a lone surrogate, NaN or a date: JSON and HTML cannot hold them."""
-    json.dumps(tree, allow_nan=False, ensure_ascii=False).encode()
-
-
-def read(schema: type[AnyRecord], path: Path) -> AnyRecord:
-    """Read and validate a JSON file of a run.
-
-    Raises:
-        ModelError: If the file is missing, too large or damaged; names the file and the wrong places.
-    """
-    return parse(schema, read_json(path), path)
+    data: JsonObject = Field(default_factory=dict)
