@@ -485,7 +485,7 @@ def test_data_that_lie_nowhere_leave_a_page_that_says_so(scanline, folder):
     assert note.startswith("Nothing could be evaluated: arrays was trained on the arrays of a program: ")
     code, _, err = scanline("report", "arrays", "--against", "one")
     assert code == 2
-    assert "arrays has nothing to be judged on: say what by --data" in one_line(err)
+    assert "arrays has nothing to be evaluated on: give data with --data" in one_line(err)
 
 
 def test_help_lists_it(scanline):

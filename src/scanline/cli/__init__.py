@@ -65,7 +65,7 @@ def command() -> None:
     scanline evaluate runs/mnist-rows-001            evaluate it
     scanline predict runs/mnist-rows-001 seven.png   classify a picture
     scanline train sensors.csv                       train on your own sequences
-    """
+    """  # click reads the backspace as "do not wrap"
 
 
 def main() -> None:

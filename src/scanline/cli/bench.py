@@ -1,4 +1,4 @@
-"""scanline bench"""
+"""The command `scanline bench`."""
 
 from __future__ import annotations
 

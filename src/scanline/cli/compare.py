@@ -1,4 +1,4 @@
-"""scanline compare"""
+"""The command `scanline compare`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scanline data"""
+"""The command `scanline data`."""
 
 from __future__ import annotations
 

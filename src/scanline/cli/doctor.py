@@ -1,4 +1,4 @@
-"""scanline doctor"""
+"""The command `scanline doctor`."""
 
 from __future__ import annotations
 

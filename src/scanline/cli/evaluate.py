@@ -1,4 +1,4 @@
-"""scanline evaluate"""
+"""The command `scanline evaluate`."""
 
 from __future__ import annotations
 

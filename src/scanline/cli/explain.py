@@ -1,4 +1,4 @@
-"""scanline explain"""
+"""The command `scanline explain`."""
 
 from __future__ import annotations
 

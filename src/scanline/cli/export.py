@@ -1,4 +1,4 @@
-"""scanline export"""
+"""The command `scanline export`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scanline import"""
+"""The command `scanline import`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scanline predict"""
+"""The command `scanline predict`."""
 
 from __future__ import annotations
 

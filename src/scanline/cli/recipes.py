@@ -1,4 +1,4 @@
-"""scanline recipes"""
+"""The command `scanline recipes`."""
 
 from __future__ import annotations
 

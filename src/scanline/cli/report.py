@@ -1,4 +1,4 @@
-"""scanline report"""
+"""The command `scanline report`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scanline serve"""
+"""The command `scanline serve`."""
 
 from __future__ import annotations
 

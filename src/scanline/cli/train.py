@@ -1,4 +1,4 @@
-"""scanline train"""
+"""The command `scanline train`."""
 
 from __future__ import annotations
 
