@@ -1,12 +1,12 @@
-"""What the recipes reach on whole test parts: every seed, not the best one.
+"""Measure the accuracy of the recipes on whole test splits, with every seed.
 
-    python benchmarks/accuracy.py            # all below, and writes benchmarks/ACCURACY.md; half an hour
-    python benchmarks/accuracy.py rows:5     # only this, so many seeds; prints, writes nothing
+    python benchmarks/accuracy.py            # all; writes benchmarks/ACCURACY.md; half an hour
+    python benchmarks/accuracy.py rows:5     # five seeds of one recipe; prints only
 
-MNIST is fetched if it is not at hand; JapaneseVowels and BasicMotions, of the UEA archive, are looked for in
-$SCANLINE_DATA and its ts/ as NAME_TRAIN.ts and NAME_TEST.ts.
+MNIST is downloaded if necessary. JapaneseVowels and BasicMotions of the UEA archive must lie in
+$SCANLINE_DATA or its folder ts/ as NAME_TRAIN.ts and NAME_TEST.ts.
 
-Finished runs are kept in runs/accuracy and not made again: delete that folder to measure anew.
+Finished runs are kept in runs/accuracy and reused: delete that folder to measure again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RUNS = {
     "JapaneseVowels": 5,
     "BasicMotions": 5,
 }
-# Of those that are not a recipe's name on MNIST: the data, the recipe, and what is changed in it.
+# Entries that are not a recipe on MNIST: data, recipe, changed settings.
 SPECIAL: dict[str, tuple[str, str, dict[str, str]]] = {
     "rows-bfloat16": ("mnist", "rows", {"train.precision": "bfloat16"}),
     "JapaneseVowels": ("JapaneseVowels", "sequences", {}),
@@ -44,7 +44,7 @@ TENSORFLOW = {
 
 
 def measure(recipe: str, seed: int) -> dict[str, Any]:
-    """The result of one run, with its looks at the test part on the way."""
+    """Return the result of one run, with its evaluations of the test split during training."""
     path = FOLDER / f"{recipe}-{seed}"
     if not (path / "result.json").exists():
         data, name, settings = SPECIAL.get(recipe, ("mnist", recipe, {}))
@@ -56,23 +56,23 @@ def measure(recipe: str, seed: int) -> dict[str, Any]:
 
 
 def page(results: dict[str, list[dict[str, Any]]]) -> str:
-    """The figures as Markdown."""
+    """Return the figures as Markdown."""
     environment = next(iter(results.values()))[0]["environment"]
     kernels = ", ".join(filter(None, environment["native"].get("kernels", {}).values())) or "none"
     lines = [
-        "# Accuracy on whole test parts",
+        "# Accuracy on whole test splits",
         "",
-        "Made by `python benchmarks/accuracy.py`. The recipes were chosen on training data alone",
-        "(docs/decisions/0006 and 0009); a run reads the test part once, after training, but",
-        "`tutorial-stacked` also prints it on the way, as its tutorial does.",
+        "Made by `python benchmarks/accuracy.py`. The recipes were chosen on training data only",
+        "(docs/decisions/0006 and 0009). A run reads the test split once, after training;",
+        "`tutorial-stacked` also evaluates it during training, as its tutorial does.",
         f"{environment['processor']}, {environment['threads']} threads,",
         f"torch {environment['packages']['torch']}, Python {environment['python']}, kernels {kernels}.",
         "",
         "## MNIST's 10,000 test images",
         "",
-        "`rows-bfloat16` is `rows` with `train.precision=bfloat16`; it is judged in float32, as all are.",
+        "`rows-bfloat16` is `rows` with `train.precision=bfloat16`; all models are evaluated in float32.",
         "",
-        "| recipe | accuracy of seeds 0, 1, ... | mean | validation | first 128 | TensorFlow 1.15.5's own |",
+        "| recipe | accuracy of seeds 0, 1, ... | mean | validation | first 128 | TensorFlow 1.15.5 |",
         "|---|---|---|---|---|---|",
     ]
     own = {name: runs for name, runs in results.items() if SPECIAL.get(name, ("mnist",))[0] == "mnist"}
@@ -87,10 +87,10 @@ def page(results: dict[str, list[dict[str, Any]]]) -> str:
         for run in runs:
             looks = [f"{look['accuracy']:.4f} at step {look['step']:,}" for look in run["looks"]]
             if looks:
-                lines += ["", f"`{recipe}`, seed {run['seed']}, on the way: {', '.join(looks)}."]
+                lines += ["", f"`{recipe}`, seed {run['seed']}, during training: {', '.join(looks)}."]
     lines += [
         "",
-        "## Time series, with the recipe `sequences` and the archive's own split",
+        "## Time series, recipe `sequences`, split of the archive",
         "",
         "| data | test | accuracy of seeds 0, 1, ... | mean | training, seconds |",
         "|---|---|---|---|---|",

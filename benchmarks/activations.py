@@ -1,6 +1,8 @@
-"""The worst absolute error of each float32 kernel's sigmoid and tanh over every finite float.
+"""Measure the largest absolute error of each float32 kernel's sigmoid and tanh over all finite floats.
 
-Run: python benchmarks/activations.py (a few minutes). The reference is torch's, in float64.
+    python benchmarks/activations.py         # a few minutes
+
+The reference is torch in float64.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ def main() -> None:
     """Print a line for each kernel and function."""
     library = load()
     if library is None:
-        raise SystemExit("there is no native library to measure")
+        raise SystemExit("the native library is not installed")
     for kernel in library.kernels(FLOAT32):
         library.use(FLOAT32, kernel)
         for function in ("sigmoid", "tanh"):

@@ -1,8 +1,8 @@
-"""What checkpoints cost: the default run on MNIST with one every 100 steps, beside the same with none.
+"""Measure the cost of checkpoints: the default run on MNIST with one every 100 steps, and with none.
 
     python benchmarks/checkpoints.py
 
-The runs take turns; medians of the seconds of training that they record themselves.
+The runs alternate. Prints the median training time that the runs record.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KINDS = {"none": 10**9, "every 100 steps": 100}
 
 
 def main() -> None:
-    """Train, print."""
+    """Train and print."""
     seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(ROUNDS):

@@ -1,11 +1,11 @@
-"""Whether explanations can be believed, over a whole test part; and the pictures of the README.
+"""Check explanations on a whole test split, and draw the figures of the documentation.
 
     python benchmarks/explanations.py RUN [PICTURES]
 
-Takes the values of largest attribution from every test sequence, and as many random ones, and tells by how
-much the answer's probability drops. Explains 200 sequences one by one and tells how far the sums of their
-attributions are from the differences of logits, and the last steps' probabilities from those of predicting.
-With PICTURES writes the README's pictures of the run into that folder.
+Removes the values with the largest attribution from every test sequence, and as many random values, and
+prints the mean drop of the predicted probability. Explains 200 sequences and prints the largest difference
+between the sum of the attributions and the difference of logits, and between the probabilities of the last
+step and those of predict_proba. With PICTURES, writes the figures of the documentation into that folder.
 """
 
 from __future__ import annotations
@@ -54,13 +54,16 @@ def main(run: str, pictures: str | None = None) -> None:
         float(np.abs(each.trace.probabilities[-1] - shares[index]).max())
         for each, index in zip(found, chosen, strict=True)
     )
-    print(f"{len(found)} explained: sums of attributions off by {sums:.1e} at most, last steps by {ends:.1e}")
+    print(
+        f"{len(found)} explained: largest error of the sum of attributions {sums:.1e}, "
+        f"of the last step {ends:.1e}"
+    )
     check = check_by_deletion(network, part, baseline(network, judgement.has_pictures))
     print(
-        f"without the {100 * check.share:.0f} % of values with the largest attribution the answer's "
-        f"probability, {check.before:.4f} on average, drops by {check.by_attribution:.4f}; without as many "
-        f"random ones by {check.at_random:.4f}, of those that are not blank by {check.at_random_present:.4f} "
-        f"({check.n:,} sequences)"
+        f"removing the {100 * check.share:.0f} % of values with the largest attribution lowers the predicted "
+        f"probability ({check.before:.4f} on average) by {check.by_attribution:.4f}; the same number of "
+        f"random values lowers it by {check.at_random:.4f}, of random values that are not blank by "
+        f"{check.at_random_present:.4f} ({check.n:,} sequences)"
     )
 
 

@@ -1,9 +1,9 @@
-"""How long the page of `scanline serve` takes from a stroke to its panels, in headless Chromium.
+"""Measure the time from a stroke on the page of `scanline serve` to the updated panels, in Chromium.
 
     python benchmarks/page.py RUN
 
-RUN is a run on pictures. Draws strokes on the board with the mouse and reads the page's own marks: from the
-pointer's event to the frame in which all panels show the answer, the server's part included.
+RUN is a run on pictures. Draws strokes with the mouse and reads the performance marks of the page: from the
+pointer event to the frame in which all panels show the prediction, including the time of the server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STROKES = 60
 
 
 def main() -> None:
-    """Serve, draw, print."""
+    """Serve, draw and print."""
     command = [sys.executable, "-m", "scanline", "serve", sys.argv[1], "--port", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
@@ -49,7 +49,7 @@ def main() -> None:
     server.terminate()
     server.wait(30)
     ninety = sorted(times)[int(0.9 * len(times))]
-    print(f"{len(times)} redraws: median {statistics.median(times):.1f} ms, 90 % below {ninety:.1f} ms")
+    print(f"{len(times)} redraws: median {statistics.median(times):.1f} ms, 90th percentile {ninety:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How fast a large CSV in long shape is read, and how much memory that takes, beside pandas on the same file.
+"""Measure time and memory of reading a large CSV file in long shape, beside pandas.
 
     python benchmarks/reading.py             # 1 GB, writes benchmarks/READING.md; five minutes
     python benchmarks/reading.py 0.1         # smaller; prints, writes nothing
 
-Every reading is a process of its own; they take turns, and the median is what counts. pandas is given the
-file as people give it, and with the types said; what it has then is a table of rows, where Scanline has
-sequences that are checked and labelled. Leave the machine alone meanwhile.
+Each reading is a separate process; the readers alternate, and medians are reported. pandas reads the file
+with default settings and with given types. Its result is a table of rows; Scanline's is validated, labelled
+sequences.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ READERS = {
         "found = read_samples(Path({path!r}), UNSAID).found['all'].sequences\nrows = found.total_steps",
     ),
     "pandas.read_csv": ("import pandas", "frame = pandas.read_csv({path!r})\nrows = len(frame)"),
-    "pandas.read_csv, types said": (
+    "pandas.read_csv, types given": (
         "import pandas",
         "types = dict.fromkeys({features!r}, 'float32') | {{'label': 'category'}}\n"
         "frame = pandas.read_csv({path!r}, dtype=types)\nrows = len(frame)",
@@ -53,8 +53,11 @@ READERS = {
 
 
 def write_csv(path: Path, size: float) -> int:
-    """A CSV of about `size` bytes: id, time, eight features, label; 50 to 150 steps each. Returns how many
-    sequences it has."""
+    """Write about `size` bytes: id, time, eight features, label; 50 to 150 steps each.
+
+    Returns:
+        The number of sequences.
+    """
     import pyarrow
     from pyarrow import csv
 
@@ -76,7 +79,7 @@ def write_csv(path: Path, size: float) -> int:
 
 
 def measure(name: str, path: Path) -> tuple[float, float, int]:
-    """Seconds, peak resident memory in MB, and rows, of one reading."""
+    """Return seconds, peak resident memory in MB and the number of rows of one reading."""
     imports, body = READERS[name]
     program = MEASURE.format(imports=imports, body=body.format(path=str(path), features=FEATURES))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -85,7 +88,7 @@ def measure(name: str, path: Path) -> tuple[float, float, int]:
 
 
 def train(path: Path, folder: Path) -> dict[str, float]:
-    """Seconds of reading and of training, with the recipe for sequences."""
+    """Return the seconds of reading and of training with the recipe `sequences`."""
     program = (
         "import json, time, scanline.training.run as e\nbegin = time.perf_counter()\n"
         f"run = e.TrainingRun.begin({str(path)!r}, run={str(folder / 'run')!r})\n"
