@@ -69,12 +69,15 @@ class LayerCall(NamedTuple):
 
     def dense(self) -> LayerCall:
         """Return the call with tensors as the library reads them: contiguous; of x the last axis only."""
+        x, states, weights, lengths, reverse, batch_first, precision = self
         return LayerCall(
-            contiguous_steps(self.x),
-            tuple(map(_contiguous, self.states)),
-            Weights(*map(_contiguous, self.weights)),  # type: ignore[arg-type]
-            _contiguous(self.lengths),
-            *self[4:],
+            contiguous_steps(x),
+            tuple([None if state is None else state.contiguous() for state in states]),
+            Weights(*[None if weight is None else weight.contiguous() for weight in weights]),  # type: ignore[arg-type]
+            None if lengths is None else lengths.contiguous(),
+            reverse,
+            batch_first,
+            precision,
         )
 
     def layer(self, precision: int) -> Layer:
@@ -91,40 +94,42 @@ class LayerCall(NamedTuple):
             RuntimeError: Naming every tensor that does not fit.
         """
         x, G = self.x, len(cell.gates)
-        label = f"scanline::{cell.native_operator}"
         weight_ih, weight_hh = self.weights[:2]
         if x.dim() != 3 or weight_ih.dim() != 2 or weight_hh.dim() != 2:
             raise RuntimeError(
-                f"{label}: expected x (N, T, F), weight_ih ({G}H, F) and weight_hh ({G}H, H); got "
+                f"{_label(cell)}: expected x (N, T, F), weight_ih ({G}H, F) and weight_hh ({G}H, H); got "
                 f"{tuple(x.shape)}, {tuple(weight_ih.shape)} and {tuple(weight_hh.shape)}"
             )
         if self.precision not in PRECISIONS:
             raise RuntimeError(
-                f"{label}: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+                f"{_label(cell)}: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
             )
         N, _, F, H = self.sizes()
-        names = (*(f"{state}0" for state in cell.states), *Weights._fields)
-        shapes = ((N, H),) * len(cell.states) + ((G * H, F), (G * H, H), (G * H,), (G * H,))
-        faults = []
-        for name, tensor, shape in zip(names, (*self.states, *self.weights), shapes, strict=True):
-            if not isinstance(tensor, Tensor):
+        state, rows = (N, H), G * H
+        shapes = (*(state for _ in self.states), (rows, F), (rows, H), (rows,), (rows,))
+        dtype, device, faults = x.dtype, x.device, []
+        # Runs at every training step: names and messages are made only for what does not fit.
+        for index, (tensor, shape) in enumerate(zip((*self.states, *self.weights), shapes, strict=True)):
+            if tensor is None:
                 continue
             if tensor.shape != shape:
+                name = _argument_names(cell)[index]
                 faults.append(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
-            if tensor.dtype != x.dtype or tensor.device != x.device:
+            if tensor.dtype != dtype or tensor.device != device:
+                name = _argument_names(cell)[index]
                 faults.append(
-                    f"{name} must be {x.dtype} on {x.device} as x is, got {tensor.dtype} on {tensor.device}"
+                    f"{name} must be {dtype} on {device} as x is, got {tensor.dtype} on {tensor.device}"
                 )
         lengths = self.lengths
         if lengths is not None and (
-            lengths.shape != (N,) or lengths.dtype != torch.int64 or lengths.device != x.device
+            lengths.shape != (N,) or lengths.dtype != torch.int64 or lengths.device != device
         ):
             faults.append(
-                f"lengths must be int64 of shape {(N,)} on {x.device}, "
+                f"lengths must be int64 of shape {(N,)} on {device}, "
                 f"got {lengths.dtype} of shape {tuple(lengths.shape)} on {lengths.device}"
             )
         if faults:
-            raise RuntimeError(f"{label}: " + "; ".join(faults))
+            raise RuntimeError(f"{_label(cell)}: " + "; ".join(faults))
 
 
 def address(tensor: Tensor | None) -> int | None:
@@ -134,8 +139,7 @@ def address(tensor: Tensor | None) -> int | None:
 
 def pair(states: Sequence[Tensor | None]) -> tuple[int | None, int | None]:
     """Return the addresses of the states as the C interface takes them: h, and c or NULL."""
-    h, *others = states
-    return address(h), address(others[0]) if others else None
+    return address(states[0]), address(states[1]) if len(states) > 1 else None
 
 
 def contiguous_steps(tensor: Tensor) -> Tensor:
@@ -143,5 +147,10 @@ def contiguous_steps(tensor: Tensor) -> Tensor:
     return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
 
 
-def _contiguous(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+def _label(cell: Cell) -> str:
+    return f"scanline::{cell.native_operator}"
+
+
+def _argument_names(cell: Cell) -> tuple[str, ...]:
+    """Return the schema's names of the states and weights."""
+    return (*(f"{state}0" for state in cell.states), *Weights._fields)
