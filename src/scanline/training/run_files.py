@@ -245,7 +245,7 @@ def read_metrics(path: Path) -> list[MetricsLine]:
     Raises:
         ModelError: If the file is larger than the limit COURSE_BYTES.
     """
-    lines: list[MetricsLine] = Field(default_factory=list)
+    lines: list[MetricsLine] = []
     if not path.is_file():
         return lines
     for content in read_bounded(path, "COURSE_BYTES").split(b"\n"):
