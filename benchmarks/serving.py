@@ -1,12 +1,12 @@
-"""The server under load, beside the usual recipe: throughput, delays, overload, recovery.
+"""The server under load, compared with a plain FastAPI server: throughput, latency, overload, recovery.
 
     python benchmarks/serving.py RUN
 
-RUN is a run on MNIST. The load comes from a process of its own on loopback; every answer is compared with
-offline prediction (`scanline serve`: the same bytes; the recipe: the same class). The servers take turns;
-figures are medians over the rounds. At overload requests are sent at four times the peak rate, whether
-answers come or not, as far as there is a free connection among 512; no client heeds Retry-After:
-"again" is the 503 to one that was turned away just before.
+RUN is a run on MNIST. The load comes from a separate process over loopback; every response is compared with
+offline prediction (`scanline serve`: the same bytes; the plain server: the same class). The servers take
+turns; figures are medians over the rounds. Under overload, requests are sent at four times the peak rate,
+whether responses arrive or not, as long as one of 512 connections is free; no client respects Retry-After:
+"again" is the 503 of a client that was rejected just before.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ PORT = 8471
 
 
 class Connection(asyncio.Protocol):
-    """One kept-alive connection with one request under way at a time."""
+    """One kept-alive connection with at most one request in flight."""
 
     def __init__(self, load: Load) -> None:
         self.load, self.buffer, self.index, self.sent = load, b"", 0, 0.0
-        self.patient = True  # its last request was not turned away
+        self.patient = True  # its last request was not rejected
 
     def connection_made(self, transport) -> None:
         self.transport = transport
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Requests to one server for a while; `open_rate` a second, or as fast as answers come."""
+    """Requests to one server; `open_rate` per second, or as fast as responses arrive."""
 
     def __init__(self, requests, expected, exact, connections, seconds, open_rate=None) -> None:
         self.requests, self.expected, self.exact = requests, expected, exact
@@ -142,7 +142,7 @@ class Load:
 
 
 def work(given) -> dict:
-    """In the process of the load."""
+    """Run the load, in its own process."""
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -150,7 +150,7 @@ def work(given) -> dict:
 
 
 def server(command, environment) -> subprocess.Popen:
-    """A server that answers already."""
+    """Start a server and wait until it responds."""
     process = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.DEVNULL)
     for _ in range(600):
         try:
@@ -158,7 +158,7 @@ def server(command, environment) -> subprocess.Popen:
             return process
         except OSError:
             time.sleep(0.1)
-    raise SystemExit(f"{command} does not answer")
+    raise SystemExit(f"{command} does not respond")
 
 
 def main() -> None:
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--only", help="Part of a server's name.")
+    parser.add_argument("--only", help="Measure only servers with this in their name.")
     given = parser.parse_args()
 
     pictures = catalog.load("mnist").test.values[:PICTURES].reshape(-1, 28, 28)

@@ -1,9 +1,10 @@
-"""The usual recipe, to measure beside: a web framework around a model, nothing else.
+"""A plain server for comparison: a web framework around a model, nothing else.
 
     uvicorn benchmarks.serving_plain:app
 
-FastAPI with Pydantic's checks, torch.nn.LSTM with the weights of a run (RUN in the environment), a request at
-a time. PLAIN=async computes in the event loop, else it is FastAPI's pool of threads; THREADS: torch's.
+FastAPI with Pydantic's validation and torch.nn.LSTM with the weights of a run (RUN in the environment), one
+request at a time. PLAIN=async computes in the event loop, otherwise in FastAPI's thread pool; THREADS:
+torch's threads.
 """
 
 from __future__ import annotations
@@ -19,33 +20,33 @@ import scanline
 
 if os.environ.get("THREADS"):
     torch.set_num_threads(int(os.environ["THREADS"]))
-bundle = scanline.load(os.environ["RUN"])
-trained, a = bundle.network, bundle.network.architecture
+model = scanline.load(os.environ["RUN"])
+trained, a = model.network, model.network.architecture
 lstm, head = nn.LSTM(a.input_size, a.hidden_size, batch_first=True), nn.Linear(a.hidden_size, a.classes)
 places = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 weights = dict(zip(places, trained.recurrent.weights(0, 0), strict=True))
 lstm.load_state_dict({name: weight.detach() for name, weight in weights.items()})
 head.load_state_dict(trained.head.state_dict())
-names = [str(name) for name in bundle.classes]
+names = [str(name) for name in model.classes]
 app = FastAPI()
 
 
 class Pictures(BaseModel):
-    """What is sent."""
+    """A request."""
 
     inputs: list[list[list[float]]]
 
 
 def answer(sent: Pictures) -> dict:
-    """What is answered."""
+    """Return the response."""
     with torch.inference_mode():
         values = (torch.tensor(sent.inputs) - trained.shift) / trained.scale
         outputs, _ = lstm(values)
-        shares = head(outputs[:, -1]).softmax(1).tolist()
+        rows = head(outputs[:, -1]).softmax(1).tolist()
     predictions = []
-    for row in shares:
+    for row in rows:
         best = max(range(len(row)), key=row.__getitem__)
-        found = {"label": bundle.classes[best], "probability": row[best]}
+        found = {"label": model.classes[best], "probability": row[best]}
         predictions.append(found | {"probabilities": dict(zip(names, row, strict=True))})
     return {"predictions": predictions}
 
@@ -54,12 +55,12 @@ if os.environ.get("PLAIN", "threads") == "async":
 
     @app.post("/v1/predict")
     async def predict(sent: Pictures) -> dict:
-        """In the event loop."""
+        """Respond in the event loop."""
         return answer(sent)
 
 else:
 
     @app.post("/v1/predict")
     def predict_in_threads(sent: Pictures) -> dict:
-        """In a pool of threads."""
+        """Respond in a thread pool."""
         return answer(sent)

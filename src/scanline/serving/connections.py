@@ -16,14 +16,13 @@ from typing import Any, cast
 from scanline.serving.admission import Admission, overloaded
 from scanline.serving.limits import LINGER, Limits
 from scanline.serving.problems import MEDIA_TYPE, Problem
+from scanline.serving.transport import GuardedTransport
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n")
 # Headers after which the end of the body, or of the connection's HTTP, cannot be told from Content-Length.
 _OTHER_FRAMING = (b"\r\ntransfer-encoding:", b"\r\nupgrade:", b"\r\nexpect:")
 _OTHER_CONNECTION = re.compile(rb"\r\nconnection:(?![ \t]*keep-alive[ \t]*\r\n)", re.IGNORECASE)
-# uvicorn's own response to what it cannot parse; ours are application/problem+json.
-_PLAIN_400, _PLAIN_TEXT = b"HTTP/1.1 400 ", b"\r\ncontent-type: text/plain"
 
 
 class Connections:
@@ -116,7 +115,7 @@ class Connection(asyncio.Protocol):
         if name:
             self._client = str(name[0]), int(name[1])
             self._all.by_client[self._client] = self
-        self._inner.connection_made(GuardedTransport(self, transport))
+        self._inner.connection_made(GuardedTransport(transport, self, self._all.malformed, self.upgrade))
         self._wait_for_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -339,81 +338,6 @@ class Connection(asyncio.Protocol):
             if last:
                 self._transport.write(last)
             self._transport.close()
-
-    @property
-    def malformed(self) -> bytes:
-        """The response to what is not HTTP."""
-        return self._all.malformed
-
-
-class GuardedTransport(asyncio.Transport):
-    """A connection's transport as uvicorn sees it."""
-
-    def __init__(self, connection: Connection, transport: asyncio.Transport) -> None:
-        super().__init__()
-        self._connection, self._transport = connection, transport
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write; uvicorn's plain-text response to what it cannot parse is replaced by a problem document."""
-        if data[:13] == _PLAIN_400 and _PLAIN_TEXT in bytes(data[:1000]):
-            data = self._connection.malformed
-        self._transport.write(data)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Change to WebSocket; the connection stays in between, so that it is counted."""
-        self._connection.upgrade(cast(asyncio.Protocol, protocol))
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the connection."""
-        return self._connection
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As the transport's."""
-        return self._transport.get_extra_info(name, default)
-
-    def is_closing(self) -> bool:
-        """As the transport's."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """As the transport's."""
-        self._transport.close()
-
-    def abort(self) -> None:
-        """As the transport's."""
-        self._transport.abort()
-
-    def is_reading(self) -> bool:
-        """As the transport's."""
-        return self._transport.is_reading()
-
-    def pause_reading(self) -> None:
-        """As the transport's."""
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """As the transport's."""
-        self._transport.resume_reading()
-
-    def can_write_eof(self) -> bool:
-        """As the transport's."""
-        return self._transport.can_write_eof()
-
-    def write_eof(self) -> None:
-        """As the transport's."""
-        self._transport.write_eof()
-
-    def get_write_buffer_size(self) -> int:
-        """As the transport's."""
-        return self._transport.get_write_buffer_size()
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """As the transport's."""
-        return self._transport.get_write_buffer_limits()
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """As the transport's."""
-        self._transport.set_write_buffer_limits(high, low)
 
 
 def content_length(head: bytes) -> int | None:

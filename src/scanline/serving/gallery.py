@@ -51,7 +51,9 @@ def build_gallery(model: Model, run: str) -> Gallery:
         items.append(
             GalleryItem(
                 index=index,
-                true=aligned.classes[aligned.targets[index]],
+                true=aligned.classes[aligned.targets[index]]
+                if aligned.classes
+                else aligned.targets[index].item(),
                 label=task.decode(probabilities[index]).label,
                 probability=float(confidence[index]),
                 right=bool(right[index]),
