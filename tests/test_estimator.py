@@ -145,7 +145,7 @@ def test_steps_of_another_width_are_refused(fitted):
     [
         ({"hidden_size": 0}, "model.hidden_size must be >= 1, got 0"),
         ({"readout": "first"}, "model.readout must be one of 'last', 'mean' or 'max'"),
-        ({"patience": 3}, "train.patience counts validations, but there is no validation part"),
+        ({"patience": 3}, "train.patience requires a validation split"),
         ({"settings": {"train.precission": "bfloat16"}}, "did you mean 'train.precision'"),
         ({"learning_rate": -1.0}, "train.learning_rate must be > 0"),
     ],
@@ -290,7 +290,7 @@ def test_classes_are_settled_by_the_first_call_of_partial_fit(first, then, messa
 
 
 def test_one_class_is_not_enough():
-    with pytest.raises(ValueError, match=r"LSTMClassifier needs at least 2 classes .*, found 1 class: x"):
+    with pytest.raises(ValueError, match=r"LSTMClassifier expected at least 2 classes, got 1 class: x"):
         LSTMClassifier(**SMALL).fit(turns(4)[0], ["x"] * 4)
 
 

@@ -1,0 +1,171 @@
+"""Samples given to the estimators: checked as scikit-learn does, weighted, and as a `MemorySource`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+
+from scanline.data.found import check_values
+from scanline.data.memory import MemorySource
+from scanline.data.readers.arrays import as_numbers, from_arrays
+from scanline.errors import DataError
+from scanline.recipe import UNSAID
+
+SETTINGS = UNSAID.model_copy(update={"picture": "none"})
+
+
+class SampleReader(BaseEstimator):
+    """Base of the estimators: reads X and y, and sets `n_features_in_` and `feature_names_in_`.
+
+    X is a table (n, T * features_per_step), an array (n, T, F), or a list of n arrays (T_i, F) or (T_i,).
+    """
+
+    features_per_step: int
+    class_weight: Any
+    classes_: NDArray[Any]
+    _flat: bool  # whether X was a table in fit
+    _width: int  # features of a step
+
+    def _read_samples(self, X: Any, y: Any, reset: bool) -> tuple[MemorySource, NDArray[Any]]:
+        """Return the sequences and labels of training samples. Raises ValueError if they do not fit."""
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+            )
+        sequences = self._read_sequences(X, reset, y)
+        labels = column_or_1d(y, warn=True)
+        check_classification_targets(labels)
+        check_consistent_length(sequences, labels)
+        return sequences, labels
+
+    def _read_sequences(self, X: Any, reset: bool, y: Any = None) -> MemorySource:
+        """Return X as sequences; `reset` sets what later calls must fit, otherwise X is compared with it."""
+        X, is_table = _as_array(X)
+        if not is_table:
+            return self._read_steps(X, reset)
+        if not reset and not self._flat:
+            if self._width > 1:
+                raise ValueError(
+                    f"expected X of shape (n, T, {self._width}), or a list of (T, {self._width}) arrays, "
+                    f"as in fit, got shape {np.shape(X)}"
+                )
+            return self._read_steps(X, reset)
+        given = (X,) if y is None else (X, y)
+        checked = validate_data(self, *given, reset=reset, dtype=np.float32)
+        table = checked if y is None else checked[0]
+        width = self.features_per_step
+        if width < 1 or table.shape[1] % width:
+            raise ValueError(f"features_per_step must divide the {table.shape[1]} columns of X, got {width}")
+        if reset:
+            self._flat, self._width = True, width
+        return _as_source(table.reshape(len(table), -1, width))
+
+    def _read_steps(self, X: Any, reset: bool) -> MemorySource:
+        """Read an array (n, T, F) or a list of arrays (T_i, F)."""
+        sequences = _as_source(X)
+        width = sequences.features
+        if reset:
+            self._flat, self._width, self.n_features_in_ = False, width, width
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
+        elif width != self._width:
+            raise ValueError(
+                f"X has steps of {width} features, but {type(self).__name__} is expecting {self._width} "
+                "features as input"
+            )
+        return sequences
+
+    def _weight_samples(
+        self, sequences: MemorySource, codes: NDArray[np.int64], sample_weight: Any
+    ) -> tuple[MemorySource, NDArray[np.float64]]:
+        """Return the sequences whose weight is not 0, with targets, and these weights."""
+        names = tuple(
+            int(name) if isinstance(name, int | np.integer) else str(name) for name in self.classes_
+        )
+        weights = np.ones(len(sequences))
+        if sample_weight is not None:
+            weights = _check_sample_weight(
+                sample_weight, np.empty(len(sequences)), dtype=np.float64, ensure_non_negative=True
+            )
+            if not weights.any():
+                raise ValueError("sample weights must not all be zero")
+        source = replace(sequences, targets=codes.reshape(-1).astype(np.int64), classes=names)
+        if self.class_weight is not None:
+            per_class = compute_class_weight(
+                self.class_weight,
+                classes=self.classes_,
+                y=self.classes_[source.targets],
+                **({} if sample_weight is None else {"sample_weight": weights}),
+            )
+            weights = weights * per_class[source.targets]
+        kept = np.flatnonzero(weights > 0)
+        return (source, weights) if len(kept) == len(source) else (source.take(kept), weights[kept])
+
+
+def _as_source(X: Any) -> MemorySource:
+    try:
+        found = from_arrays(X, settings=SETTINGS, source="X")
+        check_values(found, missing=False)
+    except DataError as error:
+        raise ValueError(str(error)) from error
+    return found.sequences
+
+
+def _as_array(X: Any) -> tuple[Any, bool]:
+    """Return X, as one array if possible, and whether it is a table; otherwise it has a step axis."""
+    if hasattr(X, "detach"):
+        X = as_numbers(X, "X")
+    if isinstance(X, np.ndarray):
+        if X.dtype != object or X.ndim != 1:
+            return X, X.ndim != 3
+        X = list(X)
+    if not isinstance(X, list | tuple):
+        return X, True
+    try:
+        array = np.asarray([as_numbers(each, "X") if hasattr(each, "detach") else each for each in X])
+    except ValueError:  # of different lengths
+        return X, False
+    return (array, False) if array.ndim == 3 else (X, True)
+
+
+def merge_duplicates(source: MemorySource, weights: NDArray[np.float64]) -> MemorySource:
+    """Merge equal sequences of the same class into one with the sum of their weights, and sort all.
+
+    The order of the samples then makes no difference, and a weight of 2 is the same as the sample twice.
+
+    Args:
+        source: Sequences with targets.
+        weights: (n,) their weights.
+
+    Returns:
+        The sequences, sorted by a digest of their content. Their weights have mean 1, or are None if all are
+        equal.
+    """
+    first: dict[bytes, int] = {}
+    sums: dict[bytes, float] = {}
+    for index in range(len(source)):
+        label = b"%d" % source.targets[index]
+        key = hashlib.blake2b(
+            np.ascontiguousarray(source.steps_of(index)).data, digest_size=16, salt=label
+        ).digest()
+        first.setdefault(key, index)
+        sums[key] = sums.get(key, 0.0) + float(weights[index])
+    order = sorted(first)
+    unique = source.take(np.array([first[key] for key in order]))
+    merged = np.array([sums[key] for key in order])
+    if (merged == merged[0]).all():
+        return unique
+    return replace(unique, weights=(merged / merged.mean()).astype(np.float32))
