@@ -272,3 +272,10 @@ def test_the_table_fits_the_terminal_where_80_columns_are_enough(columns):
     lines = _ranking(SimpleNamespace(runs=runs, pairs=pairs), columns)
     assert max(map(len, lines)) <= max(columns, 80)
     assert lines[2].split()[1].endswith("sors-1")
+
+
+def test_two_equally_accurate_runs_differ_by_plus_zero_in_the_table():
+    runs = [compared("runs/a", 0.95), compared("runs/b", 0.95)]
+    pairs = [SimpleNamespace(first="runs/a", second="runs/b", difference=0.0, mcnemar_p=1.0)]
+    *_, last = _ranking(SimpleNamespace(runs=runs, pairs=pairs), 80)
+    assert last.split()[5:7] == ["+0.00", "1.00"]

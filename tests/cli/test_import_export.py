@@ -45,7 +45,7 @@ def test_a_network_of_pytorch_becomes_a_bundle_that_every_command_takes(state, s
     ):
         assert scanline(*command)[0] == 0
     card = (tmp_path / "made" / "README.md").read_text()
-    assert "is not known: it was not tested" in card
+    assert "unknown: the model was not tested" in card
 
 
 def test_the_tutorials_checkpoint_names_9665_of_10000_digits(golden, mnist, scanline, tmp_path):

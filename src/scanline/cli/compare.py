@@ -80,7 +80,7 @@ def _row(run: ComparedRun, best: str, pairs: list[ComparedPair]) -> tuple[str, .
     for pair in pairs:
         if run.run != best and {pair.first, pair.second} == {run.run, best}:
             sign = 1 if pair.first == run.run else -1
-            difference, p = f"{100 * sign * pair.difference:+.2f}", _p_value(pair.mcnemar_p)
+            difference, p = f"{100 * sign * pair.difference + 0:+.2f}", _p_value(pair.mcnemar_p)
     return (
         run.network.removeprefix("1 x ").replace(" x ", "x").replace(", bidirectional", " bi"),
         f"{100 * run.accuracy:.2f} ({100 * low:.1f}-{100 * high:.1f})",
