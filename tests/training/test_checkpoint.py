@@ -51,7 +51,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_only_the_two_newest_stay(tmp_path):
+def test_only_the_two_newest_are_kept(tmp_path):
     for step in (5, 1_000_000, 20):
         checkpoint.save(tmp_path, checkpoint.snapshot(state(step), POSITION))
     assert names(tmp_path) == ["step-000020", "step-1000000"]
@@ -66,7 +66,7 @@ def files_of(folder):
     return {path.name: path.stat().st_ino for path in folder.iterdir()}
 
 
-def test_the_files_of_one_that_goes_are_written_over(tmp_path):
+def test_the_files_of_a_retired_checkpoint_are_reused(tmp_path):
     for step in (1, 2, 3):
         checkpoint.save(tmp_path, checkpoint.snapshot(state(step), POSITION))
     spare = files_of(tmp_path / ".spare.tmp")
@@ -114,7 +114,7 @@ def link_to_a_folder(spare, kept):
 
 
 @pytest.mark.parametrize("change", [hard_link, symbolic_link, write_protected, more, fewer, link_to_a_folder])
-def test_what_others_have_is_never_written_over(tmp_path, change):
+def test_linked_or_foreign_files_are_never_written_over(tmp_path, change):
     checkpoints, kept = tmp_path / "checkpoints", tmp_path / "kept"
     for step in (1, 2, 3):
         checkpoint.save(checkpoints, checkpoint.snapshot(state(step), POSITION))
@@ -132,7 +132,7 @@ def test_what_others_have_is_never_written_over(tmp_path, change):
     ]
 
 
-def test_damaged_ones_are_named_and_passed_over(tmp_path):
+def test_damaged_checkpoints_are_named_and_skipped(tmp_path):
     for step in (1, 2):
         checkpoint.save(tmp_path, checkpoint.snapshot(state(step), POSITION))
     (tmp_path / "step-000002" / "optimizer.safetensors").unlink()
@@ -157,7 +157,7 @@ def test_damaged_ones_are_named_and_passed_over(tmp_path):
     ],
     ids=str,
 )
-def test_a_state_that_makes_no_sense_is_refused(tmp_path, edit):
+def test_an_invalid_state_is_refused(tmp_path, edit):
     checkpoint.save(tmp_path, checkpoint.snapshot(state(1), POSITION))
     path = tmp_path / "step-000001" / "state.json"
     write_sealed_json(path, read_sealed_json(path) | edit)
@@ -167,7 +167,7 @@ def test_a_state_that_makes_no_sense_is_refused(tmp_path, edit):
         load(tmp_path)
 
 
-def test_a_changed_state_is_noticed(tmp_path):
+def test_a_changed_state_is_detected(tmp_path):
     checkpoint.save(tmp_path, checkpoint.snapshot(state(1), POSITION))
     path = tmp_path / "step-000001" / "state.json"
     path.write_text(path.read_text().replace('"misses": 2', '"misses": 1'))

@@ -11,7 +11,7 @@ import pytest
 from scanline.training.interruption import Interruption
 
 
-def test_the_first_signal_is_noted_and_the_second_acts():
+def test_the_first_signal_is_recorded_and_the_second_acts():
     with Interruption() as interruption:
         assert interruption.signal_number is None
         os.kill(os.getpid(), signal.SIGINT)
@@ -20,7 +20,7 @@ def test_the_first_signal_is_noted_and_the_second_acts():
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_handlers_are_given_back():
+def test_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM)
     with Interruption():
         assert signal.getsignal(signal.SIGTERM) != before

@@ -1,4 +1,4 @@
-"""Runs that go on: to the same end, however they were cut off, and longer than they were meant to be."""
+"""Resumed runs: equal to runs that were not interrupted, and longer than the recipe they began with."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from scanline.training.run import TrainingRun
 from tests.training.test_run import SHORT, finish, metrics, short, stop_at, weights
 
 
-def end_at_once(experiment: TrainingRun, step: int, kind: type) -> Interrupted:
-    """A signal at a record of that kind, for which even a look at the validation part is given up."""
+def end_at_once(training: TrainingRun, step: int, kind: type) -> Interrupted:
+    """Send a signal at an event of that type, for which even an evaluation is abandoned."""
 
     def go() -> None:
-        for record in experiment.events():
-            if isinstance(record, kind) and record.step == step:
+        for event in training.events():
+            if isinstance(event, kind) and event.step == step:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted) as caught:
@@ -37,7 +37,7 @@ def end_at_once(experiment: TrainingRun, step: int, kind: type) -> Interrupted:
 
 @pytest.mark.parametrize("patience", [0, 9])
 @pytest.mark.parametrize("test_every", [0, 5])
-def test_a_look_that_is_given_up_for_a_signal_is_taken_again(tmp_path, monkeypatch, patience, test_every):
+def test_an_evaluation_abandoned_for_a_signal_is_repeated(tmp_path, monkeypatch, patience, test_every):
     settings = {"train.log_every": 1, "train.patience": patience, "train.test_every": test_every}
     finish(short(tmp_path / "whole", **settings))
     monkeypatch.setattr(interruption, "GRACE_S", 0.0)
@@ -51,7 +51,7 @@ def test_a_look_that_is_given_up_for_a_signal_is_taken_again(tmp_path, monkeypat
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
-def test_a_test_that_is_given_up_after_the_validation_does_not_count_it_twice(tmp_path, monkeypatch):
+def test_a_test_abandoned_after_a_validation_does_not_count_the_validation_twice(tmp_path, monkeypatch):
     settings = {"train.test_every": 5, "train.patience": 9, "train.learning_rate": 1.0}
     finish(short(tmp_path / "whole", **settings))
     monkeypatch.setattr(interruption, "GRACE_S", 0.0)
@@ -66,7 +66,7 @@ def test_a_test_that_is_given_up_after_the_validation_does_not_count_it_twice(tm
     )
 
 
-def test_the_last_judgement_is_given_up_too_and_made_by_resuming(tmp_path, monkeypatch):
+def test_the_final_evaluation_is_abandoned_too_and_repeated_on_resume(tmp_path, monkeypatch):
     finish(short(tmp_path / "whole"))
     monkeypatch.setattr(interruption, "GRACE_S", 0.0)
     end_at_once(short(tmp_path / "cut"), 24, Stepped)
@@ -78,7 +78,7 @@ def test_the_last_judgement_is_given_up_too_and_made_by_resuming(tmp_path, monke
     ).read_bytes()
 
 
-def test_a_finished_run_goes_on_to_more_steps_as_if_they_had_been_asked_for(tmp_path):
+def test_a_finished_run_resumed_with_more_steps_equals_a_longer_run(tmp_path):
     steady = {"train.schedule": "constant", "train.validate_every": 8}
     finish(short(tmp_path / "whole", **steady))
     finish(short(tmp_path / "longer", **steady, **{"train.steps": 16}))
@@ -115,7 +115,7 @@ def test_nothing_but_more_steps_may_be_changed(tmp_path, changes, message):
     train(resume=tmp_path / "run", settings={"train.steps": 24}, log=None)
 
 
-def test_what_a_crash_left_half_written_is_swept(tmp_path):
+def test_temporary_files_of_a_crash_are_removed(tmp_path):
     stop_at(short(tmp_path / "run"), 3)
     run = tmp_path / "run"
     (run / "checkpoints" / ".step-000009.abc.tmp").mkdir()
@@ -130,7 +130,7 @@ def test_what_a_crash_left_half_written_is_swept(tmp_path):
     assert (run / "model" / "model.json").is_file()
 
 
-def test_checkpoints_come_by_the_clock_too(tmp_path, monkeypatch):
+def test_checkpoints_are_due_by_time_too(tmp_path, monkeypatch):
     saved: list[int] = []
     real = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", lambda *given: (saved.append(given[1].step), real(*given))[1])
@@ -142,8 +142,8 @@ def test_checkpoints_come_by_the_clock_too(tmp_path, monkeypatch):
     assert saved == [0, 24]
 
 
-def test_a_disk_that_fails_under_a_checkpoint_ends_the_run_with_its_reason(tmp_path, monkeypatch):
-    experiment = short(tmp_path / "run")
+def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_reason(tmp_path, monkeypatch):
+    training = short(tmp_path / "run")
     real = checkpoint.save
 
     def save(folder, packed, *rest):
@@ -153,14 +153,14 @@ def test_a_disk_that_fails_under_a_checkpoint_ends_the_run_with_its_reason(tmp_p
 
     monkeypatch.setattr(checkpoint, "save", save)
     with pytest.raises(ScanlineError, match="No space left"):
-        finish(experiment)
+        finish(training)
     monkeypatch.setattr(checkpoint, "save", real)
     finish(short(tmp_path / "whole"))
     finish(TrainingRun.resume(run=tmp_path / "run", device="cpu"))
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
-def test_the_lock_of_a_killed_process_keeps_nobody_out(tmp_path):
+def test_the_lock_of_a_killed_process_is_released(tmp_path):
     run = tmp_path / "run"
     code = (
         "import sys; from scanline.training.run import TrainingRun\n"
@@ -201,7 +201,7 @@ def test_the_program_saves_and_ends_within_two_seconds_of_a_signal(tmp_path, num
     assert state["step"] > 0
 
 
-def test_a_damaged_metrics_position_is_noticed_by_its_seal(tmp_path):
+def test_a_changed_position_is_detected_by_the_seal(tmp_path):
     stop_at(short(tmp_path / "run"), 3)
     for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
         path.write_text(path.read_text().replace('"metrics_bytes": ', '"metrics_bytes": 1'))
@@ -209,7 +209,7 @@ def test_a_damaged_metrics_position_is_noticed_by_its_seal(tmp_path):
         TrainingRun.resume(run=tmp_path / "run", device="cpu")
 
 
-def test_the_state_of_the_optimiser_comes_out_the_same(tmp_path):
+def test_the_state_of_the_optimizer_is_the_same_after_resuming(tmp_path):
     whole = finish(short(tmp_path / "whole"))
     stop_at(short(tmp_path / "cut"), 11)
     cut = finish(TrainingRun.resume(run=tmp_path / "cut", device="cpu"))
@@ -219,16 +219,16 @@ def test_the_state_of_the_optimiser_comes_out_the_same(tmp_path):
     assert np.isfinite(cut.state.loss)
 
 
-def cut_off(experiment: TrainingRun, step: int) -> None:
+def cut_off(training: TrainingRun, step: int) -> None:
     """As a kill would, with no time to save anything."""
-    records = experiment.events()
-    for record in records:
-        if isinstance(record, Stepped) and record.step == step:
+    events = training.events()
+    for event in events:
+        if isinstance(event, Stepped) and event.step == step:
             break
-    records.close()
+    events.close()
 
 
-def test_a_finished_run_that_goes_on_and_is_killed_goes_on_again(tmp_path):
+def test_an_extended_run_that_was_killed_can_be_resumed(tmp_path):
     steady = {"train.schedule": "constant", "train.validate_every": 8, "train.checkpoint_every": 3}
     finish(short(tmp_path / "whole", **steady))
     finish(short(tmp_path / "longer", **steady, **{"train.steps": 16}))
@@ -266,14 +266,14 @@ def test_epochs_count_as_the_steps_that_they_are(tmp_path):
     assert longer.recipe.train.epochs == 0
 
 
-def test_records_are_given_once(tmp_path):
-    experiment = short(tmp_path / "run")
-    cut_off(experiment, 3)
+def test_events_can_be_iterated_once(tmp_path):
+    training = short(tmp_path / "run")
+    cut_off(training, 3)
     with pytest.raises(UsageError, match="was trained by an earlier call: resume the run"):
-        next(experiment.events())
+        next(training.events())
 
 
-def test_a_copy_beside_the_checkpoints_is_no_checkpoint(tmp_path):
+def test_a_copied_checkpoint_folder_is_not_a_checkpoint(tmp_path):
     stop_at(short(tmp_path / "run", **{"train.checkpoint_every": 2, "train.validate_every": 0}), 7)
     checkpoints = tmp_path / "run" / "checkpoints"
     shutil.copytree(checkpoints / "step-000006", checkpoints / "step-000006-good")
@@ -289,7 +289,7 @@ def test_a_copy_beside_the_checkpoints_is_no_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["environment.json", "checkpoints"])
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path, name):
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, name):
     run = tmp_path / "run"
     finish(short(tmp_path / "whole"))
     stop_at(short(run), 1)
@@ -311,7 +311,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path,
         short(tmp_path / "mine")
 
 
-def test_who_comes_second_to_a_new_run_leaves_it_alone(tmp_path):
+def test_a_second_process_leaves_a_new_run_alone(tmp_path):
     first = short(tmp_path / "run")
     for path in (
         first.directory.checkpoints,

@@ -1,4 +1,4 @@
-"""Whole runs on scikit-learn's digits: the folder, repeatability, interruption and resume, divergence."""
+"""Whole runs on scikit-learn's digits: run directory, repeatability, interruption, resuming, divergence."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 import scanline
 from scanline.api import train
 from scanline.data import catalogue as catalog
+from scanline.data.loader import Loader
 from scanline.errors import DataError, Interrupted, MissingExtraError, ModelError, UsageError
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.kernels.library import BFLOAT16, load
@@ -35,10 +36,10 @@ def short(run: Path, **changes) -> TrainingRun:
     return TrainingRun.begin("digits", settings=SHORT | changes, run=run, device="cpu")
 
 
-def finish(experiment: TrainingRun) -> TrainingRun:
-    for _ in experiment.events():
+def finish(training: TrainingRun) -> TrainingRun:
+    for _ in training.events():
         pass
-    return experiment
+    return training
 
 
 def weights(run: Path) -> str:
@@ -50,10 +51,10 @@ def metrics(run: Path) -> list[dict]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
-def stop_at(experiment: TrainingRun, step: int, number: int = signal.SIGINT) -> Interrupted:
+def stop_at(training: TrainingRun, step: int, number: int = signal.SIGINT) -> Interrupted:
     def train_and_be_stopped() -> None:
-        for record in experiment.events():
-            if isinstance(record, Stepped) and record.step == step:
+        for event in training.events():
+            if isinstance(event, Stepped) and event.step == step:
                 os.kill(os.getpid(), number)
 
     with pytest.raises(Interrupted) as caught:
@@ -61,7 +62,7 @@ def stop_at(experiment: TrainingRun, step: int, number: int = signal.SIGINT) -> 
     return caught.value
 
 
-def test_a_run_folder_holds_what_the_house_says(trained):
+def test_a_run_directory_holds_the_documented_files(trained):
     assert sorted(p.name for p in trained.iterdir() if p.name != ".lock") == [
         "checkpoints", "environment.json", "log.txt", "metrics.jsonl", "model", "recipe.toml", "result.json",
         "split.json",
@@ -77,7 +78,7 @@ def test_a_run_folder_holds_what_the_house_says(trained):
     ]
 
 
-def test_the_result_tells_test_validation_and_training(trained):
+def test_the_result_has_test_validation_and_training(trained):
     result = json.loads((trained / "result.json").read_text())
     test, training = result["test"], result["training"]
     assert result["schema"] == 1
@@ -92,7 +93,7 @@ def test_the_result_tells_test_validation_and_training(trained):
     assert training["precision"] == "float32"
 
 
-def test_the_environment_tells_versions_threads_and_data(trained):
+def test_the_environment_has_versions_threads_and_data(trained):
     environment = json.loads((trained / "environment.json").read_text())
     assert environment["packages"]["torch"]
     assert environment["threads"] >= 1
@@ -117,14 +118,14 @@ def test_an_interrupted_and_resumed_run_ends_like_one_that_was_not(tmp_path, ste
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
-def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path):
+def test_a_killed_run_is_resumed_from_its_checkpoint(tmp_path):
     finish(short(tmp_path / "whole"))
-    experiment = short(tmp_path / "killed")
-    for record in experiment.events():
-        if isinstance(record, Stepped) and record.step == 17:
+    training = short(tmp_path / "killed")
+    for event in training.events():
+        if isinstance(event, Stepped) and event.step == 17:
             break  # as if killed: nothing more is written; the newest checkpoint is that of step 14
-    experiment.directory.unlock()
-    experiment.directory.append_log("a line of a step that will be made again")
+    training.directory.unlock()
+    training.directory.append_log("a line of a step that will be made again")
     finish(TrainingRun.resume(run=tmp_path / "killed", device="cpu"))
     assert (tmp_path / "killed" / "log.txt").read_text() == (tmp_path / "whole" / "log.txt").read_text()
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
@@ -132,7 +133,7 @@ def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_leaves_a_usable_run_and_says_how_to_go_on(tmp_path, number, code):
+def test_an_interrupted_run_is_usable_and_names_the_command_that_resumes_it(tmp_path, number, code):
     stopped = stop_at(short(tmp_path / "run"), 4, number)
     assert stopped.exit_code == code
     assert "stopped at step 4 of 24" in str(stopped)
@@ -157,7 +158,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_is_used(tmp_
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
 
 
-def test_without_a_whole_checkpoint_there_is_nothing_to_resume(tmp_path):
+def test_without_a_valid_checkpoint_there_is_nothing_to_resume(tmp_path):
     stop_at(short(tmp_path / "run"), 3)
     for path in (tmp_path / "run" / "checkpoints").glob("*/state.json"):
         path.write_text("{}")
@@ -184,7 +185,7 @@ def test_other_data_under_the_same_name_is_refused_on_resume(tmp_path):
         TrainingRun.resume(run=tmp_path / "run")
 
 
-def test_two_writers_are_kept_apart(tmp_path):
+def test_two_processes_cannot_write_to_one_run(tmp_path):
     first = short(tmp_path / "run")
     with pytest.raises(UsageError, match="being written by another process"):
         TrainingRun.resume(run=tmp_path / "run")
@@ -207,13 +208,13 @@ def test_a_run_folder_that_exists_is_not_touched(tmp_path):
         ({"model.classes": 11}, UsageError, "model.classes must be 0 or 10, .*got 11"),
     ],
 )
-def test_a_mistake_leaves_no_folder(tmp_path, changes, error, message):
+def test_an_invalid_request_leaves_no_directory(tmp_path, changes, error, message):
     with pytest.raises(error, match=message):
         short(tmp_path / "run", **changes)
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_device_leaves_no_folder(tmp_path):
+def test_an_unknown_device_leaves_no_directory(tmp_path):
     with pytest.raises(UsageError, match="device must be one of auto, cpu, cuda, got 'gpu'"):
         TrainingRun.begin("digits", run=tmp_path / "run", device="gpu")
     assert not (tmp_path / "run").exists()
@@ -226,17 +227,13 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
 
 
 def test_a_loss_of_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
-    import scanline.training.trainer as loop
+    real = Loader.batch
 
-    real = loop.to_device
+    def poisoned(loader, step):
+        batch = real(loader, step)
+        return replace(batch, values=batch.values * float("nan")) if step == 9 else batch
 
-    def poisoned(batch, device):
-        values, lengths, labels = real(batch, device)
-        calls.append(1)
-        return (values * float("nan") if len(calls) == 10 else values), lengths, labels
-
-    calls: list[int] = []
-    monkeypatch.setattr(loop, "to_device", poisoned)
+    monkeypatch.setattr(Loader, "batch", poisoned)
     with pytest.raises(
         Diverged,
         match=r"step 10: the loss became nan; the model of the last good checkpoint, step 7, is in .*model",
@@ -249,12 +246,12 @@ def test_a_loss_of_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(t
 def test_a_learning_rate_that_explodes_diverges_or_ends_with_finite_weights(tmp_path):
     """Nothing is faked here: the largest legal rate, without clipping."""
     wild = {"train.learning_rate": 10.0, "train.schedule": "constant", "train.clip_norm": 0.0}
-    experiment = short(tmp_path / "run", **wild)
+    training = short(tmp_path / "run", **wild)
     try:
-        finish(experiment)
+        finish(training)
     except Diverged:
         return
-    assert all(weight.isfinite().all() for weight in experiment.state.network.parameters())
+    assert all(weight.isfinite().all() for weight in training.state.network.parameters())
 
 
 def test_early_stopping_ships_the_best_weights(tmp_path):
@@ -264,9 +261,9 @@ def test_early_stopping_ships_the_best_weights(tmp_path):
         "train.patience": 2,
         "train.learning_rate": 0.1,
     }
-    experiment = finish(short(tmp_path / "run", **settings))
-    assert experiment.result.training.status == "stopped early"
-    assert experiment.result.validation.accuracy == pytest.approx(experiment.state.best.accuracy)
+    training = finish(short(tmp_path / "run", **settings))
+    assert training.result.training.status == "stopped early"
+    assert training.result.validation.accuracy == pytest.approx(training.state.best.accuracy)
 
 
 @pytest.mark.parametrize(
@@ -274,22 +271,22 @@ def test_early_stopping_ships_the_best_weights(tmp_path):
 )
 def test_the_newest_checkpoints_stay_and_the_best(tmp_path, keep, wanted):
     settings = {"train.validate_every": 12, "train.checkpoint_every": 3, "train.learning_rate": 0.2}
-    experiment = finish(short(tmp_path / "run", seed=2, **settings, **{"train.keep_checkpoints": keep}))
-    assert experiment.state.best.step == 12
+    training = finish(short(tmp_path / "run", seed=2, **settings, **{"train.keep_checkpoints": keep}))
+    assert training.state.best.step == 12
     names = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
     assert names == {f"step-{step:06d}" for step in wanted}
 
 
-def test_wide_steps_can_be_cut_in_two_as_the_fifth_tutorial_lets_its_reader_choose(tmp_path):
+def test_wide_steps_can_be_split_in_two_as_in_the_fifth_tutorial(tmp_path):
     changes = {"input.features": 4, "model.classes": 10, "train.batch_size": 16, "train.steps": 3}
-    experiment = finish(short(tmp_path / "run", **changes))
-    assert experiment.data.train.values.shape[1:] == (16, 4)
-    assert experiment.state.network.architecture.input_size == 4
-    answers = scanline.load(tmp_path / "run").predict_proba(np.zeros((3, 8, 8), np.uint8))
-    assert answers.shape == (3, 10)
+    training = finish(short(tmp_path / "run", **changes))
+    assert training.data.train.values.shape[1:] == (16, 4)
+    assert training.state.network.architecture.input_size == 4
+    probabilities = scanline.load(tmp_path / "run").predict_proba(np.zeros((3, 8, 8), np.uint8))
+    assert probabilities.shape == (3, 10)
 
 
-def test_from_python_a_run_can_be_trained_and_asked(tmp_path):
+def test_a_run_can_be_trained_and_used_from_python(tmp_path):
     lines: list[str] = []
     run = train("digits", settings=SHORT, run=tmp_path / "run", seed=3, log=lines.append)
     assert lines[0].startswith("step: 3 / loss: ")
@@ -320,9 +317,9 @@ def test_event_files_hold_the_same_figures_as_the_metrics(tmp_path):
     run = train("digits", settings=SHORT, run=tmp_path / "run", tensorboard=True, log=None)
     events = accumulator.EventAccumulator(str(run.path))
     events.Reload()
-    told = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    written = [(event.step, event.value) for event in events.Scalars("train/loss")]
     kept = [(m["step"], pytest.approx(m["loss"])) for m in metrics(run.path) if m["event"] == "logged"]
-    assert told == kept
+    assert written == kept
     assert {"train/accuracy", "train/learning_rate", "validation/accuracy"} <= set(events.Tags()["scalars"])
 
 
@@ -333,12 +330,12 @@ def test_without_tensorboard_the_extra_is_named_and_nothing_is_made(tmp_path, mo
     assert not (tmp_path / "run").exists()
 
 
-def test_the_small_digits_stand_in_for_mnist_only_when_no_data_set_is_named(tmp_path, monkeypatch):
+def test_the_small_digits_replace_mnist_only_if_no_data_set_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("SCANLINE_DATA", raising=False)
-    experiment = TrainingRun.begin(settings={"train.samples": 0, "train.steps": 1}, run=tmp_path / "run")
-    experiment.directory.unlock()
-    assert (experiment.data.name, experiment.recipe.name) == ("digits", "digits")
-    assert experiment.notes[0].startswith(
+    training = TrainingRun.begin(settings={"train.samples": 0, "train.steps": 1}, run=tmp_path / "run")
+    training.directory.unlock()
+    assert (training.data.name, training.recipe.name) == ("digits", "digits")
+    assert training.notes[0].startswith(
         "MNIST is not at hand and SCANLINE_OFFLINE is set: training on `digits`"
     )
     with pytest.raises(DataError, match="SCANLINE_OFFLINE is set"):
@@ -354,13 +351,13 @@ def write_pictures(folder: Path, data) -> None:
             (folder / f"{name}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
 
 
-def test_a_folder_of_files_is_found_again_from_anywhere_but_stays_out_of_the_bundle(tmp_path, monkeypatch):
+def test_the_path_of_the_data_is_in_the_recipe_but_not_in_the_model(tmp_path, monkeypatch):
     folder = tmp_path / "home" / "pictures"
     write_pictures(folder, catalog.load("digits"))
     monkeypatch.chdir(folder.parent)
-    experiment = TrainingRun.begin("./pictures", settings=SHORT)
-    stop_at(experiment, 3)
-    run = experiment.directory.path.resolve()
+    training = TrainingRun.begin("./pictures", settings=SHORT)
+    stop_at(training, 3)
+    run = training.directory.path.resolve()
     assert run.name == "pictures-rows-001"
     monkeypatch.chdir(tmp_path)
     finish(TrainingRun.resume(run=run))
@@ -368,16 +365,16 @@ def test_a_folder_of_files_is_found_again_from_anywhere_but_stays_out_of_the_bun
     assert "home" not in (run / "model" / "model.json").read_text()
 
 
-def test_a_signal_at_the_last_step_comes_too_late_to_stop_the_run(tmp_path):
-    experiment = short(tmp_path / "run")
-    for record in experiment.events():
-        if isinstance(record, Stepped) and record.step == 24:
+def test_a_signal_at_the_last_step_does_not_stop_the_run(tmp_path):
+    training = short(tmp_path / "run")
+    for event in training.events():
+        if isinstance(event, Stepped) and event.step == 24:
             os.kill(os.getpid(), signal.SIGINT)
-    assert experiment.result.training.status == "finished"
-    assert experiment.result.test.n == 360
+    assert training.result.training.status == "finished"
+    assert training.result.test.n == 360
 
 
-def test_a_run_killed_after_its_last_step_is_ended_by_resuming(tmp_path):
+def test_a_run_killed_after_its_last_step_is_finished_by_resuming(tmp_path):
     finish(short(tmp_path / "whole"))
     finish(short(tmp_path / "killed"))
     (tmp_path / "killed" / "result.json").unlink()
@@ -387,15 +384,15 @@ def test_a_run_killed_after_its_last_step_is_ended_by_resuming(tmp_path):
     assert resumed.result.test.n == 360
 
 
-def test_patience_keeps_the_best_weights_also_when_the_steps_run_out(tmp_path):
+def test_patience_keeps_the_best_weights_even_if_all_steps_are_made(tmp_path):
     changes = {"train.patience": 50, "train.validate_every": 1, "train.learning_rate": 0.3}
-    experiment = finish(short(tmp_path / "run", **changes))
-    assert experiment.result.training.status == "finished"
-    assert experiment.state.best.step < 24
-    assert experiment.result.validation.accuracy == experiment.state.best.accuracy
+    training = finish(short(tmp_path / "run", **changes))
+    assert training.result.training.status == "finished"
+    assert training.state.best.step < 24
+    assert training.result.validation.accuracy == training.state.best.accuracy
 
 
-def test_damaged_checkpoints_do_not_push_out_whole_ones(tmp_path):
+def test_damaged_checkpoints_do_not_displace_valid_ones(tmp_path):
     stop_at(short(tmp_path / "run"), 10)
     checkpoints = tmp_path / "run" / "checkpoints"
     for step in ("000900", "000901"):
@@ -404,7 +401,7 @@ def test_damaged_checkpoints_do_not_push_out_whole_ones(tmp_path):
     assert [path.name for path in sorted(checkpoints.iterdir())] == ["step-000014", "step-000015"]
 
 
-def test_a_resume_says_if_the_threads_have_changed(tmp_path):
+def test_resuming_notes_that_the_threads_have_changed(tmp_path):
     stop_at(short(tmp_path / "run"), 3)
     path = tmp_path / "run" / "environment.json"
     environment = json.loads(path.read_text())
@@ -426,7 +423,7 @@ def test_a_full_disk_at_the_start_leaves_no_run(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_local_folder_named_like_a_data_set_stays_itself(tmp_path, monkeypatch):
+def test_a_local_folder_with_the_name_of_a_data_set_is_a_folder(tmp_path, monkeypatch):
     write_pictures(tmp_path / "mnist", catalog.load("digits"))
     monkeypatch.chdir(tmp_path)
     run = train("./mnist", settings=SHORT, run=tmp_path / "run", log=None)
@@ -455,7 +452,7 @@ def test_a_step_is_saved_once_even_if_it_is_due_and_the_last(tmp_path, monkeypat
 
 
 @pytest.mark.skipif(load() is None, reason="no native library")
-def test_precision_and_backend_are_the_recipes_and_recorded(tmp_path):
+def test_precision_and_backend_follow_the_recipe_and_are_recorded(tmp_path):
     small = {"train.samples": 200, "train.batch_size": 32}
     half = train("digits", settings=small | {"train.precision": "bfloat16"}, run=tmp_path / "half", log=None)
     torchs = train("digits", settings=small | {"train.backend": "torch"}, run=tmp_path / "torch", log=None)
@@ -470,7 +467,7 @@ def test_precision_and_backend_are_the_recipes_and_recorded(tmp_path):
     assert native["kernels"]["float32"]
 
 
-def test_a_backend_that_cannot_be_had_is_refused_before_anything_is_made(tmp_path):
+def test_an_unavailable_backend_is_refused_before_anything_is_written(tmp_path):
     settings = {"model.cell": "gru", "train.backend": "native"}
     with pytest.raises(UsageError, match="backend=native computes LSTMs, not gru"):
         train("digits", settings=settings, run=tmp_path / "run", log=None)

@@ -22,14 +22,14 @@ def test_a_free_number_is_claimed_and_never_twice(tmp_path):
     assert [claim(tmp_path / "runs", "a-b").name for _ in range(3)] == ["a-b-001", "a-b-002", "a-b-003"]
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_directory_that_cannot_be_created_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ScanlineError, match=r"cannot create the run directory .*Not a directory"):
         claim(tmp_path / "file", "a")
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
-def test_what_is_no_run_is_not_offered_for_resuming(tmp_path, kind):
+def test_resuming_is_not_suggested_for_other_files_and_folders(tmp_path, kind):
     path = tmp_path / "run"
     if kind == "file":
         path.write_text("mine")
@@ -42,7 +42,7 @@ def test_what_is_no_run_is_not_offered_for_resuming(tmp_path, kind):
         RunDirectory.create(path, PLAN, Environment(), NO_SPLIT)
 
 
-def test_a_folder_that_cannot_be_filled_is_taken_away(tmp_path, monkeypatch):
+def test_a_directory_that_cannot_be_written_is_removed(tmp_path, monkeypatch):
     def full(*arguments: object) -> None:
         raise ScanlineError("cannot write environment.json: No space left on device")
 
@@ -52,7 +52,7 @@ def test_a_folder_that_cannot_be_filled_is_taken_away(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_empty_folder_may_be_filled(tmp_path):
+def test_an_empty_directory_can_be_used(tmp_path):
     folder = RunDirectory.create(tmp_path, PLAN, Environment(schema=1), NO_SPLIT)
     folder.unlock()
     assert recipe.parse(folder.recipe.read_text()) == PLAN
@@ -67,7 +67,7 @@ def test_a_run_with_a_damaged_recipe_is_refused_as_a_model(tmp_path, content):
         RunDirectory.reopen(tmp_path)
 
 
-def test_lost_metrics_are_begun_anew_and_longer_ones_cut(tmp_path):
+def test_missing_logs_are_created_and_longer_ones_are_cut(tmp_path):
     folder = RunDirectory.create(tmp_path / "run", PLAN, Environment(), NO_SPLIT)
     folder.append_log("first")
     folder.append_log("second")
@@ -78,7 +78,7 @@ def test_lost_metrics_are_begun_anew_and_longer_ones_cut(tmp_path):
     assert folder.log_sizes() == (0, 6)
 
 
-def test_the_data_of_a_run_are_found_and_a_bundle_has_none(tmp_path):
+def test_the_data_of_a_run_are_found_and_a_model_has_none(tmp_path):
     (tmp_path / "recipe.toml").write_text('[data]\nname = "mnist"\n')
     assert trained_on(tmp_path) == (UNSAID.model_copy(update={"name": "mnist"}), UNSPLIT)
     (tmp_path / "recipe.toml").write_text(PLAN.to_toml().replace("test = 0.2", "test = 0.3"))
@@ -86,7 +86,7 @@ def test_the_data_of_a_run_are_found_and_a_bundle_has_none(tmp_path):
     assert trained_on(tmp_path / "model") is None
 
 
-def test_the_environment_names_versions_and_no_person():
+def test_the_environment_has_versions_and_nothing_personal():
     machine = describe("cpu")
     assert machine.packages.keys() >= {"scanline", "torch", "numpy"}
     assert machine.threads >= 1
@@ -96,7 +96,7 @@ def test_the_environment_names_versions_and_no_person():
 @pytest.mark.parametrize(
     "name", ["metrics.jsonl", "log.txt", "checkpoints", "checkpoints/step-000001", "model", "result.json"]
 )
-def test_a_run_whose_files_are_links_is_not_gone_on_with(tmp_path, name):
+def test_a_run_whose_files_are_links_is_not_resumed(tmp_path, name):
     folder = RunDirectory.create(tmp_path / "run", PLAN, Environment(), NO_SPLIT)
     folder.unlock()
     path, elsewhere = tmp_path / "run" / name, tmp_path / "elsewhere"
@@ -112,7 +112,7 @@ def test_a_run_whose_files_are_links_is_not_gone_on_with(tmp_path, name):
         RunDirectory.reopen(tmp_path / "run")
 
 
-def test_sweeping_looks_behind_no_link(tmp_path):
+def test_sweeping_follows_no_link(tmp_path):
     folder = RunDirectory.create(tmp_path / "run", PLAN, Environment(), NO_SPLIT)
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "run" / ".a.tmp").symlink_to(tmp_path / "mine")

@@ -37,7 +37,7 @@ def test_a_file_that_is_read_and_written_again_stays_the_same(run, name, schema)
     assert json.dumps(tree) == json.dumps(json.loads(path.read_text()))
 
 
-def test_the_state_of_a_checkpoint_stays_the_same_too():
+def test_the_state_of_a_checkpoint_that_is_read_and_written_again_stays_the_same():
     path = BEFORE / "gru-stopped" / "run" / "checkpoints" / "step-000023" / "state.json"
     tree = read_sealed_json(path)
     saved = parse(CheckpointState, tree, path)

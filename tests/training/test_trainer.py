@@ -33,24 +33,24 @@ def digest(state) -> list[float]:
     return torch.cat([weight.detach().flatten() for weight in state.network.parameters()]).tolist()
 
 
-def test_records_come_when_they_are_due_and_each_step_ends_with_its_own():
+def test_events_come_when_due_and_each_step_ends_with_stepped():
     state, plan = begin(test_every=6)
-    told = [
-        (record.step, getattr(record, "split", type(record).__name__))
-        for record in Trainer(state, plan, DATA, TASK).events()
+    found = [
+        (event.step, getattr(event, "split", type(event).__name__))
+        for event in Trainer(state, plan, DATA, TASK).events()
     ]
-    assert told[:4] == [(1, "Stepped"), (2, "Stepped"), (3, "Logged"), (3, "Stepped")]
-    assert [step for step, what in told if what == "validation"] == [4, 8, 12]
-    assert [step for step, what in told if what == "test"] == [6, 12]
-    assert told[-1] == (12, "Stepped")
+    assert found[:4] == [(1, "Stepped"), (2, "Stepped"), (3, "Logged"), (3, "Stepped")]
+    assert [step for step, what in found if what == "validation"] == [4, 8, 12]
+    assert [step for step, what in found if what == "test"] == [6, 12]
+    assert found[-1] == (12, "Stepped")
 
 
-def test_without_a_rhythm_validation_comes_once_at_the_end():
+def test_without_an_interval_validation_comes_once_at_the_end():
     state, plan = begin(validate_every=0)
     assert [r.step for r in Trainer(state, plan, DATA, TASK).events() if isinstance(r, Evaluated)] == [12]
 
 
-def test_looking_changes_nothing():
+def test_evaluations_and_log_lines_change_no_weights():
     busy, plan = begin(log_every=1, validate_every=1, test_every=1)
     list(Trainer(busy, plan, DATA, TASK).events())
     quiet, plan = begin(log_every=0, validate_every=0)
@@ -67,15 +67,15 @@ def test_another_seed_gives_other_weights():
     assert digest(one) != digest(two)
 
 
-def test_log_lines_are_the_tutorials():
+def test_log_lines_have_the_form_of_the_tutorials():
     line = Logged(10, 1280, Score(1.751291, 0.429688, 128), 1e-3).line()
     assert line == "step: 10 / loss: 1.751291 / acc: 0.42969"
 
 
 def test_early_stopping_counts_validations_without_a_better_one_and_keeps_the_best_weights():
     state, plan = begin(steps=400, validate_every=1, patience=3, log_every=0)
-    seen = [record for record in Trainer(state, plan, DATA, TASK).events() if isinstance(record, Evaluated)]
-    accuracies = [record.score.value for record in seen]
+    seen = [event for event in Trainer(state, plan, DATA, TASK).events() if isinstance(event, Evaluated)]
+    accuracies = [event.score.value for event in seen]
     best = accuracies.index(max(accuracies))
     assert len(accuracies) == best + 1 + 3 < 400
     assert (state.best.step, state.best.bad_evaluations) == (best + 1, 3)
@@ -84,13 +84,13 @@ def test_early_stopping_counts_validations_without_a_better_one_and_keeps_the_be
 
 def test_the_caller_may_stop_between_steps():
     state, plan = begin()
-    for record in Trainer(state, plan, DATA, TASK).events():
-        if isinstance(record, Stepped) and record.step == 5:
+    for event in Trainer(state, plan, DATA, TASK).events():
+        if isinstance(event, Stepped) and event.step == 5:
             break
     assert state.step == 5
 
 
-def test_samples_count_what_was_seen():
+def test_samples_count_repetitions():
     state, plan = begin()
     *_, last = Trainer(state, plan, DATA, TASK).events()
     assert last.samples == pytest.approx(12 * 8)
@@ -103,17 +103,17 @@ def losses_of_one_sequence(**changes) -> set[float]:
     plan = recipe.load("rows", {"train.shift": 0, "model.layers": 2} | settings | changes)
     model = plan.model
     architecture = Architecture("lstm", 3, 4, 2, False, model.dropout, model.dropout_on, "last", 2)
-    records = Trainer(initial_state(plan, architecture, 0.0, 1.0, "cpu"), plan, one, TASK).events()
-    return {round(record.loss, 6) for record in records if isinstance(record, Stepped)}
+    events = Trainer(initial_state(plan, architecture, 0.0, 1.0, "cpu"), plan, one, TASK).events()
+    return {round(event.loss, 6) for event in events if isinstance(event, Stepped)}
 
 
-def test_without_dropout_and_shift_a_sequence_always_looks_the_same():
+def test_without_dropout_and_shift_the_loss_of_a_sequence_is_constant():
     assert len(losses_of_one_sequence()) == 1
 
 
-def test_dropout_draws_anew_at_every_step():
+def test_dropout_differs_at_every_step():
     assert len(losses_of_one_sequence(**{"model.dropout": 0.5})) > 2
 
 
-def test_a_picture_is_shifted_anew_at_every_step():
+def test_shifts_differ_at_every_step():
     assert len(losses_of_one_sequence(**{"train.shift": 1})) > 2
