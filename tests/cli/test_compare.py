@@ -278,4 +278,4 @@ def test_two_equally_accurate_runs_differ_by_plus_zero_in_the_table():
     runs = [compared("runs/a", 0.95), compared("runs/b", 0.95)]
     pairs = [SimpleNamespace(first="runs/a", second="runs/b", difference=0.0, mcnemar_p=1.0)]
     *_, last = _ranking(SimpleNamespace(runs=runs, pairs=pairs), 80)
-    assert last.split()[5:7] == ["+0.00", "1.00"]
+    assert last.split()[6:8] == ["+0.00", "1.00"]

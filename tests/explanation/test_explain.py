@@ -287,7 +287,7 @@ def test_a_bundle_alone_finds_the_test_part_of_a_named_data_set(trained):
 
 def test_a_bundle_alone_does_not_find_other_test_parts(recordings):
     bundle = str(recordings / "model")
-    with pytest.raises(UsageError, match=r"model was trained on .*mine\.csv: say where that lies"):
+    with pytest.raises(UsageError, match=r"model was trained on .*mine\.csv: name its path"):
         explain_input(scanline.load(bundle), bundle, "3")
 
 

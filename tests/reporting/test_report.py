@@ -113,7 +113,7 @@ def test_two_reports_of_one_run_lie_side_by_side_under_their_own_names(perfect, 
     second = report(str(tmp_path / "run"), str(tmp_path / "run" / "Zwei.HTM"))
     for page in (first, second):
         footer = words(sound(page.read_text("utf-8")).find("body/footer"))
-        assert footer.endswith(f" stands in {page.stem}.json too.")
+        assert footer.endswith(f" are in {page.stem}.json.")
         assert page.with_suffix(".json").is_file()
     # A report in the run folder is none of the run's: judging, going on and reporting again are as before.
     assert report(tmp_path / "run").read_bytes() == first.read_bytes()
@@ -190,7 +190,7 @@ def test_classes_that_are_too_many_for_a_table_are_a_list_of_the_most_frequent_m
 
 def test_many_classes_have_their_figures_in_a_table_without_a_chart(many):
     assert not [label for label in labels(many.root) if label.startswith("Recall and precision")]
-    assert [row[0] for row in rows(many.root, "Classes with 95 % intervals (bootstrap)")] == (
+    assert [row[0] for row in rows(many.root, "Classes, with 95 % bootstrap intervals")] == (
         many.twin["classes"]
     )
     assert len(many.twin["mistakes"]) == 12
@@ -235,7 +235,7 @@ def test_sequences_of_different_lengths_are_judged_by_length(table):
         ]
         for each in groups
     ]
-    assert "Accuracy by the length of the sequences" in labels(table.root)
+    assert "Accuracy by sequence length" in labels(table.root)
     along = table.twin["along"]["steps"]
     assert [each["n"] for each in along] == sorted((each["n"] for each in along), reverse=True)
     assert rows(table.root, "Accuracy against steps read")[0][1] == "8"
@@ -284,7 +284,7 @@ def test_data_that_have_gone_leave_curves_and_say_why_there_is_no_more(table, tm
     assert sections(shown.root) == ["learning", "reproduce"]
     (note,) = notes(shown.root)
     assert re.match(r"Nothing could be evaluated: .*gone\.csv: there is nothing", note)
-    assert "2 layers of 4 GRU units" in words(shown.root.find("body/header"))
+    assert "GRU, 2 layers of 4 units" in words(shown.root.find("body/header"))
     assert "figures" not in shown.twin
     assert shown.twin["course"] == table.twin["course"]
 
@@ -297,7 +297,7 @@ def test_data_that_have_changed_since_are_said_to_have_changed(perfect, tmp_path
         X, y = file["X"], file["y"]
     np.savez(tmp_path / "here" / "data.npz", X=-X, y=y)
     facts = gather(str(tmp_path / "here" / "run"))
-    assert facts.metrics["correct"] == 0
+    assert facts.metrics.correct == 0
     assert len(facts.notes) == 1
     assert "data have changed since training" in facts.notes[0]
 
@@ -354,7 +354,7 @@ def test_arrays_of_a_program_leave_curves_and_say_why_there_is_no_more(from_prog
     assert sections(from_program.root) == ["learning", "reproduce"]
     (note,) = notes(from_program.root)
     assert note.startswith("Nothing could be evaluated: ")
-    assert note.endswith("was trained on the arrays of a program: say where that lies by --data.")
+    assert note.endswith("was trained on the arrays of a program: name its path with --data.")
     assert labels(from_program.root) == ["Loss and accuracy over 3 training steps"]
     assert [row[0] for row in rows(from_program.root, "Course of training")] == ["1", "2", "3", "3"]
     assert not of_class(from_program.root, "big")
@@ -417,7 +417,7 @@ def test_an_interrupted_run_is_judged_on_its_validation_part_and_says_so(stopped
     assert f"{twin['figures']['correct']} of 180 sequences of the validation split of digits" in words(
         stopped.root.find("body/header")
     )
-    assert facts(stopped.root)["ended"] == "interrupted"
+    assert facts(stopped.root)["status"] == "interrupted"
 
 
 def test_the_verdict_speaks_of_the_half_that_the_network_was_surest_of(stopped):
@@ -458,7 +458,7 @@ def test_a_run_without_a_model_shows_its_course_and_how_to_go_on(stopped, tmp_pa
         "so there is nothing to evaluate.",
     ]
     assert words(shown.root.find("head/title")) == "run: no model yet"
-    with pytest.raises(ModelError, match="has no model yet: training has not finished"):
+    with pytest.raises(ModelError, match="has no model yet"):
         report(run, tmp_path / "none.html", against=stopped.run)
     assert not (tmp_path / "none.html").exists()
 
@@ -469,11 +469,11 @@ def test_a_run_without_a_result_is_taken_for_one_that_has_not_finished(stopped, 
     told = gather(str(tmp_path / "run")).to_json()
     assert told["judged"]["part"] == "validation"
     assert told["figures"] == stopped.twin["figures"]
-    assert told["notes"][0].startswith("Training is not finished, at step 12: ")
+    assert told["notes"][0].startswith("Training is not finished, at step 12. ")
 
 
 def test_an_unfinished_run_is_not_compared_on_a_test_part_that_is_not_its_turn(stopped, trained):
-    with pytest.raises(UsageError, match="has not come to its end: only then is its test part read"):
+    with pytest.raises(UsageError, match="has not finished training: only then is its test split read"):
         gather(str(stopped.run), against=str(trained))
 
 
