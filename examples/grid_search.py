@@ -1,6 +1,6 @@
 """Run a scikit-learn grid search over LSTMs that read 8 x 8 digits row by row.
 
-    python examples/grid_search.py
+python examples/grid_search.py
 """
 
 from sklearn.datasets import load_digits

@@ -91,14 +91,14 @@ def export(
         from scanline.interchange.onnx.write import DEFAULT_OPSET, export_onnx, export_step_graph
 
         write = export_step_graph if step else export_onnx
-        return write(exported, target, probabilities=probabilities, opset=opset or DEFAULT_OPSET)
+        return write(exported, target, probabilities=probabilities, opset=opset or DEFAULT_OPSET).to_json()
     if suffix != ".keras":
         raise UsageError(f"expected a file ending in .onnx or .keras, got {target}")
     if step or opset:
         raise UsageError("step and opset are for .onnx files")
     from scanline.interchange.keras.write import export_keras
 
-    return export_keras(exported, target, probabilities=probabilities)
+    return export_keras(exported, target, probabilities=probabilities).to_json()
 
 
 def train(

@@ -1,1 +1,1 @@
-"""Import from and export to other frameworks."""
+"""Import from and export to other frameworks: one package each, with `read` and `write` as entry points."""

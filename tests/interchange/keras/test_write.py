@@ -64,7 +64,7 @@ def steps(n: int = 5, T: int = 9, seed: int = 3) -> np.ndarray:
 def test_what_is_written_answers_as_we_do_and_comes_back_as_it_was(tmp_path, cell, layers, both, readout):
     ours, path = model(cell, layers, both, readout), tmp_path / "it.keras"
     found = export_keras(ours, path)
-    assert found["difference"] < 1e-6
+    assert found.verification.difference < 1e-6
     loaded = keras.saving.load_model(path, safe_mode=True)
     for n, T in ((1, 1), (5, 9)):
         values = steps(n, T)
@@ -222,7 +222,7 @@ def test_what_the_user_set_for_keras_makes_no_difference(tmp_path):
     finally:
         keras.config.set_dtype_policy(policy)
         keras.config.set_image_data_format(data_format)
-    assert found["difference"] < 1e-6
+    assert found.verification.difference < 1e-6
     assert read_keras(tmp_path / "it.keras").notes == []
 
 

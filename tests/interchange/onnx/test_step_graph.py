@@ -15,7 +15,7 @@ import torch
 import scanline
 from scanline.data import catalogue as catalog
 from scanline.errors import MissingExtraError, ModelError, UsageError
-from scanline.interchange.onnx.verify import verify_step
+from scanline.interchange.onnx.verify import verify_steps
 from scanline.interchange.onnx.write import OLDEST_OPSET, export_onnx, export_step_graph, newest_opset
 from scanline.model.artifact import Model
 from scanline.model.predictor import Predictor
@@ -74,7 +74,7 @@ def test_every_step_is_answered_as_the_whole_graph_answers(cell, layers, readout
     model = build(cell, layers, readout=readout, temperature=2.0, calibrated=True)
     for opset in (OLDEST_OPSET, newest_opset()):
         found = export_step_graph(model, tmp_path / "step.onnx", opset=opset)
-        assert found["difference"] <= 1e-5
+        assert found.verification.difference <= 1e-5
         export_onnx(model, tmp_path / "whole.onnx", opset=opset)
         steps, stream, whole = (
             draw_steps(3, 10),
@@ -229,9 +229,9 @@ def test_probabilities_can_be_left_out(tmp_path):
 
 def test_what_was_checked_is_told(tmp_path):
     found = export_step_graph(build(), tmp_path / "m.onnx")
-    assert (found["file"], found["kind"], found["opset"]) == (str(tmp_path / "m.onnx"), "onnx", 17)
-    assert found["batches"] == 1 + 48 + 17
-    assert found["same_class"] is True
+    assert (found.file, found.kind, found.opset) == (str(tmp_path / "m.onnx"), "onnx", 17)
+    assert found.verification.batches == 1 + 48 + 17
+    assert found.verification.same_class is True
 
 
 # --- what is refused
@@ -286,7 +286,7 @@ def test_one_wrong_number_is_found(name, tmp_path):
     model = build("lstm", 2, readout="mean")
     export_step_graph(model, tmp_path / "m.onnx")
     with pytest.raises(ModelError, match="answers otherwise than Scanline"):
-        verify_step(spoil(tmp_path / "m.onnx", name), model)
+        verify_steps(spoil(tmp_path / "m.onnx", name), model)
 
 
 @pytest.mark.parametrize("state", ["h", "c", "sum", "count", "last"])
@@ -300,4 +300,4 @@ def test_a_state_that_is_not_handed_on_is_found(state, tmp_path):
             names[:] = ["hidden_away" if name == f"new_{state}" else name for name in names]
     made.graph.node.append(onnx.helper.make_node("Identity", [state], [f"new_{state}"]))
     with pytest.raises(ModelError, match="answers otherwise than Scanline"):
-        verify_step(made.SerializeToString(), model)
+        verify_steps(made.SerializeToString(), model)

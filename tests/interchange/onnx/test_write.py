@@ -21,7 +21,7 @@ from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError
-from scanline.interchange.onnx.verify import Comparison, verify_whole
+from scanline.interchange.onnx.verify import Comparison, verify_sequences
 from scanline.interchange.onnx.write import DEFAULT_OPSET, OLDEST_OPSET, export_onnx, newest_opset
 from scanline.model.artifact import Model
 from scanline.model.description import Provenance
@@ -163,8 +163,8 @@ def test_a_network_worked_by_hand(tmp_path):
 def test_real_pictures_by_rows_get_the_same_answers(trained, tmp_path):
     model, digits = scanline.load(trained, calibrated=True), catalog.load("digits").test
     found = export_onnx(model, tmp_path / "digits.onnx")
-    assert found["same_class"]
-    assert found["difference"] <= 1e-4
+    assert found.verification.same_class
+    assert found.verification.difference <= 1e-4
     images = digits.values.astype(np.float32)
     feed = {"steps": images, "lengths": np.full(len(images), 8)}
     logits, shares = answers(tmp_path / "digits.onnx", feed)
@@ -419,7 +419,7 @@ def test_what_was_checked_is_told(tmp_path):
         "longest": 500,
         "same_class": True,
     }
-    assert 0 < found["difference"] <= 1e-5
+    assert 0 < found.verification.difference <= 1e-5
 
 
 def spoil(path: Path, name: str) -> bytes:
@@ -441,11 +441,11 @@ def test_one_wrong_number_is_found(name, tmp_path):
     read = form(missing="mean", means=(1.0, 2.0, 3.0))
     model = build("gru", 2, True, "mean", read=read, temperature=2.0, calibrated=True)
     export_onnx(model, tmp_path / "m.onnx")
-    assert verify_whole((tmp_path / "m.onnx").read_bytes(), model)["same_class"]
+    assert verify_sequences((tmp_path / "m.onnx").read_bytes(), model).same_class
     with pytest.raises(
         ModelError, match=r"answers otherwise than Scanline: expected at most 0\.0001 .* found"
     ):
-        verify_whole(spoil(tmp_path / "m.onnx", name), model)
+        verify_sequences(spoil(tmp_path / "m.onnx", name), model)
 
 
 def test_a_wrong_place_of_one_pixel_is_found(tmp_path):
@@ -457,7 +457,7 @@ def test_a_wrong_place_of_one_pixel_is_found(tmp_path):
     order[[-1, -2]] = order[[-2, -1]]
     held.CopyFrom(numpy_helper.from_array(order, "view_order"))
     with pytest.raises(ModelError, match="pictures"):
-        verify_whole(made.SerializeToString(), model)
+        verify_sequences(made.SerializeToString(), model)
 
 
 def test_a_graph_that_reads_padding_is_found(tmp_path):
@@ -471,7 +471,7 @@ def test_a_graph_that_reads_padding_is_found(tmp_path):
     ends = next(node for node in made.graph.node if node.op_type == "LSTM")
     ends.input[4] = ""
     with pytest.raises(ModelError, match="answers otherwise"):
-        verify_whole(made.SerializeToString(), model)
+        verify_sequences(made.SerializeToString(), model)
 
 
 @pytest.mark.parametrize(("second", "fits"), [(0.5e-5, True), (1.5e-5, False)])
@@ -482,7 +482,7 @@ def test_another_class_is_found_where_the_model_is_sure(second, fits):
     compared = Comparison(1.0)
     compared.add({"logits": theirs}, ours, 1, "two sequences")
     if fits:
-        assert compared.finish()["same_class"]
+        assert compared.finish().same_class
     else:
         with pytest.raises(ModelError, match="answers with another class than Scanline"):
             compared.finish()
@@ -499,13 +499,13 @@ def test_where_a_network_is_chaotic_it_is_compared_over_fewer_steps(tmp_path):
     with torch.no_grad():
         model.network.recurrent.weight_hh_l0 *= 1.3
     found = export_onnx(model, tmp_path / "m.onnx")
-    assert 4 <= found["longest"] <= 62
-    assert found["difference"] <= 1e-4
+    assert 4 <= found.verification.longest <= 62
+    assert found.verification.difference <= 1e-4
 
 
 def test_a_graph_that_is_none_is_refused_in_one_line():
     with pytest.raises(ModelError, match=r"^ONNX Runtime .* cannot run the graph: .*; nothing was written$"):
-        verify_whole(b"no graph", build())
+        verify_sequences(b"no graph", build())
 
 
 def test_a_model_that_float32_cannot_answer_for_leaves_the_old_file(tmp_path):

@@ -1,1 +1,1 @@
-"""Keras."""
+"""Keras import and export."""

@@ -10,19 +10,21 @@ import itertools
 import re
 from typing import Any, NamedTuple
 
+from scanline import cells
 from scanline.errors import ModelError, one_line
 from scanline.interchange.keras.file import KerasFile, Layer
 from scanline.limits import limit_of
 
-RECURRENT = ("LSTM", "GRU", "SimpleRNN", "Bidirectional")
-# Where in the chain a layer may stand.
+RECURRENT = (*cells.by_layer("keras"), "Bidirectional")
+POOLING_LAYERS = {"mean": "GlobalAveragePooling1D", "max": "GlobalMaxPooling1D"}  # by our names
+# Position in the chain, by class.
 STAGES = {
     "InputLayer": 0,
     "Rescaling": 1,
     "Normalization": 1,
     "Masking": 1,
     **dict.fromkeys(RECURRENT, 2),
-    **dict.fromkeys(("GlobalAveragePooling1D", "GlobalMaxPooling1D"), 3),
+    **dict.fromkeys(POOLING_LAYERS.values(), 3),
     "Dense": 4,
     "Activation": 5,
     "Softmax": 5,

@@ -1,208 +1,135 @@
-"""Keras models: one chain of layers, from the input over recurrent layers to a Dense one.
+"""Read Keras models: one chain of layers, from the input through recurrent layers to a Dense layer.
 
-The layers are read as what they say they are, from Keras' own list alone; whatever would compute something
-else than the network here is refused by name.
+Layers are taken for what they are called, from Keras' own list only. A layer or setting that would compute
+something else than the network here is refused by name.
 Source: Keras 3.15's src/layers and, for files of Keras 2, keras/src/layers of 2.15.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline import cells
 from scanline.errors import one_line
 from scanline.interchange.checks import check_sizes
 from scanline.interchange.imported import ImportedNetwork
 from scanline.interchange.keras.file import KerasFile, Layer, Shape, Side, open_keras
-from scanline.interchange.keras.layers import CHAIN, IDLE, RECURRENT, chain_of, check_own
+from scanline.interchange.keras.layers import CHAIN, IDLE, POOLING_LAYERS, RECURRENT, chain_of
+from scanline.interchange.keras.recurrent import Recurrent, direction_weights, parse_recurrent
 from scanline.interchange.keras.scaling import shift_and_scale
 from scanline.limits import limit_of
 from scanline.model.network import Architecture
 from scanline.recipe import Readout
 
-_CELLS = cells.by_layer("keras")
-_POOLING: dict[str, Readout] = {"GlobalAveragePooling1D": "mean", "GlobalMaxPooling1D": "max"}
+_POOLINGS = {layer: name for name, layer in POOLING_LAYERS.items()}
 _PRECISIONS = ("float32", "float64", "float16", "mixed_float16", "mixed_bfloat16")
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def read_keras(path: str | Path) -> ImportedNetwork:
-    """The network in a Keras model: a `.keras` file, or an `.h5` file with the whole model.
+    """Read the network in a Keras model: a `.keras` file, or an `.h5` file with the whole model.
 
-    Sequential and functional models are read that are one chain of Input, Rescaling and Normalization,
+    Supported are Sequential and functional models that are one chain of Input, Rescaling and Normalization,
     Masking, LSTM, GRU or SimpleRNN in one direction or Bidirectional, a global pooling over time or none, and
-    one Dense layer with softmax or without; layers that act in training alone may stand anywhere. Nothing in
-    the file is run. Preprocessing becomes `shift` and `scale`; a Masking layer becomes the lengths of the
-    sequences. Without softmax the outputs are taken for logits.
-    Raises ModelError naming what is damaged, or which layer cannot be mapped and why.
+    one Dense layer with softmax or without. Layers that act only in training may be anywhere. Preprocessing
+    becomes `shift` and `scale`; a Masking layer becomes the lengths of the sequences; without softmax the
+    outputs are taken as logits. Nothing in the file is executed.
+
+    Raises:
+        ModelError: If the file is damaged, or a layer cannot be mapped; says which and why.
     """
     with open_keras(Path(path)) as file:
         return _network(file)
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """One direction of a recurrent layer."""
-
-    kind: str
-    units: int
-    bias: bool
-    sequences: bool
-    zero_output: bool
-    dropout: bool
-
-
-@dataclass(frozen=True)
-class _Recurrent:
-    layer: Layer
-    cell: _Cell
-    both: bool
 
 
 def _network(file: KerasFile) -> ImportedNetwork:
     chain = chain_of(file)
     notes: list[str] = []
     layers = [layer for layer in chain if layer.kind not in IDLE]
-    check_sizes(file.source, layers=sum(layer.kind in RECURRENT for layer in layers))  # before any is read
-    recurrent = [_recurrent(file, layer) for layer in layers if layer.kind in RECURRENT]
+    check_sizes(file.source, layers=sum(layer.kind in RECURRENT for layer in layers))  # before reading any
+    recurrent = [parse_recurrent(file, layer) for layer in layers if layer.kind in RECURRENT]
     readout = _readout(file, layers, recurrent)
     _check_masking(file, layers, recurrent, readout, notes)
-    _note_answers(file, layers, notes)
-    _note_precision(file, layers, notes)
+    _check_output(file, layers, notes)
+    _check_precision(file, layers, notes)
     first = recurrent[0]
-    kind, units, directions = _CELLS[first.cell.kind].name, first.cell.units, 1 + first.both
-    weights: dict[str, NDArray[np.float32]] = {}
-    width = 0  # of the input, which the first kernel tells
-    for index, each in enumerate(recurrent):
-        sides: tuple[Side, ...] = ("forward", "backward") if each.both else ("",)
-        for side in sides:
-            end = f"_l{index}" + ("_reverse" if side == "backward" else "")
-            reads = (units * directions if index else width) or None
-            arrays = _cell_weights(file, each, reads, side)
-            width = width or arrays[0].shape[1]
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            weights |= {f"recurrent.{name}{end}": a for name, a in zip(names, arrays, strict=True)}
+    units, directions = first.direction.units, 1 + first.bidirectional
+    weights, width = _recurrent_weights(file, recurrent)
     dense = next(layer for layer in layers if layer.kind == "Dense")
-    classes = _whole(file, dense, "units")
+    classes = _positive(file, dense, "units")
     if classes < 2:
         raise file.fault(dense, f"expected an output for each of two classes or more, found {classes}")
     weights["head.weight"], weights["head.bias"] = _dense(file, dense, units * directions, classes)
     check_sizes(file.source, input_size=width, hidden_size=units, classes=classes)
     weights |= shift_and_scale(file, layers, width)
-    _note_input(file, layers, width, notes)
-    if any(layer.kind in IDLE for layer in chain) or any(each.cell.dropout for each in recurrent):
-        notes.append("dropout and noise act in training alone, and are left out")
+    _check_input(file, layers, width, notes)
+    if any(layer.kind in IDLE for layer in chain) or any(each.direction.dropout for each in recurrent):
+        notes.append("dropout and noise act only in training, and are left out")
     architecture = Architecture(
-        kind, width, units, len(recurrent), first.both, 0.0, "between", readout, classes
+        first.direction.cell.name,
+        width,
+        units,
+        len(recurrent),
+        first.bidirectional,
+        0.0,
+        "between",
+        readout,
+        classes,
     )
-    made = f"imported from the Keras model {file.source.name}"
-    if file.version:
-        made = f"imported from the Keras {file.version} model {file.source.name}"
+    version = f" {file.version}" if file.version else ""
     contiguous = {name: np.ascontiguousarray(values) for name, values in weights.items()}
+    made = f"imported from the Keras{version} model {file.source.name}"
     return ImportedNetwork(architecture, contiguous, made, notes)
 
 
-def _recurrent(file: KerasFile, layer: Layer) -> _Recurrent:
-    if layer.kind != "Bidirectional":
-        return _Recurrent(layer, _cell(file, layer, layer.kind, layer.config, backward=False), False)
-    mode = layer.config.get("merge_mode")
-    if mode != "concat":
-        raise file.fault(
-            layer,
-            f"merge_mode must be 'concat', found {one_line(mode)!r}: here directions stand side by side",
-        )
-    forward = _inner(file, layer, "layer")
-    cell = _cell(file, layer, *forward, backward=False)
-    if layer.config.get("backward_layer") is not None:
-        kind, config = _inner(file, layer, "backward_layer")
-        other = _cell(file, layer, kind, config, backward=True)
-        for what, one, two in (
-            ("cell", cell.kind, other.kind),
-            ("units", cell.units, other.units),
-            ("use_bias", cell.bias, other.bias),
-            ("return_sequences", cell.sequences, other.sequences),
-        ):
-            if one != two:
-                raise file.fault(
-                    layer, f"both directions must be alike, found {what} {one} forward and {two} backward"
-                )
-    return _Recurrent(layer, cell, True)
+def _recurrent_weights(
+    file: KerasFile, recurrent: list[Recurrent]
+) -> tuple[dict[str, NDArray[np.float32]], int]:
+    """Return the weights of all recurrent layers by our names, and the width of the input."""
+    units, directions = recurrent[0].direction.units, 1 + recurrent[0].bidirectional
+    weights: dict[str, NDArray[np.float32]] = {}
+    width = 0  # known once the first kernel is read
+    for index, each in enumerate(recurrent):
+        sides: tuple[Side, ...] = ("forward", "backward") if each.bidirectional else ("",)
+        for side in sides:
+            end = f"_l{index}" + ("_reverse" if side == "backward" else "")
+            inputs = (units * directions if index else width) or None
+            arrays = direction_weights(file, each, inputs, side)
+            width = width or arrays[0].shape[1]
+            weights |= {f"recurrent.{name}{end}": array for name, array in zip(_WEIGHTS, arrays, strict=True)}
+    return weights, width
 
 
-def _inner(file: KerasFile, layer: Layer, key: str) -> tuple[str, dict[str, Any]]:
-    """(class, settings) of a layer within a Bidirectional one."""
-    found = layer.config.get(key)
-    inner = found if isinstance(found, dict) else {}
-    kind, config = inner.get("class_name"), inner.get("config")
-    if not isinstance(kind, str) or kind not in _CELLS or not isinstance(config, dict):
-        raise file.fault(layer, f"expected {key} to be LSTM, GRU or SimpleRNN, found {one_line(kind)!r}")
-    check_own(file, inner)
-    return kind, config
-
-
-def _cell(file: KerasFile, layer: Layer, kind: str, config: dict[str, Any], *, backward: bool) -> _Cell:
-    """Raises ModelError naming the first setting with which it would compute something else."""
-
-    def must(key: str, wanted: Any, default: Any, why: str) -> None:
-        found = config.get(key, default)
-        if found != wanted or type(found) is not type(wanted):
-            raise file.fault(layer, f"{key} must be {wanted!r}, found {one_line(found)!r}: {why}")
-
-    must("activation", "tanh", "tanh", "the cells here have no other")
-    if kind != "SimpleRNN":
-        must("recurrent_activation", "sigmoid", "hard_sigmoid", "the gates here have no other")
-    if kind == "GRU":
-        why = (
-            "here, as in PyTorch and cuDNN, the reset gate acts after the product; no weights make up for it"
-        )
-        must("reset_after", True, False, why)
-    must("go_backwards", backward, backward, "one direction reads forward, the other, if any, backward")
-    must("stateful", False, False, "here every sequence begins anew")
-    must("return_state", False, False, "here only outputs are read")
-    must("time_major", False, False, "here values are (batch, steps, features)")
-    units, bias = config.get("units"), config.get("use_bias", True)
-    sequences = config.get("return_sequences", False)
-    if type(units) is not int or type(bias) is not bool or type(sequences) is not bool:
-        raise file.fault(
-            layer,
-            f"expected units, use_bias and return_sequences to be a number, yes or no, and yes or no; found "
-            f"{one_line(units)}, {one_line(bias)}, {one_line(sequences)}",
-        )
-    check_sizes(file.source, units=units)
-    drops = bool(config.get("dropout") or config.get("recurrent_dropout"))
-    return _Cell(kind, units, bias, sequences, config.get("zero_output_for_mask") is True, drops)
-
-
-def _readout(file: KerasFile, layers: list[Layer], recurrent: list[_Recurrent]) -> Readout:
-    """What is made of the last layer's outputs, once all recurrent layers are alike and hand on all steps."""
+def _readout(file: KerasFile, layers: list[Layer], recurrent: list[Recurrent]) -> Readout:
+    """Return the pooling; check that recurrent layers are equal and pass all steps to the next."""
     first, last = recurrent[0], recurrent[-1]
+    kind = (first.direction.kind, first.direction.units, first.bidirectional)
     for each in recurrent[1:]:
-        if (each.cell.kind, each.cell.units, each.both) != (first.cell.kind, first.cell.units, first.both):
+        if (each.direction.kind, each.direction.units, each.bidirectional) != kind:
             raise file.fault(
                 each.layer,
                 "expected all recurrent layers to be equal: "
-                f"{_words(first)} as {one_line(first.layer.name)!r}, found {_words(each)}",
+                f"{first} as {one_line(first.layer.name)!r}, found {each}",
             )
     for each in recurrent[:-1]:
-        if not each.cell.sequences:
+        if not each.direction.sequences:
             raise file.fault(
                 each.layer, "return_sequences must be True, as another recurrent layer reads its outputs"
             )
-    pooling = [layer for layer in layers if layer.kind in _POOLING]
+    pooling = [layer for layer in layers if layer.kind in _POOLINGS]
     if not pooling:
-        if last.cell.sequences:
+        if last.direction.sequences:
             raise file.fault(
                 last.layer,
-                "return_sequences must be False, or a global pooling must follow: here a sequence gets one "
-                "answer, not one for each step",
+                "return_sequences must be False, or a global pooling must follow: here a sequence has one "
+                "prediction, not one for each step",
             )
         return "last"
     pool = pooling[0]
-    if not last.cell.sequences:
+    if not last.direction.sequences:
         raise file.fault(
             last.layer, f"return_sequences must be True, as {one_line(pool.name)!r} reads all steps"
         )
@@ -211,73 +138,50 @@ def _readout(file: KerasFile, layers: list[Layer], recurrent: list[_Recurrent]) 
             pool, "data_format must be 'channels_last': here values are (batch, steps, features)"
         )
     if pool.config.get("keepdims", False) is not False:
-        raise file.fault(pool, "keepdims must be False: here what is read out has no steps")
-    return _POOLING[pool.kind]
-
-
-def _words(each: _Recurrent) -> str:
-    directions = "both directions" if each.both else "one direction"
-    return f"{each.cell.kind} of {each.cell.units} units in {directions}"
+        raise file.fault(pool, "keepdims must be False: here pooled outputs have no steps")
+    return cast(Readout, _POOLINGS[pool.kind])
 
 
 def _check_masking(
-    file: KerasFile, layers: list[Layer], recurrent: list[_Recurrent], readout: Readout, notes: list[str]
+    file: KerasFile, layers: list[Layer], recurrent: list[Recurrent], readout: Readout, notes: list[str]
 ) -> None:
-    """Raises ModelError where Keras' answer depends on how far a masked sequence is padded."""
+    """Refuse a model whose output in Keras depends on how far a masked sequence is padded."""
     masking = [layer for layer in layers if layer.kind == "Masking"]
     if not masking:
         return
     if len(masking) > 1:
         raise file.fault(masking[1], f"is a second Masking layer; expected {CHAIN}")
     last = recurrent[-1]
-    # Of a Bidirectional layer Keras itself sets zero_output_for_mask, to whether it returns sequences.
-    zeros = readout == "max" if last.both else last.cell.zero_output and readout != "mean"
+    # Keras sets zero_output_for_mask of a Bidirectional layer to whether it returns sequences. The zeros
+    # change a maximum, and the last output, but not a mean, which leaves out masked steps.
+    zeros = readout == "max" if last.bidirectional else last.direction.zero_output and readout != "mean"
     if zeros:
         raise file.fault(
             masking[0],
-            f"cannot be mapped with {one_line(last.layer.name)!r} behind it: where steps are masked Keras "
-            "reads zeros out of it, so that its answer depends on the padding, and no answer here does",
+            f"cannot be mapped with {one_line(last.layer.name)!r} after it: Keras reads zeros at masked "
+            "steps, so "
+            "that the output depends on the padding, and here no output does",
         )
     value = one_line(masking[0].config.get("mask_value", 0.0))
     notes.append(
-        f"Masking: steps that were {value} throughout were skipped; here sequences have lengths, their "
-        "padding is not looked at, and no step within them is skipped"
+        f"Masking: steps whose values were all {value} were skipped; here sequences have lengths, padding is "
+        "not read, and no step within a sequence is skipped"
     )
 
 
-def _cell_weights(
-    file: KerasFile, each: _Recurrent, reads: int | None, side: Side
-) -> list[NDArray[np.float32]]:
-    """[weight_ih, weight_hh, bias_ih, bias_hh] in our order, of one direction.
-
-    reads: the width of a step, or None if it is not known yet.
-    """
-    cell, units = _CELLS[each.cell.kind], each.cell.units
-    rows = len(cell.gates) * units
-    shapes: dict[str, Shape] = {"kernel": (reads, rows), "recurrent_kernel": (units, rows)}
-    if each.cell.bias:
-        shapes["bias"] = (rows,) if cell.additive_biases else (2, rows)
-    kernel, recurrent, *rest = file.weights(each.layer, shapes, side)
-    bias = np.zeros((2, rows), np.float32)
-    if rest:
-        bias[: rest[0].size // rows] = rest[0]  # of an LSTM or RNN the second stays 0
-    order = np.concatenate([np.arange(units) + gate * units for gate in cell.inverse_gate_order("keras")])
-    return [kernel.T[order], recurrent.T[order], bias[0, order], bias[1, order]]
-
-
 def _dense(
-    file: KerasFile, layer: Layer, reads: int, classes: int
+    file: KerasFile, layer: Layer, inputs: int, classes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(weight (K, D*H), bias (K,))."""
-    shapes: dict[str, Shape] = {"kernel": (reads, classes)}
+    """Return weight (K, D*H) and bias (K,)."""
+    shapes: dict[str, Shape] = {"kernel": (inputs, classes)}
     if layer.config.get("use_bias", True) is not False:
         shapes["bias"] = (classes,)
     kernel, *bias = file.weights(layer, shapes)
     return kernel.T, bias[0] if bias else np.zeros(classes, np.float32)
 
 
-def _note_answers(file: KerasFile, layers: list[Layer], notes: list[str]) -> None:
-    """Raises ModelError if the Dense layer's outputs are neither logits nor probabilities."""
+def _check_output(file: KerasFile, layers: list[Layer], notes: list[str]) -> None:
+    """Check that the outputs are logits or probabilities."""
     softmaxes = 0
     for layer in layers:
         if layer.kind in ("Dense", "Activation"):
@@ -291,13 +195,13 @@ def _note_answers(file: KerasFile, layers: list[Layer], notes: list[str]) -> Non
                 raise file.fault(layer, f"axis must be -1, that of the classes, found {one_line(axis)}")
             softmaxes += 1
     if softmaxes > 1:
-        raise file.fault(layers[-1], "is a softmax of a softmax, which the network here has not")
+        raise file.fault(layers[-1], "is a softmax of a softmax, which the network here does not have")
     if not softmaxes:
-        notes.append("no softmax: the outputs are taken for logits")
+        notes.append("no softmax: the outputs are taken as logits")
 
 
-def _note_input(file: KerasFile, layers: list[Layer], width: int, notes: list[str]) -> None:
-    """Raises ModelError if the input is no (batch, steps, features)."""
+def _check_input(file: KerasFile, layers: list[Layer], width: int, notes: list[str]) -> None:
+    """Check that the input is (batch, steps, features)."""
     config = layers[0].config
     shape = config.get("batch_shape", config.get("batch_input_shape"))
     if config.get("ragged") or config.get("sparse"):
@@ -307,17 +211,15 @@ def _note_input(file: KerasFile, layers: list[Layer], width: int, notes: list[st
     if not isinstance(shape, list) or len(shape) != 3 or shape[2] not in (width, None):
         raise file.fault(
             layers[0],
-            f"expected an input (batch, steps, {width}), as the first kernel has it, found {one_line(shape)}",
+            f"expected an input (batch, steps, {width}), as in the first kernel, found {one_line(shape)}",
         )
     if shape[1] is not None:
-        notes.append(
-            f"it was made for sequences of {one_line(shape[1])} steps; here they may have any number"
-        )
+        notes.append(f"made for sequences of {one_line(shape[1])} steps; here the number of steps is free")
 
 
-def _note_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> None:
-    """Raises ModelError if something is computed in integers or in a precision of one's own."""
-    found = set()
+def _check_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> None:
+    """Check that no layer computes in integers or in a custom precision."""
+    others = set()
     for layer in layers:
         policy = layer.config.get("dtype")
         inner = policy.get("config") if isinstance(policy, dict) else None
@@ -330,17 +232,16 @@ def _note_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> N
                 f"dtype must be one of {', '.join(_PRECISIONS)}, found {one_line(name)!r}; "
                 "save it in float32",
             )
-        found.add(name)
-    if other := sorted(found - {"float32"}):
+        others.add(name)
+    if names := sorted(others - {"float32"}):
         notes.append(
-            f"it computed in {', '.join(other)}; here weights are float32, and answers differ by rounding"
+            f"it computed in {', '.join(names)}; here weights are float32, and outputs differ by rounding"
         )
 
 
-def _whole(file: KerasFile, layer: Layer, key: str) -> int:
+def _positive(file: KerasFile, layer: Layer, key: str) -> int:
+    """Return a setting that must be a positive whole number."""
     value = layer.config.get(key)
     if type(value) is not int or not 1 <= value <= limit_of("UNITS"):
-        raise file.fault(
-            layer, f"expected {key} to be a whole number, 1 to {limit_of('UNITS'):,}, found {one_line(value)}"
-        )
+        raise file.fault(layer, f"expected {key} to be 1 to {limit_of('UNITS'):,}, found {one_line(value)}")
     return value

@@ -1,124 +1,139 @@
-"""A model as an ONNX file, for programs that have neither Python nor Scanline."""
+"""Write a model as an ONNX file, for programs without Python or Scanline."""
 
 from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scanline.errors import MissingExtraError, ModelError, UsageError
+from scanline.interchange.export import Export, check_exportable
 from scanline.model.artifact import Model
 from scanline.model.model_files import describe_tensors
 from scanline.storage.atomic import write_atomic
-from scanline.tasks.classification import require
 from scanline.version import __version__
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 OLDEST_OPSET = 11  # of 2019
-DEFAULT_OPSET = 17  # ONNX of 2022: whatever is still kept up to date reads it
-_LIMIT_BYTES = 2**31 - 2**24  # of a protocol buffer, with room for all but the weights
+DEFAULT_OPSET = 17  # ONNX 1.12 of 2022: all maintained runtimes read it
+_LIMIT_BYTES = 2**31 - 2**24  # of a protocol buffer, without 16 MiB for all but the weights
 
 
 def export_onnx(
     model: Model, target: Path, *, probabilities: bool = True, opset: int = DEFAULT_OPSET, seed: int = 0
-) -> dict[str, Any]:
-    """Write `model` to the one file `target` as a graph that reads whole sequences, preprocessing inside.
+) -> Export:
+    """Write a graph that reads whole sequences, with the preprocessing inside, to the file `target`.
 
-    Inputs: `steps` float32 (N, T, F), as the network reads them before they are shifted and scaled (of a
-    picture's row the grey levels), and `lengths` int64 (N,), 1 to T; what lies past a length is not read. A
-    model of pictures that are seen otherwise than by rows takes `pictures` float32 (N, height, width x
-    channels) alone. N and T may be any. Outputs: `logits` float32 (N, K) and, unless `probabilities` is
-    false, `probabilities` (N, K), calibrated if `model` is. A sequence with an infinite value, or with NaN
-    where none may be missing, is answered with NaN. The metadata say which classes, which input and which
-    weights.
+    Inputs are `steps` float32 (N, T, F), before shift and scale (of a picture's row the levels), and
+    `lengths` int64 (N,), 1 to T; values past a length are not read. A model of pictures with another view
+    than rows takes `pictures` float32 (N, height, width x channels) only. N and T are free. Outputs are
+    `logits` float32 (N, K) and `probabilities` (N, K), calibrated if `model` is. They are NaN for a
+    sequence with an infinite value, or with NaN if the model does not fill missing values. The metadata
+    name the classes, the input and the digests of the weights.
 
-    opset: 11 to the newest that onnx and onnxruntime, as installed, both know. seed: of the batches with
-    which the graph is tried in ONNX Runtime before it is written.
-    Returns `file`, `kind`, `opset`, `difference` (the largest between logits and probabilities of the graph
-    and ours), `batches`, `longest` (how many steps the longest sequence of them had) and `same_class`.
-    Raises UsageError if something is not installed, the opset is out of range or the model cannot be
-    exported, ModelError if the graph answers otherwise than `model`. Then nothing is written.
+    Args:
+        model: The model.
+        target: The file.
+        probabilities: Whether there is an output for them.
+        opset: 11 to the newest that the installed onnx and onnxruntime support.
+        seed: Seed of the batches with which the graph is verified in ONNX Runtime before it is written.
+
+    Raises:
+        UsageError: If a package is missing, the opset is out of range, or ONNX has no equivalent of the
+        model. ModelError: If the graph's outputs differ from the model's. Nothing is written then.
     """
     _check(model, opset, whole=True)
-    from scanline.interchange.onnx.graph import whole_graph
-    from scanline.interchange.onnx.verify import verify_whole
+    from scanline.interchange.onnx.sequence_graph import sequence_graph
+    from scanline.interchange.onnx.verify import verify_sequences
 
-    made = whole_graph(model, model.divisor, probabilities, opset, _properties(model, whole=True))
-    content = made.SerializeToString()
-    found = verify_whole(content, model, seed)
-    write_atomic(Path(target), content)
-    return {"file": str(target), "kind": "onnx", "opset": opset} | found
+    graph = sequence_graph(model, model.divisor, probabilities, opset, _properties(model, whole=True))
+    return _write(graph, model, target, opset, lambda content: verify_sequences(content, model, seed))
 
 
 def export_step_graph(
     model: Model, target: Path, *, probabilities: bool = True, opset: int = DEFAULT_OPSET, seed: int = 0
-) -> dict[str, Any]:
-    """Write `model` to the one file `target` as a graph that reads one step, for sequences that still come.
+) -> Export:
+    """Write a graph that reads one step, for streams, to the file `target`.
 
-    Inputs: `step` float32 (N, F) and the states: `h` and for an LSTM `c`, float32 (layers, N, H); for the
-    readout mean `sum`, float64 (N, H), and `count`, int64 (N,); for the readout max `max`, float32 (N, H);
-    for missing values that are filled forward `last`, float32 (N, F). Before the first step all of them are
-    0, but `max` is -inf and `last` NaN; the metadata say so too, as `states`. Outputs: as for `export_onnx`,
-    as if the sequence ended with this step, and each state for the next one as `new_h` and so on. A step
-    that is answered with NaN leaves the states as they were.
+    Inputs are `step` float32 (N, F) and the states: the cell's (`h`, and `c` of an LSTM), float32
+    (layers, N, H); for mean pooling `sum`, float64 (N, H), and `count`, int64 (N,); for max pooling `max`,
+    float32 (N, H); for forward filling `last`, float32 (N, F). Before the first step all are 0, except `max`,
+    which is -inf, and `last`, which is NaN; the metadata list this as `states`. Outputs are those of
+    `export_onnx` for the steps so far, and each state for the next step, as `new_h` and so on. A step for
+    which the outputs are NaN leaves the states unchanged.
 
-    All else as for `export_onnx`; the graph is tried step by step against our answers for the steps so far.
-    Raises UsageError also if the model has to know all steps before it can read the first.
+    Arguments and errors are those of `export_onnx`.
+
+    Raises:
+        UsageError: Also if the model needs all steps before it can read the first.
     """
     _check(model, opset, whole=False)
-    from scanline.interchange.onnx.graph import step_graph
-    from scanline.interchange.onnx.verify import verify_step
+    from scanline.interchange.onnx.step_graph import step_graph
+    from scanline.interchange.onnx.verify import verify_steps
 
-    made = step_graph(model, model.divisor, probabilities, opset, _properties(model, whole=False))
-    content = made.SerializeToString()
-    found = verify_step(content, model, seed)
+    graph = step_graph(model, model.divisor, probabilities, opset, _properties(model, whole=False))
+    return _write(graph, model, target, opset, lambda content: verify_steps(content, model, seed))
+
+
+def _write(
+    graph: ModelProto, model: Model, target: Path, opset: int, verify: Callable[[bytes], Any]
+) -> Export:
+    content = graph.SerializeToString()
+    verification = verify(content)
     write_atomic(Path(target), content)
-    return {"file": str(target), "kind": "onnx", "opset": opset} | found
+    return Export(str(target), "onnx", opset, verification)
 
 
 def _check(model: Model, opset: int, whole: bool) -> None:
-    """Raises UsageError or ModelError if there is no graph for this model, or nothing to make it with."""
-    require(model.task, "ONNX export")
+    """Check that there is a graph for this model, and that the packages for it are installed."""
+    check_exportable(model, "onnx", "ONNX")
     _check_installed()
     newest = newest_opset()
     if type(opset) is not int or not OLDEST_OPSET <= opset <= newest:
         raise UsageError(
-            f"opset must be {OLDEST_OPSET} to {newest}, as the installed onnx and onnxruntime know them, "
+            f"opset must be {OLDEST_OPSET} to {newest}, which the installed onnx and onnxruntime support, "
             f"got {opset}"
         )
-    from scanline.interchange.onnx.graph import reads_pictures
+    from scanline.interchange.onnx.parts import reads_pictures
 
     network, form = model.network, model.preprocessing
     size = 4 * sum(weight.numel() for weight in network.parameters())
     if size > _LIMIT_BYTES:
         raise ModelError(
-            f"an ONNX file holds at most 2 GiB, and the weights of this model are {size / 2**30:.1f} GiB"
+            f"the weights of this model are {size / 2**30:.1f} GiB; an ONNX file holds at most 2 GiB"
         )
-    from_source = whole and reads_pictures(form)  # then it fills before it cuts
-    if form.missing == "forward-fill" and form.features != form.source_features and not from_source:
+    fills_before_cutting = whole and reads_pictures(form)
+    if form.missing == "forward-fill" and form.features != form.source_features and not fills_before_cutting:
         raise UsageError(
-            f"this model cuts steps of {form.source_features} into {form.features} after filling missing "
-            "values forward, so that a graph of its steps cannot fill them: fill them before, and train with "
-            "--missing error"
+            f"this model cuts steps of {form.source_features} values into steps of {form.features} after it "
+            "fills missing values forward, which a graph of its steps cannot do: fill them before, and train "
+            "with --missing error"
         )
-    if whole:
-        return
-    if network.architecture.bidirectional:
+    if not whole:
+        _check_causal(model)
+
+
+def _check_causal(model: Model) -> None:
+    """Check that the model can read a sequence step by step."""
+    form = model.preprocessing
+    if model.network.architecture.bidirectional:
         raise UsageError(
-            "this model reads in both directions: the backward one begins at the last step, so nothing can "
-            "be answered before that is known; export the whole graph, or train with "
-            "model.bidirectional=false"
+            "this model reads in both directions: the backward direction begins at the last step, so it "
+            "cannot read step by step; export the whole graph, or train with model.bidirectional=false"
         )
     if form.seen is not None and form.seen.order is not None:
         raise UsageError(
-            f"this model sees pictures by {form.view}: a step takes its values from all over the picture, so "
-            "that it has to be there as a whole; export the whole graph"
+            f"this model reads pictures with the view {form.view}: a step takes its values from all over the "
+            "picture, so it needs the whole picture; export the whole graph"
         )
 
 
 def _check_installed() -> None:
-    """Raises MissingExtraError if something is missing that an export needs."""
     missing = []
     for name in ("onnx", "onnxruntime"):
         try:
@@ -130,7 +145,7 @@ def _check_installed() -> None:
 
 
 def newest_opset() -> int:
-    """The newest opset that onnx writes and onnxruntime runs, which it says nowhere: they are tried."""
+    """Return the newest opset that onnx writes and onnxruntime runs, which is found by trying."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -151,28 +166,28 @@ def newest_opset() -> int:
 
 
 def _properties(model: Model, whole: bool) -> dict[str, str]:
-    """What travels along as text: who made it, out of what, and how to use it."""
+    """Return the metadata: where the model comes from, and how to use it."""
     test, temperature = model.provenance.test, model.temperature
     digests = {name: each.sha256 for name, each in describe_tensors(model.network.state_dict()).items()}
-    found: dict[str, Any] = {
+    made: dict[str, str] = {
         "classes": json.dumps(list(model.class_names), ensure_ascii=False),
-        "input": json.dumps(_expected(model, whole), ensure_ascii=False),
+        "input": json.dumps(_input(model, whole), ensure_ascii=False),
         "scanline": __version__,
         "data": model.data,
         "made": model.provenance.made,
-        "licence": model.provenance.licence or "none was said",
-        "sha256": json.dumps(digests),  # of every tensor, as in the bundle's model.json
+        "licence": model.provenance.licence or "not stated",
+        "sha256": json.dumps(digests),  # of every tensor, as in the model's model.json
     }
     if test is not None:
-        found["accuracy"] = json.dumps(test.model_dump(mode="json"))
+        made["accuracy"] = json.dumps(test.model_dump(mode="json"))
     if model.calibrated and temperature is not None:
-        found["temperature"] = repr(temperature)
-    return found
+        made["temperature"] = repr(temperature)
+    return made
 
 
-def _expected(model: Model, whole: bool) -> dict[str, Any]:
-    """The input that the graph takes, for programs."""
-    from scanline.interchange.onnx.graph import reads_pictures
+def _input(model: Model, whole: bool) -> dict[str, Any]:
+    """Return the description of the input, for programs."""
+    from scanline.interchange.onnx.parts import reads_pictures
 
     form = model.preprocessing
     made: dict[str, Any] = {"name": "step", "shape": ["N", form.features]}

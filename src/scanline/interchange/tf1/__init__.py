@@ -1,1 +1,1 @@
-"""TensorFlow 1."""
+"""TensorFlow 1 import."""

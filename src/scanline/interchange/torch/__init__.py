@@ -1,1 +1,1 @@
-"""PyTorch."""
+"""PyTorch import."""

@@ -1,4 +1,4 @@
-"""PyTorch's state_dicts of recurrent classifiers, in safetensors files. Pickled files are never opened.
+"""Read PyTorch state_dicts of recurrent classifiers from safetensors files. Pickles are never opened.
 
 Source: torch.nn.LSTM, GRU, RNN and Linear, whose documentation names the tensors and their shapes:
 https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html.
@@ -29,9 +29,9 @@ from scanline.storage.tensors import read_tensor_file
 
 _RECURRENT = re.compile(
     r"(?P<module>(?:.+\.)?)(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>0|[1-9][0-9]{0,5})"
+    r"(?P<module>(?:.+\.)?)(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>0|[1-9][0-9]{0,5})"
     r"(?P<side>_reverse)?"
 )
-_CELLS = {len(cell.gates): cell for cell in cells.by_layer("torch").values()}
 _FLOATS = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
 _EXPECTED = (
     "weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, ... of one nn.LSTM, nn.GRU or nn.RNN and weight and "
@@ -41,7 +41,16 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class _Recurrent:
-    """What the recurrent module's tensors say. names: by (kind, layer, side), side 1 reads backward."""
+    """The recurrent module, recognised by the names and shapes of its tensors.
+
+    Attributes:
+        names: Names of the tensors by (kind, layer, side); side 1 reads backward.
+        cell: The cell.
+        inputs: F.
+        hidden: H.
+        layers: Number of layers.
+        sides: Number of directions.
+    """
 
     names: dict[tuple[str, int, int], str]
     cell: Cell
@@ -52,12 +61,14 @@ class _Recurrent:
 
 
 def read_state_dict(path: str | Path) -> ImportedNetwork:
-    """The network whose state_dict a .safetensors file holds: one nn.LSTM, nn.GRU or nn.RNN, one nn.Linear.
+    """Read the network whose state_dict a .safetensors file holds.
 
-    path: the file. The modules may have any names. The cell is told by the rows of its weights, 4, 3 or 1
-    times the hidden size H; layers, directions D and sizes by names and shapes; the Linear's weight is
-    (K, D*H). An LSTM's and an RNN's two biases become one; biases that are missing are 0.
-    Raises ModelError naming the file, if it is missing or damaged, or the tensors that cannot be mapped.
+    The state_dict must have one nn.LSTM, nn.GRU or nn.RNN and one nn.Linear with a weight (K, D*H), under any
+    names. The cell is recognised by the number of rows of its weights, 4, 3 or 1 times H; layers, directions
+    D and sizes by names and shapes. The two biases of an LSTM or RNN become one; missing biases are 0.
+
+    Raises:
+        ModelError: If the file is missing or damaged, or tensors cannot be mapped; names them.
     """
     source = Path(path)
     tensors = _load(source)
@@ -76,10 +87,10 @@ def read_state_dict(path: str | Path) -> ImportedNetwork:
             for kind in ("weight_ih", "weight_hh"):
                 weights[f"recurrent.{kind}{end}"] = wide[found.names[kind, layer, side]]
             names = (found.names.get((kind, layer, side)) for kind in ("bias_ih", "bias_hh"))
-            nothing = np.zeros(len(weights[f"recurrent.weight_ih{end}"]))
-            first, second = (wide[name] if name else nothing for name in names)
+            zeros = np.zeros(len(weights[f"recurrent.weight_ih{end}"]))
+            first, second = (wide[name] if name else zeros for name in names)
             if found.cell.additive_biases:
-                first, second = first + second, nothing
+                first, second = first + second, zeros
             weights[f"recurrent.bias_ih{end}"], weights[f"recurrent.bias_hh{end}"] = first, second
     sizes = (found.inputs, found.hidden, found.layers)
     architecture = Architecture(found.cell.name, *sizes, found.sides == 2, 0.0, "between", "last", classes)
@@ -92,9 +103,11 @@ def read_state_dict(path: str | Path) -> ImportedNetwork:
 
 
 def refuse_pickle(path: str | Path) -> NoReturn:
-    """Raises ModelError that says why `path`, a pickled file, is not read, and how to convert it.
+    """Refuse a file that may be pickled, and say how to convert it.
 
-    A TensorFlow 1 checkpoint of the old format, which often has the same suffix, is called that.
+    Raises:
+        ModelError: Always. A TensorFlow 1 checkpoint of the old format, which often has the same suffix, is
+            called that.
     """
     source = Path(path)
     try:
@@ -104,8 +117,9 @@ def refuse_pickle(path: str | Path) -> NoReturn:
         raise ModelError(f"{source} cannot be read ({error.strerror or error})") from error
     new = source.with_suffix(".safetensors").name
     raise ModelError(
-        f"{source} may be pickled, and a pickled file can run any code when it is read, so it never is; "
-        "expected a .safetensors file: where you trust this one, convert the state_dict in it, in Python, by "
+        f"{source} may be pickled, and reading a pickled file can run any code; expected a .safetensors "
+        "file. "
+        "If you trust this one, convert its state_dict in Python with "
         f"`state = torch.load({source.name!r}, weights_only=True)` and "
         f"`safetensors.torch.save_file(state, {new!r})`, and import {new}"
     )
@@ -151,7 +165,7 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
     if len(modules) > 1:
         raise ModelError(
             f"{source}: expected one recurrent module, found {len(modules)}, with "
-            f"{listed(list(modules.values()))}; several cannot be put in order by their names"
+            f"{listed(list(modules.values()))}; several cannot be ordered by their names"
         )
     if projected := sorted(name for (kind, _, _), name in names.items() if kind == "weight_hr"):
         raise ModelError(
@@ -170,7 +184,8 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
     if len(shapes["weight_ih", 0, 0]) == len(shapes["weight_hh", 0, 0]) == 2:
         inputs, (rows, hidden) = shapes["weight_ih", 0, 0][1], shapes["weight_hh", 0, 0]
         gates = rows // hidden if hidden and rows % hidden == 0 else 0
-    if gates not in _CELLS:
+    by_gates = {len(cell.gates): cell for cell in cells.by_layer("torch").values()}
+    if gates not in by_gates:
         raise ModelError(
             f"{source}: {one_line(names['weight_hh', 0, 0], 120)}: expected (4 H, H) of an LSTM, (3 H, H) of "
             f"a GRU or (H, H) of an RNN, found {one_line(shapes['weight_hh', 0, 0])}"
@@ -183,11 +198,11 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
                 f"{source}: {one_line(names[kind, layer, side], 120)}: expected {expected}, "
                 f"found {one_line(shape)}"
             )
-    return _Recurrent(names, _CELLS[gates], inputs, hidden, layers, sides)
+    return _Recurrent(names, by_gates[gates], inputs, hidden, layers, sides)
 
 
 def _linear(source: Path, shapes: dict[str, tuple[int, ...]], found: _Recurrent) -> tuple[str, str | None]:
-    """The names of the Linear's weight, (K, D*H), and of its bias, if it has one: all that is left."""
+    """Return the names of the Linear's weight, (K, D*H), and of its bias, if any: all that is left."""
     width = found.hidden * found.sides
     pairs = [
         (name, f"{name.removesuffix('weight')}bias")
@@ -204,7 +219,7 @@ def _linear(source: Path, shapes: dict[str, tuple[int, ...]], found: _Recurrent)
         )
     else:
         every = listed([f"{name} {one_line(shape)}" for name, shape in sorted(shapes.items())])
-        what = f"found {'more than one that could be it: ' if pairs else ''}{every or 'none'}"
+        what = f"found {'more than one candidate: ' if pairs else ''}{every or 'none'}"
     raise ModelError(
         f"{source}: expected, beside the recurrent module, weight (classes, {width}) and bias (classes,) of "
         f"one nn.Linear, {what}; only such networks can be imported"
@@ -212,7 +227,7 @@ def _linear(source: Path, shapes: dict[str, tuple[int, ...]], found: _Recurrent)
 
 
 def _checked(source: Path, name: str, tensor: Tensor) -> NDArray[np.float64]:
-    """A tensor's values in float64, in which two biases are added without loss."""
+    """Return finite values as float64, in which two biases are added without loss."""
     if tensor.dtype not in _FLOATS:
         raise ModelError(
             f"{source}: {one_line(name, 120)}: expected float32, float64, float16 or bfloat16, found "
@@ -231,22 +246,19 @@ def _narrow(source: Path, name: str, values: NDArray[np.float64]) -> NDArray[np.
 
 
 def _notes(found: _Recurrent, tensors: dict[str, Tensor], bias: str | None) -> list[str]:
-    """What was taken for granted."""
+    """Return what was assumed."""
     notes = []
-    if found.cell is cells.rnn.CELL:
-        notes.append(
-            "the activation was taken to be tanh, nn.RNN's default: no state_dict tells it from relu"
-        )
+    if not found.cell.clampable:  # without gates the activation is an option
+        notes.append("the activation was assumed to be tanh, nn.RNN's default: a state_dict does not show it")
     if found.sides == 2:
         notes.append(
-            "logits were taken to be computed from the two last states joined: the forward one at the end of "
-            "the sequence and the backward one at its beginning, h_n[-2] and h_n[-1]; a network that reads "
-            "output[:, -1] takes another backward state, and its answers will differ"
+            "logits were assumed to be computed from the two last states concatenated: the forward one at "
+            "the "
+            "end of the sequence and the backward one at its beginning, h_n[-2] and h_n[-1]; a network that "
+            "reads output[:, -1] uses another backward state, and its outputs will differ"
         )
     else:
-        notes.append(
-            "logits were taken to be computed from the last output, with nothing between it and them"
-        )
+        notes.append("logits were assumed to be computed from the last output, with no layer in between")
     biases = sum(kind.startswith("bias") for kind, _, _ in found.names)
     missing = 2 * found.layers * found.sides - biases + (bias is None)
     if missing:

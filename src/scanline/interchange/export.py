@@ -1,0 +1,69 @@
+"""Results of an export, and checks that all exporters share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scanline.model.artifact import Model
+from scanline.tasks.classification import require
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How an exported file compares with the model, over random batches.
+
+    Attributes:
+        difference: The largest absolute difference of outputs.
+        batches: Number of batches compared.
+        longest: Number of steps of the longest sequence; None if it was not counted.
+        same_class: Whether all predicted classes are equal, except where two classes are closer to each other
+            than the file is to the model.
+    """
+
+    difference: float
+    batches: int
+    same_class: bool
+    longest: int | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that was written, after it was verified.
+
+    Attributes:
+        file: The file.
+        kind: "onnx" or "keras".
+        opset: Opset of an ONNX file, else None.
+        verification: The comparison with the model.
+        classes: Class names in the order of the outputs, for formats without a place for them.
+    """
+
+    file: str
+    kind: str
+    opset: int | None
+    verification: Verification
+    classes: tuple[int | str, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as a JSON object."""
+        made: dict[str, Any] = {"file": self.file, "kind": self.kind, "opset": self.opset}
+        if self.classes is not None:
+            made["classes"] = list(self.classes)
+        fields = asdict(self.verification)
+        return made | {name: value for name, value in fields.items() if value is not None}
+
+
+def check_exportable(model: Model, target: str, title: str) -> None:
+    """Check that a format has an equivalent of the model's cell and task.
+
+    Args:
+        model: The model.
+        target: One of `scanline.cells.FORMATS`.
+        title: Name of the format for messages.
+
+    Raises:
+        UsageError: If it does not; names the cell or the task.
+    """
+    model.network.recurrent.cell.layout(target)
+    require(model.task, f"{title} export")

@@ -1,0 +1,163 @@
+"""Recurrent layers of a Keras model: their settings, and their weights in the order of our gates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline import cells
+from scanline.cells import Cell
+from scanline.errors import one_line
+from scanline.interchange.checks import check_sizes
+from scanline.interchange.keras.file import KerasFile, Layer, Shape, Side
+from scanline.interchange.keras.layers import check_own
+
+_WHY = {
+    "recurrent_activation": "the gates here have no other",
+    "reset_after": "here, as in PyTorch and cuDNN, the reset gate acts after the product; no weights make "
+    "up for it",
+}
+# What Keras takes if a file does not state a setting: the defaults of Keras 2.
+_DEFAULTS = {"recurrent_activation": "hard_sigmoid", "reset_after": False}
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction of a recurrent layer.
+
+    Attributes:
+        kind: Keras' class.
+        units: H.
+        bias: Whether it has biases.
+        sequences: Whether it returns the outputs of all steps.
+        zero_output: Whether outputs at masked steps are 0.
+        dropout: Whether it has dropout, which acts in training only.
+    """
+
+    kind: str
+    units: int
+    bias: bool
+    sequences: bool
+    zero_output: bool
+    dropout: bool
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that computes the same."""
+        return cells.by_layer("keras")[self.kind]
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """A recurrent layer.
+
+    Attributes:
+        layer: The layer in the file.
+        direction: Its forward direction; a backward one has the same settings.
+        bidirectional: Whether there is a backward direction.
+    """
+
+    layer: Layer
+    direction: Direction
+    bidirectional: bool
+
+    def __str__(self) -> str:
+        directions = "both directions" if self.bidirectional else "one direction"
+        return f"{self.direction.kind} of {self.direction.units} units in {directions}"
+
+
+def parse_recurrent(file: KerasFile, layer: Layer) -> Recurrent:
+    """Return a recurrent layer.
+
+    Raises:
+        ModelError: If the network here would compute something else; names the first such setting.
+    """
+    if layer.kind != "Bidirectional":
+        return Recurrent(layer, _direction(file, layer, layer.kind, layer.config, backward=False), False)
+    mode = layer.config.get("merge_mode")
+    if mode != "concat":
+        raise file.fault(
+            layer,
+            f"merge_mode must be 'concat', found {one_line(mode)!r}: here directions are concatenated",
+        )
+    forward = _direction(file, layer, *_inner(file, layer, "layer"), backward=False)
+    if layer.config.get("backward_layer") is not None:
+        backward = _direction(file, layer, *_inner(file, layer, "backward_layer"), backward=True)
+        for what, one, two in (
+            ("cell", forward.kind, backward.kind),
+            ("units", forward.units, backward.units),
+            ("use_bias", forward.bias, backward.bias),
+            ("return_sequences", forward.sequences, backward.sequences),
+        ):
+            if one != two:
+                raise file.fault(
+                    layer, f"both directions must be equal, found {what} {one} forward and {two} backward"
+                )
+    return Recurrent(layer, forward, True)
+
+
+def _inner(file: KerasFile, layer: Layer, key: str) -> tuple[str, dict[str, Any]]:
+    """Return (class, settings) of a layer within a Bidirectional one."""
+    found = layer.config.get(key)
+    inner = found if isinstance(found, dict) else {}
+    kind, config = inner.get("class_name"), inner.get("config")
+    known = cells.by_layer("keras")
+    if not isinstance(kind, str) or kind not in known or not isinstance(config, dict):
+        raise file.fault(layer, f"expected {key} to be one of {', '.join(known)}, found {one_line(kind)!r}")
+    check_own(file, inner)
+    return kind, config
+
+
+def _direction(
+    file: KerasFile, layer: Layer, kind: str, config: dict[str, Any], *, backward: bool
+) -> Direction:
+    def must(key: str, wanted: Any, default: Any, why: str) -> None:
+        found = config.get(key, default)
+        if found != wanted or type(found) is not type(wanted):
+            raise file.fault(layer, f"{key} must be {wanted!r}, found {one_line(found)!r}: {why}")
+
+    must("activation", "tanh", "tanh", "the cells here have no other")
+    for key, value in cells.by_layer("keras")[kind].layout("keras").settings.items():
+        must(key, value, _DEFAULTS.get(key, value), _WHY.get(key, "the cells here have no other"))
+    must("go_backwards", backward, backward, "one direction reads forward, the other, if any, backward")
+    must("stateful", False, False, "here every sequence starts from zero states")
+    must("return_state", False, False, "here only outputs are read")
+    must("time_major", False, False, "here values are (batch, steps, features)")
+    units, bias = config.get("units"), config.get("use_bias", True)
+    sequences = config.get("return_sequences", False)
+    if type(units) is not int or type(bias) is not bool or type(sequences) is not bool:
+        raise file.fault(
+            layer,
+            "expected units to be a number, use_bias and return_sequences to be true or false; found "
+            f"{one_line(units)}, {one_line(bias)}, {one_line(sequences)}",
+        )
+    check_sizes(file.source, units=units)
+    dropout = bool(config.get("dropout") or config.get("recurrent_dropout"))
+    return Direction(kind, units, bias, sequences, config.get("zero_output_for_mask") is True, dropout)
+
+
+def direction_weights(
+    file: KerasFile, recurrent: Recurrent, inputs: int | None, side: Side
+) -> list[NDArray[np.float32]]:
+    """Return [weight_ih, weight_hh, bias_ih, bias_hh] of one direction, in the order of the cell's gates.
+
+    Args:
+        file: The file.
+        recurrent: The layer.
+        inputs: Number of values that it reads a step, or None if not known yet.
+        side: The direction of a Bidirectional layer.
+    """
+    cell, units = recurrent.direction.cell, recurrent.direction.units
+    rows = len(cell.gates) * units
+    shapes: dict[str, Shape] = {"kernel": (inputs, rows), "recurrent_kernel": (units, rows)}
+    if recurrent.direction.bias:
+        shapes["bias"] = (rows,) if cell.additive_biases else (2, rows)
+    kernel, recurrent_kernel, *rest = file.weights(recurrent.layer, shapes, side)
+    bias = np.zeros((2, rows), np.float32)
+    if rest:
+        bias[: rest[0].size // rows] = rest[0]  # if only the sum of the biases counts, the second stays 0
+    order = np.concatenate([np.arange(units) + gate * units for gate in cell.inverse_gate_order("keras")])
+    return [kernel.T[order], recurrent_kernel.T[order], bias[0, order], bias[1, order]]

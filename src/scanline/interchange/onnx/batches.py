@@ -1,0 +1,186 @@
+"""Random batches for graphs, with the outputs of the model for them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scanline.data.memory import MemorySource
+from scanline.data.preprocessing import Preprocessing
+from scanline.interchange.onnx.parts import reads_pictures
+from scanline.model.artifact import Model
+from scanline.model.network import Network
+from scanline.model.predictor import Predictor
+from scanline.seeding import numpy_generator
+
+LIMIT = 1e-4  # difference of outputs above which a graph is refused
+_MAX_VALUES = 2**20  # of a batch, so that models with wide steps or large pictures are checked in seconds
+_MISSING = 0.15  # fraction of missing values, if the model fills them
+_PADDING = np.array([np.nan, np.inf, -np.inf, 1e30, -7.5], np.float32)  # must not change any output
+
+Floats = NDArray[np.float32]
+Feed = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of a graph, and the model's outputs for them.
+
+    Attributes:
+        feed: Arrays by input name.
+        logits: The model's logits, (N, K).
+        longest: Number of steps of the longest sequence.
+        description: What the batch is, for messages.
+    """
+
+    feed: Feed
+    logits: Floats
+    longest: int
+    description: str
+
+
+def sequence_batches(model: Model, seed: int) -> Iterator[Batch]:
+    """Yield random batches: one sequence and several, one step and many, with anything in the padding."""
+    generator, form = numpy_generator(seed, "export"), model.preprocessing
+    if reads_pictures(form):
+        for N in (1, 2, 7):
+            feed, source = draw_pictures(model, generator, N)
+            logits = Predictor(model.network).outputs(source)
+            yield Batch(feed, logits, source.max_length, f"{N} pictures")
+        return
+    stable = StableBatches(model, generator)
+
+    def batch(N: int, T: int, ragged: bool = False) -> Batch:
+        return stable.draw(lambda steps: draw_ragged(model, generator, N, steps, ragged), N, T)
+
+    yield batch(1, 1)
+    yield batch(6, 1)
+    yield batch(4, picture_steps(form) or 28)
+    yield batch(1, 500)
+    yield batch(3, 200, ragged=True)
+    for _ in range(7):
+        yield batch(int(generator.integers(1, 17)), int(generator.integers(2, 65)), ragged=True)
+
+
+def step_batches(model: Model, seed: int) -> Iterator[Batch]:
+    """Yield random `steps` (N, T, F) for a step graph with the T * N logits: those after one step first."""
+    generator, form = numpy_generator(seed, "export", 1), model.preprocessing
+    stable = StableBatches(model, generator)
+
+    def draw(N: int, T: int) -> tuple[Feed, MemorySource]:
+        values = draw_steps(model, generator, (N, T, form.features))
+        prefixes = [values[n, : step + 1] for step in range(T) for n in range(N)]
+        source = MemorySource.from_list(prefixes, np.zeros(len(prefixes), np.int64), (), "prefixes")
+        return {"steps": values}, network_steps(form, source)
+
+    for N, T in ((1, 1), (1, 48), (5, 17)):
+        yield stable.draw(partial(draw, N), N, T)
+
+
+class StableBatches:
+    """Batches whose outputs are determined by float32 arithmetic.
+
+    Some networks are chaotic on input that is longer than, or different from, their training data: the last
+    bit of a weight then changes the outputs arbitrarily, and so does the order of summation. No two
+    programs agree there and nothing can be compared, so fewer steps are used.
+    """
+
+    def __init__(self, model: Model, generator: np.random.Generator) -> None:
+        self._model = model
+        self._perturbed = [_perturbed(model.network, generator) for _ in range(2)]
+        # All steps of a picture are used, stable or not.
+        self._min_steps = max(picture_steps(model.preprocessing), 4)
+
+    def draw(self, draw: Callable[[int], tuple[Feed, MemorySource]], N: int, T: int) -> Batch:
+        """Return a batch of T steps, or of as many as can be compared.
+
+        Args:
+            draw: Function that draws a batch of a number of steps.
+            N: Number of sequences in it.
+            T: Number of steps wanted.
+        """
+        steps = max(min(T, _MAX_VALUES // (N * self._model.preprocessing.features)), min(T, 2))
+        while True:
+            feed, source = draw(steps)
+            logits = Predictor(self._model.network).outputs(source)
+            longest = source.max_length
+            batch = Batch(feed, logits, longest, f"{N} sequences of up to {longest} steps")
+            if steps <= self._min_steps:
+                return batch
+            with np.errstate(invalid="ignore"):  # inf - inf
+                moved = [np.abs(Predictor(each).outputs(source) - logits).max() for each in self._perturbed]
+            if max(moved) <= LIMIT / 20:
+                return batch
+            steps = max(steps // 2, self._min_steps)
+
+
+def _perturbed(network: Network, generator: np.random.Generator) -> Network:
+    """Return a copy with each weight replaced by one of its two neighbours in float32."""
+    made = copy.deepcopy(network)
+    with torch.no_grad():
+        for weight in made.parameters():
+            up = torch.from_numpy(generator.random(tuple(weight.shape)) < 0.5).to(weight.device)
+            weight.copy_(torch.nextafter(weight, torch.where(up, torch.inf, -torch.inf).to(weight.dtype)))
+    return made
+
+
+def draw_ragged(
+    model: Model, generator: np.random.Generator, N: int, T: int, ragged: bool
+) -> tuple[Feed, MemorySource]:
+    """Return N sequences of up to T steps, all of T unless `ragged`, as inputs and as the network reads them.
+
+    The padding of the inputs contains NaN, infinities and numbers.
+    """
+    form = model.preprocessing
+    lengths = generator.integers(1, T + 1, N) if ragged else np.full(N, T)
+    lengths[generator.integers(N)] = T
+    values = draw_steps(model, generator, (N, T, form.features))
+    source = MemorySource.from_padded(values, lengths, np.zeros(N, np.int64), (), "random steps")
+    padding = np.arange(T) >= lengths[:, None]
+    values[padding] = _PADDING[generator.integers(len(_PADDING), size=values[padding].shape)]
+    return {"steps": values, "lengths": lengths}, network_steps(form, source)
+
+
+def draw_pictures(model: Model, generator: np.random.Generator, N: int) -> tuple[Feed, MemorySource]:
+    """Return N whole pictures, as inputs and as the network reads them."""
+    form = model.preprocessing
+    assert form.picture is not None
+    shape = (N, form.picture.height, form.picture.width * form.picture.channels)
+    values = draw_steps(model, generator, shape)
+    source = MemorySource.from_array(values, np.zeros(N, np.int64), (), "random pictures")
+    return {"pictures": values}, form.prepare(source)
+
+
+def draw_steps(model: Model, generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Return random values in a realistic range.
+
+    For pictures these are whole levels, otherwise `shift` plus up to three times `scale`. Some are NaN if the
+    model fills missing values.
+    """
+    form = model.preprocessing
+    if form.picture:
+        values = generator.integers(0, form.picture.levels + 1, shape).astype(np.float32)
+    else:
+        shift, scale = (each.detach().cpu().numpy() for each in (model.network.shift, model.network.scale))
+        values = (shift + scale * generator.uniform(-3, 3, shape)).astype(np.float32)
+    if form.missing != "error":
+        values[generator.random(shape) < _MISSING] = np.nan
+    return values
+
+
+def network_steps(form: Preprocessing, source: MemorySource) -> MemorySource:
+    """Return steps of the network's width with missing values filled."""
+    return replace(form, picture=None, source_features=form.features).prepare(source)
+
+
+def picture_steps(form: Preprocessing) -> int:
+    """Return the number of steps of a picture, 0 if the model does not read pictures."""
+    p = form.picture
+    return p.height * p.width * p.channels // form.features if p else 0

@@ -1,0 +1,136 @@
+"""The parts that the graph of whole sequences and the graph of one step share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, ValueInfoProto
+
+from scanline import cells
+from scanline.data.preprocessing import Preprocessing
+from scanline.interchange.onnx.builder import GraphBuilder, to_array, value_info
+from scanline.model.artifact import Model
+from scanline.model.network import Architecture
+
+_FILLS = {
+    "error": "No value may be NaN.",
+    "zero": "NaN is read as 0.",
+    "mean": "NaN is read as the training mean.",
+    "forward-fill": "NaN is read as the last value, at first as the training mean.",
+}
+
+
+def reads_pictures(form: Preprocessing) -> bool:
+    """Return whether the graph takes whole pictures. With the view "rows" it takes steps, as for others."""
+    return form.picture is not None and form.view != "rows"
+
+
+def fill_missing(graph: GraphBuilder, form: Preprocessing, steps: str) -> str:
+    """Add the replacement of missing values in steps of the network's width.
+
+    Values that forward filling has filled are not missing any more; the mean replaces the others.
+    """
+    if form.missing == "error":
+        return steps
+    zero = form.missing == "zero"
+    replacement = graph.constant("zero", 0) if zero else graph.constant("means", form.means)
+    return graph.add("Where", [graph.add("IsNaN", [steps], "missing"), replacement, steps], "filled")
+
+
+def standardize(graph: GraphBuilder, model: Model, steps: str) -> str:
+    """Add (steps - shift) / scale."""
+    shift = graph.constant("shift", to_array(model.network.shift))
+    scale = graph.constant("scale", to_array(model.network.scale))
+    return graph.add("Div", [graph.add("Sub", [steps, shift], "shifted"), scale], "scaled")
+
+
+def all_finite(graph: GraphBuilder, standard: str, axes: Sequence[int]) -> str:
+    """Add the test whether all values of a sequence, or of its step, are finite: (N,) booleans.
+
+    Needed because the activations of some runtimes turn NaN into a number, which would look like a result.
+    """
+    size = graph.add("Abs", [standard], "sizes")
+    finite = graph.add("Less", [size, graph.constant("infinity", np.inf)], "finite")
+    numbers = graph.add("Cast", [finite], "finite_numbers", to=TensorProto.FLOAT)
+    least = graph.reduce("ReduceMin", numbers, axes, "least_finite")
+    return graph.add("Cast", [least], "readable", to=TensorProto.BOOL)
+
+
+def operator(a: Architecture) -> str:
+    """Return the name of the recurrent operator."""
+    return cells.get(a.cell).layout("onnx").layers[0]
+
+
+def operator_attributes(a: Architecture) -> dict[str, Any]:
+    """Return the attributes of the recurrent operator."""
+    direction = "bidirectional" if a.bidirectional else "forward"
+    return {"hidden_size": a.hidden_size, "direction": direction} | dict(
+        cells.get(a.cell).layout("onnx").settings
+    )
+
+
+def layer_weights(graph: GraphBuilder, model: Model, layer: int) -> list[str]:
+    """Add W (D, G*H, F), R (D, G*H, H) and B (D, 2*G*H) of a layer, with the gates in ONNX's order."""
+    recurrent = model.network.recurrent
+    order = recurrent.cell.gate_order("onnx")
+    parts: list[list[NDArray[np.float32]]] = [[], [], []]
+    for direction in range(recurrent.directions):
+        weight_ih, weight_hh, bias_ih, bias_hh = (
+            np.concatenate([np.split(to_array(weight), len(order))[gate] for gate in order])
+            for weight in recurrent.weights(layer, direction)
+        )
+        arrays = (weight_ih, weight_hh, np.concatenate([bias_ih, bias_hh]))
+        for part, array in zip(parts, arrays, strict=True):
+            part.append(array)
+    return [
+        graph.constant(f"layer_{layer}_{name}", np.stack(part))
+        for name, part in zip("WRB", parts, strict=True)
+    ]
+
+
+def add_outputs(
+    graph: GraphBuilder, model: Model, features: str, finite: str, temperature: float, probabilities: bool
+) -> list[ValueInfoProto]:
+    """Add the head, and return the outputs of the graph.
+
+    Args:
+        graph: The graph.
+        model: The model.
+        features: Pooled features (N, D*H).
+        finite: (N,) whether the input was finite; the outputs are NaN where it was not.
+        temperature: Number by which logits are divided for the probabilities.
+        probabilities: Whether there is an output for them.
+    """
+    head, K = model.network.head, model.network.architecture.classes
+    weight = graph.constant("head_weight", to_array(head.weight))
+    bias = graph.constant("head_bias", to_array(head.bias))
+    logits = graph.add("Gemm", [features, weight, bias], "any_logits", transB=1)
+    valid = graph.reshape(finite, [-1, 1], "readable_column")
+    logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
+    made = [value_info("logits", ["N", K], "One for each class, in the order of `classes` in the metadata.")]
+    if probabilities:
+        if temperature != 1:
+            divisor = graph.constant("temperature", temperature)
+            logits = graph.add("Div", [logits, divisor], "logits_over_temperature")
+        graph.add("Softmax", [logits], "probabilities", axis=1)
+        calibrated = f" divided by the temperature {temperature:.6g}" if temperature != 1 else ""
+        made.append(value_info("probabilities", ["N", K], f"Softmax of the logits{calibrated}."))
+    return made
+
+
+def describe_input(form: Preprocessing) -> str:
+    """Return what the values of the input are, in words."""
+    if form.picture is None:
+        what = "Values as in the training data: the graph shifts and scales them."
+    else:
+        p = form.picture
+        levels = f"levels 0 to {p.levels}, not fractions of 1"
+        colours = "" if p.channels == 1 else ", red, green and blue of a pixel side by side"
+        if reads_pictures(form):
+            what = f"Pictures by rows, {levels}{colours}."
+        else:
+            what = f"Rows of pictures, {form.features} values a step, {levels}{colours}."
+    return f"{what} {_FILLS[form.missing]}"

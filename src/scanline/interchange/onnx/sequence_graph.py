@@ -1,0 +1,150 @@
+"""The ONNX graph that reads whole sequences, or whole pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from scanline import cells
+from scanline.data.preprocessing import Preprocessing
+from scanline.interchange.onnx.builder import GraphBuilder, value_info
+from scanline.interchange.onnx.parts import (
+    add_outputs,
+    all_finite,
+    describe_input,
+    fill_missing,
+    layer_weights,
+    operator,
+    operator_attributes,
+    reads_pictures,
+    standardize,
+)
+from scanline.model.artifact import Model
+
+
+def sequence_graph(
+    model: Model, temperature: float, probabilities: bool, opset: int, properties: dict[str, str]
+) -> ModelProto:
+    """Return the graph that reads `steps` (N, T, F) with `lengths` (N,), or `pictures`.
+
+    Its outputs are `logits` (N, K) and, if wanted, `probabilities` (N, K). They are NaN for a sequence with a
+    value that is not finite and is not filled.
+
+    Args:
+        model: The model.
+        temperature: Number by which logits are divided for the probabilities.
+        probabilities: Whether there is an output for them.
+        opset: Version of the operators.
+        properties: Metadata.
+    """
+    network, form, graph = model.network, model.preprocessing, GraphBuilder(opset)
+    a = network.architecture
+    if reads_pictures(form):
+        values, lengths, real, inputs = _picture_inputs(graph, form)
+    else:
+        values, lengths, real, inputs = _step_inputs(graph, form)
+        if form.missing == "forward-fill":
+            values = _fill_forward(graph, values, form.features)
+    standard = standardize(graph, model, fill_missing(graph, form, values))
+    if real:  # values past the end of a sequence, NaN included, have no effect from here on
+        standard = graph.add("Where", [real, standard, graph.constant("zero", 0)], "own_steps")
+    finite = all_finite(graph, standard, [1, 2])
+    read = graph.add("Transpose", [standard], "time_major", perm=[1, 0, 2])  # (T, N, F)
+    final = ""
+    for layer in range(a.layers):
+        outputs, final = _layer(graph, model, layer, read, lengths)
+        if layer < a.layers - 1 or network.pooling.reads_outputs:
+            by_sequence = graph.add("Transpose", [outputs], f"layer_{layer}_turned", perm=[0, 2, 1, 3])
+            read = graph.reshape(by_sequence, [0, 0, -1], f"layer_{layer}_steps")  # (T, N, D*H)
+
+    def counts() -> str:
+        return "lengths" if real else graph.numbers(_picture_steps(form))
+
+    features = network.pooling.to_onnx(graph, read, final, real, counts)
+    outputs_info = add_outputs(graph, model, features, finite, temperature, probabilities)
+    return graph.model(
+        "scanline_sequences",
+        inputs,
+        outputs_info,
+        properties,
+        f"Classifies whole sequences. {cells.get(a.cell).title} trained by Scanline on {model.data}.",
+    )
+
+
+def _picture_steps(form: Preprocessing) -> int:
+    assert form.picture is not None
+    return form.picture.height * form.picture.width * form.picture.channels // form.features
+
+
+def _step_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str, str, list[ValueInfoProto]]:
+    """Return (steps, lengths for the recurrent operators, (N, T, 1) whether a step exists, inputs)."""
+    shape = graph.add("Shape", ["steps"], "steps_shape")
+    T = graph.add("Gather", [shape, graph.constant("one", 1, np.int64)], "T", axis=0)
+    limits = [graph.constant("none", 0, np.int64), T, graph.constant("one", 1, np.int64)]
+    index = graph.reshape(graph.add("Range", limits, "step_numbers"), [1, -1, 1], "step_index")
+    ends = graph.reshape("lengths", [-1, 1, 1], "ends")
+    real = graph.add("Less", [index, ends], "real")  # (N, T, 1)
+    lengths = graph.add("Cast", ["lengths"], "lengths_int32", to=TensorProto.INT32)
+    about = f"{describe_input(form)} Values past `lengths` are not read."
+    inputs = [
+        value_info("steps", ["N", "T", form.features], about),
+        value_info("lengths", ["N"], "Number of steps of each sequence: 1 to T.", TensorProto.INT64),
+    ]
+    return "steps", lengths, real, inputs
+
+
+def _picture_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str, str, list[ValueInfoProto]]:
+    """Return the same for pictures, which all have the same number of steps."""
+    picture, view = form.picture, form.seen
+    assert picture is not None
+    assert view is not None
+    width = picture.width * picture.channels
+    rows = _fill_forward(graph, "pictures", width) if form.missing == "forward-fill" else "pictures"
+    if view.order is not None:
+        flat = graph.reshape(rows, [0, -1], "picture_values")
+        order = graph.constant("view_order", view.order, np.int64)
+        rows = graph.add("Gather", [flat, order], f"view_{form.view.replace(':', '_')}", axis=1)
+    steps = graph.reshape(rows, [-1, _picture_steps(form), form.features], "steps")
+    return steps, "", "", [value_info("pictures", ["N", picture.height, width], describe_input(form))]
+
+
+def _fill_forward(graph: GraphBuilder, values: str, width: int) -> str:
+    """Add forward filling: (N, T, width) with the last value of the sequence, or NaN, for missing ones."""
+    N = graph.add("Gather", [graph.add("Shape", [values], "given_shape"), graph.numbers(0)], "N", axis=0)
+    shape = graph.add("Concat", [N, graph.numbers(width)], "nothing_shape", axis=0)
+    nan = numpy_helper.from_array(np.array([np.nan], np.float32))
+    before = graph.add("ConstantOfShape", [shape], "nothing_before", value=nan)
+    outputs = ("last_seen", "carried")
+    graph.add(
+        "Scan",
+        [before, values],
+        *outputs,
+        body=_fill_forward_body(width),
+        num_scan_inputs=1,
+        scan_input_axes=[1],
+        scan_output_axes=[1],
+    )
+    return outputs[1]
+
+
+def _fill_forward_body(width: int) -> GraphProto:
+    """Return one step of forward filling: (last value, value) -> (new last value, filled value)."""
+    names = ("value_before", "value_now", "value_after", "value_filled")
+    before, now, after, filled = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name in names
+    )
+    nodes = [
+        helper.make_node("IsNaN", ["value_now"], ["value_missing"]),
+        helper.make_node("Where", ["value_missing", "value_before", "value_now"], ["value_after"]),
+        helper.make_node("Identity", ["value_after"], ["value_filled"]),
+    ]
+    return helper.make_graph(nodes, "carry", [before, now], [after, filled])
+
+
+def _layer(graph: GraphBuilder, model: Model, layer: int, read: str, lengths: str) -> tuple[str, str]:
+    """Add a layer from zero states; return outputs (T, D, N, H) and the last states (D, N, H)."""
+    a = model.network.architecture
+    inputs = [read, *layer_weights(graph, model, layer)] + ([lengths] if lengths else [])
+    outputs, final = f"layer_{layer}_outputs", f"layer_{layer}_final"
+    graph.add(operator(a), inputs, outputs, final, **operator_attributes(a))
+    return outputs, final
