@@ -197,9 +197,9 @@ def growing(size: int, count: int) -> bytes:
         (b"a/" * 465, b"", 17_500, "expected a key of at most 512 bytes"),
         (b"a/" * 250, b"", 9_000, "expected keys of at most 2,560,000 bytes together, found more"),
         (b"a", b"", 10_001, "expected at most 10,000 arrays in a file of weights, found 10,001"),
-        (b"a/" * 115, b"/Linear/Matrix", 9_900, "found no cell that can be read"),
-        (b"a/" * 115, b"/kernel", 9_900, "found no cell that can be read"),
-        (b"gru_cell_1x/W_P_/projection/" * 8, b"_diag", 9_900, "found no cell that can be read"),
+        (b"a/" * 115, b"/Linear/Matrix", 9_900, "found no supported cell"),
+        (b"a/" * 115, b"/kernel", 9_900, "found no supported cell"),
+        (b"gru_cell_1x/W_P_/projection/" * 8, b"_diag", 9_900, "found no supported cell"),
         (b"a/" * 100 + b"cell_", b"/lstm_cell/kernel", 9_900, "expected 1 to 64 layers, found 129"),
     ],
 )

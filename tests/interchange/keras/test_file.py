@@ -282,7 +282,7 @@ def test_two_members_of_one_name_are_refused(saved, tmp_path):
         zipfile.ZipFile(tmp_path / "it.keras", "a") as archive,
     ):
         archive.writestr("config.json", parts["config.json"])
-    refused(tmp_path / "it.keras", "expected every name once, found 'config.json' twice")
+    refused(tmp_path / "it.keras", "expected members of different names, found 'config.json' twice")
 
 
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "C:\\out", "layers/../../out"])

@@ -153,7 +153,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential(between(Own(), layers.LSTM(H))),
-        "expected Keras' own classes, found 'Own' of '.*test_keras_chain'; nothing in a file is",
+        "expected Keras' own classes, found 'Own' of '.*test_layers'; nothing in a file is",
     ),
     (
         lambda: keras.Sequential(between(layers.LSTM(H), after=(layers.ReLU(),))),
@@ -183,7 +183,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential(between(layers.LSTM(H, return_sequences=True), layers.GRU(H))),
-        r"\(GRU\): expected all recurrent layers to be alike: LSTM of 4 units in one direction as 'lstm\w*', "
+        r"\(GRU\): expected all recurrent layers to be equal: LSTM of 4 units in one direction as 'lstm\w*', "
         "found GRU of 4 units in one direction",
     ),
     (
@@ -198,7 +198,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential(between(layers.LSTM(H, return_sequences=True))),
-        r"\(LSTM\): return_sequences must be False, or a global pooling must follow: here a sequence gets",
+        r"\(LSTM\): return_sequences must be False, or a global pooling must follow: here a sequence has",
     ),
     (
         lambda: keras.Sequential(between(layers.GlobalAveragePooling1D())),
@@ -232,19 +232,19 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential(between(layers.Bidirectional(layers.LSTM(H), merge_mode="sum"))),
-        r"\(Bidirectional\): merge_mode must be 'concat', found 'sum': here directions stand side by side",
+        r"\(Bidirectional\): merge_mode must be 'concat', found 'sum': here directions are concatenated",
     ),
     (
         lambda: keras.Sequential(
             between(layers.Bidirectional(layers.LSTM(H), backward_layer=layers.LSTM(7, go_backwards=True)))
         ),
-        r"\(Bidirectional\): both directions must be alike, found units 4 forward and 7 backward",
+        r"\(Bidirectional\): both directions must be equal, found units 4 forward and 7 backward",
     ),
     (
         lambda: keras.Sequential(
             between(layers.Bidirectional(layers.LSTM(H), backward_layer=layers.GRU(H, go_backwards=True)))
         ),
-        "both directions must be alike, found cell LSTM forward and GRU backward",
+        "both directions must be equal, found cell LSTM forward and GRU backward",
     ),
     (
         lambda: keras.Sequential(
@@ -254,7 +254,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
                 )
             )
         ),
-        "both directions must be alike, found use_bias True forward and False backward",
+        "both directions must be equal, found use_bias True forward and False backward",
     ),
     (
         lambda: keras.Sequential(
@@ -451,11 +451,11 @@ DESCRIPTIONS: list[tuple[Callable[[Any, Any], Any], str]] = [
     (lambda c, n: settings_of(n[2], units=10**9), "expected 1 to 65,536 units, found 1,000,000,000"),
     (
         lambda c, n: settings_of(n[2], units="4"),
-        "expected units, use_bias and return_sequences to be a number",
+        "expected units to be a number, use_bias and",
     ),
     (
         lambda c, n: settings_of(n[2], use_bias=None),
-        "expected units, use_bias and return_sequences to be a nu",
+        "expected units to be a number, use_bias and",
     ),
     (lambda c, n: settings_of(n[2], units=5), r"kernel: expected shape \(any, 15\), found \(3, 12\)"),
     (
@@ -464,7 +464,7 @@ DESCRIPTIONS: list[tuple[Callable[[Any, Any], Any], str]] = [
     ),
     (lambda c, n: settings_of(n[2], dtype="int8"), "dtype must be one of float32, .*, found 'int8'"),
     (lambda c, n: settings_of(n[2], dtype={"class_name": "DTypePolicyMap"}), "dtype must be one of float32"),
-    (lambda c, n: settings_of(n[3], units=True), "expected units to be a whole number, 1 to 65,536, found T"),
+    (lambda c, n: settings_of(n[3], units=True), "expected units to be 1 to 65,536, found T"),
     (lambda c, n: settings_of(n[3], units=4), r"kernel: expected shape \(4, 4\), found \(4, 5\)"),
     (lambda c, n: n[2].update(class_name="Bidirectional"), "merge_mode must be 'concat', found 'None'"),
     (lambda c, n: n[2].update(class_name="CuDNNGRU"), "its weights lie otherwise; with the Keras that wrote"),
@@ -483,7 +483,9 @@ def test_a_bidirectional_layer_of_anything_is_refused(described):
             layers_[2] |= {"class_name": "Bidirectional"}
             settings_of(layers_[2], merge_mode="concat", layer=inner)
 
-    refused(described(edit), r"\(Bidirectional\): expected layer to be LSTM, GRU or SimpleRNN, found 'ConvL")
+    refused(
+        described(edit), r"\(Bidirectional\): expected layer to be one of LSTM, GRU, SimpleRNN, found 'ConvL"
+    )
 
 
 @hypothesis.settings(

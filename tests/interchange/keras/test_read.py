@@ -100,7 +100,7 @@ def test_without_softmax_the_outputs_are_logits(tmp_path):
     for answers in ("linear", None):
         model = drawn(keras.Sequential(chain(answers=answers)))
         assert apart(model, tmp_path / "it.keras", logits=True) < 1e-5
-        assert read_keras(tmp_path / "it.keras").notes == ["no softmax: the outputs are taken for logits"]
+        assert read_keras(tmp_path / "it.keras").notes == ["no softmax: the outputs are taken as logits"]
 
 
 @pytest.mark.parametrize("last", [layers.Softmax, lambda: layers.Activation("softmax")])
@@ -117,7 +117,7 @@ def test_layers_that_act_in_training_alone_are_left_out(tmp_path):
     assert apart(model, tmp_path / "it.keras") < 1e-6
     assert apart(model, tmp_path / "it.h5") < 1e-6
     assert read_keras(tmp_path / "it.h5").notes == [
-        "dropout and noise act in training alone, and are left out"
+        "dropout and noise act only in training, and are left out"
     ]
 
 
@@ -125,7 +125,7 @@ def test_an_unrolled_layer_of_so_many_steps_is_as_any_other(tmp_path):
     made = [keras.Input((6, F)), layers.LSTM(H, unroll=True), layers.Dense(K, "softmax")]
     assert apart(drawn(keras.Sequential(made)), tmp_path / "it.keras") < 1e-6
     assert read_keras(tmp_path / "it.keras").notes == [
-        "it was made for sequences of 6 steps; here they may have any number"
+        "made for sequences of 6 steps; here the number of steps is free"
     ]
 
 
@@ -140,7 +140,7 @@ def test_another_precision_is_noted(tmp_path, precision):
     model = drawn(keras.Sequential(chain(dtype=precision)))
     assert apart(model, tmp_path / "it.keras") < 0.02
     assert read_keras(tmp_path / "it.keras").notes == [
-        f"it computed in {precision}; here weights are float32, and answers differ by rounding"
+        f"it computed in {precision}; here weights are float32, and outputs differ by rounding"
     ]
 
 
@@ -217,8 +217,8 @@ def test_lengths_stand_for_masks(tmp_path, cell, both, readout, own, style):
         network = read_keras(tmp_path / f"it.{ending}")
         assert np.abs(ours(network, padded, lengths) - theirs(model, padded)).max() < 1e-6
         assert network.notes == [
-            "Masking: steps that were 9.0 throughout were skipped; here sequences have lengths, their "
-            "padding is not looked at, and no step within them is skipped"
+            "Masking: steps whose values were all 9.0 were skipped; here sequences have lengths, padding is "
+            "not read, and no step within a sequence is skipped"
         ]
 
 
@@ -339,7 +339,7 @@ def test_a_sequential_model_of_keras_2_1_is_read(tmp_path):
     model, path = old_file(tmp_path / "it.h5", "LSTM")
     network = read_keras(path)
     assert np.abs(ours(network, values()) - theirs(model, values())).max() < 1e-6
-    assert network.notes == ["it was made for sequences of 7 steps; here they may have any number"]
+    assert network.notes == ["made for sequences of 7 steps; here the number of steps is free"]
 
 
 def test_what_keras_2_1_took_for_granted_is_refused(tmp_path):

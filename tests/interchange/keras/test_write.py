@@ -78,8 +78,9 @@ def test_what_is_written_answers_as_we_do_and_comes_back_as_it_was(tmp_path, cel
 
 def test_what_is_returned_says_what_was_done(tmp_path):
     found = export_keras(model(), tmp_path / "it.keras")
-    assert found.pop("difference") < 1e-6
-    assert found == {
+    assert found.verification.difference < 1e-6
+    assert found.to_json() == {
+        "difference": found.verification.difference,
         "file": str(tmp_path / "it.keras"),
         "kind": "keras",
         "opset": None,
@@ -127,7 +128,7 @@ def test_without_preprocessing_there_is_no_layer_for_it(tmp_path):
 @pytest.mark.parametrize("scale", [(-1.0, 2.0, 3.0), (1e-9, 1.0, 1.0), (1e25, 1.0, 1.0)])
 def test_a_scale_that_no_variance_stands_for_is_multiplied_by(tmp_path, scale):
     ours, path = model(shift=(1.0, 2.0, 0.0), scale=scale), tmp_path / "it.keras"
-    assert export_keras(ours, path)["difference"] < 1e-6
+    assert export_keras(ours, path).verification.difference < 1e-6
     assert "Rescaling" in {type(layer).__name__ for layer in keras.saving.load_model(path).layers}
     np.testing.assert_allclose(read_keras(path).weights["scale"], np.float32(scale), rtol=1e-6)
 
@@ -177,7 +178,7 @@ def test_other_views_do_not_come_back_as_networks_of_steps(tmp_path, view):
 
 def test_what_keras_has_no_layers_for_is_refused(tmp_path):
     form = pictures("permuted")
-    with pytest.raises(UsageError, match=r"drawn by chance \(input.view permuted\), .*: export it as .onnx"):
+    with pytest.raises(UsageError, match=r"random order \(input.view permuted\), .*: export it as .onnx"):
         export_keras(model(features=1, form=form, shift=0.0, scale=1.0), tmp_path / "it.keras")
     for missing, means in (("zero", ()), ("mean", (0.0,) * F), ("forward-fill", (0.0,) * F)):
         form = Preprocessing(None, "rows", 0, F, F, missing, means, UNSAID)
@@ -200,9 +201,7 @@ def test_a_file_that_answers_otherwise_is_not_written(tmp_path, spoil):
     with torch.no_grad():
         spoil(ours.network)
     (tmp_path / "it.keras").write_bytes(b"an older one")
-    with pytest.raises(
-        ModelError, match=r"answers otherwise than Scanline: .* found .*; nothing was written"
-    ):
+    with pytest.raises(ModelError, match=r"outputs differ from Scanline's, .* found .*; nothing was written"):
         export_keras(ours, tmp_path / "it.keras")
     assert (tmp_path / "it.keras").read_bytes() == b"an older one"
     assert [each.name for each in tmp_path.iterdir()] == ["it.keras"]

@@ -250,17 +250,22 @@ def test_both_directions_are_refused(tmp_path):
 @pytest.mark.parametrize(("view", "features"), [("columns", 4), ("permuted", 1), ("patches:2", 4)])
 def test_views_of_the_whole_picture_are_refused(view, features, tmp_path):
     model = build(read=picture_form(view, 1, features))
-    refused(model, tmp_path, UsageError, f"sees pictures by {view}: .* as a whole; export the whole graph")
+    refused(
+        model,
+        tmp_path,
+        UsageError,
+        f"with the view {view}: .* needs the whole picture; export the whole graph",
+    )
 
 
 @pytest.mark.parametrize("read", [form(4, 1, missing="forward-fill", means=(0.0,) * 4)])
 def test_filling_forward_before_the_cut_is_refused(read, tmp_path):
-    refused(build(read=read), tmp_path, UsageError, "cuts steps of 1 into 4 after filling")
+    refused(build(read=read), tmp_path, UsageError, "cuts steps of 1 values into steps of 4 after")
 
 
 def test_pixels_of_a_picture_that_is_filled_by_rows_are_refused(tmp_path):
     model = build(read=picture_form("pixels", 1, 1, missing="forward-fill", means=(0.0,)))
-    refused(model, tmp_path, UsageError, "cuts steps of 6 into 1 after filling")
+    refused(model, tmp_path, UsageError, "cuts steps of 6 values into steps of 1 after")
     export_onnx(model, tmp_path / "m.onnx")  # which has the rows
 
 
@@ -285,7 +290,7 @@ def test_answers_that_are_apart_leave_no_file(tmp_path):
 def test_one_wrong_number_is_found(name, tmp_path):
     model = build("lstm", 2, readout="mean")
     export_step_graph(model, tmp_path / "m.onnx")
-    with pytest.raises(ModelError, match="answers otherwise than Scanline"):
+    with pytest.raises(ModelError, match="outputs differ from Scanline's"):
         verify_steps(spoil(tmp_path / "m.onnx", name), model)
 
 
@@ -299,5 +304,5 @@ def test_a_state_that_is_not_handed_on_is_found(state, tmp_path):
         for names in (node.input, node.output):
             names[:] = ["hidden_away" if name == f"new_{state}" else name for name in names]
     made.graph.node.append(onnx.helper.make_node("Identity", [state], [f"new_{state}"]))
-    with pytest.raises(ModelError, match="answers otherwise than Scanline"):
+    with pytest.raises(ModelError, match="outputs differ from Scanline's"):
         verify_steps(made.SerializeToString(), model)

@@ -387,7 +387,7 @@ def test_the_metadata_say_what_it_is(tmp_path):
     assert (read["scanline"], read["data"], read["made"]) == (scanline.__version__, "made up", "by hand")
     assert (read["licence"], read["temperature"]) == ("CC-BY-4.0", "1.5")
     weights = describe_tensors(model.network.state_dict())
-    assert json.loads(read["sha256"]) == {name: each["sha256"] for name, each in weights.items()}
+    assert json.loads(read["sha256"]) == {name: each.sha256 for name, each in weights.items()}
 
 
 def test_the_digests_are_those_of_the_bundle(trained, tmp_path):
@@ -410,7 +410,7 @@ def test_the_same_model_makes_the_same_file(tmp_path):
 
 def test_what_was_checked_is_told(tmp_path):
     found = export_onnx(build(), tmp_path / "m.onnx", opset=13)
-    assert found | {"difference": 0} == {
+    assert found.to_json() | {"difference": 0} == {
         "file": str(tmp_path / "m.onnx"),
         "kind": "onnx",
         "opset": 13,
@@ -443,7 +443,7 @@ def test_one_wrong_number_is_found(name, tmp_path):
     export_onnx(model, tmp_path / "m.onnx")
     assert verify_sequences((tmp_path / "m.onnx").read_bytes(), model).same_class
     with pytest.raises(
-        ModelError, match=r"answers otherwise than Scanline: expected at most 0\.0001 .* found"
+        ModelError, match=r"outputs differ from Scanline's, expected a difference of at most 0\.0001, found"
     ):
         verify_sequences(spoil(tmp_path / "m.onnx", name), model)
 
@@ -470,7 +470,7 @@ def test_a_graph_that_reads_padding_is_found(tmp_path):
     made.graph.initializer.append(everywhere)
     ends = next(node for node in made.graph.node if node.op_type == "LSTM")
     ends.input[4] = ""
-    with pytest.raises(ModelError, match="answers otherwise"):
+    with pytest.raises(ModelError, match="outputs differ"):
         verify_sequences(made.SerializeToString(), model)
 
 
@@ -484,12 +484,12 @@ def test_another_class_is_found_where_the_model_is_sure(second, fits):
     if fits:
         assert compared.finish().same_class
     else:
-        with pytest.raises(ModelError, match="answers with another class than Scanline"):
+        with pytest.raises(ModelError, match="predicts another class than Scanline"):
             compared.finish()
 
 
 def test_answers_of_another_shape_are_found():
-    with pytest.raises(ModelError, match=r"answers with \(1, 3\) for one sequence, expected \(1, 2\)"):
+    with pytest.raises(ModelError, match=r"shape \(1, 2\) for one sequence, found \(1, 3\)"):
         Comparison(1.0).add({"logits": np.zeros((1, 3))}, np.zeros((1, 2), np.float32), 1, "one sequence")
 
 
@@ -549,7 +549,9 @@ def test_without_the_packages_the_error_names_the_extra(name, tmp_path, monkeypa
 
 def test_filling_forward_before_the_cut_is_refused(tmp_path):
     model = build(read=form(4, 1, missing="forward-fill", means=(0.0,) * 4))
-    with pytest.raises(UsageError, match="cuts steps of 1 into 4 after filling missing values forward"):
+    with pytest.raises(
+        UsageError, match=r"cuts steps of 1 values into steps of 4 after .* missing values forward"
+    ):
         export_onnx(model, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -558,7 +560,7 @@ def test_weights_of_more_than_two_gigabytes_are_refused(tmp_path):
     with torch.device("meta"):
         classifier = Network(Architecture("lstm", F, 16_384, 1, False, 0.0, "between", "last", K))
     model = Model(classifier, Classification(tuple("abcd")), form(), "made up")
-    with pytest.raises(ModelError, match=r"holds at most 2 GiB, .* 4\.0 GiB"):
+    with pytest.raises(ModelError, match=r"4\.0 GiB; .* holds at most 2 GiB"):
         export_onnx(model, tmp_path / "m.onnx")
 
 

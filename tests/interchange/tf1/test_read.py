@@ -98,11 +98,11 @@ def test_what_was_taken_for_granted_and_left_out_is_told(golden):
     network = read_checkpoint(golden / "tf1_checkpoint_basic_128")
     assert network.made == "imported from the TensorFlow 1 checkpoint model.ckpt"
     assert network.notes == [
-        "forget_bias 1 was added to the forget gates, as the cells do when they run: no checkpoint tells it, "
-        "and 1 is TensorFlow's default",
-        "activations were taken to be tanh, with no clipping and no residual connections, as is TensorFlow's "
+        "forget_bias 1 was added to the forget gates, as the cells do when they run: it is not part of a "
+        "checkpoint, and 1 is TensorFlow's default",
+        "activations were assumed to be tanh, without clipping and residual connections, TensorFlow's "
         "default",
-        "logits were taken to be computed from the last output",
+        "logits were assumed to be computed from the last output",
         "left out: 8 variables of the optimiser or of averages, beta1_power, beta2_power",
     ]
 
@@ -201,7 +201,7 @@ def test_both_directions_are_read(tmp_path, rng, values, scope, run, gates):
     network = read_checkpoint(write(tmp_path, variables | last))
     assert network.architecture.bidirectional
     close(network, values, both(values, *sides, run)[1], last)
-    assert any("a network that reads outputs[-1] takes another state" in note for note in network.notes)
+    assert any("a network that reads outputs[-1] uses another state" in note for note in network.notes)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_what_an_optimiser_and_a_counter_keep_is_left_out_and_named(tmp_path, rn
     assert network.notes[-2:] == [
         "left out: 29 variables of the optimiser or of averages, beta1_power, global_step, "
         "train/beta2_power_1",
-        "left out, as they are no weights of a layer: epochs, learning_rate",
+        "left out, as they are not weights of a layer: epochs, learning_rate",
     ]
 
 
@@ -344,16 +344,16 @@ ZEROS = np.zeros(4, np.float32)
         ),
         (
             {"embedding": np.zeros((9, 5), np.float32)},
-            r"one matrix \(4, classes\) and one vector \(classes,\) that make the logits, found Variable "
+            r"one matrix \(4, classes\) and one vector \(classes,\) that compute the logits, found Variable "
             r"\(4, 3\), Variable_1 \(3,\) and, with no known use, embedding \(9, 5\); only such",
         ),
         (
             {"other": np.zeros((4, 2), np.float32)},
-            r"found more than one that could be it: Variable \(4, 3\), other \(4, 2\), Variable_1 \(3,\)",
+            r"found more than one candidate: Variable \(4, 3\), other \(4, 2\), Variable_1 \(3,\)",
         ),
         (
             {"other": np.zeros(3, np.float32)},
-            r"found more than one that could be it: Variable \(4, 3\), Variable_1 \(3,\), other \(3,\)",
+            r"found more than one candidate: Variable \(4, 3\), Variable_1 \(3,\), other \(3,\)",
         ),
         (
             {"rnn/layer_norm_basic_lstm_cell/input/gamma": ZEROS},
@@ -368,16 +368,16 @@ def test_what_a_network_has_besides_and_cannot_be_mapped_is_refused_by_name(tmp_
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        (["Variable"], r"that make the logits, found Variable_1 \(3,\);"),
-        (["Variable_1"], r"that make the logits, found Variable \(4, 3\);"),
-        (["Variable", "Variable_1"], "that make the logits, found none;"),
+        (["Variable"], r"that compute the logits, found Variable_1 \(3,\);"),
+        (["Variable_1"], r"that compute the logits, found Variable \(4, 3\);"),
+        (["Variable", "Variable_1"], "that compute the logits, found none;"),
         (
             ["rnn/lstm_cell/bias"],
             "expected a kernel and a bias of each of 1 layers in 1 direction, found rnn/lstm_cell/kernel",
         ),
         (
             ["rnn/lstm_cell/kernel", "rnn/lstm_cell/bias"],
-            r"found no cell that can be read: expected variables \.\.\./basic_lstm_cell/kernel and bias, .*, "
+            r"found no supported cell: expected variables \.\.\./basic_lstm_cell/kernel and bias, .*, "
             "found Variable, Variable_1",
         ),
     ],
@@ -450,7 +450,7 @@ def test_directions_with_stacks_of_their_own_are_refused(tmp_path, rng):
         for layer in range(2):
             scope = f"bidirectional_rnn/{side}/multi_rnn_cell/cell_{layer}/lstm_cell"
             variables |= cell(scope, weights(rng, 4, 4))
-    refused(write(tmp_path, variables), "cannot map .*: each direction has a stack of its own, while here")
+    refused(write(tmp_path, variables), "cannot map .*: each direction has its own stack of")
 
 
 def test_more_layers_than_a_model_has_are_refused(tmp_path, rng):

@@ -157,14 +157,16 @@ def test_other_widths_become_float32_and_that_is_told(tmp_path, values, dtype):
 @pytest.mark.parametrize(
     ("options", "notes"),
     [
-        ({}, ["logits were taken to be computed from the last output, with nothing between it and them"]),
+        ({}, ["logits were assumed to be computed from the last output, with no layer in between"]),
         (
             {"cell": "rnn", "both": True, "bias": False},
             [
-                "the activation was taken to be tanh, nn.RNN's default: no state_dict tells it from relu",
-                "logits were taken to be computed from the two last states joined: the forward one at the "
-                "end of the sequence and the backward one at its beginning, h_n[-2] and h_n[-1]; a network "
-                "that reads output[:, -1] takes another backward state, and its answers will differ",
+                "the activation was assumed to be tanh, nn.RNN's default: a state_dict does not show it",
+                "logits were assumed to be computed from the two last states concatenated: the "
+                "forward one at the end of the sequence and the backward one at its beginning, h_n[-2] and "
+                "h_n[-1]; a network that reads output[:, -1] uses another backward state, and its outputs "
+                "will "
+                "differ",
                 "5 of the biases are not in the file and are 0",
             ],
         ),
@@ -199,7 +201,7 @@ def test_projections_are_refused_by_name(tmp_path):
         ),
         (
             {"fc2.weight": (2, 4), "fc2.bias": (2,)},
-            r"found more than one that could be it: fc\.bias \(3,\), fc\.weight \(3, 4\), fc2\.bias \(2,\)",
+            r"found more than one candidate: fc\.bias \(3,\), fc\.weight \(3, 4\), fc2\.bias \(2,\)",
         ),
         (
             {"norm.num_batches_tracked": ()},
@@ -321,7 +323,7 @@ def test_a_header_that_was_changed_is_read_or_refused(tmp_path, data):
 def test_a_pickled_file_is_refused_with_the_lines_that_convert_it(tmp_path):
     path, state = tmp_path / "model.pt", singles(made())
     torch.save(state, path)
-    with pytest.raises(ModelError, match="can run any code when it is read, so it never is") as caught:
+    with pytest.raises(ModelError, match="reading a pickled file can run any code") as caught:
         refuse_pickle(path)
     lines = re.findall(r"`([^`]+)`", str(caught.value))
     assert lines == [

@@ -28,8 +28,8 @@ from scanline.model.network import Architecture
 from scanline.storage.tensors import read_tensor_file
 
 _RECURRENT = re.compile(
-    r"(?P<module>(?:.+\.)?)(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>0|[1-9][0-9]{0,5})"
-    r"(?P<module>(?:.+\.)?)(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)_l(?P<layer>0|[1-9][0-9]{0,5})"
+    r"(?P<module>(?:.+\.)?)(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh|weight_hr)"
+    r"_l(?P<layer>0|[1-9][0-9]{0,5})"
     r"(?P<side>_reverse)?"
 )
 _FLOATS = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
