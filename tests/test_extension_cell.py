@@ -155,16 +155,16 @@ def test_both_directions_read_each_sequence_as_if_it_were_alone():
 
 def test_its_gates_and_states_are_traced_and_changed(model):
     (values,), _ = sequences(1, seed=2)
-    traced = trace(model.network, values, model.class_names)
+    traced = trace(model.network, values, model.task)
     assert [tuple(each.values) for each in traced.directions] == [("k", "m", "h")] * 2
     np.testing.assert_allclose(traced.probabilities[-1], model.predict_proba([values])[0], atol=1e-6)
     what_if = WhatIf(clamp=(Clamp("k", 0.25, layer=1),), silence=(Silence(3, layer=2),))
-    changed = trace(model.network, values, model.class_names, what_if=what_if)
+    changed = trace(model.network, values, model.task, what_if=what_if)
     first, second = changed.directions
     assert (first.values["k"] == 0.25).all()
     assert not second.values["h"][:, 3].any()
     with pytest.raises(UsageError, match="must be one of k, the clampable gates of leaky"):
-        trace(model.network, values, model.class_names, what_if=WhatIf(clamp=(Clamp("f", 0),)))
+        trace(model.network, values, model.task, what_if=WhatIf(clamp=(Clamp("f", 0),)))
 
 
 def test_it_is_explained(model, tmp_path):

@@ -63,6 +63,7 @@ class _Recurrent(nn.RNNBase):
             UsageError: If `backend` is "native" and that is not possible.
         """
         weight, backend = self.weight_hh_l0, self.backend
+        # No native operator projects its outputs.
         if self.proj_size and backend == "auto":
             backend = "torch"
         return choose_backend(backend, self.cell, weight.dtype, device or weight.device)
@@ -96,6 +97,7 @@ class _Recurrent(nn.RNNBase):
                 raise ValueError("lengths must be left out with packed sequences, which have their own")
             return self._forward_packed(input, hx)
         backend = self.path(input.device)
+        # Torch's own call computes all layers at once, which on a GPU is much faster than one by one.
         if backend == "torch" and lengths is None:
             return super().forward(input, hx)  # type: ignore[no-any-return]
         if input.dim() == 2:
@@ -131,6 +133,7 @@ class _Recurrent(nn.RNNBase):
             return super().forward(packed, hx)  # type: ignore[no-any-return]
         values, lengths = pad_packed_sequence(packed, batch_first=self.batch_first)
         outputs, states = self._forward_batch(backend, values, self._split(hx), lengths)
+        # Packed data are sorted by length; `pad_packed_sequence` restored the caller's order.
         order = packed.sorted_indices
         if order is not None:
             outputs = outputs.index_select(0 if self.batch_first else 1, order)
@@ -158,6 +161,7 @@ class _Recurrent(nn.RNNBase):
             Outputs laid out as the input, and the last states, each (D*layers, N, H).
         """
         precision = self._chosen_precision()
+        # Inputs may come in bfloat16 from other modules, as autocast does not know these operators.
         if backend == "native" and _autocasts():
             dtype = self.weight_hh_l0.dtype
             input = input.to(dtype)
@@ -167,6 +171,7 @@ class _Recurrent(nn.RNNBase):
             self.check_forward_args(input, self._join(states), None)  # type: ignore[arg-type]
         if lengths is not None:
             lengths = torch.as_tensor(lengths).to(device=input.device, dtype=torch.int64)
+        # One entry for each layer and direction, in torch's order: forward and backward alternate.
         values = input
         last: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):

@@ -69,6 +69,7 @@ def _load(name: str) -> Cell:
     if not points:
         known = names()
         raise UsageError(f"cell must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}")
+    # If several packages declare the name, the first on the path is taken, as with modules.
     (point, *_) = points
     try:
         cell = point.load()

@@ -17,6 +17,7 @@ def step(
     inputs: Tensor, states: tuple[Tensor, ...], weights: Weights, intervention: Intervention
 ) -> dict[str, Tensor]:
     """Compute one step; see `Cell.step`."""
+    # The products stay apart: the reset gate scales that of the state only.
     (h,) = states
     input_r, input_z, input_n = inputs.chunk(3, -1)
     state_r, state_z, state_n = weights.from_state(h).chunk(3, -1)

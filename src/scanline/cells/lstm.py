@@ -20,6 +20,7 @@ def step(
     inputs: Tensor, states: tuple[Tensor, ...], weights: Weights, intervention: Intervention
 ) -> dict[str, Tensor]:
     """Compute one step; see `Cell.step`."""
+    # c is the only path through time without a squashing function: gradients survive many steps on it.
     h, c = states
     i, f, g, o = (inputs + weights.from_state(h)).chunk(4, -1)
     i = intervention.gate("i", i.sigmoid())

@@ -168,6 +168,7 @@ def trace(
         what_if.check(network.architecture, len(values))
         values = what_if.blanked(values, baseline)
     batch = torch.as_tensor(np.ascontiguousarray(values), device=network.scale.device)[None]
+    # Standardised in the network's dtype, as the network does it; float64 from there on.
     steps = ((batch[0].to(network.scale.dtype) - network.shift) / network.scale).double().cpu()
     layers = _tracers(network, what_if)
     directions, outputs = [], steps
@@ -177,6 +178,7 @@ def trace(
             arrays = {name: value.float().numpy() for name, value in values_by_name.items()}
             directions.append(Direction(number, tracer.backward, arrays))
         outputs = torch.cat([each["h"] for each in traced], dim=1)  # (T, D*H)
+    # An unchanged network predicts by itself, so that a trace never contradicts a prediction.
     if what_if is not None and what_if.inside:
         logits = _changed_logits(network, layers, steps, outputs)
     else:
@@ -253,6 +255,7 @@ def _pooled_prefixes(layers: list[list[_Tracer]], steps: Tensor, pooling: Poolin
         steps: Standardised inputs, (T, F).
         pooling: The network's.
     """
+    # Prefixes of similar lengths share a batch: none reads much further than its own end.
     rows = len(layers[0][0].weights.weight_ih)
     size = max(1, min(-(-len(steps) // _BATCHES), _NUMBERS // (len(steps) * rows)))
     ahead = layers[0][0].trace(steps)["h"]  # (T, H): the first forward direction is the same in all prefixes

@@ -118,6 +118,7 @@ class WhatIf:
             for number, step in enumerate(self.blank)
             if not _is_whole(step, 1, steps)
         ]
+        # By gate, layer and direction, the number of the clamp that holds it and its value.
         held: dict[tuple[str, int, bool], tuple[int, float]] = {}
         for number, clamp in enumerate(self.clamp):
             name = f"what_if.clamp[{number}]"

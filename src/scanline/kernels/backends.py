@@ -58,6 +58,7 @@ def choose_backend(choice: str, cell: Cell, dtype: torch.dtype, device: torch.de
     if choice not in CHOICES:
         raise UsageError(f"backend must be one of {', '.join(CHOICES)}, got {choice!r}")
     plain: Backend = "reference" if cell.torch_function is None else "torch"
+    # The reference counts as torch's: what is asked for is that Scanline's own library does not compute.
     if choice == "torch":
         return plain
     reason = why_not_native(cell, dtype, device)
@@ -141,6 +142,7 @@ def _run_native(
     precision: str,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run the native operator; weights in bfloat16 are computed from and returned as such."""
+    # The library knows float32 arrays only; bfloat16 is a precision of its products, not a dtype.
     dtype = x.dtype
     states = states or (None,) * len(cell.states)
     if dtype != torch.float32:

@@ -93,6 +93,7 @@ class Library:
         library = ctypes.CDLL(str(path))
         if library.scanline_abi() != ABI:
             raise OSError(f"expected version {ABI} of the interface, got {library.scanline_abi()}")
+        # ctypes takes results for C ints unless told otherwise, which cuts addresses and strings short.
         self._error = library.scanline_error
         self._error.restype = ctypes.c_char_p
         self._nth_kernel = library.scanline_kernel
@@ -115,6 +116,7 @@ class Library:
         self._activate = library.scanline_activate
         self._activate.argtypes = (integer, pointer, pointer, size)
         self.passes = {"lstm": Passes(library.scanline_lstm_forward, library.scanline_lstm_backward)}
+        # Before the first computation, as the library starts a pool of its own otherwise.
         library.scanline_use_parallel.argtypes = (pointer,)
         parallel = _openmp_of_torch()
         if parallel is not None:
@@ -167,6 +169,8 @@ class Library:
 
     def reserve_bytes(self, precision: int, sequences: Any, steps: Any, units: Any) -> Any:
         """Return the bytes that a forward pass keeps for its backward pass; sizes may be torch's symbols."""
+        # Bytes before the first block, units in a block, bytes of a block. Plain arithmetic on them works
+        # for symbolic sizes, too, with which the library itself could not compute.
         form = (ctypes.c_int64 * 3)()
         self.check(self._form(precision, form))
         header, width, block = form
@@ -250,6 +254,7 @@ def _find() -> Path | None:
 @functools.cache
 def _loaded() -> tuple[Library | None, str]:
     """Return the library, or None and the reason."""
+    # Cached for the process: kernels are chosen once, and every model computes with the same ones.
     requested = os.environ.get("SCANLINE_KERNEL", "")
     if requested == "none":
         return None, "SCANLINE_KERNEL=none"
@@ -259,6 +264,7 @@ def _loaded() -> tuple[Library | None, str]:
     try:
         library = Library(path)
     except (OSError, AttributeError) as error:
+        # A library that was named must work; the installed one may be of another platform.
         if "SCANLINE_LIBRARY" in os.environ:
             raise UsageError(f"SCANLINE_LIBRARY={path} cannot be loaded: {error}") from error
         return None, f"{path} cannot be loaded: {error}"

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from scanline.cells import Cell, Weights
-from scanline.kernels import reference
+from scanline.cells import Cell
+from scanline.kernels import reference_call
 from scanline.kernels.abi import PRECISIONS, Backward, Forward
 from scanline.kernels.layer_call import OPTIONS, LayerCall, address, contiguous_steps, pair
 from scanline.kernels.library import LARGE_BYTES, Library, load
@@ -55,6 +54,7 @@ class LayerOperator:
             "bool wants_x, bool wants_states, bool wants_weights)"
             f" -> ({results}Tensor dweight_ih, Tensor dweight_hh, Tensor dbias)"
         )
+        # On CUDA the reference computes; registered, so that a model moved there does not fail.
         for key in ("CPU", "CUDA"):
             _ops.impl(name, self._forward, key)
             _ops.impl(f"{name}_backward", self._backward, key)
@@ -99,6 +99,7 @@ class LayerOperator:
         tensors = (x, *states, *weights)
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         options = (reverse, batch_first, precision)
+        # Ordinary training and prediction skip torch's dispatcher; tracing and transforms need it.
         if _is_plain(tensors):
             if keep:
                 return _Direct.apply(*tensors, lengths, *options, self)  # type: ignore[no-any-return, no-untyped-call]
@@ -109,7 +110,7 @@ class LayerOperator:
     def _native(self, x: Tensor, precision: str) -> tuple[Library, int] | None:
         """Return the library and the precision that it computes in; None if the reference computes."""
         library = load()
-        if library is None or x.dtype != torch.float32 or 0 in x.shape:
+        if library is None or x.dtype != torch.float32 or x.device.type != "cpu" or 0 in x.shape:
             return None
         code = PRECISIONS[precision]
         return library, code if library.kernel(code) else PRECISIONS["float32"]
@@ -129,8 +130,9 @@ class LayerOperator:
             )
         native = self._native(call.x, call.precision)
         if native is None:
-            return self._reference(call)
+            return reference_call.forward(self.cell, call)
         library, precision = native
+        # The structures below hold addresses, not references: `call` keeps contiguous copies alive.
         call = call.dense()
         y = library.empty(*call.like_x(H))
         last = [torch.empty(N, H) for _ in self.cell.states]
@@ -138,25 +140,13 @@ class LayerOperator:
         if keep and reserve.numel() < LARGE_BYTES:
             # Steps past a sequence's end leave parts of it unwritten: zeroed, equal calls give equal bytes.
             reserve.zero_()
+        # NULL for packed weights: the library packs them itself, as they change at every training step.
         native_call = Forward(
             call.layer(precision), None, y.data_ptr(), *call.strides(y),
             *pair(last), reserve.data_ptr() if keep else None,
         )  # fmt: skip
         library.check(library.passes[self.name].forward(ctypes.byref(native_call)))
         return (y, *last, reserve)
-
-    def _reference(self, call: LayerCall) -> tuple[Tensor, ...]:
-        states = self._states(call)
-        y, last = reference.scan(
-            self.cell, call.turned(call.x), states, call.weights, call.lengths, call.reverse
-        )
-        reserve = call.x.new_empty(0, dtype=torch.uint8)
-        # A state that no step changed is the caller's own tensor; an operator must return new ones.
-        return (call.turned(y).contiguous(), *(state.clone() for state in last), reserve)
-
-    def _states(self, call: LayerCall) -> tuple[Tensor, ...]:
-        N, _, _, H = call.sizes()
-        return tuple(call.x.new_zeros(N, H) if state is None else state for state in call.states)
 
     def _forward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
         call, keep = LayerCall.of(arguments[: self._inputs], arguments[self._inputs : -1]), arguments[-1]
@@ -175,10 +165,12 @@ class LayerOperator:
         gradients, call, (y, reserve), wants = self._split(arguments)
         native = self._native(call.x, call.precision)
         if native is None:
-            return self._reference_gradients(gradients, call, wants)
+            return reference_call.gradients(self.cell, call, gradients, wants)
         library, precision = native
         call = call.dense()
         wants_x, wants_states, wants_weights = wants
+        # Gradients that are not wanted are NULL for the library and empty tensors for torch, which requires
+        # an operator to return all of its results.
         results = self._gradient_tensors(call, wants, library.empty)
         dx, *dstates, dweight_ih, dweight_hh, dbias = results
         dy, *dlast = gradients
@@ -220,47 +212,13 @@ class LayerOperator:
         _, call, _, wants = self._split(arguments)
         return self._gradient_tensors(call, wants, lambda *shape: call.x.new_empty(shape))
 
-    def _reference_gradients(
-        self, gradients: Sequence[Tensor | None], call: LayerCall, wants: tuple[bool, bool, bool]
-    ) -> tuple[Tensor, ...]:
-        """Return what `_backward` does, from torch's autograd over the reference."""
-        weight_ih, weight_hh, bias_ih, bias_hh = call.weights
-        bias = weight_hh.new_zeros(weight_hh.shape[0]) if bias_ih is None else bias_ih
-        inputs = (call.x, *self._states(call), weight_ih, weight_hh, bias)
-
-        def differentiate() -> list[Tensor]:
-            leaves = [tensor.detach().requires_grad_() for tensor in inputs]
-            x, *states, leaf_ih, leaf_hh, leaf_bias = leaves
-            weights = Weights(leaf_ih, leaf_hh, leaf_bias, bias_hh)
-            y, last = reference.scan(
-                self.cell, call.turned(x), tuple(states), weights, call.lengths, call.reverse
-            )
-            results = [
-                (result, gradient)
-                for result, gradient in zip((call.turned(y), *last), gradients, strict=True)
-                if gradient is not None and result.requires_grad
-            ]
-            if not results:
-                return [torch.zeros_like(leaf) for leaf in leaves]
-            outputs, given = zip(*results, strict=True)
-            return list(
-                torch.autograd.grad(outputs, leaves, given, allow_unused=True, materialize_grads=True)
-            )
-
-        derived = _in_fresh_thread(differentiate)
-        counts = zip(wants, (1, len(self.cell.states), 3), strict=True)
-        wanted = [want for want, count in counts for _ in range(count)]
-        # A gradient that passed no step is the tensor that came in; an operator must return new ones.
-        return tuple(
-            gradient.contiguous().clone() if want else gradient.new_empty(0)
-            for gradient, want in zip(derived, wanted, strict=True)
-        )
-
     # --- autograd
 
     def _save_for_backward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        # The reserve is opaque bytes of the library: gates and states, laid out as its kernels read them.
         ctx.save_for_backward(*inputs[: self._inputs], output[0], output[-1])
         ctx.options = inputs[self._inputs : self._inputs + OPTIONS]
+        # Unused results then have the gradient None, and the library skips them.
         ctx.set_materialize_grads(False)
 
     def _differentiate(self, ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -322,13 +280,3 @@ def _is_plain(tensors: Sequence[Tensor | None]) -> bool:
         and all(tensor is None or type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
         and all(tensor is None or tensor.device.type == "cpu" for tensor in tensors)
     )
-
-
-def _in_fresh_thread(compute: Callable[[], list[Tensor]]) -> list[Tensor]:
-    """Return what `compute` returns when run in a new thread.
-
-    Torch's dispatcher turns autograd off for the calling thread while it runs an operator's implementation;
-    a new thread starts without that state.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(compute).result()

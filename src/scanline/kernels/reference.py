@@ -44,6 +44,7 @@ def iterate(
     # All steps' input products at once: one large matrix product instead of T small ones.
     for time, inputs in enumerate(weights.from_input(x)):
         values = cell.step(inputs, states, weights, intervention)
+        # Only states are held: outputs and gates of the padding are the caller's to ignore.
         if inside is not None:
             for name, state in zip(cell.states, states, strict=True):
                 values[name] = torch.where(inside[time], values[name], state)
@@ -82,6 +83,7 @@ def scan(
         inside = step_mask(lengths, T).T[:, :, None]  # (T, N, 1)
         # Before anything is computed: a gradient of 0 times a NaN in the padding would still be NaN.
         x = x.masked_fill(~inside, 0.0)
+    # Padding comes first in a reversed pass: it holds the initial states until a sequence's last step.
     if reverse:
         x, inside = x.flip(0), None if inside is None else inside.flip(0)
     outputs = []

@@ -88,6 +88,7 @@ class NativeStack:
         self._now = 0
         self.x = np.zeros((sequences, 1, self._weights[0][0].shape[1]), np.float32)
         self._y = np.zeros((len(weights), sequences, 1, H), np.float32)
+        # Weights in the order in which the kernel reads them, once instead of at every call.
         self._packed = [library.pack(self._layer(layer)) for layer in range(len(weights))]
         inputs = (self.x, *self._y[:-1])
         # For each value of `_now` the calls of one step of all layers. They hold addresses of the buffers
@@ -132,6 +133,7 @@ class NativeStack:
 
     def restore(self, states: dict[str, NDArray[Any]]) -> None:
         """Continue from `states`; see `Stack.restore`."""
+        # Assigned into the buffers, as the prepared calls hold their addresses.
         for k, name in enumerate(self._names):
             self._states[k, self._now] = states[name]
 
@@ -171,7 +173,8 @@ class TorchStack:
         self._backend, self._cell = backend, cell
         device = weights[0][0].device
         dtype = torch.float64 if device.type == "cpu" else torch.float32
-        self._weights = [[w.detach().to(dtype) for w in each] for each in weights]
+        # Copies: weights that change later do not change a sequence that is being read.
+        self._weights = [[w.detach().to(dtype, copy=True) for w in each] for each in weights]
         shape = (len(weights), sequences, weights[0][1].shape[1])
         self._states = {name: torch.zeros(shape, dtype=dtype, device=device) for name in cell.states}
 

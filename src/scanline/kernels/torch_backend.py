@@ -51,6 +51,8 @@ def run_layer(
         x = x.masked_fill(outside, 0.0)
         if final_states and len(cell.states) > 1:
             x, weight_ih = _with_hold(cell, x, weight_ih, outside)
+    # Reversed within each length, so that the padding stays behind the sequence: torch reads forward, from
+    # the sequence's last step to its first, and then the padding.
     if reverse:
         x = reverse_steps(x, lengths)
     tensors = [weight for weight in (weight_ih, *weights[1:]) if weight is not None]
@@ -59,7 +61,7 @@ def run_layer(
     settings = (weights[2] is not None, 1, 0.0, torch.is_grad_enabled(), False, True)
     given: Any = initial if len(initial) > 1 else initial[0]
     y, *last = getattr(torch, str(cell.torch_function))(x, given, tensors, *settings)
-    final = tuple(state[0] for state in last)
+    final = tuple(state[0] for state in last)  # (N, H), or (N, proj_size) of a projected h
     if outside is not None and lengths is not None:
         if final_states:  # h is an output, so that it can be looked up; the other states were held
             index = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, y.shape[2])
@@ -92,6 +94,7 @@ def _with_hold(cell: Cell, x: Tensor, weight_ih: Tensor | None, outside: Tensor)
     feature is 0 and changes nothing.
     """
     assert weight_ih is not None
+    # One column more, not a mask after every step: the fused function computes all steps in one call.
     units = weight_ih.shape[0] // len(cell.gates)
     sums = weight_ih.new_tensor([cell.hold_sums.get(gate, 0.0) for gate in cell.gates])
     column = sums.repeat_interleave(units)[:, None]  # (G*H, 1)

@@ -72,6 +72,7 @@ class RecurrentLayers(nn.Module):
         self.layers, self.directions = layers, 2 if bidirectional else 1
         self.dropout, self.dropout_on = dropout, dropout_on
         self.backend, self.precision = "auto", "float32"
+        # Drawn as torch.nn does; `initialise` replaces them in training, `load_state_dict` in prediction.
         rows = len(self.cell.gates) * hidden_size
         for layer in range(layers):
             width = input_size if layer == 0 else hidden_size * self.directions
@@ -134,6 +135,7 @@ class RecurrentLayers(nn.Module):
         dtype = values.dtype
         backend, precision = self.path(values, self.training)
         if backend != "native" and not self.training and values.device.type == "cpu":
+            # Torch adds up in an order that depends on the batch: differences stay below float32's rounding.
             values = values.double()
         for layer in range(self.layers):
             outputs, states = [], []

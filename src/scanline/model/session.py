@@ -63,6 +63,7 @@ class Session:
         self._shift, self._scale = (
             each.detach().cpu().numpy().astype(np.float32) for each in (network.shift, network.scale)
         )
+        # The head adds up in float64, as `Network.project` does, for the same bits in every batch.
         self._weight = np.ascontiguousarray(network.head.weight.detach().cpu().double().numpy().T)
         self._bias = network.head.bias.detach().cpu().double().numpy()
         self._pooling = network.pooling
@@ -170,6 +171,7 @@ class Session:
         default = np.zeros_like(self._shift) if zero else np.array(preprocessing.means, np.float32)
         if preprocessing.missing != "forward-fill":
             return np.where(np.isnan(values), default, values)
+        # Step by step: a sequence's missing value takes the one before it, which may have been filled, too.
         values = values.copy()
         last = self._states["last"].copy()
         for step in range(values.shape[1]):
@@ -225,6 +227,7 @@ class Session:
         saved = SavedSession.from_bytes(content, model_digest(network, preprocessing), least)
         sessions = None if saved.single else len(saved.steps)
         session = cls(network, task, preprocessing, sessions, saved.temperature)
+        # A new session has arrays of the right names, shapes and dtypes.
         expected = session._stack.states() | session._states
         if _forms(saved.arrays) != _forms(expected):
             raise misfit()

@@ -1,0 +1,89 @@
+"""What a native operator computes without the native library: the reference, and torch's gradient of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from scanline.cells import Cell, Weights
+from scanline.kernels import reference
+from scanline.kernels.layer_call import LayerCall
+
+
+def forward(cell: Cell, call: LayerCall) -> tuple[Tensor, ...]:
+    """Return what the operator returns: outputs, last states, and nothing for the backward pass.
+
+    Args:
+        cell: What to compute.
+        call: The operator's arguments.
+    """
+    y, last = reference.scan(
+        cell, call.turned(call.x), _states(call), call.weights, call.lengths, call.reverse
+    )
+    reserve = call.x.new_empty(0, dtype=torch.uint8)
+    # A state that no step changed is the caller's own tensor; an operator must return new ones.
+    return (call.turned(y).contiguous(), *(state.clone() for state in last), reserve)
+
+
+def gradients(
+    cell: Cell,
+    call: LayerCall,
+    results: Sequence[Tensor | None],
+    wants: tuple[bool, bool, bool],
+) -> tuple[Tensor, ...]:
+    """Return the gradients by x, the states, weight_ih, weight_hh and either bias.
+
+    Args:
+        cell: What was computed.
+        call: The operator's arguments.
+        results: Gradients of outputs and last states; None for zeros.
+        wants: Whether those by x, by the states and by the weights are wanted; the others are empty.
+    """
+    derived = _in_fresh_thread(lambda: _differentiate(cell, call, results))
+    counts = zip(wants, (1, len(cell.states), 3), strict=True)
+    wanted = [want for want, count in counts for _ in range(count)]
+    # A gradient that passed no step is the tensor that came in; an operator must return new ones.
+    return tuple(
+        gradient.contiguous().clone() if want else gradient.new_empty(0)
+        for gradient, want in zip(derived, wanted, strict=True)
+    )
+
+
+def _differentiate(cell: Cell, call: LayerCall, results: Sequence[Tensor | None]) -> list[Tensor]:
+    """Run the reference again, with gradients, and return those by all inputs."""
+    weight_ih, weight_hh, bias_ih, bias_hh = call.weights
+    # Without biases a zero one stands in: the operator's schema returns its gradient all the same.
+    bias = weight_hh.new_zeros(weight_hh.shape[0]) if bias_ih is None else bias_ih
+    inputs = (call.x, *_states(call), weight_ih, weight_hh, bias)
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    x, *states, leaf_ih, leaf_hh, leaf_bias = leaves
+    weights = Weights(leaf_ih, leaf_hh, leaf_bias, bias_hh)
+    y, last = reference.scan(cell, call.turned(x), tuple(states), weights, call.lengths, call.reverse)
+    # Without steps or sequences the outputs depend on nothing.
+    pairs = [
+        (result, gradient)
+        for result, gradient in zip((call.turned(y), *last), results, strict=True)
+        if gradient is not None and result.requires_grad
+    ]
+    if not pairs:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    outputs, given = zip(*pairs, strict=True)
+    return list(torch.autograd.grad(outputs, leaves, given, allow_unused=True, materialize_grads=True))
+
+
+def _states(call: LayerCall) -> tuple[Tensor, ...]:
+    N, _, _, H = call.sizes()
+    return tuple(call.x.new_zeros(N, H) if state is None else state for state in call.states)
+
+
+def _in_fresh_thread(compute: Callable[[], list[Tensor]]) -> list[Tensor]:
+    """Return what `compute` returns when run in a new thread.
+
+    Torch's dispatcher turns autograd off for the calling thread while it runs an operator's implementation;
+    a new thread starts without that state.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(compute).result()
