@@ -361,7 +361,7 @@ def test_the_path_of_the_data_is_in_the_recipe_but_not_in_the_model(tmp_path, mo
     assert run.name == "pictures-rows-001"
     monkeypatch.chdir(tmp_path)
     finish(TrainingRun.resume(run=run))
-    assert evaluate_run(str(run), None).test["n"] == 360
+    assert evaluate_run(str(run), None).metrics.n == 360
     assert "home" not in (run / "model" / "model.json").read_text()
 
 
@@ -428,8 +428,8 @@ def test_a_local_folder_with_the_name_of_a_data_set_is_a_folder(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     run = train("./mnist", settings=SHORT, run=tmp_path / "run", log=None)
     assert run.result["data"] == "the folder mnist"
-    assert evaluate_run(str(run.path), None).test == run.result["test"]
-    with pytest.raises(UsageError, match="was trained on the folder mnist: say where that lies by --data"):
+    assert evaluate_run(str(run.path), None).metrics.to_json() == run.result["test"]
+    with pytest.raises(UsageError, match="trained on the folder mnist"):
         evaluate_run(str(run.path / "model"), None)
 
 
@@ -439,7 +439,7 @@ def test_a_folder_of_a_single_class_is_refused(tmp_path):
         part.take(np.flatnonzero(part.targets == 3)) for part in (digits.train, digits.test)
     )
     write_pictures(tmp_path / "threes", replace(digits, train=train_part, test=test_part))
-    with pytest.raises(DataError, match="threes has a single class, 3: expected at least 2"):
+    with pytest.raises(DataError, match="threes: expected at least 2 classes, got 1"):
         train(tmp_path / "threes", run=tmp_path / "run")
 
 
@@ -469,6 +469,6 @@ def test_precision_and_backend_follow_the_recipe_and_are_recorded(tmp_path):
 
 def test_an_unavailable_backend_is_refused_before_anything_is_written(tmp_path):
     settings = {"model.cell": "gru", "train.backend": "native"}
-    with pytest.raises(UsageError, match="backend=native computes LSTMs, not gru"):
+    with pytest.raises(UsageError, match=r"backend=native .*GRU"):
         train("digits", settings=settings, run=tmp_path / "run", log=None)
     assert not (tmp_path / "run").exists()

@@ -125,6 +125,7 @@ def load_newest(
     """
     damaged: list[Path] = []
     notes: list[str] = []
+    # Newest first: what follows the newest valid checkpoint is trained again, to the same bits.
     for folder in reversed(checkpoint_folders(checkpoints)):
         try:
             state, position = _load(folder, architecture, settings, device)

@@ -71,6 +71,7 @@ def write_outcome(
         test=_tested(result.test),
     )
     model = Model(network, task, prepared.preprocessing, data.title, temperature, provenance)
+    # The result comes last: a run with a result has its model, whenever it is killed.
     model.save(directory.model)
     write_json(directory.result, result.to_json())
     return result

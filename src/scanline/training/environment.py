@@ -41,6 +41,7 @@ def code_digest() -> str:
     """Return the SHA-256 of Scanline's modules and recipes, by name and content."""
     package = Path(__file__).parents[1]
     sha = hashlib.sha256()
+    # Name and length delimit the contents: no two sets of files have the same stream of bytes.
     for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".toml")):
         content = path.read_bytes()
         sha.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)

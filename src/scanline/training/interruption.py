@@ -28,7 +28,7 @@ class Interruption:
 
     def _record(self, number: int, frame: FrameType | None) -> None:
         self.signal_number, self._received_at = number, time.monotonic()
-        self._restore()
+        self._restore()  # so that a second signal acts at once
 
     def is_overdue(self) -> bool:
         """Return whether the signal came more than `GRACE_S` seconds ago.

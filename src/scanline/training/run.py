@@ -123,6 +123,7 @@ class TrainingRun:
             started._recorder.save(state, started.seconds)
             started._recorder.wait()
         except BaseException:
+            # Nothing has been trained yet: an empty run would only be in the way of the next attempt.
             directory.discard()
             raise
         return started
@@ -195,6 +196,7 @@ class TrainingRun:
             write_atomic(directory.recipe, plan.to_toml())
             notes.append(f"train: {before.train.total_steps:,} steps become {plan.train.total_steps:,}")
         position, state = loaded.position, loaded.state
+        # Lines after the checkpoint are written again when their steps are made again.
         directory.truncate_logs(position.metrics_bytes, position.log_bytes)
         writer = TensorBoardWriter(directory.path, state.step) if tensorboard else None
         recorder = Recorder(directory, plan.train, writer, (state.step, state.pending_evaluation))
@@ -239,6 +241,7 @@ class TrainingRun:
                 continue
             self._recorder.complete_step(event, self.state, self.seconds)
             yield event
+            # After the last step the run is finished instead, unless its evaluation takes too long.
             if interruption.signal_number is not None and not self.state.done(self.recipe):
                 self._interrupt(interruption)
 
@@ -264,7 +267,7 @@ class TrainingRun:
 
     def _diverged(self, error: Diverged) -> Diverged:
         """Go back to the last good checkpoint, save its model, and return the error that says so."""
-        self._recorder.wait()
+        self._recorder.wait()  # the newest checkpoint may still be being written
         device = self.state.network.scale.device.type
         architecture, settings = self.prepared.architecture, self.recipe.train
         loaded = checkpoint.load_newest(self.directory.checkpoints, architecture, settings, device)

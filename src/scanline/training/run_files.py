@@ -230,6 +230,7 @@ def metrics_line(event: Logged | Evaluated, seconds: float) -> str:
         event: The event.
         seconds: Duration of the training up to it, in seconds.
     """
+    # "judged" and the key "part" are the names on disk, older than those in the code.
     kind = "logged" if isinstance(event, Logged) else "judged"
     return json.dumps({"event": kind, **event.to_json(), "seconds": round(seconds, 3)}, allow_nan=False)
 

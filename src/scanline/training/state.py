@@ -84,7 +84,7 @@ class TrainState:
             self.best = BestValidation(best.accuracy, best.step, best.bad_evaluations + 1, best.weights)
             return False
         weights = {}
-        if keep_weights:
+        if keep_weights:  # copies, as the optimizer updates the weights in place
             weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.best = BestValidation(accuracy, self.step, 0, weights)
         return True

@@ -94,12 +94,13 @@ def train_step(
         # TensorFlow adds epsilon to the square root before the bias correction ("epsilon hat" in section 2
         # of the paper), torch after it. This is TensorFlow's epsilon in torch's formula.
         group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
-    if not network.training:
+    if not network.training:  # walks through all modules
         network.train()
     parameters: list[Tensor] = group["params"]
     for weight in parameters:
         weight.grad = None
     loss = task.loss(network(values, lengths, generator, standardized), targets, weights)
+    # The only waits for a GPU are here and at the norm: both numbers decide whether the step is made.
     result = loss.item()
     if not math.isfinite(result):
         raise Diverged(step + 1, f"the loss became {result}", rate)

@@ -74,6 +74,8 @@ class Trainer:
         """
         state = self.state
         while state.pending_evaluation or not state.done(self.recipe):
+            # After a resume with a pending evaluation the step itself is done: its batch is needed once more
+            # for the log line, its update must not be made again.
             batch = self._loader.batch(state.step - state.pending_evaluation)
             if not state.pending_evaluation:
                 self._update(batch)
@@ -83,6 +85,7 @@ class Trainer:
             except Abandoned:
                 state.best = best  # or the validation would count twice when the step is evaluated again
                 raise
+            # Cleared before the caller gets control: a checkpoint made at `Stepped` is between two steps.
             state.pending_evaluation = False
             yield Stepped(state.step, self._samples(), state.loss)
 
