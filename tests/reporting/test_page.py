@@ -137,7 +137,8 @@ def test_the_verdict_can_be_worked_out_from_the_answers(digits, probabilities):
     assert calibration.endswith(
         f"overall the model is {'over' if gap > 0 else 'under'}confident by {abs(gap):.2f} points."
     )
-    assert enough.startswith(f"{digits.twin['along']['enough']} of 8 rows suffice: ")
+    count = digits.twin["along"]["enough"]
+    assert enough.startswith("All 8 rows are needed: " if count == 8 else f"{count} of 8 rows suffice: ")
 
 
 def test_the_twin_holds_what_the_files_of_the_run_hold(digits, trained):

@@ -85,7 +85,7 @@ def test_a_model_without_mistakes_is_told_so_and_has_no_section_of_them(perfect)
 
 def test_of_sequences_of_one_step_there_is_nothing_to_read_along(perfect):
     assert [each["step"] for each in perfect.twin["along"]["steps"]] == [1]
-    assert not [line for line in perfect.findings if "suffice" in line]
+    assert not [line for line in perfect.findings if "suffice" in line or "needed" in line]
     assert not [label for label in labels(perfect.root) if "read" in label]
 
 
@@ -356,7 +356,7 @@ def test_arrays_of_a_program_leave_curves_and_say_why_there_is_no_more(from_prog
     assert note.startswith("Nothing could be evaluated: ")
     assert note.endswith("was trained on the arrays of a program: name its path with --data.")
     assert labels(from_program.root) == ["Loss and accuracy over 3 training steps"]
-    assert [row[0] for row in rows(from_program.root, "Course of training")] == ["1", "2", "3", "3"]
+    assert [row[0] for row in rows(from_program.root, "Training history")] == ["1", "2", "3", "3"]
     assert not of_class(from_program.root, "big")
     assert "figures" not in from_program.twin
     assert from_program.twin["training"]["status"] == "finished"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scanline.evaluation.early import StepAccuracies
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.reporting.charts import unit
 from scanline.reporting.confusion import frequent_errors
@@ -22,10 +23,7 @@ def findings(report: ReportFacts) -> list[str]:
         _calibration(test),
     ]
     if by_step and by_step.steps[-1].step > 1:
-        sentences.append(
-            f"{by_step.enough} of {by_step.steps[-1].step} {unit(report)} suffice: "
-            "from there on the accuracy stays within the interval of the final one."
-        )
+        sentences.append(_steps(by_step, unit(report)))
     return sentences
 
 
@@ -50,4 +48,16 @@ def _calibration(test: ClassificationMetrics) -> str:
         f"Calibration: probabilities differ from accuracies by {100 * test.calibration.error:.2f} percentage "
         f"points on average; overall the model is {'over' if gap > 0 else 'under'}confident by "
         f"{abs(gap):.2f} points."
+    )
+
+
+def _steps(by_step: StepAccuracies, unit_name: str) -> str:
+    enough, last = by_step.enough, by_step.steps[-1].step
+    if enough == last:
+        return (
+            f"All {last} {unit_name} are needed: before, the accuracy is below the interval of the final one."
+        )
+    return (
+        f"{enough} of {last} {unit_name} suffice: "
+        "from there on the accuracy stays within the interval of the final one."
     )
