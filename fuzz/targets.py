@@ -893,7 +893,7 @@ def _tf1() -> list[Files]:
 
 def _seal_table(files: Files, rng: Random) -> Files:
     """The index with its entries changed in their meaning, or the checksums of its blocks put right."""
-    from scanline.formats.leveldb import crc32c
+    from scanline.formats.crc32c import crc32c
     from tests.interchange.checkpoints import masked
 
     name = next((name for name in files if name.endswith(".index")), None)
@@ -914,16 +914,17 @@ def _seal_table(files: Files, rng: Random) -> Files:
 
 def _blocks(data: bytes) -> list[tuple[int, int]]:
     """(place, size) of the blocks that the footer and the index name; what cannot be followed is left out."""
-    from scanline.formats.leveldb import Damaged, _entries, _handle
+    from scanline.errors import FormatError
+    from scanline.formats.leveldb import read_entries, read_handle
 
     found = []
     try:
-        meta, place = _handle(data, len(data) - 48, len(data) - 8)
-        index, _ = _handle(data, place, len(data) - 8)
+        meta, place = read_handle(data, len(data) - 48, len(data) - 8)
+        index, _ = read_handle(data, place, len(data) - 8)
         found += [meta, index]
         block = data[index[0] : index[0] + index[1]]
-        found += [_handle(value, 0, len(value))[0] for _, value in _entries(block, 0, len(data) ** 2)]
-    except Damaged:
+        found += [read_handle(value, 0, len(value))[0] for _, value in read_entries(block, 0, len(data) ** 2)]
+    except FormatError:
         pass
     return found
 

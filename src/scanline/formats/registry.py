@@ -70,24 +70,36 @@ def get(name: str) -> SequenceFormat:
 
 
 def suffixes() -> tuple[str, ...]:
-    """Return the suffixes of all formats."""
-    return tuple(suffix for name in names() for suffix in get(name).suffixes)
+    """Return the suffixes of all formats that can be loaded."""
+    return tuple(suffix for format in _load_all()[0] for suffix in format.suffixes)
 
 
 def for_path(path: Path) -> SequenceFormat | None:
     """Return the format whose suffix the name of `path` has, or None; the longest suffix wins.
 
     Raises:
-        UsageError: If the format of a package cannot be loaded.
+        UsageError: If no format matches and the format of a package cannot be loaded: it might be the one.
     """
     name = path.name.lower()
+    loaded, errors = _load_all()
     matches = [
-        (len(suffix), format)
-        for format in map(get, names())
-        for suffix in format.suffixes
-        if name.endswith(suffix)
+        (len(suffix), format) for format in loaded for suffix in format.suffixes if name.endswith(suffix)
     ]
+    if not matches and errors:
+        raise errors[0]
     return max(matches, key=lambda match: match[0])[1] if matches else None
+
+
+def _load_all() -> tuple[list[SequenceFormat], list[UsageError]]:
+    """Return the formats, and the errors of those that cannot be loaded."""
+    loaded: list[SequenceFormat] = []
+    errors: list[UsageError] = []
+    for name in names():
+        try:
+            loaded.append(get(name))
+        except UsageError as error:
+            errors.append(error)
+    return loaded, errors
 
 
 @cache
