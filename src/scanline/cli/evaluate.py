@@ -91,9 +91,9 @@ def command(
 def _along(along: dict[str, Any], steps: bool) -> list[str]:
     enough, last = along["enough"], along["steps"][-1]["step"]
     lines = [
-        f"{enough} of {last} steps suffice: from there on the accuracy is within the interval of the final one"
+        f"{enough} of {last} steps suffice: from there on the accuracy is within the final one's interval"
         if enough < last
-        else f"all {last} steps are needed: before, the accuracy is below the interval of the final one"
+        else f"all {last} steps are needed: before, the accuracy is below the final one's interval"
     ]
     if steps:
         lines.append(f"{'step':>6}  {'accuracy (95 %)':<25}  sequences")

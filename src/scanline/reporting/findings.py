@@ -54,10 +54,8 @@ def _calibration(test: ClassificationMetrics) -> str:
 def _steps(by_step: StepAccuracies, unit_name: str) -> str:
     enough, last = by_step.enough, by_step.steps[-1].step
     if enough == last:
-        return (
-            f"All {last} {unit_name} are needed: before, the accuracy is below the interval of the final one."
-        )
+        return f"All {last} {unit_name} are needed: before, the accuracy is below the final one's interval."
     return (
         f"{enough} of {last} {unit_name} suffice: "
-        "from there on the accuracy stays within the interval of the final one."
+        "from there on the accuracy stays within the final one's interval."
     )
