@@ -60,9 +60,9 @@ def test_a_table_is_trained_on_with_the_recipe_for_sequences(table, tmp_path):
 
 def test_what_was_guessed_holds_for_prediction_and_judging(table, tmp_path):
     run = train(table, settings=SHORT | {"train.steps": 200}, run=tmp_path / "run", log=None)
-    assert evaluate_run(str(run.path), None).test == run.result["test"]
+    assert evaluate_run(str(run.path), None).metrics.to_json() == run.result["test"]
     assert (
-        evaluate_run(str(run.path), str(table)).test == run.result["test"]
+        evaluate_run(str(run.path), str(table)).metrics.to_json() == run.result["test"]
     )  # its own file: the test part alone
     frame = recordings(10, seed=5)
     frame[["y2", "id", "x", "time"]].to_csv(
@@ -135,7 +135,7 @@ def test_arrays_of_a_program_are_trained_on_and_resumed_with(tmp_path):
         if isinstance(record, Stepped) and record.step == 17:
             break
     experiment.directory.unlock()
-    with pytest.raises(UsageError, match="this run was trained on arrays of a program: go on there"):
+    with pytest.raises(UsageError, match="trained on arrays of a Python program: resume it"):
         train(resume=tmp_path / "cut")
     with pytest.raises(DataError, match=r"is not the data that .* was trained on"):
         train(
@@ -145,7 +145,7 @@ def test_arrays_of_a_program_are_trained_on_and_resumed_with(tmp_path):
     weights = [(run.path / "model" / "model.safetensors").read_bytes() for run in (whole, cut)]
     assert weights[0] == weights[1]
     with pytest.raises(
-        UsageError, match="was trained on the mine of a program: say where that lies by --data"
+        UsageError, match="was trained on the mine of a program: name its path with --data"
     ):
         evaluate_run(str(cut.path), None)
 
@@ -169,10 +169,10 @@ def test_a_part_may_be_left_out(table, tmp_path):
     run = train(table, settings=settings, run=tmp_path / "run", log=None)
     assert (run.result["test"], run.result["validation"]) == (None, None)
     assert list(split_of(run)) == ["train"]
-    with pytest.raises(UsageError, match="has no test part: say what to judge it on by --data"):
+    with pytest.raises(UsageError, match="has no test split: name data to evaluate on"):
         evaluate_run(str(run.path), None)
     with pytest.raises(
-        UsageError, match=r"train\.patience counts validations, but there is no validation part"
+        UsageError, match=r"train\.patience requires a validation split"
     ):
         train(table, settings=settings | {"train.patience": 2, "train.validate_every": 1}, run=tmp_path / "x")
 
@@ -222,7 +222,7 @@ def test_a_model_keeps_its_view(tmp_path, view):
     shape = {"rows": 8, "columns": 8, "pixels": 1, "permuted": 1, "patches:4": 16}
     assert run.model.network.architecture.input_size == shape[view]
     judged = run.model.evaluate(catalog.load("digits").test)
-    assert judged == run.result["test"]
+    assert judged.to_json() == run.result["test"]
 
 
 def test_the_permutation_is_the_recipes_and_not_the_runs(tmp_path):

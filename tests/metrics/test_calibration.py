@@ -31,8 +31,8 @@ from scanline.storage.json_files import write_sealed_json
 COLDEST, HOTTEST = 0.05, 20.0
 
 
-def reliability(*arguments) -> dict:
-    return calibration.reliability(*arguments).to_json()
+def reliability(*arguments, **options) -> dict:
+    return calibration.reliability(*arguments, **options).to_json()
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -225,8 +225,8 @@ def test_probabilities_are_calibrated_only_when_asked_and_answers_stay(trained):
     sequences = plain.read(images)
     with torch.inference_mode():
         logits = Model.load(trained / "model").network(torch.tensor(sequences.values)).numpy()
-    assert plain.logits(sequences) == pytest.approx(logits, abs=1e-6)
-    assert hot.logits(sequences) == pytest.approx(logits / temperature, rel=1e-5, abs=1e-6)
+    assert plain.outputs(sequences) == pytest.approx(logits, abs=1e-6)
+    assert hot.outputs(sequences) == pytest.approx(logits / temperature, rel=1e-5, abs=1e-6)
     assert plain.predict_proba(images) == pytest.approx(softmax(logits.astype(np.float64)), abs=1e-6)
     assert hot.predict_proba(images) == pytest.approx(
         softmax(logits.astype(np.float64) / temperature), abs=1e-6
@@ -237,7 +237,10 @@ def test_probabilities_are_calibrated_only_when_asked_and_answers_stay(trained):
 
 
 def test_judging_calibrated_changes_probabilities_and_no_answer(trained):
-    plain, hot = evaluate_run(str(trained), None).test, evaluate_run(str(trained), None, calibrated=True).test
+    plain, hot = (
+        evaluate_run(str(trained), None).metrics.to_json(),
+        evaluate_run(str(trained), None, calibrated=True).metrics.to_json(),
+    )
     for key in ("n", "correct", "accuracy", "ci95", "confusion", "classes", "by_length"):
         assert hot[key] == plain[key]
     assert hot["loss"] != plain["loss"]
@@ -251,7 +254,7 @@ def test_judging_calibrated_changes_probabilities_and_no_answer(trained):
 def test_evaluate_judges_calibrated_probabilities_when_asked(scanline, trained):
     code, out, _ = scanline("evaluate", trained, "--calibrated", "--json")
     assert code == 0
-    assert json.loads(out)["test"] == evaluate_run(str(trained), None, calibrated=True).test
+    assert json.loads(out)["test"] == evaluate_run(str(trained), None, calibrated=True).metrics.to_json()
 
 
 def test_a_run_without_a_validation_part_has_no_temperature(without_validation):
@@ -261,7 +264,7 @@ def test_a_run_without_a_validation_part_has_no_temperature(without_validation):
 
 
 def test_a_bundle_without_a_temperature_refuses_to_be_calibrated_in_one_line(scanline, without_validation):
-    message = r"model has no temperature, as its training had no validation part .*: leave calibration out$"
+    message = r"model has no temperature, as its training had no validation split .*: use it without calibration$"
     with pytest.raises(ModelError, match=message):
         load(without_validation, calibrated=True)
     code, out, err = scanline("evaluate", without_validation, "--calibrated")
