@@ -35,9 +35,9 @@ print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 
 READERS = {
     "Scanline, to sequences": (
         "from pathlib import Path\n"
-        "from scanline.data.reading import read_samples\n"
+        "from scanline.data.reading import read_sources\n"
         "from scanline.recipe import UNSAID, UNSPLIT\nimport pyarrow.csv",
-        "found = read_samples(Path({path!r}), UNSAID).found['all'].sequences\nrows = found.total_steps",
+        "found = read_sources(Path({path!r}), UNSAID)['all']\nrows = found.total_steps",
     ),
     "pandas.read_csv": ("import pandas", "frame = pandas.read_csv({path!r})\nrows = len(frame)"),
     "pandas.read_csv, types given": (

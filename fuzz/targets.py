@@ -98,7 +98,8 @@ _SAID: tuple[dict[str, Any], ...] = (
 def _read_data(path: Path) -> None:
     """As `train`, `evaluate` and `predict` read it."""
     from scanline.data import catalogue as catalog
-    from scanline.data.reading import TO_JUDGE, TO_PREDICT, read_source
+    from scanline.data.partition import partition
+    from scanline.data.reading import TO_EVALUATE, TO_PREDICT, read_sources
     from scanline.data.transforms.scaler import shift_and_scale
     from scanline.recipe import UNSAID, UNSPLIT
     from scanline.training.preparation import prepare
@@ -110,12 +111,12 @@ def _read_data(path: Path) -> None:
             samples = catalog.read(str(path), settings)
             for plan in plans:
                 with told():
-                    ready = prepare(plan, samples.data_set(UNSPLIT, plan.input.missing))
+                    ready = prepare(plan, partition(samples, UNSPLIT, plan.input.missing))
                     shift_and_scale(ready.data, plan.input.scaling)
         with told():
-            catalog.read(str(path), settings, None, TO_JUDGE).to_judge("zero").fingerprint()
+            catalog.read(str(path), settings, None, TO_EVALUATE).evaluation_source("zero").fingerprint()
         with told():
-            read_source(path, settings, TO_PREDICT)
+            read_sources(path, settings, TO_PREDICT)
 
 
 @functools.cache

@@ -85,7 +85,7 @@ def trained(source: Path, run: Path) -> tuple[dict[str, str], str, str]:
     experiment = TrainingRun.begin(str(source), settings=settings, run=run, device="cpu")
     for _ in experiment.events():
         pass
-    digests = {name: part.fingerprint() for name, part in experiment.data.parts.items()}
+    digests = {name: part.fingerprint() for name, part in experiment.data.splits.items()}
     last = run / "checkpoints" / "step-000060"
     names = (last / "optimizer.safetensors", run / "model" / "model.safetensors")
     return digests, *(sha256(path.read_bytes()) for path in names)

@@ -50,7 +50,7 @@ def test_a_table_is_trained_on_with_the_recipe_for_sequences(table, tmp_path):
     lines: list[str] = []
     run = train(table, settings=SHORT, run=tmp_path / "run", log=lines.append)
     assert run.result["recipe"] == "sequences"
-    assert "mine.csv: taken for a long table, a row for each step; label column label" in lines[0]
+    assert "mine.csv: read as a long table, a row for each step; label column label" in lines[0]
     assert lines[0] in (run.path / "log.txt").read_text()
     assert run.result["test"]["n"] + run.result["validation"]["n"] < 48
     recipe = (run.path / "recipe.toml").read_text()
@@ -230,7 +230,7 @@ def test_the_permutation_is_the_recipes_and_not_the_runs(tmp_path):
     for name, changes in (("a", {}), ("b", {"seed": 7}), ("c", {"input.permutation_seed": 7})):
         settings = SHORT | {"input.view": "permuted", "train.steps": 1} | changes
         run = train("digits", settings=settings, run=tmp_path / name, log=None)
-        forms.append(run.model.preprocessing.seen.order.tolist())
+        forms.append(run.model.preprocessing.picture_view.order.tolist())
     assert forms[0] == forms[1] != forms[2]
 
 

@@ -47,7 +47,7 @@ def test_columns_are_named_by_options_and_groups_stay_together(scanline, table, 
     )
     assert code == 0, err
     assert out.startswith("test: ")
-    assert "taken for a long table" in err
+    assert "read as a long table" in err
     parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
     assert sum(len(part["groups"]) for part in parts.values()) == 4
 
@@ -59,7 +59,7 @@ def test_show_says_what_is_in_a_source(scanline, table):
         "mine.csv: sequences, features x\n"
         "  24 sequences, 3 to 5 steps, 1 feature\n    2 classes: a 12, b 12\n"
     )
-    assert "taken for a long table, a row for each step" in err
+    assert "read as a long table, a row for each step" in err
     told = json.loads(scanline("data", "show", table, *COLUMNS, "--json")[1])
     assert told["parts"]["all"]["steps"] == {"min": 3, "median": 4.0, "max": 5}
     assert (told["feature_names"], told["schema"]) == (["x"], 1)
@@ -162,7 +162,7 @@ def test_evaluate_judges_other_files_in_the_same_way(scanline, table, tmp_path):
             "input.missing must be one of 'error', 'forward-fill', 'zero' or 'mean'",
         ),
         (TABLE, ("--recipe", "rows"), 2, "train.shift must be 0 for mine.csv, which has no pictures, got 1"),
-        (TABLE, ("--test", "nowhere.csv"), 3, "nowhere.csv: there is nothing; expected a .ts"),
+        (TABLE, ("--test", "nowhere.csv"), 3, "nowhere.csv: no such file or folder; expected a .ts"),
         ("", (), 3, "mine.csv: expected a table, found an empty file"),
         ("\x89PNG\r\n\x1a\n\0\0\0", (), 3, "mine.csv: line 1: expected CSV text"),
     ],
@@ -185,7 +185,7 @@ def test_unsorted_times_are_sorted_and_said(scanline, table, tmp_path):
     table.write_text("\n".join([rows[0], rows[2], rows[1], *rows[3:]]) + "\n")
     code, _, err = scanline("train", table, *COLUMNS, "--run", tmp_path / "run", *QUICK)
     assert code == 0
-    assert "1 of 24 sequences were not in order of time: sorted" in err
+    assert "1 of 24 sequences were not sorted by time: sorted" in err
 
 
 def test_resuming_takes_no_options_of_data(scanline, tmp_path, trained):

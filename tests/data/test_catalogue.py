@@ -16,6 +16,7 @@ import pytest
 
 from scanline.data import catalogue as catalog
 from scanline.data import published
+from scanline.data.partition import partition
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID, UNSPLIT
@@ -111,7 +112,7 @@ def test_digits_have_1257_180_and_360_sequences_of_8_rows():
     assert data.train.values.shape == (1257, 8, 8)
     assert data.train.values.dtype == np.uint8
     assert data.train.values.max() == 16
-    assert data.scale == 16
+    assert data.full_scale == 16
     assert data.picture == PictureFormat(height=8, width=8, box=8, levels=16, centre="box")
     assert data.train.classes == tuple(range(10))
 
@@ -141,7 +142,7 @@ def test_a_folder_of_idx_files_is_a_data_set(tmp_path):
     assert len(data.train) + len(data.validation) == 24
     assert len(data.validation) == 3  # a twelfth is 2, and each of 3 classes needs one
     assert len(data.test) == 6
-    assert data.scale == 255
+    assert data.full_scale == 255
     assert data.picture == PictureFormat(height=7, width=7, box=5, levels=255, centre="mass")
 
 
@@ -199,39 +200,40 @@ def test_missing_files_are_all_named(tmp_path):
 
 def test_a_path_to_nothing_is_a_data_error(tmp_path):
     with pytest.raises(
-        DataError, match=r"nothing: there is nothing; expected a \.ts, \.csv, .* a folder of IDX files"
+        DataError, match=r"nothing: no such file or folder; expected a \.ts, \.csv, .* a folder of IDX files"
     ):
         catalog.load(str(tmp_path / "nothing"))
 
 
 def test_a_file_of_another_name_is_a_data_error(tmp_path):
     (tmp_path / "mine").write_bytes(b"")
-    with pytest.raises(DataError, match=r"mine: expected a \.ts, .*, found a file of another name"):
+    with pytest.raises(DataError, match=r"mine: expected a \.ts, .*, found a file with another suffix"):
         catalog.load(str(tmp_path / "mine"))
 
 
 def test_a_path_that_no_system_allows_is_a_data_error():
-    with pytest.raises(DataError, match=r"there is nothing; expected a \.ts"):
+    with pytest.raises(DataError, match=r"no such file or folder; expected a \.ts"):
         catalog.load("./" + "x" * 5000)
 
 
 def test_training_and_test_pictures_of_different_sizes_are_refused(tmp_path):
     files = contents() | {published.FILES[2]: idx(np.zeros((6, 5, 7)))}
-    with pytest.raises(DataError, match=r"t10k-images.*: expected pictures of 7 x 7 .*, found 5 x 7; get"):
+    with pytest.raises(DataError, match=r"t10k-images.*: expected pictures of 7 x 7 .*, found 5 x 7; down"):
         catalog.load(str(write_folder(tmp_path / "mine", files)))
 
 
 def test_a_class_of_one_picture_is_named_with_its_file(tmp_path):
     files = contents(classes=1) | {published.FILES[1]: idx([9] + [0] * 23)}
     with pytest.raises(
-        DataError, match=r"train-images-idx3-ubyte: class 9 has a single sequence.*; give more of that class"
+        DataError,
+        match=r"train-images-idx3-ubyte: class 9 has a single sequence.*; add sequences of that class",
     ):
         catalog.load(str(write_folder(tmp_path / "mine", files)))
 
 
 def test_a_damaged_file_of_a_folder_is_to_be_had_from_its_source(tmp_path):
     files = contents() | {published.FILES[2]: b"\0\0\x08"}
-    with pytest.raises(DataError, match=r"t10k-images.*; get the file again from its source$"):
+    with pytest.raises(DataError, match=r"t10k-images.*; download the file again from its source$"):
         catalog.load(str(write_folder(tmp_path / "mine", files)))
 
 
@@ -295,7 +297,9 @@ def test_other_bytes_under_a_known_name_are_refused(small, tmp_path, monkeypatch
     files = small | {published.FILES[3]: idx(np.zeros(10))}
     write_folder(tmp_path / "data" / "mnist", files)
     monkeypatch.setenv("SCANLINE_DATA", str(tmp_path / "data"))
-    message = r"t10k-labels.*: not mnist's file: expected uncompressed bytes with SHA-256 .*; get the file"
+    message = (
+        r"t10k-labels.*: not mnist's file: expected uncompressed bytes with SHA-256 .*; download the file"
+    )
     with pytest.raises(DataError, match=message):
         catalog.load("mnist")
     assert [check.ok for check in catalog.verify("mnist")] == [True, True, True, False]
@@ -396,7 +400,7 @@ def test_a_name_is_looked_for_in_scanline_data_and_its_ts(data, file):
     assert path == data / ("ts/Vowels" if file.startswith("ts/") else "Vowels")
     samples = catalog.read("Vowels", UNSAID)
     assert (samples.name, samples.path) == ("Vowels", path)
-    assert samples.data_set(UNSPLIT).address == str(path)
+    assert partition(samples, UNSPLIT).address == str(path)
 
 
 def test_a_file_in_scanline_data_is_found_by_its_name(data):
@@ -413,7 +417,7 @@ def test_what_lies_here_wins_over_scanline_data(data, tmp_path):
 def test_a_path_is_not_looked_for_elsewhere(data):
     write(data / "Vowels_TRAIN.ts")
     assert catalog.locate("./Vowels") == Path("Vowels")
-    with pytest.raises(DataError, match=r"^Vowels: there is nothing"):
+    with pytest.raises(DataError, match=r"^Vowels: no such file or folder"):
         catalog.read("./Vowels", UNSAID)
 
 
@@ -475,8 +479,8 @@ def test_nothing_is_to_be_said_of_how_a_named_set_is_read(key, value):
 
 def test_a_named_set_is_read_whole_whatever_the_split_says():
     samples = catalog.read("digits", UNSAID.model_copy(update={"name": "digits"}))
-    data_set = samples.data_set(UNSPLIT.model_copy(update={"test": 0.0}))
-    assert [len(part) for part in data_set.parts.values()] == [1257, 180, 360]
+    data_set = partition(samples, UNSPLIT.model_copy(update={"test": 0.0}))
+    assert [len(part) for part in data_set.splits.values()] == [1257, 180, 360]
 
 
 # --- the real ones
@@ -493,8 +497,8 @@ def test_japanese_vowels_have_270_and_370_sequences_of_7_to_29_steps(monkeypatch
     monkeypatch.setenv("SCANLINE_DATA", SHARED)
     monkeypatch.chdir(tmp_path)
     data_set = catalog.load("JapaneseVowels")
-    assert [len(part) for part in data_set.parts.values()] == [243, 27, 370]
-    lengths = np.concatenate([part.lengths for part in data_set.parts.values()])
+    assert [len(part) for part in data_set.splits.values()] == [243, 27, 370]
+    lengths = np.concatenate([part.lengths for part in data_set.splits.values()])
     assert (lengths.min(), lengths.max()) == (7, 29)
     assert data_set.train.features == 12
     assert data_set.train.classes == tuple("123456789")
@@ -513,7 +517,7 @@ def test_basic_motions_have_40_and_40_sequences_of_100_steps(monkeypatch, tmp_pa
     assert data_set.test.shape == (40, 100, 6)
     assert data_set.train.classes == ("Standing", "Running", "Walking", "Badminton")
     assert np.bincount(data_set.test.targets).tolist() == [10, 10, 10, 10]
-    assert [len(part) for part in data_set.parts.values()] == [36, 4, 40]
+    assert [len(part) for part in data_set.splits.values()] == [36, 4, 40]
 
 
 @needs_ts
@@ -532,7 +536,7 @@ def test_mnist_is_split_as_the_tutorials_split_it(monkeypatch):
     assert data.test.targets[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert data.train.values.shape == (55_000, 28, 28)
     assert data.picture == PictureFormat(height=28, width=28, box=20, levels=255, centre="mass")
-    assert data.scale == 255
+    assert data.full_scale == 255
 
 
 @needs_mnist

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from scanline.data.memory import MemorySource
-from scanline.data.splits import Dataset, Origin, balanced, hold_out, stratified
+from scanline.data.splits import balanced, hold_out, stratified
 from scanline.errors import DataError
-from scanline.recipe import UNSAID
 
 
 def labelled(labels, groups=None, classes=None) -> MemorySource:
@@ -59,7 +58,7 @@ def test_any_split_by_class_has_every_class_on_both_sides(counts, share, seed):
     part, n, k = labelled(labels), len(labels), len(counts)
     wanted = max(round(n * share), k)
     if n - wanted < k:
-        with pytest.raises(DataError, match=f"{n} sequences of {k} classes are too few to split off a part"):
+        with pytest.raises(DataError, match=f"{n} sequences of {k} classes are too few to split"):
             hold_out(part, share, seed)
         return
     kept, held = hold_out(part, share, seed)
@@ -85,8 +84,8 @@ def test_a_seed_may_be_as_large_as_the_recipe_allows(groups):
 
 def test_a_class_of_one_cannot_be_split():
     message = (
-        "^x.csv: class dog has a single sequence: at least 2 are needed to split off a part; give more of "
-        "that class, leave it out, or set split.validation and split.test to 0$"
+        "^x.csv: class dog has a single sequence, at least 2 are needed to split the data; add sequences of "
+        "that class, remove it, or set split.validation and split.test to 0$"
     )
     with pytest.raises(DataError, match=message):
         stratified(labelled([0, 0, 1], classes=("cat", "dog")), 0.3, seed=0)
@@ -98,9 +97,7 @@ def test_a_class_that_no_sequence_has_is_in_nobodys_way():
 
 
 def test_fewer_sequences_than_two_of_each_class_are_too_few():
-    with pytest.raises(
-        DataError, match="5 sequences of 2 classes are too few to split off a part; give more"
-    ):
+    with pytest.raises(DataError, match="5 sequences of 2 classes are too few to split; add sequences"):
         stratified(labelled([0, 0, 1, 1, 1]), 0.8, seed=0)
 
 
@@ -151,8 +148,8 @@ def test_a_class_of_one_group_trains_though_folds_would_hold_it_out():
 
 def test_one_group_cannot_be_split():
     message = (
-        "^x.csv: all sequences belong to one group: at least 2 are needed to split off a part by group; "
-        "leave the group column out, or set split.validation and split.test to 0$"
+        "^x.csv: all sequences are in one group, at least 2 are needed to split by group; "
+        "remove the group column, or set split.validation and split.test to 0$"
     )
     with pytest.raises(DataError, match=message):
         hold_out(labelled([0, 1, 0, 1], ["a"] * 4), 0.3, seed=0)
@@ -160,8 +157,8 @@ def test_one_group_cannot_be_split():
 
 def test_classes_that_stand_in_one_group_each_cannot_be_split_by_group():
     message = (
-        "^x.csv: class cat stands in one group alone, so groups cannot be held out; give more groups of it, "
-        "leave the group column out, or set split.validation and split.test to 0$"
+        "^x.csv: class cat is in one group only, so that groups cannot be held out; add groups with that "
+        "class, remove the group column, or set split.validation and split.test to 0$"
     )
     with pytest.raises(DataError, match=message):
         hold_out(labelled([0, 0, 1, 1], ["a", "a", "b", "b"], ("cat", "dog")), 0.3, seed=0)
@@ -179,7 +176,7 @@ def test_any_split_by_group_keeps_groups_whole_and_trains_every_class(members, s
     own = [set(groups[labels == label]) for label in set(labels)]
     needed = set().union(*(each for each in own if len(each) == 1))
     if len(set(groups)) == 1 or needed == set(groups):  # no group can be spared
-        with pytest.raises(DataError, match=r"at least 2 are needed|stands in one group alone"):
+        with pytest.raises(DataError, match=r"at least 2 are needed|is in one group only"):
             hold_out(part, share, seed)
         return
     kept, held = hold_out(part, share, seed)
@@ -212,73 +209,3 @@ def test_balanced_weights_are_scikit_learns_with_mean_1(labels):
 
 
 # --- what is told of a split
-
-
-def test_the_split_is_described_part_by_part():
-    everything = replace(
-        labelled([0, 1, 0, 1], ["b", "a", "a", "b"], ("cat", "dog")), ids=np.array(["w", "x", "y", "z"])
-    )
-    data = Dataset(
-        "mine",
-        everything.take(np.array([1, 2])),
-        None,
-        everything.take(np.array([0])),
-        origins={
-            "train": Origin("the rest of x.csv", np.array([1, 2])),
-            "test": Origin("0.2 of x.csv", np.array([0])),
-        },
-    )
-    assert data.describe_split() == {
-        "train": {
-            "n": 2,
-            "from": "the rest of x.csv",
-            "classes": {"cat": 1, "dog": 1},
-            "groups": ["a"],
-            "sequences": [1, 2],
-            "ids": ["x", "y"],
-        },
-        "test": {
-            "n": 1,
-            "from": "0.2 of x.csv",
-            "classes": {"cat": 1, "dog": 0},
-            "groups": ["b"],
-            "sequences": [0],
-            "ids": ["w"],
-        },
-    }
-
-
-def test_a_part_of_unknown_origin_is_called_by_its_source():
-    assert Dataset("mine", labelled([0, 1]), None, None).describe_split() == {
-        "train": {"n": 2, "from": "x.csv", "classes": {"0": 1, "1": 1}}
-    }
-
-
-def test_parts_are_told_in_the_order_train_validation_test():
-    part = labelled([0, 1])
-    assert list(Dataset("x", part, part, part).parts) == ["train", "validation", "test"]
-    assert list(Dataset("x", part, None, part).parts) == ["train", "test"]
-
-
-@pytest.mark.parametrize(
-    ("made", "title"), [("folder", "the folder mine"), ("file", "the file mine"), ("no", "the files mine")]
-)
-def test_a_data_set_is_found_again_by_its_whole_path_and_called_by_its_name(
-    tmp_path, monkeypatch, made, title
-):
-    path = tmp_path / "mine"
-    if made == "folder":
-        path.mkdir()
-    elif made == "file":
-        path.touch()
-    monkeypatch.chdir(tmp_path)
-    data = Dataset("mine", labelled([0, 1]), None, None, path=path.relative_to(tmp_path), settings=UNSAID)
-    assert data.address == str(path)
-    assert data.title == title
-
-
-def test_a_named_data_set_is_found_by_its_name_and_arrays_are_not_found_again():
-    named = Dataset("mnist", labelled([0, 1]), None, None)
-    assert (named.address, named.title) == ("mnist", "mnist")
-    arrays = replace(named, name="arrays", settings=UNSAID)
-    assert (arrays.address, arrays.title) == ("", "the arrays of a program")

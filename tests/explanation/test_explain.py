@@ -123,7 +123,7 @@ def test_one_sequence_may_come_in_any_form(model, given):
         (np.full((3, 2), np.nan), "sequence 0, step 0, feature 0: expected a finite number, found a missing"),
         ([["a", "b"]], "expected an array of numbers"),
         (None, "expected an array of numbers"),
-        (np.ma.masked_less(np.ones((3, 2)), 0), "masked arrays are not read"),
+        (np.ma.masked_less(np.ones((3, 2)), 0), "masked arrays are not supported"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(model, given, message):

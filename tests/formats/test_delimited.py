@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scanline.data.found import check_values
-from scanline.data.readers.shapes import read_sequences
+from scanline.data.checks import check_values
+from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.errors import DataError, ScanlineError
 from scanline.formats import delimited
 from scanline.formats.csv_pieces import RowBoundaryError
@@ -28,7 +28,7 @@ def read(tmp_path):
     def read(content: str | bytes, name: str = "ours.csv", **said):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        found = read_sequences(path, UNSAID.model_copy(update=said))
+        found = read_table_sequences(path, UNSAID.model_copy(update=said))
         check_values(found, missing=False)
         return found
 
@@ -37,7 +37,7 @@ def read(tmp_path):
 
 def is_wide(found) -> bool:
     """Whether it holds what WIDE says."""
-    part = found.sequences
+    part = found
     same = part.concatenated.tolist() == [[1], [2], [3], [4]] and part.lengths.tolist() == [2, 2]
     return same and part.targets.tolist() == [0, 1] and part.classes == ("a", "b")
 
@@ -45,8 +45,8 @@ def is_wide(found) -> bool:
 def test_values_are_32_bits_in_the_order_of_the_columns(read):
     found = read(WIDE)
     assert is_wide(found)
-    assert found.sequences.concatenated.dtype == np.float32
-    assert found.features == ("x1", "x2")
+    assert found.concatenated.dtype == np.float32
+    assert found.info.feature_names == ("x1", "x2")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_line_ends_empty_lines_quotes_spaces_and_a_bom_are_no_matter(read, conte
     label = "la\nbel" if "la\n" in content else "label"
     found = read(content, label_column=label)
     assert is_wide(found)
-    assert found.features == ("x1", "x2")
+    assert found.info.feature_names == ("x1", "x2")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_line_ends_empty_lines_quotes_spaces_and_a_bom_are_no_matter(read, conte
 def test_the_separator_is_found_out_and_told_where_it_is_not_the_usual_one(read, name, mark, note):
     found = read(WIDE.replace(",", mark), name)
     assert is_wide(found)
-    assert (note or "row for each sequence; label column") in found.notes[0]
+    assert (note or "row for each sequence; label column") in found.info.notes[0]
 
 
 @pytest.mark.parametrize("name", ["ours.csv", "ours.csv.gz", "OURS.CSV.GZ", "ours.tsv.gz"])
@@ -102,9 +102,9 @@ def test_a_gzip_file_of_two_members_is_one_stream(read):
 
 def test_numbers_in_the_first_line_are_a_row_and_that_is_told(read):
     found = read("0.5,2,7\n3,4,8\n", label_column="2")
-    assert found.sequences.concatenated.ravel().tolist() == [0.5, 2, 3, 4]
-    assert found.sequences.classes == (7, 8)
-    assert "no header line: columns are called 0 to 2" in found.notes[0]
+    assert found.concatenated.ravel().tolist() == [0.5, 2, 3, 4]
+    assert found.classes == (7, 8)
+    assert "no header line: columns are called 0 to 2" in found.info.notes[0]
 
 
 def test_a_missing_value_in_the_first_row_is_no_header(read):
@@ -114,8 +114,8 @@ def test_a_missing_value_in_the_first_row_is_no_header(read):
 
 def test_the_columns_that_pandas_calls_0_to_n_are_a_header_and_reported(read):
     found = read("0,1,2\n0.5,2,7\n3,4,8\n", label_column="2")
-    assert found.sequences.concatenated.ravel().tolist() == [0.5, 2, 3, 4]
-    assert "the first line is the header, columns 0 to 2" in found.notes[0]
+    assert found.concatenated.ravel().tolist() == [0.5, 2, 3, 4]
+    assert "the first line is the header, columns 0 to 2" in found.info.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_the_columns_that_pandas_calls_0_to_n_are_a_header_and_reported(read):
 def test_the_index_of_pandas_is_left_out_and_that_is_told(read, name, note):
     found = read(f"{name},x1,x2,label\n0,1,2,a\n1,3,4,b\n")
     assert is_wide(found)
-    assert f"; {note} left out" in found.notes[0]
+    assert f"; {note} left out" in found.info.notes[0]
 
 
 # --- what is refused
@@ -212,7 +212,7 @@ def test_a_folder_a_missing_file_and_one_that_cannot_be_read_are_data_errors(tmp
         ("loop", ".*symbolic links"),
     ):
         with pytest.raises(DataError, match=rf"{name}\.csv: cannot be read \({reason}"):
-            read_sequences(tmp_path / f"{name}.csv", UNSAID)
+            read_table_sequences(tmp_path / f"{name}.csv", UNSAID)
 
 
 # --- lines
@@ -259,7 +259,7 @@ def test_a_file_of_many_blocks_reads_as_pandas_reads_it(read, tmp_path):
     path = tmp_path / "big.csv"
     table.to_csv(path, index=False)
     assert path.stat().st_size > 2 * 2**22
-    part = read_sequences(path, UNSAID).sequences
+    part = read_table_sequences(path, UNSAID)
     assert np.array_equal(part.concatenated, table[["a", "b"]].to_numpy().astype(np.float32))
     assert np.array_equal(part.lengths, table.groupby("id").size())
     assert part.classes == tuple(range(len(part)))
@@ -285,15 +285,15 @@ def test_a_file_of_many_blocks_reads_as_pandas_reads_it(read, tmp_path):
 def test_times_are_numbers_dates_or_times_of_day(read, times):
     first, second, third = times
     found = read(LONG + f"s,{second},2,a\ns,{first},1,a\ns,{third},3,a\n")
-    assert found.sequences.concatenated.ravel().tolist() == [1, 2, 3]
-    assert found.notes[1].endswith("1 of 1 sequences were not in order of time: sorted")
+    assert found.concatenated.ravel().tolist() == [1, 2, 3]
+    assert found.info.notes[1].endswith("1 of 1 sequences were not sorted by time: sorted")
 
 
 def test_fractions_may_begin_behind_the_first_block(read):
     rows = "".join(f"s0,{i},{i}.5,walk\n" for i in range(300_000))
     assert len(rows) > 2**22
     found = read(LONG + rows + "s0,299999.75,2,walk\ns0,299999.5,1,walk\n")
-    assert found.sequences.concatenated[-2:].ravel().tolist() == [1, 2]
+    assert found.concatenated[-2:].ravel().tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from scanline import recipe
-from scanline.data.reading import read_samples
+from scanline.data.partition import partition
+from scanline.data.reading import read_dataset
 from scanline.errors import ScanlineError
 from scanline.evaluation.predict_lines import predict_lines
 from scanline.formats.images import read_pixels
@@ -46,7 +47,7 @@ _SMALL = small.bundled()
 _WHOLE = UNSPLIT.model_copy(update={"validation": 0.0, "test": 0.0})
 
 LOADERS: dict[str, Callable[[Path], Any]] = {
-    "data": lambda path: read_samples(path, UNSAID).data_set(_WHOLE, "zero"),
+    "data": lambda path: partition(read_dataset(path, UNSAID), _WHOLE, "zero"),
     "picture": read_pixels,
     "bundle": Model.load,
     "checkpoint": small.load_checkpoint,

@@ -283,7 +283,7 @@ def test_data_that_have_gone_leave_curves_and_say_why_there_is_no_more(table, tm
     shown = show(tmp_path / "run", tmp_path / "page.html")
     assert sections(shown.root) == ["learning", "reproduce"]
     (note,) = notes(shown.root)
-    assert re.match(r"Nothing could be evaluated: .*gone\.csv: there is nothing", note)
+    assert re.match(r"Nothing could be evaluated: .*gone\.csv: no such file or folder", note)
     assert "GRU, 2 layers of 4 units" in words(shown.root.find("body/header"))
     assert "figures" not in shown.twin
     assert shown.twin["course"] == table.twin["course"]

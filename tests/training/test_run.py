@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -438,7 +437,7 @@ def test_a_folder_of_a_single_class_is_refused(tmp_path):
     train_part, test_part = (
         part.take(np.flatnonzero(part.targets == 3)) for part in (digits.train, digits.test)
     )
-    write_pictures(tmp_path / "threes", replace(digits, train=train_part, test=test_part))
+    write_pictures(tmp_path / "threes", digits.with_splits(train=train_part, test=test_part))
     with pytest.raises(DataError, match="threes: expected at least 2 classes, got 1"):
         train(tmp_path / "threes", run=tmp_path / "run")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scanline import recipe
-from scanline.data.splits import Dataset
+from scanline.data.dataset import Dataset
 from scanline.data.transforms.views import View
 from scanline.model.network import Architecture
 from scanline.tasks import Score
@@ -18,7 +18,14 @@ from scanline.training.state import initial_state
 from scanline.training.trainer import Trainer
 from tests.conftest import make_sequences
 
-DATA = Dataset("made up", make_sequences(24, seed=1), make_sequences(9, seed=2), make_sequences(9, seed=3))
+DATA = Dataset(
+    "made up",
+    {
+        "train": make_sequences(24, seed=1),
+        "validation": make_sequences(9, seed=2),
+        "test": make_sequences(9, seed=3),
+    },
+)
 TASK = Classification.fit(DATA.train, DATA.name)
 
 
@@ -98,7 +105,7 @@ def test_samples_count_repetitions():
 
 def losses_of_one_sequence(**changes) -> set[float]:
     """What six steps on a single sequence, too small to change the weights, say of it."""
-    one = replace(DATA, train=DATA.train.take(slice(0, 1)), view=View("rows", 5, 3))
+    one = replace(DATA.with_splits(train=DATA.train.take(slice(0, 1))), view=View("rows", 5, 3))
     settings = {"train.samples": 0, "train.steps": 6, "train.batch_size": 1, "train.learning_rate": 1e-12}
     plan = recipe.load("rows", {"train.shift": 0, "model.layers": 2} | settings | changes)
     model = plan.model

@@ -51,10 +51,10 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     from scanline.data.summary import summarise
 
     settings = recipe.load(recipe.DEFAULT, chosen_settings(options)).data
-    samples = catalog.read(data, settings)
-    for note in {note for found in samples.found.values() for note in found.notes}:
+    dataset = catalog.read(data, settings)
+    for note in {note for source in dataset.splits.values() for note in source.info.notes}:
         say(note)
-    summary = summarise(samples)
+    summary = summarise(dataset)
     if as_json:
         print_json(summary)
         return

@@ -6,11 +6,13 @@ import hashlib
 import math
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scanline.data import digits, download
+from scanline.data.dataset import Dataset, Provenance
 from scanline.data.memory import MemorySource
+from scanline.data.partition import partition
 from scanline.data.published import FILES, PUBLISHED, SHAPES, Entry
 from scanline.data.readers.arrays import Arrays
 from scanline.data.readers.idx_folder import (
@@ -20,8 +22,8 @@ from scanline.data.readers.idx_folder import (
     idx_format,
     tutorials_split,
 )
-from scanline.data.reading import KINDS, Samples, has_source, read_samples
-from scanline.data.splits import Dataset, Origin
+from scanline.data.reading import KINDS, has_source, read_dataset
+from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError, UsageError, did_you_mean
 from scanline.formats.idx import REMEDY, read_idx, read_pair
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings
@@ -135,7 +137,7 @@ def verify(name: str) -> tuple[FileCheck, ...]:
 
 def load(name_or_path: str, on_progress: download.Progress | None = None) -> Dataset:
     """The data set of that name or path, split as the shipped recipes do. As `read` otherwise."""
-    return read(name_or_path, UNSAID, on_progress).data_set(UNSPLIT)
+    return partition(read(name_or_path, UNSAID, on_progress), UNSPLIT)
 
 
 def read(
@@ -143,7 +145,7 @@ def read(
     settings: DataSettings,
     on_progress: download.Progress | None = None,
     optional: Collection[str] = (),
-) -> Samples:
+) -> Dataset:
     """The data set of that name, downloaded if it is not at hand, or what lies at a path, or given arrays.
 
     A name wins over a path of the same name (write ./mnist for that); what is neither is looked for in
@@ -153,13 +155,13 @@ def read(
     those that the name stands for, ScanlineError if the cache cannot be written.
     """
     if isinstance(source, Arrays):
-        return Samples(source.name, None, source.read(settings))
+        return Dataset(source.name, source.read(settings))
     if source in names():
-        return Samples(source, None, {}, _load_named(source, settings, on_progress))
+        return _load_named(source, settings, on_progress)
     path = locate(source)
     if path is None:
         raise _unknown(source)
-    return read_samples(path, settings, optional)
+    return read_dataset(path, settings, optional)
 
 
 def locate(name_or_path: str) -> Path | None:
@@ -280,14 +282,10 @@ def _load_published(entry: Entry, folder: Path) -> Dataset:
             digest = digests[offset].hexdigest()
             _check_published(entry, number + offset, paths[offset], shape, digest, folder)
         parts.append(MemorySource.from_array(*pair, entry.classes, f"{entry.name} ({part})"))
-    own = tutorials_split(parts[0])
-    test = parts[1]
-    return Dataset(
-        entry.name,
-        own["train"],
-        own["validation"],
-        test,
-        scale=255.0,
-        picture=idx_format(test, box=20),
-        origins={name: Origin(part.name) for name, part in {**own, "test": test}.items()},
-    )
+    info = SourceInfo(full_scale=255.0, picture=idx_format(parts[1], box=20))
+    splits = {
+        name: replace(source, info=info)
+        for name, source in {**tutorials_split(parts[0]), "test": parts[1]}.items()
+    }
+    provenance = {name: Provenance(source.name) for name, source in splits.items()}
+    return Dataset(entry.name, splits, fixed=True, provenance=provenance)

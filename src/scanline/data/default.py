@@ -1,13 +1,13 @@
-"""The data set that is taken where none is named."""
+"""The data set that is used if none is named."""
 
 from __future__ import annotations
 
 import os
 
-from scanline.data import catalogue as catalog
+from scanline.data import catalogue
+from scanline.data.dataset import Dataset
 from scanline.data.download import Progress, offline
 from scanline.data.readers.arrays import Arrays
-from scanline.data.reading import Samples
 from scanline.errors import ScanlineError
 from scanline.recipe import DataSettings
 
@@ -16,22 +16,29 @@ FIRST_CHOICE, FALLBACK = "mnist", "digits"
 
 def read_or_default(
     source: str | Arrays, settings: DataSettings, on_progress: Progress | None = None
-) -> tuple[Samples, str | None]:
-    """What `source` names or is, and a line to tell the user if that is not what they might expect.
+) -> tuple[Dataset, str | None]:
+    """Read a data set, or the default one.
 
-    "" takes MNIST if it is at hand or can be fetched, and otherwise scikit-learn's digits.
+    Args:
+        source: A name, a path, or arrays. "" reads MNIST if it is installed or can be downloaded, and
+            scikit-learn's digits otherwise.
+        settings: How to read it.
+        on_progress: Called with (received, total) bytes of a download.
+
+    Returns:
+        The data set as it was read, and a line for the user if it is the fallback, otherwise None.
     """
     if source:
-        return catalog.read(source, settings, on_progress), None
+        return catalogue.read(source, settings, on_progress), None
     try:
-        return catalog.read(FIRST_CHOICE, settings, on_progress), None
-    except ScanlineError:  # no mirror, no network wanted, or a cache that cannot be written
-        if catalog.find(FIRST_CHOICE) is not None:  # it is there, but damaged: that must not pass unseen
+        return catalogue.read(FIRST_CHOICE, settings, on_progress), None
+    except ScanlineError:  # no mirror, no network allowed, or a cache that cannot be written
+        if catalogue.find(FIRST_CHOICE) is not None:  # a damaged copy must be reported
             raise
-        why = "SCANLINE_OFFLINE is set" if offline() else "cannot be fetched"
-        named = os.environ.get("SCANLINE_DATA")
-        where = f"at hand (SCANLINE_DATA is {named}, where it is not)" if named else "at hand"
-        return catalog.read(FALLBACK, settings), (
-            f"MNIST is not {where} and {why}: training on `digits`, the small ones of scikit-learn "
-            "(`scanline train mnist` says what is missing)"
+        why = "SCANLINE_OFFLINE is set" if offline() else "it cannot be downloaded"
+        folder = os.environ.get("SCANLINE_DATA")
+        where = f"in SCANLINE_DATA ({folder})" if folder else "on this machine"
+        return catalogue.read(FALLBACK, settings), (
+            f"MNIST is not {where}, and {why}: training on `digits`, scikit-learn's small digits "
+            "(run `scanline train mnist` to see what is missing)"
         )

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.dataset import Dataset, Provenance
 from scanline.data.memory import MemorySource
-from scanline.data.splits import Dataset, Origin, stratified
+from scanline.data.source_info import SourceInfo
+from scanline.data.splits import stratified
 from scanline.data.transforms.ink import PictureFormat
 
 NAME = "digits"
-# Sequences that train, that validate, that test.
+# Number of sequences of the training, validation and test splits.
 COUNTS = (1257, 180, 360)
 SPLIT_SEED = 0
-# Of the 1,797 x 8 x 8 pixels and the 1,797 labels after them, all as bytes.
+# Of the 1,797 x 8 x 8 pixels followed by the 1,797 labels, all as bytes.
 _SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
 def find() -> Path | None:
-    """scikit-learn's file of the digits, without importing scikit-learn; None if it is not installed."""
+    """Return scikit-learn's file of the digits without importing scikit-learn, or None."""
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
         return None
@@ -31,29 +34,27 @@ def find() -> Path | None:
 
 
 def is_original() -> bool:
-    """Whether scikit-learn's digits are the ones that were there when this was written."""
+    """Whether scikit-learn's digits are unchanged."""
     images, labels = _read()
     return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == _SHA256
 
 
 def load() -> Dataset:
-    """1,797 digits of 8 rows of 8 pixels, 0 to 16, split by class with a fixed seed as COUNTS says."""
+    """Return 1,797 digits of 8 rows of 8 pixels, 0 to 16, split by class with a fixed seed."""
     images, labels = _read()
-    everything = MemorySource.from_array(images, labels, tuple(range(10)), NAME)
+    picture = PictureFormat(height=8, width=8, box=8, levels=16, centre="box")
+    info = SourceInfo(full_scale=16.0, picture=picture)
+    everything = replace(MemorySource.from_array(images, labels, tuple(range(10)), NAME), info=info)
     outer, test = stratified(everything, COUNTS[2] / len(everything), SPLIT_SEED)
     rest = everything.take(outer)
     kept, held = stratified(rest, COUNTS[1] / len(rest), SPLIT_SEED)
-    how = f"scikit-learn's 1,797 digits, drawn by class with seed {SPLIT_SEED}"
+    text = f"scikit-learn's 1,797 digits, drawn by class with seed {SPLIT_SEED}"
     indices = {"train": outer[kept], "validation": outer[held], "test": test}
-    train, validation, test_part = (everything.take(index) for index in indices.values())
     return Dataset(
         NAME,
-        train,
-        validation,
-        test_part,
-        origins={part: Origin(how, index) for part, index in indices.items()},
-        scale=16.0,
-        picture=PictureFormat(height=8, width=8, box=8, levels=16, centre="box"),
+        {split: everything.take(index) for split, index in indices.items()},
+        fixed=True,
+        provenance={split: Provenance(text, index) for split, index in indices.items()},
     )
 
 

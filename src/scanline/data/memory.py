@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.source import Batch, ClassName, Indices, SequenceSource
+from scanline.data.source_info import NO_INFO, SourceInfo
 from scanline.errors import DataError
 
 
@@ -30,6 +31,7 @@ class MemorySource(SequenceSource):
         ids: (N,) identifier of each sequence, or None.
         groups: (N,) group of each sequence, or None.
         weights: (N,) float32 weight of each sequence in the loss, or None.
+        info: What the reader knows about the sequences.
 
     Raises:
         DataError: If the arrays do not fit together; names the first offending sequence.
@@ -43,25 +45,28 @@ class MemorySource(SequenceSource):
     ids: NDArray[Any] | None = None
     groups: NDArray[Any] | None = None
     weights: NDArray[np.float32] | None = None
+    info: SourceInfo = NO_INFO
 
     def __post_init__(self) -> None:
         steps = self.concatenated
         if steps.ndim != 2 or 0 in steps.shape:
             raise DataError(
                 f"{self.name}: expected steps of shape (steps, features), neither of them 0, "
-                f"got {steps.shape}"
+                f"found {steps.shape}"
             )
         if steps.dtype not in (np.uint8, np.float32):
-            raise DataError(f"{self.name}: expected uint8 or float32 values, got {steps.dtype}")
+            raise DataError(f"{self.name}: expected uint8 or float32 values, found {steps.dtype}")
         n = len(self.lengths)
         for field in ("targets", "ids", "groups", "weights"):
             array = getattr(self, field)
             if array is not None and array.shape != (n,):
-                raise DataError(f"{self.name}: {n} sequences need {n} {field}, got shape {array.shape}")
+                raise DataError(f"{self.name}: {n} sequences need {n} {field}, found shape {array.shape}")
         check_range(self.name, "length", self.lengths, 1, len(steps))
         check_range(self.name, "target", self.targets, 0, max(len(self.classes) - 1, 0))
         if self.total_steps != len(steps):
-            raise DataError(f"{self.name}: the lengths add up to {self.total_steps}, got {len(steps)} steps")
+            raise DataError(
+                f"{self.name}: the lengths add up to {self.total_steps}, found {len(steps)} steps"
+            )
 
     @classmethod
     def from_array(
@@ -92,7 +97,7 @@ class MemorySource(SequenceSource):
         _check_shape(values, name)
         n, steps, features = values.shape
         if lengths.shape != (n,):
-            raise DataError(f"{name}: {n} sequences need {n} lengths, got shape {lengths.shape}")
+            raise DataError(f"{name}: {n} sequences need {n} lengths, found shape {lengths.shape}")
         check_range(name, "length", lengths, 1, steps)
         real = np.arange(steps) < lengths[:, None]  # (N, T)
         concatenated = values.reshape(-1, features) if real.all() else values[real]
@@ -201,6 +206,7 @@ class MemorySource(SequenceSource):
             ids=None if self.ids is None else self.ids[chosen],
             groups=None if self.groups is None else self.groups[chosen],
             weights=None if self.weights is None else self.weights[chosen],
+            info=self.info.take(chosen),
         )
 
     def steps_of(self, index: int) -> NDArray[Any]:
@@ -245,5 +251,5 @@ def _check_shape(values: NDArray[Any], name: str) -> None:
     if values.ndim != 3 or 0 in values.shape:
         raise DataError(
             f"{name}: expected values of shape (sequences, steps, features), none of them 0, "
-            f"got {values.shape}"
+            f"found {values.shape}"
         )

@@ -1,34 +1,39 @@
-"""How what was read becomes what the network is given. It belongs to the model and travels with it."""
+"""How sequences as read become what the network reads: view, imputation and cutting, saved with the model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
 from scanline.data.readers.pictures import picture_format
-from scanline.data.splits import Dataset
-from scanline.data.transforms.imputer import carried, fill, training_means
+from scanline.data.transforms.imputer import Imputer
 from scanline.data.transforms.ink import PictureFormat
 from scanline.data.transforms.views import View, cut_steps
 from scanline.errors import DataError, UsageError
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import UNSAID, CountOrOff, DataSettings, Finite, InputSettings, Missing, Size, ViewName
 
-FILES = ("name", "test", "validation")  # the settings that name one
+FILES = ("name", "test", "validation")  # the settings that name a file
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From the sequences of a source to the steps of the network.
+    """The transforms between a source and the network, but for scaling, which the network has itself.
 
-    picture: how a picture file becomes a sequence of its rows, or None if the model reads no pictures.
-    view, permutation_seed: as in the recipe. source_features: the width of a step as it is read; features: as
-    the network reads it. missing: what stands in for a NaN; means: of the features, for that.
-    settings: how the source was read, for reading more of the kind; it names no file.
+    Attributes:
+        picture: How a picture file becomes a sequence of its rows; None if the model reads no pictures.
+        view: How a picture is cut into steps, as in the recipe.
+        permutation_seed: Seed of the view "permuted".
+        source_features: Number of values of a step as read.
+        features: Number of values of a step as the network reads it.
+        missing: How missing values are replaced, as in the recipe.
+        means: Training means of the features, if `missing` needs them.
+        settings: How data were read, to read more of the same kind; it names no file.
     """
 
     picture: PictureFormat | None
@@ -41,45 +46,61 @@ class Preprocessing:
     settings: DataSettings
 
     @classmethod
-    def of(cls, data: Dataset, wanted: InputSettings) -> Preprocessing:
-        """The form that `wanted` asks for, with what has to be learnt from the training part.
+    def fit(cls, data: Dataset, settings: InputSettings) -> Self:
+        """Fit the transforms to the training split.
 
-        Raises UsageError if the data cannot be seen like that.
+        Args:
+            data: The data set, as it was read and split.
+            settings: The section "input" of the recipe.
+
+        Raises:
+            UsageError: If the settings do not fit the data; names the setting.
         """
-        if data.picture is None and wanted.view != "rows":
+        if data.picture is None and settings.view != "rows":
             raise UsageError(
-                f"input.view must be rows for {data.name}, which has no pictures, got {wanted.view}"
+                f"input.view must be rows for {data.name}, which has no pictures, got {settings.view}"
             )
-        form = cls(
+        preprocessing = cls(
             data.picture,
-            wanted.view,
-            wanted.permutation_seed,
+            settings.view,
+            settings.permutation_seed,
             data.train.features,
             0,
-            wanted.missing,
+            settings.missing,
             (),
-            _how_to_read(data),
+            _settings_to_read(data),
         )
-        width = wanted.features or (form.seen.features if form.seen else data.train.features)
-        if max(width, form.source_features) > limit_of("FEATURES"):
-            raise UsageError(f"{data.name}: {exceeded('FEATURES', max(width, form.source_features))}")
-        form = replace(form, features=width)
-        if wanted.missing in ("mean", "forward-fill"):
-            form = replace(form, means=training_means(form.cut(data.train)))
-        return form
+        view = preprocessing.picture_view
+        width = settings.features or (view.features if view else data.train.features)
+        widest = max(width, data.train.features)
+        if widest > limit_of("FEATURES"):
+            raise UsageError(f"{data.name}: {exceeded('FEATURES', widest)}")
+        preprocessing = replace(preprocessing, features=width)
+        if settings.missing not in ("mean", "forward-fill"):
+            return preprocessing
+        imputer = Imputer.fit(settings.missing, preprocessing.cut(data.train))
+        return replace(preprocessing, means=imputer.means)
 
     @property
-    def seen(self) -> View | None:
-        """The view of pictures, or None."""
-        form = self.picture
-        if form is None:
+    def picture_view(self) -> View | None:
+        """The view of pictures; None if the model reads no pictures."""
+        picture = self.picture
+        if picture is None:
             return None
-        return View(self.view, form.height, form.width, form.channels, self.permutation_seed)
+        return View(self.view, picture.height, picture.width, picture.channels, self.permutation_seed)
+
+    @property
+    def imputer(self) -> Imputer:
+        """The transform that replaces missing values."""
+        return Imputer(self.missing, self.means)
 
     def as_picture(self, values: NDArray[Any]) -> NDArray[np.uint8] | None:
-        """One sequence's steps, (T, F), as the picture that they are, 0 to 255: (height, width) or (height,
-        width, 3); None if they are none."""
-        view = self.seen
+        """Return the steps (T, F) of one sequence as the picture that they are.
+
+        Returns:
+            (height, width) or (height, width, 3), 0 to 255; None if the model reads no pictures.
+        """
+        view = self.picture_view
         if view is None or self.picture is None:
             return None
         rows = view.undo(values[None])[0].reshape(view.height, view.width, view.channels)
@@ -87,56 +108,62 @@ class Preprocessing:
         scaled = np.rint(rows.astype(np.float64) * (255 / self.picture.levels)).clip(0, 255).astype(np.uint8)
         return scaled[..., 0] if view.channels == 1 else scaled
 
-    def cut(self, sequences: MemorySource) -> MemorySource:
-        """`sequences` as the network's steps, with NaN where a value is missing."""
-        if self.seen is not None:
-            sequences = self.seen.see(sequences)
-        return cut_steps(sequences, self.features)
+    def cut(self, source: MemorySource) -> MemorySource:
+        """Return sequences cut into the steps of the network; missing values stay NaN."""
+        view = self.picture_view
+        return cut_steps(source if view is None else view.see(source), self.features)
 
-    def prepare(self, sequences: MemorySource) -> MemorySource:
-        """`sequences`, as they were read, as the network's steps.
+    def prepare(self, source: MemorySource) -> MemorySource:
+        """Return sequences, as they were read, as the network reads them.
 
-        Raises DataError naming the expected and the found shape.
+        Raises:
+            DataError: If the shape does not fit; names both shapes.
         """
-        self.check(sequences.shape, sequences.name)
-        # Before they are cut: several values of one feature may come to stand side by side in a step.
-        cut = self.cut(carried(sequences) if self.missing == "forward-fill" else sequences)
-        if self.missing == "error":
-            return cut
-        return fill(cut, (0.0,) * self.features if self.missing == "zero" else self.means)
+        self.check(source.shape, source.name)
+        imputer = self.imputer
+        return imputer.fill(self.cut(imputer.carry(source)))
 
     def prepare_all(self, data: Dataset) -> Dataset:
-        """`prepare` for the parts of a data set."""
-        made: dict[str, Any] = {name: self.prepare(part) for name, part in data.parts.items()}
-        return replace(data, view=self.seen, **made)
+        """Return a data set with all splits prepared."""
+        splits = {name: self.prepare(source) for name, source in data.splits.items()}
+        return replace(data, splits=splits, view=self.picture_view)
 
-    def check(self, found: tuple[int, ...], source: str, trained_on: str = "") -> None:
-        """Raises DataError naming both shapes if sequences of the shape `found` are none of this form."""
-        form = self.picture
-        if form:
-            wanted = ["N", form.height, form.width * form.channels]
-            fits = len(found) == 3 and list(found[1:]) == wanted[1:]
+    def check(self, shape: tuple[int, ...], source: str, trained_on: str = "") -> None:
+        """Check that the model can read sequences of a shape.
+
+        Args:
+            shape: (N, T, F) of the sequences.
+            source: What has this shape, for the message.
+            trained_on: The data that the model was trained on, for the message.
+
+        Raises:
+            DataError: Names the expected shape and the one that was given.
+        """
+        picture = self.picture
+        if picture:
+            wanted = ["N", picture.height, picture.width * picture.channels]
+            fits = len(shape) == 3 and list(shape[1:]) == wanted[1:]
         else:
             wanted = ["N", "steps", self.source_features]
-            fits = len(found) == 3 and found[2] in (self.source_features, self.features)
-        if fits and 0 not in found:
+            fits = len(shape) == 3 and shape[2] in (self.source_features, self.features)
+        if fits and 0 not in shape:
             return
-        turned = len(found) == 3 and not fits and found[1] == self.source_features
+        swapped = len(shape) == 3 and not fits and shape[1] == self.source_features
         raise DataError(
-            f"{source}: expected shape ({', '.join(map(str, wanted))}), found {found}"
-            + ("; steps and features seem to have changed places" if turned else "")
+            f"{source}: expected shape ({', '.join(map(str, wanted))}), found {shape}"
+            + ("; steps and features seem to be swapped" if swapped else "")
             + (f"; the model was trained on {trained_on}" if trained_on else "")
         )
 
 
-def _how_to_read(data: Dataset) -> DataSettings:
-    """How to read more of the kind of `data`, and pictures so that they look like theirs."""
+def _settings_to_read(data: Dataset) -> DataSettings:
+    """How to read more data of the same kind, and pictures so that they look the same."""
     settings = (data.settings or UNSAID).model_copy(update=dict.fromkeys(FILES, ""))
-    form = data.picture
-    if form is None:
+    picture = data.picture
+    if picture is None:
         return settings
-    own = {"picture": f"{form.height}x{form.width}", "colour": form.channels == 3, "fit": form.fit}
-    settings = settings.model_copy(update=own)
-    if picture_format(form.height, form.width, form.channels, settings) == form:
+    size = {"picture": f"{picture.height}x{picture.width}", "colour": picture.channels == 3}
+    settings = settings.model_copy(update={**size, "fit": picture.fit})
+    if picture_format(picture.height, picture.width, picture.channels, settings) == picture:
         return settings
-    return settings.model_copy(update={"picture": "none"})  # of other grey levels than files have: digits
+    return settings.model_copy(update={"picture": "none"})  # files have other grey levels: the digits

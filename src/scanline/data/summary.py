@@ -1,4 +1,4 @@
-"""What is in a source, before anything is trained on it."""
+"""What is in a data set, before anything is trained on it."""
 
 from __future__ import annotations
 
@@ -6,39 +6,33 @@ from typing import Any
 
 import numpy as np
 
+from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
-from scanline.data.reading import Samples
 
 
-def summarise(samples: Samples) -> dict[str, Any]:
-    """Ready for JSON: of each part its counts, lengths and classes, and how many values are missing."""
-    names: tuple[str, ...] = ()
-    if samples.named is not None:
-        parts, picture = samples.named.parts, samples.named.picture
-    else:
-        parts = {name: found.sequences for name, found in samples.found.items()}
-        first = next(iter(samples.found.values()))
-        picture, names = first.picture, first.features
+def summarise(data: Dataset) -> dict[str, Any]:
+    """Return counts, lengths, classes and missing values of each split, ready for JSON."""
+    picture, names = data.picture, data.first.info.feature_names
     return {
-        "name": samples.name,
-        "pictures": picture and {k: getattr(picture, k) for k in ("height", "width", "channels")},
-        "feature_names": list(names) if len(names) == next(iter(parts.values())).features else [],
-        "parts": {name: _part(part) for name, part in parts.items()},
+        "name": data.name,
+        "pictures": picture and {key: getattr(picture, key) for key in ("height", "width", "channels")},
+        "feature_names": list(names) if len(names) == data.first.features else [],
+        "parts": {name: _summarise_split(source) for name, source in data.splits.items()},
     }
 
 
-def _part(part: MemorySource) -> dict[str, Any]:
-    counts = np.bincount(part.targets, minlength=len(part.classes))
-    missing = 0 if part.concatenated.dtype == np.uint8 else int(np.isnan(part.concatenated).sum())
+def _summarise_split(source: MemorySource) -> dict[str, Any]:
+    counts = np.bincount(source.targets, minlength=len(source.classes))
+    missing = 0 if source.dtype == np.uint8 else int(np.isnan(source.concatenated).sum())
     return {
-        "sequences": len(part),
+        "sequences": len(source),
         "steps": {
-            "min": int(part.lengths.min()),
-            "median": float(np.median(part.lengths)),
-            "max": part.max_length,
+            "min": int(source.lengths.min()),
+            "median": float(np.median(source.lengths)),
+            "max": source.max_length,
         },
-        "features": part.features,
-        "classes": {str(name): int(count) for name, count in zip(part.classes, counts, strict=False)},
-        "groups": None if part.groups is None else len(np.unique(part.groups.astype(str))),
+        "features": source.features,
+        "classes": {str(name): int(count) for name, count in zip(source.classes, counts, strict=False)},
+        "groups": None if source.groups is None else len(np.unique(source.groups.astype(str))),
         "missing": missing,
     }

@@ -14,13 +14,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from scanline import recipe
+from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
-from scanline.data.splits import Dataset, hold_out
+from scanline.data.splits import hold_out
 from scanline.data.transforms.scaler import Scaler
 from scanline.device import choose_device
 from scanline.errors import ScanlineError
 from scanline.estimator.documentation import PARAMETERS
-from scanline.estimator.samples import SETTINGS, SampleReader, merge_duplicates
+from scanline.estimator.samples import SampleReader, merge_duplicates
 from scanline.model.artifact import Model
 from scanline.recipe import Recipe
 from scanline.storage.tensors import pack_tensors
@@ -236,7 +237,8 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
                 kept, out = hold_out(source, self.validation_fraction, seed)
                 held, source = source.take(out), source.take(kept)
             plan = self._recipe(seed, len(source), one_pass)
-            data = Dataset("arrays", source, held, None, settings=SETTINGS)
+            splits = {"train": source} if held is None else {"train": source, "validation": held}
+            data = Dataset("arrays", splits)
             return prepare(plan, data)
         except ScanlineError as error:
             raise ValueError(str(error)) from error

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from scanline.data.found import check_values
+from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.errors import DataError
@@ -117,11 +117,11 @@ class SampleReader(BaseEstimator):
 
 def _as_source(X: Any) -> MemorySource:
     try:
-        found = from_arrays(X, settings=SETTINGS, source="X")
-        check_values(found, missing=False)
+        source = from_arrays(X, settings=SETTINGS, source="X")
+        check_values(source, missing=False)
     except DataError as error:
         raise ValueError(str(error)) from error
-    return found.sequences
+    return source
 
 
 def _as_array(X: Any) -> tuple[Any, bool]:

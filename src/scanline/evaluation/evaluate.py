@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scanline.data import catalogue
 from scanline.data.download import Progress
 from scanline.data.memory import MemorySource
-from scanline.data.reading import TO_JUDGE
+from scanline.data.partition import partition
+from scanline.data.reading import TO_EVALUATE
 from scanline.device import choose_device
 from scanline.errors import UsageError
 from scanline.metrics.results import Metrics
@@ -106,8 +107,8 @@ def evaluate_model(
     else:
         form = model.preprocessing
         settings = UNSAID if data in catalogue.names() else form.settings
-        samples = catalogue.read(data, settings, on_progress, TO_JUDGE)
-        name, source = data, samples.to_judge(form.missing)
+        dataset = catalogue.read(data, settings, on_progress, TO_EVALUATE)
+        name, source = data, dataset.evaluation_source(form.missing)
     return evaluate_source(model, name, source)
 
 
@@ -151,8 +152,8 @@ def own_split(
     if known is None or not known[0].name:
         raise UsageError(f"{run} was trained on {model.data}: name its path with --data")
     settings, split = known
-    data = catalogue.read(settings.name, settings, on_progress).data_set(split, model.preprocessing.missing)
-    source = data.parts.get(kind)
+    read = catalogue.read(settings.name, settings, on_progress)
+    source = partition(read, split, model.preprocessing.missing).splits.get(kind)
     if source is None:
         raise UsageError(f"{run} has no {kind} split: name data to evaluate on with --data")
     return settings.name, source

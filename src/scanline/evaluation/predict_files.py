@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scanline import formats
-from scanline.data.found import check_values
+from scanline.data.checks import check_values
 from scanline.data.readers.tables import SUFFIXES
-from scanline.data.reading import TO_PREDICT, read_source
+from scanline.data.reading import TO_PREDICT, read_sources
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
 from scanline.formats.png import encode_levels
@@ -98,9 +98,8 @@ def _predict_picture(model: Model, file: str, target: Path | None) -> FilePredic
 
 def _predict_sequences(model: Model, file: str) -> Iterator[FilePrediction]:
     form = model.preprocessing
-    for found in read_source(Path(file), form.settings, TO_PREDICT).values():
-        check_values(found, form.missing != "error")
-        source = found.sequences
+    for source in read_sources(Path(file), form.settings, TO_PREDICT).values():
+        check_values(source, form.missing != "error")
         for index, row in enumerate(model.probabilities(source)):
             yield FilePrediction(file, model.task.decode(row), source.identifier(index))
 

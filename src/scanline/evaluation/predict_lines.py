@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import some
-from scanline.errors import DataError
+from scanline.errors import DataError, join_names
 from scanline.model.artifact import Model
 from scanline.tasks.base import DecodedPrediction, JsonObject
 
@@ -101,7 +100,7 @@ def _json_cells(text: str, names: tuple[str, ...]) -> list[Any]:
         if not names:
             raise DataError("expected a list of values, as the model's features have no names; got an object")
         if set(values) != set(names):
-            raise DataError(f"expected the features {some(names)}, got {some(list(values))}")
+            raise DataError(f"expected the features {join_names(names)}, got {join_names(list(values))}")
         values = [values[name] for name in names]
     cells: list[Any] = values
     return cells

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from scanline.data.found import check_values, some
+from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
-from scanline.data.reading import TO_PREDICT, exists, read_source
-from scanline.errors import DataError, UsageError
+from scanline.data.reading import TO_PREDICT, exists, read_sources
+from scanline.errors import DataError, UsageError, join_names
 from scanline.evaluation.evaluate import own_split
 from scanline.evaluation.predict_files import holds_several
 from scanline.explanation.attribution import baseline, integrated_gradients, to_pixels
@@ -60,7 +60,7 @@ def explain_sequence(model: Model, source: MemorySource, index: int, name: str |
     target = model.task.explained_output(traced.probabilities[-1])
     background = baseline(network, preprocessing.picture is not None)
     attribution = integrated_gradients(network, values, target, background)
-    view = preprocessing.seen
+    view = preprocessing.picture_view
     return Explanation(
         name=name or source.describe(index),
         trace=traced,
@@ -104,12 +104,12 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
         if sequence is not None:
             raise UsageError(f"--sequence applies to files of several sequences; {given} is a picture")
         return explain(model, model.prepare(path), given)
-    read = next(iter(read_source(path, preprocessing.settings, TO_PREDICT).values()))
+    read = next(iter(read_sources(path, preprocessing.settings, TO_PREDICT).values()))
     check_values(read, preprocessing.missing != "error")
-    index = 0 if sequence is None else _index_of(read.sequences, sequence)
-    labelled = bool(read.sequences.classes)
-    source = model.align(read.sequences) if labelled else preprocessing.prepare(read.sequences)
-    return explain_sequence(model, source, index, f"{given}, {read.sequences.describe(index)}")
+    index = 0 if sequence is None else _index_of(read, sequence)
+    labelled = bool(read.classes)
+    source = model.align(read) if labelled else preprocessing.prepare(read)
+    return explain_sequence(model, source, index, f"{given}, {read.describe(index)}")
 
 
 def _with_batch_axis(preprocessing: Preprocessing, values: Any) -> Any:
@@ -135,5 +135,7 @@ def _index_of(source: MemorySource, name: str) -> int:
             return names.index(name)
     if name.isdecimal() and int(name) < len(source):
         return int(name)
-    legal = f"0 to {len(source) - 1}" if source.ids is None else some([str(each) for each in source.ids])
+    legal = (
+        f"0 to {len(source) - 1}" if source.ids is None else join_names([str(each) for each in source.ids])
+    )
     raise UsageError(f"{source.name} has no sequence {name!r}: expected one of {legal}")

@@ -101,7 +101,7 @@ def _form(width: int, picture: tuple[int, int] | None, view: ViewName, source: P
     format = PictureFormat(height, wide, box, 255, "mass")
     settings = UNSAID.model_copy(update={"picture": f"{height}x{wide}"})
     form = Preprocessing(format, view, 0, wide, width, "error", (), settings)
-    seen = form.seen
+    seen = form.picture_view
     if seen is None or seen.features != width:
         raise UsageError(
             f"{source} reads {width} values a step, but {view} of pictures of {height} x {wide} have "

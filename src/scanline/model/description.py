@@ -126,7 +126,7 @@ def _check_picture(picture: PictureFormat, form: Preprocessing) -> None:
     ):
         raise ValueError(f"pictures of {picture} cannot be cut into steps of {form.features}")
     try:
-        assert form.seen
+        assert form.picture_view
     except UsageError as error:
         raise ValueError(str(error)) from None
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import check_values
+from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import as_numbers, from_arrays
@@ -37,10 +37,10 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
         values = _grey_levels(values, preprocessing.picture, trained_on)
     elif getattr(values, "ndim", 0) == 2 and preprocessing.source_features > 1:
         values = values[None]  # a single sequence
-    found = from_arrays(values, lengths=lengths, settings=_SETTINGS)
-    preprocessing.check(found.sequences.shape, found.sequences.name, trained_on)
-    check_values(found, preprocessing.missing != "error")
-    return preprocessing.prepare(found.sequences)
+    source = from_arrays(values, lengths=lengths, settings=_SETTINGS)
+    preprocessing.check(source.shape, source.name, trained_on)
+    check_values(source, preprocessing.missing != "error")
+    return preprocessing.prepare(source)
 
 
 def _grey_levels(values: Any, picture: PictureFormat, trained_on: str) -> NDArray[np.float32]:

@@ -72,7 +72,7 @@ class Session:
         # refused leaves them as they are.
         self._states: dict[str, NDArray[Any]] = self._pooling.start(N, architecture.hidden_size)
         if preprocessing.missing == "forward-fill":
-            self._states["last"] = np.full((N, architecture.input_size), np.nan, np.float32)
+            self._states["last"] = preprocessing.imputer.start(N, architecture.input_size)
 
     @property
     def steps(self) -> int | Counts:
@@ -163,25 +163,11 @@ class Session:
         return counts
 
     def _impute(self, values: Floats, counts: Counts | None) -> Floats:
-        """Return `values`, (N, t, F), with missing values replaced."""
-        preprocessing = self._preprocessing
-        if preprocessing.missing == "error":
-            return values
-        zero = preprocessing.missing == "zero"
-        default = np.zeros_like(self._shift) if zero else np.array(preprocessing.means, np.float32)
-        if preprocessing.missing != "forward-fill":
-            return np.where(np.isnan(values), default, values)
-        # Step by step: a sequence's missing value takes the one before it, which may have been filled, too.
-        values = values.copy()
-        last = self._states["last"].copy()
-        for step in range(values.shape[1]):
-            present = np.ones(self._n, bool) if counts is None else counts > step
-            current = values[present, step]
-            current = np.where(np.isnan(current), last[present], current)
-            last[present] = current
-            values[present, step] = np.where(np.isnan(current), default, current)
-        self._states["last"] = last
-        return values
+        """Return `values`, (N, t, F), with missing values replaced, and update the state that this needs."""
+        filled, last = self._preprocessing.imputer.step(self._states.get("last"), values, counts)
+        if last is not None:
+            self._states["last"] = last
+        return filled
 
     def _pool(self, outputs: Floats, counts: Counts | None) -> Floats:
         """Return the pooled outputs (N, t, H) after each step and count the steps."""

@@ -75,7 +75,7 @@ def _describe_network(model: Model) -> NetworkDescription:
 
 def _describe_input(model: Model) -> SequenceInput | PictureInput:
     preprocessing = model.preprocessing
-    picture, view = preprocessing.picture, preprocessing.seen
+    picture, view = preprocessing.picture, preprocessing.picture_view
     if picture is None or view is None:
         names = list(preprocessing.settings.feature_columns)
         return SequenceInput(

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from scanline.data.found import MOST_CHARACTERS, some
+from scanline.data.class_names import MAX_NAME_CHARACTERS
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
-from scanline.errors import DataError, UsageError
+from scanline.errors import DataError, UsageError, join_names
 from scanline.metrics.calibration import fit_temperature
 from scanline.metrics.classification import ClassificationMetrics, classification_metrics
 from scanline.metrics.probabilities import softmax
@@ -63,8 +63,8 @@ class Classification(Task):
         unknown = [name for name in source.classes if str(name) not in index]
         if unknown:
             raise DataError(
-                f"{source.name}: expected classes of {owner}, one of {some(self.classes)}; "
-                f"got {some(unknown)}"
+                f"{source.name}: expected classes of {owner}, one of {join_names(self.classes)}; "
+                f"got {join_names(unknown)}"
             )
         return np.array([index[str(name)] for name in source.classes], np.int64)[source.targets]
 
@@ -147,7 +147,7 @@ class Classification(Task):
 
     def describe(self) -> str:
         """Return as "10 classes: 0, 1, 2, ..."."""
-        return f"{len(self.classes):,} classes: {some(self.classes)}"
+        return f"{len(self.classes):,} classes: {join_names(self.classes)}"
 
     def to_json(self) -> JsonObject:
         """Return {"classes": K names}."""
@@ -165,7 +165,7 @@ class Classification(Task):
         if re.search("[\ud800-\udfff]", "".join(names)):
             raise ValueError("expected class names in Unicode, got a lone surrogate")
         longest = max(map(len, names))
-        if longest > MOST_CHARACTERS or longest * len(names) > _NAMES_CHARACTERS:
+        if longest > MAX_NAME_CHARACTERS or longest * len(names) > _NAMES_CHARACTERS:
             raise ValueError(f"class names are too long: {len(names)} names of up to {longest} characters")
         return cls(tuple(classes))
 

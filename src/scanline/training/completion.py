@@ -83,7 +83,7 @@ def _evaluate(
     """Return the metrics of the test and the validation split, and the calibration temperature."""
     temperature = None
     metrics: dict[str, SplitMetrics] = {}
-    for name, source in prepared.data.parts.items():
+    for name, source in prepared.data.splits.items():
         if name == "train":
             continue
         outputs = Predictor(state.network).outputs(source, abandon)

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from scanline import recipe as recipes
+from scanline.data.dataset import Dataset
 from scanline.data.default import FALLBACK, read_or_default
 from scanline.data.download import Progress
+from scanline.data.partition import partition
 from scanline.data.readers.arrays import Arrays
-from scanline.data.reading import Samples
-from scanline.data.splits import Dataset
 from scanline.errors import UsageError
 from scanline.recipe import Recipe
 
@@ -42,10 +42,10 @@ def read_inputs(
         DataError: If the data cannot be read.
     """
     chosen = recipes.load(recipe or (FALLBACK if data == FALLBACK else recipes.DEFAULT), settings)
-    samples, note = read_or_default(data or chosen.data.name, chosen.data, on_progress)
-    if recipe is None and _default_recipe(samples) != chosen.name:
-        chosen = recipes.load(_default_recipe(samples), settings)
-    dataset = samples.data_set(chosen.split, chosen.input.missing)
+    read, note = read_or_default(data or chosen.data.name, chosen.data, on_progress)
+    if recipe is None and _default_recipe(read) != chosen.name:
+        chosen = recipes.load(_default_recipe(read), settings)
+    dataset = partition(read, chosen.split, chosen.input.missing)
     if note:
         dataset = replace(dataset, notes=(note, *dataset.notes))
     return _with_address(chosen, dataset), dataset
@@ -68,8 +68,8 @@ def read_again(recipe: Recipe, data: Arrays | None, on_progress: Progress | None
             "this run was trained on arrays of a Python program: resume it with "
             "scanline.train(scanline.Arrays(...), resume=RUN)"
         )
-    samples, _ = read_or_default(data or recipe.data.name, recipe.data, on_progress)
-    return samples.data_set(recipe.split, recipe.input.missing)
+    read, _ = read_or_default(data or recipe.data.name, recipe.data, on_progress)
+    return partition(read, recipe.split, recipe.input.missing)
 
 
 def extend(
@@ -133,10 +133,10 @@ def _flat(tree: Mapping[str, object], stem: str = "") -> dict[str, object]:
     return flat
 
 
-def _default_recipe(samples: Samples) -> str:
-    if samples.named is not None and samples.name == FALLBACK:
+def _default_recipe(data: Dataset) -> str:
+    if data.fixed and data.name == FALLBACK:
         return FALLBACK
-    return recipes.DEFAULT if samples.are_pictures else SEQUENCES
+    return recipes.DEFAULT if data.picture is not None else SEQUENCES
 
 
 def _with_address(recipe: Recipe, data: Dataset) -> Recipe:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from scanline import tasks
+from scanline.data.dataset import Dataset
 from scanline.data.preprocessing import Preprocessing
-from scanline.data.splits import Dataset, balanced
+from scanline.data.splits import balanced
 from scanline.errors import UsageError
 from scanline.model.network import Architecture
 from scanline.recipe import Recipe
@@ -39,11 +40,11 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
         UsageError: If recipe and data do not fit together; names the setting.
         DataError: If the task cannot be learned from the data, as a classification with a single class.
     """
-    preprocessing = Preprocessing.of(data, recipe.input)
+    preprocessing = Preprocessing.fit(data, recipe.input)
     steps = preprocessing.prepare_all(data)
     recipe = recipe.model_copy(update={"train": recipe.train.limited(len(steps.train))})
     if recipe.train.class_weights == "balanced":
-        steps = replace(steps, train=replace(steps.train, weights=balanced(steps.train)))
+        steps = steps.with_splits(train=replace(steps.train, weights=balanced(steps.train)))
     task = tasks.get(recipe.task).fit(steps.train, data.name)
     _check(recipe, steps, task)
     return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps, task), task)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
+from scanline.data.dataset import Dataset
 from scanline.data.download import Progress
 from scanline.data.readers.arrays import Arrays
-from scanline.data.splits import Dataset
 from scanline.data.transforms.scaler import Scaler
 from scanline.device import choose_device
 from scanline.errors import DataError, Interrupted, ModelError, UsageError
@@ -107,11 +107,11 @@ class TrainingRun:
             TensorBoardWriter.check_installed()
         prepared = prepare(*read_inputs(data, recipe, settings, on_progress))
         plan, splits = prepared.recipe, prepared.data
-        scaler = Scaler.fit(splits.train, plan.input.scaling, splits.scale)
+        scaler = Scaler.fit(splits.train, plan.input.scaling, splits.full_scale)
         state = initial_state(plan, prepared.architecture, scaler.shift, scaler.scale, device)
         digests = _digests(splits)
         path = Path(run) if run else claim(Path("runs"), f"{splits.name}-{plan.name}")
-        split = SplitFile.model_validate({"schema": 1, "parts": splits.describe_split()})
+        split = SplitFile.model_validate({"schema": 1, "parts": splits.describe_splits()})
         directory = RunDirectory.create(path, plan, _environment(state, device, digests), split)
         try:
             writer = TensorBoardWriter(path, 0) if tensorboard else None
@@ -308,7 +308,7 @@ class TrainingRun:
 
 
 def _digests(data: Dataset) -> dict[str, SplitDigest]:
-    return {name: SplitDigest(n=len(part), sha256=part.fingerprint()) for name, part in data.parts.items()}
+    return {name: SplitDigest(n=len(part), sha256=part.fingerprint()) for name, part in data.splits.items()}
 
 
 def _environment(state: TrainState, device: str, digests: dict[str, SplitDigest]) -> Environment:

@@ -11,10 +11,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from scanline.data.dataset import Dataset
 from scanline.data.loader import DeviceBatch, Loader
 from scanline.data.memory import MemorySource
 from scanline.data.order import BatchOrder
-from scanline.data.splits import Dataset
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
 from scanline.model.predictor import Abandoned, Predictor
@@ -55,7 +55,7 @@ class Trainer:
             abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.
         """
         self.state, self.recipe, self.data, self.task = state, recipe, data, task
-        self._targets = {name: task.encode(source) for name, source in data.parts.items()}
+        self._targets = {name: task.encode(source) for name, source in data.splits.items()}
         self._abandon = abandon
         self._device = state.network.scale.device
         # Noise is added to raw values: only then the network has to standardise.

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scanline.data.found import check_values
+from scanline.data.checks import check_values
 from scanline.data.readers.array_files import read_npy, read_npz
 from scanline.errors import DataError
 from scanline.recipe import UNSAID
@@ -60,7 +60,7 @@ def test_x_and_y_are_sequences_with_labels(tmp_path, save):
     save(tmp_path / "ours.npz", X=X, y=Y)
     found = read_npz(tmp_path / "ours.npz", UNSAID)
     assert list(found) == ["all"]
-    part = found["all"].sequences
+    part = found["all"]
     assert np.array_equal(part.values, X)
     assert part.classes == ("run", "walk")
     assert part.targets.tolist() == [0, 1]
@@ -68,7 +68,7 @@ def test_x_and_y_are_sequences_with_labels(tmp_path, save):
 
 
 def test_names_are_read_in_any_case_and_other_arrays_are_not_looked_at(read):
-    part = read(x=X, Y=[7, 8], LENGTHS=[1, 3], Groups=["a", "b"], notes=OBJECTS)["all"].sequences
+    part = read(x=X, Y=[7, 8], LENGTHS=[1, 3], Groups=["a", "b"], notes=OBJECTS)["all"]
     assert part.concatenated.tolist() == [[0, 1], [6, 7], [8, 9], [10, 11]]
     assert part.lengths.tolist() == [1, 3]
     assert part.groups.tolist() == ["a", "b"]
@@ -76,7 +76,7 @@ def test_names_are_read_in_any_case_and_other_arrays_are_not_looked_at(read):
 
 
 def test_two_dimensions_are_sequences_of_one_feature(read):
-    assert read(X=X[:, :, 0], y=Y)["all"].sequences.shape == (2, 3, 1)
+    assert read(X=X[:, :, 0], y=Y)["all"].shape == (2, 3, 1)
 
 
 @pytest.mark.parametrize("ending", ["val", "valid", "validation"])
@@ -85,7 +85,7 @@ def test_parts_have_their_own_arrays(read, ending):
         **{"X_test": X[:1], "y_test": Y[:1], "X_train": X, "y_train": Y},
         **{f"X_{ending}": X[1:], f"y_{ending}": Y[1:], f"lengths_{ending}": [2]},
     )
-    assert {name: part.sequences.lengths.tolist() for name, part in found.items()} == {
+    assert {name: part.lengths.tolist() for name, part in found.items()} == {
         "train": [3, 3],
         "validation": [2],
         "test": [3],
@@ -103,8 +103,8 @@ def test_a_place_is_an_array_and_a_sequence(read, tmp_path):
 
 
 def test_labels_may_be_absent_where_they_are_not_needed(read):
-    assert read(labelled=False, X=X)["all"].sequences.classes == ()
-    assert read(labelled=False, X=X, y=Y)["all"].sequences.classes == ("run", "walk")
+    assert read(labelled=False, X=X)["all"].classes == ()
+    assert read(labelled=False, X=X, y=Y)["all"].classes == ("run", "walk")
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_labels_may_be_absent_where_they_are_not_needed(read):
         ({"X": X, "x": X, "y": Y}, "expected one array X, found X and x"),
         ({"X": X[0, 0], "y": Y}, r"X: expected values of shape .*, found \(2,\)"),
         ({"X": X, "y": Y[:1]}, r"X: expected 2 labels, one for each sequence, found <U4 of shape \(1,\)"),
-        ({"X": X, "y": [0.5, 1]}, "X: sequence 0: expected a label, a whole number or text, found 0.5"),
+        ({"X": X, "y": [0.5, 1]}, "X: sequence 0: expected a label, an integer or text, found 0.5"),
         (
             {"X": X, "y": Y, "lengths": [1, 4]},
-            "X: sequence 1 has length 4, expected a whole number from 1 to 3",
+            "X: sequence 1 has length 4, expected an integer from 1 to 3",
         ),
         ({"X": Y, "y": Y}, "X: expected an array of numbers, found <U4"),
         (
@@ -170,7 +170,7 @@ def test_a_damaged_array_is_a_data_error_that_names_it(tmp_path, how):
     with zipfile.ZipFile(path, "w", how) as archive:
         archive.writestr("X.npy", npy(values))
         archive.writestr("y.npy", npy([1, 2, 1, 2]))
-    assert np.array_equal(read_npz(path, UNSAID)["all"].sequences.values, values.astype(np.float32))
+    assert np.array_equal(read_npz(path, UNSAID)["all"].values, values.astype(np.float32))
     content = bytearray(path.read_bytes())
     for at in range(100, 1500, 50):
         content[at] ^= 0xFF
@@ -210,14 +210,14 @@ def test_what_follows_the_x_follows_the_other_names(put, ending):
         **{f"X{ending}": X, f"y{ending}": Y, f"lengths{ending}": np.array([1, 2])},
         **{f"groups{ending}": np.array([5, 5])},
     )
-    part = read_npy(path, UNSAID).sequences
+    part = read_npy(path, UNSAID)
     assert part.concatenated.tolist() == [[0, 1], [6, 7], [8, 9]]
     assert part.classes == ("run", "walk")
     assert part.groups.tolist() == [5, 5]
 
 
 def test_a_small_x_is_one_too_and_lengths_and_groups_may_be_absent(put):
-    part = read_npy(put(x=X, y=Y), UNSAID).sequences
+    part = read_npy(put(x=X, y=Y), UNSAID)
     assert part.lengths.tolist() == [3, 3]
     assert part.groups is None
 
@@ -226,7 +226,7 @@ def test_labels_that_are_not_beside_x_are_missed_only_where_they_are_needed(put)
     path = put(X_train=X)
     with pytest.raises(DataError, match=r"X_train\.npy: expected labels in y_train\.npy, found no such file"):
         read_npy(path, UNSAID)
-    assert read_npy(path, UNSAID, labelled=False).sequences.classes == ()
+    assert read_npy(path, UNSAID, labelled=False).classes == ()
 
 
 @pytest.mark.parametrize("name", ["data", "xylophone", "Xs"])
@@ -236,13 +236,13 @@ def test_an_array_of_another_name_has_no_labels_beside_it(put, name):
         DataError, match=rf"{name}\.npy: expected labels in y\.npy beside X\.npy, found no such"
     ):
         read_npy(path, UNSAID)
-    assert np.array_equal(read_npy(path, UNSAID, labelled=False).sequences.values, X)
+    assert np.array_equal(read_npy(path, UNSAID, labelled=False).values, X)
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 def test_every_version_of_the_format_is_read_in_every_order_in_memory(put, version):
     path = put(X=npy(np.asfortranarray(X.astype(">f8")), version=version), y=Y)
-    assert np.array_equal(read_npy(path, UNSAID).sequences.values, X)
+    assert np.array_equal(read_npy(path, UNSAID).values, X)
 
 
 def test_a_header_of_python_2_is_read_without_a_warning(put):
@@ -250,7 +250,7 @@ def test_a_header_of_python_2_is_read_without_a_warning(put):
         X=header("{'descr': '<f4', 'fortran_order': False, 'shape': (1L, 2L)}\n")
         + np.float32([1, 2]).tobytes()
     )
-    assert read_npy(path, UNSAID, labelled=False).sequences.concatenated.tolist() == [[1], [2]]
+    assert read_npy(path, UNSAID, labelled=False).concatenated.tolist() == [[1], [2]]
 
 
 @pytest.mark.parametrize(

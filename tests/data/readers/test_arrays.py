@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanline import Arrays
-from scanline.data.found import check_values
+from scanline.data.checks import check_values
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.errors import DataError
 from scanline.recipe import UNSAID
@@ -55,17 +55,17 @@ def read(values, labels=None, lengths=None, groups=None, **said):
     ids=lambda values: type(values).__name__,
 )
 def test_two_sequences_of_two_steps_are_the_same_however_they_are_given(values):
-    part = read(values).sequences
+    part = read(values)
     assert part.concatenated.tolist() == [[1], [2], [3], [4]]
     assert part.concatenated.dtype == np.float32
     assert part.lengths.tolist() == [2, 2]
-    assert part.fingerprint() == read(TWO).sequences.fingerprint()
+    assert part.fingerprint() == read(TWO).fingerprint()
 
 
 def test_an_array_holds_sequences_steps_and_features_in_this_order():
     values = np.arange(12.0).reshape(2, 3, 2)
-    assert np.array_equal(read(values).sequences.values, values)
-    assert np.array_equal(read(values.tolist()).sequences.values, values)
+    assert np.array_equal(read(values).values, values)
+    assert np.array_equal(read(values.tolist()).values, values)
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,13 @@ def test_an_array_holds_sequences_steps_and_features_in_this_order():
     ],
 )
 def test_listed_sequences_may_have_different_lengths(values):
-    part = read(values).sequences
+    part = read(values)
     assert part.concatenated.tolist() == [[1, 2], [3, 4], [5, 6]]
     assert part.lengths.tolist() == [2, 1]
 
 
 def test_listed_rows_of_numbers_of_different_lengths_have_one_feature():
-    part = read([[1, 2, 3], [4]]).sequences
+    part = read([[1, 2, 3], [4]])
     assert part.concatenated.tolist() == [[1], [2], [3], [4]]
     assert part.lengths.tolist() == [3, 1]
 
@@ -93,13 +93,13 @@ def test_listed_rows_of_numbers_of_different_lengths_have_one_feature():
 def test_what_lies_past_a_length_is_not_looked_at(lengths):
     found = read(np.array([[[1.0], [np.nan]], [[3.0], [4.0]]]), lengths=lengths)
     check_values(found, missing=False)
-    assert found.sequences.concatenated.tolist() == [[1], [3], [4]]
-    assert found.sequences.lengths.tolist() == [1, 2]
+    assert found.concatenated.tolist() == [[1], [3], [4]]
+    assert found.lengths.tolist() == [1, 2]
 
 
 def test_a_place_is_a_sequence_and_a_step():
     found = read([[1.0, 2.0], [3.0, np.nan]])
-    assert found.where(1, 1) == "sequence 1"
+    assert found.info.locate(1, 1) == "sequence 1"
     with pytest.raises(
         DataError, match=r"^the given values: sequence 1, step 1, feature 0: expected a finite"
     ):
@@ -141,22 +141,25 @@ def test_a_number_too_large_for_32_bits_is_refused_later_and_not_warned_of():
             [np.zeros((2, 3)), np.zeros((2, 4))],
             r"sequence 1: expected 3 features as in sequence 0, found .*\(2, 4\)",
         ),
-        ([[[1, 2], [3]]], "sequence 0: expected an array of numbers, found what cannot be made one"),
-        ([[1, [2, 3]]], "sequence 0: expected an array of numbers, found what cannot be made one"),
+        ([[[1, 2], [3]]], "sequence 0: expected an array of numbers, found something else"),
+        ([[1, [2, 3]]], "sequence 0: expected an array of numbers, found something else"),
         (np.ones((1, 2), complex), "expected an array of numbers, found complex128"),
         (np.array([["1", "2"]]), "expected an array of numbers, found <U1"),
         (np.array([["2026-01-31"]], "M8[D]"), r"expected an array of numbers, found datetime64\[D\]"),
         (np.zeros(3, [("a", "f4")]), "expected an array of numbers, found "),
         (np.array([[1, None]], dtype=object), "sequence 0: expected an array of numbers, found object"),
         ([[10**30]], "sequence 0: expected an array of numbers, found object"),
-        (np.ma.array([[1, 2]], mask=[[0, 1]]), "masked arrays are not read; fill them, and give lengths if"),
-        ([np.ma.array([1, 2], mask=[0, 1])], "sequence 0: masked arrays are not read"),
+        (
+            np.ma.array([[1, 2]], mask=[[0, 1]]),
+            "masked arrays are not supported; fill them, and give lengths if",
+        ),
+        ([np.ma.array([1, 2], mask=[0, 1])], "sequence 0: masked arrays are not supported"),
         (pd.DataFrame({"a": [1], "b": ["x"]}), "expected an array of numbers, found object"),
-        (torch.zeros(2, 2).to_sparse(), "expected an array of numbers, found what cannot be made one"),
-        (torch.zeros(2, 2, device="meta"), "expected an array of numbers, found what cannot be made one"),
+        (torch.zeros(2, 2).to_sparse(), "expected an array of numbers, found something else"),
+        (torch.zeros(2, 2, device="meta"), "expected an array of numbers, found something else"),
         (
             [[torch.tensor(1.0, requires_grad=True)]],
-            "sequence 0: expected an array of numbers, found what cannot",
+            "sequence 0: expected an array of numbers, found something else",
         ),
         (torch.zeros(1, 2, dtype=torch.complex64), "expected an array of numbers, found complex64"),
     ],
@@ -171,18 +174,18 @@ def test_what_is_no_sequences_is_refused_in_one_line(values, message):
 @pytest.mark.parametrize(
     ("lengths", "message"),
     [
-        ([0, 1], "sequence 0 has length 0, expected a whole number from 1 to 2"),
-        ([1, 3], "sequence 1 has length 3, expected a whole number from 1 to 2"),
-        ([-1, 1], "sequence 0 has length -1, expected a whole number from 1 to 2"),
-        ([1, 1.5], "sequence 1 has length 1.5, expected a whole number from 1 to 2"),
-        ([np.inf, 1], "sequence 0 has length inf, expected a whole number from 1 to 2"),
-        ([1, np.nan], "sequence 1 has length nan, expected a whole number from 1 to 2"),
-        ([1], r"expected 2 whole numbers as lengths, found int64 of shape \(1,\)"),
-        ([[1, 2]], r"expected 2 whole numbers as lengths, found int64 of shape \(1, 2\)"),
-        (2, r"expected 2 whole numbers as lengths, found int64 of shape \(\)"),
-        ([True, True], "expected 2 whole numbers as lengths, found bool"),
+        ([0, 1], "sequence 0 has length 0, expected an integer from 1 to 2"),
+        ([1, 3], "sequence 1 has length 3, expected an integer from 1 to 2"),
+        ([-1, 1], "sequence 0 has length -1, expected an integer from 1 to 2"),
+        ([1, 1.5], "sequence 1 has length 1.5, expected an integer from 1 to 2"),
+        ([np.inf, 1], "sequence 0 has length inf, expected an integer from 1 to 2"),
+        ([1, np.nan], "sequence 1 has length nan, expected an integer from 1 to 2"),
+        ([1], r"expected 2 integers as lengths, found int64 of shape \(1,\)"),
+        ([[1, 2]], r"expected 2 integers as lengths, found int64 of shape \(1, 2\)"),
+        (2, r"expected 2 integers as lengths, found int64 of shape \(\)"),
+        ([True, True], "expected 2 integers as lengths, found bool"),
         (["1", "2"], "lengths: expected an array of numbers, found <U1"),
-        ([[1], [1, 2]], "lengths: expected an array of numbers, found what cannot be made one"),
+        ([[1], [1, 2]], "lengths: expected an array of numbers, found something else"),
     ],
 )
 def test_lengths_that_do_not_fit_are_refused(lengths, message):
@@ -191,14 +194,14 @@ def test_lengths_that_do_not_fit_are_refused(lengths, message):
 
 
 def test_listed_sequences_have_their_own_lengths():
-    with pytest.raises(DataError, match="lengths are those of the listed sequences; give none"):
+    with pytest.raises(DataError, match="a list of sequences needs no lengths, found lengths"):
         read(list(TWO), lengths=[1, 2])
-    assert read(TWO.tolist(), lengths=[1, 2]).sequences.lengths.tolist() == [1, 2]
+    assert read(TWO.tolist(), lengths=[1, 2]).lengths.tolist() == [1, 2]
 
 
 def test_numbers_are_not_copied_where_they_need_not_be():
     values = np.zeros((2, 3, 4), np.float32)
-    assert np.shares_memory(read(values).sequences.concatenated, values)
+    assert np.shares_memory(read(values).concatenated, values)
     assert np.shares_memory(as_numbers(torch.from_numpy(values), "x"), values)
 
 
@@ -231,7 +234,7 @@ def test_numbers_are_not_copied_where_they_need_not_be():
     ids=lambda value: type(value).__name__,
 )
 def test_labels_are_whole_numbers_or_text_of_any_kind(labels, expected):
-    part = read(TWO, labels).sequences
+    part = read(TWO, labels)
     assert tuple(part.classes[label] for label in part.targets) == expected
     assert part.classes == tuple(sorted(expected))
 
@@ -240,11 +243,11 @@ def test_labels_are_whole_numbers_or_text_of_any_kind(labels, expected):
     not hasattr(np, "dtypes") or not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2"
 )
 def test_labels_may_be_numpys_text_of_any_length():
-    assert read(TWO, np.array(["b", "a"], np.dtypes.StringDType())).sequences.classes == ("a", "b")
+    assert read(TWO, np.array(["b", "a"], np.dtypes.StringDType())).classes == ("a", "b")
 
 
 def test_without_labels_there_are_no_classes():
-    part = read(TWO).sequences
+    part = read(TWO)
     assert (part.classes, part.targets.tolist()) == ((), [0, 0])
 
 
@@ -255,30 +258,30 @@ def test_without_labels_there_are_no_classes():
         ([[1], [2]], r"expected 2 labels, one for each sequence, found int64 of shape \(2, 1\)"),
         (7, r"expected 2 labels, one for each sequence, found int64 of shape \(\)"),
         ("ab", r"expected 2 labels, one for each sequence, found <U2 of shape \(\)"),
-        ([[1], [1, 2]], "expected 2 labels, found what cannot be made an array"),
+        ([[1], [1, 2]], "expected 2 labels, found something else"),
         ([1j, 2], "expected 2 labels, one for each sequence, found complex128"),
         (np.array(["2026", "2027"], "M8[Y]"), "expected 2 labels, one for each sequence, found datetime64"),
-        (["a", None], "sequence 1: expected one of the labels, a whole number or text, found None"),
-        (["a", float("nan")], "sequence 1: expected one of the labels, a whole number or text, found nan"),
-        ([float("nan"), 1.0], "sequence 0: expected one of the labels, a whole number or text, found nan"),
-        ([pd.NA, "a"], "sequence 0: expected one of the labels, a whole number or text, found <NA>"),
-        ([pd.NaT, "a"], "sequence 0: expected one of the labels, a whole number or text, found NaT"),
-        (pd.Series(["a", None]), "sequence 1: expected one of the labels, a whole number or text, found"),
+        (["a", None], "sequence 1: expected one of the labels, an integer or text, found None"),
+        (["a", float("nan")], "sequence 1: expected one of the labels, an integer or text, found nan"),
+        ([float("nan"), 1.0], "sequence 0: expected one of the labels, an integer or text, found nan"),
+        ([pd.NA, "a"], "sequence 0: expected one of the labels, an integer or text, found <NA>"),
+        ([pd.NaT, "a"], "sequence 0: expected one of the labels, an integer or text, found NaT"),
+        (pd.Series(["a", None]), "sequence 1: expected one of the labels, an integer or text, found"),
         (
             pd.array([1, None], dtype="Int64"),
-            "sequence 1: expected one of the labels, a whole number or text",
+            "sequence 1: expected one of the labels, an integer or text",
         ),
-        (["", "b"], "sequence 0: expected one of the labels, a whole number or text, found ''"),
-        (["b", " "], "sequence 1: expected a label, a whole number or text, found nothing"),
-        ([{1}, {2}], r"sequence 0: expected one of the labels, a whole number or text, found \{1\}"),
+        (["", "b"], "sequence 0: expected one of the labels, an integer or text, found ''"),
+        (["b", " "], "sequence 1: expected a label, an integer or text, found nothing"),
+        ([{1}, {2}], r"sequence 0: expected one of the labels, an integer or text, found \{1\}"),
         (np.array([[1], None, 2], object)[:2], r"sequence 0: expected one of the labels, .*, found \[1\]"),
-        ([1.0, 0.5], "sequence 1: expected a label, a whole number or text, found 0.5"),
-        ([1.0, float("inf")], "sequence 1: expected a label, a whole number or text, found inf"),
+        ([1.0, 0.5], "sequence 1: expected a label, an integer or text, found 0.5"),
+        ([1.0, float("inf")], "sequence 1: expected a label, an integer or text, found inf"),
         (
             np.ma.array([1, 2], mask=[0, 1]),
-            "masked labels are not read; leave out the sequences that have none",
+            "masked labels are not supported; remove the sequences without",
         ),
-        (torch.zeros(2, dtype=torch.bfloat16), "expected 2 labels, found what cannot be made an array"),
+        (torch.zeros(2, dtype=torch.bfloat16), "expected 2 labels, found something else"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else type(value).__name__,
 )
@@ -289,13 +292,13 @@ def test_what_is_no_label_is_refused_in_one_line(labels, message):
 
 
 def test_groups_are_kept_and_refused_as_labels_are():
-    assert read(TWO, [0, 1], groups=["ann", "bob"]).sequences.groups.tolist() == ["ann", "bob"]
-    assert read(TWO, [0, 1], groups=[7, 7]).sequences.groups.tolist() == [7, 7]
-    assert read(TWO).sequences.groups is None
+    assert read(TWO, [0, 1], groups=["ann", "bob"]).groups.tolist() == ["ann", "bob"]
+    assert read(TWO, [0, 1], groups=[7, 7]).groups.tolist() == [7, 7]
+    assert read(TWO).groups is None
     for groups, message in (
         ([1], r"expected 2 groups, one for each sequence, found int64 of shape \(1,\)"),
-        (["ann", None], "sequence 1: expected one of the groups, a whole number or text, found None"),
-        ([1.0, np.nan], "sequence 1: expected one of the groups, a whole number or text, found nan"),
+        (["ann", None], "sequence 1: expected one of the groups, an integer or text, found None"),
+        ([1.0, np.nan], "sequence 1: expected one of the groups, an integer or text, found nan"),
     ):
         with pytest.raises(DataError, match=message):
             read(TWO, [0, 1], groups=groups)
@@ -307,12 +310,12 @@ def test_groups_are_kept_and_refused_as_labels_are():
 def test_bytes_are_pictures_and_that_is_told():
     values = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
     found = read(values)
-    assert found.picture is not None
-    assert (found.picture.height, found.picture.width, found.scale) == (3, 2, 255)
-    assert np.array_equal(found.sequences.values, values)
-    (note,) = found.notes
+    assert found.info.picture is not None
+    assert (found.info.picture.height, found.info.picture.width, found.info.full_scale) == (3, 2, 255)
+    assert np.array_equal(found.values, values)
+    (note,) = found.info.notes
     assert note.startswith(
-        "the given values: taken for pictures of 3 x 2 pixels, as they are bytes (data.picture="
+        "the given values: read as pictures of 3 x 2 pixels, because they are bytes (data.picture="
     )
 
 
@@ -321,20 +324,24 @@ def test_bytes_of_four_dimensions_are_pictures_in_colour_or_grey(channels):
     values = np.arange(12 * channels, dtype=np.uint8).reshape(2, 3, 2, channels)
     for each in (values, torch.from_numpy(values)):
         found = read(each)
-        assert (found.picture.height, found.picture.width, found.picture.channels) == (3, 2, channels)
-        assert np.array_equal(found.sequences.values, values.reshape(2, 3, 2 * channels))
+        assert (found.info.picture.height, found.info.picture.width, found.info.picture.channels) == (
+            3,
+            2,
+            channels,
+        )
+        assert np.array_equal(found.values, values.reshape(2, 3, 2 * channels))
 
 
 def test_bytes_are_no_pictures_if_that_is_said_or_they_have_one_feature_or_different_lengths():
     values = np.zeros((2, 3, 2), np.uint8)
     for found in (read(values, picture="none"), read(values[:, :, 0]), read([values[0], values[1, :2]])):
-        assert found.picture is None
-        assert found.sequences.concatenated.dtype == np.uint8
-        assert found.notes == ()
+        assert found.info.picture is None
+        assert found.concatenated.dtype == np.uint8
+        assert found.info.notes == ()
 
 
 def test_floats_are_pictures_if_a_size_is_said_and_they_are_whole():
-    assert read([[0.0, 1, 2, 255]], picture="2x2").sequences.values.tolist() == [[[0, 1], [2, 255]]]
+    assert read([[0.0, 1, 2, 255]], picture="2x2").values.tolist() == [[[0, 1], [2, 255]]]
     with pytest.raises(
         DataError, match=r"sequence 0, step 1, feature 0: expected a grey level, .*found 0\.5"
     ):
@@ -345,23 +352,21 @@ def test_floats_are_pictures_if_a_size_is_said_and_they_are_whole():
 
 
 def test_arrays_are_one_part_or_several():
-    assert {name: len(part.sequences) for name, part in Arrays(TWO, [0, 1]).read(UNSAID).items()} == {
-        "all": 2
-    }
+    assert {name: len(part) for name, part in Arrays(TWO, [0, 1]).read(UNSAID).items()} == {"all": 2}
     parts = Arrays(TWO, [0, 1], test=(TWO[:1], [1]), validation=[TWO, [1, 0], [1, 2]]).read(UNSAID)
     assert list(parts) == ["train", "test", "validation"]
-    assert parts["validation"].sequences.lengths.tolist() == [1, 2]
+    assert parts["validation"].lengths.tolist() == [1, 2]
     assert list(Arrays(TWO, [0, 1], validation=(TWO, [1, 0])).read(UNSAID)) == ["all", "validation"]
 
 
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (TWO, "the test part: expected .values, labels. or .values, labels, lengths., found ndarray"),
-        ((TWO,), "the test part: expected .*, found 1 of them"),
-        ((TWO, [0, 1], [1, 2], [0, 0]), "the test part: expected .*, found 4 of them"),
-        ((TWO, None), "the test part: expected .*, found no labels"),
-        ((TWO, [0]), "the test part: expected 2 labels, one for each sequence, found int64"),
+        (TWO, "the test split: expected .values, labels. or .values, labels, lengths., found ndarray"),
+        ((TWO,), "the test split: expected .*, found 1 items"),
+        ((TWO, [0, 1], [1, 2], [0, 0]), "the test split: expected .*, found 4 items"),
+        ((TWO, None), "the test split: expected .*, found no labels"),
+        ((TWO, [0]), "the test split: expected 2 labels, one for each sequence, found int64"),
     ],
 )
 def test_a_part_that_is_none_is_refused(part, message):

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from scanline.data import catalogue as catalog
-from scanline.data.found import Found
 from scanline.data.memory import MemorySource
+from scanline.data.partition import partition
 from scanline.data.readers import pictures
 from scanline.data.readers.pictures import as_pictures, is_picture_folder, picture_format, read_picture_folder
-from scanline.data.reading import TO_JUDGE, read_samples
+from scanline.data.reading import TO_EVALUATE, read_dataset
+from scanline.data.source_info import SourceInfo
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings
@@ -45,12 +46,12 @@ def folder(tmp_path):
     return tmp_path / "pets"
 
 
-def read(folder, **settings) -> Found:
+def read(folder, **settings) -> MemorySource:
     return read_picture_folder(folder, said(**settings))["all"]
 
 
 def first_pixels(found):
-    return found.sequences.values[:, 0, 0].tolist()
+    return found.values[:, 0, 0].tolist()
 
 
 # --- a folder
@@ -58,24 +59,24 @@ def first_pixels(found):
 
 def test_each_sub_folder_is_a_class_and_each_row_a_step(folder):
     found = read(folder)
-    part = found.sequences
+    part = found
     assert part.classes == ("cat", "dog")
     assert part.targets.tolist() == [0, 0, 1]
     assert part.values.tolist() == [grey(10).tolist(), grey(20).tolist(), grey(30).tolist()]
     assert part.concatenated.dtype == np.uint8
     assert part.ids.tolist() == ["cat/1.png", "cat/2.png", "dog/1.png"]
-    assert [found.where(index) for index in range(3)] == part.ids.tolist()
-    assert found.scale == 255
-    assert found.picture == PictureFormat(4, 3, 2, 255, "mass", 1, "contain")
-    assert found.settings.picture == "4x3"
+    assert [found.info.locate(index) for index in range(3)] == part.ids.tolist()
+    assert found.info.full_scale == 255
+    assert found.info.picture == PictureFormat(4, 3, 2, 255, "mass", 1, "contain")
+    assert found.info.settings.picture == "4x3"
 
 
 def test_the_size_of_all_is_told(folder):
-    assert read(folder).notes == (f"{folder}: pictures of 4 x 3, the size of all",)
+    assert read(folder).info.notes == (f"{folder}: pictures of 4 x 3, the size of all",)
 
 
 def test_a_said_size_that_all_have_needs_no_telling(folder):
-    assert read(folder, picture="4x3").notes == ()
+    assert read(folder, picture="4x3").info.notes == ()
 
 
 def test_files_are_read_in_the_natural_order_of_their_names(tmp_path):
@@ -85,7 +86,7 @@ def test_files_are_read_in_the_natural_order_of_their_names(tmp_path):
     put(tmp_path / "y" / "1.png", grey(99))
     expected = ["01.png", "1.png", "2.png", "10.png", "a9.png", "a10b2.png", "a10b10.png"]
     found = read(tmp_path)
-    assert found.sequences.ids.tolist() == [f"x/{name}" for name in expected] + ["y/1.png"]
+    assert found.ids.tolist() == [f"x/{name}" for name in expected] + ["y/1.png"]
     assert first_pixels(found) == [names.index(name) for name in expected] + [99]
 
 
@@ -93,10 +94,10 @@ def test_classes_that_are_numbers_come_in_the_order_of_numbers(tmp_path):
     for value in (10, 9, 2):
         put(tmp_path / str(value) / "a.png", grey(value))
     found = read(tmp_path)
-    assert found.sequences.classes == (2, 9, 10)
-    assert found.sequences.targets.tolist() == [0, 1, 2]
+    assert found.classes == (2, 9, 10)
+    assert found.targets.tolist() == [0, 1, 2]
     assert first_pixels(found) == [2, 9, 10]
-    assert [found.where(index) for index in range(3)] == ["2/a.png", "9/a.png", "10/a.png"]
+    assert [found.info.locate(index) for index in range(3)] == ["2/a.png", "9/a.png", "10/a.png"]
 
 
 def test_classes_that_are_text_come_in_the_order_of_text_with_their_files(tmp_path):
@@ -104,9 +105,9 @@ def test_classes_that_are_text_come_in_the_order_of_text_with_their_files(tmp_pa
     for value, name in enumerate(["10", "9", "none"]):
         put(tmp_path / name / "a.png", grey(value))
     found = read(tmp_path)
-    assert found.sequences.classes == ("10", "9", "none")
+    assert found.classes == ("10", "9", "none")
     assert first_pixels(found) == [0, 1, 2]
-    assert found.sequences.ids.tolist() == ["10/a.png", "9/a.png", "none/a.png"]
+    assert found.ids.tolist() == ["10/a.png", "9/a.png", "none/a.png"]
 
 
 @pytest.mark.parametrize("end", ["png", "PNG", "pgm", "bmp", "tif", "ppm", "webp"])
@@ -116,7 +117,7 @@ def test_every_kind_without_loss_keeps_its_pixels_bit_for_bit(tmp_path, end):
     colours = np.repeat(pixels[:, :, None], 3, 2) if end == "ppm" else pixels
     put(tmp_path / "a" / f"1.{end}", colours, **options)
     put(tmp_path / "b" / f"1.{end}", colours, **options)
-    assert (read(tmp_path).sequences.values == pixels).all()
+    assert (read(tmp_path).values == pixels).all()
 
 
 def test_a_jpeg_is_read_as_pillow_reads_it(tmp_path):
@@ -125,8 +126,8 @@ def test_a_jpeg_is_read_as_pillow_reads_it(tmp_path):
         put(tmp_path / name / "1.jpg", pixels)
     with Image.open(tmp_path / "a" / "1.jpg") as picture:
         in_grey, in_colour = np.asarray(picture.convert("L")), np.asarray(picture)
-    assert (read(tmp_path).sequences.values[0] == in_grey).all()
-    assert (read(tmp_path, colour=True).sequences.values[0] == in_colour.reshape(16, 72)).all()
+    assert (read(tmp_path).values[0] == in_grey).all()
+    assert (read(tmp_path, colour=True).values[0] == in_colour.reshape(16, 72)).all()
 
 
 def test_colours_become_features_of_a_step(tmp_path):
@@ -134,16 +135,16 @@ def test_colours_become_features_of_a_step(tmp_path):
     for name in "ab":
         put(tmp_path / name / "1.png", pixels)
     found = read(tmp_path, colour=True)
-    assert found.sequences.values.tolist() == [pixels.reshape(2, 12).tolist()] * 2
-    assert found.sequences.features == 12
-    assert found.picture.channels == 3
-    assert found.settings.colour is True
+    assert found.values.tolist() == [pixels.reshape(2, 12).tolist()] * 2
+    assert found.info.feature_names == 12
+    assert found.info.picture.channels == 3
+    assert found.info.settings.colour is True
 
 
 def test_a_grey_picture_among_coloured_ones_has_three_equal_colours(tmp_path):
     put(tmp_path / "a" / "1.png", grey(7, 1, 2))
     put(tmp_path / "b" / "1.png", np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8))
-    assert read(tmp_path, colour=True).sequences.values.tolist() == [[[7] * 6], [[1, 2, 3, 4, 5, 6]]]
+    assert read(tmp_path, colour=True).values.tolist() == [[[7] * 6], [[1, 2, 3, 4, 5, 6]]]
 
 
 # --- odd files
@@ -153,7 +154,7 @@ def test_sixteen_bits_a_pixel_are_read_as_their_upper_eight(tmp_path):
     values = np.array([[0, 257, 65535], [128 * 257, 51400, 13107]], np.uint16)
     for name in "ab":
         put(tmp_path / name / "1.png", values)
-    assert read(tmp_path).sequences.values[0].tolist() == [[0, 1, 255], [128, 200, 51]]
+    assert read(tmp_path).values[0].tolist() == [[0, 1, 255], [128, 200, 51]]
 
 
 def test_what_is_transparent_shows_white(tmp_path):
@@ -161,15 +162,15 @@ def test_what_is_transparent_shows_white(tmp_path):
     pixels[0, :, 3] = [255, 0, 51]  # black ink: opaque, clear, one fifth opaque
     for name in "ab":
         put(tmp_path / name / "1.png", pixels)
-    assert read(tmp_path).sequences.values[0].tolist() == [[0, 255, 204]]
-    assert read(tmp_path, colour=True).sequences.values[0].tolist() == [[0] * 3 + [255] * 3 + [204] * 3]
+    assert read(tmp_path).values[0].tolist() == [[0, 255, 204]]
+    assert read(tmp_path, colour=True).values[0].tolist() == [[0] * 3 + [255] * 3 + [204] * 3]
 
 
 def test_an_alpha_channel_that_hides_nothing_changes_nothing(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
     for name in "ab":
         put(tmp_path / name / "1.png", np.dstack([pixels, np.full((9, 9), 255, np.uint8)]))
-    assert (read(tmp_path, colour=True).sequences.values[0] == pixels.reshape(9, 27)).all()
+    assert (read(tmp_path, colour=True).values[0] == pixels.reshape(9, 27)).all()
 
 
 def test_a_picture_is_turned_before_its_size_is_looked_at(tmp_path):
@@ -177,7 +178,7 @@ def test_a_picture_is_turned_before_its_size_is_looked_at(tmp_path):
     exif[0x0112] = 6  # lies on its left side: to be turned a quarter clockwise
     put(tmp_path / "a" / "1.png", np.array([[1, 2], [3, 4], [5, 6]], np.uint8), exif=exif)
     put(tmp_path / "b" / "1.png", grey(9, 2, 3))
-    assert read(tmp_path).sequences.values[0].tolist() == [[5, 3, 1], [6, 4, 2]]
+    assert read(tmp_path).values[0].tolist() == [[5, 3, 1], [6, 4, 2]]
 
 
 def test_a_palette_is_looked_up(tmp_path):
@@ -186,8 +187,8 @@ def test_a_palette_is_looked_up(tmp_path):
     picture.putpixel((1, 0), 1)
     for name in "ab":
         put(tmp_path / name / "1.png", picture)
-    assert read(tmp_path, colour=True).sequences.values[0].tolist() == [[255, 0, 0, 10, 10, 10]]
-    assert read(tmp_path).sequences.values[0].tolist() == [[76, 10]]  # 0.299 of red
+    assert read(tmp_path, colour=True).values[0].tolist() == [[255, 0, 0, 10, 10, 10]]
+    assert read(tmp_path).values[0].tolist() == [[76, 10]]  # 0.299 of red
 
 
 def test_hidden_files_and_folders_are_not_looked_at(folder):
@@ -195,9 +196,9 @@ def test_hidden_files_and_folders_are_not_looked_at(folder):
     (folder / "cat" / "._1.png").write_bytes(b"x")
     put(folder / ".cache" / "1.png", grey(1))
     found = read(folder)
-    assert found.sequences.classes == ("cat", "dog")
-    assert len(found.sequences) == 3
-    assert len(found.notes) == 1
+    assert found.classes == ("cat", "dog")
+    assert len(found) == 3
+    assert len(found.info.notes) == 1
 
 
 def test_what_is_left_out_is_told(folder):
@@ -209,9 +210,9 @@ def test_what_is_left_out_is_told(folder):
     put(folder / "dog" / "puppies" / "1.png", grey(1))
     put(folder / "loose.png", grey(1))
     found = read(folder)
-    assert len(found.sequences) == 3
-    assert found.notes[1:] == (
-        f"{folder}: left out what is no picture in the folder of a class: "
+    assert len(found) == 3
+    assert found.info.notes[1:] == (
+        f"{folder}: ignored, as not a picture in the folder of a class: "
         "docs, empty, loose.png, cat/list.txt, dog/puppies",
     )
 
@@ -240,7 +241,7 @@ def test_a_picture_of_another_size_is_named_with_both_sizes_and_the_remedy(folde
     put(folder / "dog" / "2.png", grey(1, 5, 3))
     message = (
         rf"^{folder}/dog/2\.png: expected a picture of 4 x 3 pixels as {folder}/cat/1\.png, found 5 x 3; "
-        "say to which size all are fitted, as --picture 28x28$"
+        "give the size to which all are fitted, as --picture 28x28$"
     )
     with pytest.raises(DataError, match=message):
         read(folder)
@@ -249,10 +250,10 @@ def test_a_picture_of_another_size_is_named_with_both_sizes_and_the_remedy(folde
 def test_pictures_of_any_size_are_fitted_to_the_size_that_was_said_and_it_is_told(folder):
     put(folder / "dog" / "2.png", grey(77, 50, 31))
     found = read(folder, picture="6x5")
-    assert found.sequences.shape == (4, 6, 5)
-    assert (found.sequences.values[3] == 77).all()
-    assert found.notes == (f"{folder}: 4 of 4 pictures fitted to 6 x 5 (contain)",)
-    assert read(folder, picture="4x3").notes == (f"{folder}: 1 of 4 pictures fitted to 4 x 3 (contain)",)
+    assert found.shape == (4, 6, 5)
+    assert (found.values[3] == 77).all()
+    assert found.info.notes == (f"{folder}: 4 of 4 pictures fitted to 6 x 5 (contain)",)
+    assert read(folder, picture="4x3").info.notes == (f"{folder}: 1 of 4 pictures fitted to 4 x 3 (contain)",)
 
 
 @pytest.mark.parametrize("fit", ["cover", "stretch"])
@@ -266,8 +267,8 @@ def test_the_fit_that_was_said_is_taken(folder, fit):
         if fit == "cover"
         else image.resize((8, 8), Image.Resampling.BICUBIC)
     )
-    assert (found.sequences.values[3] == np.asarray(expected)).all()
-    assert found.picture.fit == fit
+    assert (found.values[3] == np.asarray(expected)).all()
+    assert found.info.picture.fit == fit
 
 
 def test_ink_is_found_and_centred(tmp_path):
@@ -276,9 +277,9 @@ def test_ink_is_found_and_centred(tmp_path):
     for name in "ab":
         put(tmp_path / name / "1.png", pixels)
     found = read(tmp_path, picture="28x28", fit="ink")
-    rows, columns = np.nonzero(found.sequences.values[0] > 25)
+    rows, columns = np.nonzero(found.values[0] > 25)
     assert (rows.max() - rows.min() + 1, columns.max() - columns.min() + 1) == (20, 5)
-    assert found.picture == PictureFormat(28, 28, 20, 255, "mass", 1, "ink")
+    assert found.info.picture == PictureFormat(28, 28, 20, 255, "mass", 1, "ink")
 
 
 def test_a_picture_without_ink_is_named(folder):
@@ -311,8 +312,8 @@ def test_links_that_lead_back_to_themselves_are_left_out(folder):
     (folder / "self").symlink_to(folder)
     assert is_picture_folder(folder)
     found = read(folder)
-    assert found.sequences.classes == ("cat", "dog")
-    assert "left out what is no picture in the folder of a class: self" in found.notes[1]
+    assert found.classes == ("cat", "dog")
+    assert "ignored, as not a picture in the folder of a class: self" in found.info.notes[1]
 
 
 def test_a_picture_that_is_a_link_to_nothing_is_named(folder):
@@ -323,7 +324,7 @@ def test_a_picture_that_is_a_link_to_nothing_is_named(folder):
 
 def test_a_folder_that_is_called_like_a_picture_is_none(folder):
     (folder / "dog" / "2.png").mkdir()
-    assert len(read(folder).sequences) == 3
+    assert len(read(folder)) == 3
 
 
 def test_a_pipe_that_is_called_like_a_picture_is_named_and_not_waited_for(folder):
@@ -349,7 +350,7 @@ def test_names_of_any_length_and_alphabet_are_classes(tmp_path):
     names = ["ä ö", "狗", "x" * 255]
     for name in names:
         put(tmp_path / name / ("y" * 251 + ".png"), grey(1))
-    assert set(read(tmp_path).sequences.classes) == set(names)
+    assert set(read(tmp_path).classes) == set(names)
 
 
 def test_a_folder_called_none_picture_is_refused(folder):
@@ -397,7 +398,7 @@ def test_train_and_test_folders_are_parts(tmp_path):
         "validation": [5],
         "test": [4],
     }
-    assert found["test"].sequences.ids.tolist() == ["b/0.png"]
+    assert found["test"].ids.tolist() == ["b/0.png"]
 
 
 @pytest.mark.parametrize(
@@ -416,7 +417,7 @@ def test_the_usual_names_of_parts_are_known_in_any_case(tmp_path, name, part):
 def test_two_folders_for_one_part_are_refused_by_name(tmp_path, one, two, part):
     parts = {"train": {"a": [1], "b": [2]}, one: {"a": [1], "b": [2]}, two: {"a": [1], "b": [2]}}
     build(tmp_path, **parts)
-    message = f"^{tmp_path}: which of these has the {part} part\\? Leave one: {one}, {two}$"
+    message = f"^{tmp_path}: expected one folder of the {part} split, got {one} and {two}; remove one$"
     with pytest.raises(UsageError, match=message):
         read_picture_folder(tmp_path, UNSAID)
 
@@ -426,8 +427,8 @@ def test_a_test_folder_without_a_training_folder_cannot_train(tmp_path):
     message = f"^{tmp_path}: expected a folder train with pictures beside test, found none$"
     with pytest.raises(DataError, match=message):
         catalog.load(str(tmp_path))
-    samples = catalog.read(str(tmp_path), UNSAID, optional=TO_JUDGE)
-    assert samples.to_judge("error").targets.tolist() == [0, 1]
+    samples = catalog.read(str(tmp_path), UNSAID, optional=TO_EVALUATE)
+    assert samples.evaluation_source("error").targets.tolist() == [0, 1]
 
 
 def test_a_part_folder_without_pictures_is_left_out_and_told(tmp_path):
@@ -436,15 +437,15 @@ def test_a_part_folder_without_pictures_is_left_out_and_told(tmp_path):
     put(tmp_path / "loose.png", grey(1))
     found = read_picture_folder(tmp_path, UNSAID)
     assert list(found) == ["train"]
-    assert found["train"].notes[1:] == (
-        f"{tmp_path}: left out what is no picture in the folder of a class: test, loose.png",
+    assert found["train"].info.notes[1:] == (
+        f"{tmp_path}: ignored, as not a picture in the folder of a class: test, loose.png",
     )
 
 
 def test_a_class_of_the_test_part_that_does_not_train_is_named_with_its_file(tmp_path):
     build(tmp_path, train={"a": [1] * 3, "b": [2] * 3}, test={"a": [1], "c": [3, 4]})
     message = (
-        rf"^{tmp_path}/test: c/0\.png: expected a class that the training part has too, one of a, b, "
+        rf"^{tmp_path}/test: c/0\.png: expected a class of the training split, one of a, b, "
         r"found c \(2 of 3 are unknown\)$"
     )
     with pytest.raises(DataError, match=message):
@@ -480,7 +481,7 @@ def test_test_pictures_of_another_size_are_refused_as_training_pictures_are(tmp_
 def test_test_pictures_are_fitted_where_a_size_was_said(tmp_path):
     build(tmp_path, train={"a": [1] * 3, "b": [2] * 3})
     put(tmp_path / "test" / "a" / "1.png", grey(8, 9, 9))
-    data = catalog.read(str(tmp_path), said(picture="4x3")).data_set(UNSPLIT)
+    data = partition(read(str(tmp_path), said(picture="4x3")), UNSPLIT)
     assert (data.test.values == 8).all()
     assert f"{tmp_path}/test: 1 of 1 pictures fitted to 4 x 3 (contain)" in data.notes
 
@@ -488,7 +489,7 @@ def test_test_pictures_are_fitted_where_a_size_was_said(tmp_path):
 def test_another_folder_may_be_the_test_part(tmp_path):
     build(tmp_path / "one", **{".": {"a": [1] * 3, "b": [2] * 3}})
     put(tmp_path / "two" / "b" / "1.png", grey(9, 8, 6))
-    data = read_samples(tmp_path / "one", said(test=str(tmp_path / "two"))).data_set(UNSPLIT)
+    data = partition(read_dataset(tmp_path / "one", said(test=str(tmp_path / "two"))), UNSPLIT)
     assert data.test.targets.tolist() == [1]
     assert (data.test.values == 9).all()
     assert f"{tmp_path}/two: 1 of 1 pictures fitted to 4 x 3 (contain)" in data.notes
@@ -497,16 +498,16 @@ def test_another_folder_may_be_the_test_part(tmp_path):
 def test_a_class_that_is_called_train_is_no_part(tmp_path):
     for name in ("train", "car"):
         put(tmp_path / name / "1.png", grey(1))
-    assert read(tmp_path).sequences.classes == ("car", "train")
+    assert read(tmp_path).classes == ("car", "train")
 
 
 def test_a_folder_of_pictures_is_split_by_class(tmp_path):
     build(tmp_path, **{".": {"a": range(40), "b": range(40, 60)}})
     data = catalog.load(str(tmp_path))
-    assert [np.bincount(part.targets).tolist() for part in data.parts.values()] == [[29, 14], [3, 2], [8, 4]]
-    pixels = [part.values[:, 0, 0] for part in data.parts.values()]
+    assert [np.bincount(part.targets).tolist() for part in data.splits.values()] == [[29, 14], [3, 2], [8, 4]]
+    pixels = [part.values[:, 0, 0] for part in data.splits.values()]
     assert sorted(np.concatenate(pixels)) == list(range(60))
-    assert data.describe_split()["test"]["ids"] == [
+    assert data.describe_splits()["test"]["ids"] == [
         f"{'a' if value < 40 else 'b'}/{value if value < 40 else value - 40}.png" for value in pixels[2]
     ]
 
@@ -514,36 +515,40 @@ def test_a_folder_of_pictures_is_split_by_class(tmp_path):
 # --- values that are pixels
 
 
-def found(values, dtype=np.float32, **settings) -> Found:
+def found(values, dtype=np.float32, **settings) -> MemorySource:
     part = MemorySource.from_array(np.array(values, dtype), np.zeros(len(values), np.int64), (0,), "x.csv")
-    return Found(part, said(**settings), lambda index, step=0: f"line {index + 2}", notes=("a note",))
+    info = SourceInfo(said(**settings), lambda index, step=0: f"line {index + 2}", notes=("a note",))
+    return replace(part, info=info)
 
 
 def test_a_row_of_grey_levels_becomes_a_picture():
     wide = found([[[value] for value in range(6)], [[250] for _ in range(6)]])
     made = as_pictures(wide, (2, 3))
-    assert made.sequences.values.tolist() == [[[0, 1, 2], [3, 4, 5]], [[250] * 3] * 2]
-    assert made.sequences.concatenated.dtype == np.uint8
-    assert made.sequences.lengths.tolist() == [2, 2]
-    assert (made.scale, made.settings.picture, made.settings.colour) == (255, "2x3", False)
-    assert made.picture == PictureFormat(2, 3, 1, 255, "mass", 1, "contain")
-    assert made.notes == ("a note",)
+    assert made.values.tolist() == [[[0, 1, 2], [3, 4, 5]], [[250] * 3] * 2]
+    assert made.concatenated.dtype == np.uint8
+    assert made.lengths.tolist() == [2, 2]
+    assert (made.scale, made.info.settings.picture, made.info.settings.colour) == (255, "2x3", False)
+    assert made.info.picture == PictureFormat(2, 3, 1, 255, "mass", 1, "contain")
+    assert made.info.notes == ("a note",)
 
 
 def test_a_guess_is_told_with_the_way_out():
     made = as_pictures(found([[[1], [2]]]), (1, 2), "by their names")
-    assert made.notes[1] == "pictures of 1 x 2 pixels, by their names (data.picture=none: they are not)"
+    assert (
+        made.info.notes[1]
+        == "pictures of 1 x 2 pixels, by their names (data.picture=none reads them as numbers)"
+    )
 
 
 def test_what_was_said_of_the_fit_is_kept():
-    assert as_pictures(found([[[1], [2]]], fit="ink"), (1, 2)).picture.fit == "ink"
+    assert as_pictures(found([[[1], [2]]], fit="ink"), (1, 2)).info.picture.fit == "ink"
 
 
 def test_coloured_values_are_read_again_in_colour():
     made = as_pictures(found([[[1, 2, 3, 4, 5, 6]]], np.uint8), (1, 2), channels=3)
-    assert made.picture.channels == 3
-    assert made.settings.colour is True
-    assert made.sequences.values.tolist() == [[[1, 2, 3, 4, 5, 6]]]
+    assert made.info.picture.channels == 3
+    assert made.info.settings.colour is True
+    assert made.values.tolist() == [[[1, 2, 3, 4, 5, 6]]]
 
 
 def test_the_ink_of_colours_cannot_be_found():
@@ -557,7 +562,7 @@ def test_the_ink_of_colours_cannot_be_found():
 )
 def test_a_value_that_is_no_grey_level_is_named_with_its_place(value, seen):
     message = (
-        r"^x\.csv: line 3, step 1, feature 0: expected a grey level, a whole number from 0 to 255, "
+        r"^x\.csv: line 3, step 1, feature 0: expected a grey level, an integer from 0 to 255, "
         rf"found {seen}$"
     )
     with pytest.raises(DataError, match=message):
@@ -576,7 +581,7 @@ def test_too_many_values_for_the_size_are_counted():
 
 def test_sequences_of_different_lengths_are_no_pictures():
     part = MemorySource(np.zeros((5, 1), np.float32), np.array([4, 1]), np.zeros(2, np.int64), (0,), "x.csv")
-    ragged = replace(found([[[1]]]), sequences=part)
+    ragged = replace(part, info=found([[[1]]]).info)
     with pytest.raises(DataError, match=r"expected 4 values a sequence, pictures of 2 x 2, found 1 to 4$"):
         as_pictures(ragged, (2, 2))
 

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pyarrow import parquet
 
-from scanline.data.found import check_values
+from scanline.data.checks import check_values
 from scanline.data.readers import tables
 from scanline.data.readers.array_files import read_npz
 from scanline.data.readers.arrays import from_arrays
-from scanline.data.readers.shapes import read_sequences
+from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.data.readers.tables import is_table, read_table
 from scanline.errors import DataError, MissingExtraError, ScanlineError
 from scanline.recipe import UNSAID
@@ -39,14 +39,14 @@ def read(tmp_path):
             table.to_parquet(path)
         else:
             parquet.write_table(table if isinstance(table, pa.Table) else pa.table(table), path)
-        return read_sequences(path, UNSAID.model_copy(update=said))
+        return read_table_sequences(path, UNSAID.model_copy(update=said))
 
     return read
 
 
 def is_ours(found) -> bool:
     """Whether it holds what COLUMNS says, but for the label's name."""
-    part = found.sequences
+    part = found
     return part.concatenated.tolist() == [[2.5], [1.5], [3.5]] and part.lengths.tolist() == [2, 1]
 
 
@@ -68,14 +68,18 @@ def test_a_table_is_told_by_its_name(tmp_path, name, expected):
 def test_a_parquet_file_is_read_and_what_was_guessed_is_told(read):
     found = read(COLUMNS)
     assert is_ours(found)
-    assert found.sequences.ids.tolist() == ["b", "a"]
-    assert found.sequences.classes == ("p", "q")
-    assert found.features == ("x",)
-    assert found.notes[0].endswith(
-        "taken for a long table, a row for each step; label column label; id column id; time column time"
+    assert found.ids.tolist() == ["b", "a"]
+    assert found.classes == ("p", "q")
+    assert found.info.feature_names == ("x",)
+    assert found.info.notes[0].endswith(
+        "read as a long table, a row for each step; label column label; id column id; time column time"
     )
-    assert found.notes[1].endswith("1 of 2 sequences were not in order of time: sorted")
-    assert [found.where(0, 0), found.where(0, 1), found.where(1)] == ["row 2", "row 1", "row 3"]
+    assert found.info.notes[1].endswith("1 of 2 sequences were not sorted by time: sorted")
+    assert [found.info.locate(0, 0), found.info.locate(0, 1), found.info.locate(1)] == [
+        "row 2",
+        "row 1",
+        "row 3",
+    ]
 
 
 # --- types
@@ -94,7 +98,7 @@ def test_a_parquet_file_is_read_and_what_was_guessed_is_told(read):
     ids=lambda column: str(column.type),
 )
 def test_numbers_are_read_of_any_type(read, column):
-    assert read(COLUMNS | {"x": column}).sequences.concatenated.ravel().tolist() == [25, 15, 35]
+    assert read(COLUMNS | {"x": column}).concatenated.ravel().tolist() == [25, 15, 35]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,7 @@ def test_numbers_are_read_of_any_type(read, column):
 )
 def test_a_null_is_a_missing_value_and_refused_with_its_row_unless_something_may_stand_in(read, column):
     found = read(COLUMNS | {"x": column})
-    assert np.isnan(found.sequences.concatenated).ravel().tolist() == [True, False, False]
+    assert np.isnan(found.concatenated).ravel().tolist() == [True, False, False]
     check_values(found, missing=True)
     with pytest.raises(
         DataError, match=r"ours\.parquet: row 2, column x: expected a finite number, found a missing"
@@ -118,7 +122,7 @@ def test_a_null_is_a_missing_value_and_refused_with_its_row_unless_something_may
 
 
 def test_a_column_of_nulls_alone_is_missing_throughout(read):
-    assert np.isnan(read(COLUMNS | {"x": pa.nulls(3)}).sequences.concatenated).all()
+    assert np.isnan(read(COLUMNS | {"x": pa.nulls(3)}).concatenated).all()
 
 
 def test_a_number_too_large_for_32_bits_is_refused_with_its_row(read):
@@ -149,7 +153,7 @@ def test_a_number_too_large_for_32_bits_is_refused_with_its_row(read):
 def test_times_are_numbers_dates_moments_or_spans(read, column):
     found = read(COLUMNS | {"time": column})
     assert is_ours(found)
-    assert len(found.notes) == 2
+    assert len(found.info.notes) == 2
 
 
 def test_times_that_differ_by_one_in_the_last_of_64_bits_are_two(read):
@@ -172,7 +176,7 @@ def test_times_that_differ_by_one_in_the_last_of_64_bits_are_two(read):
     ids=lambda column: str(column.type),
 )
 def test_labels_that_are_whole_numbers_become_whole_numbers_of_any_type(read, column):
-    part = read(COLUMNS | {"label": column}).sequences
+    part = read(COLUMNS | {"label": column})
     assert part.classes == (7, 8)
     assert part.targets.tolist() == [0, 1]
 
@@ -180,14 +184,14 @@ def test_labels_that_are_whole_numbers_become_whole_numbers_of_any_type(read, co
 def test_flags_as_labels_are_named_as_python_names_them(read, tmp_path):
     table = pd.DataFrame(COLUMNS | {"label": [True, True, False]})
     table.to_csv(tmp_path / "ours.csv", index=False)
-    assert read(table).sequences.classes == ("False", "True")
-    assert read_sequences(tmp_path / "ours.csv", UNSAID).sequences.classes == ("False", "True")
+    assert read(table).classes == ("False", "True")
+    assert read_table_sequences(tmp_path / "ours.csv", UNSAID).classes == ("False", "True")
 
 
 def test_names_may_be_dates_and_numbers(read):
     days = [datetime.date(2026, 1, 31)] * 2 + [datetime.date(2026, 2, 1)]
-    assert read(COLUMNS | {"id": days}).sequences.ids.tolist() == ["2026-01-31", "2026-02-01"]
-    assert read(COLUMNS | {"id": [7, 7, 3]}).sequences.ids.tolist() == ["7", "3"]
+    assert read(COLUMNS | {"id": days}).ids.tolist() == ["2026-01-31", "2026-02-01"]
+    assert read(COLUMNS | {"id": [7, 7, 3]}).ids.tolist() == ["7", "3"]
 
 
 # --- categories
@@ -196,8 +200,8 @@ def test_names_may_be_dates_and_numbers(read):
 def test_categories_count_as_they_appear_and_not_as_they_are_listed(read):
     ids = pd.Categorical(["b", "b", "a"], categories=["a", "", "b", "never"])
     found = read(pd.DataFrame(COLUMNS | {"id": ids, "label": pd.Categorical(["p", "p", "q"], list("qp"))}))
-    assert found.sequences.ids.tolist() == ["b", "a"]
-    assert found.sequences.classes == ("p", "q")
+    assert found.ids.tolist() == ["b", "a"]
+    assert found.classes == ("p", "q")
     assert is_ours(found)
 
 
@@ -206,7 +210,7 @@ def test_a_category_that_no_row_has_does_not_hide_a_name_that_comes_again(read):
     table = pd.DataFrame({"id": ids, "x1": [1, 2, 3], "label": list("ppq")})
     with pytest.raises(DataError, match="row 3: expected a row for each id, found 'b' as in row 2"):
         read(table, shape="wide")
-    assert "a long table" in read(table.assign(label="p")).notes[0]
+    assert "a long table" in read(table.assign(label="p")).info.notes[0]
 
 
 def test_a_category_that_no_row_has_is_no_part_and_no_class(read):
@@ -215,8 +219,8 @@ def test_a_category_that_no_row_has_is_no_part_and_no_class(read):
         name: pd.Categorical(texts, [*sorted(set(texts)), "odd", ""]) for name, texts in columns.items()
     }
     found = read(pd.DataFrame(COLUMNS | listed))
-    assert found.parts.tolist() == ["train", "test"]
-    assert found.sequences.classes == ("p", "q")
+    assert found.info.assigned_splits.tolist() == ["train", "test"]
+    assert found.classes == ("p", "q")
 
 
 def test_as_many_categories_as_8_bits_hold_leave_room_for_a_row_that_has_none(read):
@@ -225,7 +229,7 @@ def test_as_many_categories_as_8_bits_hold_leave_room_for_a_row_that_has_none(re
     table = pa.table({"id": column, "x1": list(range(129)), "label": ["p"] * 129})
     with pytest.raises(DataError, match="row 129, column id: expected the name of a sequence, found nothing"):
         read(table)
-    assert read(table.slice(0, 128)).sequences.ids.tolist() == names
+    assert read(table.slice(0, 128)).ids.tolist() == names
 
 
 @pytest.mark.parametrize("cells", [1, 8, 20, 1000])
@@ -238,7 +242,7 @@ def test_a_table_may_come_in_batches_of_any_size(read, monkeypatch, cells):
         "x": rows,
         "label": [row // 4 for row in rows],
     }
-    part = read(pa.table(table)).sequences
+    part = read(pa.table(table))
     assert part.concatenated.ravel().tolist() == list(rows)
     assert part.lengths.tolist() == [2, 2, 2, 2, 1]
     assert part.targets.tolist() == [0, 0, 1, 1, 2]
@@ -253,7 +257,7 @@ def test_dictionaries_of_different_row_groups_are_joined(tmp_path):
     labels = ["r", "p", "q", "p", "s", "r", "q", "s"]
     table = pa.table({"x1": list(range(8)), "label": pa.array(labels).dictionary_encode()})
     parquet.write_table(table, path, row_group_size=3)
-    part = read_sequences(path, UNSAID).sequences
+    part = read_table_sequences(path, UNSAID)
     assert part.classes == ("p", "q", "r", "s")
     assert [part.classes[label] for label in part.targets] == labels
 
@@ -265,8 +269,8 @@ def test_the_index_of_pandas_is_left_out(read):
     table = pd.DataFrame(COLUMNS).iloc[[0, 1, 2]].set_axis([7, 5, 3])
     found = read(table)
     assert is_ours(found)
-    assert found.features == ("x",)
-    assert "column __index_level_0__ left out" in found.notes[0]
+    assert found.info.feature_names == ("x",)
+    assert "column __index_level_0__ left out" in found.info.notes[0]
 
 
 def test_an_index_that_has_a_name_is_a_column(read):
@@ -275,8 +279,8 @@ def test_an_index_that_has_a_name_is_a_column(read):
 
 def test_columns_with_dots_in_their_names_are_kept_apart(read):
     table = {"acc": [1, 2], "acc.x": [3, 4], "acc.x.y": [5, 6], "label": ["p", "q"]}
-    assert read(table).sequences.concatenated.ravel().tolist() == [1, 3, 5, 2, 4, 6]
-    assert read(table, feature_columns=("acc.x", "acc")).sequences.concatenated.ravel().tolist() == [
+    assert read(table).concatenated.ravel().tolist() == [1, 3, 5, 2, 4, 6]
+    assert read(table, feature_columns=("acc.x", "acc")).concatenated.ravel().tolist() == [
         3,
         1,
         4,
@@ -315,8 +319,8 @@ def test_columns_with_dots_in_their_names_are_kept_apart(read):
         ({"id": [[1], [2], [3]]}, "column id: expected text, found list<element: int64>"),
         ({"id": [b"b", b"b", b"\xff"]}, r"cannot be read \(.*UTF8"),
         ({"label": ["p", "p", "q\nr"]}, "row 3, column label: expected text of one line, found more"),
-        ({"label": ["p", "p", None]}, "row 3: expected a label, a whole number or text, found nothing"),
-        ({"label": [0.5, 0.5, 1.0]}, "row 2: expected a label, a whole number or text, found 0.5"),
+        ({"label": ["p", "p", None]}, "row 3: expected a label, an integer or text, found nothing"),
+        ({"label": [0.5, 0.5, 1.0]}, "row 2: expected a label, an integer or text, found 0.5"),
         (
             {"label": ["p", "q", "q"]},
             "row 1, column label: expected one label for a sequence, 'q' as in row 2, found 'p'",
@@ -348,7 +352,7 @@ def test_a_length_that_is_none_is_refused(read, column, message):
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.float32(), pa.decimal128(3, 1)])
 def test_lengths_are_whole_numbers_of_any_type(read, kind):
     table = {"n": pa.array([1, 2], kind), "x1": [1, 2], "x2": [None, 4], "label": ["p", "q"]}
-    assert read(table, length_column="n").sequences.concatenated.ravel().tolist() == [1, 2, 4]
+    assert read(table, length_column="n").concatenated.ravel().tolist() == [1, 2, 4]
 
 
 def test_two_columns_of_one_name_are_refused(read):
@@ -378,7 +382,7 @@ def test_a_file_without_rows_a_folder_and_a_missing_file_are_data_errors(read, t
     (tmp_path / "folder.parquet").mkdir()
     for name in ("folder", "none"):
         with pytest.raises(DataError, match=rf"{name}\.parquet: cannot be read \("):
-            read_sequences(tmp_path / f"{name}.parquet", UNSAID)
+            read_table_sequences(tmp_path / f"{name}.parquet", UNSAID)
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
@@ -434,7 +438,7 @@ def test_the_same_wide_table_is_the_same_in_csv_parquet_npz_and_a_program(tmp_pa
     table.to_parquet(tmp_path / "ours.parquet")
     np.savez(tmp_path / "ours.npz", X=values, y=labels, lengths=lengths)
     said = UNSAID.model_copy(update={"length_column": "n"})
-    found = [read_sequences(tmp_path / name, said) for name in ("ours.csv", "ours.parquet")]
+    found = [read_table_sequences(tmp_path / name, said) for name in ("ours.csv", "ours.parquet")]
     found += [
         read_npz(tmp_path / "ours.npz", UNSAID)["all"],
         from_arrays(values, labels, lengths, settings=UNSAID),
@@ -443,10 +447,10 @@ def test_the_same_wide_table_is_the_same_in_csv_parquet_npz_and_a_program(tmp_pa
     with np.errstate(over="ignore"):
         wanted = np.concatenate([row[:k] for row, k in zip(values, lengths, strict=True)]).astype(np.float32)
     for each in found:
-        assert np.array_equal(each.sequences.concatenated.ravel(), wanted, equal_nan=True)
-        assert each.sequences.lengths.tolist() == lengths
-        assert [each.sequences.classes[label] for label in each.sequences.targets] == labels
-    assert len({each.sequences.fingerprint() for each in found}) == 1
+        assert np.array_equal(each.concatenated.ravel(), wanted, equal_nan=True)
+        assert each.lengths.tolist() == lengths
+        assert [each.classes[label] for label in each.targets] == labels
+    assert len({each.fingerprint() for each in found}) == 1
 
 
 def test_a_long_name_is_refused_before_each_row_has_it(read):

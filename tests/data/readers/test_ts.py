@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scanline import formats
-from scanline.data.found import check_values
+from scanline.data.checks import check_values
 from scanline.data.readers.arrays import from_arrays
 from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.errors import DataError
@@ -30,42 +30,42 @@ def read(tmp_path):
 
 
 def test_the_features_of_a_line_stand_one_after_another(read):
-    part = read(HEADER + "1,2,3:10,20,30:run\n").sequences
+    part = read(HEADER + "1,2,3:10,20,30:run\n")
     assert part.concatenated.tolist() == [[1, 10], [2, 20], [3, 30]]
     assert part.concatenated.dtype == np.float32
     assert part.lengths.tolist() == [3]
 
 
 def test_a_univariate_file_has_one_feature(read):
-    part = read(UNIVARIATE + "1.5,-2e3:run\n.5,+1:walk\n").sequences
+    part = read(UNIVARIATE + "1.5,-2e3:run\n.5,+1:walk\n")
     assert part.values.tolist() == [[[1.5], [-2000]], [[0.5], [1]]]
 
 
 def test_lengths_are_those_of_the_lines_whatever_the_header_says(read):
     content = "@equalLength true\n@seriesLength 9\n" + UNIVARIATE + "1:run\n2,3,4:run\n5,6:walk\n"
-    part = read(content).sequences
+    part = read(content)
     assert part.lengths.tolist() == [1, 3, 2]
     assert part.concatenated.ravel().tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_classes_are_in_the_headers_order_also_those_that_no_sequence_has(read):
-    part = read("@classLabel true z 10 a 9\n@data\n1:a\n2:10\n3:a\n").sequences
+    part = read("@classLabel true z 10 a 9\n@data\n1:a\n2:10\n3:a\n")
     assert part.classes == ("z", "10", "a", "9")
     assert part.targets.tolist() == [2, 1, 2]
 
 
 def test_labels_stay_text(read):
-    assert read("@classLabel true 1 2.0 007\n@data\n1:007\n").sequences.classes == ("1", "2.0", "007")
+    assert read("@classLabel true 1 2.0 007\n@data\n1:007\n").classes == ("1", "2.0", "007")
 
 
 def test_classes_that_the_header_does_not_name_are_those_of_the_lines_sorted(read):
-    part = read("@classLabel true\n@data\n1:b\n2:a\n3:b\n").sequences
+    part = read("@classLabel true\n@data\n1:b\n2:a\n3:b\n")
     assert part.classes == ("a", "b")
     assert part.targets.tolist() == [1, 0, 1]
 
 
 def test_a_file_without_labels_has_values_alone(read):
-    part = read("@classLabel false\n@data\n1,2:3,4\n5:6\n").sequences
+    part = read("@classLabel false\n@data\n1,2:3,4\n5:6\n")
     assert part.classes == ()
     assert part.targets.tolist() == [0, 0]
     assert part.concatenated.tolist() == [[1, 3], [2, 4], [5, 6]]
@@ -74,12 +74,12 @@ def test_a_file_without_labels_has_values_alone(read):
 def test_a_file_without_labels_is_refused_where_they_are_needed(read):
     with pytest.raises(DataError, match=r"ours\.ts: expected class labels, found none"):
         read("@classLabel False\n@data\n1,2:3,4\n", labelled=True)
-    assert len(read(UNIVARIATE + "1:run\n", labelled=True).sequences) == 1
+    assert len(read(UNIVARIATE + "1:run\n", labelled=True)) == 1
 
 
 @pytest.mark.parametrize("word", ["?", " ? ", "NaN", "nan"])
 def test_a_missing_value_is_nan(read, word):
-    part = read(HEADER + f"1,{word},3:4,5,6:run\n").sequences
+    part = read(HEADER + f"1,{word},3:4,5,6:run\n")
     assert np.isnan(part.concatenated).tolist() == [[False, False], [True, False], [False, False]]
 
 
@@ -88,7 +88,7 @@ def test_a_missing_value_is_refused_with_its_place_unless_something_may_stand_in
     with pytest.raises(
         DataError,
         match=r"ours\.ts: line 8, step 2, feature 1: expected a finite number, found a missing value; "
-        r"--missing forward-fill, zero or mean puts one there",
+        r"--missing forward-fill, zero or mean replaces missing values",
     ):
         check_values(found, missing=False)
     check_values(found, missing=True)
@@ -106,14 +106,14 @@ def test_infinity_is_refused_also_where_values_may_be_missing(read, word, seen):
 
 def test_comments_empty_lines_capitals_and_a_bom_are_no_matter(read):
     header = "\ufeff# hello\r\n\r\n@CLASSLABEL TRUE walk run\r\n% more\r\n@Data\r\n"
-    part = read(header + "\r\n#1:run\r\n 1 , 2 : walk \r\n").sequences
+    part = read(header + "\r\n#1:run\r\n 1 , 2 : walk \r\n")
     assert part.concatenated.tolist() == [[1], [2]]
     assert part.classes[part.targets[0]] == "walk"
 
 
 def test_a_place_is_a_line_of_the_file(read):
     found = read("# hello\n\n" + UNIVARIATE + "1:run\n\n# one more\n2:walk\n")
-    assert [found.where(0), found.where(1, 0)] == ["line 6", "line 9"]
+    assert [found.info.locate(0), found.info.locate(1, 0)] == ["line 6", "line 9"]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_the_archives_own_files_are_read_as_a_plain_split_reads_them(name, count
     path = None if SHARED is None else SHARED / "ts" / f"{name}_TRAIN.ts"
     if path is None or not path.is_file():
         pytest.skip("the archive's files are not at hand: set SCANLINE_DATA to the folder that has ts/")
-    part = read_sequence_file(path, formats.get("ts"), UNSAID).sequences
+    part = read_sequence_file(path, formats.get("ts"), UNSAID)
     assert (len(part), part.features, part.classes) == (count, features, classes)
     assert (part.lengths.min(), part.lengths.max()) == lengths
     assert np.bincount(part.targets).tolist() == [count // len(classes)] * len(classes)
@@ -221,10 +221,7 @@ def test_what_is_written_reads_as_the_same_arrays_of_a_program(read, data, featu
     content = "@classLabel true\n@data\n" + "".join(
         f"{line}:{name}\n" for line, name in zip(lines, labels, strict=True)
     )
-    assert (
-        read(content).sequences.fingerprint()
-        == from_arrays(arrays, labels, settings=UNSAID).sequences.fingerprint()
-    )
+    assert read(content).fingerprint() == from_arrays(arrays, labels, settings=UNSAID).fingerprint()
 
 
 GOOD = (HEADER + "1,2:3,?:run\n4:5:walk\n").encode()

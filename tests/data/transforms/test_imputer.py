@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanline.data.memory import MemorySource
-from scanline.data.transforms.imputer import carried, fill, training_means
+from scanline.data.transforms.imputer import Imputer, feature_means
 
 NAN = np.nan
 
@@ -17,6 +17,14 @@ NAN = np.nan
 def sequences(flat, lengths) -> MemorySource:
     values, n = np.array(flat, np.float32), len(lengths)
     return MemorySource(values, np.array(lengths), np.zeros(n, np.int64), (0,), "x")
+
+
+def carried(source):
+    return Imputer("forward-fill").carry(source)
+
+
+def fill(source, means):
+    return Imputer("mean", means).fill(source)
 
 
 # Two sequences of three and two steps.
@@ -69,24 +77,24 @@ def test_what_lacks_nothing_is_not_copied(change):
 
 
 def test_the_means_are_those_of_the_steps_that_have_the_feature():
-    assert training_means(sequences(HOLES, [3, 2])) == ((1 + 3 + 5) / 3, (20 + 50) / 2)
+    assert feature_means(sequences(HOLES, [3, 2])) == ((1 + 3 + 5) / 3, (20 + 50) / 2)
 
 
 def test_long_sequences_count_by_their_steps():
-    assert training_means(sequences([[1], [2], [3], [10]], [3, 1])) == (4.0,)
+    assert feature_means(sequences([[1], [2], [3], [10]], [3, 1])) == (4.0,)
 
 
 def test_a_feature_that_is_always_missing_has_the_mean_0():
-    assert training_means(sequences([[NAN, 1], [NAN, 2]], [2])) == (0.0, 1.5)
+    assert feature_means(sequences([[NAN, 1], [NAN, 2]], [2])) == (0.0, 1.5)
 
 
 def test_the_mean_of_bytes_is_no_byte():
     part = MemorySource(np.array([[255], [254]], np.uint8), np.array([2]), np.zeros(1, np.int64), (0,), "x")
-    assert training_means(part) == (254.5,)
+    assert feature_means(part) == (254.5,)
 
 
 def test_a_mean_of_many_large_values_does_not_lose_its_last_digits():
-    assert training_means(sequences(np.full((200_000, 1), 16_777_217), [200_000])) == (16_777_216.0,)
+    assert feature_means(sequences(np.full((200_000, 1), 16_777_217), [200_000])) == (16_777_216.0,)
 
 
 @settings(deadline=None)
@@ -106,6 +114,26 @@ def test_filling_forward_is_what_pandas_does_within_each_sequence(lengths, featu
     expected = frame.groupby(whose).ffill()
     np.testing.assert_array_equal(carried(sequences(flat, lengths)).concatenated, expected.to_numpy())
     means = frame.mean().fillna(0)
-    np.testing.assert_allclose(training_means(sequences(flat, lengths)), means, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(feature_means(sequences(flat, lengths)), means, rtol=1e-6, atol=1e-6)
     filled = fill(carried(sequences(flat, lengths)), tuple(means.tolist())).concatenated
     np.testing.assert_allclose(filled, expected.fillna(means).to_numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("cuts", [[5], [1, 1, 1, 1, 1], [2, 0, 3]])
+@pytest.mark.parametrize("method", ["zero", "mean", "forward-fill"])
+def test_a_stream_is_filled_as_the_whole_sequence_however_it_is_cut(method, cuts):
+    steps = np.array([[NAN, 1], [2, NAN], [NAN, NAN], [3, 4], [NAN, NAN]], np.float32)
+    imputer = Imputer(method, () if method == "zero" else (7.0, 8.0))
+    state = imputer.start(1, 2) if imputer.carries else None
+    pieces = []
+    for piece in np.split(steps, np.cumsum(cuts)[:-1]):
+        filled, state = imputer.step(state, piece[None])
+        pieces.append(filled[0])
+    np.testing.assert_array_equal(np.concatenate(pieces), imputer.apply(sequences(steps, [5])).concatenated)
+
+
+def test_streams_that_have_fewer_steps_keep_their_last_values():
+    imputer = Imputer("forward-fill", (7.0,))
+    values = np.array([[[1], [2]], [[5], [NAN]]], np.float32)
+    _, state = imputer.step(imputer.start(2, 1), values, np.array([1, 0]))
+    np.testing.assert_array_equal(state, [[1], [NAN]])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
-from scanline.data.splits import Dataset
 from scanline.data.transforms import scaler as scaling
 from scanline.data.transforms.scaler import Scaler
 
@@ -20,7 +20,7 @@ def data_set(flat, lengths=None, weights=None, **parts) -> Dataset:
     own = None if weights is None else np.array(weights, np.float32)
     targets = np.zeros(len(lengths), np.int64)
     train = MemorySource(flat, lengths, targets, (0,), "x", weights=own)
-    return Dataset("x", train, parts.get("validation"), parts.get("test"))
+    return Dataset("x", {"train": train, **parts})
 
 
 def shift_scale(*args, **kwargs):

@@ -136,8 +136,10 @@ def test_a_scale_that_no_variance_stands_for_is_multiplied_by(tmp_path, scale):
 def pictures(view: Any, features: int = 0, channels: Any = 1) -> Preprocessing:
     format = PictureFormat(4, 6, 3, 255, "mass", channels=channels)
     form = Preprocessing(format, view, 0, 6 * channels, 0, "error", (), UNSAID)
-    assert form.seen is not None
-    return Preprocessing(format, view, 0, 6 * channels, features or form.seen.features, "error", (), UNSAID)
+    assert form.picture_view is not None
+    return Preprocessing(
+        format, view, 0, 6 * channels, features or form.picture_view.features, "error", (), UNSAID
+    )
 
 
 VIEWS = [

@@ -15,9 +15,9 @@ from typing import IO, Any
 
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, shown, some
+from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import from_arrays
-from scanline.errors import DataError, FormatError
+from scanline.errors import DataError, FormatError, join_names, one_line
 from scanline.formats.archives import check_member, open_archive
 from scanline.formats.npy import read_header, read_values
 from scanline.limits import exceeded, limit_of
@@ -34,14 +34,14 @@ _PARTS = {
 _KEYS = ("X", "y", "lengths", "groups")
 
 
-def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[str, Found]:
+def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[str, MemorySource]:
     """The parts in an .npz file, {"all": ...} or {"train": ..., "test": ...} with "validation" if it has one.
 
     Arrays are X (N, T, F) or (N, T), y (N,), and, if wanted, lengths (N,) and groups (N,); of parts they end
     in _train, _test or _val. Others are not looked at. labelled: whether there must be labels.
     Raises DataError naming the array that is missing or cannot be used.
     """
-    found: dict[str, Found] = {}
+    found: dict[str, MemorySource] = {}
     try:
         archive = open_archive(path)
     except FormatError as error:
@@ -54,7 +54,7 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
         members: dict[str, zipfile.ZipInfo] = {}
         for info in archive.infolist():
             if members.setdefault(name := info.filename.removesuffix(".npy"), info) is not info:
-                raise DataError(f"{path}: expected one array {shown(name)}, found two")
+                raise DataError(f"{path}: expected one array {one_line(name)}, found two")
         for end, part in _PARTS.items():
             tail = f"_{end}" if end else ""
             own = {key: _member(path, archive, members, key + tail) for key in _KEYS}
@@ -62,7 +62,7 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
                 continue
             if own["y"] is None and labelled:
                 raise DataError(
-                    f"{path}: expected labels in an array y{tail}, found only {some(list(members))}"
+                    f"{path}: expected labels in an array y{tail}, found only {join_names(list(members))}"
                 )
             if part in found or "all" in found:
                 raise DataError(f"{path}: expected an array X, or one X_train, X_val and X_test, found more")
@@ -70,7 +70,7 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
     if not found:
         raise DataError(
             f"{path}: expected arrays X and y, or X_train, y_train, X_test and y_test, "
-            f"found {some(list(members)) or 'none'}"
+            f"found {join_names(list(members)) or 'none'}"
         )
     return found
 
@@ -90,7 +90,7 @@ def _member(
             return _array(name, file, info.file_size)
 
 
-def read_npy(path: Path, settings: DataSettings, labelled: bool = True) -> Found:
+def read_npy(path: Path, settings: DataSettings, labelled: bool = True) -> MemorySource:
     """The sequences in X.npy, with their labels in y.npy beside it, and lengths.npy and groups.npy if there.
 
     Whatever follows the X stands in the other names too: X_train.npy, y_train.npy, lengths_train.npy.
@@ -127,14 +127,14 @@ def _faults(name: str) -> Iterator[None]:
     except FormatError as error:
         raise error.within(name) from None
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, struct.error) as error:
-        raise DataError(f"{name}: is damaged ({shown(error, 200)})") from error
+        raise DataError(f"{name}: is damaged ({one_line(error, 200)})") from error
     except (
         OSError,
         NotImplementedError,
         RuntimeError,
         MemoryError,
     ) as error:  # RuntimeError: it is encrypted
-        raise DataError(f"{name}: cannot be read ({shown(error, 200)})") from error
+        raise DataError(f"{name}: cannot be read ({one_line(error, 200)})") from error
 
 
 def _array(name: str, file: IO[bytes], size: int) -> NDArray[Any]:
@@ -145,6 +145,7 @@ def _array(name: str, file: IO[bytes], size: int) -> NDArray[Any]:
     header = read_header(file, name)
     if header.size > size:
         raise DataError(
-            f"{name}: expected {header.size:,} bytes for shape {shown(header.shape)}, found {size:,}: cut off"
+            f"{name}: expected {header.size:,} bytes for shape {one_line(header.shape)}, found {size:,}: "
+            "cut off"
         )
     return read_values(file, header, name)

@@ -1,4 +1,4 @@
-"""Arrays of a Python program as sequences."""
+"""Reads sequences from the arrays of a Python program."""
 
 from __future__ import annotations
 
@@ -10,23 +10,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, name_classes, shown, to_float32
+from scanline.data.checks import to_float32
+from scanline.data.class_names import name_classes
 from scanline.data.memory import MemorySource
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.source import ClassName
-from scanline.errors import DataError
+from scanline.data.source_info import SourceInfo, by_number
+from scanline.errors import DataError, one_line
 from scanline.recipe import DataSettings
 
 _SHAPES = "expected values of shape (sequences, steps, features) or (sequences, steps)"
-# What NumPy and torch raise when they are asked to make an array of something else.
+# What NumPy and torch raise for something that cannot be made an array.
 _NO_ARRAY = (ValueError, TypeError, RuntimeError)
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Sequences of a Python program, to train on. All as for `from_arrays`.
+    """Sequences of a Python program, to train on.
 
-    test, validation: further parts, (values, labels) or (values, labels, lengths). name: for the run folder.
+    Attributes:
+        values: As for `from_arrays`.
+        labels: (N,) integers or text.
+        lengths: As for `from_arrays`.
+        groups: As for `from_arrays`.
+        test: The test split as (values, labels) or (values, labels, lengths); None draws it.
+        validation: The validation split, likewise.
+        name: Name of the data, for the run directory.
     """
 
     values: Any
@@ -37,28 +46,33 @@ class Arrays:
     validation: tuple[Any, ...] | None = None
     name: str = "arrays"
 
-    def read(self, settings: DataSettings) -> dict[str, Found]:
-        """{"all": ...}, or {"train": ..., "test": ...} and so on. Raises DataError as `from_arrays`."""
+    def read(self, settings: DataSettings) -> dict[str, MemorySource]:
+        """Return {"all": source}, or {"train": source, "test": source} and so on.
+
+        Raises:
+            DataError: As `from_arrays`, or if labels are missing.
+        """
         if self.labels is None:
             raise DataError("the given values: expected labels to train on, found None")
-        parts = {"test": self.test, "validation": self.validation}
-        given = {name: part for name, part in parts.items() if part is not None}
+        splits = {"test": self.test, "validation": self.validation}
+        given = {name: split for name, split in splits.items() if split is not None}
         first = from_arrays(self.values, self.labels, self.lengths, self.groups, settings=settings)
-        found = {"train" if "test" in given else "all": first}
-        for name, part in given.items():
-            if not isinstance(part, tuple | list):
-                seen = type(part).__name__
-            elif len(part) not in (2, 3):
-                seen = f"{len(part)} of them"
-            elif part[1] is None:
-                seen = "no labels"
+        sources = {"train" if "test" in given else "all": first}
+        for name, split in given.items():
+            if not isinstance(split, tuple | list):
+                found = type(split).__name__
+            elif len(split) not in (2, 3):
+                found = f"{len(split)} items"
+            elif split[1] is None:
+                found = "no labels"
             else:
-                found[name] = from_arrays(*part, settings=first.settings, source=f"the {name} part")
+                inferred = first.info.settings or settings
+                sources[name] = from_arrays(*split, settings=inferred, source=f"the {name} split")
                 continue
             raise DataError(
-                f"the {name} part: expected (values, labels) or (values, labels, lengths), found {seen}"
+                f"the {name} split: expected (values, labels) or (values, labels, lengths), found {found}"
             )
-        return found
+        return sources
 
 
 def from_arrays(
@@ -69,51 +83,55 @@ def from_arrays(
     *,
     settings: DataSettings,
     source: str = "the given values",
-) -> Found:
-    """Sequences out of what a program has.
+) -> MemorySource:
+    """Make a source from arrays of NumPy or torch, or nested lists.
 
-    values: (N, T, F), (N, T) for one feature, or a list of N arrays (T_i, F) or (T_i,) of different lengths;
-    NumPy, torch, nested lists. labels: (N,) whole numbers or text, or None. lengths: (N,), how many steps of
-    a padded array are real; the rest is not looked at. groups: (N,), for splits.
-    Bytes (N, T, F) are taken for pictures unless settings.picture is "none", bytes (N, H, W, 3) for coloured
-    ones.
-    Raises DataError naming what was expected and what was found.
+    Unsigned bytes of shape (N, T, F) are taken for pictures unless `settings.picture` is "none", bytes of
+    shape (N, H, W, 3) for pictures in colour.
+
+    Args:
+        values: (N, T, F); (N, T) for one feature; or a list of N arrays (T_i, F) or (T_i,).
+        labels: (N,) integers or text, or None.
+        lengths: (N,) number of steps of each sequence of a padded array; the padding is not read.
+        groups: (N,) group of each sequence, for splits.
+        settings: How pictures are recognised and fitted.
+        source: Name of the values, for messages.
+
+    Raises:
+        DataError: If the arrays cannot be used; says what was expected.
     """
     channels = 1
     shape = _shape(values)
     if len(shape) == 4 and shape[3] in (1, 3) and 0 not in shape:
         channels = shape[3]
         values = as_numbers(values, source).reshape(*shape[:2], -1)
-    flat, counts = _flatten(values, lengths, source)
+    steps, counts = _concatenate(values, lengths, source)
     n = len(counts)
-
-    def where(index: int, step: int = 0) -> str:
-        return f"sequence {index}"
-
     classes: tuple[ClassName, ...] = ()
     codes = np.zeros(n, np.int64)
     if labels is not None:
         names, inverse = np.unique(_names(labels, n, "labels", source), return_inverse=True)
-        classes, codes = name_classes(names.tolist(), inverse.reshape(-1), source, where)
+        classes, codes = name_classes(names.tolist(), inverse.reshape(-1), source, by_number)
     members = None if groups is None else _names(groups, n, "groups", source)
-    found = Found(MemorySource(flat, counts, codes, classes, source, groups=members), settings, where)
-    part = found.sequences
+    info = SourceInfo(settings)
+    made = MemorySource(steps, counts, codes, classes, source, groups=members, info=info)
     if settings.picture == "none":
-        return found
+        return made
     if settings.picture_size:
-        return as_pictures(found, settings.picture_size, "", channels)
-    if flat.dtype == np.uint8 and part.uniform and part.features > 1:
-        size = part.max_length, part.features // channels
-        found = as_pictures(found, size, "as they are bytes", channels)
-        return replace(found, notes=tuple(f"{source}: taken for {note}" for note in found.notes))
-    return found
+        return as_pictures(made, settings.picture_size, "", channels)
+    if made.dtype == np.uint8 and made.uniform and made.features > 1:
+        size = made.max_length, made.features // channels
+        made = as_pictures(made, size, "because they are bytes", channels)
+        notes = tuple(f"{source}: read as {note}" for note in made.info.notes)
+        return replace(made, info=replace(made.info, notes=notes))
+    return made
 
 
 # --- values
 
 
-def _flatten(values: Any, lengths: Any, source: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """All steps (S, F), uint8 or float32, and the length of each sequence."""
+def _concatenate(values: Any, lengths: Any, source: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return all steps (S, F), uint8 or float32, and the length of each sequence (N,)."""
     listed = isinstance(values, list | tuple) or (
         isinstance(values, np.ndarray) and values.dtype == object and values.ndim > 0
     )
@@ -121,7 +139,7 @@ def _flatten(values: Any, lengths: Any, source: str) -> tuple[NDArray[Any], NDAr
         regular = _regular(values)
         if regular is None:
             if lengths is not None:
-                raise DataError(f"{source}: lengths are those of the listed sequences; give none")
+                raise DataError(f"{source}: a list of sequences needs no lengths, found lengths")
             return _join(values, source)
         values = regular
     array = as_numbers(values, source)
@@ -136,59 +154,58 @@ def _flatten(values: Any, lengths: Any, source: str) -> tuple[NDArray[Any], NDAr
     counts = as_numbers(lengths, f"{source}: lengths")
     if counts.shape != (n,) or counts.dtype.kind not in "iuf":
         raise DataError(
-            f"{source}: expected {n} whole numbers as lengths, found {counts.dtype} of shape {counts.shape}"
+            f"{source}: expected {n} integers as lengths, found {counts.dtype} of shape {counts.shape}"
         )
     wrong = np.flatnonzero((counts != np.trunc(counts)) | (counts < 1) | (counts > steps))
     if wrong.size:
         first = int(wrong[0])
         raise DataError(
-            f"{source}: sequence {first} has length {counts[first]}, "
-            f"expected a whole number from 1 to {steps}"
+            f"{source}: sequence {first} has length {counts[first]}, expected an integer from 1 to {steps}"
         )
     counts = counts.astype(np.int64)
     return _plain(array[np.arange(steps) < counts[:, None]]), counts
 
 
 def _regular(values: Any) -> NDArray[Any] | None:
-    """Nested lists of numbers, or of anything, of one shape as an array; None for a list of arrays."""
+    """Nested lists of equal lengths as an array; None for a list of arrays or of unequal lists."""
     if len(values) and hasattr(values[0], "shape"):
         return None
     try:
         array = np.asarray(values)
-    except _NO_ARRAY:  # rows of different lengths, or of no numbers
+    except _NO_ARRAY:  # rows of different lengths, or values that are not numbers
         return None
     return None if array.dtype == object else array
 
 
 def _join(values: Any, source: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The sequences in a list of arrays."""
-    parts: list[NDArray[Any]] = []
+    """Concatenate a list of arrays (T_i, F) or (T_i,)."""
+    arrays: list[NDArray[Any]] = []
     for index, value in enumerate(values):
-        part = as_numbers(value, f"{source}: sequence {index}")
-        found = part.shape
-        if part.ndim == 1:
-            part = part[:, None]
-        if part.ndim != 2 or 0 in part.shape:
+        array = as_numbers(value, f"{source}: sequence {index}")
+        found = array.shape
+        if array.ndim == 1:
+            array = array[:, None]
+        if array.ndim != 2 or 0 in array.shape:
             raise DataError(
                 f"{source}: sequence {index}: expected shape (steps, features) or (steps,), "
                 f"neither of them 0, found {found}"
             )
-        if parts and part.shape[1] != parts[0].shape[1]:
+        if arrays and array.shape[1] != arrays[0].shape[1]:
             raise DataError(
-                f"{source}: sequence {index}: expected {parts[0].shape[1]} features as in sequence 0, "
+                f"{source}: sequence {index}: expected {arrays[0].shape[1]} features as in sequence 0, "
                 f"found shape {found}"
             )
-        parts.append(part)
-    if not parts:
+        arrays.append(array)
+    if not arrays:
         raise DataError(f"{source}: {_SHAPES}, found no sequence")
-    return _plain(np.concatenate(parts)), np.array([len(part) for part in parts], np.int64)
+    return _plain(np.concatenate(arrays)), np.array([len(array) for array in arrays], np.int64)
 
 
 def as_numbers(values: Any, source: str) -> NDArray[Any]:
-    """`values` as an array of numbers. Raises DataError if they are none, or masked."""
+    """Return `values` as an array of numbers. Raises DataError if they are not numbers, or masked."""
     if isinstance(values, np.ma.MaskedArray):
         raise DataError(
-            f"{source}: masked arrays are not read; fill them, and give lengths if they are padded"
+            f"{source}: masked arrays are not supported; fill them, and give lengths if they are padded"
         )
     try:
         if hasattr(values, "detach"):  # a torch tensor, perhaps on another device
@@ -197,7 +214,7 @@ def as_numbers(values: Any, source: str) -> NDArray[Any]:
         array = np.asarray(values)
     except _NO_ARRAY as error:
         raise DataError(
-            f"{source}: expected an array of numbers, found what cannot be made one ({shown(error, 200)})"
+            f"{source}: expected an array of numbers, found something else ({one_line(error, 200)})"
         ) from error
     if array.dtype.kind not in "biuf":
         raise DataError(f"{source}: expected an array of numbers, found {array.dtype}")
@@ -209,7 +226,7 @@ def _plain(flat: NDArray[Any]) -> NDArray[Any]:
 
 
 def _shape(values: Any) -> tuple[int, ...]:
-    """That of an array or a tensor, () for anything else."""
+    """The shape of an array or a tensor, () for anything else."""
     try:
         return tuple(values.shape)
     except (AttributeError, *_NO_ARRAY):
@@ -220,13 +237,13 @@ def _shape(values: Any) -> tuple[int, ...]:
 
 
 def _names(values: Any, n: int, what: str, source: str) -> NDArray[Any]:
-    """Labels or groups, (N,): whole numbers, floats, or text objects."""
+    """Labels or groups as an array (N,) of integers, floats or text."""
     if isinstance(values, np.ma.MaskedArray):
-        raise DataError(f"{source}: masked {what} are not read; leave out the sequences that have none")
+        raise DataError(f"{source}: masked {what} are not supported; remove the sequences without {what}")
     try:
         array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     except _NO_ARRAY as error:
-        raise DataError(f"{source}: expected {n} {what}, found what cannot be made an array") from error
+        raise DataError(f"{source}: expected {n} {what}, found something else") from error
     if array.shape != (n,) or array.dtype.kind not in "biufSUOT":
         raise DataError(
             f"{source}: expected {n} {what}, one for each sequence, "
@@ -234,24 +251,24 @@ def _names(values: Any, n: int, what: str, source: str) -> NDArray[Any]:
         )
     if array.dtype.kind in "iu":
         return array
-    if array.dtype.kind == "U" and (index := _no_text(array)) is not None:
+    if array.dtype.kind == "U" and (index := _invalid_text(array)) is not None:
         raise DataError(
-            f"{source}: sequence {index}: expected one of the {what}, a whole number or text, "
-            "found characters that Unicode does not have"
+            f"{source}: sequence {index}: expected one of the {what}, an integer or text, "
+            "found characters outside Unicode"
         )
-    given = values if isinstance(values, list | tuple) else array.tolist()  # NaN among text stays one
+    given = values if isinstance(values, list | tuple) else array.tolist()  # NaN stays NaN among text
     names = [_name(name) for name in given]
     if "" in names:
         index = names.index("")
         raise DataError(
-            f"{source}: sequence {index}: expected one of the {what}, a whole number or text, "
-            f"found {shown(repr(given[index]))}"
+            f"{source}: sequence {index}: expected one of the {what}, an integer or text, "
+            f"found {one_line(repr(given[index]))}"
         )
     return array if array.dtype.kind == "f" else np.array(names)
 
 
-def _no_text(array: NDArray[Any]) -> int | None:
-    """Which of (N,) texts Python cannot hold: NumPy takes any 32 bits of a file for a character."""
+def _invalid_text(array: NDArray[Any]) -> int | None:
+    """Index of the first text with an invalid character, or None: NumPy accepts any 32 bits as one."""
     if array.dtype.itemsize == 0:
         return None
     native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))
@@ -261,7 +278,7 @@ def _no_text(array: NDArray[Any]) -> int | None:
 
 
 def _name(value: Any) -> str:
-    """As text; "" for what is none, or stands for a missing value."""
+    """A label as text; "" if it is missing or not a scalar."""
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
     missing = value is None or (isinstance(value, float) and math.isnan(value))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found
 from scanline.data.memory import MemorySource
 from scanline.data.published import FILES
+from scanline.data.source_info import SourceInfo
 from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError
 from scanline.formats.idx import REMEDY, read_pair
@@ -34,7 +34,7 @@ def is_idx_folder(folder: Path) -> bool:
     return any(idx_file(folder, name) for name in FILES)
 
 
-def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, Found]:
+def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySource]:
     """{"train": ..., "test": ...} of the four IDX files in `folder`, under MNIST's names, raw or .gz.
 
     Classes are the labels that the training file has. One of 60,000 images has a "validation" part too, the
@@ -65,11 +65,12 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, Found]:
     form = idx_format(train, box, settings)
     chosen = settings.model_copy(update={"picture": f"{form.height}x{form.width}"})
 
-    def where(index: int, step: int = 0) -> str:
+    def locate(index: int, step: int = 0, /) -> str:
         return f"item {index}"
 
-    parts = {**tutorials_split(train), "test": test}
-    return {name: Found(part, chosen, where, scale=255.0, picture=form) for name, part in parts.items()}
+    info = SourceInfo(chosen, locate, full_scale=255.0, picture=form)
+    splits = {**tutorials_split(train), "test": test}
+    return {name: replace(source, info=info) for name, source in splits.items()}
 
 
 def idx_format(pictures: MemorySource, box: int, settings: DataSettings | None = None) -> PictureFormat:

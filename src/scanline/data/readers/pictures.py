@@ -1,4 +1,4 @@
-"""Pictures as sequences of rows: from values that are grey levels, and from folders of picture files."""
+"""Reads pictures as sequences of rows: from grey levels, and from folders of picture files."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, check_names, first_wrong, name_classes, some
+from scanline.data.checks import fail_at, first_wrong
+from scanline.data.class_names import check_names, name_classes
+from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
-from scanline.data.splits import PARTS
+from scanline.data.source_info import SourceInfo
 from scanline.data.transforms.framing import fit_picture
 from scanline.data.transforms.ink import PictureFormat
-from scanline.errors import DataError, UsageError, printable
+from scanline.errors import DataError, UsageError, join_names, printable
 from scanline.formats.images import read_pixels
-from scanline.recipe import DataSettings
+from scanline.recipe import UNSAID, DataSettings
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
 SIDE_LIMIT = 4096  # pixels
-PART_FOLDERS = {
+SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -34,14 +36,21 @@ PART_FOLDERS = {
 
 
 def picture_format(height: int, width: int, channels: int, settings: DataSettings) -> PictureFormat:
-    """How a picture file gets to look like pictures of this size. settings: what was said of the fit.
+    """Return how a picture file becomes a picture of this size.
 
-    Raises UsageError if they are too large, or coloured pictures are to be fitted by their ink.
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        channels: Values of a pixel, 1 or 3.
+        settings: How pictures are fitted.
+
+    Raises:
+        UsageError: If the size is too large, or pictures in colour are to be fitted by their ink.
     """
     if max(height, width) > SIDE_LIMIT:
         raise UsageError(
-            f"pictures must be at most {SIDE_LIMIT} pixels high and wide, got {height} x {width}; say to "
-            "which size all are fitted, as --picture 28x28"
+            f"pictures must be at most {SIDE_LIMIT} pixels high and wide, got {height} x {width}; give "
+            "the size to which all are fitted, as --picture 28x28"
         )
     if channels == 3 and settings.fit == "ink":
         raise UsageError("data.fit must be contain, cover or stretch for pictures in colour, got ink")
@@ -51,41 +60,53 @@ def picture_format(height: int, width: int, channels: int, settings: DataSetting
     )
 
 
-def as_pictures(found: Found, size: tuple[int, int], guessed: str = "", channels: int = 1) -> Found:
-    """`found`, whose sequences hold pixels in reading order, as pictures of `size` (height, width).
+def as_pictures(
+    source: MemorySource, size: tuple[int, int], reason: str = "", channels: int = 1
+) -> MemorySource:
+    """Return sequences that hold pixels in reading order as pictures.
 
-    channels: values a pixel, 1 for grey levels, 3 for colours. guessed: why they are taken for pictures, if
-    nobody said so.
-    Raises DataError naming the first value that is no grey level, or if there are too many or too few.
+    Args:
+        source: Sequences as they were read.
+        size: (height, width) of the pictures.
+        reason: Why they are taken for pictures, if that was inferred; "" if the user said so.
+        channels: Values of a pixel, 1 for grey levels, 3 for colours.
+
+    Raises:
+        DataError: If a value is not a grey level, naming its place; or there are too many or too few.
     """
-    part, (height, width) = found.sequences, size
+    height, width = size
     wanted = height * width * channels
-    if not part.uniform or part.max_length * part.features != wanted:
-        most = part.max_length * part.features
-        counts = f"{most:,}" if part.uniform else f"{part.lengths.min() * part.features:,} to {most:,}"
+    if not source.uniform or source.max_length * source.features != wanted:
+        largest = source.max_length * source.features
+        counts = f"{largest:,}"
+        if not source.uniform:
+            counts = f"{source.lengths.min() * source.features:,} to {largest:,}"
         raise DataError(
-            f"{part.name}: expected {wanted:,} values a sequence, pictures of {height} x {width}"
+            f"{source.name}: expected {wanted:,} values a sequence, pictures of {height} x {width}"
             + (" in colour" if channels == 3 else "")
             + f", found {counts}"
         )
-    values = part.concatenated
+    values = source.concatenated
     if values.dtype != np.uint8:
         place = first_wrong(values, lambda v: ~((v >= 0) & (v <= 255) & (np.trunc(v) == v)))
         if place is not None:
-            value = values[place]
-            seen = "nothing" if np.isnan(value) else f"{value:g}"
-            found.fail(*place, f"expected a grey level, a whole number from 0 to 255, found {seen}")
+            found = "nothing" if np.isnan(values[place]) else f"{values[place]:g}"
+            fail_at(source, *place, f"expected a grey level, an integer from 0 to 255, found {found}")
         values = values.astype(np.uint8)
-    lengths = np.full(len(part), height, np.int64)
-    note = f"pictures of {height} x {width} pixels, {guessed} (data.picture=none: they are not)"
+    info, settings = source.info, source.info.settings or UNSAID
+    note = f"pictures of {height} x {width} pixels, {reason} (data.picture=none reads them as numbers)"
     return replace(
-        found,
-        sequences=replace(part, concatenated=values.reshape(-1, width * channels), lengths=lengths),
-        settings=_settled(found.settings, height, width, channels),
-        features=(),
-        notes=(*found.notes, note) if guessed else found.notes,
-        scale=255.0,
-        picture=picture_format(height, width, channels, found.settings),
+        source,
+        concatenated=values.reshape(-1, width * channels),
+        lengths=np.full(len(source), height, np.int64),
+        info=replace(
+            info,
+            settings=_settled(settings, height, width, channels),
+            feature_names=(),
+            notes=(*info.notes, note) if reason else info.notes,
+            full_scale=255.0,
+            picture=picture_format(height, width, channels, settings),
+        ),
     )
 
 
@@ -98,7 +119,7 @@ def _settled(settings: DataSettings, height: int, width: int, channels: int) -> 
 
 @dataclass(frozen=True)
 class _Content:
-    """What lies in a folder and is not hidden, each in natural order."""
+    """What is in a folder and not hidden, in natural order."""
 
     folders: list[Path]
     pictures: list[Path]
@@ -106,66 +127,85 @@ class _Content:
 
 
 def is_picture_folder(folder: Path) -> bool:
-    """Whether there are pictures in its sub-folders, or in those of its train/, test/ and validation/."""
-    return _holds_classes(folder) or bool(_part_folders(folder))
+    """Whether `folder` has sub-folders with pictures, or a train folder and others that have such."""
+    return _holds_classes(folder) or bool(_split_folders(folder))
 
 
-def read_picture_folder(folder: Path, settings: DataSettings, to_train: bool = True) -> dict[str, Found]:
-    """A folder of picture files: {"all": ...}, or {"train": ..., "test": ...}, perhaps with "validation".
+def read_picture_folder(
+    folder: Path, settings: DataSettings, to_train: bool = True
+) -> dict[str, MemorySource]:
+    """Read a folder of picture files.
 
     Each class has a sub-folder of its name, in `folder` itself or in its train/, test/ and validation/.
-    Pictures are read in the order of their classes' and their own names, 2.png before 10.png. They are
-    fitted to settings.picture, or must all have one size. What else lies there is left out, which is noted.
-    to_train: whether two classes, and a training part where there are parts, are needed.
-    Raises DataError naming the file that is no picture or has another size, and if there are too few classes;
-    UsageError if two folders may be the same part, or settings say that these are no pictures.
+    Pictures are read in the natural order of their class names and file names, 2.png before 10.png. They are
+    fitted to `settings.picture`, or must all have one size. Other files are ignored, with a note.
+
+    Args:
+        folder: The folder.
+        settings: Size, colour and fit of the pictures.
+        to_train: Whether two classes are needed, and a training split if there are splits.
+
+    Returns:
+        {"all": source}, or {"train": source, "test": source}, perhaps with "validation".
+
+    Raises:
+        DataError: If a file is not a picture or has another size, or there are too few classes.
+        UsageError: If two folders may be the same split, or the settings exclude pictures.
     """
     if settings.picture == "none":
         raise UsageError(f"data.picture must be empty or a size for {folder}, which has pictures, got none")
-    parts = _part_folders(folder)
-    if not parts:
+    folders = _split_folders(folder)
+    if not folders:
         return {"all": _read_classes(folder, settings, to_train)}
-    if to_train and "train" not in parts:
-        names = " and ".join(child.name for child in parts.values())
+    if to_train and "train" not in folders:
+        names = " and ".join(child.name for child in folders.values())
         raise DataError(f"{folder}: expected a folder train with pictures beside {names}, found none")
-    found: dict[str, Found] = {}
+    sources: dict[str, MemorySource] = {}
     like: Path | None = None
-    for part in PARTS:
-        if part in parts:
-            found[part] = _read_classes(parts[part], settings, to_train and part == "train", like)
-            like = like or parts[part] / _ids(found[part])[0]
-    content, first = _content(folder), next(iter(found))
-    left = [path for path in (*content.folders, *content.pictures) if path not in parts.values()]
-    found[first] = replace(found[first], notes=(*found[first].notes, *_left_out(folder, left)))
-    return found
+    for split in SPLITS:
+        if split in folders:
+            source = _read_classes(folders[split], settings, to_train and split == "train", like)
+            like = like or folders[split] / str(source.identifier(0))
+            sources[split] = source
+    content, first = _content(folder), next(iter(sources))
+    ignored = [path for path in (*content.folders, *content.pictures) if path not in folders.values()]
+    info = sources[first].info
+    info = replace(info, notes=(*info.notes, *_ignored(folder, ignored)))
+    sources[first] = replace(sources[first], info=info)
+    return sources
 
 
-def _ids(found: Found) -> NDArray[Any]:
-    assert found.sequences.ids is not None
-    return found.sequences.ids
-
-
-def _part_folders(folder: Path) -> dict[str, Path]:
-    """The folders of the parts that have pictures. Raises UsageError if two of them may be the same part."""
-    parts: dict[str, Path] = {}
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """The folders of the splits that have pictures. Raises UsageError if two may be the same split."""
+    folders: dict[str, Path] = {}
     for child in _content(folder).folders:
-        part = PART_FOLDERS.get(child.name.lower())
-        if part is None or not _holds_classes(child):
+        split = SPLIT_NAMES.get(child.name.lower())
+        if split is None or not _holds_classes(child):
             continue
-        if part in parts:
+        if split in folders:
             raise UsageError(
-                f"{folder}: which of these has the {part} part? Leave one: {parts[part].name}, {child.name}"
+                f"{folder}: expected one folder of the {split} split, got {folders[split].name} and "
+                f"{child.name}; remove one"
             )
-        parts[part] = child
-    return parts
+        folders[split] = child
+    return folders
 
 
 def _holds_classes(folder: Path) -> bool:
     return any(_content(child).pictures for child in _content(folder).folders)
 
 
-def _read_classes(folder: Path, settings: DataSettings, several: bool, like: Path | None = None) -> Found:
-    """like: the picture whose size these must have if settings name none, or None: the first of them."""
+def _read_classes(
+    folder: Path, settings: DataSettings, several: bool, like: Path | None = None
+) -> MemorySource:
+    """Read the sub-folders of `folder`, a class each.
+
+    Args:
+        folder: The folder.
+        settings: Size, colour and fit of the pictures.
+        several: Whether at least two classes are needed.
+        like: The picture whose size all must have if no size is set; None: the first.
+    """
     content = _content(folder)
     inside = {child: _content(child) for child in content.folders}
     named = {child.name: each.pictures for child, each in inside.items() if each.pictures}
@@ -174,49 +214,50 @@ def _read_classes(folder: Path, settings: DataSettings, several: bool, like: Pat
             f"{folder}: expected at least two sub-folders with pictures, one for each class, "
             f"found {', '.join(named) or 'none'}"
         )
-    left = [child for child, each in inside.items() if not each.pictures] + content.pictures
-    left += [path for each in inside.values() if each.pictures for path in (*each.folders, *each.others)]
+    ignored = [child for child, each in inside.items() if not each.pictures] + content.pictures
+    ignored += [path for each in inside.values() if each.pictures for path in (*each.folders, *each.others)]
     files = [path for paths in named.values() for path in paths]
     codes = np.repeat(np.arange(len(named)), [len(paths) for paths in named.values()])
 
-    def where(index: int, step: int = 0) -> str:
+    def locate(index: int, step: int = 0, /) -> str:
         return str(files[index].relative_to(folder))
 
-    classes, labels = name_classes(list(named), codes, str(folder), where)
+    classes, labels = name_classes(list(named), codes, str(folder), locate)
     check_names(classes, str(folder))
-    order = np.argsort(labels, kind="stable")  # 2 before 10, also where the classes are numbers
+    order = np.argsort(labels, kind="stable")  # class 2 before class 10
     files, labels = [files[index] for index in order], labels[order]
     values, notes = _read_files(folder, files, settings, like or files[0])
     n, height, width, channels = values.shape
-    sequences = MemorySource(
+    return MemorySource(
         values.reshape(-1, width * channels),
         np.full(n, height, np.int64),
         labels,
         classes,
         str(folder),
         ids=np.array([printable(str(path.relative_to(folder))) for path in files], dtype=object),
-    )
-    return Found(
-        sequences,
-        _settled(settings, height, width, channels),
-        where,
-        notes=(*notes, *_left_out(folder, left)),
-        scale=255.0,
-        picture=picture_format(height, width, channels, settings),
+        info=SourceInfo(
+            _settled(settings, height, width, channels),
+            locate,
+            notes=(*notes, *_ignored(folder, ignored)),
+            full_scale=255.0,
+            picture=picture_format(height, width, channels, settings),
+        ),
     )
 
 
-def _left_out(folder: Path, paths: list[Path]) -> tuple[str, ...]:
+def _ignored(folder: Path, paths: list[Path]) -> tuple[str, ...]:
     names = [str(path.relative_to(folder)) for path in paths]
     return (
-        (f"{folder}: left out what is no picture in the folder of a class: {some(names)}",) if names else ()
+        (f"{folder}: ignored, as not a picture in the folder of a class: {join_names(names)}",)
+        if names
+        else ()
     )
 
 
 def _read_files(
     folder: Path, files: list[Path], settings: DataSettings, like: Path
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """(N, height, width, channels), and what the user should know of their size."""
+    """Read pictures: (N, height, width, channels), and notes about their size for the user."""
     channels = 3 if settings.colour else 1
     size = settings.picture_size
     height, width = size or read_pixels(like, settings.colour).shape[:2]
@@ -225,8 +266,8 @@ def _read_files(
         values = np.empty((len(files), height, width, channels), np.uint8)
     except MemoryError as error:
         raise DataError(
-            f"{folder}: {len(files):,} pictures of {height} x {width} do not fit into memory; say to which "
-            "size all are fitted, as --picture 28x28"
+            f"{folder}: {len(files):,} pictures of {height} x {width} do not fit into memory; give the "
+            "size to which all are fitted, as --picture 28x28"
         ) from error
     fitted = 0
     for index, path in enumerate(files):
@@ -236,7 +277,7 @@ def _read_files(
             if size is None:
                 raise DataError(
                     f"{path}: expected a picture of {height} x {width} pixels as {like}, found "
-                    f"{pixels.shape[0]} x {pixels.shape[1]}; say to which size all are fitted, as "
+                    f"{pixels.shape[0]} x {pixels.shape[1]}; give the size to which all are fitted, as "
                     "--picture 28x28"
                 )
         values[index] = fit_picture(pixels, form, str(path)).reshape(values.shape[1:])
@@ -249,29 +290,31 @@ def _read_files(
 
 
 def _content(folder: Path) -> _Content:
-    found = _Content([], [], [])
+    content = _Content([], [], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 picture = entry.name.lower().endswith(ENDINGS)
-                kind = found.folders if _is_folder(entry) else found.pictures if picture else found.others
+                kind = (
+                    content.folders if _is_folder(entry) else content.pictures if picture else content.others
+                )
                 kind.append(Path(entry))
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
-    for paths in (found.folders, found.pictures, found.others):
+    for paths in (content.folders, content.pictures, content.others):
         paths.sort(key=_natural)
-    return found
+    return content
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads back to itself
+    except OSError:  # a link to itself
         return False
 
 
 def _natural(path: Path) -> list[Any]:
-    """2.png before 10.png."""
+    """Sort key that puts 2.png before 10.png."""
     return [(int(word), word) if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", path.name)]

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, check_names, name_classes
+from scanline.data.class_names import check_names, name_classes
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
+from scanline.data.source_info import SourceInfo, by_number
 from scanline.errors import DataError
 from scanline.formats import SequenceFormat
 from scanline.limits import exceeded, limit_of
@@ -21,7 +22,7 @@ from scanline.recipe import DataSettings
 
 def read_sequence_file(
     path: Path, format: SequenceFormat, settings: DataSettings, labelled: bool = True
-) -> Found:
+) -> MemorySource:
     """Read the sequences in `path`.
 
     Args:
@@ -42,8 +43,8 @@ def read_sequence_file(
         raise DataError(where=path, expected=f"{values[0].shape[1]} features in every sequence", found=odd[0])
     places = _column(path, content.get("places"), "places", len(values))
 
-    def where(index: int, step: int = 0) -> str:
-        return f"sequence {index}" if places is None else str(places[index])
+    def locate(index: int, step: int = 0, /) -> str:
+        return by_number(index) if places is None else str(places[index])
 
     labels = _column(path, content.get("labels"), "labels", len(values))
     if labels is None and labelled:
@@ -54,13 +55,13 @@ def read_sequence_file(
         classes, codes = _given_classes(path, content["classes"], labels)
     elif labels is not None:
         unique, inverse = np.unique(np.array(list(map(str, labels))), return_inverse=True)
-        classes, codes = name_classes(unique.tolist(), inverse.reshape(-1), str(path), where)
+        classes, codes = name_classes(unique.tolist(), inverse.reshape(-1), str(path), locate)
     ids, groups = (
         None if column is None else np.array(list(map(str, column)), object)
         for column in (_column(path, content.get(name), name, len(values)) for name in ("ids", "groups"))
     )
-    sequences = replace(MemorySource.from_list(values, codes, classes, str(path)), ids=ids, groups=groups)
-    return Found(sequences, settings, where)
+    source = MemorySource.from_list(values, codes, classes, str(path))
+    return replace(source, ids=ids, groups=groups, info=SourceInfo(settings, locate))
 
 
 def _steps(path: Path, index: int, values: Any) -> NDArray[np.float32]:

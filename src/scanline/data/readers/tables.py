@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import MOST_CHARACTERS, over_characters, shown
-from scanline.data.readers.columns import Columns, assign
-from scanline.errors import UNPRINTABLE, DataError, MissingExtraError
+from scanline.data.class_names import MAX_NAME_CHARACTERS, name_too_long
+from scanline.data.readers.column_roles import Columns, assign
+from scanline.errors import UNPRINTABLE, DataError, MissingExtraError, one_line
 from scanline.formats.csv_pieces import RowBoundaryError
 from scanline.formats.delimited import open_delimited
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
@@ -88,13 +88,13 @@ def read_table(path: Path, settings: DataSettings, optional: Collection[str] = (
             return _read_parquet(path, settings, optional)
         return _read_csv(path, settings, optional)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({shown(error.strerror or error, 200)})") from error
+        raise DataError(f"{path}: cannot be read ({one_line(error.strerror or error, 200)})") from error
     except (pyarrow.ArrowException, UnicodeError) as error:
-        raise DataError(f"{path}: cannot be read ({shown(error, 200)})") from error
+        raise DataError(f"{path}: cannot be read ({one_line(error, 200)})") from error
 
 
 def _cell(column: str) -> str:
-    return f", column {shown(column)}" if column else ""
+    return f", column {one_line(column)}" if column else ""
 
 
 def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
@@ -137,7 +137,9 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
             _check_type(path, columns.time, kinds[columns.time], "numbers, times or dates", times)
         for name in columns.named:
             if types.is_nested(kinds[name]):
-                raise DataError(f"{path}: column {shown(name)}: expected text, found {shown(kinds[name])}")
+                raise DataError(
+                    f"{path}: column {one_line(name)}: expected text, found {one_line(kinds[name])}"
+                )
         rows, packed = file.metadata.num_rows, path.stat().st_size
         named = _named_parquet(path, file, columns.named)
         needed = max(4 * len(columns.features) * rows, named.size)
@@ -172,8 +174,8 @@ def _named_parquet(path: Path, file: Any, names: Collection[str]) -> _NamedParqu
         sizes = [chunk.total_uncompressed_size for chunk in chunks]
         size += sum(sizes)
         if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
-            if column.length > 4 * MOST_CHARACTERS:
-                what = f"expected names of at most {4 * MOST_CHARACTERS:,} bytes, found {column.length:,}"
+            if column.length > 4 * MAX_NAME_CHARACTERS:
+                what = f"expected names of at most {4 * MAX_NAME_CHARACTERS:,} bytes, found {column.length:,}"
                 raise DataError(f"{path}{_cell(column.path)}: {what}")
             rows = min(rows, _BATCH_BYTES // max(column.length, 1))
         elif column.physical_type == "BYTE_ARRAY":
@@ -188,7 +190,7 @@ def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable
     from pyarrow import types
 
     if not any(getattr(types, test)(kind) for test in tests):
-        raise DataError(f"{path}: column {shown(name)}: expected {expected}, found {shown(kind)}")
+        raise DataError(f"{path}: column {one_line(name)}: expected {expected}, found {one_line(kind)}")
 
 
 class _Collector:
@@ -210,7 +212,7 @@ class _Collector:
         if not pyarrow.types.is_dictionary(column.type):
             column = column.cast(pyarrow.string())
             if (row := _first_long(column)) is not None:  # before it is copied
-                return row, over_characters(column[row].as_py())
+                return row, name_too_long(column[row].as_py())
             column = column.dictionary_encode()
         # The dictionary may have names that no row uses, and in another order.
         appeared = column.indices.unique()
@@ -219,7 +221,7 @@ class _Collector:
             used = used.cast(pyarrow.string())
         if (place := _first_long(used)) is not None:
             row = compute.index(column.indices, appeared[place]).as_py()
-            return row, over_characters(used[place].as_py())
+            return row, name_too_long(used[place].as_py())
         texts = ["" if text is None else str(text) for text in used.to_pylist()]
         known, null = self.known, len(column.dictionary)
         translate = np.empty(null + 1, np.int32)
@@ -232,7 +234,7 @@ class _Collector:
         row = int(np.flatnonzero(np.isin(codes, long))[0])
         text = list(known)[codes[row]]
         more = len(text.splitlines()) > 1
-        what = f"characters that cannot be printed in {shown(text)!r}"
+        what = f"characters that cannot be printed in {one_line(text)!r}"
         return row, f"expected text of one line, found {'more' if more else what}"
 
     def names(self) -> Names:
@@ -245,9 +247,9 @@ def _first_long(texts: Any) -> int | None:
 
     if not len(texts) or not (types.is_string(texts.type) or types.is_large_string(texts.type)):
         return None
-    if (compute.max(compute.binary_length(texts)).as_py() or 0) <= MOST_CHARACTERS:
+    if (compute.max(compute.binary_length(texts)).as_py() or 0) <= MAX_NAME_CHARACTERS:
         return None
-    place: int = compute.index(compute.greater(compute.utf8_length(texts), MOST_CHARACTERS), True).as_py()
+    place: int = compute.index(compute.greater(compute.utf8_length(texts), MAX_NAME_CHARACTERS), True).as_py()
     return place if place >= 0 else None
 
 

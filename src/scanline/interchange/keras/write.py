@@ -178,7 +178,7 @@ def _build(keras: Any, model: Model, probabilities: bool) -> Any:
 def _is_dynamic(form: Preprocessing) -> bool:
     """Return whether the number of steps is free: no view reorders the values of a whole picture."""
     return form.picture is None or (
-        form.view == "rows" and form.seen is not None and form.seen.features == form.features
+        form.view == "rows" and form.picture_view is not None and form.picture_view.features == form.features
     )
 
 
@@ -191,7 +191,7 @@ def _shape(form: Preprocessing) -> tuple[int | None, int]:
 
 def _cuts(form: Preprocessing) -> list[tuple[str, tuple[int, ...]]]:
     """Return the layers, with their arguments, that do what `View.apply` does: pictures to steps."""
-    view = form.seen
+    view = form.picture_view
     if view is None or _is_dynamic(form):
         return []
     height, width, channels, k = view.height, view.width, view.channels, view.patch

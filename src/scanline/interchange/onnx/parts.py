@@ -28,18 +28,6 @@ def reads_pictures(form: Preprocessing) -> bool:
     return form.picture is not None and form.view != "rows"
 
 
-def fill_missing(graph: GraphBuilder, form: Preprocessing, steps: str) -> str:
-    """Add the replacement of missing values in steps of the network's width.
-
-    Values that forward filling has filled are not missing any more; the mean replaces the others.
-    """
-    if form.missing == "error":
-        return steps
-    zero = form.missing == "zero"
-    replacement = graph.constant("zero", 0) if zero else graph.constant("means", form.means)
-    return graph.add("Where", [graph.add("IsNaN", [steps], "missing"), replacement, steps], "filled")
-
-
 def standardize(graph: GraphBuilder, model: Model, steps: str) -> str:
     """Add (steps - shift) / scale."""
     shift = graph.constant("shift", to_array(model.network.shift))

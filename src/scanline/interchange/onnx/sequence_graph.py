@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from scanline import cells
 from scanline.data.preprocessing import Preprocessing
@@ -12,7 +12,6 @@ from scanline.interchange.onnx.parts import (
     add_outputs,
     all_finite,
     describe_input,
-    fill_missing,
     layer_weights,
     operator,
     operator_attributes,
@@ -43,9 +42,8 @@ def sequence_graph(
         values, lengths, real, inputs = _picture_inputs(graph, form)
     else:
         values, lengths, real, inputs = _step_inputs(graph, form)
-        if form.missing == "forward-fill":
-            values = _fill_forward(graph, values, form.features)
-    standard = standardize(graph, model, fill_missing(graph, form, values))
+        values = form.imputer.carry_to_onnx(graph, values, form.features)
+    standard = standardize(graph, model, form.imputer.fill_to_onnx(graph, values))
     if real:  # values past the end of a sequence, NaN included, have no effect from here on
         standard = graph.add("Where", [real, standard, graph.constant("zero", 0)], "own_steps")
     finite = all_finite(graph, standard, [1, 2])
@@ -95,50 +93,17 @@ def _step_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str, st
 
 def _picture_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str, str, list[ValueInfoProto]]:
     """Return the same for pictures, which all have the same number of steps."""
-    picture, view = form.picture, form.seen
+    picture, view = form.picture, form.picture_view
     assert picture is not None
     assert view is not None
     width = picture.width * picture.channels
-    rows = _fill_forward(graph, "pictures", width) if form.missing == "forward-fill" else "pictures"
+    rows = form.imputer.carry_to_onnx(graph, "pictures", width)
     if view.order is not None:
         flat = graph.reshape(rows, [0, -1], "picture_values")
         order = graph.constant("view_order", view.order, np.int64)
         rows = graph.add("Gather", [flat, order], f"view_{form.view.replace(':', '_')}", axis=1)
     steps = graph.reshape(rows, [-1, _picture_steps(form), form.features], "steps")
     return steps, "", "", [value_info("pictures", ["N", picture.height, width], describe_input(form))]
-
-
-def _fill_forward(graph: GraphBuilder, values: str, width: int) -> str:
-    """Add forward filling: (N, T, width) with the last value of the sequence, or NaN, for missing ones."""
-    N = graph.add("Gather", [graph.add("Shape", [values], "given_shape"), graph.numbers(0)], "N", axis=0)
-    shape = graph.add("Concat", [N, graph.numbers(width)], "nothing_shape", axis=0)
-    nan = numpy_helper.from_array(np.array([np.nan], np.float32))
-    before = graph.add("ConstantOfShape", [shape], "nothing_before", value=nan)
-    outputs = ("last_seen", "carried")
-    graph.add(
-        "Scan",
-        [before, values],
-        *outputs,
-        body=_fill_forward_body(width),
-        num_scan_inputs=1,
-        scan_input_axes=[1],
-        scan_output_axes=[1],
-    )
-    return outputs[1]
-
-
-def _fill_forward_body(width: int) -> GraphProto:
-    """Return one step of forward filling: (last value, value) -> (new last value, filled value)."""
-    names = ("value_before", "value_now", "value_after", "value_filled")
-    before, now, after, filled = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name in names
-    )
-    nodes = [
-        helper.make_node("IsNaN", ["value_now"], ["value_missing"]),
-        helper.make_node("Where", ["value_missing", "value_before", "value_now"], ["value_after"]),
-        helper.make_node("Identity", ["value_after"], ["value_filled"]),
-    ]
-    return helper.make_graph(nodes, "carry", [before, now], [after, filled])
 
 
 def _layer(graph: GraphBuilder, model: Model, layer: int, read: str, lengths: str) -> tuple[str, str]:

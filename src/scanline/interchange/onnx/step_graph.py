@@ -15,7 +15,6 @@ from scanline.interchange.onnx.parts import (
     add_outputs,
     all_finite,
     describe_input,
-    fill_missing,
     layer_weights,
     operator,
     operator_attributes,
@@ -81,12 +80,9 @@ def step_graph(
     """
     form, graph = model.preprocessing, GraphBuilder(opset)
     a = model.network.architecture
-    described, new = states(model), {}
-    step = "step"
-    if form.missing == "forward-fill":
-        missing = graph.add("IsNaN", [step], "missing_now")
-        step = new["last"] = graph.add("Where", [missing, "last", step], "carried")
-    standard = standardize(graph, model, fill_missing(graph, form, step))
+    described = states(model)
+    step, new = form.imputer.step_to_onnx(graph, "step")
+    standard = standardize(graph, model, step)
     finite = all_finite(graph, standard, [1])
     read = graph.reshape(standard, [1, -1, form.features], "one_step")  # (T=1, N, F)
     read, after = _layers(graph, model, read)

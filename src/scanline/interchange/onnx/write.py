@@ -126,7 +126,7 @@ def _check_causal(model: Model) -> None:
             "this model reads in both directions: the backward direction begins at the last step, so it "
             "cannot read step by step; export the whole graph, or train with model.bidirectional=false"
         )
-    if form.seen is not None and form.seen.order is not None:
+    if form.picture_view is not None and form.picture_view.order is not None:
         raise UsageError(
             f"this model reads pictures with the view {form.view}: a step takes its values from all over the "
             "picture, so it needs the whole picture; export the whole graph"

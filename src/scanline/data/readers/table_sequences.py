@@ -1,4 +1,4 @@
-"""From the rows of a table to sequences: a long table has one for each step, a wide one for each sequence."""
+"""Reads sequences from tables: a long table has a row for each step, a wide one for each sequence."""
 
 from __future__ import annotations
 
@@ -12,58 +12,67 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.found import Found, Place, name_classes, shown
+from scanline.data.class_names import name_classes
+from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
-from scanline.data.readers.columns import Columns, settle
+from scanline.data.readers.column_roles import Columns, settle
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.tables import Names, Table, read_table
 from scanline.data.source import ClassName
-from scanline.data.splits import PARTS
-from scanline.errors import UsageError
+from scanline.data.source_info import Locate, SourceInfo
+from scanline.errors import UsageError, one_line
 from scanline.recipe import DataSettings
 
-_PART_NAMES = {"training": "train", "valid": "validation", "val": "validation", "testing": "test"}
+_SPLIT_NAMES = {"training": "train", "valid": "validation", "val": "validation", "testing": "test"}
 
 
-def read_sequences(path: Path, settings: DataSettings, optional: Collection[str] = ()) -> Found:
-    """The sequences in the CSV or Parquet file `path`. optional: columns that may be absent.
+def read_table_sequences(path: Path, settings: DataSettings, optional: Collection[str] = ()) -> MemorySource:
+    """Read the sequences in a CSV or Parquet file.
 
-    Raises DataError naming the line, what was expected and what was found, UsageError if the table can be
-    understood in more than one way.
+    Args:
+        path: The file.
+        settings: Shape of the table and roles of its columns.
+        optional: Roles of columns that may be absent.
+
+    Raises:
+        DataError: Names the line, what was expected and what was found.
+        UsageError: If the table can be understood in more than one way.
     """
     table = read_table(path, settings, optional)
     _check_named(table, "id", "sequence")
     _check_named(table, "group", "group")
     shape: str = settings.shape
-    guessed = list(table.notes)
+    inferred = list(table.notes)
     if not shape:
         shape = _guess(table)
-        guessed.insert(0, f"a {shape} table, a row for each {'step' if shape == 'long' else 'sequence'}")
+        inferred.insert(0, f"a {shape} table, a row for each {'step' if shape == 'long' else 'sequence'}")
     if shape == "long":
         if table.time is None:
-            guessed.append("rows in order of time")
-        found = _long(table, settings)
+            inferred.append("rows in order of time")
+        source = _long(table, settings)
+        notes = source.info.notes
     else:
-        found = _wide(table, settings)
-        guessed += found.notes
-        found = replace(found, notes=())
-    told = [f"{path}: taken for {'; '.join(guessed)}"] if guessed else []
-    return replace(found, notes=(*told, *found.notes))
+        source = _wide(table, settings)
+        inferred += source.info.notes
+        notes = ()
+    if inferred:
+        notes = (f"{path}: read as {'; '.join(inferred)}", *notes)
+    return replace(source, info=replace(source.info, notes=notes))
 
 
 def _guess(table: Table) -> str:
-    """ "long" or "wide"."""
+    """Return "long" or "wide". Raises UsageError if the columns do not decide it."""
     columns, ids = table.columns, table.id
     if columns.time and not columns.id:
         raise UsageError(
-            f"{table.path}: which column names the sequence that a row belongs to? Say it by --id-column, or "
-            "say --shape wide if each row is a sequence"
+            f"{table.path}: which column identifies the sequence of a row? Give it with --id-column, or give "
+            "--shape wide if each row is a sequence"
         )
     repeats = ids is not None and len(ids.texts) < len(ids.codes)
     if columns.time and not repeats:
         raise UsageError(
             f"{table.path}: is each row a step, or a sequence? There is a time column, {columns.time}, but "
-            f"each {columns.id} has a single row; say --shape long or wide"
+            f"each {columns.id} has a single row; give --shape long or wide"
         )
     return "long" if repeats else "wide"
 
@@ -71,16 +80,16 @@ def _guess(table: Table) -> str:
 # --- long
 
 
-def _long(table: Table, settings: DataSettings) -> Found:
+def _long(table: Table, settings: DataSettings) -> MemorySource:
     columns, ids = table.columns, table.id
     if ids is None:
         raise UsageError(
-            f"{table.path}: a long table needs a column that names the sequence of a row: "
-            "say it by --id-column"
+            f"{table.path}: a long table needs a column that identifies the sequence of a row: "
+            "give it with --id-column"
         )
     if columns.length:
         raise UsageError(
-            f"{table.path}: a long table has no length column, its sequences are as long as they have rows: "
+            f"{table.path}: a long table has no length column, because its rows are the steps: "
             f"got --length-column {columns.length}"
         )
     order, notes = _order(table, ids)
@@ -88,9 +97,9 @@ def _long(table: Table, settings: DataSettings) -> Found:
     starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
     lengths = np.diff(np.append(starts, len(codes)))
     first_rows = starts if order is None else order[starts]
-    place = table.place  # the table itself is not kept
+    place = table.place  # so that the table can be freed
 
-    def where(index: int, step: int = 0) -> str:
+    def locate(index: int, step: int = 0, /) -> str:
         row = starts[index] + step
         return place(int(row if order is None else order[row]))
 
@@ -98,12 +107,12 @@ def _long(table: Table, settings: DataSettings) -> Found:
         names: Names | None = getattr(table, role)
         if names is not None:
             _check_constant(table, role, names, order, starts, lengths)
-    flat = table.values if order is None else table.values[order]
-    return _found(table, settings, "long", flat, lengths, first_rows, where, notes)
+    steps = table.values if order is None else table.values[order]
+    return _make_source(table, settings, "long", steps, lengths, first_rows, locate, notes)
 
 
 def _order(table: Table, ids: Names) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Rows so that sequences stand together, each in order of time; None if they do already. And notes."""
+    """The order of rows in which sequences are contiguous and sorted by time, None if they are; and notes."""
     codes, time = ids.codes, table.time
     order = None
     notes: tuple[str, ...] = ()
@@ -114,13 +123,13 @@ def _order(table: Table, ids: Names) -> tuple[NDArray[np.int64] | None, tuple[st
     if order is not None:
         codes, time = codes[order], time[order]
     same = codes[1:] == codes[:-1]
-    back = same & (time[1:] < time[:-1])  # no differences: they run over in small and unsigned numbers
+    back = same & (time[1:] < time[:-1])  # compared, as a difference of unsigned numbers would wrap around
     if back.any():
         late = len(np.unique(codes[1:][back]))
-        notes = (f"{table.path}: {late:,} of {len(ids.texts):,} sequences were not in order of time: sorted",)
+        notes = (f"{table.path}: {late:,} of {len(ids.texts):,} sequences were not sorted by time: sorted",)
         again = np.lexsort((time, codes))
         order = again if order is None else order[again]
-        codes, time = codes[again], time[again]  # and same stays the same
+        codes, time = codes[again], time[again]  # `same` still holds: each sequence keeps its rows
     twice = np.flatnonzero(same & (time[1:] == time[:-1]))
     if twice.size:
         rows = (int(twice[0]), int(twice[0]) + 1)
@@ -128,8 +137,8 @@ def _order(table: Table, ids: Names) -> tuple[NDArray[np.int64] | None, tuple[st
         more = f" ({twice.size:,} such pairs)" if twice.size > 1 else ""
         table.fail(
             other,
-            f"expected one row of sequence {shown(ids.texts[codes[rows[0]]])} at each time, found another of "
-            f"the same {shown(table.columns.time)} in {table.place(one)}{more}",
+            f"expected one row of sequence {one_line(ids.texts[codes[rows[0]]])} at each time, found another "
+            f"of the same {one_line(table.columns.time)} in {table.place(one)}{more}",
         )
     return order, notes
 
@@ -143,15 +152,15 @@ def _check_constant(
     lengths: NDArray[np.int64],
 ) -> None:
     codes = names.codes if order is None else names.codes[order]
-    strange = np.flatnonzero(codes != np.repeat(codes[starts], lengths))
-    if strange.size:
-        row = int(strange[0])
+    different = np.flatnonzero(codes != np.repeat(codes[starts], lengths))
+    if different.size:
+        row = int(different[0])
         start = int(starts[np.searchsorted(starts, row, side="right") - 1])
         table.fail(
             row if order is None else int(order[row]),
-            f"expected one {role} for a sequence, {shown(names.texts[codes[start]])!r} as in "
+            f"expected one {role} for a sequence, {one_line(names.texts[codes[start]])!r} as in "
             f"{table.place(start if order is None else int(order[start]))}, "
-            f"found {shown(names.texts[codes[row]])!r}",
+            f"found {one_line(names.texts[codes[row]])!r}",
             getattr(table.columns, role),
         )
 
@@ -159,45 +168,45 @@ def _check_constant(
 # --- wide
 
 
-def _wide(table: Table, settings: DataSettings) -> Found:
+def _wide(table: Table, settings: DataSettings) -> MemorySource:
     columns, ids = table.columns, table.id
     rows, width = table.values.shape
     place = table.place
 
-    def where(index: int, step: int = 0) -> str:
+    def locate(index: int, step: int = 0, /) -> str:
         return place(index)
 
     if ids is not None and len(ids.texts) < rows:
-        row = int(np.flatnonzero(ids.codes != np.arange(rows))[0])  # names are counted as they appear
+        row = int(np.flatnonzero(ids.codes != np.arange(rows))[0])  # codes are numbered by first appearance
         first = int(ids.codes[row])
         table.fail(
             row,
-            f"expected a row for each {shown(columns.id)}, found {shown(ids.texts[first])!r} as in "
+            f"expected a row for each {one_line(columns.id)}, found {one_line(ids.texts[first])!r} as in "
             f"{table.place(first)}",
         )
     lengths = np.full(rows, width, np.int64)
-    flat = table.values.reshape(-1, 1)
+    steps = table.values.reshape(-1, 1)
     if table.counts is not None:
         counts = table.counts
         wrong = np.flatnonzero((np.trunc(counts) != counts) | (counts < 1) | (counts > width))
         if wrong.size:
             row = int(wrong[0])
-            what = f"expected a length of 1 to {width}, found {counts[row]:g}"
-            table.fail(row, what, columns.length)
+            fault = f"expected a length of 1 to {width}, found {counts[row]:g}"
+            table.fail(row, fault, columns.length)
         lengths = counts.astype(np.int64)
-        flat = table.values[np.arange(width) < lengths[:, None]][:, None]
-    found = _found(table, settings, "wide", flat, lengths, np.arange(rows), where)
+        steps = table.values[np.arange(width) < lengths[:, None]][:, None]
+    source = _make_source(table, settings, "wide", steps, lengths, np.arange(rows), locate)
     if settings.picture == "none":
-        return found
+        return source
     size = settings.picture_size
     if size is not None:
-        return as_pictures(found, size)
+        return as_pictures(source, size)
     size = _named_picture(columns)
-    return found if size is None else as_pictures(found, size, "by the columns' names")
+    return source if size is None else as_pictures(source, size, "by the names of the columns")
 
 
 def _named_picture(columns: Columns) -> tuple[int, int] | None:
-    """(height, width) where the columns are called as published tables of pictures call their pixels."""
+    """(height, width) if the columns are named like pixels in published tables of pictures, else None."""
     names = columns.features
     corner = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", names[-1])
     if corner:
@@ -218,49 +227,53 @@ def _named_picture(columns: Columns) -> tuple[int, int] | None:
 
 
 def _check_named(table: Table, role: str, what: str) -> None:
-    """Raises DataError naming the first row whose sequence, or group, has no name."""
+    """Check that every row names its sequence, or group. Raises DataError naming the first that does not."""
     names: Names | None = getattr(table, role)
     if names is not None and "" in names.texts:
         row = int(np.flatnonzero(names.codes == names.texts.index(""))[0])
         table.fail(row, f"expected the name of a {what}, found nothing", getattr(table.columns, role))
 
 
-def _found(
+def _make_source(
     table: Table,
     settings: DataSettings,
     shape: str,
-    flat: NDArray[Any],
+    steps: NDArray[Any],
     lengths: NDArray[np.int64],
     rows: NDArray[np.int64],
-    where: Place,
+    locate: Locate,
     notes: tuple[str, ...] = (),
-) -> Found:
-    """rows: (N,) the first row of each sequence."""
+) -> MemorySource:
+    """Make the source. rows: (N,) the first row of each sequence."""
     classes: tuple[ClassName, ...] = ()
     labels = np.zeros(len(rows), np.int64)
     if table.label is not None:
-        classes, labels = name_classes(table.label.texts, table.label.codes[rows], str(table.path), where)
-    sequences = MemorySource(
-        flat,
+        classes, labels = name_classes(table.label.texts, table.label.codes[rows], str(table.path), locate)
+    return MemorySource(
+        steps,
         lengths,
         labels,
         classes,
         str(table.path),
         ids=None if table.id is None else table.id.at(rows),
         groups=None if table.group is None else table.group.at(rows),
+        info=SourceInfo(
+            settle(settings, table.columns, shape),
+            locate,
+            table.columns.features,
+            None if table.split is None else _assigned_splits(table, table.split, rows),
+            notes,
+        ),
     )
-    parts = None if table.split is None else _parts(table, table.split, rows)
-    chosen = settle(settings, table.columns, shape)
-    return Found(sequences, chosen, where, table.columns.features, parts, notes)
 
 
-def _parts(table: Table, split: Names, rows: NDArray[np.int64]) -> NDArray[Any]:
-    said = [text.strip().lower() for text in split.texts]
-    named = [_PART_NAMES.get(text, text) for text in said]
-    strange = [text for text, name in zip(split.texts, named, strict=True) if name not in PARTS]
-    if strange:
-        row = int(np.flatnonzero(split.codes == split.texts.index(strange[0]))[0])
-        what = f"expected train, validation or test, found {shown(strange[0])!r}"
-        table.fail(row, what, table.columns.split)
-    parts: NDArray[Any] = np.array(named, dtype=object)[split.codes[rows]]
-    return parts
+def _assigned_splits(table: Table, split: Names, rows: NDArray[np.int64]) -> NDArray[Any]:
+    texts = [text.strip().lower() for text in split.texts]
+    named = [_SPLIT_NAMES.get(text, text) for text in texts]
+    unknown = [text for text, name in zip(split.texts, named, strict=True) if name not in SPLITS]
+    if unknown:
+        row = int(np.flatnonzero(split.codes == split.texts.index(unknown[0]))[0])
+        fault = f"expected train, validation or test, found {one_line(unknown[0])!r}"
+        table.fail(row, fault, table.columns.split)
+    splits: NDArray[Any] = np.array(named, dtype=object)[split.codes[rows]]
+    return splits

@@ -8,8 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scanline.data.found import shown
-from scanline.errors import UNPRINTABLE, DataError, UsageError, did_you_mean
+from scanline.errors import UNPRINTABLE, DataError, UsageError, did_you_mean, one_line
 from scanline.recipe import DataSettings
 
 # Names that say what a column is, in lower case.
@@ -61,10 +60,12 @@ def assign(
     """
     twice = _first_twice(name for name in names if name)
     if twice:
-        raise DataError(f"{source}: expected columns of different names, found {shown(twice)!r} twice")
+        raise DataError(f"{source}: expected columns of different names, found {one_line(twice)!r} twice")
     strange = next((name for name in names if UNPRINTABLE.search(re.sub(r"\s", " ", name))), None)
     if strange is not None:
-        raise DataError(f"{source}: expected names of columns that can be printed, found {shown(strange)!r}")
+        raise DataError(
+            f"{source}: expected names of columns that can be printed, found {one_line(strange)!r}"
+        )
     there = set(names)
     roles, notes = {}, []
     taken = {*settings.feature_columns, *(getattr(settings, f"{role}_column") for role in _ROLES)}
@@ -149,5 +150,5 @@ def settle(settings: DataSettings, columns: Columns, shape: str) -> DataSettings
 
 
 def _list(names: Sequence[str]) -> str:
-    listed = ", ".join(shown(name) or "''" for name in names[:20])
+    listed = ", ".join(one_line(name) or "''" for name in names[:20])
     return listed + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scanline.data.found import check_values
+from scanline.data.checks import check_values
 from scanline.data.readers import tables
-from scanline.data.readers.shapes import read_sequences
+from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID
 
@@ -25,7 +25,7 @@ def read(tmp_path):
     def read(content: str, **said):
         path = tmp_path / "ours.csv"
         path.write_text(content)
-        return read_sequences(path, UNSAID.model_copy(update=said))
+        return read_table_sequences(path, UNSAID.model_copy(update=said))
 
     return read
 
@@ -40,7 +40,7 @@ def each(part) -> dict[str, list]:
 
 
 def test_a_long_table_has_a_sequence_for_each_name_in_the_order_of_their_first_rows(read):
-    part = read("id,time,a,b,label\nz,1,1,10,run\nz,2,2,20,run\na,1,3,30,walk\n").sequences
+    part = read("id,time,a,b,label\nz,1,1,10,run\nz,2,2,20,run\na,1,3,30,walk\n")
     assert part.ids.tolist() == ["z", "a"]
     assert part.concatenated.tolist() == [[1, 10], [2, 20], [3, 30]]
     assert part.lengths.tolist() == [2, 1]
@@ -50,28 +50,28 @@ def test_a_long_table_has_a_sequence_for_each_name_in_the_order_of_their_first_r
 
 def test_rows_of_sequences_that_are_mixed_are_gathered(read):
     found = read(LONG + "b,1,1,p\na,5,2,q\nb,2,3,p\nc,1,4,p\na,6,5,q\n")
-    assert each(found.sequences) == {"b": [[1], [3]], "a": [[2], [5]], "c": [[4]]}
-    assert found.sequences.targets.tolist() == [0, 1, 0]
-    assert len(found.notes) == 1
+    assert each(found) == {"b": [[1], [3]], "a": [[2], [5]], "c": [[4]]}
+    assert found.targets.tolist() == [0, 1, 0]
+    assert len(found.info.notes) == 1
 
 
 def test_rows_that_are_not_in_order_of_time_are_sorted_and_that_is_told(read):
     found = read(LONG + "b,3,1,p\na,10,2,q\nb,1,3,p\na,9,4,q\nc,1,5,q\nb,2,6,p\n")
-    assert each(found.sequences) == {"b": [[3], [6], [1]], "a": [[4], [2]], "c": [[5]]}
-    assert found.notes[1].endswith("ours.csv: 2 of 3 sequences were not in order of time: sorted")
+    assert each(found) == {"b": [[3], [6], [1]], "a": [[4], [2]], "c": [[5]]}
+    assert found.info.notes[1].endswith("ours.csv: 2 of 3 sequences were not sorted by time: sorted")
 
 
 def test_where_nothing_is_guessed_sorting_alone_is_told(read):
     said = {"shape": "long", "id_column": "id", "time_column": "time", "label_column": "label"}
-    (note,) = read(LONG + "b,3,1,p\nb,1,3,p\n", **said).notes
-    assert note.endswith("ours.csv: 1 of 1 sequences were not in order of time: sorted")
-    assert read(LONG + "b,1,1,p\nb,3,3,p\n", **said).notes == ()
+    (note,) = read(LONG + "b,3,1,p\nb,1,3,p\n", **said).info.notes
+    assert note.endswith("ours.csv: 1 of 1 sequences were not sorted by time: sorted")
+    assert read(LONG + "b,1,1,p\nb,3,3,p\n", **said).info.notes == ()
 
 
 def test_without_a_time_column_rows_are_in_order_of_time_and_that_is_told(read):
     found = read("id,x,label\nb,3,p\na,1,q\nb,2,p\n")
-    assert each(found.sequences) == {"b": [[3], [2]], "a": [[1]]}
-    (note,) = found.notes
+    assert each(found) == {"b": [[3], [2]], "a": [[1]]}
+    (note,) = found.info.notes
     assert note.endswith(
         "a long table, a row for each step; label column label; id column id; rows in order of time"
     )
@@ -79,8 +79,8 @@ def test_without_a_time_column_rows_are_in_order_of_time_and_that_is_told(read):
 
 def test_a_place_is_the_line_of_the_step_also_where_rows_were_sorted(read):
     found = read(LONG + "b,3,1,p\n\na,10,2,q\nb,1,,p\na,9,,q\n")
-    assert [found.where(0, 0), found.where(0, 1)] == ["line 5", "line 2"]
-    assert [found.where(1), found.where(1, 1)] == ["line 6", "line 4"]
+    assert [found.info.locate(0, 0), found.info.locate(0, 1)] == ["line 5", "line 2"]
+    assert [found.info.locate(1), found.info.locate(1, 1)] == ["line 6", "line 4"]
     with pytest.raises(DataError, match="line 5, column x: expected a finite number, found a missing value"):
         check_values(found, missing=False)
 
@@ -88,20 +88,20 @@ def test_a_place_is_the_line_of_the_step_also_where_rows_were_sorted(read):
 def test_times_may_be_of_any_size_and_sign(read):
     # The differences between these do not fit into what holds them.
     rows = ((1.7e308, 3), (-1.7e308, 1), (0, 2))
-    part = read(LONG + "".join(f"s,{time},{x},p\n" for time, x in rows)).sequences
+    part = read(LONG + "".join(f"s,{time},{x},p\n" for time, x in rows))
     assert part.concatenated.ravel().tolist() == [1, 2, 3]
 
 
 def test_groups_and_parts_are_those_of_the_sequences(read):
     content = "id,time,x,label,subject,split\na,1,1,p,ann,train\na,2,2,p,ann,train\nb,1,3,q,bob,Testing\n"
     found = read(content + "c,1,1,p,ann, VAL \n")
-    assert found.sequences.groups.tolist() == ["ann", "bob", "ann"]
-    assert found.parts.tolist() == ["train", "test", "validation"]
+    assert found.groups.tolist() == ["ann", "bob", "ann"]
+    assert found.info.assigned_splits.tolist() == ["train", "test", "validation"]
 
 
 def test_a_table_of_one_sequence_and_one_of_steps_that_say_they_are_long(read):
-    assert read(LONG + "a,1,1,p\n", shape="long").sequences.lengths.tolist() == [1]
-    assert read(LONG + "a,1,1,p\nb,1,1,p\n", shape="long").sequences.lengths.tolist() == [1, 1]
+    assert read(LONG + "a,1,1,p\n", shape="long").lengths.tolist() == [1]
+    assert read(LONG + "a,1,1,p\nb,1,1,p\n", shape="long").lengths.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_table_of_one_sequence_and_one_of_steps_that_say_they_are_long(read):
         ("a,1,1,p\nb,1,1,p\nb,2,1,q\n", "line 4, column label: .* 'p' as in line 3, found 'q'"),
         ("a,2,1,p\na,1,1,q\n", "line 2, column label: .* 'q' as in line 3, found 'p'"),
         ("a,1,1,p\na,2,1,\n", "line 3, column label: .* 'p' as in line 2, found ''"),
-        ("a,1,1,\na,2,1,\n", "line 2: expected a label, a whole number or text, found nothing"),
-        ("a,1,1,0.5\na,2,1,0.5\n", "line 2: expected a label, a whole number or text, found 0.5"),
+        ("a,1,1,\na,2,1,\n", "line 2: expected a label, an integer or text, found nothing"),
+        ("a,1,1,0.5\na,2,1,0.5\n", "line 2: expected a label, an integer or text, found 0.5"),
         ("a,1,1,p\n,2,1,p\na,3,1,p\n", "line 3, column id: expected the name of a sequence, found nothing"),
         (
             "a,1,1,p\na,1,2,p\n",
@@ -163,17 +163,17 @@ def test_a_long_table_has_no_length_column(read):
 
 def test_a_wide_table_has_a_sequence_of_one_feature_in_each_row(read):
     found = read("t1,t2,t3,class\n1,2,3,b\n4,5,6,a\n")
-    assert found.sequences.values.tolist() == [[[1], [2], [3]], [[4], [5], [6]]]
-    assert found.sequences.targets.tolist() == [1, 0]
-    assert found.sequences.ids is None
-    assert found.features == ("t1", "t2", "t3")
+    assert found.values.tolist() == [[[1], [2], [3]], [[4], [5], [6]]]
+    assert found.targets.tolist() == [1, 0]
+    assert found.ids is None
+    assert found.info.feature_names == ("t1", "t2", "t3")
 
 
 def test_a_length_column_says_how_much_of_a_row_is_real_and_the_rest_is_not_looked_at(read):
     found = read("n,t1,t2,t3,class\n2,1,2,,b\n3,4,5,6,a\n1.0,7,inf,nan,a\n", length_column="n")
     check_values(found, missing=False)
-    assert found.sequences.concatenated.ravel().tolist() == [1, 2, 4, 5, 6, 7]
-    assert found.sequences.lengths.tolist() == [2, 3, 1]
+    assert found.concatenated.ravel().tolist() == [1, 2, 4, 5, 6, 7]
+    assert found.lengths.tolist() == [2, 3, 1]
 
 
 @pytest.mark.parametrize(
@@ -208,16 +208,16 @@ def test_a_missing_value_has_its_column(read):
 def test_pixels_in_their_usual_names_are_a_picture_and_that_is_told(read):
     names = ",".join(f"{row}x{column}" for row in (1, 2) for column in (1, 2, 3))
     found = read(f"label,{names}\n7,0,1,2,3,4,255\n")
-    assert found.sequences.values.tolist() == [[[0, 1, 2], [3, 4, 255]]]
-    assert found.sequences.concatenated.dtype == np.uint8
-    assert "; pictures of 2 x 3 pixels, by the columns' names" in found.notes[0]
-    assert found.settings.picture == "2x3"
-    assert read(f"label,{names}\n7,0,1,2,3,4,255\n", picture="none").sequences.shape == (1, 6, 1)
+    assert found.values.tolist() == [[[0, 1, 2], [3, 4, 255]]]
+    assert found.concatenated.dtype == np.uint8
+    assert "; pictures of 2 x 3 pixels, by the names of the columns" in found.info.notes[0]
+    assert found.info.settings.picture == "2x3"
+    assert read(f"label,{names}\n7,0,1,2,3,4,255\n", picture="none").shape == (1, 6, 1)
 
 
 @pytest.mark.parametrize("names", ["pixel0,pixel1,pixel2,pixel3", "pixel_1,pixel_2,pixel_3,pixel_4"])
 def test_numbered_pixels_are_a_square(read, names):
-    assert read(f"label,{names}\n7,0,1,2,3\n").sequences.shape == (1, 2, 2)
+    assert read(f"label,{names}\n7,0,1,2,3\n").shape == (1, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -225,12 +225,12 @@ def test_numbered_pixels_are_a_square(read, names):
 )
 def test_other_names_are_no_picture(read, names):
     width = len(names.split(","))
-    assert read(f"label,{names}\n7{',1' * width}\n").sequences.shape == (1, width, 1)
+    assert read(f"label,{names}\n7{',1' * width}\n").shape == (1, width, 1)
 
 
 def test_a_picture_of_a_size_that_was_said(read):
     content = "label,a,b,c,d\n7,0,1,2,{}\n"
-    assert read(content.format(3), picture="4x1").sequences.values.tolist() == [[[0], [1], [2], [3]]]
+    assert read(content.format(3), picture="4x1").values.tolist() == [[[0], [1], [2], [3]]]
     with pytest.raises(DataError, match=r"line 2, column d: expected a grey level, .* found 256"):
         read(content.format(256), picture="4x1")
 
@@ -239,18 +239,21 @@ def test_a_picture_of_a_size_that_was_said(read):
 
 
 def test_names_that_repeat_are_those_of_a_long_table(read):
-    assert "a long table, a row for each step; " in read("id,x,label\na,1,p\na,2,p\n").notes[0]
+    assert "a long table, a row for each step; " in read("id,x,label\na,1,p\na,2,p\n").info.notes[0]
 
 
 def test_no_names_or_names_that_do_not_repeat_are_those_of_a_wide_table(read):
     for content in ("x1,x2,label\n1,2,p\n", "id,x,label\na,1,p\nb,2,p\n"):
-        assert "a wide table, a row for each sequence; " in read(content).notes[0]
+        assert "a wide table, a row for each sequence; " in read(content).info.notes[0]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("time,x,label\n1,1,p\n", "which column names the sequence .* --id-column, or say --shape wide"),
+        (
+            "time,x,label\n1,1,p\n",
+            "which column identifies the sequence .*, or give --shape wide",
+        ),
         (
             LONG + "a,1,1,p\nb,1,1,p\n",
             "is each row a step, or a sequence. There is a time .* each id has a single row",
@@ -260,12 +263,12 @@ def test_no_names_or_names_that_do_not_repeat_are_those_of_a_wide_table(read):
 def test_where_it_can_be_both_it_has_to_be_said(read, content, message):
     with pytest.raises(UsageError, match=message):
         read(content)
-    assert read(content, shape="wide").sequences.lengths.tolist() == [1] * content.count("p\n")
+    assert read(content, shape="wide").lengths.tolist() == [1] * content.count("p\n")
 
 
 def test_a_long_table_needs_names(read):
     with pytest.raises(
-        UsageError, match="a long table needs a column that names the sequence of a row: say it by"
+        UsageError, match="a long table needs a column that identifies the sequence of a row: give it with"
     ):
         read("x,label\n1,p\n", shape="long")
 
@@ -274,18 +277,18 @@ def test_labels_may_be_absent_where_they_are_optional(tmp_path):
     path = tmp_path / "ours.csv"
     path.write_text("id,time,x\na,1,1\na,2,2\n")
     with pytest.raises(UsageError, match="which column has the labels"):
-        read_sequences(path, UNSAID)
-    part = read_sequences(path, UNSAID, ("label",)).sequences
+        read_table_sequences(path, UNSAID)
+    part = read_table_sequences(path, UNSAID, ("label",))
     assert (part.classes, part.targets.tolist()) == ((), [0])
 
 
 def test_a_table_that_was_guessed_is_read_the_same_when_all_is_said(read, tmp_path):
     for content in (LONG + "b,3,1,p\na,10,2,q\nb,1,3,p\n", "id,x1,x2,label\nb,3,1,p\na,10,2,q\n"):
         first = read(content)
-        again = read_sequences(tmp_path / "ours.csv", first.settings)
-        assert again.sequences.fingerprint() == first.sequences.fingerprint()
-        assert again.settings == first.settings
-        assert all("taken for" not in note for note in again.notes)
+        again = read_table_sequences(tmp_path / "ours.csv", first.info.settings)
+        assert again.fingerprint() == first.fingerprint()
+        assert again.info.settings == first.info.settings
+        assert all("taken for" not in note for note in again.info.notes)
 
 
 # --- against pandas
@@ -322,7 +325,7 @@ def test_any_order_of_rows_reads_as_pandas_groups_it(tmp_path, lengths, random, 
         "label_column": "label",
         "time_column": "time" if timed else "",
     }
-    part = read_sequences(path, UNSAID.model_copy(update=said)).sequences
+    part = read_table_sequences(path, UNSAID.model_copy(update=said))
 
     ordered = table.sort_values("time", kind="stable") if timed else table
     groups = [ordered[ordered.id == name] for name in table.id.unique()]
@@ -343,8 +346,8 @@ def test_sorted_values_are_not_kept_twice(read, monkeypatch):
         kept.append(weakref.ref(table))
         return table
 
-    monkeypatch.setattr("scanline.data.readers.shapes.read_table", remember)
+    monkeypatch.setattr("scanline.data.readers.table_sequences.read_table", remember)
     found = read(LONG + "a,2,1,p\na,1,2,p\n")
     gc.collect()
-    assert found.where(0, 1) == "line 2"
+    assert found.info.locate(0, 1) == "line 2"
     assert kept[0]() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scanline.data.readers.columns import assign, settle
+from scanline.data.readers.column_roles import assign, settle
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID
 

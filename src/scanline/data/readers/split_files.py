@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 
 from scanline import formats
-from scanline.data.found import some
-from scanline.data.readers.pictures import PART_FOLDERS
+from scanline.data.readers.pictures import SPLIT_NAMES
 from scanline.data.readers.tables import SUFFIXES
-from scanline.errors import UsageError
+from scanline.errors import UsageError, join_names
 
 _ENDINGS = (*SUFFIXES, ".npz", ".npy")
 
@@ -29,7 +28,7 @@ def pair_in(folder: Path) -> dict[str, Path]:
 
 
 def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
-    words = "|".join(PART_FOLDERS)
+    words = "|".join(SPLIT_NAMES)
     endings = "|".join(map(re.escape, sorted((*_ENDINGS, *formats.suffixes()), key=len, reverse=True)))
     pattern = re.compile(rf"({stem})({words})({endings})", re.IGNORECASE)
     found: dict[str, list[Path]] = {}
@@ -37,13 +36,13 @@ def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
     for name in _names_in(folder):
         match = pattern.fullmatch(name)
         if match:
-            found.setdefault(PART_FOLDERS[match[2].lower()], []).append(folder / name)
+            found.setdefault(SPLIT_NAMES[match[2].lower()], []).append(folder / name)
             kinds.add((match[1].lower(), match[3].lower()))
     if "train" not in found:
         return {}
     if len(kinds) > 1 or any(len(files) > 1 for files in found.values()):
         names = sorted(file.name for files in found.values() for file in files)
-        raise UsageError(f"{path}: which of these is meant? Name one: {some(names)}")
+        raise UsageError(f"{path}: which of these is meant? Name one: {join_names(names)}")
     return {part: files[0] for part, files in found.items()}
 
 

@@ -1,0 +1,77 @@
+"""Checks of values that were read, whose messages name the place in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.memory import MemorySource
+from scanline.errors import DataError, one_line
+
+_ROWS = 2**16  # steps that are checked at a time, so that the masks stay small
+
+
+def check_values(source: MemorySource, missing: bool) -> None:
+    """Check that all values are finite.
+
+    Args:
+        source: Sequences as they were read.
+        missing: Whether values may be missing, that is NaN.
+
+    Raises:
+        DataError: Names the place of the first value that is infinite or, unless allowed, missing.
+    """
+    if source.dtype == np.uint8:
+        return
+    wrong = np.isinf if missing else lambda values: ~np.isfinite(values)
+    place = first_wrong(source.concatenated, wrong)
+    if place is None:
+        return
+    value = source.concatenated[place]
+    if np.isnan(value):
+        found = "a missing value; --missing forward-fill, zero or mean replaces missing values"
+    else:
+        found = f"{value}, or a number that does not fit into 32 bits"
+    fail_at(source, *place, f"expected a finite number, found {found}")
+
+
+def fail_at(source: MemorySource, row: int, feature: int, fault: str) -> NoReturn:
+    """Report a fault of one value.
+
+    Args:
+        source: Sequences as they were read.
+        row: Row of the value in `source.concatenated`.
+        feature: Its column there.
+        fault: What is wrong.
+
+    Raises:
+        DataError: Always; names the source, the place of the step in its file and the column.
+    """
+    names = source.info.feature_names
+    index = int(np.searchsorted(source.starts, row, side="right")) - 1
+    step = row - int(source.starts[index])
+    cell = f"step {step}, feature {feature}"
+    if names:
+        cell = f"column {one_line(names[feature if len(names) == source.features else step])}"
+    raise DataError(f"{source.name}: {source.info.locate(index, step)}, {cell}: {fault}")
+
+
+def first_wrong(
+    steps: NDArray[Any], wrong: Callable[[NDArray[Any]], NDArray[np.bool_]]
+) -> tuple[int, int] | None:
+    """Return row and column of the first of (S, F) values for which `wrong` is true, or None."""
+    for first in range(0, len(steps), _ROWS):
+        places = wrong(steps[first : first + _ROWS])
+        if places.any():
+            row, column = np.argwhere(places)[0]
+            return first + int(row), int(column)
+    return None
+
+
+def to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return values of any real dtype as contiguous float32; too large ones become infinite."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, np.float32)

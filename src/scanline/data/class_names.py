@@ -1,0 +1,132 @@
+"""Class names of the labels in a file: their spelling, their order, and the indices of the sequences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.memory import MemorySource
+from scanline.data.source import ClassName
+from scanline.data.source_info import Locate
+from scanline.errors import UNPRINTABLE, DataError, join_names, one_line
+from scanline.formats.text import is_number
+from scanline.limits import exceeded, limit_of
+
+MAX_NAME_CHARACTERS = 4_096  # of a class, a sequence or a group
+
+
+def name_classes(
+    names: Sequence[Any], codes: NDArray[np.integer[Any]], source: str, locate: Locate
+) -> tuple[tuple[ClassName, ...], NDArray[np.int64]]:
+    """Determine the class names from labels as they were read.
+
+    Integers, also written as text ("7", "7.0"), become integers; if any label is not an integer, all stay
+    text.
+
+    Args:
+        names: Labels, each once.
+        codes: (N,) the label of sequence i is `names[codes[i]]`. Labels without a sequence are ignored.
+        source: Name of the source, for messages.
+        locate: Names the place of a sequence, for messages.
+
+    Returns:
+        (classes, indices): the K class names, sorted, and (N,) the index of each sequence's class.
+
+    Raises:
+        DataError: Names the first label that is empty, too long, a fraction or NaN; or there are too many.
+    """
+    used = np.unique(codes)
+    texts = {int(code): str(names[code]).strip() for code in used}
+    integers = {code: _integer(text) for code, text in texts.items()}
+    numeric = all(map(is_number, texts.values()))
+    wrong = [code for code, text in texts.items() if not text or (numeric and _is_fraction(text))]
+    if wrong:
+        first = int(np.flatnonzero(np.isin(codes, wrong))[0])
+        text = one_line(texts[int(codes[first])]) or "nothing"
+        raise DataError(f"{source}: {locate(first)}: expected a label, an integer or text, found {text}")
+    long = [code for code, text in texts.items() if len(text) > MAX_NAME_CHARACTERS]
+    if long:
+        first = int(np.flatnonzero(np.isin(codes, long))[0])
+        raise DataError(f"{source}: {locate(first)}: {name_too_long(texts[int(codes[first])])}")
+    all_integers = all(number is not None for number in integers.values())
+    chosen: dict[int, Any] = dict(integers) if all_integers else dict(texts)
+    classes = tuple(sorted(set(chosen.values())))
+    if len(classes) > limit_of("CLASSES"):
+        raise DataError(f"{source}: {exceeded('CLASSES', len(classes))}")
+    index = {name: number for number, name in enumerate(classes)}
+    translation = np.zeros(int(used.max()) + 1, np.int64)
+    for code, name in chosen.items():
+        translation[code] = index[name]
+    return classes, translation[codes]
+
+
+def check_names(names: Sequence[ClassName], source: str) -> None:
+    """Check that class names are short and safe to print.
+
+    Raises:
+        DataError: If a name is too long, or has characters that control a terminal.
+    """
+    for name in names:
+        if isinstance(name, str) and len(name) > MAX_NAME_CHARACTERS:
+            raise DataError(f"{source}: {name_too_long(name)}")
+        if isinstance(name, str) and UNPRINTABLE.search(name):
+            raise DataError(f"{source}: expected printable class names, found {one_line(name)}")
+
+
+def name_too_long(name: str) -> str:
+    """Return the fault of a name that is too long, for a message."""
+    return (
+        f"expected a name of at most {MAX_NAME_CHARACTERS:,} characters, found {len(name):,} "
+        f"({one_line(name)}); use a shorter name"
+    )
+
+
+def with_classes(source: MemorySource, classes: tuple[ClassName, ...], owner: str) -> MemorySource:
+    """Return `source` with targets that are indices into `classes`, matched by name.
+
+    Args:
+        source: Sequences with targets.
+        classes: The class names.
+        owner: What has these classes, for messages.
+
+    Raises:
+        DataError: If there are no targets; or names the first label that is not in `classes`.
+    """
+    if source.classes == classes:
+        return source
+    if not source.classes:
+        raise DataError(f"{source.name}: expected labels, as {owner} has them, found none")
+    index = {str(name): number for number, name in enumerate(classes)}
+    targets = np.array([index.get(str(name), -1) for name in source.classes], np.int64)[source.targets]
+    unknown = np.flatnonzero(targets < 0)
+    if unknown.size:
+        first = int(unknown[0])
+        raise DataError(
+            f"{source.name}: {source.info.locate(first)}: expected a class of {owner}, one of "
+            f"{join_names(classes)}, found {one_line(source.classes[source.targets[first]])}"
+            + (f" ({unknown.size:,} of {len(source):,} are unknown)" if unknown.size > 1 else "")
+        )
+    return replace(source, targets=targets, classes=classes)
+
+
+def without_unused_classes(source: MemorySource) -> MemorySource:
+    """Return `source` without the classes that none of its sequences has."""
+    used, targets = np.unique(source.targets, return_inverse=True)
+    classes = tuple(source.classes[code] for code in used) if source.classes else ()
+    return replace(source, targets=targets.reshape(-1), classes=classes)
+
+
+def _integer(text: str) -> int | None:
+    """The integer that `text` is the usual spelling of, or None."""
+    match = re.fullmatch(r"(-?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?", text)
+    return int(match[1]) if match else None
+
+
+def _is_fraction(text: str) -> bool:
+    """Whether the number `text` is not an integer. 007 is a name, not a number."""
+    return _integer(text) is None and not re.fullmatch(r"-?[0-9]+", text)

@@ -1,0 +1,144 @@
+"""A data set: named splits of sequences, and where each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from scanline.data.checks import check_values
+from scanline.data.memory import MemorySource
+from scanline.data.source import Indices
+from scanline.data.transforms.ink import PictureFormat
+from scanline.data.transforms.views import View
+from scanline.recipe import DataSettings, Missing
+
+SPLITS = ("train", "validation", "test")
+ALL = "all"  # name of sequences that are still to be split
+
+
+@dataclass(frozen=True, eq=False)
+class Provenance:
+    """Where a split comes from.
+
+    Attributes:
+        text: In words, for `split.json`.
+        indices: Which sequences of the source are in the split; None: all.
+    """
+
+    text: str
+    indices: Indices | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Splits that share no sequence.
+
+    A data set that was read has the splits of its files, or all its sequences under the name "all".
+    `scanline.data.partition.partition` makes one with a training split out of it.
+
+    Attributes:
+        name: Name in the catalogue, or last component of the path.
+        splits: Sequences by the name of their split: "train", "validation", "test", or "all".
+        path: Where it was read; None for a data set of the catalogue and for arrays.
+        fixed: Whether the splits belong to the data set's definition: nothing else is split off.
+        provenance: Where each split comes from.
+        notes: What was inferred or repaired when it was read, for the user.
+        view: How pictures were cut into steps, if they were.
+    """
+
+    name: str
+    splits: Mapping[str, MemorySource]
+    path: Path | None = None
+    fixed: bool = False
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    view: View | None = None
+
+    @property
+    def train(self) -> MemorySource:
+        """The sequences that weights are fitted to."""
+        return self.splits["train"]
+
+    @property
+    def validation(self) -> MemorySource | None:
+        """The sequences on which choices are made during training, or None."""
+        return self.splits.get("validation")
+
+    @property
+    def test(self) -> MemorySource | None:
+        """The sequences that are evaluated once, at the end of a run, or None."""
+        return self.splits.get("test")
+
+    @property
+    def first(self) -> MemorySource:
+        """The training split, or whichever there is: it represents what was read."""
+        return next(iter(self.splits.values()))
+
+    @property
+    def picture(self) -> PictureFormat | None:
+        """How a picture file becomes one of these sequences; None if they are not pictures."""
+        return self.first.info.picture
+
+    @property
+    def settings(self) -> DataSettings | None:
+        """How the data were read, with what was inferred; None for a data set of the catalogue."""
+        return self.first.info.settings
+
+    @property
+    def full_scale(self) -> float:
+        """The largest value that the data can have: 255 for bytes, 1 if there is none."""
+        return self.first.info.full_scale
+
+    @property
+    def address(self) -> str:
+        """What finds these data from any folder: a name or an absolute path; "" for arrays."""
+        if self.path is not None:
+            return str(self.path.resolve())
+        return "" if self.settings is not None else self.name
+
+    @property
+    def title(self) -> str:
+        """How to name these data without naming a folder of this machine."""
+        if self.path is None:
+            return self.name if self.settings is None else f"the {self.name} of a program"
+        kind = "file" if self.path.is_file() else "folder" if self.path.is_dir() else "files"
+        return f"the {kind} {self.name}"
+
+    def with_splits(self, **splits: MemorySource) -> Self:
+        """Return the data set with some splits replaced."""
+        return replace(self, splits={**self.splits, **splits})
+
+    def evaluation_source(self, missing: Missing) -> MemorySource:
+        """Return the test split, or the first split if there is no test split.
+
+        Raises:
+            DataError: If a value is infinite, or missing although `missing` is "error".
+        """
+        source = self.test or self.first
+        if not self.fixed:
+            check_values(source, missing != "error")
+        return source
+
+    def describe_splits(self) -> dict[str, Any]:
+        """Return the content of `split.json`: provenance, counts and members of each split."""
+        return {name: _describe(source, self.provenance.get(name)) for name, source in self.splits.items()}
+
+
+def _describe(source: MemorySource, provenance: Provenance | None) -> dict[str, Any]:
+    counts = np.bincount(source.targets, minlength=len(source.classes))
+    content: dict[str, Any] = {
+        "n": len(source),
+        "from": provenance.text if provenance else source.name,
+        "classes": {str(name): int(count) for name, count in zip(source.classes, counts, strict=True)},
+    }
+    if source.groups is not None:
+        content["groups"] = sorted({str(group) for group in source.groups})
+    if provenance is not None and provenance.indices is not None:
+        content["sequences"] = provenance.indices.tolist()
+    if source.ids is not None:
+        content["ids"] = [str(name) for name in source.ids]
+    return content

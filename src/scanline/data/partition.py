@@ -1,0 +1,112 @@
+"""Makes the training, validation and test splits of a data set that was read."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from scanline.data.checks import check_values
+from scanline.data.class_names import with_classes
+from scanline.data.dataset import ALL, SPLITS, Dataset, Provenance
+from scanline.data.memory import MemorySource
+from scanline.data.splits import hold_out
+from scanline.errors import DataError
+from scanline.recipe import Missing, SplitSettings
+
+
+def partition(data: Dataset, settings: SplitSettings, missing: Missing = "error") -> Dataset:
+    """Return the data set with all splits that `settings` asks for.
+
+    Splits that were read stay as they are; those that are missing are drawn from the training split.
+
+    Args:
+        data: A data set as it was read.
+        settings: Size and seed of the splits that are drawn.
+        missing: "error", or anything else if values may be missing.
+
+    Raises:
+        DataError: If a value is infinite or missing, a class or a group cannot be split, or the splits do
+            not fit together.
+    """
+    if data.fixed:
+        return data
+    for source in data.splits.values():
+        check_values(source, missing != "error")
+    whole = data.splits.get(ALL) or data.splits["train"]
+    splits = {"train": whole} | {
+        name: _like(whole, data.splits[name]) for name in ("test", "validation") if name in data.splits
+    }
+    provenance = {name: Provenance(source.name) for name, source in splits.items()}
+    _check_groups(splits)
+    _draw(splits, provenance, settings)
+    order = [name for name in SPLITS if name in splits]
+    return replace(
+        data,
+        splits={name: splits[name] for name in order},
+        provenance={name: provenance[name] for name in order},
+        notes=tuple(dict.fromkeys(note for source in data.splits.values() for note in source.info.notes)),
+    )
+
+
+def _draw(
+    splits: dict[str, MemorySource], provenance: dict[str, Provenance], settings: SplitSettings
+) -> None:
+    """Draw the missing splits from the training split, in place."""
+    whole = splits["train"]
+    train, index = whole, np.arange(len(whole))
+    for name, fraction in (("test", settings.test), ("validation", settings.validation)):
+        if name in splits or fraction == 0:
+            continue
+        origin = provenance["train"].text
+        kept, held = hold_out(replace(train, name=origin), fraction, settings.seed)
+        column = whole.info.settings.group_column if whole.info.settings else ""
+        by = f"by {column or 'group'}" if train.groups is not None else "by class"
+        text = f"{fraction:g} of {origin}, drawn {by} with seed {settings.seed}"
+        splits[name], provenance[name] = train.take(held), Provenance(text, index[held])
+        train, index = train.take(kept), index[kept]
+        provenance["train"] = Provenance(f"the rest of {whole.name}", index)
+    splits["train"] = train
+
+
+def _like(train: MemorySource, other: MemorySource) -> MemorySource:
+    """Return `other` with the classes of the training split.
+
+    Raises:
+        DataError: If it has unknown classes, steps of another width, or pictures of another size.
+    """
+    other = with_classes(other, train.classes, "the training split")
+    if train.info.picture:
+        fits = other.info.picture is not None and train.shape[1:] == other.shape[1:]
+    else:
+        fits = other.info.picture is None and train.features == other.features
+    if not fits:
+        raise DataError(
+            f"{other.name}: expected steps as in {train.name}, of shape {_shape(train)}, "
+            f"found {_shape(other)}"
+        )
+    return other
+
+
+def _shape(source: MemorySource) -> str:
+    steps = f"{source.max_length}" if source.uniform else f"{source.lengths.min()} to {source.max_length}"
+    return f"({len(source)}, {steps}, {source.features})"
+
+
+def _check_groups(splits: Mapping[str, MemorySource]) -> None:
+    """Check that no group is in two splits. Raises DataError naming the first that is."""
+    titles = {"train": "training"}
+    for one, other in itertools.combinations(splits, 2):
+        groups = [splits[name].groups for name in (one, other)]
+        if groups[0] is None or groups[1] is None:
+            continue
+        both = sorted(set(map(str, groups[0])) & set(map(str, groups[1])))
+        if both:
+            raise DataError(
+                f"{splits[other].name}: group {both[0]} is in the {titles.get(one, one)} split and in the "
+                f"{other} split"
+                + (f" ({len(both):,} groups are)" if len(both) > 1 else "")
+                + "; split by group, or remove the group column"
+            )

@@ -1,0 +1,58 @@
+"""What a reader knows about the sequences that it read, besides the sequences themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.transforms.ink import PictureFormat
+from scanline.recipe import DataSettings
+
+
+class Locate(Protocol):
+    """Names the place of a sequence, or of one of its steps, in its file: "line 12"."""
+
+    def __call__(self, index: int, step: int = 0, /) -> str: ...
+
+
+def by_number(index: int, step: int = 0, /) -> str:
+    """Name a sequence by its index."""
+    return f"sequence {index}"
+
+
+@dataclass(frozen=True, eq=False)
+class SourceInfo:
+    """How and from where sequences were read.
+
+    Attributes:
+        settings: The data settings, with what was inferred filled in; None for a data set of the catalogue.
+        locate: Names the place of a sequence or step in its file, for messages.
+        feature_names: Names of the F values of a step, or of the steps if each has one value; empty: none.
+        assigned_splits: (N,) "train", "validation" or "test", if the file assigns sequences to splits.
+        notes: What was inferred or repaired, for the user.
+        full_scale: The largest value that the data can have: 255 for bytes, 1 if there is none.
+        picture: How a picture file becomes such a sequence; None if the sequences are not pictures.
+    """
+
+    settings: DataSettings | None = None
+    locate: Locate = by_number
+    feature_names: tuple[str, ...] = ()
+    assigned_splits: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
+    full_scale: float = 1.0
+    picture: PictureFormat | None = None
+
+    def take(self, indices: NDArray[np.int64]) -> SourceInfo:
+        """Return the information about the sequences at `indices`."""
+        locate, splits = self.locate, self.assigned_splits
+
+        def locate_taken(index: int, step: int = 0, /) -> str:
+            return locate(int(indices[index]), step)
+
+        return replace(self, locate=locate_taken, assigned_splits=None if splits is None else splits[indices])
+
+
+NO_INFO = SourceInfo()  # of sequences that were not read from anywhere
