@@ -17,7 +17,7 @@ import pytest
 from scanline.data import catalogue as catalog
 from scanline.data import published
 from scanline.data.partition import partition
-from scanline.data.transforms.ink import PictureFormat
+from scanline.data.picture_format import PictureFormat
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID, UNSPLIT
 

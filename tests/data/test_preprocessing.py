@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID, InputSettings
 

@@ -15,9 +15,9 @@ from PIL import Image
 import scanline
 from scanline.api import train
 from scanline.data import catalogue as catalog
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import Arrays
-from scanline.data.transforms.ink import PictureFormat
 from scanline.data.transforms.views import View
 from scanline.errors import DataError, UsageError
 from scanline.explanation.explain import explain, explain_input

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from scanline.data.transforms.ink import PictureFormat
+from scanline.data.picture_format import PictureFormat
 from scanline.errors import DataError
 from scanline.formats import images, pixels
 from scanline.formats.images import read_pixels

@@ -10,8 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import ModelError
 from scanline.model import model_files
 from scanline.model.artifact import Model

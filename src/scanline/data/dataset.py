@@ -11,8 +11,8 @@ import numpy as np
 
 from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.source import Indices
-from scanline.data.transforms.ink import PictureFormat
 from scanline.data.transforms.views import View
 from scanline.recipe import DataSettings, Missing
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from scanline.data.dataset import Dataset, Provenance
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.source_info import SourceInfo
 from scanline.data.splits import stratified
-from scanline.data.transforms.ink import PictureFormat
 
 NAME = "digits"
 # Number of sequences of the training, validation and test splits.

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.readers.pictures import picture_format
 from scanline.data.transforms.imputer import Imputer
-from scanline.data.transforms.ink import PictureFormat
 from scanline.data.transforms.views import View, cut_steps
 from scanline.errors import DataError, UsageError
 from scanline.limits import exceeded, limit_of

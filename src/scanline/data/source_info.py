@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.transforms.ink import PictureFormat
+from scanline.data.picture_format import PictureFormat
 from scanline.recipe import DataSettings
 
 

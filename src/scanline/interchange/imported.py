@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.source import ClassName
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import UsageError
 from scanline.model.artifact import Model
 from scanline.model.description import Provenance

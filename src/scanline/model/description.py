@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import FILES, Preprocessing
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import UsageError
 from scanline.model.network import Architecture
 

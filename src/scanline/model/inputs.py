@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import as_numbers, from_arrays
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID
 

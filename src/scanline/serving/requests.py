@@ -19,8 +19,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from scanline import cells
+from scanline.data.picture_format import PictureFormat
 from scanline.data.transforms.framing import fit_picture
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
 from scanline.formats.images import decode_pixels

@@ -13,11 +13,11 @@ from PIL import Image, ImageOps
 from scanline.data import catalogue as catalog
 from scanline.data.memory import MemorySource
 from scanline.data.partition import partition
+from scanline.data.picture_format import PictureFormat
 from scanline.data.readers import pictures
 from scanline.data.readers.pictures import as_pictures, is_picture_folder, picture_format, read_picture_folder
 from scanline.data.reading import TO_EVALUATE, read_dataset
 from scanline.data.source_info import SourceInfo
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError, UsageError
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from scanline.data.picture_format import PictureFormat
 from scanline.data.transforms.framing import fit_picture
-from scanline.data.transforms.ink import PictureFormat, prepare_picture
+from scanline.data.transforms.ink import prepare_picture
 from scanline.errors import DataError
 
 FITS = ("contain", "cover", "stretch")

@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from scanline.data.picture_format import PictureFormat
 from scanline.data.transforms.framing import fit_picture
-from scanline.data.transforms.ink import PictureFormat, prepare_picture
+from scanline.data.transforms.ink import prepare_picture
 from scanline.errors import DataError
 from scanline.formats.images import read_pixels
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError
 from scanline.interchange.keras.read import read_keras
 from scanline.interchange.keras.write import export_keras

@@ -18,8 +18,8 @@ from onnx import numpy_helper
 import scanline
 from scanline.data import catalogue as catalog
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError
 from scanline.interchange.onnx.verify import Comparison, verify_sequences
 from scanline.interchange.onnx.write import DEFAULT_OPSET, OLDEST_OPSET, export_onnx, newest_opset

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.published import FILES
 from scanline.data.source_info import SourceInfo
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError
 from scanline.formats.idx import REMEDY, read_pair
 from scanline.recipe import DataSettings

@@ -15,9 +15,9 @@ from scanline.data.checks import fail_at, first_wrong
 from scanline.data.class_names import check_names, name_classes
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.source_info import SourceInfo
 from scanline.data.transforms.framing import fit_picture
-from scanline.data.transforms.ink import PictureFormat
 from scanline.errors import DataError, UsageError, join_names, printable
 from scanline.formats.images import read_pixels
 from scanline.recipe import UNSAID, DataSettings

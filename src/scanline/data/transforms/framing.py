@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.transforms.ink import PictureFormat, prepare_picture
+from scanline.data.picture_format import PictureFormat
+from scanline.data.transforms.ink import prepare_picture
 
 if TYPE_CHECKING:
     from PIL import Image

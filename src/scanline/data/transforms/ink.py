@@ -8,12 +8,10 @@ of the ink (background, polarity, specks) is ours: their pictures came clean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.picture_format import PictureFormat
 from scanline.errors import DataError
 
 Grey = NDArray[np.float32]
@@ -27,29 +25,6 @@ _SPECK_SHARE = 0.08  # of the largest stroke's ink: less than this is a speck
 _THIN_STROKE = 1.6 / 20  # of the longest side: thinner strokes would fade in the resizing ...
 _DRAWN_STROKE = 2.4 / 20  # ... and are drawn this wide; MNIST's are 2 to 3 pixels in 20
 _SLACK = {"mass": 1.0, "box": 1.5}  # pixels off the middle at which a prepared picture is still left alone
-
-
-@dataclass(frozen=True)
-class PictureFormat:
-    """What a picture must look like before the network reads it.
-
-    height, width: size of the field in pixels.
-    box: the longest side of the ink in pixels.
-    levels: the largest pixel value, 255 for bytes.
-    centre: what lies in the middle of the field, the ink's centre of mass or its bounding box.
-    channels: 1 for grey levels, 3 for red, green and blue.
-    fit: ink finds the character, sizes it and moves it to the centre; the others take the picture as it is
-    and fit it into the field: contain whole, with a margin, cover by cutting what stands over, stretch
-    without keeping its proportions. box and centre belong to ink alone.
-    """
-
-    height: int
-    width: int
-    box: int
-    levels: int
-    centre: Literal["mass", "box"]
-    channels: Literal[1, 3] = 1
-    fit: Literal["ink", "contain", "cover", "stretch"] = "ink"
 
 
 def prepare_picture(grey: Grey, form: PictureFormat, source: str = "picture") -> NDArray[np.uint8]:
