@@ -144,9 +144,7 @@ def test_arrays_of_a_program_are_trained_on_and_resumed_with(tmp_path):
     cut = train(given, resume=tmp_path / "cut", log=None)
     weights = [(run.path / "model" / "model.safetensors").read_bytes() for run in (whole, cut)]
     assert weights[0] == weights[1]
-    with pytest.raises(
-        UsageError, match="was trained on the mine of a program: name its path with --data"
-    ):
+    with pytest.raises(UsageError, match="was trained on the mine of a program: name its path with --data"):
         evaluate_run(str(cut.path), None)
 
 
@@ -171,9 +169,7 @@ def test_a_part_may_be_left_out(table, tmp_path):
     assert list(split_of(run)) == ["train"]
     with pytest.raises(UsageError, match="has no test split: name data to evaluate on"):
         evaluate_run(str(run.path), None)
-    with pytest.raises(
-        UsageError, match=r"train\.patience requires a validation split"
-    ):
+    with pytest.raises(UsageError, match=r"train\.patience requires a validation split"):
         train(table, settings=settings | {"train.patience": 2, "train.validate_every": 1}, run=tmp_path / "x")
 
 

@@ -113,7 +113,7 @@ def test_a_run_without_a_model_exits_with_4(scanline, tmp_path):
     assert "there is no run" in one_line(err)
 
 
-def test_train_prints_the_result_on_stdout_and_the_course_on_stderr(scanline, tmp_path):
+def test_train_prints_the_result_on_stdout_and_progress_on_stderr(scanline, tmp_path):
     code, out, err = scanline(
         "train", "digits", "--run", tmp_path / "run", *QUICK, "--set", "train.log_every=1"
     )
@@ -157,7 +157,7 @@ def test_evaluate_prints_what_the_run_kept(scanline, trained):
     assert [[0 if cell == "." else int(cell) for cell in row[1:]] for row in rows] == kept["confusion"]
 
 
-def test_evaluate_lists_every_answer(scanline, trained):
+def test_evaluate_lists_every_prediction(scanline, trained):
     _, out, _ = scanline("evaluate", trained, "--list")
     rows = [line.split("\t") for line in out.splitlines()[:361]]
     assert rows[0] == ["sequence", "predicted", "true"]
@@ -196,7 +196,7 @@ def test_predict_prints_label_and_probabilities(scanline, trained, seven):
     assert str(printed["predictions"][0]["label"]) == label
 
 
-def test_predict_complains_about_one_picture_and_answers_the_rest(scanline, trained, seven, tmp_path):
+def test_predict_reports_a_bad_picture_and_classifies_the_others(scanline, trained, seven, tmp_path):
     code, out, err = scanline("predict", trained, tmp_path / "nothing.png", seven)
     assert code == 3
     assert "nothing.png" in one_line(err)
@@ -213,7 +213,7 @@ def test_recipes_can_be_listed_printed_and_used_again(scanline, tmp_path):
     assert code == 0, err
 
 
-def test_data_lists_where_each_set_lies(scanline):
+def test_data_list_names_the_location_of_each_set(scanline):
     found = {entry["name"]: entry for entry in json.loads(scanline("data", "list", "--json")[1])["data"]}
     assert found["kmnist"]["found"] is None
     assert found["digits"]["found"]
@@ -333,7 +333,7 @@ def test_on_a_terminal_a_bar_shows_progress_speed_and_the_best_validation(tmp_pa
     assert "step: 50 / loss: " in text
 
 
-def test_the_doctor_says_what_computes(scanline):
+def test_doctor_shows_the_backend(scanline):
     code, out, err = scanline("doctor")
     assert (code, err) == (0, "")
     assert "torch 2" in out

@@ -88,7 +88,7 @@ def test_compare_in_json_counts_what_evaluate_lists(scanline, here):
     assert pair["difference"] == pytest.approx((alone[0] - alone[1]) / 360)
 
 
-def test_compare_says_of_each_run_what_evaluate_says(scanline, here):
+def test_compare_and_evaluate_agree(scanline, here):
     found = strict(scanline("compare", "one", "two", "--json")[1])
     for sheet, run in zip(found["runs"], ("one", "two"), strict=True):
         test = strict(scanline("evaluate", run, "--json")[1])["test"]
@@ -178,7 +178,7 @@ def test_data_that_a_run_cannot_read_are_one_line_and_exit_with_3(scanline, here
     assert "new.npz, X: expected shape (N, 8, 8), found (40, 5, 2)" in one_line(err)
 
 
-def test_runs_whose_data_lie_nowhere_are_compared_by_data(scanline, made_up):
+def test_runs_trained_on_arrays_are_compared_with_data(scanline, made_up):
     runs = made_up / "run-0", made_up / "run-1"
     code, out, err = scanline("compare", *runs)
     assert (code, out) == (2, "")

@@ -69,7 +69,7 @@ def test_the_two_lines_name_what_they_begin_and_end_with(tmp_path, monkeypatch):
     assert accuracy == "accuracy: 0.2500 ▁█▅ 0.5000 (validation)"
 
 
-def test_a_loss_of_nothing_can_be_drawn(tmp_path):
+def test_a_loss_of_zero_can_be_drawn(tmp_path):
     (line,) = curve(course(tmp_path / "m", [1.0, 0.0]))
     assert line == "loss:     1.0000 █▁ 0.0000"
 
@@ -84,7 +84,7 @@ def test_a_loss_of_nothing_can_be_drawn(tmp_path):
         ([1.0, 0.5], [0.5, 0.6], ["loss", "accuracy"]),
     ],
 )
-def test_a_single_value_is_no_course(tmp_path, losses, accuracies, heads):
+def test_a_single_value_has_no_curve(tmp_path, losses, accuracies, heads):
     lines = curve(course(tmp_path / "m", losses, accuracies))
     assert [line.split(":")[0] for line in lines] == heads
 
@@ -137,7 +137,7 @@ def test_where_there_are_no_blocks_the_curves_are_drawn_in_ascii(tmp_path):
     assert len(re.split(" +", accuracy)[2]) == 5
 
 
-def test_the_curves_are_the_last_lines_that_training_says(scanline, tmp_path, monkeypatch):
+def test_the_curves_are_the_last_lines_of_training(scanline, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     changes = ["train.samples=0", "train.steps=6", "train.log_every=1", "train.validate_every=2"]
     settings = [word for change in [*changes, "model.hidden_size=8"] for word in ("--set", change)]

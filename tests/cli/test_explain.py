@@ -66,7 +66,7 @@ def seven(tmp_path):
 # --- what it prints
 
 
-def test_it_tells_the_answer_when_it_was_made_and_what_it_would_have_been_before(scanline, trained):
+def test_it_prints_the_prediction_when_it_settled_and_earlier_ones(scanline, trained):
     code, out, err = scanline("explain", trained, "5")
     assert (code, err) == (0, "")
     first, second, *steps, last = out.splitlines()
@@ -177,7 +177,7 @@ def test_every_format_is_written_whole(scanline, trained, seven, tmp_path):
         assert np.array_equal(file["values"], told["values"])
 
 
-def test_strange_class_names_are_plain_words_everywhere(scanline, recordings, new, tmp_path):
+def test_unusual_class_names_are_plain_text_everywhere(scanline, recordings, new, tmp_path):
     code, out, err = scanline("explain", recordings, new, "--save", tmp_path / "e.svg", "--json")
     assert code == 0
     assert one_line(err) == f"wrote {tmp_path / 'e.svg'}\n"
@@ -204,7 +204,7 @@ def refused(scanline, folder, *arguments):
     return code, one_line(err)
 
 
-def test_a_number_beyond_the_test_part_exits_with_2(scanline, trained, tmp_path):
+def test_a_number_beyond_the_test_split_exits_with_2(scanline, trained, tmp_path):
     code, line = refused(scanline, tmp_path, trained, "360", "--save", tmp_path / "e.svg")
     assert code == 2
     assert "has no sequence '360': expected one of 0 to 359" in line
@@ -309,13 +309,15 @@ def test_probabilities_that_were_never_calibrated_exit_with_4(scanline, tmp_path
     assert "has no temperature" in line
 
 
-def test_without_a_test_part_a_number_exits_with_2(scanline, recordings, tmp_path):
+def test_without_a_test_split_a_number_exits_with_2(scanline, recordings, tmp_path):
     code, line = refused(scanline, tmp_path, recordings / "model", "3")
     assert code == 2
     assert "was trained on" in line
 
 
-def test_without_matplotlib_drawing_exits_with_2_and_the_words_stay(scanline, trained, tmp_path, monkeypatch):
+def test_without_matplotlib_saving_a_figure_exits_with_2_and_text_still_works(
+    scanline, trained, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert scanline("explain", trained, "3")[0] == 0
     code, line = refused(scanline, tmp_path, trained, "3", "--save", tmp_path / "e.png")

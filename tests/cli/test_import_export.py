@@ -29,7 +29,7 @@ def state(tmp_path):
     return path, x.numpy(), answer
 
 
-def test_a_network_of_pytorch_becomes_a_bundle_that_every_command_takes(state, scanline, tmp_path):
+def test_an_imported_pytorch_network_works_with_every_command(state, scanline, tmp_path):
     path, x, answer = state
     code, out, _ = scanline("import", path, "--output", tmp_path / "made", "--classes", "n,e,s,w")
     assert code == 0
@@ -58,7 +58,7 @@ def test_the_tutorials_checkpoint_names_9665_of_10000_digits(golden, mnist, scan
     assert json.loads(out)["test"]["correct"] == 9665
 
 
-def test_an_exported_run_answers_in_onnx_runtime_as_it_does_here(trained, scanline, tmp_path):
+def test_an_exported_run_predicts_the_same_in_onnx_runtime(trained, scanline, tmp_path):
     code, out, err = scanline("export", trained, "--output", tmp_path / "digits.onnx", "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)

@@ -39,7 +39,7 @@ def new(tmp_path) -> Path:
     return path
 
 
-def test_a_name_is_a_part_of_one_line(capsys):
+def test_a_name_stays_on_one_line(capsys):
     assert shown_name(FORGED) == SHOWN
     assert shown_name(7) == "7"
     assert shown_name("x" * 10**6, 40) == "x" * 37 + "..."
@@ -49,7 +49,7 @@ def test_a_name_is_a_part_of_one_line(capsys):
     assert [captured.count("\n") for captured in capsys.readouterr()] == [1, 1]
 
 
-def test_a_class_makes_no_line_of_its_own(scanline, tmp_path, new):
+def test_a_class_name_adds_no_line(scanline, tmp_path, new):
     model = saved(tmp_path / "model", FORGED, FORGED + "2")
     code, out, err = scanline("predict", model, new)
     assert (code, err) == (0, "")
@@ -64,7 +64,7 @@ def test_a_class_makes_no_line_of_its_own(scanline, tmp_path, new):
     assert {each["label"] for each in told} <= {FORGED, FORGED + "2"}
 
 
-def test_a_class_makes_no_line_of_its_own_in_a_stream(tmp_path):
+def test_a_class_name_adds_no_line_to_a_stream(tmp_path):
     model = saved(tmp_path / "model", FORGED, FORGED + "2")
     ran = subprocess.run(
         [sys.executable, "-m", "scanline", "predict", str(model), "-", "--stream"],
@@ -74,7 +74,7 @@ def test_a_class_makes_no_line_of_its_own_in_a_stream(tmp_path):
     assert [line.split("\t")[2].rstrip("2") for line in ran.stdout.splitlines()] == [SHOWN, SHOWN]
 
 
-def test_the_only_class_has_none_beside_it(scanline, tmp_path, new):
+def test_a_single_class_has_no_rival(scanline, tmp_path, new):
     code, out, err = scanline("explain", saved(tmp_path / "model", "only"), new)
     assert (code, err) == (0, "")
     steps = out.splitlines()[2:5]
@@ -96,7 +96,7 @@ def test_long_names_are_cut_in_the_tables(scanline, tmp_path):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_the_name_of_a_file_does_nothing_to_the_terminal(tmp_path, terminal):
+def test_control_characters_in_a_file_name_are_escaped(tmp_path, terminal):
     (tmp_path / "e\x1b[31m\n.csv").write_text(
         "id,time,x,label\n" + "".join(f"{n},{t},{n * t % 5},{n % 2}\n" for n in range(40) for t in range(3))
     )

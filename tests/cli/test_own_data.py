@@ -52,7 +52,7 @@ def test_columns_are_named_by_options_and_groups_stay_together(scanline, table, 
     assert sum(len(part["groups"]) for part in parts.values()) == 4
 
 
-def test_show_says_what_is_in_a_source(scanline, table):
+def test_show_summarises_a_source(scanline, table):
     code, out, err = scanline("data", "show", table, *COLUMNS)
     assert code == 0
     assert out == (
@@ -65,7 +65,7 @@ def test_show_says_what_is_in_a_source(scanline, table):
     assert (told["feature_names"], told["schema"]) == (["x"], 1)
 
 
-def test_show_knows_named_sets_and_their_parts(scanline):
+def test_show_lists_the_splits_of_a_named_set(scanline):
     _, out, _ = scanline("data", "show", "digits")
     assert out.startswith(
         "digits: grey pictures, 8 x 8 pixels\n"
@@ -92,7 +92,7 @@ def test_predict_names_every_sequence_of_a_file(scanline, table, tmp_path):
     assert "--save-input is for models of pictures, this one reads sequences" in one_line(err)
 
 
-def test_evaluate_judges_other_files_in_the_same_way(scanline, table, tmp_path):
+def test_evaluate_reads_other_files_in_the_same_way(scanline, table, tmp_path):
     assert scanline("train", table, *COLUMNS, "--run", tmp_path / "run", *QUICK)[0] == 0
     (tmp_path / "other.csv").write_text(TABLE.replace("who,", "").replace("\n0,", "\n100,"))
     code, out, err = scanline("evaluate", tmp_path / "run", "--data", tmp_path / "other.csv")
@@ -167,7 +167,7 @@ def test_evaluate_judges_other_files_in_the_same_way(scanline, table, tmp_path):
         ("\x89PNG\r\n\x1a\n\0\0\0", (), 3, "mine.csv: line 1: expected CSV text"),
     ],
 )
-def test_what_cannot_be_trained_on_is_one_line_and_leaves_nothing(
+def test_invalid_training_data_are_one_line_and_leave_no_files(
     scanline, tmp_path, content, options, code, message
 ):
     (tmp_path / "mine.csv").write_bytes(content.encode("latin-1"))
@@ -180,7 +180,7 @@ def test_what_cannot_be_trained_on_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_unsorted_times_are_sorted_and_said(scanline, table, tmp_path):
+def test_unsorted_times_are_sorted_with_a_note(scanline, table, tmp_path):
     rows = TABLE.splitlines()
     table.write_text("\n".join([rows[0], rows[2], rows[1], *rows[3:]]) + "\n")
     code, _, err = scanline("train", table, *COLUMNS, "--run", tmp_path / "run", *QUICK)

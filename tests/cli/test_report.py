@@ -103,7 +103,7 @@ def test_a_report_on_given_data_is_of_those(scanline, folder, here):
 # --- beside another run
 
 
-def test_against_sets_beside_it_what_compare_says(scanline, folder):
+def test_against_adds_the_same_comparison_as_compare(scanline, folder):
     code, _, err = scanline("report", "one", "--against", "two")
     assert (code, err) == (0, "")
     told = strict((folder / "one" / "report.json").read_text())["comparison"]
@@ -146,7 +146,7 @@ def test_against_sets_beside_it_what_compare_says(scanline, folder):
         assert sheet["mean cross-entropy"][column] == f"{result['loss']:.4f}"
 
 
-def test_two_that_are_called_alike_are_told_apart_by_the_folders_above(scanline, folder, here):
+def test_runs_of_the_same_name_are_distinguished_by_their_folders(scanline, folder, here):
     arguments = ("--against", "two/model", "--data", here / "others.npz", "--output", "page.html")
     assert scanline("report", "one/model", *arguments)[0] == 0
     (pair,) = strict((folder / "page.json").read_text())["comparison"]["pairs"]
@@ -155,7 +155,7 @@ def test_two_that_are_called_alike_are_told_apart_by_the_folders_above(scanline,
     assert words(by_id(root, "comparison")) == "Comparison with two/model"
 
 
-def test_two_that_answer_alike_are_exactly_as_accurate(scanline, folder):
+def test_runs_with_equal_predictions_are_exactly_as_accurate(scanline, folder):
     shutil.copytree("one", "again")
     assert scanline("report", "one", "--against", "again")[0] == 0
     root = sound((folder / "one" / "report.html").read_text("utf-8"))
@@ -174,9 +174,7 @@ def test_two_that_answer_alike_are_exactly_as_accurate(scanline, folder):
         ("ona", 4, "there is no run ona; did you mean 'one'?"),
     ],
 )
-def test_what_cannot_be_set_beside_it_is_one_line_and_nothing_is_written(
-    scanline, folder, against, code, message
-):
+def test_an_invalid_comparison_is_one_line_and_writes_no_files(scanline, folder, against, code, message):
     before = everything(folder)
     found, out, err = scanline("report", "one", "--against", against)
     assert (found, out) == (code, "")
@@ -224,9 +222,7 @@ def test_what_cannot_be_set_beside_it_is_one_line_and_nothing_is_written(
         (["one", "two"], 2, "unexpected extra argument"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_one_line_and_nothing_is_written(
-    scanline, folder, arguments, code, message
-):
+def test_an_invalid_request_is_one_line_and_writes_no_files(scanline, folder, arguments, code, message):
     (folder / "empty").mkdir()
     (folder / "folder.html").mkdir()
     (folder / "twin.json").mkdir()
@@ -314,7 +310,9 @@ def test_a_result_that_a_run_has_yet_to_write_keeps_its_place(scanline, folder):
         ("model/model.safetensors", "", r"one/model/model\.safetensors is damaged"),
     ],
 )
-def test_a_damaged_file_is_named_in_one_line_and_nothing_is_written(scanline, folder, file, content, message):
+def test_a_damaged_file_is_named_in_one_line_and_no_files_are_written(
+    scanline, folder, file, content, message
+):
     (folder / "one" / file).write_text(content)
     before = everything(folder)
     code, out, err = scanline("report", "one")
@@ -344,7 +342,7 @@ def test_a_run_that_was_cut_off_before_its_clock_moved_is_shown(scanline, folder
     ],
     ids=str,
 )
-def test_a_line_of_the_course_that_makes_no_sense_is_left_out(scanline, folder, spoilt):
+def test_an_invalid_line_of_the_history_is_skipped(scanline, folder, spoilt):
     path = folder / "one" / "metrics.jsonl"
     kept = path.read_text()
     line = {"event": "logged", "step": 3, "loss": 0.5, "accuracy": 0.5} | spoilt
@@ -391,7 +389,7 @@ def test_without_the_extra_it_is_named_before_anything_is_done(
 TRAIN = ("--set", "train.samples=0", "--set", "train.epochs=0", "--set", "train.steps=3", "--report")
 
 
-def test_train_report_writes_the_report_and_prints_where_it_lies(scanline, folder, here):
+def test_train_report_writes_the_report_and_prints_its_path(scanline, folder, here):
     code, out, _ = scanline("train", here / "mine.npz", "--run", "new", *TRAIN)
     assert code == 0
     test, run, page = out.splitlines()
@@ -450,7 +448,7 @@ def test_a_run_that_ctrl_c_ended_is_shown_as_far_as_it_came(scanline, folder):
     assert "of 180 sequences of the validation split of digits" in words(root)
 
 
-def test_a_run_that_was_killed_shows_its_curves_and_how_to_go_on(scanline, folder):
+def test_a_killed_run_shows_its_curves_and_how_to_resume(scanline, folder):
     process = start_and_wait_for_a_step(folder / "killed")
     process.kill()
     process.communicate(timeout=60)
@@ -475,7 +473,7 @@ def test_a_run_that_was_killed_shows_its_curves_and_how_to_go_on(scanline, folde
     assert everything(folder) == before
 
 
-def test_data_that_lie_nowhere_leave_a_page_that_says_so(scanline, folder):
+def test_missing_data_give_a_page_with_a_note(scanline, folder):
     draw = np.random.default_rng(0)
     given = Arrays(draw.normal(size=(40, 3, 2)).astype(np.float32), np.arange(40) % 2)
     train(given, settings=FEW, run="arrays", log=None)

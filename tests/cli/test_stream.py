@@ -56,7 +56,7 @@ STEPS = np.array([[0.5, -1.0], [2.0, 0.25], [1.5, 3.0]], np.float32)
         '\n"0.5","-1"\r\n2,0.25\r\n1.5,3\r\n',
     ],
 )
-def test_every_form_of_a_line_is_answered_as_the_steps_are(named, stream, text):
+def test_every_line_format_gives_the_same_predictions(named, stream, text):
     code, out, err = stream(named, text, "--json")
     assert (code, err) == (0, "")
     answers = [json.loads(line) for line in out.splitlines()]
@@ -116,7 +116,7 @@ def test_what_reads_both_ways_refuses(stream, tmp_path):
     assert "reads in both directions" in err
 
 
-def test_an_answer_comes_before_the_next_line_is_sent(named):
+def test_a_prediction_is_printed_before_the_next_line_is_sent(named):
     command = [sys.executable, "-m", "scanline", "predict", str(named), "-", "--stream"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
         for step, line in enumerate(("0.5,-1\n", "2,0.25\n"), 1):

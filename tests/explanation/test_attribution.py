@@ -124,7 +124,7 @@ def test_a_steep_path_adds_up_too():
     assert found.values.sum() == pytest.approx(found.difference, abs=1e-3)
 
 
-def test_what_lies_at_the_baseline_gets_nothing():
+def test_values_at_the_baseline_have_no_attribution():
     classifier = network("gru", readout="mean")
     values = np.random.default_rng(0).normal(size=(4, F)).astype(np.float32)
     values[2] = classifier.shift.numpy()
@@ -189,7 +189,7 @@ def test_a_unit_without_memory_is_attributed_as_solved_by_hand(readout, expected
     assert not other.values.any()  # its logit hears nothing of the unit
 
 
-def test_nothing_is_black_in_a_picture_and_the_mean_in_other_sequences():
+def test_the_baseline_is_black_for_pictures_and_the_mean_otherwise():
     classifier = network()
     assert baseline(classifier, True).tolist() == [0, 0, 0]
     assert baseline(classifier, False).tolist() == classifier.shift.tolist()

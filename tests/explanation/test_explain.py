@@ -77,7 +77,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 # --- arrays
 
 
-def test_an_array_is_explained_with_all_that_was_read_and_answered(model):
+def test_an_array_is_explained_with_its_values_and_prediction(model):
     values = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
     found = explain(model, values)
     assert found.name == "the given sequence"
@@ -211,7 +211,7 @@ def test_grey_levels_are_shown_between_black_and_white():
         ("patches:4", "patch"),
     ],
 )
-def test_the_words_call_a_step_what_it_is(view, unit):
+def test_the_summary_names_steps_by_their_view(view, unit):
     first, second = explain(picture_model(view), np.zeros((4, 8), np.uint8)).lines()
     assert first.startswith("the given sequence: ")
     assert re.match(rf"  first predicted after {unit} \d+, settled from {unit} \d+ of \d+; ", second)
@@ -235,12 +235,12 @@ def with_answers(explanation, answers):
         ([0, 1] * 5 + [0, 1], "after step 2, settled from step 12 of 12; the prediction changed 11 times"),
     ],
 )
-def test_the_words_say_when_it_made_up_its_mind(model, answers, told):
+def test_the_summary_says_when_the_prediction_settled(model, answers, told):
     found = with_answers(explain(model, np.ones((3, 2))), answers)
     assert found.lines()[1] == f"  first predicted {told}"
 
 
-def test_the_words_say_whether_the_answer_is_right(model):
+def test_the_summary_says_whether_the_prediction_is_correct(model):
     found = with_answers(explain(model, np.ones((3, 2))), [0, 0])
     assert found.lines()[0] == "the given sequence: a (0.7500)"
     assert replace(found, true="a").lines()[0] == "the given sequence: a (0.7500), correct"
@@ -250,7 +250,7 @@ def test_the_words_say_whether_the_answer_is_right(model):
 # --- files and the test part
 
 
-def test_a_number_means_a_sequence_of_the_test_part(trained):
+def test_a_number_means_a_sequence_of_the_test_split(trained):
     digits, model = catalog.load("digits").test, scanline.load(trained)
     for index in (0, 17, 359):
         found = explain_input(model, str(trained), str(index))
@@ -260,14 +260,14 @@ def test_a_number_means_a_sequence_of_the_test_part(trained):
         assert found.label == model.predict(digits.values[index])[0]
 
 
-def test_a_sequence_of_the_test_part_keeps_its_name(recordings, model):
+def test_a_sequence_of_the_test_split_keeps_its_name(recordings, model):
     test = json.loads((recordings / "split.json").read_text())["parts"]["test"]["ids"]
     found = explain_input(model, str(recordings), "1")
     assert found.name == f"test sequence {test[1]}"
     assert found.true == "ab"[int(test[1][1:]) % 2]
 
 
-def test_a_number_beyond_the_test_part_is_refused(trained):
+def test_a_number_beyond_the_test_split_is_refused(trained):
     with pytest.raises(UsageError, match=r"has no sequence '360': expected one of 0 to 359"):
         explain_input(scanline.load(trained), str(trained), "360")
 
@@ -279,13 +279,13 @@ def test_a_file_of_that_name_goes_before_a_number(trained, tmp_path, monkeypatch
     assert (found.name, found.true) == ("3", None)
 
 
-def test_a_bundle_alone_finds_the_test_part_of_a_named_data_set(trained):
+def test_a_model_directory_finds_the_test_split_of_a_named_data_set(trained):
     bundle = str(trained / "model")
     expected = explain_input(scanline.load(trained), str(trained), "3")
     assert explain_input(scanline.load(bundle), bundle, "3").to_json() == expected.to_json()
 
 
-def test_a_bundle_alone_does_not_find_other_test_parts(recordings):
+def test_a_model_directory_does_not_find_other_test_splits(recordings):
     bundle = str(recordings / "model")
     with pytest.raises(UsageError, match=r"model was trained on .*mine\.csv: name its path"):
         explain_input(scanline.load(bundle), bundle, "3")
@@ -316,7 +316,7 @@ def test_a_sequence_of_a_file_is_meant_by_name_or_by_number(recordings, model, n
     assert np.array_equal(found.values, read(new)[name])
 
 
-def test_labels_of_a_file_are_told(recordings, model):
+def test_labels_of_a_file_are_used(recordings, model):
     table = recordings.parent / "mine.csv"
     assert explain_input(model, str(recordings), str(table), "r05").true == "b"
 
@@ -360,7 +360,7 @@ def test_steps_of_another_width_are_refused_with_both_shapes(recordings, model, 
         explain_input(model, str(recordings), str(tmp_path / "wide.npz"))
 
 
-def test_missing_values_are_refused_or_filled_as_the_model_was_told(recordings, model, new, tmp_path):
+def test_missing_values_follow_the_models_policy(recordings, model, new, tmp_path):
     lines = new.read_text().splitlines()
     name, when, _, y = lines[2].split(",")
     lines[2] = f"{name},{when},,{y}"

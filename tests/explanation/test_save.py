@@ -95,7 +95,7 @@ def test_a_png_is_a_picture_and_not_blank(digit, tmp_path):
     assert (pixels < 128).mean() > 0.05
 
 
-def test_an_svg_says_what_it_is_and_needs_nothing_from_elsewhere(digit, tmp_path):
+def test_an_svg_is_labelled_and_self_contained(digit, tmp_path):
     text = written(digit, tmp_path, ".svg").read_text("utf-8")
     root = ElementTree.fromstring(text)
     assert root.tag == f"{SVG}svg"
@@ -175,14 +175,14 @@ def test_the_ending_may_be_in_capitals(digit, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["picture.bmp", "picture", ".png", "picture.png.txt"])
-def test_another_ending_is_refused_and_leaves_nothing(digit, tmp_path, name):
+def test_another_suffix_is_refused_and_leaves_no_files(digit, tmp_path, name):
     with pytest.raises(UsageError, match=r"ending in \.png, \.svg, \.gif, \.json, \.npz; got "):
         save(digit, tmp_path / name)
     assert not list(tmp_path.iterdir())
     assert FORMATS == (".png", ".svg", ".gif", ".json", ".npz")
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else(digit, tmp_path):
+def test_a_failed_write_leaves_the_old_file_only(digit, tmp_path):
     with pytest.raises(ScanlineError, match=r"cannot write .*nowhere/e\.json: No such file"):
         save(digit, tmp_path / "nowhere" / "e.json")
     (tmp_path / "e.json").mkdir()
@@ -200,7 +200,7 @@ def test_an_old_file_is_replaced(digit, tmp_path):
 # --- what a film shows
 
 
-def test_a_frame_shows_the_read_part_and_the_rest_in_one_grey(digit):
+def test_a_frame_shows_unread_pixels_in_grey(digit):
     whole = digit.picture
     for step in (1, 4, 8):
         drawn = digit.figure(step).axes[0].images[0]
@@ -221,7 +221,7 @@ def test_a_frame_hides_what_is_not_read_yet(digit):
         assert hidden[:, 3:].all()
 
 
-def test_a_film_of_a_long_sequence_has_so_many_frames_and_no_more(strange, tmp_path, monkeypatch):
+def test_the_number_of_frames_is_limited(strange, tmp_path, monkeypatch):
     assert saving._MAX_FRAMES == 60
     monkeypatch.setattr(saving, "_MAX_FRAMES", 3)  # sixty take ten seconds
     steps = np.repeat(np.arange(5), 4)
@@ -237,7 +237,7 @@ def test_a_film_of_a_long_sequence_has_so_many_frames_and_no_more(strange, tmp_p
 # --- names
 
 
-def test_strange_class_names_are_plain_words_in_an_svg(strange, tmp_path):
+def test_unusual_class_names_are_plain_text_in_an_svg(strange, tmp_path):
     text = written(strange, tmp_path, ".svg").read_text("utf-8")
     root = ElementTree.fromstring(text)
     assert not [each for each in root.iter() if each.tag.removeprefix(SVG) in ("script", "b", "metadata")]
@@ -249,7 +249,7 @@ def test_strange_class_names_are_plain_words_in_an_svg(strange, tmp_path):
     assert "alert(1)</script>" not in text
 
 
-def test_strange_class_names_are_plain_words_in_a_notebook(strange):
+def test_unusual_class_names_are_plain_text_in_a_notebook(strange):
     text = strange._repr_html_()
     found: list[str] = []
 
@@ -267,7 +267,7 @@ def test_strange_class_names_are_plain_words_in_a_notebook(strange):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_answer_of_any_name_is_a_plain_word_in_a_notebook(strange, name):
+def test_any_predicted_class_name_is_plain_text_in_a_notebook(strange, name):
     """Each class in turn as the answer, which stands in the words and in a title."""
     wanted = strange.trace.classes.index(name)
     order = np.roll(np.arange(len(NAMES)), strange.trace.prediction - wanted)
@@ -281,7 +281,7 @@ def test_an_answer_of_any_name_is_a_plain_word_in_a_notebook(strange, name):
     assert f"attribution: for {shown} (blue), against (red)" in texts(drawing(text))
 
 
-def test_strange_class_names_stay_as_they_are_in_json_and_npz(strange, tmp_path):
+def test_unusual_class_names_are_unchanged_in_json_and_npz(strange, tmp_path):
     path = tmp_path / "json"
     path.mkdir()
     told = json.loads(written(strange, path, ".json").read_text())
@@ -293,7 +293,7 @@ def test_strange_class_names_stay_as_they_are_in_json_and_npz(strange, tmp_path)
         assert sorted(file["classes"].tolist()) == sorted(NAMES)
 
 
-def test_strange_class_names_are_drawn_in_a_png_without_a_word_on_stderr(strange, tmp_path, capfd):
+def test_unusual_class_names_are_drawn_in_a_png_without_warnings(strange, tmp_path, capfd):
     with Image.open(written(strange, tmp_path, ".png")) as picture:
         assert np.asarray(picture.convert("L")).std() > 10
     assert capfd.readouterr().err == ""
@@ -317,7 +317,7 @@ def test_two_explanations_of_one_notebook_share_no_name(trained):
     assert not one & two
 
 
-def test_without_matplotlib_a_notebook_has_the_words(digit, monkeypatch):
+def test_without_matplotlib_a_notebook_has_the_summary(digit, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     text = digit._repr_html_()
     assert text == "<p>" + "<br>".join(line.strip() for line in digit.lines()) + "</p>"

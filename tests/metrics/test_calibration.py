@@ -264,7 +264,9 @@ def test_a_run_without_a_validation_part_has_no_temperature(without_validation):
 
 
 def test_a_bundle_without_a_temperature_refuses_to_be_calibrated_in_one_line(scanline, without_validation):
-    message = r"model has no temperature, as its training had no validation split .*: use it without calibration$"
+    message = (
+        r"model has no temperature, as its training had no validation split .*: use it without calibration$"
+    )
     with pytest.raises(ModelError, match=message):
         load(without_validation, calibrated=True)
     code, out, err = scanline("evaluate", without_validation, "--calibrated")

@@ -118,7 +118,7 @@ def test_a_sequence_of_many_features_and_steps_is_drawn():
     drawn(figure)
 
 
-def test_attributions_of_nothing_are_drawn():
+def test_attributions_of_zero_are_drawn():
     trace, _, values, attribution = sequence(4)
     nothing = Attribution(np.zeros_like(attribution.values), 0, 0.0, 0.0)
     drawn(plot_explanation(trace, None, values, nothing), plot_mistake(trace, None, values, nothing, None, 1))
@@ -175,13 +175,13 @@ def test_a_history_of_any_kind_is_drawn(history):
     drawn(figures.learning_curve(history))
 
 
-def test_a_history_with_the_test_part_shows_training_and_validation_alone():
+def test_evaluations_of_the_test_split_are_not_in_the_learning_curve():
     loss, _ = figures.learning_curve([logged(1, 1.0), looked(2, 0.5), looked(2, 0.1, part="test")]).axes
     assert [data_of(line) for line in loss.lines] == [([1], [1.0]), ([2], [0.5])]
 
 
 @pytest.mark.parametrize("enough", [1, 2, 3, 4, 6])
-def test_how_many_steps_are_enough_is_said_inside_the_frame(enough):
+def test_the_number_of_sufficient_steps_is_inside_the_frame(enough):
     steps = [StepAccuracy(step=t, n=9, accuracy=0.5, ci95=(0.3, 0.7)) for t in range(1, 7)]
     figure = figures.accuracy_by_step(StepAccuracies(steps=steps, enough=enough, stops=[]))
     drawn(figure)
@@ -195,7 +195,7 @@ def test_how_many_steps_are_enough_is_said_inside_the_frame(enough):
 @pytest.mark.parametrize(
     "name", ["(#1)", 'id="x"', "a&b", "<i>", "$x$", "#010203", "\x00\x1b[31m", "\ud800", "中"]
 )
-def test_a_class_of_any_name_is_a_plain_word(name):
+def test_any_class_name_is_plain_text(name):
     expected = re.sub("[\x00\x1b\ud800]", "\N{REPLACEMENT CHARACTER}", name)
     assert expected in written(figures.class_metrics([of_class(name, recall=0.5)]))
     drawn(figures.class_metrics([of_class(name, recall=0.5)]))

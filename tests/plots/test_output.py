@@ -113,7 +113,7 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(sample):
     assert dict(rcParams) == before
 
 
-def test_drawing_changes_nothing_that_it_is_given(sample):
+def test_drawing_does_not_change_its_input(sample):
     given = copy.deepcopy(
         (sample.history, sample.test, sample.along, sample.activity, pictured(sample.answer))
     )

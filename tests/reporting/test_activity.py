@@ -63,7 +63,7 @@ def test_without_weights_every_gate_is_half_open_and_every_unit_idle():
     assert activity["states"] == [{"name": "state", "mean_size": [0.0, 0.0, 0.0], "idle": 3}]
 
 
-def test_large_biases_open_and_shut_the_gates_that_they_belong_to():
+def test_large_biases_open_and_close_their_gates():
     classifier = silent("lstm")
     # Rows as torch has them: input, forget, candidate and output gate, two units each. The first unit's
     # candidate is tanh(atanh(0.5)) = 0.5; as all is forgotten its cell is 0.5, and its state 0.5 tanh(0.5).

@@ -24,7 +24,7 @@ def test_the_report_is_accessible(browser, page_of, width, scheme):
 
 
 @pytest.mark.parametrize("width", [320, 768, 1280])
-def test_the_report_fits_and_asks_nobody(browser, page_of, width):
+def test_the_report_fits_the_window_and_makes_no_requests(browser, page_of, width):
     with watched(browser, width, offline=True) as seen:
         seen.page.goto(page_of)
         assert seen.sideways() <= 0

@@ -92,7 +92,7 @@ def test_every_section_is_there_and_the_menu_leads_to_each(digits):
 # --- what it says of the run
 
 
-def test_the_page_begins_with_the_verdict_of_the_result_file(digits):
+def test_the_page_begins_with_the_results(digits):
     test = digits.result["test"]
     root = digits.root
     assert words(root.find("head/title")) == "run: digits"
@@ -115,7 +115,7 @@ def test_the_page_begins_with_the_verdict_of_the_result_file(digits):
     assert notes(root) == []
 
 
-def test_the_verdict_can_be_worked_out_from_the_answers(digits, probabilities):
+def test_the_findings_follow_from_the_predictions(digits, probabilities):
     truth = catalog.load("digits").test.targets
     answers, sure = probabilities.argmax(1), probabilities.max(1)
     right = answers == truth
@@ -141,7 +141,7 @@ def test_the_verdict_can_be_worked_out_from_the_answers(digits, probabilities):
     assert enough.startswith("All 8 rows are needed: " if count == 8 else f"{count} of 8 rows suffice: ")
 
 
-def test_the_twin_holds_what_the_files_of_the_run_hold(digits, trained):
+def test_the_json_file_holds_the_content_of_the_runs_files(digits, trained):
     twin = digits.twin
     assert (twin["kind"], twin["schema"], twin["run"]) == ("report", 1, "run")
     assert twin["figures"] == digits.result["test"]
@@ -159,7 +159,7 @@ def test_the_twin_holds_what_the_files_of_the_run_hold(digits, trained):
     assert "comparison" not in twin
 
 
-def test_the_mistakes_of_the_twin_are_what_the_network_says_of_the_first_steps(digits, trained):
+def test_the_errors_in_the_json_file_match_predictions_for_prefixes(digits, trained):
     model = scanline.load(trained)
     test = model.align(catalog.load("digits").test)
     mistakes = digits.result["test"]["mistakes"]
@@ -192,7 +192,7 @@ def from_steps(values: np.ndarray, classes: tuple[Any, ...]) -> Any:
     return MemorySource.from_array(values[None], np.zeros(1, np.int64), classes, "the first steps")
 
 
-def test_the_tables_behind_the_charts_hold_the_numbers_of_the_twin(digits):
+def test_the_tables_hold_the_numbers_of_the_json_file(digits):
     root, twin = digits.root, digits.twin
     test = twin["figures"]
 
@@ -278,7 +278,7 @@ def test_the_matrix_is_that_of_the_result_and_every_count_leads_to_its_sequences
         assert words(next(sheet.iter("h3"))) == f"{true} classified {how}: {n}{more}"
 
 
-def test_the_pictures_behind_a_count_are_the_surest_of_those_sequences_pixel_by_pixel(digits, probabilities):
+def test_the_examples_of_a_cell_are_its_most_confident_pictures(digits, probabilities):
     test = catalog.load("digits").test
     answers, sure = probabilities.argmax(1), probabilities.max(1)
     seen = 0
@@ -305,7 +305,7 @@ def test_the_pictures_behind_a_count_are_the_surest_of_those_sequences_pixel_by_
     assert seen > 80
 
 
-def test_the_worst_mistakes_are_drawn_with_their_numbers(digits):
+def test_the_most_confident_errors_are_drawn_with_their_numbers(digits):
     strips = of_class(digits.root, "mistakes")[0]
     assert len(strips) == len(digits.twin["mistakes"])
     for number, (strip, told) in enumerate(zip(strips, digits.twin["mistakes"], strict=True), 1):
@@ -317,7 +317,7 @@ def test_the_worst_mistakes_are_drawn_with_their_numbers(digits):
         assert labels(strip) == [title]
 
 
-def test_every_chart_says_in_words_what_it_shows(digits):
+def test_every_chart_has_a_text_alternative(digits):
     test = digits.result["test"]
     assert [name for name in labels(digits.root) if not name.startswith("Error")] == [
         "Loss and accuracy over 624 training steps",
@@ -364,7 +364,7 @@ def strange(tmp_path_factory) -> Shown:
     return show(run, folder / "{{ 7*7 }}<b>.html")
 
 
-def test_strange_names_are_words_and_nothing_else(strange):
+def test_unusual_names_are_plain_text(strange):
     # That nothing was made of them `sound` has seen: it knows every element and attribute that may be there.
     root = strange.root
     assert not list(root.iter("img"))
@@ -378,7 +378,7 @@ def test_strange_names_are_words_and_nothing_else(strange):
     assert sorted(strange.twin["classes"]) == sorted(NAMES)
 
 
-def test_strange_names_of_sequences_files_and_folders_are_words_too(strange):
+def test_unusual_names_of_sequences_files_and_folders_are_plain_text(strange):
     root = strange.root
     run = strange.run.name
     assert words(next(root.iter("h1"))) == run
@@ -396,7 +396,7 @@ def test_strange_names_of_sequences_files_and_folders_are_words_too(strange):
     assert "<u>x</u>" in "".join(list(root.iter("pre"))[1].itertext())
 
 
-def test_a_folder_with_a_space_and_a_quote_stays_one_word_of_the_command(strange, tmp_path):
+def test_a_folder_name_is_quoted_in_the_command(strange, tmp_path):
     import shlex
     import shutil
 

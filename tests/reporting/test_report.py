@@ -75,7 +75,7 @@ def perfect(tmp_path_factory) -> Shown:
     return show(run.path, folder / "page.html")
 
 
-def test_a_model_without_mistakes_is_told_so_and_has_no_section_of_them(perfect):
+def test_a_model_without_errors_has_no_section_of_errors(perfect):
     assert perfect.findings[1] == "There are no errors on these sequences."
     assert sections(perfect.root) == [name for name in ALL if name not in ("mistakes", "along")]
     assert perfect.twin["mistakes"] == []
@@ -83,13 +83,13 @@ def test_a_model_without_mistakes_is_told_so_and_has_no_section_of_them(perfect)
     assert [words(each) for each in of_class(perfect.root, "big")] == ["100.00 % accuracy"]
 
 
-def test_of_sequences_of_one_step_there_is_nothing_to_read_along(perfect):
+def test_sequences_of_one_step_have_no_accuracy_by_step(perfect):
     assert [each["step"] for each in perfect.twin["along"]["steps"]] == [1]
     assert not [line for line in perfect.findings if "suffice" in line or "needed" in line]
     assert not [label for label in labels(perfect.root) if "read" in label]
 
 
-def test_a_run_without_a_validation_part_names_no_best_validation(perfect):
+def test_a_run_without_a_validation_split_names_no_best_validation(perfect):
     assert perfect.result["validation"] is None
     assert "best on validation" not in facts(perfect.root)
     assert {each["event"] for each in perfect.twin["course"]} == {"logged"}
@@ -106,7 +106,7 @@ def test_the_same_run_gives_the_same_bytes_and_overwrites_its_own_report(perfect
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "page.json"]
 
 
-def test_two_reports_of_one_run_lie_side_by_side_under_their_own_names(perfect, tmp_path):
+def test_two_reports_of_one_run_can_have_different_names(perfect, tmp_path):
     shutil.copytree(perfect.run, tmp_path / "run")
     first = report(tmp_path / "run")
     assert first == tmp_path / "run" / "report.html"
@@ -121,7 +121,7 @@ def test_two_reports_of_one_run_lie_side_by_side_under_their_own_names(perfect, 
         TrainingRun.resume(run=tmp_path / "run")
 
 
-def test_a_bundle_alone_is_shown_without_what_only_a_run_knows(perfect, tmp_path):
+def test_a_model_directory_is_shown_without_facts_of_the_run(perfect, tmp_path):
     bundle = tmp_path / "sent"
     shutil.copytree(perfect.run / "model", bundle)
     with pytest.raises(UsageError, match=r"sent is a model directory, not a run .* --output FILE\.html"):
@@ -141,7 +141,7 @@ def test_a_bundle_alone_is_shown_without_what_only_a_run_knows(perfect, tmp_path
     assert "--data" in note
 
 
-def test_a_short_count_of_mistakes_is_told_in_words(perfect):
+def test_small_counts_of_errors_are_words(perfect):
     from scanline.metrics.classification import ClassificationMetrics
     from scanline.reporting.facts import ReportFacts
     from scanline.reporting.findings import findings
@@ -170,7 +170,7 @@ def many(tmp_path_factory) -> Shown:
     return show(trained_on(folder, X, names, **changes).path, folder / "page.html")
 
 
-def test_classes_that_are_too_many_for_a_table_are_a_list_of_the_most_frequent_mistakes(many):
+def test_too_many_classes_for_a_table_are_a_list_of_frequent_errors(many):
     assert not of_class(many.root, "confusion")
     own = section(many.root, "confusion")
     assert "a table of 45 classes would be too large" in words(own)
@@ -196,7 +196,7 @@ def test_many_classes_have_their_figures_in_a_table_without_a_chart(many):
     assert len(many.twin["mistakes"]) == 12
 
 
-def test_without_a_test_part_the_validation_part_is_judged_and_said_to_flatter(many):
+def test_without_a_test_split_the_validation_split_is_evaluated_with_a_note(many):
     assert many.result["test"] is None
     assert many.twin["figures"] == many.result["validation"]
     assert many.twin["judged"]["part"] == "validation"
@@ -224,7 +224,7 @@ def table(tmp_path_factory) -> Shown:
     return show(run.path, folder / "page.html")
 
 
-def test_sequences_of_different_lengths_are_judged_by_length(table):
+def test_sequences_of_different_lengths_are_evaluated_by_length(table):
     groups = table.result["test"]["by_length"]
     assert len(groups) > 2
     assert [row[:3] for row in rows(table.root, "Accuracy by length")] == [
@@ -241,7 +241,7 @@ def test_sequences_of_different_lengths_are_judged_by_length(table):
     assert rows(table.root, "Accuracy against steps read")[0][1] == "8"
 
 
-def test_a_network_of_several_layers_and_directions_is_told_as_such(table):
+def test_several_layers_and_directions_are_named(table):
     header = words(table.root.find("body/header"))
     assert "GRU, 2 layers of 4 units, bidirectional, trained on the file lines.csv" in header
     places = ["layer 1", "layer 1, backward", "layer 2", "layer 2, backward"]
@@ -276,7 +276,7 @@ def test_sequences_that_are_no_pictures_are_drawn_as_lines_under_their_names(tab
         assert len(told["along_answer"]) == len(told["along_true"]) == 1 + number % 9
 
 
-def test_data_that_have_gone_leave_curves_and_say_why_there_is_no_more(table, tmp_path):
+def test_without_its_data_a_run_shows_curves_and_a_note(table, tmp_path):
     shutil.copytree(table.run, tmp_path / "run")
     recipe = tmp_path / "run" / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("lines.csv", "gone.csv"))
@@ -289,7 +289,7 @@ def test_data_that_have_gone_leave_curves_and_say_why_there_is_no_more(table, tm
     assert shown.twin["course"] == table.twin["course"]
 
 
-def test_data_that_have_changed_since_are_said_to_have_changed(perfect, tmp_path):
+def test_changed_data_are_noted(perfect, tmp_path):
     shutil.copytree(perfect.run.parent, tmp_path / "here")
     recipe = tmp_path / "here" / "run" / "recipe.toml"
     recipe.write_text(recipe.read_text().replace(str(perfect.run.parent), str(tmp_path / "here")))
@@ -326,7 +326,7 @@ def test_coloured_pictures_are_shown_as_they_were_however_they_are_read(tmp_path
 # --- very long sequences
 
 
-def test_very_long_sequences_are_judged_without_attributions(tmp_path):
+def test_very_long_sequences_are_evaluated_without_attributions(tmp_path):
     draw = np.random.default_rng(0)
     X = draw.normal(size=(10, 3001, 1)).astype(np.float32)
     changes = {"model.hidden_size": 1, "model.bidirectional": False, "train.steps": 1}
@@ -350,7 +350,7 @@ def from_program(tmp_path_factory) -> Shown:
     return show(run.path, folder / "page.html")
 
 
-def test_arrays_of_a_program_leave_curves_and_say_why_there_is_no_more(from_program):
+def test_a_run_on_arrays_shows_curves_and_a_note(from_program):
     assert sections(from_program.root) == ["learning", "reproduce"]
     (note,) = notes(from_program.root)
     assert note.startswith("Nothing could be evaluated: ")
@@ -398,7 +398,7 @@ def stopped(tmp_path_factory) -> Shown:
     return show(interrupted(folder), folder / "page.html")
 
 
-def test_an_interrupted_run_is_judged_on_its_validation_part_and_says_so(stopped):
+def test_an_interrupted_run_is_evaluated_on_its_validation_split_with_a_note(stopped):
     twin = stopped.twin
     parts = twin["environment"]["data"]
     assert twin["judged"] == {
@@ -420,7 +420,7 @@ def test_an_interrupted_run_is_judged_on_its_validation_part_and_says_so(stopped
     assert facts(stopped.root)["status"] == "interrupted"
 
 
-def test_the_verdict_speaks_of_the_half_that_the_network_was_surest_of(stopped):
+def test_a_finding_is_about_the_more_confident_half(stopped):
     right = {
         each["coverage"]: f"{100 * each['accuracy']:.2f}" for each in stopped.twin["figures"]["coverage"]
     }
@@ -428,7 +428,7 @@ def test_the_verdict_speaks_of_the_half_that_the_network_was_surest_of(stopped):
     assert stopped.findings[2] == f"Accuracy on the more confident half of the predictions: {right[0.5]} %."
 
 
-def test_a_line_of_the_course_that_was_cut_off_is_left_out(stopped, tmp_path):
+def test_a_truncated_line_of_the_history_is_skipped(stopped, tmp_path):
     shutil.copytree(stopped.run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "model")
     metrics = tmp_path / "run" / "metrics.jsonl"
@@ -445,7 +445,7 @@ def test_a_line_of_the_course_that_was_cut_off_is_left_out(stopped, tmp_path):
         assert sections(shown.root) == ["reproduce"]
 
 
-def test_a_run_without_a_model_shows_its_course_and_how_to_go_on(stopped, tmp_path):
+def test_a_run_without_a_model_shows_its_history_and_how_to_resume(stopped, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(stopped.run, run)
     shutil.rmtree(run / "model")
@@ -463,7 +463,7 @@ def test_a_run_without_a_model_shows_its_course_and_how_to_go_on(stopped, tmp_pa
     assert not (tmp_path / "none.html").exists()
 
 
-def test_a_run_without_a_result_is_taken_for_one_that_has_not_finished(stopped, tmp_path):
+def test_a_run_without_a_result_counts_as_unfinished(stopped, tmp_path):
     shutil.copytree(stopped.run, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
     told = gather(str(tmp_path / "run")).to_json()
@@ -472,7 +472,7 @@ def test_a_run_without_a_result_is_taken_for_one_that_has_not_finished(stopped, 
     assert told["notes"][0].startswith("Training is not finished, at step 12. ")
 
 
-def test_an_unfinished_run_is_not_compared_on_a_test_part_that_is_not_its_turn(stopped, trained):
+def test_an_unfinished_run_is_not_compared_on_its_test_split(stopped, trained):
     with pytest.raises(UsageError, match="has not finished training: only then is its test split read"):
         gather(str(stopped.run), against=str(trained))
 
