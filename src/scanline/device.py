@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""The choice of the device."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def choose_device(name: str) -> str:
-    """`name` as "cpu" or "cuda"; "auto" takes CUDA where torch finds it.
+    """Return the device to compute on, "cpu" or "cuda".
 
-    Raises UsageError for an unknown device, or one that is not there.
+    Args:
+        name: "auto", "cpu" or "cuda"; "auto" is "cuda" if torch finds a usable device.
+
+    Raises:
+        UsageError: If the device is unknown or not available.
     """
     if name not in DEVICES:
         raise UsageError(

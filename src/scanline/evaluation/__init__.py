@@ -1,1 +1,1 @@
-"""How well a model does, and its answers for new sequences."""
+"""Evaluation, comparison and prediction of trained models."""

@@ -1,1 +1,1 @@
-"""Metrics, intervals and calibration."""
+"""Metrics, confidence intervals and calibration, computed from arrays."""

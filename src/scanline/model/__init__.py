@@ -1,1 +1,1 @@
-"""The network: recurrent layers, readout, head, and what their weights start from."""
+"""The network, and the model: network, task, preprocessing and provenance in one artifact."""

@@ -1,4 +1,4 @@
-"""Answers that show themselves in a notebook."""
+"""Predictions that display themselves in a notebook."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from numpy.typing import NDArray
 from scanline.formats.png import data_uri
 
 _SHOWN = 20
-_NAMED = 3  # classes of each answer
+_NAMED = 3  # classes listed for each prediction
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Answers to N sequences, as `Model.prediction` gives them.
+    """Predictions for N sequences, as `Model.prediction` returns them.
 
-    probabilities: (N, K). classes: (K,) names. pictures: what was read, where it is pictures: N of (height,
-    width) or (height, width, 3), 0 to 255.
+    Attributes:
+        probabilities: (N, K).
+        classes: (K,) class names.
+        pictures: What the network saw, N arrays (height, width) or (height, width, 3) from 0 to 255; None if
+            the sequences are not pictures.
     """
 
     probabilities: NDArray[np.float64]
@@ -32,9 +35,9 @@ class Prediction:
 
     @property
     def labels(self) -> NDArray[Any]:
-        """(N,) class names: the answers."""
-        answers: NDArray[Any] = self.classes[self.probabilities.argmax(1)]
-        return answers
+        """(N,) predicted class names."""
+        labels: NDArray[Any] = self.classes[self.probabilities.argmax(1)]
+        return labels
 
     def _repr_html_(self) -> str:
         rows = "".join(self._row(index) for index in range(min(len(self), _SHOWN)))
