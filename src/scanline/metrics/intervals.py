@@ -138,7 +138,7 @@ class PairedCounts:
 
     @property
     def total(self) -> int:
-        """n."""
+        """Number of sequences."""
         return self.both + self.first + self.second + self.neither
 
     @property
