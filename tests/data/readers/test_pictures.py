@@ -136,7 +136,7 @@ def test_colours_become_features_of_a_step(tmp_path):
         put(tmp_path / name / "1.png", pixels)
     found = read(tmp_path, colour=True)
     assert found.values.tolist() == [pixels.reshape(2, 12).tolist()] * 2
-    assert found.info.feature_names == 12
+    assert found.features == 12
     assert found.info.picture.channels == 3
     assert found.info.settings.colour is True
 
@@ -472,7 +472,7 @@ def test_test_pictures_of_another_size_are_refused_as_training_pictures_are(tmp_
     put(tmp_path / "test" / "a" / "1.png", grey(1, 9, 9))
     message = (
         rf"^{tmp_path}/test/a/1\.png: expected a picture of 4 x 3 pixels as {tmp_path}/train/a/0\.png, "
-        "found 9 x 9; say to which size"
+        "found 9 x 9; give the size"
     )
     with pytest.raises(DataError, match=message):
         catalog.load(str(tmp_path))
@@ -481,7 +481,7 @@ def test_test_pictures_of_another_size_are_refused_as_training_pictures_are(tmp_
 def test_test_pictures_are_fitted_where_a_size_was_said(tmp_path):
     build(tmp_path, train={"a": [1] * 3, "b": [2] * 3})
     put(tmp_path / "test" / "a" / "1.png", grey(8, 9, 9))
-    data = partition(read(str(tmp_path), said(picture="4x3")), UNSPLIT)
+    data = partition(catalog.read(str(tmp_path), said(picture="4x3")), UNSPLIT)
     assert (data.test.values == 8).all()
     assert f"{tmp_path}/test: 1 of 1 pictures fitted to 4 x 3 (contain)" in data.notes
 
@@ -527,7 +527,11 @@ def test_a_row_of_grey_levels_becomes_a_picture():
     assert made.values.tolist() == [[[0, 1, 2], [3, 4, 5]], [[250] * 3] * 2]
     assert made.concatenated.dtype == np.uint8
     assert made.lengths.tolist() == [2, 2]
-    assert (made.scale, made.info.settings.picture, made.info.settings.colour) == (255, "2x3", False)
+    assert (made.info.full_scale, made.info.settings.picture, made.info.settings.colour) == (
+        255,
+        "2x3",
+        False,
+    )
     assert made.info.picture == PictureFormat(2, 3, 1, 255, "mass", 1, "contain")
     assert made.info.notes == ("a note",)
 
