@@ -283,7 +283,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         super().__setstate__(held)
 
 
-class LSTMClassifier(_RecurrentClassifier):  # noqa: D101 - __doc__ is formatted
+class LSTMClassifier(_RecurrentClassifier):
     __doc__ = f"""Long short-term memory network as a scikit-learn classifier.
 
     It accepts tables (n, T * features_per_step), arrays (n, T, F) and lists of arrays (T_i, F) of different
@@ -292,13 +292,13 @@ class LSTMClassifier(_RecurrentClassifier):  # noqa: D101 - __doc__ is formatted
     _cell = "lstm"
 
 
-class GRUClassifier(_RecurrentClassifier):  # noqa: D101 - __doc__ is formatted
+class GRUClassifier(_RecurrentClassifier):
     __doc__ = f"""Network of gated recurrent units as a scikit-learn classifier; see `LSTMClassifier`.
     {PARAMETERS}"""
     _cell = "gru"
 
 
-class RNNClassifier(_RecurrentClassifier):  # noqa: D101 - __doc__ is formatted
+class RNNClassifier(_RecurrentClassifier):
     __doc__ = f"""Plain recurrent network (tanh) as a scikit-learn classifier; see `LSTMClassifier`.
     {PARAMETERS}"""
     _cell = "rnn"
