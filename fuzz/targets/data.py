@@ -44,7 +44,7 @@ def _read_data(path: Path) -> None:
             for plan in plans:
                 with refusal_allowed():
                     ready = prepare(plan, partition(samples, UNSPLIT, plan.input.missing))
-                    Scaler.fit(ready.data.train, plan.input.scaling, ready.data.scale)
+                    Scaler.fit(ready.data.train, plan.input.scaling, ready.data.full_scale)
         with refusal_allowed():
             catalog.read(str(path), settings, None, TO_EVALUATE).evaluation_source("zero").fingerprint()
         with refusal_allowed():
