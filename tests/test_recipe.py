@@ -1,4 +1,4 @@
-"""Recipes: the tutorials' numbers, and every fault named at once."""
+"""Recipes: the values of the tutorials, settings, and error messages that list all faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TUTORIALS = {
 
 
 @pytest.mark.parametrize("name", TUTORIALS)
-def test_the_tutorials_numbers(name):
+def test_the_tutorials_have_their_published_values(name):
     found = recipe.load(name)
     model, train = found.model, found.train
     assert TUTORIALS[name] == (
@@ -45,7 +45,7 @@ def test_training_stops_before_the_product_reaches_the_samples():
 
 
 @pytest.mark.parametrize("name", recipe.names())
-def test_a_recipe_survives_being_printed(name):
+def test_a_recipe_printed_as_toml_is_restored(name):
     found = recipe.load(name)
     assert found.name == name
     assert recipe.parse(found.to_toml()) == found
@@ -78,7 +78,7 @@ def test_a_setting_without_key_or_value_is_refused(text):
         recipe.parse_setting(text)
 
 
-def test_a_recipe_may_name_only_what_differs():
+def test_a_recipe_with_a_base_contains_only_what_differs():
     found = recipe.parse('base = "digits"\nname = "mine"\n[model]\ncell = "gru"\n')
     assert (found.name, found.model.cell, found.train) == ("mine", "gru", recipe.load("digits").train)
 
@@ -115,7 +115,7 @@ def test_a_recipe_may_name_only_what_differs():
         ("train", 3, "train must be a section"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_refused_with_the_rule(key, value, message):
+def test_an_invalid_value_is_refused_with_the_rule(key, value, message):
     if message is None:
         assert recipe.load("rows", {key: value}).train.patience == value
         return
@@ -136,13 +136,13 @@ def test_all_faults_are_shown_at_once():
         assert part in str(caught.value)
 
 
-def test_a_training_without_length_is_told_beside_the_other_faults():
+def test_a_training_without_length_is_reported_with_the_other_faults():
     with pytest.raises(UsageError, match=r"batch_size must be >= 1, got 0; exactly one of train\.samples"):
         recipe.load("rows", {"train.samples": 0, "train.batch_size": 0})
 
 
-def test_dropout_between_the_layers_of_one_is_refused():
-    with pytest.raises(UsageError, match=r"model\.dropout finds nothing between the layers of one"):
+def test_dropout_between_layers_is_refused_for_a_single_layer():
+    with pytest.raises(UsageError, match=r"model\.dropout must be 0 for a single layer"):
         recipe.load("rows", {"model.dropout": 0.5})
     assert recipe.load("rows", {"model.dropout": 0.5, "model.layers": 2})
 
@@ -165,7 +165,7 @@ def test_a_missing_key_is_named():
         recipe.parse(text)
 
 
-def test_text_that_is_no_toml_is_refused(tmp_path):
+def test_text_that_is_not_toml_is_refused(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("name = \n")
     with pytest.raises(UsageError, match=r"mine\.toml is not valid TOML: .*line 1"):
@@ -173,7 +173,8 @@ def test_text_that_is_no_toml_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"\xff\xfe", "TOML in UTF-8"), (b"#" * (2**20 + 1), "RECIPE_BYTES raises")]
+    ("content", "message"),
+    [(b"\xff\xfe", "TOML in UTF-8"), (b"#" * (2**20 + 1), "LIMIT_RECIPE_BYTES")],
 )
 def test_a_file_that_cannot_be_a_recipe_is_refused(tmp_path, content, message):
     path = tmp_path / "mine.toml"
@@ -182,7 +183,7 @@ def test_a_file_that_cannot_be_a_recipe_is_refused(tmp_path, content, message):
         recipe.load(str(path))
 
 
-def test_a_recipe_file_that_is_not_there_is_named():
+def test_a_missing_recipe_file_is_named():
     with pytest.raises(UsageError, match=r"cannot read the recipe nowhere\.toml: No such file"):
         recipe.load("nowhere.toml")
 
@@ -214,13 +215,13 @@ def test_a_setting_beyond_tomls_range_is_refused():
 
 
 @pytest.mark.parametrize("key", ["base", "data.shape", "data.picture", "input.view", "model.cell", "name"])
-def test_a_long_value_is_not_told_whole(key):
+def test_a_long_value_is_shortened_in_the_message(key):
     with pytest.raises(UsageError, match=f"{key} .*got 'xxx") as caught:
         recipe.parse(('base = "rows"\n' if key != "base" else "") + f'{key} = "{"x" * 200_000}"')
     assert len(str(caught.value)) < 300
 
 
-def test_what_turns_a_terminals_text_is_escaped_in_toml_and_comes_back():
+def test_characters_that_control_a_terminal_are_escaped_in_toml_and_restored():
     about = "a\u202eb\u200f\x1b[31m\x85\ufff9\u2028\ttab\nGröße"
     made = recipe.load("rows").model_copy(update={"about": about})
     text = made.to_toml()
@@ -230,14 +231,14 @@ def test_what_turns_a_terminals_text_is_escaped_in_toml_and_comes_back():
     assert recipe.parse(text) == made
 
 
-def test_a_file_without_a_size_is_taken_as_empty_unopened(tmp_path, monkeypatch):
+def test_a_file_of_size_0_is_read_as_empty_without_opening_it(tmp_path, monkeypatch):
     path = tmp_path / "mine.toml"
     path.touch()
     monkeypatch.setattr(Path, "open", None)
     assert recipe.read_tree(path) == {}
 
 
-def test_of_a_file_that_grew_no_more_is_read_than_a_recipe_has(tmp_path, monkeypatch):
+def test_a_file_that_grew_is_read_only_up_to_the_limit(tmp_path, monkeypatch):
     path = tmp_path / "mine.toml"
     path.write_bytes(b"#" * 2**22)
     status = os.stat_result([*path.stat()[:6], 100, *path.stat()[7:]])

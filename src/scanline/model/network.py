@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from scanline.model import pooling
 from scanline.model.layers import RecurrentLayers
-from scanline.recipe import Cell, DropoutOn, Layers, Readout, Share, Size
+from scanline.recipe import Cell, DropoutOn, Fraction, Layers, Readout, Size
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Architecture:
     hidden_size: Size
     layers: Layers
     bidirectional: bool
-    dropout: Share
+    dropout: Fraction
     dropout_on: DropoutOn
     readout: Readout
     classes: Size

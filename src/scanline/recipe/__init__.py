@@ -1,7 +1,7 @@
-"""What to train and how: one complete, validated value, read from TOML and written back to it.
+"""Recipes: the complete, validated settings of a training run, read from TOML and written back to TOML.
 
-Nothing has a hidden default: a recipe names every key, or names the recipe it is based on (`base = "rows"`)
-and then only what differs.
+There are no hidden defaults: a recipe either contains every key, or names the recipe that it is based on
+(`base = "rows"`) and contains only the keys that differ.
 """
 
 from scanline.recipe.reading import load, names, parse, parse_setting, read_tree
@@ -14,12 +14,12 @@ from scanline.recipe.sections import (
     DataSettings,
     DropoutOn,
     Finite,
+    Fraction,
     InputSettings,
     Layers,
     Missing,
     Readout,
     Recipe,
-    Share,
     Size,
     SplitSettings,
     TrainSettings,
@@ -37,12 +37,12 @@ __all__ = [
     "DataSettings",
     "DropoutOn",
     "Finite",
+    "Fraction",
     "InputSettings",
     "Layers",
     "Missing",
     "Readout",
     "Recipe",
-    "Share",
     "Size",
     "SplitSettings",
     "TrainSettings",

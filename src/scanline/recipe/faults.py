@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in one line that names every fault."""
+"""Error messages for invalid recipes: all faults in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from scanline.errors import did_you_mean, quoted
 from scanline.recipe.sections import DEFAULT, Recipe, keys
 
-_MOST = 64  # faults that are told
+_MAX_FAULTS = 64  # faults listed in one message
 _RULES = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
@@ -18,24 +18,30 @@ _RULES = {
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "tuple_type": "must be a list",
-    "model_type": "must be a section of its own",
+    "model_type": "must be a section",
     "finite_number": "must be finite",
-    "string_pattern_mismatch": "must be up to 64 letters, digits, dots, dashes and underscores",
+    "string_pattern_mismatch": "must be up to 64 letters, digits, dots, hyphens and underscores",
 }
 
 
 def describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> str:
-    """All `faults` of the recipe called `source`. overridden: whether single values were changed."""
+    """Return one line that lists the faults of a recipe.
+
+    Args:
+        source: Name of the recipe, for the message.
+        faults: Faults as Pydantic reports them.
+        overridden: Whether settings were applied on top of the recipe.
+    """
     lines = []
-    every = list(faults)
-    for fault in every[:_MOST]:
+    all_faults = list(faults)
+    for fault in all_faults[:_MAX_FAULTS]:
         key = ".".join(str(part) for part in fault["loc"])
         kind, context, value = fault["type"], fault.get("ctx", {}), fault["input"]
         if kind == "extra_forbidden":
             lines.append(f"unknown key {key[:80]!r}" + _nearest(key[:80]))
         elif kind == "missing":
             lines.append(
-                f"{key} is missing (base = {DEFAULT!r} at the top takes what is not named from there)"
+                f"{key} is missing (add it, or put base = {DEFAULT!r} at the top to use that recipe's values)"
             )
         elif kind == "value_error":
             lines.append(str(context["error"]))
@@ -46,17 +52,17 @@ def describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> s
             )
         else:
             lines.append(f"{key} {_rule(kind, context, fault['msg'])}, got {quoted(value)}")
-    if len(every) > _MOST:
-        lines.append(f"and {len(every) - _MOST:,} more")
+    if len(all_faults) > _MAX_FAULTS:
+        lines.append(f"and {len(all_faults) - _MAX_FAULTS:,} more")
     where = f"{source} with these settings" if overridden else source
     return f"{where}: " + "; ".join(lines)
 
 
 def _nearest(key: str) -> str:
-    same_word = [known for known in keys() if known.rpartition(".")[2] == key.rpartition(".")[2]]
-    if same_word:  # the right word in the wrong section
-        return f"; did you mean {same_word[0]!r}?"
-    return did_you_mean(key, [*keys(), *Recipe.model_fields]) or "; `scanline recipes rows` lists them all"
+    same_name = [known for known in keys() if known.rpartition(".")[2] == key.rpartition(".")[2]]
+    if same_name:  # a known key in the wrong section
+        return f"; did you mean {same_name[0]!r}?"
+    return did_you_mean(key, [*keys(), *Recipe.model_fields]) or "; `scanline recipes rows` lists all keys"
 
 
 def _nearest_choice(value: Any, context: Mapping[str, Any]) -> str:

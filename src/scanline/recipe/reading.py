@@ -1,4 +1,4 @@
-"""Recipes by name, from files and from text, with single values changed."""
+"""Reads recipes by name, from files and from text, and applies settings to them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from scanline.limits import exceeded, limit_of
 from scanline.recipe.faults import describe
 from scanline.recipe.sections import ONE_LENGTH, Recipe, keys
 
-# More parts than any key has. Of a key of n parts tomllib makes n**2 / 2, and what lies that deep cannot be
-# shown or merged.
+# A dotted key with more parts than any legal key. tomllib builds n**2 / 2 objects for a key of n parts, and
+# tables nested that deeply exceed the recursion limit when they are merged or printed.
 _LONG_KEY = re.compile(
-    r"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""",  # takes no step back
+    r"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""",  # possessive: no backtracking
     re.ASCII,
 )
 
 
 def names() -> list[str]:
-    """The names of the recipes that come with Scanline."""
+    """Return the names of the recipes that come with Scanline, sorted."""
     return sorted(Path(file.name).stem for file in _shipped().iterdir() if file.name.endswith(".toml"))
 
 
@@ -35,10 +35,14 @@ def _shipped() -> Any:
 
 
 def load(name_or_file: str, settings: Mapping[str, Any] | None = None) -> Recipe:
-    """A shipped recipe by its name, or one from a TOML file, with single values changed.
+    """Load a shipped recipe by its name, or a recipe from a TOML file, and apply settings to it.
 
-    settings: dotted key to value, as {"train.batch_size": 64}.
-    Raises UsageError that lists every fault of the recipe and the settings at once.
+    Args:
+        name_or_file: Name of a shipped recipe, or path of a TOML file.
+        settings: Values that replace the recipe's, by dotted key, such as {"train.batch_size": 64}.
+
+    Raises:
+        UsageError: Lists all faults of the recipe and the settings at once.
     """
     known = names()
     if name_or_file in known:
@@ -57,13 +61,13 @@ def _read(path: Path) -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-            raise UsageError(f"{path} is not a recipe: expected a file, found something that is none")
+            raise UsageError(f"{path} is not a recipe: expected a regular file")
         if status.st_size > limit_of("RECIPE_BYTES"):
             raise UsageError(f"{path} is not a recipe: {exceeded('RECIPE_BYTES', status.st_size)}")
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-            return ""  # the kernel's own files say so too, and may wait for ever when they are read
+            return ""  # files in /proc also report size 0, and reading one may block forever
         with path.open(encoding="utf-8") as file:
-            return file.read(limit_of("RECIPE_BYTES") + 1)  # it may have grown since
+            return file.read(limit_of("RECIPE_BYTES") + 1)  # the file may have grown since stat()
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -71,7 +75,16 @@ def _read(path: Path) -> str:
 
 
 def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe in the TOML `text`. source: what to call it in messages. settings: as for `load`."""
+    """Parse and validate a recipe.
+
+    Args:
+        text: The recipe as TOML.
+        source: Name of the recipe, for messages.
+        settings: As for `load`.
+
+    Raises:
+        UsageError: Lists all faults of the recipe and the settings at once.
+    """
     tree = _tree(text, source)
     base = tree.pop("base", None)
     if base is not None:
@@ -90,15 +103,24 @@ def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None 
         message = describe(source, error.errors(include_url=False), bool(settings))
         train = tree.get("train")
         lengths = [train.get(key) for key in ("samples", "steps")] if isinstance(train, dict) else []
-        if lengths == [0, 0] and "exactly one" not in message:  # Pydantic asks this after all else is right
+        if (
+            lengths == [0, 0] and "exactly one" not in message
+        ):  # Pydantic checks this only if all fields are valid
             message += "; " + ONE_LENGTH.format(*lengths)
         raise UsageError(message) from None
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """What the recipe in the file `path` says, unchecked: another version may have written it.
+    """Read a recipe file without validating its keys: another version may have written it.
 
-    Raises UsageError if it is no TOML, or larger than a recipe.
+    Args:
+        path: The TOML file.
+
+    Returns:
+        The tables and values of the file.
+
+    Raises:
+        UsageError: If the file is not TOML or exceeds a limit.
     """
     return _tree(_read(path), str(path))
 
@@ -107,42 +129,55 @@ def _tree(text: str, source: str) -> dict[str, Any]:
     if len(text) > limit_of("RECIPE_BYTES"):
         raise UsageError(f"{source} is not a recipe: {exceeded('RECIPE_BYTES', len(text))}")
     if _LONG_KEY.search(text):
-        raise UsageError(f"{source} is not a recipe: it has a key of more than 32 parts")
+        raise UsageError(f"{source} is not a recipe: expected keys of at most 32 parts, got a longer key")
     try:
         tree = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also of a number of thousands of digits
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # ValueError: also raised for numbers of thousands of digits
         raise UsageError(f"{source} is not valid TOML: {error}") from error
     _check_numbers(tree, source)
     return tree
 
 
 def _check_numbers(tree: Mapping[str, Any], source: str) -> None:
-    """Raises UsageError if a whole number in `tree` is beyond what TOML has: Python cannot show those of
-    thousands of digits."""
-    left: list[tuple[str, Any]] = list(tree.items())
-    while left:
-        key, value = left.pop()
+    """Raise UsageError for an integer outside TOML's range: Python cannot print thousands of digits."""
+    pending: list[tuple[str, Any]] = list(tree.items())
+    while pending:
+        key, value = pending.pop()
         if isinstance(value, Mapping):
-            left += [(f"{key[:80]}.{inner}", each) for inner, each in value.items()]
+            pending += [(f"{key[:80]}.{inner}", each) for inner, each in value.items()]
         elif isinstance(value, list | tuple):
-            left += [(key, each) for each in value]
+            pending += [(key, each) for each in value]
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise UsageError(
-                f"{source}: {key[:80]}: expected whole numbers from -2**63 to 2**63 - 1, found one beyond"
+                f"{source}: {key[:80]}: expected whole numbers from -2**63 to 2**63 - 1, "
+                "got one out of this range"
             )
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`train.batch_size=64` as ("train.batch_size", 64); what is not a TOML value is text."""
+    """Parse a setting such as `train.batch_size=64`.
+
+    Args:
+        text: A dotted key and a value, separated by "=". A value that is not valid TOML is text.
+
+    Returns:
+        (key, value), here ("train.batch_size", 64).
+
+    Raises:
+        UsageError: If the key or the "=" is missing, or a number is outside TOML's range.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise UsageError(f"a setting is written key=value, as train.batch_size=64, got {text!r}")
+        raise UsageError(f"expected a setting as key=value, such as train.batch_size=64, got {text!r}")
     try:
-        found = tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):  # TOMLDecodeError is a ValueError, and so is a number without end
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):  # ValueError: not TOML, or a number of thousands of digits
         return key.strip(), value.strip()
-    _check_numbers({key.strip(): found}, "setting")
-    return key.strip(), found
+    _check_numbers({key.strip(): parsed}, "setting")
+    return key.strip(), parsed
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

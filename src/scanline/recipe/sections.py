@@ -1,4 +1,4 @@
-"""The sections of a recipe: every key, what it means, and what it may be."""
+"""The sections of a recipe: every key with its meaning and its legal values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from scanline.limits import limit_of
 
 
 def _known_cell(name: str) -> str:
-    """Return `name` if it is a cell's; raise the error of a closed list or say why it cannot be loaded."""
+    """Return the name of a known cell; otherwise raise the error that names the known cells.
+
+    A known cell that cannot be loaded raises ValueError with the reason.
+    """
     try:
         return cells.get(name).name
     except UsageError as error:
@@ -37,16 +40,14 @@ Size = Annotated[int, Field(strict=True, ge=1, le=max(map(limit_of, ("UNITS", "F
 CountOrOff = Annotated[int, Field(strict=True, ge=0)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 PositiveOrOff = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=limit_of("LAYERS"))]
 Cell = Annotated[str, Field(strict=True), AfterValidator(_known_cell)]
 DropoutOn = Literal["between", "every"]
 Readout = Literal["last", "mean", "max"]
 Flag = Annotated[bool, Field(strict=True)]
-
-
 Text = Annotated[str, Field(strict=True, max_length=4096)]
-# A column may be called 5, and `--set data.label_column=5` reads as a number.
+# The name of a column may be 5, which `--set data.label_column=5` parses as a number.
 Column = Annotated[
     str, BeforeValidator(lambda name: str(name) if type(name) is int else name), Field(strict=True)
 ]
@@ -58,7 +59,11 @@ ONE_LENGTH = "exactly one of train.samples and train.steps must be above 0, got 
 
 
 def check_view(text: str) -> str:
-    """`text`, if it names a view. Raises ValueError naming those there are."""
+    """Return `text` if it is the name of a view.
+
+    Raises:
+        ValueError: If it is not; names the legal views.
+    """
     if text in VIEWS or re.fullmatch(r"patches:[1-9]\d{0,3}", text):
         return text
     raise ValueError(
@@ -75,28 +80,35 @@ class _Section(BaseModel):
 
 
 class DataSettings(_Section):
-    """Where the sequences come from and how they are written down there. Empty: as the source says."""
+    """Where the sequences come from and how to read them. Empty values are inferred from the source."""
 
-    name: Text = Field(description="data set or path; empty: MNIST if it can be had, otherwise digits")
-    test: Text = Field(description="path of the test part, where the source has none of its own")
-    validation: Text = Field(description="path of the validation part, likewise")
+    name: Text = Field(
+        description="name of a data set, or path; empty: MNIST if it is available, otherwise digits"
+    )
+    test: Text = Field(description="path of the test split, if the source has none")
+    validation: Text = Field(description="path of the validation split, if the source has none")
     shape: Literal["", "long", "wide"] = Field(
-        description="of a table: long has a row for each step, wide a row for each sequence"
+        description="shape of a table; long: one row for each step; wide: one row for each sequence"
     )
-    id_column: Column = Field(description="names the sequence that a row belongs to")
-    time_column: Column = Field(description="orders the rows of a sequence")
-    label_column: Column
-    length_column: Column = Field(description="of a wide table: how many steps of a row are real")
-    group_column: Column = Field(description="sequences of one group stay in one part")
-    split_column: Column = Field(description="says train, validation or test")
-    feature_columns: tuple[Column, ...] = Field(description="in this order; empty: all other columns")
+    id_column: Column = Field(description="column that identifies the sequence of a row")
+    time_column: Column = Field(description="column by which the rows of a sequence are sorted")
+    label_column: Column = Field(description="column with the class labels")
+    length_column: Column = Field(description="wide tables: column with the number of steps of a row")
+    group_column: Column = Field(
+        description="column with groups; all sequences of a group are in the same split"
+    )
+    split_column: Column = Field(description="column that assigns rows to splits: train, validation or test")
+    feature_columns: tuple[Column, ...] = Field(
+        description="columns with the features, in this order; empty: all other columns"
+    )
     picture: Text = Field(
-        description="height x width to which pictures are fitted, as 28x28; none: bytes are no pictures"
+        description="height x width to which pictures are resized, such as 28x28; none: do not read bytes as "
+        "pictures"
     )
-    colour: Flag = Field(description="pictures keep red, green and blue; otherwise they become grey")
+    colour: Flag = Field(description="read pictures as red, green and blue; otherwise as grey levels")
     fit: Literal["", "ink", "contain", "cover", "stretch"] = Field(
-        description="how a picture fills the frame: its ink sized and centred, whole with a margin, cut, or "
-        "distorted; empty: ink for IDX files, contain for others"
+        description="how pictures are resized; ink: scale and centre the ink; contain: add a margin; "
+        "cover: crop; stretch: change the aspect ratio; empty: ink for IDX files, contain for others"
     )
 
     @field_validator("picture")
@@ -104,24 +116,27 @@ class DataSettings(_Section):
     def _size(cls, text: str) -> str:
         if text in ("", "none") or re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", text):
             return text
-        raise ValueError(f"data.picture must be height x width, as 28x28, or none, got {quoted(text)}")
+        raise ValueError(f"data.picture must be height x width, such as 28x28, or none, got {quoted(text)}")
 
     @model_validator(mode="after")
     def _ink_is_grey(self) -> DataSettings:
         if self.colour and self.fit == "ink":
-            raise ValueError('data.fit "ink" finds grey ink: set data.colour to false, or another data.fit')
+            raise ValueError(
+                'data.fit must not be "ink" if data.colour is true: set data.colour to false, or choose '
+                "another data.fit"
+            )
         return self
 
     @property
     def picture_size(self) -> tuple[int, int] | None:
-        """(height, width) that `picture` names, or None."""
+        """(height, width) of `picture`, or None if it has no size."""
         if self.picture in ("", "none"):
             return None
         height, _, width = self.picture.partition("x")
         return int(height), int(width)
 
 
-# Data of which nothing was said.
+# Everything is inferred from the source.
 UNSAID = DataSettings(
     name="",
     test="",
@@ -141,109 +156,119 @@ UNSAID = DataSettings(
 
 
 class SplitSettings(_Section):
-    """What is held out where the source does not say."""
+    """How to draw the splits that the source does not have."""
 
-    validation: Share = Field(description="of the sequences that do not test; 0: no validation part")
-    test: Share = Field(description="of all sequences, where there is no test part; 0: none")
-    seed: CountOrOff = Field(description="draws the parts; the run's own seed does not touch them")
+    validation: Fraction = Field(
+        description="validation split as a fraction of the sequences not in the test split; 0: none"
+    )
+    test: Fraction = Field(
+        description="test split as a fraction of all sequences, if the source has none; 0: none"
+    )
+    seed: CountOrOff = Field(description="seed of the splits, independent of the seed of the run")
 
 
-# How sources are split where nothing was said of it.
+# The splits of the shipped recipes.
 UNSPLIT = SplitSettings(validation=0.1, test=0.2, seed=0)
 
 
 class InputSettings(_Section):
-    """How what was read becomes the steps that the network sees; kept with the model."""
+    """How the data is converted to the steps that the network reads; saved with the model."""
 
     view: ViewName = Field(
-        description="of pictures: rows, columns, pixels, permuted, or patches:k of k x k pixels"
+        description="steps of a picture: rows, columns, pixels, permuted, or patches:k of k x k pixels"
     )
-    permutation_seed: CountOrOff = Field(description="of the view permuted")
-    features: CountOrOff = Field(description="values a step; 0: as wide as the view's or the data's steps")
-    missing: Missing = Field(description="what stands in for a missing value; error: nothing does")
+    permutation_seed: CountOrOff = Field(description="seed of the view permuted")
+    features: CountOrOff = Field(description="features per step; 0: as given by the view or the data")
+    missing: Missing = Field(description="how missing values are replaced; error: refuse them")
     scaling: Literal["levels", "standard", "none"] = Field(
-        description="levels: by the largest value of a pixel; standard: each feature to mean 0 and "
-        "deviation 1 over the training steps"
+        description="levels: divide by the largest pixel value; standard: scale each feature to mean 0 and "
+        "standard deviation 1 over the training steps; none: do not scale"
     )
 
 
 class ModelSettings(_Section):
-    """The network and what its weights start from."""
+    """The network and the initialisation of its weights."""
 
-    cell: Cell
-    layers: Layers
-    hidden_size: Size = Field(description="units in each layer and direction")
-    bidirectional: Flag
-    classes: CountOrOff = Field(description="outputs; 0: as many as the data has classes")
-    dropout: Share = Field(description="share of outputs set to 0 in training")
+    cell: Cell = Field(description="recurrent cell: lstm, gru, rnn, or a cell of another package")
+    layers: Layers = Field(description="number of recurrent layers")
+    hidden_size: Size = Field(description="units per layer and direction")
+    bidirectional: Flag = Field(description="also read each sequence backwards")
+    classes: CountOrOff = Field(description="number of outputs; 0: the number of classes in the data")
+    dropout: Fraction = Field(description="probability that an output is set to 0 during training")
     dropout_on: DropoutOn = Field(
-        description="between: all layers' outputs but the last's, as torch; every: as TensorFlow's wrapper"
+        description="between: outputs of all layers but the last, as in PyTorch; every: outputs of all "
+        "layers, as in TensorFlow's DropoutWrapper"
     )
-    forget_bias: Annotated[float, Field(strict=True, ge=-100, le=100, allow_inf_nan=False)]
+    forget_bias: Annotated[float, Field(strict=True, ge=-100, le=100, allow_inf_nan=False)] = Field(
+        description="initial bias of the LSTM's forget gate"
+    )
     init: Literal["glorot", "orthogonal"] = Field(
-        description="glorot: TensorFlow 1's, over the joined kernel; orthogonal: the recurrent weights are"
+        description="glorot: as in TensorFlow 1, over the joint kernel; orthogonal: recurrent weights only"
     )
-    head_init: Literal["standard-normal", "truncated-normal", "xavier"]
-    readout: Readout = Field(description="which outputs the answer is read from")
+    head_init: Literal["standard-normal", "truncated-normal", "xavier"] = Field(
+        description="initialisation of the output layer"
+    )
+    readout: Readout = Field(description="pooling of the outputs over the steps")
 
     @model_validator(mode="after")
     def _dropout_reaches_something(self) -> ModelSettings:
         if self.dropout and self.dropout_on == "between" and self.layers == 1:
             raise ValueError(
-                'model.dropout finds nothing between the layers of one: set model.dropout_on to "every"'
+                'model.dropout must be 0 for a single layer if model.dropout_on is "between": '
+                'set model.dropout_on to "every"'
             )
         return self
 
 
 class TrainSettings(_Section):
-    """The optimisation, what computes it, and how often it is looked at."""
+    """The optimisation, the backend, and the intervals of logging, evaluation and checkpoints."""
 
     backend: Literal["auto", "native", "torch"] = Field(
-        description="native: Scanline's own library or an error; torch: torch's path; auto: native if at hand"
+        description="native: Scanline's C++ library, or an error; torch: PyTorch; auto: native if available"
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        description="of the LSTM's products in training; answers are always computed in float32"
+        description="precision of the LSTM's matrix products in training; predictions always use float32"
     )
-    batch_size: Size
+    batch_size: Size = Field(description="sequences per batch")
     bucket: CountOrOff = Field(
-        description="so many batches are drawn together and sorted by length, so that alike ones travel "
-        "together; 0: not"
+        description="number of batches drawn together and sorted by length, which reduces padding; 0: do not "
+        "sort"
     )
     class_weights: Literal["none", "balanced"] = Field(
-        description="balanced: each class counts as much as the others, however many sequences it has"
+        description="balanced: all classes have the same total weight in the loss"
     )
     samples: CountOrOff = Field(description="train while step x batch_size < samples; 0: use steps")
-    steps: CountOrOff = Field(description="train for so many steps; 0: use samples")
-    epochs: CountOrOff = Field(
-        description="but see no training sequence more often than so many times; 0: as often as that takes"
-    )
+    steps: CountOrOff = Field(description="number of training steps; 0: use samples")
+    epochs: CountOrOff = Field(description="upper limit of passes over the training split; 0: no limit")
     optimizer: Literal["adam", "tf1-adam"] = Field(
-        description="tf1-adam: TensorFlow 1's, whose epsilon is added before the bias correction"
+        description="tf1-adam: Adam as in TensorFlow 1, which adds epsilon before the bias correction"
     )
     learning_rate: Annotated[float, Field(strict=True, gt=0, le=10, allow_inf_nan=False)]
-    schedule: Literal["constant", "one-cycle"]
-    warmup: Share = Field(description="one-cycle: share of the steps in which the learning rate rises")
+    schedule: Literal["constant", "one-cycle"] = Field(description="schedule of the learning rate")
+    warmup: Fraction = Field(description="one-cycle: fraction of the steps in which the learning rate rises")
     shift: Annotated[int, Field(strict=True, ge=0, le=64)] = Field(
-        description="pictures move by up to so many pixels, differently at each sight; 0: not at all"
+        description="largest random shift of pictures, in pixels, drawn for each use; 0: none"
     )
     noise: PositiveOrOff = Field(
-        description="deviation of the normal noise that scaled values get, new at each sight; 0: none"
+        description="standard deviation of normal noise added to scaled values, drawn for each use; 0: none"
     )
-    clip_norm: PositiveOrOff = Field(description="largest norm of the gradient; 0: no clipping")
+    clip_norm: PositiveOrOff = Field(description="norm to which gradients are clipped; 0: no clipping")
     log_every: CountOrOff = Field(description="steps between log lines; 0: none")
     validate_every: CountOrOff = Field(
-        description="steps between looks at the validation part; 0: at the end"
+        description="steps between evaluations on the validation split; 0: only at the end"
     )
-    test_every: CountOrOff = Field(description="steps between looks at the test part; 0: only at the end")
+    test_every: CountOrOff = Field(
+        description="steps between evaluations on the test split; 0: only at the end"
+    )
     checkpoint_every: Count = Field(description="steps between checkpoints")
     checkpoint_seconds: PositiveOrOff = Field(
-        description="most seconds between checkpoints, however few the steps; 0: only the steps count"
+        description="longest time between checkpoints, in seconds; 0: no limit"
     )
     keep_checkpoints: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
-        description="so many of the newest are kept, and that of the best validation besides"
+        description="number of newest checkpoints to keep, besides the one with the best validation score"
     )
     patience: CountOrOff = Field(
-        description="stop after so many validations without a better one, and keep the best; 0: never"
+        description="stop after this many validations without improvement and keep the best weights; 0: never"
     )
 
     @model_validator(mode="after")
@@ -252,34 +277,42 @@ class TrainSettings(_Section):
             raise ValueError(ONE_LENGTH.format(self.samples, self.steps))
         if self.samples and self.total_steps == 0:
             raise ValueError(
-                f"train.samples must be above train.batch_size for at least one step, got {self.samples} "
-                f"with batches of {self.batch_size}"
+                f"train.samples must be above train.batch_size ({self.batch_size}) for at least one step, "
+                f"got {self.samples}"
             )
         if self.patience and not self.validate_every:
-            raise ValueError("train.patience counts validations: set train.validate_every too")
+            raise ValueError("train.patience needs train.validate_every above 0, got 0")
         return self
 
     @property
     def total_steps(self) -> int:
-        """How many steps a whole run has, if `epochs` does not end it before."""
+        """Number of steps of a complete run without the limit of `epochs`."""
         return self.steps or (self.samples - 1) // self.batch_size
 
     def limited(self, count: int) -> TrainSettings:
-        """The same training for `count` sequences: where `epochs` ends it before, as so many steps."""
-        most = -(-self.epochs * count // self.batch_size)
-        if not self.epochs or self.total_steps <= most:
+        """Return the settings with the limit of `epochs` applied.
+
+        Args:
+            count: Number of training sequences.
+
+        Returns:
+            Settings with `steps` in place of `samples` and `epochs` if that limit is reached first;
+            otherwise these settings.
+        """
+        limit = -(-self.epochs * count // self.batch_size)
+        if not self.epochs or self.total_steps <= limit:
             return self
-        return self.model_copy(update={"samples": 0, "steps": most, "epochs": 0})
+        return self.model_copy(update={"samples": 0, "steps": limit, "epochs": 0})
 
 
 class Recipe(_Section):
     """A complete recipe."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    about: str
-    seed: CountOrOff
-    licence: Text = Field(description="of the model that comes out; empty: none is said")
-    # Recipes written before there was a choice do not name the task.
+    about: str = Field(description="what the recipe is for, in one line")
+    seed: CountOrOff = Field(description="seed of the initialisation, the order of samples and augmentation")
+    licence: Text = Field(description="licence of the trained model; empty: not stated")
+    # Recipes of older versions have no task.
     task: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")] = Field(
         default="classification", description="what the network predicts"
     )
@@ -290,9 +323,9 @@ class Recipe(_Section):
     train: TrainSettings
 
     def to_toml(self) -> str:
-        """The recipe as TOML text, every key named; `parse(text)` gives it back.
+        """Return the recipe as TOML with every key; `parse` restores it.
 
-        What would do something to a terminal is escaped in it.
+        Characters that would control a terminal are escaped.
         """
         import tomli_w
 
@@ -300,19 +333,20 @@ class Recipe(_Section):
         return UNPRINTABLE.sub(_escape, text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    """An unprintable character of TOML text. Line breaks and tabs are its own; surrogates it cannot name."""
-    mark = found[0]
-    return mark if mark in "\n\t" or "\ud800" <= mark <= "\udfff" else f"\\u{ord(mark):04x}"
+def _escape(match: re.Match[str]) -> str:
+    """Escape an unprintable character, except line breaks, tabs, and surrogates, which TOML cannot escape."""
+    character = match[0]
+    kept = character in "\n\t" or "\ud800" <= character <= "\udfff"
+    return character if kept else f"\\u{ord(character):04x}"
 
 
 def keys() -> list[str]:
-    """Every legal dotted key: `seed`, `train.batch_size`, ..."""
-    found: list[str] = []
+    """Return all legal dotted keys: `seed`, `train.batch_size`, ..."""
+    dotted: list[str] = []
     for name, field in Recipe.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, _Section):
-            found += [f"{name}.{key}" for key in section.model_fields]
+            dotted += [f"{name}.{key}" for key in section.model_fields]
         else:
-            found.append(name)
-    return found
+            dotted.append(name)
+    return dotted
