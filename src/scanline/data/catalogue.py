@@ -1,4 +1,4 @@
-"""Named data sets, where they lie and where they come from; and all others by their path."""
+"""Named data sets with their locations and mirrors, and lookup of all other data by path."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from scanline.errors import DataError, UsageError, did_you_mean
 from scanline.formats.idx import REMEDY, read_idx, read_pair
 from scanline.recipe import UNSAID, UNSPLIT, DataSettings
 
-# A .gz that is not packed at all is a little larger than what it holds.
+# Deflate stores incompressible data with a few bytes of overhead, so a .gz may exceed its content.
 _GZIP_SLACK_BYTES = 2**16
 
 
 @dataclass(frozen=True)
 class Description:
-    """What `scanline data list` says of a data set. found: where it lies, or None if it must be fetched."""
+    """A row of `scanline data list`. found: path of the files, or None if they must be downloaded."""
 
     name: str
     about: str
@@ -48,7 +48,7 @@ class Description:
 
 @dataclass(frozen=True)
 class FileCheck:
-    """How one file of a data set fared. ok: it can be used. note: what was checked, or what is wrong."""
+    """Result of verifying one file. ok: whether it can be used. note: what was checked, or the fault."""
 
     path: Path
     ok: bool
@@ -56,12 +56,12 @@ class FileCheck:
 
 
 def names() -> tuple[str, ...]:
-    """The named data sets: a closed list."""
+    """Return the names of all data sets of the catalogue, a closed list."""
     return (*(entry.name for entry in PUBLISHED), digits.NAME)
 
 
 def describe(name: str) -> Description:
-    """Facts about the data set `name`; reads no file. Raises UsageError if there is no such name."""
+    """Return facts about the data set `name` without reading it. Raises UsageError for an unknown name."""
     if name == digits.NAME:
         about = "1,797 handwritten digits of 8 x 8 pixels (UCI), part of scikit-learn: needs no network"
         return Description(name, about, "CC BY 4.0", 10, *digits.COUNTS, find(name))
@@ -71,10 +71,13 @@ def describe(name: str) -> Description:
 
 
 def find(name: str) -> Path | None:
-    """The folder that has all files of the data set `name` (for `digits`, scikit-learn's own file), or None.
+    """Return the folder with all files of the data set `name`, or None.
 
-    Looked for in $SCANLINE_DATA/<name>, then in the cache. Existence only: nothing is opened.
-    Raises UsageError if there is no such name.
+    For `digits`, the result is scikit-learn's own file. $SCANLINE_DATA/<name> is searched first, then the
+    cache. Only existence is checked; no file is opened.
+
+    Raises:
+        UsageError: If there is no such name.
     """
     if name == digits.NAME:
         return digits.find()
@@ -85,12 +88,18 @@ def find(name: str) -> Path | None:
 
 
 def fetch(name: str, on_progress: download.Progress | None = None, *, force: bool = False) -> Path:
-    """Where the data set `name` lies, after downloading what is missing into the cache.
+    """Return the folder of the data set `name`, after downloading missing files into the cache.
 
-    on_progress: called with the bytes received and the bytes in all, over all files. force: download every
-    file again, wherever one lies; a file in the cache is replaced only by one whose checksum is right.
-    Raises UsageError if there is no such name, DataError if it cannot be had, ScanlineError if the cache
-    cannot be written.
+    Args:
+        name: Name in the catalogue.
+        on_progress: Called with (received, total) bytes over all files.
+        force: Download every file again, even if a copy exists. A file in the cache is replaced only by one
+            with the right checksum.
+
+    Raises:
+        UsageError: If there is no such name.
+        DataError: If it cannot be downloaded.
+        ScanlineError: If the cache cannot be written.
     """
     found = find(name)
     if found is not None and (not force or name == digits.NAME):
@@ -100,7 +109,7 @@ def fetch(name: str, on_progress: download.Progress | None = None, *, force: boo
     entry, folder = _entry(name), _cache_folder() / name
     done, total = 0, sum(entry.packed_bytes)
     for number, file in enumerate(FILES):
-
+        # `done` and `number` are bound as defaults: a closure would see the values of a later iteration.
         def report(received: int, _: int | None, done: int = done) -> None:
             if on_progress is not None:
                 on_progress(done + received, max(total, done + received))
@@ -121,9 +130,11 @@ def fetch(name: str, on_progress: download.Progress | None = None, *, force: boo
 
 
 def verify(name: str) -> tuple[FileCheck, ...]:
-    """Read every file of the data set `name` to its end and compare its checksum.
+    """Read every file of the data set `name` to its end and compare its checksum. Never downloads.
 
-    Never downloads. Raises UsageError if there is no such name, DataError if it is not at hand.
+    Raises:
+        UsageError: If there is no such name.
+        DataError: If it is not on this machine.
     """
     folder = find(name)
     if folder is None:
@@ -136,7 +147,7 @@ def verify(name: str) -> tuple[FileCheck, ...]:
 
 
 def load(name_or_path: str, on_progress: download.Progress | None = None) -> Dataset:
-    """The data set of that name or path, split as the shipped recipes do. As `read` otherwise."""
+    """Read a data set by name or path and split it as the built-in recipes do; see `read`."""
     return partition(read(name_or_path, UNSAID, on_progress), UNSPLIT)
 
 
@@ -146,13 +157,19 @@ def read(
     on_progress: download.Progress | None = None,
     optional: Collection[str] = (),
 ) -> Dataset:
-    """The data set of that name, downloaded if it is not at hand, or what lies at a path, or given arrays.
+    """Read a data set by name, downloading it if necessary, or from a path or arrays.
 
-    A name wins over a path of the same name (write ./mnist for that); what is neither is looked for in
-    $SCANLINE_DATA. settings: how to read it. on_progress: as for `fetch`. optional:
-    columns that may be absent from a table, see `columns.assign`.
-    Raises UsageError if it is neither a name nor a path, DataError if files are missing, damaged, or not
-    those that the name stands for, ScanlineError if the cache cannot be written.
+    Args:
+        source: A name, a path, or arrays. A name has priority over a path of the same name (write ./mnist
+            for the path); anything else without a separator is looked up in $SCANLINE_DATA, too.
+        settings: How to read it.
+        on_progress: As for `fetch`.
+        optional: Roles of columns that may be absent from a table, see `column_roles.assign`.
+
+    Raises:
+        UsageError: If `source` is neither a name nor a path.
+        DataError: If files are missing, damaged, or not the published ones.
+        ScanlineError: If the cache cannot be written.
     """
     if isinstance(source, Arrays):
         return Dataset(source.name, source.read(settings))
@@ -165,12 +182,13 @@ def read(
 
 
 def locate(name_or_path: str) -> Path | None:
-    """The path that is meant by what is no name of the catalog; None if nothing of that name can be found.
+    """Return the path that `name_or_path` refers to, or None if there is no such file or folder.
 
-    Looked for here, then in $SCANLINE_DATA, its ts/ and a folder of the same name there.
+    The working directory is searched first, then $SCANLINE_DATA and its sub-folder ts/.
     """
     separators = {os.sep, os.altsep or os.sep}
     path = Path(name_or_path)
+    # A path with a separator is explicit: it is returned even if missing, so that the error names it.
     if separators & set(name_or_path) or (name_or_path and has_source(path)):
         return path
     data = os.environ.get("SCANLINE_DATA")
@@ -213,7 +231,7 @@ def _cache_folder() -> Path:
 def _is_whole(folder: Path) -> bool:
     try:
         return all(idx_file(folder, file) for file in FILES)
-    except OSError:  # a folder that may not be entered, or a name that is too long for one
+    except OSError:  # no permission to enter the folder, or a name that is too long
         return False
 
 
@@ -222,8 +240,9 @@ def _remedy(name: str, folder: Path) -> str:
 
 
 def _download_fault(entry: Entry, number: int, path: Path) -> str | None:
-    """Why the download at `path` is not file `number` of `entry`, in short; None if it is."""
+    """Return a short reason why `path` is not file `number` of `entry`, or None if it is."""
     digest = hashlib.sha256()
+    # The checksum of the uncompressed bytes is preferred: it does not depend on how a mirror compressed them.
     if entry.raw_sha256:
         try:
             read_idx(path, digest=digest)
@@ -254,7 +273,7 @@ def _verify_file(entry: Entry, number: int, folder: Path) -> FileCheck:
 def _check_published(
     entry: Entry, number: int, path: Path, shape: tuple[int, ...], digest: str, folder: Path
 ) -> None:
-    """Raise DataError if a file that reads well is still not the one that the name stands for."""
+    """Raise DataError if a valid IDX file is not the published one."""
     expected = SHAPES[number]
     fault = ""
     if shape != expected:
@@ -268,7 +287,7 @@ def _check_published(
 def _load_published(entry: Entry, folder: Path) -> Dataset:
     parts: list[MemorySource] = []
     for number, part in ((0, "training"), (2, "test")):
-        # Checked on every load: with the same names in every data set, a mix-up is easy and silent.
+        # Checked on every load: the files have the same names in every data set, so a mix-up would be silent.
         digests = (hashlib.sha256(), hashlib.sha256())
         paths = [idx_file(folder, file) or folder / file for file in FILES[number : number + 2]]
         pair = read_pair(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scanline.data.memory import MemorySource
 from scanline.errors import DataError, one_line
 
-_ROWS = 2**16  # steps that are checked at a time, so that the masks stay small
+_ROWS = 2**16  # steps checked at a time, which bounds the memory of the boolean masks
 
 
 def check_values(source: MemorySource, missing: bool) -> None:
@@ -24,6 +24,7 @@ def check_values(source: MemorySource, missing: bool) -> None:
     Raises:
         DataError: Names the place of the first value that is infinite or, unless allowed, missing.
     """
+    # Bytes cannot be NaN or infinite.
     if source.dtype == np.uint8:
         return
     wrong = np.isinf if missing else lambda values: ~np.isfinite(values)
@@ -51,6 +52,7 @@ def fail_at(source: MemorySource, row: int, feature: int, fault: str) -> NoRetur
         DataError: Always; names the source, the place of the step in its file and the column.
     """
     names = source.info.feature_names
+    # The last sequence that starts at or before the row; side="right" includes a start equal to it.
     index = int(np.searchsorted(source.starts, row, side="right")) - 1
     step = row - int(source.starts[index])
     cell = f"step {step}, feature {feature}"
@@ -73,5 +75,6 @@ def first_wrong(
 
 def to_float32(values: NDArray[Any]) -> NDArray[np.float32]:
     """Return values of any real dtype as contiguous float32; too large ones become infinite."""
+    # The infinities are reported later, by `check_values`, which knows the place in the file.
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)

@@ -17,7 +17,7 @@ from scanline.errors import UNPRINTABLE, DataError, join_names, one_line
 from scanline.formats.text import is_number
 from scanline.limits import exceeded, limit_of
 
-MAX_NAME_CHARACTERS = 4_096  # of a class, a sequence or a group
+MAX_NAME_CHARACTERS = 4_096  # limit for a class, a sequence or a group
 
 
 def name_classes(
@@ -43,6 +43,7 @@ def name_classes(
     used = np.unique(codes)
     texts = {int(code): str(names[code]).strip() for code in used}
     integers = {code: _integer(text) for code, text in texts.items()}
+    # A fraction is refused only if every label is a number: among text labels, "1.5" is an ordinary name.
     numeric = all(map(is_number, texts.values()))
     wrong = [code for code, text in texts.items() if not text or (numeric and _is_fraction(text))]
     if wrong:
@@ -59,6 +60,7 @@ def name_classes(
     if len(classes) > limit_of("CLASSES"):
         raise DataError(f"{source}: {exceeded('CLASSES', len(classes))}")
     index = {name: number for number, name in enumerate(classes)}
+    # Label code -> class index; one gather then maps all N labels. Codes that do not occur keep 0, unused.
     translation = np.zeros(int(used.max()) + 1, np.int64)
     for code, name in chosen.items():
         translation[code] = index[name]
@@ -122,7 +124,8 @@ def without_unused_classes(source: MemorySource) -> MemorySource:
 
 
 def _integer(text: str) -> int | None:
-    """The integer that `text` is the usual spelling of, or None."""
+    """Return the integer that `text` spells in its usual form, or None."""
+    # At most 18 digits, so that the integer fits into int64.
     match = re.fullmatch(r"(-?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?", text)
     return int(match[1]) if match else None
 

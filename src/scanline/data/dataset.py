@@ -17,7 +17,7 @@ from scanline.data.transforms.views import View
 from scanline.recipe import DataSettings, Missing
 
 SPLITS = ("train", "validation", "test")
-ALL = "all"  # name of sequences that are still to be split
+ALL = "all"  # name of sequences that have not been split yet
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +119,7 @@ class Dataset:
             DataError: If a value is infinite, or missing although `missing` is "error".
         """
         source = self.test or self.first
+        # Fixed splits are those of the catalogue, whose bytes cannot be missing or infinite.
         if not self.fixed:
             check_values(source, missing != "error")
         return source

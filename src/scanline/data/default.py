@@ -32,7 +32,7 @@ def read_or_default(
         return catalogue.read(source, settings, on_progress), None
     try:
         return catalogue.read(FIRST_CHOICE, settings, on_progress), None
-    except ScanlineError:  # no mirror, no network allowed, or a cache that cannot be written
+    except ScanlineError:  # no mirror, offline, or a cache that cannot be written
         if catalogue.find(FIRST_CHOICE) is not None:  # a damaged copy must be reported
             raise
         why = "SCANLINE_OFFLINE is set" if offline() else "it cannot be downloaded"

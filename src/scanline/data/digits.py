@@ -20,12 +20,13 @@ NAME = "digits"
 # Number of sequences of the training, validation and test splits.
 COUNTS = (1257, 180, 360)
 SPLIT_SEED = 0
-# Of the 1,797 x 8 x 8 pixels followed by the 1,797 labels, all as bytes.
+# Digest of the 1,797 x 8 x 8 pixels followed by the 1,797 labels, all as bytes.
 _SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
 def find() -> Path | None:
     """Return scikit-learn's file of the digits without importing scikit-learn, or None."""
+    # Importing scikit-learn is slow, and only its location is needed.
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
         return None
@@ -46,6 +47,7 @@ def load() -> Dataset:
     info = SourceInfo(full_scale=16.0, picture=picture)
     everything = replace(MemorySource.from_array(images, labels, tuple(range(10)), NAME), info=info)
     outer, test = stratified(everything, COUNTS[2] / len(everything), SPLIT_SEED)
+    # The inner split indexes `rest`; outer[...] maps its indices back to the whole data set.
     rest = everything.take(outer)
     kept, held = stratified(rest, COUNTS[1] / len(rest), SPLIT_SEED)
     text = f"scikit-learn's 1,797 digits, drawn by class with seed {SPLIT_SEED}"
@@ -59,7 +61,7 @@ def load() -> Dataset:
 
 
 def _read() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images (1797, 8, 8) and labels (1797,)."""
+    """Return images (1797, 8, 8) and labels (1797,), both uint8."""
     from sklearn.datasets import load_digits
 
     values, labels = load_digits(return_X_y=True)

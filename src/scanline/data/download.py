@@ -1,4 +1,4 @@
-"""One file from the first mirror that has it, whole and checked, or not at all."""
+"""Downloads a file from the first mirror that has it: complete and verified, or not at all."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Progress = Callable[[int, int | None], None]
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
-# A mirror that breaks off is worth asking for the rest, but not for ever.
+# Resume an interrupted transfer from the same mirror a few times before trying the next one.
 ATTEMPTS_A_MIRROR = 3
-# Of a chunk that breaks off in the middle nothing arrives, so a resumed download may ask for this much again.
+# An interrupted chunk is lost as a whole, so a resumed download may request up to this much again.
 _CHUNK_BYTES = 2**14
 
 
 class _MirrorError(Exception):
-    """This mirror did not deliver; the text is the reason in short."""
+    """A mirror failed; the text is a short reason."""
 
 
 class _BrokeOffError(_MirrorError):
-    """The connection ended early: what came is kept, and the rest can be asked for."""
+    """The connection ended early: the received bytes are kept, and the rest can be requested."""
 
 
 def offline() -> bool:
-    """Whether SCANLINE_OFFLINE forbids the network: any value but nothing and 0."""
+    """Return whether SCANLINE_OFFLINE forbids network access: any value except 0 and the empty one."""
     return os.environ.get("SCANLINE_OFFLINE", "") not in ("", "0")
 
 
@@ -48,15 +48,23 @@ def fetch(
     force: bool = False,
     on_progress: Progress | None = None,
 ) -> Path:
-    """The file `target`, downloaded from the first of `urls` that delivers it if it is not there.
+    """Return `target`, after downloading it if it does not exist.
 
-    limit_bytes: the most bytes that are accepted. check: told the path of a complete download, answers
-    None if its content is right, else why not, in short. force: download although `target` exists.
-    A download that broke off stays as `<target>.part` and is resumed by the next call, from whichever
-    mirror answers; what was pieced together and fails the check is thrown away and fetched anew. Safe to
-    call from several processes at once: one downloads, the others wait for it.
-    Returns `target`. Raises DataError if no mirror delivers or SCANLINE_OFFLINE is set, ScanlineError if
-    the file cannot be written.
+    An interrupted download stays as `<target>.part` and is resumed by the next call, from any mirror. A
+    resumed file that fails the check is deleted and downloaded again. Safe to call from several processes at
+    once: one downloads, the others wait for it.
+
+    Args:
+        urls: Mirrors, tried in order.
+        target: Path of the file.
+        limit_bytes: The largest size that is accepted.
+        check: Called with the path of a complete download; returns None, or a short reason to reject it.
+        force: Download even if `target` exists.
+        on_progress: Called as data arrive.
+
+    Raises:
+        DataError: If no mirror has a valid file, or SCANLINE_OFFLINE is set.
+        ScanlineError: If the file cannot be written.
     """
     from filelock import FileLock
 
@@ -76,6 +84,7 @@ def fetch(
             if target.exists() and not force:  # another process was faster
                 return target
             _from_first_mirror(urls, part, limit_bytes, check, on_progress, remedy, target.name)
+            # `part` was flushed by `_receive` and checked: the final name only ever refers to a valid file.
             os.replace(part, target)
             sync_folder(target.parent)
     except OSError as error:
@@ -119,6 +128,7 @@ def _from_mirror(
         try:
             resumed = _receive(url, part, limit_bytes, on_progress)
         except _BrokeOffError:
+            # Without progress, another attempt would only repeat the failure.
             if attempt + 1 == ATTEMPTS_A_MIRROR or part.stat().st_size <= before:
                 raise
             continue
@@ -126,18 +136,18 @@ def _from_mirror(
         if reason is None:
             return
         part.unlink()
-        # The first piece may have come from elsewhere, or from an older version: ask once more for all.
+        # The first piece may be from another mirror or an older version: download the whole file once more.
         if not resumed:
             break
     raise _MirrorError(str(reason))
 
 
 def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | None) -> bool:
-    """Append to `part` what `url` has beyond it, or write it anew. Returns whether it was resumed."""
+    """Append the missing bytes to `part`, or write it from the start. Return whether it was resumed."""
     import requests
 
     held = part.stat().st_size if part.exists() else 0
-    # identity: the bytes as they lie on the server, so that ranges and checksums mean the same file.
+    # identity: no transfer compression, so that byte ranges and checksums refer to the stored file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
     try:
         response = requests.get(
@@ -147,6 +157,7 @@ def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | Non
         raise _MirrorError(_short(error)) from error
     with response:
         start = _start_of(response)
+        # 416, or another range than requested: `part` does not fit this file. Start again without it.
         if held and (response.status_code == 416 or (response.status_code == 206 and start != held)):
             part.unlink()
             return _receive(url, part, limit_bytes, on_progress)
@@ -155,7 +166,7 @@ def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | Non
         resumed = held > 0 and response.status_code == 206
         received = held if resumed else 0
         length = response.headers.get("Content-Length", "")
-        # Of a body that the server packs all the same, the length says nothing about what is written here.
+        # If the server compresses the body anyway, Content-Length is not the number of bytes written here.
         known = length.isdecimal() and "Content-Encoding" not in response.headers
         total = received + int(length) if known else None
         if total is not None and total > limit_bytes:
@@ -164,6 +175,7 @@ def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | Non
             try:
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     received += len(chunk)
+                    # The declared length is not trusted: a server may send more, or declare none.
                     if received > limit_bytes:
                         break
                     file.write(chunk)
@@ -172,12 +184,14 @@ def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | Non
             except requests.RequestException as error:
                 raise _BrokeOffError(f"broke off after {received:,} bytes") from error
             finally:
+                # Also after an error: the bytes in `part` must be durable before a later call resumes from
+                # them.
                 file.flush()
                 os.fsync(file.fileno())
     if received > limit_bytes:
         part.unlink()
         raise _MirrorError(f"sends more than {limit_bytes:,} bytes")
-    if total is not None and received < total:  # urllib3 1.26 does not mind a body that ends early
+    if total is not None and received < total:  # urllib3 1.26 does not report a body that ends early
         raise _BrokeOffError(f"broke off after {received:,} bytes")
     return resumed
 

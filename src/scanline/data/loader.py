@@ -66,7 +66,7 @@ class Loader:
         self._raw: NDArray[Any] = np.empty(0, source.dtype)
 
     def batch(self, step: int) -> DeviceBatch:
-        """Return the batch of `step`, counted from 0. It depends on nothing but the step."""
+        """Return the batch of `step`, counted from 0. It depends only on the step, not on earlier calls."""
         source, indices = self.source, self.order.at(step)
         longest = source.max_length if source.uniform else int(source.lengths[indices].max())
         size = len(indices) * longest * source.features
@@ -79,9 +79,11 @@ class Loader:
         else:
             values, lengths = self.shift.gather(source, indices, step), None
             weights = None if source.weights is None else source.weights[indices]
+        # A contiguous prefix of the buffer, so batches of any length reuse the same memory.
         tensor = self._values[: math.prod(values.shape)].view(values.shape)
         if self.scaler is not None:
             self.scaler.apply(values, tensor.numpy())
+        # float32 values were gathered directly into the buffer; anything else is converted by this copy.
         elif not np.may_share_memory(values, self._values.numpy()):
             tensor.numpy()[:] = values
         return DeviceBatch(

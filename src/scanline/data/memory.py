@@ -167,6 +167,8 @@ class MemorySource(SequenceSource):
             # mode="clip": with "raise", NumPy would gather into a copy of `out` first.
             return self.concatenated.reshape(self.shape).take(indices, 0, values, "clip")
         steps = np.arange(longest)
+        # Padding steps repeat the last row of their own sequence, which keeps every index valid; zeroed
+        # below.
         rows = self.starts[indices][:, None] + np.minimum(steps, lengths[:, None] - 1)
         self.concatenated.take(rows.reshape(-1), 0, values.reshape(-1, self.features), "clip")
         values[steps >= lengths[:, None]] = 0
@@ -180,7 +182,7 @@ class MemorySource(SequenceSource):
         views: NDArray[Any] = np.ndarray(
             (flat.size - width + 1, width), flat.dtype, flat, strides=flat.strides * 2
         )
-        # Runs before the first and past the last value are moved inside the memory.
+        # Runs that start before the first value or end past the last are clamped to valid memory.
         runs: NDArray[Any] = views[np.minimum(np.maximum(first, 0), len(views) - 1)]
         return runs
 
@@ -191,11 +193,14 @@ class MemorySource(SequenceSource):
             raise DataError(f"{self.name}: no sequence is left")
         lengths = self.lengths[chosen]
         if isinstance(indices, slice) and indices.step in (None, 1):
+            # A contiguous slice is a view: holding out the first images of a large file copies nothing.
             steps = self.concatenated[self.starts[chosen[0]] : self.starts[chosen[-1]] + lengths[-1]]
         elif self.uniform:
             steps = self.concatenated.reshape(self.shape)[chosen].reshape(-1, self.features)
         else:
             ends = np.cumsum(lengths)
+            # New row r of sequence i is old row starts[i] + (r - new start of i), as one vectorised
+            # expression.
             rows = np.arange(ends[-1]) + np.repeat(self.starts[chosen] - ends + lengths, lengths)
             steps = self.concatenated[rows]
         return replace(
@@ -227,6 +232,7 @@ class MemorySource(SequenceSource):
         """
         header = repr((self.features, str(self.concatenated.dtype), self.classes))
         sha = hashlib.sha256(header.encode())
+        # Only these three, in this order: anything more would change fingerprints that are already recorded.
         for array in (self.concatenated, self.lengths, self.targets):
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()

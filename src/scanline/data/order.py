@@ -51,6 +51,7 @@ class BatchOrder:
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._epochs:
+            # Consecutive batches need this epoch's order and perhaps the previous one; older ones go.
             self._epochs = {known: order for known, order in self._epochs.items() if known == epoch - 1}
             order = numpy_generator(self.seed, "order", epoch).permutation(self.count)
             if self.bucket and self.lengths is not None:
@@ -61,15 +62,17 @@ class BatchOrder:
     def _by_length(
         self, order: NDArray[np.int64], lengths: NDArray[np.int64], epoch: int
     ) -> NDArray[np.int64]:
-        """`order` with sequences of similar length between any two batch borders."""
+        """Return `order` rearranged so that each batch has sequences of similar length."""
         draw = numpy_generator(self.seed, "bucket", epoch)
         # The first sequences of the epoch complete the batch that the previous epoch began.
         first = -epoch * self.count % self.batch_size
         borders = np.unique([0, *range(first, self.count, self.batch_size), self.count])
         mixed = np.empty_like(order)
+        # Sorting stays within a bucket of consecutive batches, so the epoch as a whole stays shuffled.
         for begin in range(0, len(borders) - 1, self.bucket):
             own = borders[begin : begin + self.bucket + 1]
             drawn = order[own[0] : own[-1]]
+            # A stable sort keeps the order of equal lengths independent of the sorting algorithm.
             drawn = drawn[np.argsort(lengths[drawn], kind="stable")]
             turns = draw.permutation(len(own) - 1)  # turns[0] gets the shortest, turns[1] the next, ...
             ends = np.cumsum(np.diff(own)[turns])

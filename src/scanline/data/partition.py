@@ -56,11 +56,13 @@ def _draw(
 ) -> None:
     """Draw the missing splits from the training split, in place."""
     whole = splits["train"]
+    # `index` maps the shrinking training split back to rows of the source, for split.json.
     train, index = whole, np.arange(len(whole))
     for name, fraction in (("test", settings.test), ("validation", settings.validation)):
         if name in splits or fraction == 0:
             continue
         origin = provenance["train"].text
+        # The fraction refers to what is left: validation is drawn from the rest after the test split.
         kept, held = hold_out(replace(train, name=origin), fraction, settings.seed)
         column = whole.info.settings.group_column if whole.info.settings else ""
         by = f"by {column or 'group'}" if train.groups is not None else "by class"

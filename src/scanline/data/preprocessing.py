@@ -121,6 +121,7 @@ class Preprocessing:
         """
         self.check(source.shape, source.name)
         imputer = self.imputer
+        # Carry before cutting, fill after: a cut step may hold several values of one feature side by side.
         return imputer.fill(self.cut(imputer.carry(source)))
 
     def prepare_all(self, data: Dataset) -> Dataset:
@@ -166,4 +167,4 @@ def _settings_to_read(data: Dataset) -> DataSettings:
     settings = settings.model_copy(update={**size, "fit": picture.fit})
     if picture_format(picture.height, picture.width, picture.channels, settings) == picture:
         return settings
-    return settings.model_copy(update={"picture": "none"})  # files have other grey levels: the digits
+    return settings.model_copy(update={"picture": "none"})  # the digits: picture files have other grey levels

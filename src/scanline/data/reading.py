@@ -1,4 +1,4 @@
-"""Reads sequences from a path: chooses the reader, and finds the files that belong together."""
+"""Reads sequences from a path: chooses the reader and locates the files of one data set."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def exists(path: Path) -> bool:
 
 
 def has_source(path: Path) -> bool:
-    """Whether there is something at `path` that `read_sources` would try to read."""
+    """Return whether `read_sources` would try to read `path`."""
     return exists(path) or bool(named_like(path))
 
 
@@ -72,7 +72,7 @@ def read_sources(
         files = named_like(path)
         if files:
             return _check_sizes(_read_split_files(path, files, settings, optional))
-    except OSError as error:  # from looking at what is there; readers report their own errors
+    except OSError as error:  # from looking up paths; readers report their own errors
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     raise DataError(f"{path}: no such file or folder; expected {KINDS}")
 
@@ -157,6 +157,7 @@ def _by_column(source: MemorySource, to_train: bool) -> dict[str, MemorySource]:
 
 
 def _read_folder(folder: Path, settings: DataSettings, optional: Collection[str]) -> dict[str, MemorySource]:
+    # The order matters: exact names first, then splits by name, and pictures last because any file name fits.
     if is_idx_folder(folder):
         return read_idx_folder(folder, settings)
     files = named_like(folder / folder.resolve().name) or named_like(folder / "X") or pair_in(folder)
@@ -180,6 +181,7 @@ def _read_split_files(
     for split in SPLITS:
         if split not in files:
             continue
+        # Test and validation files may lack group and split columns: no split is drawn from them.
         roles = optional if split == "train" else {*optional, *TO_EVALUATE}
         own = _read_file(files[split], settings, roles)
         if list(own) not in ([ALL], [split]):

@@ -1,7 +1,7 @@
-"""The interface of everything that holds sequences: what training, evaluation and prediction may ask for.
+"""The interface of all sequence sources, as training, evaluation and prediction use it.
 
 A source knows how many sequences it has, how long they are and what their targets are, and gathers any of
-them into a padded batch. Where the values are kept is its own business: `scanline.data.memory` keeps them in
+them into a padded batch. Storage is up to the implementation: `scanline.data.memory` keeps the values in
 one array.
 """
 

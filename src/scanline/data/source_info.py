@@ -49,6 +49,7 @@ class SourceInfo:
         """Return the information about the sequences at `indices`."""
         locate, splits = self.locate, self.assigned_splits
 
+        # Composes with earlier `take`s, so that a message still names the place in the original file.
         def locate_taken(index: int, step: int = 0, /) -> str:
             return locate(int(indices[index]), step)
 

@@ -13,7 +13,7 @@ from scanline.data.source import Indices
 from scanline.errors import DataError, one_line
 
 _SEEDS = 2**32  # number of seeds that scikit-learn accepts
-_FOLDS = 20  # meet most fractions within a few hundredths; a small fraction needs more
+_FOLDS = 20  # approximate most fractions within a few hundredths; a small fraction needs more
 
 
 def hold_out(source: MemorySource, fraction: float, seed: int) -> tuple[Indices, Indices]:
@@ -115,9 +115,11 @@ def _folds(
     from sklearn.model_selection import StratifiedGroupKFold
 
     wanted = max(_FOLDS, round(1 / min(fraction, 1 - fraction)))
+    # scikit-learn allows no more folds than there are groups, or members of the largest class.
     limit = int(min(groups.max() + 1, np.bincount(labels).max(), wanted))
     if limit < 2:
         return []
+    # Approximate the fraction as numerator / denominator: hold out `numerator` of `denominator` folds.
     ratio = Fraction(fraction).limit_denominator(limit)
     ratio = min(max(ratio, Fraction(1, limit)), Fraction(limit - 1, limit))
     folds = StratifiedGroupKFold(ratio.denominator, shuffle=True, random_state=seed % _SEEDS)
@@ -125,6 +127,7 @@ def _folds(
         warnings.simplefilter("ignore", UserWarning)  # classes with fewer sequences than folds
         drawn = [held for _, held in folds.split(groups, labels, groups)]
     masks = []
+    # Each rotation of the folds is a candidate; the caller picks the one nearest to the fraction.
     for first in range(len(drawn)):
         mask = np.zeros(len(groups), bool)
         for turn in range(ratio.numerator):

@@ -35,11 +35,21 @@ _KEYS = ("X", "y", "lengths", "groups")
 
 
 def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[str, MemorySource]:
-    """The parts in an .npz file, {"all": ...} or {"train": ..., "test": ...} with "validation" if it has one.
+    """Read the splits in an .npz file.
 
-    Arrays are X (N, T, F) or (N, T), y (N,), and, if wanted, lengths (N,) and groups (N,); of parts they end
-    in _train, _test or _val. Others are not looked at. labelled: whether there must be labels.
-    Raises DataError naming the array that is missing or cannot be used.
+    Arrays are X (N, T, F) or (N, T), y (N,) and, optionally, lengths (N,) and groups (N,). Names of arrays
+    that belong to a split end in _train, _test or _val. Other arrays are ignored.
+
+    Args:
+        path: The file.
+        settings: How the values are interpreted.
+        labelled: Whether labels are required.
+
+    Returns:
+        {"all": source}, or {"train": source, "test": source}, perhaps with "validation".
+
+    Raises:
+        DataError: Names the array that is missing or cannot be used.
     """
     found: dict[str, MemorySource] = {}
     try:
@@ -53,6 +63,7 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
     with archive:
         members: dict[str, zipfile.ZipInfo] = {}
         for info in archive.infolist():
+            # ZIP allows two members of one name, and readers differ in which one they return.
             if members.setdefault(name := info.filename.removesuffix(".npy"), info) is not info:
                 raise DataError(f"{path}: expected one array {one_line(name)}, found two")
         for end, part in _PARTS.items():
@@ -91,11 +102,17 @@ def _member(
 
 
 def read_npy(path: Path, settings: DataSettings, labelled: bool = True) -> MemorySource:
-    """The sequences in X.npy, with their labels in y.npy beside it, and lengths.npy and groups.npy if there.
+    """Read X.npy with the labels in y.npy beside it, and lengths.npy and groups.npy if they exist.
 
-    Whatever follows the X stands in the other names too: X_train.npy, y_train.npy, lengths_train.npy.
-    labelled: whether there must be labels.
-    Raises DataError naming the file that is missing or cannot be used.
+    The other files have the same suffix after their name: X_train.npy, y_train.npy, lengths_train.npy.
+
+    Args:
+        path: The file with the values.
+        settings: How the values are interpreted.
+        labelled: Whether labels are required.
+
+    Raises:
+        DataError: Names the file that is missing or cannot be used.
     """
     rest = re.fullmatch(r"[Xx]((?![A-Za-z]).*)", path.name)
     beside = {key: path.with_name(key + rest[1]) for key in _KEYS[1:]} if rest else {}
@@ -121,7 +138,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
 
 @contextmanager
 def _faults(name: str) -> Iterator[None]:
-    """What goes wrong in a file as a DataError."""
+    """Turn the errors of damaged or unreadable files into DataError."""
     try:
         yield
     except FormatError as error:
@@ -138,9 +155,10 @@ def _faults(name: str) -> Iterator[None]:
 
 
 def _array(name: str, file: IO[bytes], size: int) -> NDArray[Any]:
-    """The array in `file`. Raises DataError before memory is taken that the file does not fill.
+    """Read the array in `file`, whose size with its header is `size` bytes.
 
-    size: bytes in the file, with its header.
+    Raises:
+        DataError: If the header declares more bytes than the file has; no memory is allocated before.
     """
     header = read_header(file, name)
     if header.size > size:

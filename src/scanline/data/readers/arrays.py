@@ -104,6 +104,7 @@ def from_arrays(
     shape = _shape(values)
     if len(shape) == 4 and shape[3] in (1, 3) and 0 not in shape:
         channels = shape[3]
+        # (N, H, W, C) -> (N, H, W * C): a row of pixels is a step, its channels interleaved.
         values = as_numbers(values, source).reshape(*shape[:2], -1)
     steps, counts = _concatenate(values, lengths, source)
     n = len(counts)
@@ -163,6 +164,7 @@ def _concatenate(values: Any, lengths: Any, source: str) -> tuple[NDArray[Any], 
             f"{source}: sequence {first} has length {counts[first]}, expected an integer from 1 to {steps}"
         )
     counts = counts.astype(np.int64)
+    # The (N, T) mask selects real steps in order, which concatenates sequences without their padding.
     return _plain(array[np.arange(steps) < counts[:, None]]), counts
 
 
@@ -209,6 +211,7 @@ def as_numbers(values: Any, source: str) -> NDArray[Any]:
         )
     try:
         if hasattr(values, "detach"):  # a torch tensor, perhaps on another device
+            # Lazy conjugate and negative bits, and bfloat16, have no NumPy equivalent.
             values = values.detach().cpu().resolve_conj().resolve_neg()
             values = values.float() if str(values.dtype) == "torch.bfloat16" else values
         array = np.asarray(values)
@@ -271,6 +274,7 @@ def _invalid_text(array: NDArray[Any]) -> int | None:
     """Index of the first text with an invalid character, or None: NumPy accepts any 32 bits as one."""
     if array.dtype.itemsize == 0:
         return None
+    # NumPy stores each character of a U array as one uint32 code point: view the text as (N, width) numbers.
     native = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("=")))
     characters = native.view(np.uint32).reshape(len(native), -1)
     wrong = np.flatnonzero((characters > sys.maxunicode).any(1))

@@ -1,4 +1,4 @@
-"""Which column of a table is what: as it was said, or, where there is no doubt, by its name."""
+"""Assigns roles to the columns of a table: from the settings, or by name if the name is unambiguous."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from scanline.errors import UNPRINTABLE, DataError, UsageError, did_you_mean, one_line
 from scanline.recipe import DataSettings
 
-# Names that say what a column is, in lower case.
+# Usual names of the columns of each role, in lower case.
 _USUAL = {
     "label": ("label", "labels", "class", "class_label", "target", "y"),
     "id": (
@@ -29,9 +29,9 @@ _INDEX = re.compile(r"|Unnamed: 0(\.\d+)?|__index_level_\d+__")
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table by what they are; "" where there is none.
+    """The columns of a table by their role; "" if no column has the role.
 
-    features: in the order in which a step holds them. notes: what was guessed.
+    features: in the order of the values of a step. notes: what was inferred, for the user.
     """
 
     label: str
@@ -45,18 +45,24 @@ class Columns:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """All that are no features, each once."""
+        """All columns that are not features, each once."""
         return tuple(dict.fromkeys(name for role in _ROLES if (name := getattr(self, role))))
 
 
 def assign(
     names: Sequence[str], settings: DataSettings, source: str, optional: Collection[str] = ()
 ) -> Columns:
-    """What each of the columns `names` is.
+    """Assign a role to each of the columns `names`.
 
-    settings: what was said of them; what was not is guessed if exactly one column has one of the usual names.
-    optional: roles whose column may be absent although it was said, and "label" if there need be none.
-    Raises DataError if two columns have one name, UsageError naming what is not there or cannot be guessed.
+    Args:
+        names: Names of the columns.
+        settings: Roles set by the user. Any other role is inferred if exactly one column has a usual name.
+        source: The table, for messages.
+        optional: Roles whose column may be absent even if it is set; "label" if labels are not required.
+
+    Raises:
+        DataError: If two columns have the same name.
+        UsageError: Names the column that is missing or the role that cannot be inferred.
     """
     twice = _first_twice(name for name in names if name)
     if twice:
@@ -109,7 +115,7 @@ def assign(
 
 
 def _is_usual(name: str, role: str, names: Sequence[str]) -> bool:
-    """Whether `name` says that the column has this role; a y beside x or z is a coordinate."""
+    """Return whether `name` is usual for the role; y beside x or z is a coordinate, not a label."""
     plain = name.strip().lower()
     if plain == "y" and any(other.strip().lower() in ("x", "z") for other in names):
         return False
@@ -117,7 +123,7 @@ def _is_usual(name: str, role: str, names: Sequence[str]) -> bool:
 
 
 def _check_once(roles: dict[str, str], features: Sequence[str], source: str) -> None:
-    """Raises UsageError if a column is to be two things; the groups may be the sequences."""
+    """Check that no column has two roles, except id and group. Raises UsageError."""
     twice = _first_twice(features)
     if twice:
         raise UsageError(f"{source}: the feature column {twice!r} is named twice")
@@ -139,9 +145,9 @@ def _called(name: str) -> str:
 
 
 def settle(settings: DataSettings, columns: Columns, shape: str) -> DataSettings:
-    """`settings` with what was guessed filled in, so that the same table is read again in the same way.
+    """Return `settings` with the inferred roles, so that similar tables are read in the same way.
 
-    The features of a wide table stay unnamed: they are a sequence's values, however many.
+    The features of a wide table stay unnamed: they are the values of a sequence, whose number may differ.
     """
     changes: dict[str, Any] = {f"{role}_column": getattr(columns, role) for role in _ROLES}
     if shape == "long":

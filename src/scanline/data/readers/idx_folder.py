@@ -17,12 +17,12 @@ from scanline.formats.idx import REMEDY, read_pair
 from scanline.recipe import DataSettings
 
 _ANY_BYTE = tuple(range(256))
-# The tutorials' split of MNIST: the first 5,000 of the 60,000 training images validate, the rest train.
+# TensorFlow's tutorials validate on the first 5,000 of MNIST's 60,000 training images.
 MNIST_TRAINING_FILE, MNIST_VALIDATION = 60_000, 5_000
 
 
 def idx_file(folder: Path, name: str) -> Path | None:
-    """The file `name` in `folder`, packed or not, also with the dot that some programs unpack it with."""
+    """Return the file `name` in `folder`, compressed or not, also as "train-images.idx3-ubyte", or None."""
     # Packed first: `fetch --force` writes the .gz, which must win over a damaged raw file beside it.
     spellings = (name, name.replace("-idx", ".idx"))
     paths = [folder / (spelling + end) for spelling in spellings for end in (".gz", "")]
@@ -30,16 +30,21 @@ def idx_file(folder: Path, name: str) -> Path | None:
 
 
 def is_idx_folder(folder: Path) -> bool:
-    """Whether one of the four files is in `folder`."""
+    """Return whether `folder` has one of the four files."""
     return any(idx_file(folder, name) for name in FILES)
 
 
 def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySource]:
-    """{"train": ..., "test": ...} of the four IDX files in `folder`, under MNIST's names, raw or .gz.
+    """Read the four IDX files in `folder`, raw or .gz, named like MNIST's.
 
-    Classes are the labels that the training file has. One of 60,000 images has a "validation" part too, the
-    tutorials' for MNIST: its first 5,000.
-    Raises DataError naming the files that are missing or damaged, or that do not fit together.
+    The classes are the labels in the training file.
+
+    Returns:
+        {"train": source, "test": source}. A training file of 60,000 images also has a "validation" split,
+        its first 5,000 images, as in the tutorials for MNIST.
+
+    Raises:
+        DataError: Names the files that are missing or damaged, or do not fit together.
     """
     paths = [idx_file(folder, file) for file in FILES]
     missing = [file for file, path in zip(FILES, paths, strict=True) if path is None]
@@ -74,13 +79,13 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySou
 
 
 def idx_format(pictures: MemorySource, box: int, settings: DataSettings | None = None) -> PictureFormat:
-    """How a picture file gets to look like these: as LeCun made MNIST, unless said otherwise."""
+    """Return how a picture file is fitted to these pictures: like MNIST, unless `settings` has a fit."""
     fit = settings.fit if settings is not None and settings.fit else "ink"
     return PictureFormat(pictures.max_length, pictures.features, box, levels=255, centre="mass", fit=fit)
 
 
 def tutorials_split(train: MemorySource) -> dict[str, MemorySource]:
-    """A training file of MNIST's size as {"train": ..., "validation": ...}, another as {"train": ...}."""
+    """Split a training file of MNIST's size into "train" and "validation"; another is all "train"."""
     if len(train) != MNIST_TRAINING_FILE:
         return {"train": train}
     first = f"{MNIST_VALIDATION:,}"
@@ -92,9 +97,15 @@ def tutorials_split(train: MemorySource) -> dict[str, MemorySource]:
 
 
 def _name_classes(part: MemorySource, known: NDArray[np.int64], labels: Path) -> MemorySource:
-    """`part`, whose labels are bytes as they were read, with the bytes in `known` as classes.
+    """Return `part`, whose targets are label bytes as read, with the bytes in `known` as its classes.
 
-    labels: the file that they came from. Raises DataError naming the first label that is not known.
+    Args:
+        part: The sequences.
+        known: The label bytes of the training file, sorted.
+        labels: The file with the labels, for messages.
+
+    Raises:
+        DataError: Names the first label that is not in `known`.
     """
     strange = np.flatnonzero(~np.isin(part.targets, known))
     if strange.size:

@@ -224,6 +224,7 @@ def _read_classes(
 
     classes, labels = name_classes(list(named), codes, str(folder), locate)
     check_names(classes, str(folder))
+    # Folder names sort as text; labels sort as numbers. A stable sort keeps the order of files in a class.
     order = np.argsort(labels, kind="stable")  # class 2 before class 10
     files, labels = [files[index] for index in order], labels[order]
     values, notes = _read_files(folder, files, settings, like or files[0])

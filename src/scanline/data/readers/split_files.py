@@ -1,4 +1,4 @@
-"""Files that belong together: the parts of one data set, told by their names."""
+"""Recognises the files of one data set, one for each split, by their names."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _ENDINGS = (*SUFFIXES, ".npz", ".npy")
 
 
 def named_like(path: Path) -> dict[str, Path]:
-    """{"train": NAME_TRAIN.ts, "test": NAME_TEST.ts, ...} for the path of NAME, or nothing.
+    """Return {"train": NAME_TRAIN.ts, "test": NAME_TEST.ts, ...} for the path of NAME, or {}.
 
-    Raises UsageError if more than one file may be meant.
+    Raises:
+        UsageError: If several files match a split.
     """
     return _match(path.parent, re.escape(path.name) + r"[-_]", path) if path.name else {}
 
 
 def pair_in(folder: Path) -> dict[str, Path]:
-    """The same for train.csv and test.csv in `folder`, or any one name in front of them."""
+    """Return the same for train.csv and test.csv in `folder`, with any common prefix."""
     return _match(folder, r"(?:.*[-_])?", folder)
 
 
@@ -49,5 +50,5 @@ def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
 def _names_in(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder))
-    except (OSError, ValueError):  # none of that name, or one that may not be looked into
+    except (OSError, ValueError):  # no such folder, or no permission to list it
         return []

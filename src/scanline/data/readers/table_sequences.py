@@ -116,6 +116,7 @@ def _order(table: Table, ids: Names) -> tuple[NDArray[np.int64] | None, tuple[st
     codes, time = ids.codes, table.time
     order = None
     notes: tuple[str, ...] = ()
+    # Sequences are contiguous exactly if the code changes one time less than there are sequences.
     if np.count_nonzero(codes[1:] != codes[:-1]) != len(ids.texts) - 1:
         order = np.argsort(codes, kind="stable")
     if time is None:

@@ -83,6 +83,7 @@ class PictureShift:
         """Where each value of a picture is in its sequence, with a margin of -1 around the picture."""
         view, order = self.view, self.view.order
         assert order is not None
+        # `order` maps step positions to pixels; argsort inverts the permutation.
         positions = np.argsort(order).reshape(view.height, view.width, view.channels)
         around = ((self.pixels, self.pixels), (self.pixels, self.pixels), (0, 0))
         return np.pad(positions, around, constant_values=-1)

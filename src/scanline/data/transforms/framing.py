@@ -1,4 +1,4 @@
-"""Pictures of any size fitted into the field that the network reads."""
+"""Fits pictures of any size into the field that the network reads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ if TYPE_CHECKING:
 
 
 def fit_picture(pixels: NDArray[np.uint8], form: PictureFormat, source: str) -> NDArray[np.uint8]:
-    """The picture as the network wants it, (form.height, form.width x form.channels), 0 to form.levels.
+    """Return the picture as the network reads it.
 
-    pixels: (H, W, form.channels), 0 black to 255 full. source: what messages call it.
     A picture of the field's size keeps its pixels, bit for bit, unless form.fit is "ink".
-    Raises DataError as `prepare_picture` does, for "ink".
+
+    Args:
+        pixels: (H, W, form.channels), 0 black to 255 full.
+        form: The format to fit it to.
+        source: Name of the picture for messages.
+
+    Returns:
+        (form.height, form.width * form.channels), 0 to form.levels.
+
+    Raises:
+        DataError: For "ink", as `prepare_picture`.
     """
     height, width, channels = form.height, form.width, form.channels
     if form.fit == "ink":

@@ -102,6 +102,7 @@ class Imputer:
         # The last values are a step before the first: filling forward then starts from them.
         steps = np.concatenate([state[:, None], values], axis=1).reshape(-1, F)
         carried = _carry_forward(steps, np.repeat(np.arange(N) * (t + 1), t + 1)).reshape(N, t + 1, F)
+        # Row `length` of the extended steps is the last real step; a stream with no new step keeps its state.
         ends = np.full(N, t) if lengths is None else lengths
         return self._fill(carried[:, 1:]), carried[np.arange(N), ends]
 
@@ -170,6 +171,7 @@ def feature_means(train: MemorySource) -> tuple[float, ...]:
     """Return the mean of each feature over the steps that have it, 0 if none has: F numbers."""
     steps = train.concatenated
     present = ~np.isnan(steps)
+    # float64: a float32 sum over millions of steps loses the small values.
     sums = np.where(present, steps, 0).sum(0, dtype=np.float64)
     return tuple((sums / np.maximum(present.sum(0), 1)).tolist())
 
@@ -199,7 +201,7 @@ def _carry_forward(steps: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[An
 
 
 def _carry_body(width: int) -> Any:
-    """One step of filling forward: (last value, value) -> (new last value, filled value)."""
+    """Return the body of Scan, one step of forward fill: (last, value) -> (new last, filled value)."""
     from onnx import TensorProto, helper
 
     names = ("value_before", "value_now", "value_after", "value_filled")

@@ -2,8 +2,8 @@
 
 Source of the procedure: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to
 document recognition", section III.A: characters are size-normalised with their aspect ratio kept, grey
-levels come from anti-aliasing, and the centre of mass is moved to the centre of the field. The finding
-of the ink (background, polarity, specks) is ours: their pictures came clean.
+levels come from anti-aliasing, and the centre of mass is moved to the centre of the field. The detection
+of the ink (background, polarity, specks) is an addition: their pictures were clean.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Grey = NDArray[np.float32]
 
 _WORK_SIDE = 800  # pixels; larger pictures are searched for ink at this size, then cropped and searched again
 _MIN_CONTRAST = 0.04  # of the full range, about ten grey levels of a byte
-_NOISE_SIGMAS = 4.0  # what lies nearer to the background than this is taken for its texture
-_BOX_SHARE = 0.12  # of the ink's full value: what decides the bounding box
-_INK_SHARE = 0.4  # of the ink's full value: what decides which strokes there are
+_NOISE_SIGMAS = 4.0  # smaller deviations from the background count as its texture
+_BOX_SHARE = 0.12  # of the ink's full value: threshold for the bounding box
+_INK_SHARE = 0.4  # of the ink's full value: threshold for strokes
 _SPECK_SHARE = 0.08  # of the largest stroke's ink: less than this is a speck
 _THIN_STROKE = 1.6 / 20  # of the longest side: thinner strokes would fade in the resizing ...
 _DRAWN_STROKE = 2.4 / 20  # ... and are drawn this wide; MNIST's are 2 to 3 pixels in 20
@@ -28,20 +28,27 @@ _SLACK = {"mass": 1.0, "box": 1.5}  # pixels off the middle at which a prepared 
 
 
 def prepare_picture(grey: Grey, form: PictureFormat, source: str = "picture") -> NDArray[np.uint8]:
-    """The character in `grey` as the network wants it: light ink on 0, sized, centred.
+    """Return the character in `grey` as the network reads it: light ink on 0, sized and centred.
 
-    grey: (H, W), 0 black to 1 white, dark ink on light or light ink on dark.
-    source: how messages name the picture.
-    Returns (height, width), 0..levels. The middle is pixel (height // 2, width // 2), as in MNIST: the
-    centre of mass lies within half a pixel of it, unless ink would leave the field. A picture that
-    already has this form comes back bit for bit.
-    Raises DataError naming `source` if there is no ink, or values are not finite or outside 0..1.
+    The middle is pixel (height // 2, width // 2), as in MNIST: the centre of mass lies within half a pixel of
+    it, unless ink would leave the field. A picture that already has this form is returned bit for bit.
+
+    Args:
+        grey: (H, W), 0 black to 1 white, dark ink on light or light ink on dark.
+        form: The format to fit it to.
+        source: Name of the picture for messages.
+
+    Returns:
+        (height, width), 0 to form.levels.
+
+    Raises:
+        DataError: If there is no ink, or values are not finite or outside 0..1.
     """
     _check(grey, source)
     if _is_prepared(grey, form):
         return np.rint(grey * form.levels).astype(np.uint8)
     ink, place = _find_ink(grey, form.box, source)
-    if grey.shape == (form.height, form.width):  # perhaps it lacks no more than the right polarity
+    if grey.shape == (form.height, form.width):  # perhaps only the polarity is wrong
         whole = np.zeros_like(grey, np.float32)
         whole[place] = ink
         if _is_prepared(whole, form):
@@ -106,6 +113,7 @@ def _longest(box: tuple[slice, slice]) -> int:
 
 def _mass_centre(ink: NDArray[np.floating]) -> tuple[float, float]:
     """Row and column of the centre of mass, in pixels from the first pixel's centre."""
+    # float64: a rounding error here could move the centre across the half-pixel rounding of `_corner`.
     ink = ink.astype(np.float64)
     row = ink.sum(1) @ np.arange(ink.shape[0]) / ink.sum()
     return float(row), float(ink.sum(0) @ np.arange(ink.shape[1]) / ink.sum())
@@ -153,6 +161,7 @@ def _find_ink(grey: Grey, box: int, source: str) -> tuple[Grey, tuple[slice, sli
             max(0, rows.start - margin) * factor : (rows.stop + margin) * factor,
             max(0, columns.start - margin) * factor : (columns.stop + margin) * factor,
         ]
+        # -(-a // b) rounds up. The loop ends when the crop can no longer be read at a finer resolution.
         finer = -(-max(crop.shape) // _WORK_SIDE)
         if finer >= factor:
             return ink, (rows, columns)
@@ -199,8 +208,8 @@ def _subtract_background(grey: Grey) -> Grey:
     axes = [np.linspace(-1, 1, side, dtype=np.float32) for side in grey.shape]
     lit = grey - np.float32(np.median(_border(grey, 0.02)))
     light: Grey | None = None
-    for order in (1, 2) if min(grey.shape) >= 32 else ():  # few pixels cannot tell light from ink
-        unexplained = float(np.median(np.abs(_border(lit, 0.02))))  # nothing, if just ink crosses the border
+    for order in (1, 2) if min(grey.shape) >= 32 else ():  # few pixels: light and ink look the same
+        unexplained = float(np.median(np.abs(_border(lit, 0.02))))  # about 0 if only ink crosses the border
         if unexplained <= max(0.01, 0.03 * float(np.abs(lit).max())):
             break
         powers = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
@@ -208,13 +217,16 @@ def _subtract_background(grey: Grey) -> Grey:
         terms = np.stack([np.outer(y**i, x**j).ravel() for i, j in powers], 1)
         target = grey[::step, ::step].ravel()
         weight = np.ones_like(target)
-        for _ in range(20):  # least absolute deviations: ink, the minority, has no say
+        # Iteratively reweighted least squares for least absolute deviations: ink, the minority, hardly
+        # counts.
+        for _ in range(20):
             found = np.linalg.lstsq(terms * weight[:, None], target * weight, rcond=None)[0]
             weight = 1 / np.sqrt(np.maximum(np.abs(target - terms @ found), 0.005))
         light = np.zeros_like(grey)
         for c, (i, j) in zip(found, powers, strict=True):
             light += np.float32(c) * np.outer(axes[0] ** i, axes[1] ** j)
         lit = grey - light
+    # The third moment gives the polarity: ink is the minority and lies far from the background.
     if float((lit.astype(np.float64) ** 3).sum()) >= 0:
         return lit
     # Dark ink takes away a share of the light that falls on it, so uneven light is divided out.
