@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scanline.serving.asgi import Scope
 from scanline.serving.problems import Problem
 
-_OPEN = ("/assets/", "/v2/health/", "/problems")  # served without a token: they reveal nothing of the model
+_OPEN = ("/assets/", "/v2/health/", "/problems")  # served without a token: no model data
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Access:
         headers = scope["headers"]
         # Host is checked against DNS rebinding, Origin against requests that a foreign page makes a browser
         # send.
+        # More than one Host header is refused (RFC 9112, section 3.2): a proxy and this server could each
+        # read a different one.
         hosts = [value for name, value in headers if name == b"host"]
         host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
         if host_name(host) not in self.hosts:
@@ -42,6 +44,8 @@ class Access:
         for name, value in headers:
             if name == b"origin":
                 origin = value.decode("latin-1").lower()
+                # Same origin means the same host and port as in Host; the scheme is not compared, because a
+                # proxy in front may terminate TLS.
                 if origin.partition("://")[2] != host and origin not in self.origins:
                     raise Problem(
                         "foreign-origin", f"expected a page of {host}, found one of {origin[:100]!r}"
@@ -50,6 +54,8 @@ class Access:
             self._check_token([value for name, value in headers if name == b"authorization"])
 
     def _check_token(self, values: list[bytes]) -> None:
+        # compare_digest takes the same time wherever the values differ, so the token cannot be guessed byte
+        # by byte from response times.
         if len(values) == 1 and hmac.compare_digest(values[0], b"Bearer " + self.token.encode()):
             return
         given = "another" if values else "none"
@@ -59,6 +65,7 @@ class Access:
 
 def host_name(host: str) -> str:
     """Return the name in "name:port", "[::1]:port", or either without a port."""
+    # An IPv6 address contains colons itself, so only the brackets delimit it.
     if host.startswith("["):
         return host.partition("]")[0][1:]
     return host.partition(":")[0]

@@ -1,4 +1,4 @@
-"""How many requests may be in flight, and what becomes of the others."""
+"""Limit on the requests in flight, and rejection of excess requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _REJECTED_PER_S = 500
 
 
 class Admission:
-    """Counts the requests in flight and rejects those that are too many.
+    """Counts the requests in flight and rejects excess requests.
 
     What is bounded is everything that was admitted and not answered yet, not only what waits to be computed:
     in a burst, requests queue up in reading and writing. Used from the event loop's thread only.
@@ -24,6 +24,7 @@ class Admission:
     def __init__(self, capacity: int, metrics: Metrics) -> None:
         self.capacity, self.in_flight, self.ending = capacity, 0, False
         self._metrics, self._next_read = metrics, 0.0
+        # Read when metrics are scraped; setting the gauge on every request would take its lock each time.
         metrics.in_flight.set_function(lambda: self.in_flight)
 
     @property
@@ -59,6 +60,8 @@ class Admission:
             `_REJECTED_PER_S` of them are read from.
         """
         self._metrics.rejected.inc()
+        # A leaky bucket: each rejected client is assigned the next free slot of 1 / _REJECTED_PER_S
+        # seconds.
         self._next_read = max(self._next_read, now) + 1 / _REJECTED_PER_S
         return min(self._next_read - now, RETRY_AFTER_S)
 

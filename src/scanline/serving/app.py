@@ -78,6 +78,7 @@ def create_app(service: Service) -> Guard:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Runs before the socket accepts requests: the first request must not pay for lazy initialisation.
         service.responder.warm_up()
         endpoint.start()
         yield
@@ -97,6 +98,8 @@ def create_app(service: Service) -> Guard:
     _add_operations(app, service)
     _add_page(app)
     _add_problems(app)
+    # FastAPI only knows models that appear in a signature. The body of `/v1/predict` is read by hand, so
+    # its schemas are added here; `openapi()` caches the document that is changed.
     app.openapi()["components"]["schemas"].update(_openapi_schemas(PredictRequest))
     connections = Connections(service.admission, service.limits)
     inner = _with_direct_routes(app, endpoint, _stream_route(service, parser, endpoint))
@@ -115,6 +118,7 @@ def _add_predict(app: FastAPI, endpoint: PredictEndpoint) -> None:
         openapi_extra={"requestBody": _openapi_body()},
     )
     async def predict(request: Request) -> Response:
+        # Bypassed by `_with_direct_routes`; this route documents the operation for OpenAPI.
         body = await endpoint.respond(request.scope, request.receive)
         return Response(body, media_type="application/json", headers=_NO_STORE)
 
@@ -124,6 +128,7 @@ def _add_model(app: FastAPI, service: Service) -> None:
     description = describe_model(
         responder.model, service.name, responder.digest, responder.version, service.limits
     )
+    # Model and gallery do not change while the server runs: they are serialised once.
     described = description.model_dump_json(by_alias=True)
     gallery = service.gallery.model_dump_json(by_alias=True)
 
@@ -179,6 +184,7 @@ def _add_problems(app: FastAPI) -> None:
 def _add_page(app: FastAPI) -> None:
     page = resources.files("scanline.serving") / "page"
     for name, media_type in _PAGE.items():
+        # Read at start: the three files are small, and no request may name a path on disk.
         content = (page / name).read_bytes() if (page / name).is_file() else b""
         path = "/" if name == "index.html" else f"/assets/{name}"
         app.add_api_route(path, _file_route(content, media_type), include_in_schema=False)
@@ -215,6 +221,7 @@ def _stream_route(service: Service, parser: RequestParser, endpoint: PredictEndp
         if problem is not None:
             await refuse_websocket(scope, receive, send, problem)
             return
+        # There is no await between the check of `open_streams` and this increment, so the bound is exact.
         with metrics.stream():
             await receive()  # websocket.connect
             await send({"type": "websocket.accept"})

@@ -1,4 +1,4 @@
-"""ASGI 3: its types, and the responses that are sent without a framework."""
+"""Types of ASGI 3, and responses that are sent without a framework."""
 
 from __future__ import annotations
 
@@ -41,10 +41,13 @@ async def send_problem(send: Send, problem: Problem) -> None:
 async def refuse_websocket(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
     """Send a problem as the response to a WebSocket's handshake."""
     await receive()  # websocket.connect
+    # Without this ASGI extension a handshake can only be refused by closing, without a problem document. A
+    # close reason holds at most 123 bytes (RFC 6455, section 5.5).
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": problem.detail[:120]})
         return
 
+    # The extension renames the events: "websocket.http.response.start" and ".body".
     async def respond(message: Message) -> None:
         await send({**message, "type": "websocket." + message["type"]})
 

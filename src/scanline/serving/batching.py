@@ -21,8 +21,7 @@ class Batcher:
     """A queue of plain requests, which are answered in batches.
 
     The first request of a batch waits for others, at most `limits.wait_ms`, and only if there were others in
-    the last
-    batch: a client that is alone does not wait.
+    the last batch: a single client does not wait.
 
     All state belongs to the event loop's thread. `_compute` runs in the event loop if the batch is small,
     otherwise in `_thread`; one batch is computed at a time, so the queue grows meanwhile and the next batch
@@ -58,8 +57,8 @@ class Batcher:
 
     async def stop(self) -> None:
         """Stop after the batch that is being computed."""
-        # The server stops only after all requests were answered or given up: the queue holds nothing of
-        # worth.
+        # The server stops only after all requests were answered or given up: the queue
+        # holds no request that a client still waits for.
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -84,6 +83,9 @@ class Batcher:
     def _is_ready(self) -> bool:
         """Return whether waiting for more requests gains nothing."""
         queued = len(self._queue)
+        # Requests in flight that are not queued are still being received, written or computed elsewhere;
+        # some of them may join the batch. Once all are queued, or the batch is full, waiting cannot enlarge
+        # it.
         full = self._queued_sequences >= self._limits.batch
         return full or (queued >= self._last_batch and queued >= self._admission.in_flight)
 
@@ -105,6 +107,8 @@ class Batcher:
         start, size = loop.time(), sum(request.size for request, _ in batch)
         requests = [request for request, _ in batch]
         try:
+            # Only this task computes, and it awaits each batch before it takes the next one, so `_compute`
+            # never runs twice at the same time.
             if size * self._s_per_value < _INLINE_S:
                 responses = self._compute(requests)
             else:
@@ -118,6 +122,8 @@ class Batcher:
             if not future.done():  # its client may have gone or its deadline passed meanwhile
                 future.set_result(response)
         elapsed = loop.time() - start
+        # Exponential moving average over about ten batches: one slow batch must not divert everything to
+        # the slow thread.
         self._s_per_value += 0.1 * (elapsed / size - self._s_per_value)
         self._metrics.batch.observe(len(batch))
         self._metrics.compute.observe(elapsed)
@@ -135,6 +141,8 @@ class Batcher:
         """Remove the next batch from the queue, without requests that nobody waits for any more."""
         batch: list[tuple[Request, asyncio.Future[bytes]]] = []
         count = 0
+        # The first request is always taken: one with more sequences than `limits.batch` would otherwise
+        # block the queue for ever.
         while self._queue and (not batch or count + len(self._queue[0][0].sequences) <= self._limits.batch):
             request, future, _ = self._queue.popleft()
             self._queued_sequences -= len(request.sequences)

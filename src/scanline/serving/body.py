@@ -57,11 +57,14 @@ class Body:
                 length = value
             elif name == b"expect":
                 expects = True  # then nothing has been sent yet
+        # 16 + 15: gzip only, with a window of at most 32 KiB. zlib and raw deflate streams are refused.
         if encoding == b"gzip":
             self._unpacker = zlib.decompressobj(wbits=31)
         elif encoding != b"identity":
             given = encoding[:40].decode("latin-1")
             raise Problem("wrong-type", f"expected the encoding gzip or none, found {given!r}")
+        # Refuse by the declared length before anything is read or allocated. A client that sent "Expect:
+        # 100-continue" waits for permission, so it needs no lingering read.
         if length.isdigit() and int(length) > self._limits.body_bytes * (1 if expects else LINGER):
             raise _too_large(self._limits, close=True)
         try:
@@ -69,8 +72,12 @@ class Body:
                 self._add(await receive())
         except zlib.error as error:
             raise Problem("malformed", f"expected a body packed with gzip, found {error}") from None
+        # One byte more than the limit is unpacked at most, see `_add`, so this comparison detects every
+        # excess.
         if self._size > self._limits.body_bytes:
             raise _too_large(self._limits)
+        # The stream must end where the body ends: a truncated stream has no verified checksum, and data
+        # after it would be dropped silently.
         if self._unpacker is not None and not self._unpacker.eof:
             raise Problem("malformed", "expected a body packed with gzip, found a part of one")
         if self._unpacker is not None and self._unpacker.unused_data:
@@ -92,11 +99,13 @@ class Body:
             if self._size > _SMALL:
                 self._reserve(self._size - self._reserved)
         else:
+            # Too large: release what was kept, and only count the rest.
             self._pieces.clear()
         self.complete = not message.get("more_body", False)
 
     def _reserve(self, size: int) -> None:
         memory = self._memory
+        # Event loop thread only, so check and increment need no lock.
         if memory.used + size > memory.capacity:
             detail = f"the requests in flight hold {memory.used:,} bytes; the limit is {memory.capacity:,}"
             raise Problem("overloaded", detail, headers=[("retry-after", "1"), ("connection", "close")])
@@ -105,6 +114,7 @@ class Body:
 
     def release(self) -> None:
         """Give the memory back; to be called once the body is not needed any more."""
+        # Idempotent, so that callers can release in a `finally` block.
         self._memory.used -= self._reserved
         self._reserved = 0
 

@@ -1,9 +1,9 @@
-"""What is done to a connection before and beside HTTP: slow and large heads, crowds, early rejection.
+"""Connection limits below HTTP: slow and large heads, too many connections, early rejection.
 
 uvicorn has no settings for these, and ASGI begins only after the head of a request. `Connection` is therefore
-an `asyncio.Protocol` of its own between the socket and uvicorn's protocol. It uses what asyncio and ASGI
-document: it passes bytes on in both directions, follows where requests begin and end, and is told by the
-application when a request starts and ends. It does not parse HTTP: uvicorn decides what is a valid request.
+an `asyncio.Protocol` between the socket and uvicorn's protocol. It uses only what asyncio
+and ASGI document: it passes bytes on in both directions, follows where requests begin and end, and is
+notified by the application when a request starts and ends. It does not parse HTTP: uvicorn decides what is valid.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scanline.serving.transport import GuardedTransport
 
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*\r\n")
-# Headers after which the end of the body, or of the connection's HTTP, cannot be told from Content-Length.
+# With one of these headers, Content-Length does not determine the end of the body, or of HTTP itself.
 _OTHER_FRAMING = (b"\r\ntransfer-encoding:", b"\r\nupgrade:", b"\r\nexpect:")
 _OTHER_CONNECTION = re.compile(rb"\r\nconnection:(?![ \t]*keep-alive[ \t]*\r\n)", re.IGNORECASE)
 
@@ -37,6 +37,7 @@ class Connections:
         self.admission, self.limits = admission, limits
         self.count = 0
         self.by_client: dict[tuple[str, int], Connection] = {}
+        # Responses that may be sent in large numbers, or before uvicorn sees the request, are built once.
         self.full = response_bytes(overloaded(limits.requests))
         self.slow_head = response_bytes(
             Problem("too-slow", f"expected a request's head within {limits.read_s:g} s"), close=True
@@ -75,9 +76,9 @@ class Connections:
 class Connection(asyncio.Protocol):
     """One connection.
 
-    While as many requests are in flight as may be, others get 503 before they are parsed: rejecting a request
-    must cost little beside answering one, or a flood of them leaves no time for answers. For the same reason
-    a client that was rejected is not read from for a moment, the longer the more rejected clients there are.
+    While the limit of requests in flight is reached, others get 503 before they are parsed: a rejection must
+    cost far less than a prediction, or a flood of requests would leave no time for predictions. For the same
+    reason reading from a rejected client is paused, for longer if many clients are rejected.
 
     All methods run in the event loop's thread. Invariant: `_body_left`, `_opaque` and `_head` describe the
     next byte from the client: inside a body of known length, inside one of unknown length, or in a head of
@@ -122,6 +123,8 @@ class Connection(asyncio.Protocol):
         """Forget the connection."""
         self._all.count -= 1
         self._stop_timers()
+        # The operating system may have given the address to a new connection already: remove only our own
+        # entry.
         if self._client is not None and self._all.by_client.get(self._client) is self:
             del self._all.by_client[self._client]
         if not self._refused:
@@ -158,13 +161,13 @@ class Connection(asyncio.Protocol):
 
     @property
     def body_length_known(self) -> bool:
-        """Whether the end of the current request's body can be told from its Content-Length."""
+        """Whether Content-Length determines the end of the current request's body."""
         return not self._opaque
 
     def request_started(self) -> None:
         """The application has a request: its head was complete."""
         self._started += 1
-        if self._started > self._heads:  # uvicorn found the end of a head that we did not: believe it
+        if self._started > self._heads:  # uvicorn found the end of a head that we did not: follow uvicorn
             self._heads = self._started
             self._head, self._opaque, self._opaque_bytes = b"", True, 0
             self._stop_head_timer()
@@ -252,9 +255,12 @@ class Connection(asyncio.Protocol):
             return False
         length = content_length(data[: end + 2])
         rest = len(data) - end - 4
+        # Pipelined requests, unknown framing and bodies that are too large take the normal path, which
+        # handles them.
         if length is None or rest > length or length > self._all.limits.body_bytes:
             return False
         self._discard = length - rest
+        # Same timer as for heads: a client that stalls inside a rejected body is closed after `read_s`.
         if self._discard:  # a response before the request is complete would confuse many clients
             self._head_timer = self._loop.call_later(self._all.limits.read_s, self._close, b"")
         else:
@@ -305,10 +311,11 @@ class Connection(asyncio.Protocol):
         self._idle_timer = None
         if self._started > self._ended:
             return  # `request_ended` starts it again
+        # The timer may fire slightly early, hence the tolerance of 1 ms and the minimum delay of 10 ms.
         left = self._idle_since + self._all.limits.idle_s - self._loop.time()
         if self._head_timer is None and left <= 0.001:
             self._close(b"")
-        else:  # a head that is incomplete has a timer of its own, which is shorter
+        else:  # a head that is incomplete has its own, shorter timer
             self._idle_timer = self._loop.call_later(max(left, 0.01), self._on_idle)
 
     def _on_slow_head(self) -> None:
@@ -346,8 +353,11 @@ def content_length(head: bytes) -> int | None:
     if any(name in lowered for name in _OTHER_FRAMING):
         return None
     count = lowered.count(b"\r\ncontent-length:")
+    # No Content-Length and no Transfer-Encoding: a request has no body (RFC 9112, section 6.3).
     if count == 0:
         return 0
+    # Two lengths, or one that is not a plain number, are a request smuggling attempt or a broken client:
+    # framing counts as unknown, and uvicorn decides.
     length = _LENGTH.search(lowered)
     return int(length[1]) if length is not None and count == 1 else None
 

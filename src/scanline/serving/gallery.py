@@ -1,4 +1,4 @@
-"""Test sequences to look at on the page, the hardest first."""
+"""Test sequences shown on the page, the hardest first."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def build_gallery(model: Model, run: str) -> Gallery:
     Raises:
         ScanlineError: If the data are not available.
     """
+    # Check the local copy first: `own_split` would download a catalogue data set that is absent.
     known = trained_on(Path(run))
     named = known[0].name if known is not None else model.data
     if named in catalogue.names() and catalogue.find(named) is None:
@@ -46,6 +47,7 @@ def build_gallery(model: Model, run: str) -> Gallery:
     for index in _choose(~right, confidence, aligned.targets):
         values = source.steps_of(index)
         numbers += values.size
+        # Bounds the size of the response; at least one sequence is kept, however long it is.
         if numbers > _MAX_NUMBERS and items:
             break
         items.append(
@@ -67,6 +69,7 @@ def _choose(
     wrong: NDArray[np.bool_], confidence: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> list[int]:
     """Return the indices of the sequences to show, in order; all arguments are (N,)."""
+    # A stable sort keeps ties in data order, so the gallery is the same on every start.
     order = np.argsort(-confidence, kind="stable")
     right = order[~wrong[order]]
     chosen = [*order[wrong[order]][:_ERRORS].tolist(), *right[::-1][:_UNCERTAIN].tolist()]

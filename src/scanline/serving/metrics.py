@@ -14,9 +14,11 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """The metrics of one server, in a registry of its own."""
+    """The metrics of one server, in a separate registry."""
 
     def __init__(self) -> None:
+        # The global registry would refuse a second server in the same process, and export metrics of other
+        # libraries.
         self.registry = registry = CollectorRegistry()
         self.requests = Counter(
             "scanline_requests", "Requests answered.", ("route", "status"), registry=registry
@@ -44,6 +46,8 @@ class Metrics:
             "Requests answered with 503 because too many were in flight.",
             registry=registry,
         )
+        # A plain integer: the limit on streams is checked against it, and a gauge has no public read
+        # access.
         self.open_streams = 0
         streams = Gauge("scanline_streams", "Open streams.", registry=registry)
         streams.set_function(lambda: self.open_streams)

@@ -30,7 +30,7 @@ class Guard:
         access: Who may use the server.
         limits: `read_s` is enforced here.
         metrics: Counts requests.
-        connections: Told when requests start and end; empty if another server than ours runs the application.
+        connections: Notified when requests start and end; empty if another server runs the application.
     """
 
     def __init__(
@@ -75,13 +75,18 @@ class Guard:
             pass  # the client is gone
         except Exception:
             LOG.exception("a request failed")
+            # Once a response has started, its status line is sent; a second one would corrupt the
+            # connection.
             if not response.status:
                 await send_problem(response.send, Problem("failed", "the server failed; see its log"))
         finally:
             if connection is not None:
                 connection.request_ended(pause_s)
+        # A string from the direct routes, a route object from Starlette. Unrouted paths count as "other":
+        # labels made from a client's paths would grow without bound.
         route = scope.get("route", "other")
         route = getattr(route, "path", route)
+        # 499, as in nginx: the client closed the connection before a response started.
         self._metrics.requests.labels(route, response.status or 499).inc()
         self._metrics.seconds.labels(route).observe(time.perf_counter() - start)
 
@@ -105,9 +110,10 @@ class _Response:
         """
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            # A new list: the one in the message may be shared between responses.
             message["headers"] = [*message.get("headers", ()), *_HEADERS]
             if self._connection is not None and not self._connection.body_length_known:
-                # The rest of the request's body could not be told from the next request.
+                # The rest of the request's body could not be distinguished from the next request.
                 message["headers"].append((b"connection", b"close"))
         elif len(message.get("body", b"")) >= _SMALL:
             try:  # a client that does not read must not keep the response in memory for ever
@@ -121,7 +127,7 @@ class _Response:
 
 
 def _watch_body(receive: Receive, connection: Connection) -> Receive:
-    """Return `receive`, which tells the connection when the body is complete."""
+    """Return `receive`, extended to notify the connection when the body is complete."""
 
     async def watched() -> Message:
         message = await receive()

@@ -26,6 +26,7 @@ def to_numbers(content: Any, suspicious: bool) -> NDArray[Any]:
     if suspicious and (name := _other_value(content)) is not None:
         raise ValueError(f"expected numbers, found {name}")
     try:
+        # Ragged lists raise ValueError since NumPy 1.24; earlier versions made an object array of them.
         array = np.asarray(content)
     except (ValueError, OverflowError):
         raise ValueError("expected lists of equal length, found different ones") from None
@@ -46,6 +47,7 @@ def narrow(values: NDArray[Any]) -> NDArray[np.float32]:
     Raises:
         DataError: If a number is too large.
     """
+    # A number beyond the range of float32 becomes infinite here, and is refused below.
     with np.errstate(over="ignore"):
         narrowed = values.astype(np.float32)
     if np.isinf(narrowed).any():

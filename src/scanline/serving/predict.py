@@ -43,6 +43,7 @@ class PredictEndpoint:
         self._responder, self._parser, self._limits = responder, parser, limits
         self._admission, self._memory = admission, BodyMemory(limits.held_bytes)
         self._batcher = Batcher(responder.respond_all, limits, admission, metrics)
+        # One thread: a second one would compete with the batcher for the same cores.
         self.slow_thread = ThreadPoolExecutor(1, thread_name_prefix="slow")
         self._slow_requests = 0
 
@@ -68,11 +69,14 @@ class PredictEndpoint:
                 async with asyncio.timeout(self._limits.read_s):
                     await self._discard(scope, receive)
             raise
+        # Admitted: from here on `release` and `leave` must run, also after an error or a cancellation.
         body = Body(self._limits, self._memory)
         try:
             async with asyncio.timeout(self._limits.deadline_s):
                 return await self._respond(scope, receive, body)
         except TimeoutError:
+            # The timeout cancels the waiting coroutine only. Work already running in a thread finishes
+            # there, and its result is dropped.
             raise _late(self._limits, body) from None
         finally:
             body.release()
@@ -88,6 +92,7 @@ class PredictEndpoint:
                 return await self._in_thread(
                     lambda: self._responder.respond(self._parser.parse_images(files, trace))
                 )
+        # In the event loop: for requests of usual size, handing over to a thread takes longer than parsing.
         request = self._parser.parse_json(content)
         if request.is_plain and not self._batcher.is_heavy(request):
             return await self._batcher.submit(request)

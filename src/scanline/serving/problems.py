@@ -124,7 +124,9 @@ class Problem(ScanlineError):
 def validation_problem(error: ValidationError) -> Problem:
     """Return the problem of a request that does not have the form of its Pydantic model."""
     faults = []
+    # `include_input=False`: the response must not echo values of any size that the client sent.
     for each in error.errors(include_url=False, include_input=False)[:MAX_FAULTS]:
+        # Escapes of RFC 6901; "~" first, because the second replacement inserts a "~".
         parts = (str(part)[:_MAX_KEY].replace("~", "~0").replace("/", "~1") for part in each["loc"])
         faults.append(("".join(f"/{part}" for part in parts), each["msg"]))
     pointer, text = faults[0]

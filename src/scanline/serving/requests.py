@@ -1,6 +1,6 @@
 """Validates what clients send, and converts it to arrays that the model can read.
 
-This is the only place that does. A request passes its Pydantic model in `schema.py`, then the checks against
+No other module does this. A request passes its Pydantic model in `schema.py`, then the checks against
 the model and the limits, and becomes a `Request` of float32 arrays. Everything that is wrong is a `Problem`.
 """
 
@@ -174,6 +174,8 @@ class RequestParser:
         parts = len(cells.get(architecture.cell).traced)
         directions = architecture.layers * (2 if architecture.bidirectional else 1)
         steps = sum(lengths)
+        # Size of the response, computed before the trace is: every traced part is (steps, hidden size) in
+        # each layer and direction.
         numbers = steps * directions * architecture.hidden_size * parts
         if steps > self._limits.traced_steps or numbers > self._limits.traced_numbers:
             raise Problem(
@@ -201,6 +203,7 @@ class RequestParser:
                     sequences.append(self._steps(values, length))
             except (DataError, ValueError) as error:
                 faults.append((index, str(error)))
+                # Stop early: a hostile request could otherwise make one message for each of its inputs.
                 if len(faults) == MAX_FAULTS:
                     break
         if faults:
@@ -214,6 +217,7 @@ class RequestParser:
         preprocessing = self._preprocessing
         if values.ndim == 1 and preprocessing.source_features == 1:
             values = values[:, None]
+        # Steps are accepted as the source has them, or as the network reads them after preprocessing.
         widths = sorted({preprocessing.source_features, preprocessing.features})
         if values.ndim != 2 or values.shape[1] not in widths or len(values) == 0:
             raise DataError(f"expected shape (steps, {' or '.join(map(str, widths))}), found {values.shape}")
@@ -238,6 +242,7 @@ class RequestParser:
     ) -> NDArray[np.float32]:
         """Return one image as (height, width x channels), 0 to `picture.levels`."""
         colours = picture.channels == 3
+        # `colours` is 0 or 1: (height, width) for grey images, (height, width, 3) for colour images.
         valid = values.ndim == 2 + colours and 0 not in values.shape and values.shape[2:] in ((), (3,))
         if not valid or (not given.fit and values.shape[:2] != (picture.height, picture.width)):
             size = "height, width" if given.fit else f"{picture.height}, {picture.width}"
@@ -253,6 +258,7 @@ class RequestParser:
             raise Problem(
                 "too-large", f"expected at most {self._limits.pixels:,} pixels, found {values.shape}"
             )
+        # `fit_picture` works on 8-bit images, as uploads decode to; (height, width, channels).
         pixels = np.rint(values / full * 255).astype(np.uint8).reshape(*values.shape[:2], -1)
         return fit_picture(pixels, picture, f"image {index}").astype(np.float32)
 
@@ -271,6 +277,7 @@ def decode_session(text: str) -> bytes:
 
 def _parse(content: bytes | str) -> Any:
     try:
+        # `cache_strings="keys"` keeps values out of the process-wide cache: clients choose them freely.
         return from_json(content, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         raise Problem("malformed", f"expected JSON: {error}") from None

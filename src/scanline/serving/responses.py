@@ -40,6 +40,7 @@ class Responder:
         model.network.eval()
         files = model.to_bytes(version)
         self.digest = sha256(files[DESCRIPTION])[:12]
+        # All responses of a model begin with the same bytes.
         self._head = b'{"schema":1,"model":"%s","predictions":[' % self.digest.encode()
 
     def respond_all(self, requests: Sequence[Request]) -> list[bytes]:
@@ -78,7 +79,7 @@ class Responder:
         return self.model.task.json_rows(probabilities)
 
     def warm_up(self) -> None:
-        """Answer once what takes longer the first time."""
+        """Compute one response of each kind, since the first one takes longer."""
         preprocessing = self.model.preprocessing
         shape = (5, preprocessing.source_features)
         if preprocessing.picture is not None:
@@ -89,17 +90,20 @@ class Responder:
         self.respond(Request((zeros,), show_input=True, trace=True))
         if preprocessing.picture is not None:
             image = np.zeros((picture.height, picture.width, picture.channels), np.uint8)
+            # A vertical stroke, so that the image is not empty.
             image[len(image) // 4 : -len(image) // 4, image.shape[1] // 2] = 255
             with contextlib.suppress(DataError):  # too small to hold a stroke
                 fit_picture(image, picture, "a stroke")
 
     def _probabilities(self, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return (N, K) for N arrays (T_i, F_i), each as wide as the source or as the network's input."""
+        # A source has one width; requests may mix both accepted widths, which then takes one pass for each.
         groups: dict[int, list[int]] = defaultdict(list)
         for index, each in enumerate(sequences):
             groups[each.shape[1]].append(index)
         if len(groups) == 1:
             return self.model.probabilities(_source(sequences))
+        # Float64, as `Model.probabilities` returns; filled group by group, in the order of the requests.
         probabilities = np.empty((len(sequences), self.model.task.output_size))
         for chosen in groups.values():
             probabilities[chosen] = self.model.probabilities(_source([sequences[index] for index in chosen]))

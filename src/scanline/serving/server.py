@@ -26,9 +26,11 @@ def listen(host: str, port: int) -> socket.socket:
         UsageError: If the address is not available.
     """
     try:
+        # The first result decides between IPv4 and IPv6.
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
+            # Without it, a restart fails for a minute while old connections are in TIME_WAIT.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
         except BaseException:
@@ -68,6 +70,7 @@ def serve(service: Service, listener: socket.socket, on_ready: Callable[[], None
         loop = asyncio.get_running_loop()
         _on_signal(loop, stop)
         serving = loop.create_task(server.serve(sockets=[listener]))
+        # uvicorn has no event for its start, only this flag; a failed start ends the task instead.
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         # uvicorn replaced the handlers when it started. With its own, the process would be killed by the

@@ -62,6 +62,7 @@ def start(
     missing = [name for name in _REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtraError("serving", missing, "serve")
+    # Imported after the check, so that a missing package is reported with the name of the extra.
     import torch
 
     from scanline.serving.access import Access, host_name
@@ -79,6 +80,7 @@ def start(
     gallery = _gallery(model, run, say) if with_gallery else None
     listener = listen(host, port)
     port = listener.getsockname()[1]
+    # A wildcard address does not name this server, so it is not added.
     names = {*LOOPBACK, *(() if host in _ANY_ADDRESS else (host,)), *map(host_name, hosts)}
     access = Access(
         frozenset(name.lower() for name in names), frozenset(each.lower() for each in origins), token
@@ -104,6 +106,8 @@ def _token(token: str, file: Path | None) -> str:
     if file is not None:
         try:
             with open(file, "rb") as opened:
+                # Bounded, in case the option names a device or a huge file; one byte more shows that it is
+                # too long.
                 token = opened.read(_MAX_TOKEN + 1).decode("ascii", "replace").strip()
         except OSError as error:
             raise UsageError(f"cannot read --token-file {file}: {error.strerror or error}") from None

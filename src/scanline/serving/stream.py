@@ -43,6 +43,8 @@ class Stream:
         if message.save:
             saved = base64.b64encode(self._session.to_bytes()).decode()
         elif message.resume is not None:
+            # Assigned to `_session` only after all checks, so that a refused message leaves the session
+            # unchanged.
             session = self._responder.model.resume(decode_session(message.resume))
             if not isinstance(session.steps, int):
                 detail = "resume: expected the session of one sequence, found one of several"
@@ -81,6 +83,8 @@ async def serve_stream(
         try:
             if text is None:
                 raise Problem("wrong-type", "expected a text message of JSON, found bytes")
+            # Awaited before the next message is received: messages of one stream never run at the same
+            # time, and a client has at most one message in the thread's queue.
             response = await loop.run_in_executor(thread, respond, text)
         except Problem as problem:
             response = problem.to_bytes().decode()

@@ -11,7 +11,7 @@ _PLAIN_400, _PLAIN_TEXT = b"HTTP/1.1 400 ", b"\r\ncontent-type: text/plain"
 
 
 class GuardedTransport(asyncio.Transport):
-    """A connection's transport as uvicorn sees it.
+    """The transport of a connection, as passed to uvicorn.
 
     Args:
         transport: The connection's own.

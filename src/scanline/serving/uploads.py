@@ -68,6 +68,7 @@ async def form_files(scope: Scope, body: bytes) -> list[tuple[str, bytes]]:
     # them.
     plain = {name: scope[name] for name in ("type", "headers")}
     try:
+        # `max_fields=0` admits files only.
         form = await Request(plain, receive).form(max_fields=0)
     except (MultiPartException, HTTPException, KeyError, ValueError) as error:  # e.g. an unknown charset
         raise Problem("malformed", f"expected a form with image files: {error}") from None
