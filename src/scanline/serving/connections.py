@@ -1,9 +1,9 @@
 """Connection limits below HTTP: slow and large heads, too many connections, early rejection.
 
 uvicorn has no settings for these, and ASGI begins only after the head of a request. `Connection` is therefore
-an `asyncio.Protocol` between the socket and uvicorn's protocol. It uses only what asyncio
-and ASGI document: it passes bytes on in both directions, follows where requests begin and end, and is
-notified by the application when a request starts and ends. It does not parse HTTP: uvicorn decides what is valid.
+an `asyncio.Protocol` between the socket and uvicorn's protocol. It uses only what asyncio and ASGI document:
+it passes bytes on in both directions, follows where requests begin and end, and is notified by the
+application when a request starts and ends. It does not parse HTTP: uvicorn decides what is a valid request.
 """
 
 from __future__ import annotations
