@@ -33,6 +33,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise FormatError(expected="a regular file", found="something else")
+    # zipfile parses the whole directory on opening, so its size is checked first, on the raw bytes.
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - _END_BYTES - _COMMENT_BYTES - _END_64_BYTES))
@@ -60,6 +61,7 @@ def _check_directory_size(tail: bytes) -> None:
 
 
 def _check_members(members: list[zipfile.ZipInfo], archive_bytes: int) -> None:
+    # Members that share compressed bytes are a zip bomb: https://www.bamsoftware.com/hacks/zipbomb/.
     if sum(member.compress_size for member in members) > archive_bytes:
         raise FormatError("its members overlap")
     seen: set[str] = set()
@@ -68,9 +70,11 @@ def _check_members(members: list[zipfile.ZipInfo], archive_bytes: int) -> None:
         if name in seen:
             raise FormatError(expected="members of different names", found=f"{name[:80]!a} twice")
         seen.add(name)
+        # Both path styles are checked on every system: an archive may be shared between them.
         paths = PurePosixPath(name), PureWindowsPath(name)
         if any(path.is_absolute() or path.drive or ".." in path.parts for path in paths) or not name:
             raise FormatError(f"{name[:80]!a} would leave its folder")
+        # The upper 16 bits are the Unix file mode, 0 in archives of other systems.
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise FormatError(place=f"{name[:80]!a}", expected="a file", found="a link or a device")
@@ -86,6 +90,7 @@ def check_member(member: zipfile.ZipInfo, limit: int | None = None) -> None:
     Raises:
         FormatError: If it unpacks to too many bytes, or its compression method is not supported.
     """
+    # The declared size is enough: zipfile never returns more bytes than the directory declares.
     if member.file_size > unpacked_limit(member.compress_size):
         raise FormatError(**excess_unpacked(member.compress_size, member.file_size))
     if limit is not None and member.file_size > limit:

@@ -31,6 +31,7 @@ def crc32c(data: bytes | memoryview, before: int = 0) -> int:
         for byte in data:
             start = table[(start ^ byte) & 0xFF] ^ (start >> 8)
         return ~start & 0xFFFFFFFF
+    # A power of two of lanes, each of at least 64 bytes.
     lanes = min(_LANES, 1 << ((count // 64).bit_length() - 1))
     width = -(-count // lanes)
     # Leading zeros do not change a CRC that starts from 0. The real start value is added at the end.
@@ -40,7 +41,9 @@ def crc32c(data: bytes | memoryview, before: int = 0) -> int:
     by_byte = _table()
     state = np.zeros(lanes, np.uint32)
     for column in columns:
+        # One table step for all lanes at once: `column` is the next byte of every lane.
         state = by_byte[(state ^ column).astype(np.uint8)] ^ (state >> 8)
+    # `lanes` is a power of two, so pairs come out even; `width` is the length in bytes of a right lane.
     while len(state) > 1:
         state = _advanced(state[0::2], width) ^ state[1::2]
         width *= 2

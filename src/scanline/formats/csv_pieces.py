@@ -1,4 +1,4 @@
-"""A CSV file in pieces that end where a row ends, so that several cores can parse them.
+"""Cuts a CSV file into pieces that end where a row ends, so that several cores can parse them.
 
 Where rows end is decided by counting quotes: a line break within quotes belongs to a cell. Quotes that are
 part of a word make the count ambiguous; then `RowBoundaryError` tells the caller to parse the file in one
@@ -15,7 +15,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class RowBoundaryError(Exception):
-    """The quotes do not tell where a row ends."""
+    """The quotes are ambiguous, so that the end of a row cannot be determined."""
 
 
 class RowTooLongError(Exception):
@@ -35,7 +35,7 @@ def split_rows(stream: Any, skip: int, size: int, row_limit: int) -> Iterator[me
         row_limit: The largest size of a row in bytes.
 
     Raises:
-        RowBoundaryError: If quotes do not tell where a row ends.
+        RowBoundaryError: If the end of a row cannot be determined.
         RowTooLongError: If a row has more than `row_limit` bytes.
     """
     current, other = bytearray(size), bytearray(size)
@@ -78,6 +78,7 @@ def _fill(stream: Any, buffer: bytearray, filled: int, limit: int) -> int:
 
 def _row_end(text: bytearray, begin: int, filled: int, row_limit: int) -> int:
     """Return where the last complete row of `text[begin:filled]` ends, or `filled` if no row does."""
+    # CR is the row end only if there is no LF at all; otherwise it belongs to CR LF.
     mark = b"\n" if text.find(b"\n", begin, filled) >= 0 else b"\r"
     end = text.rfind(mark, begin, filled) + 1
     quotes = text.count(b'"', begin, end)

@@ -71,6 +71,7 @@ class Delimited:
             head = file.read(_HEAD_BYTES)
         rows = head.count(b"\n")
         size = self.path.stat().st_size
+        # This bound protects the allocation of the caller from a file whose first rows are not typical.
         max_rows = size // len(self.names) + 1  # a cell takes at least the separator after it
         return min(int(1.05 * rows * size / len(head)), max_rows) if rows else 0
 
@@ -147,6 +148,8 @@ class Delimited:
         try:
             # One thread drives the parser (which uses all cores) while the caller uses the piece before.
             with ThreadPoolExecutor(1) as pool, self._stream() as stream:
+                # At most two pieces are alive, one being parsed and one being consumed: split_rows has two
+                # buffers.
                 waiting: Future[pyarrow.Table] | None = None
                 for piece in split_rows(stream, self.skip, self._piece_bytes(), _BLOCK_BYTES):
                     coming = pool.submit(self._parse, piece, types)
@@ -160,6 +163,7 @@ class Delimited:
         except RowTooLongError:
             raise FormatError(_TOO_LONG, file=self.path) from None
         except pyarrow.ArrowInvalid as error:
+            # PyArrow counts rows only in a single-threaded parse, so the error is reproduced to locate it.
             for _ in self.batches(types, in_pieces=False):  # raises the error with its row
                 pass
             raise RowBoundaryError from error

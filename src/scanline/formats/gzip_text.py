@@ -35,6 +35,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
         OSError: If the file cannot be read.
     """
     with gzip_errors(path), open(path, "rb") as file:
+        # BufferedReader adds the readline and buffering that RawIOBase lacks.
         stream = io.BufferedReader(Unpacked(file, path)) if is_gzip(path) else file
         yield io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="")
 
@@ -72,6 +73,7 @@ class Unpacked(io.RawIOBase):
         """
         count = self._stream.readinto(buffer)
         self._unpacked_bytes += count
+        # GzipFile reads ahead by one buffer, so `packed` may exceed what was decompressed by that much.
         packed = self._file.tell()
         if self._unpacked_bytes > unpacked_limit(packed):
             raise FormatError(file=self._path, **excess_unpacked(packed, self._unpacked_bytes))

@@ -183,6 +183,7 @@ class _Reader:
             array = np.empty(shape, dtype)
         except (MemoryError, ValueError) as error:
             self.fail(f"bytes 4 to {self.place - 1}: {declared:,} bytes of items do not fit in memory", error)
+        # A byte view of the result: chunks are copied into place without an intermediate array.
         target = array.reshape(-1).view(np.uint8)
         filled = 0
         while filled < declared:
@@ -221,6 +222,7 @@ class _Reader:
 
     def check_size(self, shape: tuple[int, ...], declared: int) -> None:
         """Refuse a header that the file is too small for, before memory is allocated for it."""
+        # A gzip file can hold at most its size times the deflate ratio; a raw file exactly its size.
         available = self.size * _DEFLATE_RATIO if self.packed else self.size - self.place
         rule = f"the header declares {_product(shape)}, expected {declared:,} bytes of items, found"
         if declared > available:

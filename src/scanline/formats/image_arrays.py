@@ -30,6 +30,7 @@ def read_array_picture(path: Path, colour: bool) -> NDArray[np.uint8]:
 
     def layers(top: int, bottom: int) -> Layers:
         rows = values(top, bottom)
+        # on_background expects premultiplied colours; the file has straight alpha.
         colours = rows[..., :3] * rows[..., 3:]
         return colours, to_grey(colours), rows[..., 3]
 
@@ -52,6 +53,7 @@ def _read(path: Path) -> tuple[NDArray[Any], int]:
             )
         file.seek(0)
         header = read_header(file, name)
+        # Shape and size are checked on the header, before read_values allocates memory.
         _check_header(path, name, header)
         file.seek(header.start)
         array = read_values(file, header, name)

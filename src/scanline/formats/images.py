@@ -122,6 +122,7 @@ def _read_still(
     except Image.DecompressionBombError as error:
         raise too_large(name, "more", limit) from error
     with picture:
+        # Image.open reads only the header; pixels are decoded below, by exif_transpose or convert.
         check_pixels(name, picture.height, picture.width, limit)
         _check_content(picture, file, name)
         return picture_pixels(ImageOps.exif_transpose(picture), colour)
@@ -142,11 +143,13 @@ def _check_content(picture: Image.Image, file: Path | io.BytesIO, name: str) -> 
             raise _damaged(name, f"{rows} of {height} rows")
     if picture.format == "PNG":
         bits = _PNG_BITS.get(picture.mode, 1)
+        # A lower bound of the raw size against an upper bound of what deflate can expand to.
         if height * width * bits // 8 > size * _DEFLATE_RATIO:
             raise too_few
     if picture.format in ("JPEG", "MPO"):
         if height * width > size * _JPEG_PIXELS_PER_BYTE:
             raise too_few
+        # Counting markers in the bytes finds every scan without decoding any.
         content = file.getvalue() if isinstance(file, io.BytesIO) else file.read_bytes()
         scans = content.count(_JPEG_SCAN)
         if scans > limit_of("SCANS"):

@@ -65,6 +65,7 @@ def read_table(data: bytes) -> list[tuple[bytes, bytes]]:
         entries = read_entries(_block(data, handle, end), len(table), key_bytes_left)
         key_bytes_left -= sum(len(key) for key, _ in entries)
         for key, content in entries:
+            # Strictly rising keys also rule out duplicates.
             if table and key <= table[-1][0]:
                 raise FormatError(
                     expected="keys in rising order", found=f"{_name(key)} after {_name(table[-1][0])}"
@@ -95,6 +96,7 @@ def _block(data: bytes, handle: Handle, end: int) -> bytes:
         )
     # The trailer is the compression method (one byte) and the masked CRC of block and method.
     expected = unmasked(int.from_bytes(data[handle.end + 1 : handle.end + TRAILER_BYTES], "little"))
+    # The checksum comes first: nothing in a block is interpreted before it matches.
     if (found := crc32c(data[handle.begin : handle.end + 1])) != expected:
         raise FormatError(place=place, expected=f"the checksum {expected:08x}", found=f"{found:08x}")
     if data[handle.end] != 0:
@@ -114,6 +116,7 @@ def read_entries(block: bytes, before: int, key_bytes_left: int) -> list[tuple[b
     Raises:
         FormatError: If the block is damaged or has too many entries.
     """
+    # A block ends with its restart offsets, a uint32 each, and their number. The entries are before them.
     restarts = int.from_bytes(block[-4:], "little")
     end = len(block) - 4 - 4 * restarts
     if end < 0:

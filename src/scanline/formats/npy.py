@@ -86,6 +86,7 @@ def read_header(file: IO[bytes], name: str) -> Header:
 
 def _dtype(descr: str, name: str) -> np.dtype[Any]:
     code = descr[1:-1]
+    # Object arrays are pickles, and unpickling executes code.
     if "O" in code:
         raise FormatError(
             file=name,
@@ -113,6 +114,7 @@ def _items(text: str) -> tuple[str, str, str] | None:
     body, place = dictionary[1:-1].strip(" "), 0
     items: dict[str, str] = {}
     while place < len(body):
+        # A strict pattern instead of ast.literal_eval, whose time and memory a hostile header could inflate.
         match = _ITEM.match(body, place)
         if match is None or match.lastgroup is None or match.lastgroup in items:
             return None
@@ -140,6 +142,7 @@ def read_values(file: IO[bytes], header: Header, name: str) -> NDArray[Any]:
     def fail(found: str) -> NoReturn:
         raise FormatError(file=name, expected=f"{header.size:,} bytes of values", found=found)
 
+    # Bytes are read into the final buffer and reinterpreted, so that no second copy of the values exists.
     flat = np.empty(header.size, np.uint8)
     filled = 0
     while filled < header.size:
@@ -155,5 +158,6 @@ def read_values(file: IO[bytes], header: Header, name: str) -> NDArray[Any]:
         return np.empty(header.shape, header.dtype)
     array: NDArray[Any] = flat.view(header.dtype)
     if header.fortran:
+        # Column-major values are the C-order values of the transposed array; the transpose is a view.
         return array.reshape(header.shape[::-1]).transpose()
     return array.reshape(header.shape)

@@ -37,6 +37,7 @@ def picture_pixels(picture: Image.Image, colour: bool) -> NDArray[np.uint8]:
     if picture.has_transparency_data:
 
         def layers(top: int, bottom: int) -> Layers:
+            # RGBa is RGBA with premultiplied alpha.
             rows = picture.crop((0, top, picture.width, bottom)).convert("RGBA").convert("RGBa")
             values: Floats = np.asarray(rows, np.float32) / np.float32(255)
             return values[..., :3], to_grey(values[..., :3]), values[..., 3]
@@ -109,6 +110,7 @@ def on_background(
     for top, bottom in _bands(height, width):
         _, light, alpha = layers(top, bottom)
         visible = alpha > 0.5
+        # Undo the premultiplication; alpha > 0.5 here, so the division is safe.
         greys.append((light[visible] / alpha[visible])[::every])
         lowest_opacity = min(lowest_opacity, float(alpha.min()))
     background, opaque = 1.0, np.concatenate(greys)
@@ -118,6 +120,7 @@ def on_background(
 
     def blended(top: int, bottom: int) -> Floats:
         colours, light, alpha = layers(top, bottom)
+        # The "over" operator for premultiplied colours: no multiplication of the foreground.
         through = background * (1 - alpha)
         return colours + through[:, :, None] if colour else light + through
 

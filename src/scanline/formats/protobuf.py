@@ -32,6 +32,7 @@ class Message:
             if wire_type == _BYTES:
                 size, place = varint(content, place, end)
             else:
+                # end + 1: an unknown wire type always exceeds the message and is refused below.
                 size = {_FIXED_64: 8, _FIXED_32: 4}.get(wire_type, end + 1)
             if place + size > end:
                 raise FormatError(

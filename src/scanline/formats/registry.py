@@ -55,6 +55,7 @@ _BUILT_IN: dict[str, SequenceFormat] = {"ts": TsFormat()}
 
 def names() -> tuple[str, ...]:
     """Return the names of all formats: the built-in ones, then those of installed packages."""
+    # A dict keeps the order and drops a package's format with the name of a built-in one.
     found = dict.fromkeys(_BUILT_IN)
     found.update(dict.fromkeys(sorted(metadata.entry_points(group=GROUP).names)))
     return tuple(found)

@@ -124,6 +124,7 @@ class TensorBundle:
                 expected="numbers of float32, float64, float16 or bfloat16",
                 found=f"{entry.dtype} {one_line(entry.shape)}",
             )
+        # Exhausting the chunks also verifies the checksum, before any value is used.
         content = b"".join(self._chunks(name))
         if entry.dtype == "bfloat16":  # the upper half of a float32
             raw = (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
@@ -182,6 +183,8 @@ def open_bundle(path: Path) -> TensorBundle:
         prefix = find_prefix(path)
         index = beside(prefix, ".index")
         with open(index, "rb") as file:
+            # One byte more than the limit tells a file that is too large, without a race between stat and
+            # read.
             content = file.read(INDEX_LIMIT_BYTES + 1)
     if len(content) > INDEX_LIMIT_BYTES:
         raise FormatError(file=index, expected=f"at most {INDEX_LIMIT_BYTES:,} bytes", found="more")
@@ -249,6 +252,7 @@ def _entry(value: bytes, prefix: Path, shards: int) -> Entry:
             expected=f"bytes in one of {shards} data files",
             found=f"{size:,} at {offset:,} of number {shard:,}",
         )
+    # Strings have no fixed size; for every other type, shape and number of bytes must agree.
     if not sliced and item_bytes and math.prod(shape) * item_bytes != size:
         raise FormatError(
             expected=f"{math.prod(shape) * item_bytes:,} bytes for {dtype} {one_line(shape)}",
@@ -264,6 +268,7 @@ def _check_ranges(entries: dict[str, Entry]) -> None:
     users = {entry.data: name for name, entry in stored.items()}
     file_bytes = {data: _size(data, name) for data, name in users.items()}
     used = dict.fromkeys(file_bytes, 0)
+    # In the order of offsets, one pass per file detects every overlap.
     for name, entry in sorted(stored.items(), key=lambda item: (item[1].offset, item[1].size)):
         if entry.end > file_bytes[entry.data]:
             raise FormatError(

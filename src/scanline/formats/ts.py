@@ -86,6 +86,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line that is not empty and not a comment."""
     try:
         with open(path, encoding="utf-8-sig") as file:
+            # readline with a size bounds memory: a file without line breaks is one line of any length.
             lines = iter(lambda: file.readline(limit_of("LINE_BYTES") + 1), "")
             for number, line in enumerate(lines, 1):
                 if len(line) > limit_of("LINE_BYTES"):
@@ -174,6 +175,7 @@ def _sequence(path: Path, line: int, fields: list[str]) -> NDArray[np.float32]:
             path, line, f"expected {lengths[0]} values in each feature, found {lengths[odd]} in feature {odd}"
         )
     with np.errstate(over="ignore"):  # too large a value becomes infinite, which the caller refuses
+        # The file stores features one after another, (F, T); steps are rows here, (T, F).
         return np.ascontiguousarray(np.array(features).T, np.float32)
 
 
