@@ -46,6 +46,7 @@ def sync_file(path: Path) -> None:
     Raises:
         OSError: If the file cannot be opened or flushed.
     """
+    # O_RDWR because Windows refuses to flush a descriptor that is opened for reading only.
     descriptor = os.open(path, os.O_RDWR)
     try:
         _SYNC(descriptor)
@@ -113,11 +114,13 @@ def atomic_folder(path: Path, used: Path | None = None) -> Iterator[Path]:
         raise _cannot_write(path, error) from error
     try:
         yield temporary
+        # Step 2 of the module docstring: contents first, then the names inside the folder.
         for file in temporary.iterdir():
             sync_file(file)
         sync_folder(temporary)
         os.chmod(temporary, 0o777 & ~_umask())
         if path.exists():
+            # The old folder is moved aside first because os.replace cannot replace a folder that has files.
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", suffix=TEMPORARY, dir=path.parent))
             os.replace(path, old / path.name)
             os.replace(temporary, path)
@@ -128,6 +131,7 @@ def atomic_folder(path: Path, used: Path | None = None) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
+        # After the rename the temporary name is gone, and this does nothing.
         shutil.rmtree(temporary, ignore_errors=True)
 
 

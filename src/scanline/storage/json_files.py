@@ -49,6 +49,7 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
     """
     content = read_bounded(path, "JSON_BYTES")
     value = _parse(path, content)
+    # All seals have the same length. Comparing bytes, not parsed values, detects changes in white space too.
     body = content[: -len(seal(b""))]
     if content != body + seal(body).encode():
         raise ModelError(f"{path} is damaged: its content is not what was saved")
@@ -104,6 +105,7 @@ def _joint(match: re.Match[str]) -> str:
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content.decode())
+    # RecursionError: deeply nested brackets exhaust the parser's stack.
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: not valid JSON ({error})") from error
     if not isinstance(value, dict):

@@ -43,6 +43,7 @@ def read_tensor_file(path: Path) -> bytes:
     if path.exists() and not path.is_file():
         raise ValueError("expected a regular file, found something else")
     size = path.stat().st_size
+    # Checked before reading, so that the file cannot exhaust memory.
     if size > limit_of("MODEL_BYTES"):
         raise ValueError(exceeded("MODEL_BYTES", size))
     with open(path, "rb") as file:
@@ -64,6 +65,7 @@ def pack_tensors(tensors: dict[str, Tensor]) -> bytes:
     """
     entries: dict[str, Any] = {}
     values, place = [], 0
+    # Sorted by name, so that equal tensors give equal bytes and digests.
     for name, tensor in sorted(tensors.items()):
         if tensor.dtype != torch.float32:
             raise TypeError(f"{name}: expected float32, found {tensor.dtype}")
@@ -125,6 +127,7 @@ def _check_header(header: bytes, value_bytes: int) -> None:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # json keeps the last of two equal keys; another reader may keep the first and see other weights.
     made = dict(pairs)
     if len(made) != len(pairs):
         raise ValueError("expected different names, found one twice")
@@ -151,5 +154,6 @@ def _are_sizes(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) <= _MAX_DIMENSIONS
+        # type() instead of isinstance: bool is a subclass of int. Offsets must fit into int64.
         and all(type(each) is int and 0 <= each < 2**63 for each in value)
     )
