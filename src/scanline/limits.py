@@ -16,7 +16,7 @@ from typing import TypedDict
 from scanline.errors import UsageError, did_you_mean, one_line
 
 PREFIX = "SCANLINE_LIMIT_"
-# name: (largest value, what is counted)
+# name: (largest value, unit for messages)
 DEFAULTS: Mapping[str, tuple[int, str]] = {
     "CLASSES": (65_536, "classes"),
     "FEATURES": (65_536, "values a step"),
@@ -64,6 +64,7 @@ def limit_of(name: str) -> int:
     value = os.environ.get(PREFIX + name, "")
     if not value:
         return DEFAULTS[name][0]
+    # int() alone would accept signs, blanks and underscores; 18 digits fit into int64.
     if not re.fullmatch(r"[1-9][0-9]{0,17}", value):
         raise UsageError(
             where=PREFIX + name,
@@ -89,6 +90,7 @@ def exceeded(name: str, found: int) -> str:
 
 def unpacked_limit(packed: int) -> int:
     """Return how many bytes `packed` bytes may unpack to."""
+    # Small files may expand freely: text of repeated values legitimately compresses far better than 100:1.
     return min(limit_of("UNPACKED_BYTES"), max(FREE_BYTES, packed * limit_of("EXPANSION")))
 
 

@@ -1,7 +1,7 @@
-"""One seed in, an independent generator out for each purpose; no global random state is read or set.
+"""Independent random generators for each purpose from one seed; no global random state is read or set.
 
 A generator depends on (seed, purpose, index) alone, so whatever is drawn at step 500 is the same
-whether steps 0 to 499 ran in this process, in another one, or not at all: exact resume rests on that.
+whether steps 0 to 499 ran in this process, in another one, or not at all. Exact resume depends on that.
 """
 
 from __future__ import annotations
@@ -16,17 +16,20 @@ if TYPE_CHECKING:
 
 
 def _number(seed: int, purpose: str, index: int) -> int:
+    # A cryptographic hash makes neighbouring seeds and indices independent. The text format must never
+    # change.
     digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1  # 63 bits: torch takes signed 64-bit seeds
 
 
 def numpy_generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
-    """A NumPy generator for `purpose` ("order", ...), the `index`-th of its kind."""
+    """Return the NumPy generator number `index` for `purpose` ("order", ...)."""
+    # PCG64 is named explicitly: default_rng may change its bit generator in a later NumPy.
     return np.random.Generator(np.random.PCG64(_number(seed, purpose, index)))
 
 
 def torch_generator(seed: int, purpose: str, index: int = 0, device: str = "cpu") -> torch.Generator:
-    """A torch generator for `purpose` ("init", "dropout", ...) on `device`."""
+    """Return the torch generator number `index` for `purpose` ("init", "dropout", ...) on `device`."""
     import torch
 
     return torch.Generator(device=device).manual_seed(_number(seed, purpose, index))

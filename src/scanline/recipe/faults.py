@@ -37,6 +37,7 @@ def describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> s
     for fault in all_faults[:_MAX_FAULTS]:
         key = ".".join(str(part) for part in fault["loc"])
         kind, context, value = fault["type"], fault.get("ctx", {}), fault["input"]
+        # Keys come from the file and may have any length: they are cut before the search for similar ones.
         if kind == "extra_forbidden":
             lines.append(f"unknown key {key[:80]!r}" + _nearest(key[:80]))
         elif kind == "missing":
