@@ -1,1 +1,1 @@
-"""Fitting the weights: one visible loop that yields records; whoever calls it logs, saves, draws or stops."""
+"""Training: one loop that yields events. The caller logs, saves, plots or stops."""

@@ -147,6 +147,7 @@ def _load(
 ) -> tuple[TrainState, Position]:
     path = folder / STATE
     saved = parse(CheckpointState, read_sealed_json(path), path)
+    # A folder that was renamed or copied to another step's name would resume at the wrong place.
     if folder_name(saved.step) != folder.name:
         raise ModelError(f"{path} is damaged: expected the step of {folder.name}, got {saved.step}")
     model = load_tensors(folder / WEIGHTS, saved.files.get(WEIGHTS, ""))
@@ -162,6 +163,7 @@ def _load(
         loss=saved.loss,
         best=best,
     )
+    # The moments must be on the device of the weights that they update.
     on_device = {
         # Adam's step counter stays on the CPU, where torch keeps it.
         name: value if name.endswith("/step") else value.to(device)

@@ -23,6 +23,7 @@ def folder_name(step: int) -> str:
 def checkpoint_folders(checkpoints: Path) -> list[Path]:
     """Return the checkpoint folders by step, lowest first, without folders of other names such as copies."""
     found = [path for path in checkpoints.glob("step-*") if re.fullmatch(r"step-[0-9]{6,18}", path.name)]
+    # By number, not by name: from step 1,000,000 on names have more than six digits.
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 

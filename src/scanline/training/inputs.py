@@ -43,6 +43,7 @@ def read_inputs(
     """
     chosen = recipes.load(recipe or (FALLBACK if data == FALLBACK else recipes.DEFAULT), settings)
     read, note = read_or_default(data or chosen.data.name, chosen.data, on_progress)
+    # The default recipe depends on the data, which must be read first with a general recipe.
     if recipe is None and _default_recipe(read) != chosen.name:
         chosen = recipes.load(_default_recipe(read), settings)
     dataset = partition(read, chosen.split, chosen.input.missing)

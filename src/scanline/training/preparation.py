@@ -42,6 +42,7 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
     """
     preprocessing = Preprocessing.fit(data, recipe.input)
     steps = preprocessing.prepare_all(data)
+    # The size of the training split is first known here: `train.epochs` becomes a number of steps.
     recipe = recipe.model_copy(update={"train": recipe.train.limited(len(steps.train))})
     if recipe.train.class_weights == "balanced":
         steps = steps.with_splits(train=replace(steps.train, weights=balanced(steps.train)))

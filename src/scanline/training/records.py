@@ -73,6 +73,7 @@ def check_json(tree: object) -> None:
         ValueError: If it holds a lone surrogate, NaN or infinity.
         TypeError: If it holds a type that JSON does not have, such as a date of TOML.
     """
+    # `encode` rejects lone surrogates, which json.dumps lets through with ensure_ascii=False.
     json.dumps(tree, allow_nan=False, ensure_ascii=False).encode()
 
 

@@ -26,5 +26,6 @@ def learning_rate(settings: TrainSettings, step: int) -> float:
     if step < warmup:
         low, high, fraction = settings.learning_rate / 25, settings.learning_rate, step / warmup
     else:
+        # `max` avoids a division by zero if the warm-up covers all steps.
         low, high, fraction = settings.learning_rate, 0.0, (step - warmup) / max(total - warmup, 1)
     return low + (high - low) * (1 - math.cos(math.pi * fraction)) / 2

@@ -97,6 +97,7 @@ def train_step(
     if not network.training:  # walks through all modules
         network.train()
     parameters: list[Tensor] = group["params"]
+    # None instead of zeros: the backward pass stores the gradient and does not add it to a cleared array.
     for weight in parameters:
         weight.grad = None
     loss = task.loss(network(values, lengths, generator, standardized), targets, weights)

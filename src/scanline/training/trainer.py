@@ -55,6 +55,7 @@ class Trainer:
             abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.
         """
         self.state, self.recipe, self.data, self.task = state, recipe, data, task
+        # Encoded once: batches and evaluations share these arrays.
         self._targets = {name: task.encode(source) for name, source in data.splits.items()}
         self._abandon = abandon
         self._device = state.network.scale.device
@@ -107,6 +108,7 @@ class Trainer:
         state, recipe, device = self.state, self.recipe, self._device
         generator = None
         if recipe.model.dropout:
+            # Derived from (seed, purpose, step): a resumed run draws the same numbers.
             generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
         values = self._with_noise(batch.values) if recipe.train.noise else batch.values
         state.loss = train_step(
@@ -126,6 +128,7 @@ class Trainer:
     def _with_noise(self, values: Tensor) -> Tensor:
         """Return raw values with normal noise, relative to the scale of each feature."""
         scale = self.state.network.scale
+        # Its own purpose: turning dropout on or off does not change the noise.
         draw = torch_generator(self.recipe.seed, "noise", self.state.step, scale.device.type)
         noise = torch.randn(values.shape, generator=draw, device=scale.device)
         return values + self.recipe.train.noise * scale * noise
@@ -143,6 +146,8 @@ class Trainer:
             settings.validate_every and step % settings.validate_every == 0
         ) or step == settings.total_steps
         if due and data.validation is not None:
+            # Only the validation split decides which weights are best. Test evaluations are yielded with
+            # best=False.
             event = self._evaluate("validation", data.validation)
             yield replace(event, best=self.state.record_validation(event.score.value, settings.patience > 0))
         if settings.test_every and step % settings.test_every == 0 and data.test is not None:
@@ -150,9 +155,11 @@ class Trainer:
 
     def _log(self, batch: DeviceBatch) -> Logged:
         with torch.inference_mode():
+            # Logged without dropout; `train_step` switches back to training mode.
             network = self.state.network.eval()
             outputs = network(batch.values, batch.lengths, standardized=self._standardized)
             score = self.task.score(outputs, batch.targets)
+        # The step counter is already incremented: this is the rate that the logged step used.
         rate = learning_rate(self.recipe.train, self.state.step - 1)
         return Logged(self.state.step, self._samples(), score, rate)
 
