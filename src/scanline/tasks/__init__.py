@@ -33,7 +33,7 @@ def get(name: str) -> type[Task]:
         name: One of `names()`.
 
     Raises:
-        UsageError: If there is no such task, or what its entry point names is none.
+        UsageError: If there is no such task, or its entry point does not name a subclass of `Task`.
     """
     if name == "classification":
         from scanline.tasks.classification import Classification

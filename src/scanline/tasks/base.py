@@ -84,7 +84,7 @@ class DecodedPrediction:
 
 
 class Task(ABC):
-    """What a network is trained to predict, with all that was learned of the targets.
+    """What a network is trained to predict, with everything learned about the targets.
 
     Outputs are what the network's head computes, (N, M) with M = `output_size`; they are float32, or float64
     where more precision is needed. M probabilities (N, M), or whatever else `probabilities` returns, are what
@@ -207,7 +207,7 @@ class Task(ABC):
 
     @abstractmethod
     def explained_output(self, probabilities: NDArray[np.float64]) -> int:
-        """Return which of the M outputs an attribution of the prediction explains."""
+        """Return the index of the output, 0 to M - 1, that an attribution of the prediction explains."""
 
     @abstractmethod
     def describe(self) -> str:

@@ -59,6 +59,7 @@ class Classification(Task):
         """Return the index of each sequence's class, (N,). Raises DataError naming unknown classes."""
         if source.classes == self.classes:
             return source.targets
+        # Compared as text: a file may store the class 3 as an integer or as "3".
         index = {str(name): number for number, name in enumerate(self.classes)}
         unknown = [name for name in source.classes if str(name) not in index]
         if unknown:
@@ -76,6 +77,8 @@ class Classification(Task):
         """Return the mean cross-entropy in nats."""
         if weights is None:
             return functional.cross_entropy(outputs, targets)
+        # Divided by N, not by the sum of the weights as torch's `weight` argument does: weights scale the
+        # gradient of each sequence independently of the rest of the batch.
         return (functional.cross_entropy(outputs, targets, reduction="none") * weights).mean()
 
     def score(self, outputs: Tensor, targets: Tensor) -> Score:
@@ -100,6 +103,7 @@ class Classification(Task):
     def quick_probabilities(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the softmax of `outputs` (..., K) in float64, computed by NumPy."""
         logits = outputs.astype(np.float64)
+        # Subtracting the maximum keeps exp from overflowing; the quotient is unchanged.
         exponentials = np.exp(logits - logits.max(-1, keepdims=True))
         probabilities: NDArray[np.float64] = exponentials / exponentials.sum(-1, keepdims=True)
         return probabilities
@@ -124,6 +128,7 @@ class Classification(Task):
         labels, keys = self._encoded_names
         texts = []
         for row, best in zip(probabilities.tolist(), probabilities.argmax(1).tolist(), strict=True):
+            # repr of a float is the shortest text that reads back to the same bits, as in json.dumps.
             named = ",".join(f"{key}:{value!r}" for key, value in zip(keys, row, strict=True))
             texts.append(
                 f'{{"label":{labels[best]},"probability":{row[best]!r},"probabilities":{{{named}}}}}'
@@ -138,6 +143,7 @@ class Classification(Task):
     def correct(self, probabilities: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether the most probable class is the true one, (N,) or (N, T)."""
         predicted = probabilities.argmax(-1)
+        # Targets (N,) become (N, 1) for predictions (N, T) and are broadcast over the steps.
         hits: NDArray[np.bool_] = predicted == targets.reshape(-1, *[1] * (predicted.ndim - 1))
         return hits
 
@@ -160,10 +166,14 @@ class Classification(Task):
         if not isinstance(classes, list) or not all(type(name) in (int, str) for name in classes):
             raise ValueError("expected classes, a list of integers or text")
         names = [str(name) for name in classes]
+        # Different as text: 3 and "3" would be the same key in JSON and in `encode`.
         if not names or len(set(names)) != len(names):
             raise ValueError("expected classes with different names")
+        # json.loads accepts escaped lone surrogates, but they cannot be encoded as UTF-8 for any output.
         if re.search("[\ud800-\udfff]", "".join(names)):
             raise ValueError("expected class names in Unicode, got a lone surrogate")
+        # `predict` makes a NumPy array of the names, N times as wide as the longest: one long name among
+        # many classes would take gigabytes.
         longest = max(map(len, names))
         if longest > MAX_NAME_CHARACTERS or longest * len(names) > _NAMES_CHARACTERS:
             raise ValueError(f"class names are too long: {len(names)} names of up to {longest} characters")
