@@ -57,8 +57,10 @@ def reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bin
     Source: Guo et al. (2017), "On calibration of modern neural networks", eq. 3, with 15 bins.
     """
     borders = np.linspace(0, 1, bins + 1)
+    # side="left" puts a value on a border into the lower bin; the clip keeps 0 in the first bin.
     bin_of = np.clip(np.searchsorted(borders, confidence, side="left") - 1, 0, bins - 1)
     counts = np.bincount(bin_of, minlength=bins)
+    # Empty bins get 0 / 1 and are left out below.
     mean_confidence = np.bincount(bin_of, confidence, bins) / np.maximum(counts, 1)
     accuracy = np.bincount(bin_of, correct, bins) / np.maximum(counts, 1)
     return Reliability(
@@ -96,6 +98,7 @@ def fit_temperature(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> 
     def loss(log_temperature: float) -> float:
         return mean_loss(logits / np.float32(np.exp(log_temperature)), targets)
 
+    # Over the logarithm, so that halving and doubling are equally far from 1 and the result is positive.
     bounds = (np.log(_MIN_TEMPERATURE), np.log(_MAX_TEMPERATURE))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))

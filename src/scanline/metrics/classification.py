@@ -27,9 +27,9 @@ class ClassMetrics(Result):
         n: Number of sequences of the class.
         correct: How many of them were predicted correctly.
         accuracy: `correct / n`.
-        precision: Share of the predictions of this class that are correct.
+        precision: Fraction of the predictions of this class that are correct.
         precision_ci95: Its bootstrap interval; `recall_ci95` and `f1_ci95` likewise.
-        recall: Share of the sequences of this class that are predicted correctly.
+        recall: Fraction of the sequences of this class that are predicted correctly.
         f1: Harmonic mean of precision and recall.
     """
 
@@ -50,7 +50,7 @@ class CoveragePoint(Result):
 
     Attributes:
         coverage: Fraction of all sequences that is kept.
-        n: How many these are, at least 1.
+        n: Number of sequences kept, at least 1.
         accuracy: Accuracy on them.
         confidence: Lowest confidence among them.
     """
@@ -152,6 +152,7 @@ def classification_metrics(
     from sklearn.metrics import confusion_matrix
 
     probabilities = softmax(logits)
+    # From the logits, as the model predicts: rounding in the softmax can tie classes whose logits differ.
     predicted, confidence = logits.argmax(1), probabilities.max(1)
     correct = predicted == targets
     confusion = confusion_matrix(targets, predicted, labels=np.arange(len(classes)))
@@ -177,6 +178,7 @@ def _class_metrics(confusion: NDArray[np.int64], classes: Sequence[int | str]) -
 
     counts, hits = confusion.sum(1), confusion.diagonal()
     rows, columns = np.nonzero(confusion)
+    # Each cell of the confusion matrix is one weighted sample, so the cost does not grow with N.
     values = precision_recall_fscore_support(
         rows,
         columns,
@@ -215,6 +217,7 @@ def coverage_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) 
 
     Source: El-Yaniv & Wiener (2010), the risk-coverage curve.
     """
+    # Stable: sequences of equal confidence keep their order, so the curve is the same on every machine.
     order = np.argsort(-confidence, kind="stable")
     hits = np.cumsum(correct[order])
     curve = []
@@ -241,6 +244,7 @@ def accuracy_by_length(lengths: NDArray[np.int64], correct: NDArray[np.bool_]) -
     Returns:
         The groups, from the shortest to the longest; one group if all lengths are equal.
     """
+    # method="lower" takes lengths that occur; `unique` merges groups that would end at the same length.
     fractions = np.arange(1, _LENGTH_GROUPS + 1) / _LENGTH_GROUPS
     longest = np.unique(np.quantile(lengths, fractions, method="lower").astype(np.int64))  # of each group
     group_of = np.searchsorted(longest, lengths, side="left")
