@@ -58,7 +58,7 @@ def choose_backend(choice: str, cell: Cell, dtype: torch.dtype, device: torch.de
     if choice not in CHOICES:
         raise UsageError(f"backend must be one of {', '.join(CHOICES)}, got {choice!r}")
     plain: Backend = "reference" if cell.torch_function is None else "torch"
-    # The reference counts as torch's: what is asked for is that Scanline's own library does not compute.
+    # "torch" only excludes the native library: the reference is plain torch, too.
     if choice == "torch":
         return plain
     reason = why_not_native(cell, dtype, device)
@@ -119,6 +119,7 @@ def run_layer(
         weight_ih, weight_hh, bias_ih, bias_hh = weights
         assert weight_ih is not None
         assert weight_hh is not None
+        # One tensor of zeros for all states: the scan does not write to its initial states.
         zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
         initial = tuple(zeros if state is None else state for state in states or (None,) * len(cell.states))
         y, last = reference.scan(
@@ -160,5 +161,5 @@ def _why_absent() -> str:
     return why_absent()
 
 
-# Traced code cannot load a library, and needs not: what is loaded stays loaded.
+# Traced code cannot load a library. The result is a constant, as a loaded library is never unloaded.
 torch.compiler.assume_constant_result(_why_absent)

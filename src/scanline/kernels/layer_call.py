@@ -83,6 +83,7 @@ class LayerCall(NamedTuple):
     def layer(self, precision: int) -> Layer:
         """Return the library's description of the call. It holds addresses: keep the tensors referenced."""
         return Layer(
+            # In the order of `Layer._fields_`; strides are in elements, and 0 is the unused field.
             *self.sizes(), address(self.lengths), self.reverse, precision, torch.get_num_threads(), 0,
             address(self.x), *self.strides(self.x), *pair(self.states), *map(address, self.weights),
         )  # fmt: skip

@@ -5,7 +5,7 @@ A missing library is not an error: `load()` returns None then, and `why_absent()
 Environment variables, read once:
 
 - SCANLINE_KERNEL: comma-separated kernels that may run ("avx512", "avx2", "neon" or "portable" for float32,
-  "avx512-bf16" for bfloat16, which is otherwise computed as float32), or "none" to do without the library.
+  "avx512-bf16" for bfloat16, which is otherwise computed as float32), or "none" to disable the library.
 - SCANLINE_LIBRARY: path of another build of the library.
 """
 
@@ -93,7 +93,7 @@ class Library:
         library = ctypes.CDLL(str(path))
         if library.scanline_abi() != ABI:
             raise OSError(f"expected version {ABI} of the interface, got {library.scanline_abi()}")
-        # ctypes takes results for C ints unless told otherwise, which cuts addresses and strings short.
+        # The default result type of ctypes is a C int, which would truncate addresses.
         self._error = library.scanline_error
         self._error.restype = ctypes.c_char_p
         self._nth_kernel = library.scanline_kernel
@@ -208,6 +208,7 @@ class Library:
         address = self._take(length)
         if address is None:
             raise MemoryError(f"not enough memory for a recurrent layer: {length:,} bytes")
+        # Not a ctypes string buffer: `from_address` neither copies nor clears the memory.
         block = (ctypes.c_char * length).from_address(address)
         # The tensor references the block; when the block is collected, its memory returns to the library.
         # Not at exit, when other threads may still use it.
@@ -258,6 +259,7 @@ def _loaded() -> tuple[Library | None, str]:
     requested = os.environ.get("SCANLINE_KERNEL", "")
     if requested == "none":
         return None, "SCANLINE_KERNEL=none"
+    # The search comes after the check for "none", so that a broken library can be switched off.
     path = _find()
     if path is None:
         return None, "it was not built when Scanline was installed"
@@ -274,6 +276,7 @@ def _loaded() -> tuple[Library | None, str]:
 
 
 def _restrict(library: Library, requested: list[str]) -> None:
+    # Only kernels that this processor can run; an illegal instruction would end the process.
     known = {name: code for code in PRECISIONS.values() for name in library.kernels(code)}
     for kernel in requested:
         if kernel not in known:
