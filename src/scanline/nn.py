@@ -119,6 +119,7 @@ class _Recurrent(nn.RNNBase):
             )
         if lengths is not None:
             raise ValueError("lengths must be left out with a single sequence (T, F)")
+        # A batch of one: states (D*layers, H) become (D*layers, 1, H).
         axis = 0 if self.batch_first else 1
         states = None if states is None else tuple(state.unsqueeze(1) for state in states)
         outputs, last = self._forward_batch(backend, input.unsqueeze(axis), states, None)
@@ -131,11 +132,13 @@ class _Recurrent(nn.RNNBase):
         backend = self.path(packed.data.device)
         if backend == "torch":
             return super().forward(packed, hx)  # type: ignore[no-any-return]
+        # The native library reads padded batches only.
         values, lengths = pad_packed_sequence(packed, batch_first=self.batch_first)
         outputs, states = self._forward_batch(backend, values, self._split(hx), lengths)
         # Packed data are sorted by length; `pad_packed_sequence` restored the caller's order.
         order = packed.sorted_indices
         if order is not None:
+            # The inverse of the padding: sort again and pack with the same batch sizes.
             outputs = outputs.index_select(0 if self.batch_first else 1, order)
             lengths = lengths[order.cpu()]
         data, _ = torch._VF._pack_padded_sequence(outputs, lengths, self.batch_first)
@@ -177,6 +180,7 @@ class _Recurrent(nn.RNNBase):
         for layer in range(self.num_layers):
             outputs = []
             for direction in range(2 if self.bidirectional else 1):
+                # len(last) is the index of this layer and direction in the stacked states.
                 initial = None if states is None else [state[len(last)] for state in states]
                 output, final = run_layer(
                     backend,

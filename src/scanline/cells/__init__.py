@@ -49,6 +49,7 @@ def get(name: str) -> Cell:
     Raises:
         UsageError: If there is no such cell, naming the legal ones, or if a package's cell cannot be loaded.
     """
+    # Built-in names first: an installed package cannot change what a saved model computes.
     return _BUILT_IN[name] if name in _BUILT_IN else _load(name)
 
 
@@ -76,6 +77,7 @@ def _load(name: str) -> Cell:
     except Exception as error:  # the import of another package may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"cell {name!r} cannot be loaded from {point.value}: {reason}") from error
+    # A model stores the cell's name only: it must lead back to the same cell.
     if not isinstance(cell, Cell) or cell.name != name:
         raise UsageError(
             f"cell {name!r}: expected {point.value} to be a scanline.cells.Cell of that name, "

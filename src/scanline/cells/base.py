@@ -134,6 +134,7 @@ class Cell:
         Raises:
             ValueError: If attributes contradict each other; names them all.
         """
+        # All rules are evaluated, so that one error lists every fault of the declaration.
         rules = {
             "name must be lower-case letters, digits, _ and -": _NAME.fullmatch(self.name),
             "gates must not be empty": self.gates,

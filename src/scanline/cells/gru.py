@@ -23,6 +23,7 @@ def step(
     state_r, state_z, state_n = weights.from_state(h).chunk(3, -1)
     r = intervention.gate("r", (input_r + state_r).sigmoid())
     z = intervention.gate("z", (input_z + state_z).sigmoid())
+    # state_n includes the candidate's bias_hh, which the reset gate therefore scales, too.
     n = (input_n + r * state_n).tanh()
     h = intervention.output((1 - z) * n + z * h)
     return {"r": r, "z": z, "n": n, "h": h}

@@ -22,6 +22,7 @@ def step(
     """Compute one step; see `Cell.step`."""
     # c is the only path through time without a squashing function: gradients survive many steps on it.
     h, c = states
+    # (..., 4H), one block of H for each gate in torch's order.
     i, f, g, o = (inputs + weights.from_state(h)).chunk(4, -1)
     i = intervention.gate("i", i.sigmoid())
     f = intervention.gate("f", f.sigmoid())

@@ -45,4 +45,5 @@ CELL = Cell(
     },
 )
 
+# Not registered under a name: only `scanline.nn.RNN` uses it.
 RELU = dataclasses.replace(CELL, step=relu_step, torch_function="rnn_relu", layouts={})
