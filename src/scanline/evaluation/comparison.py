@@ -80,7 +80,7 @@ class Disagreement(Result):
 
 
 class ComparedPair(Result):
-    """Two runs beside each other.
+    """Comparison of two runs.
 
     Attributes:
         first: Path of the first run.
@@ -165,6 +165,7 @@ def compare_runs(
     if len(runs) < 2:
         raise UsageError(f"expected at least two runs to compare, got {len(runs)}")
     for one, other in combinations(runs, 2):
+        # Compared after resolving, so that a run and its model folder, or a link to it, count as the same.
         if find_model(Path(one)).resolve() == find_model(Path(other)).resolve():
             raise UsageError(f"expected different runs to compare, got {one} and {other}, which are the same")
     evaluated = [
@@ -194,6 +195,8 @@ def _check_same_data(evaluated: Sequence[_Evaluated]) -> None:
     one = first.evaluation
     for second in evaluated[1:]:
         other = second.evaluation
+        # The digest covers the sequences as read, before a view or scaling, so models with different
+        # preprocessing can be compared. Paired tests need identical sequences in the same order.
         if other.digest != one.digest:
             raise DataError(
                 f"{first.path} and {second.path}: expected the same test sequences, got {one.data} "
@@ -205,6 +208,7 @@ def _check_same_data(evaluated: Sequence[_Evaluated]) -> None:
 def _row(each: _Evaluated, speed: float | None) -> ComparedRun:
     model, metrics = each.evaluation.model, each.metrics
     folder = find_model(Path(each.path))
+    # A model folder without a run around it has no result; training facts are None then.
     result = RunDirectory(folder.parent).read_result()
     training = None if result is None else result.training
     a, form = model.network.architecture, model.preprocessing
@@ -226,7 +230,8 @@ def _row(each: _Evaluated, speed: float | None) -> ComparedRun:
 
 
 def _speeds(evaluated: Sequence[_Evaluated]) -> list[float]:
-    """Sequences predicted a second: medians of rounds in which the runs take turns."""
+    """Return sequences predicted per second: medians over rounds in which the runs alternate."""
+    # Runs take turns within a round: a change of clock frequency or load then affects all of them equally.
     seconds: list[list[float]] = [[] for _ in evaluated]
     for round_number in range(_ROUNDS + 1):
         for each, own in zip(evaluated, seconds, strict=True):
@@ -242,6 +247,7 @@ def _speeds(evaluated: Sequence[_Evaluated]) -> list[float]:
 def _pair(one: _Evaluated, other: _Evaluated) -> ComparedPair:
     source = one.evaluation.source
     true = np.array([str(source.classes[label]) for label in source.targets], dtype=object)
+    # Compared as class names: models may number the same classes differently.
     right, also = one.predictions == true, other.predictions == true
     counts = PairedCounts(
         both=int((right & also).sum()),

@@ -37,7 +37,7 @@ class StepAccuracy(Result):
 
 
 class EarlyStop(Result):
-    """What stopping at a confidence costs and saves.
+    """Accuracy and steps read if reading stops at a confidence.
 
     Attributes:
         threshold: Probability at which reading stops; sequences that never reach it are read to their end.
@@ -94,17 +94,25 @@ def accuracy_by_step(
     correct = np.zeros(T, np.int64)
     stopped_correct = np.zeros(len(thresholds), np.int64)
     read = np.zeros((len(thresholds), n), np.int64)
+    # Values held for each step of a sequence: recurrent outputs and class outputs.
     width = network.recurrent.output_size + network.architecture.classes
+    # Batches of similar length keep padding short; a batch is bounded because the outputs at all its steps
+    # are held at once.
     for indices in similar_length_batches(source, width, max_numbers=_MAX_NUMBERS):
         values, lengths = to_device(source.gather(indices), network.scale.device)
+        # (n, t, K), where t is the longest length in this batch.
         outputs = outputs_by_step(network, values, lengths)
         with torch.inference_mode():
+            # Float64, so that a threshold close to 1 is not reached only by rounding.
             probabilities = task.probabilities((outputs.double() / temperature).cpu().numpy())
         hits, confidence = task.correct(probabilities, targets[indices]), probabilities.max(2)  # (n, t)
         t = hits.shape[1]
+        # Shorter sequences keep their final prediction. Integer counts make the sum independent of the
+        # batch order.
         correct[:t] += hits.sum(0)
         correct[t:] += hits[:, -1].sum()
         for number, threshold in enumerate(thresholds):
+            # `argmax` of booleans is the first True, and 0 if there is none, hence the `any`.
             reached = confidence >= threshold
             stop = np.where(reached.any(1), reached.argmax(1) + 1, t)
             stop = np.minimum(stop, source.lengths[indices])
@@ -135,6 +143,8 @@ def _steps(correct: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[StepA
 
 def _enough(correct: NDArray[np.int64], n: int) -> int:
     lowest = wilson_interval(int(correct[-1]), n)[0]
+    # The last step below the interval decides, not the first within it: accuracy may dip again. +2 converts
+    # an index to the number of the following step.
     below = np.flatnonzero(correct / n < lowest)
     return int(below[-1]) + 2 if below.size else 1
 

@@ -102,6 +102,8 @@ def evaluate_model(
 ) -> Evaluation:
     """Evaluate a model that is loaded already; for the arguments see `evaluate_run`."""
     known = trained_on(Path(run))
+    # The training data named explicitly must not be evaluated as a whole: only their held-out test split
+    # is.
     if data is None or (known is not None and known[0].name == _address(data)):
         name, source = own_split(model, run, known, "test", on_progress)
     else:
@@ -114,6 +116,7 @@ def evaluate_model(
 
 def evaluate_source(model: Model, name: str, source: MemorySource) -> Evaluation:
     """Evaluate a model on sequences with targets, as they were read; `name` is the name of the data."""
+    # Before `align`, which reorders classes and applies the view: the digest must not depend on the model.
     digest = source.fingerprint()
     source = model.align(source)
     outputs = model.outputs(source)
@@ -153,6 +156,7 @@ def own_split(
         raise UsageError(f"{run} was trained on {model.data}: name its path with --data")
     settings, split = known
     read = catalogue.read(settings.name, settings, on_progress)
+    # The same settings and seed as in training give the same split, so no training sequence is in it.
     source = partition(read, split, model.preprocessing.missing).splits.get(kind)
     if source is None:
         raise UsageError(f"{run} has no {kind} split: name data to evaluate on with --data")

@@ -54,7 +54,7 @@ def predict_files(
         files: Pictures, if the model reads pictures; otherwise, or if the name ends like that of a table, an
             .npz or a .ts file, anything that a dataset can be read from, with targets or without.
         device: "auto", "cpu" or "cuda".
-        save_input: Where to write what the network saw of pictures: a .png file for a single picture,
+        save_input: Where to write the prepared pictures: a .png file for a single picture,
             otherwise a folder.
         calibrated: Whether probabilities are calibrated.
 
@@ -66,6 +66,7 @@ def predict_files(
     targets = _targets(files, save_input)
     if save_input is not None and model.preprocessing.picture is None:
         raise UsageError("--save-input is for models of pictures, this one reads sequences")
+    # Checked for all files before the first is written.
     for target in targets:
         if target is not None and any(_is_same_file(target, Path(file)) for file in files):
             raise UsageError(f"--save-input would overwrite the picture {target}: name another place")
@@ -75,6 +76,7 @@ def predict_files(
                 yield from _predict_sequences(model, file)
             else:
                 yield _predict_picture(model, file, target)
+        # A wrong request concerns every file, so it ends the command; other errors concern one file.
         except UsageError:
             raise
         except ScanlineError as error:
@@ -105,11 +107,12 @@ def _predict_sequences(model: Model, file: str) -> Iterator[FilePrediction]:
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
+    # `samefile` compares inodes, so links and different spellings of a path are recognised.
     return one.exists() and other.exists() and one.samefile(other)
 
 
 def _targets(files: Sequence[str], save_input: str | None) -> list[Path | None]:
-    """Where to write what the network sees of each file."""
+    """Return the path for the prepared input of each file, or None."""
     if save_input is None:
         return [None] * len(files)
     target = Path(save_input)
@@ -123,6 +126,7 @@ def _targets(files: Sequence[str], save_input: str | None) -> list[Path | None]:
         reason = error.strerror or error
         raise UsageError(f"--save-input: cannot make the folder {target}: {reason}") from error
     names = [f"{Path(file).stem}.png" for file in files]
+    # Files of different folders may share a name; the second would silently replace the first.
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"--save-input: two pictures would both be written as {target / twice[0]}")

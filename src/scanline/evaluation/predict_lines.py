@@ -54,13 +54,16 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
     session, sequence, order = model.stream(), 0, None
     for number, line in enumerate(lines, 1):
         text = line.strip()
+        # Before parsing: a line from a pipe is untrusted and may be of any length.
         if len(text) > LINE_LIMIT:
             raise DataError(f"line {number}: expected at most {LINE_LIMIT:,} characters, got {len(text):,}")
         if not text:
+            # Several empty lines in a row end one sequence only.
             if session.steps:
                 session, sequence = model.stream(), sequence + 1
             continue
         try:
+            # Only the first line can be a header; later lines with the same text are invalid steps.
             if number == 1 and text[0] not in _JSON and (order := _header(text, names)) is not None:
                 continue
             probabilities = session.feed(_step(text, names, order))
@@ -70,7 +73,7 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
 
 
 def _header(text: str, names: tuple[str, ...]) -> list[int] | None:
-    """The column of each feature, if the line names them all."""
+    """Return the column of each feature if the line names them all, else None."""
     cells = _cells(text)
     if not names or not set(names) <= set(cells):
         return None
@@ -86,7 +89,7 @@ def _cells(text: str) -> list[str]:
 
 
 def _step(text: str, names: tuple[str, ...], order: list[int] | None) -> NDArray[np.float32]:
-    """(F,) values of a line; empty cells and null are NaN."""
+    """Return the (F,) values of a line; empty cells and null become NaN."""
     cells = _json_cells(text, names) if text[0] in _JSON else _csv_cells(text, order)
     return np.array([_number(cell) for cell in cells], np.float32)
 
@@ -94,6 +97,7 @@ def _step(text: str, names: tuple[str, ...], order: list[int] | None) -> NDArray
 def _json_cells(text: str, names: tuple[str, ...]) -> list[Any]:
     try:
         values = json.loads(text)
+    # Deeply nested lists exhaust the recursion limit of the parser.
     except (ValueError, RecursionError) as error:
         raise DataError(f"not valid JSON ({error})") from None
     if isinstance(values, dict):
