@@ -95,6 +95,7 @@ def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None 
             )
         tree = _merge(load(base).model_dump(), tree)
     for key, value in (settings or {}).items():
+        # Settings may come from a program, so that they are checked like the values of a file.
         _check_numbers({key: value}, source)
         _set(tree, key, value)
     try:
@@ -128,6 +129,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 def _tree(text: str, source: str) -> dict[str, Any]:
     if len(text) > limit_of("RECIPE_BYTES"):
         raise UsageError(f"{source} is not a recipe: {exceeded('RECIPE_BYTES', len(text))}")
+    # Before parsing: tomllib has no limit of its own.
     if _LONG_KEY.search(text):
         raise UsageError(f"{source} is not a recipe: expected keys of at most 32 parts, got a longer key")
     try:
@@ -143,6 +145,7 @@ def _tree(text: str, source: str) -> dict[str, Any]:
 
 def _check_numbers(tree: Mapping[str, Any], source: str) -> None:
     """Raise UsageError for an integer outside TOML's range: Python cannot print thousands of digits."""
+    # An explicit stack: the nesting of an untrusted file must not exhaust the recursion limit.
     pending: list[tuple[str, Any]] = list(tree.items())
     while pending:
         key, value = pending.pop()
@@ -183,6 +186,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
+        # Tables are merged key by key; any other value, lists included, replaces the one of the base.
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if both else value
     return merged

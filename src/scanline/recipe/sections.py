@@ -75,6 +75,7 @@ def check_view(text: str) -> str:
 ViewName = Annotated[str, Field(strict=True), AfterValidator(check_view)]
 
 
+# Unknown keys are errors, since a misspelt key would silently leave another value in effect.
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -287,6 +288,7 @@ class TrainSettings(_Section):
     @property
     def total_steps(self) -> int:
         """Number of steps of a complete run without the limit of `epochs`."""
+        # The last step with step * batch_size < samples, counted from 1, as `samples` is documented.
         return self.steps or (self.samples - 1) // self.batch_size
 
     def limited(self, count: int) -> TrainSettings:
@@ -299,6 +301,7 @@ class TrainSettings(_Section):
             Settings with `steps` in place of `samples` and `epochs` if that limit is reached first;
             otherwise these settings.
         """
+        # Rounded up: the last batch of the last epoch may reach into an epoch that is not completed.
         limit = -(-self.epochs * count // self.batch_size)
         if not self.epochs or self.total_steps <= limit:
             return self
