@@ -1,4 +1,4 @@
-"""What every importer brings home: a network in our own terms, and how it becomes a bundle."""
+"""The result of every importer: an architecture with weights, and its conversion into a model."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ _INK_BOX = 20 / 28  # of the frame's shorter side, as in MNIST
 
 @dataclass(frozen=True, eq=False)
 class ImportedNetwork:
-    """A network that was read from somebody else's file.
+    """A network that was read from a file of another framework.
 
-    architecture: with dropout 0. weights: as arrays in float32, by the names of `SequenceClassifier`'s
-    state_dict; `shift` and `scale` only where the source itself normalises. made: where it comes from, for
-    people. notes: what was taken for granted, a line each. classes: names that the source gives, or None.
+    Attributes:
+        architecture: The architecture, with dropout 0.
+        weights: float32 arrays by their names in the network's state_dict; `shift` and `scale` only if the
+            source normalises its input.
+        made: Origin of the network, for the model card.
+        notes: Assumptions of the import, one line each.
+        classes: Class names in the file, or None.
     """
 
     architecture: Architecture
@@ -49,12 +53,18 @@ class ImportedNetwork:
         divide_by: float = 1.0,
         licence: str = "",
     ) -> Model:
-        """The network as a model that can be used and saved.
+        """Return the network as a model that can be used and saved.
 
-        source: the file, for messages. classes: names of the outputs; None numbers them from 0. picture:
-        height and width of the grey pictures, of bytes, that it reads; None: it reads sequences. view: how a
-        picture is cut into steps. divide_by: what every value is divided by before the network reads it.
-        Raises UsageError where these do not fit the network.
+        Args:
+            source: The file, for messages.
+            classes: Names of the outputs; None takes those of the file, or numbers them from 0.
+            picture: (height, width) of the grey pictures of bytes that it reads; None: it reads sequences.
+            view: How a picture is cut into steps.
+            divide_by: Number by which every value is divided before the network reads it.
+            licence: Licence of the weights.
+
+        Raises:
+            UsageError: If an argument does not fit the network.
         """
         a = self.architecture
         names = classes or self.classes or tuple(range(a.classes))
@@ -68,6 +78,7 @@ class ImportedNetwork:
             raise UsageError(f"values must be divided by a number above 0, got {divide_by}")
         shift = self.weights.get("shift", np.zeros(a.input_size, np.float32))
         scale = self.weights.get("scale", np.ones(a.input_size, np.float32))
+        # (x / d - shift) / scale == (x - shift * d) / (scale * d): the division becomes part of the scaler.
         arrays: dict[str, NDArray[Any]] = self.weights | {
             "shift": shift * np.float32(divide_by),
             "scale": scale * np.float32(divide_by),

@@ -1,4 +1,4 @@
-"""Which importer reads a file or folder."""
+"""Selects the importer of a file or folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ _KINDS = (
 
 
 def read_network(source: str | Path, forget_bias: float | None = None) -> ImportedNetwork:
-    """The network in `source`, read without running code.
+    """Read the network in `source` without running any code from it.
 
-    forget_bias: what a TensorFlow 1 cell adds to its forget gate at run time; None takes its default, 1.
-    Raises ModelError naming what is missing, damaged, or cannot be mapped.
+    Args:
+        source: A Keras model, a PyTorch state_dict, or a TensorFlow 1 checkpoint.
+        forget_bias: Number that a TensorFlow 1 cell adds to its forget gate at run time; None: 1, its
+            default.
+
+    Raises:
+        ModelError: Names what is missing, damaged, or cannot be mapped.
     """
     path = Path(source)
     suffix = path.suffix.lower()
@@ -29,6 +34,7 @@ def read_network(source: str | Path, forget_bias: float | None = None) -> Import
         from scanline.interchange.torch.read import read_state_dict
 
         return read_state_dict(path)
+    # A TensorFlow 1 prefix such as model.ckpt is not itself a file: it reaches the check for an index below.
     if suffix in (".pt", ".pth", ".bin", ".ckpt") and path.is_file():
         from scanline.interchange.torch.read import refuse_pickle
 

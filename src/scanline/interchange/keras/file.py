@@ -1,7 +1,7 @@
-"""The two files that hold a Keras model: `.keras`, a ZIP archive, and the older `.h5`, all in HDF5.
+"""Keras model files: `.keras`, a ZIP archive, and the older `.h5`, an HDF5 file.
 
-Both are taken apart as if a stranger had made them to do harm: nothing in them is run or looked up by name,
-no link is followed, and no memory is taken that the file's own bytes do not account for.
+Both are read as untrusted input: nothing in them is executed or imported by name, no link is followed, and no
+memory is allocated beyond what the bytes of the file account for.
 Source: Keras 3.15's src/saving/saving_lib.py and src/legacy/saving/legacy_h5_format.py, and files that
 Keras 2.15, 3.0, 3.4 and 3.15 wrote.
 """
@@ -30,13 +30,13 @@ from scanline.formats.hdf5 import SIGNATURE, Hdf5
 from scanline.interchange.checks import check_finite, listed
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
 
-DEPTH_LIMIT = 100  # Keras' own descriptions are some 15 deep
+DEPTH_LIMIT = 100  # descriptions that Keras writes are about 15 levels deep
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _ZIP = b"PK\x03\x04"
 _MOST_MEMBERS = 256  # below the group of a layer
 _OLD_HOME = "_layer_checkpoint_dependencies"
 _REMEDY = "save it again with model.save('NAME.keras')"
-# What zipfile makes of damaged bytes; ValueError and OSError come of places outside the file.
+# Raised by zipfile for damaged bytes; ValueError and OSError for offsets outside the file.
 _ZIP_FAULTS = (
     FormatError,
     zipfile.BadZipFile,
@@ -56,8 +56,11 @@ Shape = tuple[int | None, ...]
 class Layer:
     """A layer as the file describes it.
 
-    kind: its class. place: how many of its class come before it in the model, by which a `.keras` file names
-    what it stores of it; an `.h5` file goes by `name`.
+    Attributes:
+        kind: Its class.
+        name: Its name, by which an `.h5` file stores its weights.
+        config: Its settings.
+        place: Number of layers of the same class before it, by which a `.keras` file stores its weights.
     """
 
     kind: str
@@ -70,8 +73,12 @@ class Layer:
 class KerasFile:
     """An open file.
 
-    config: what it says of the model. version: of the Keras that wrote it, empty if not said. legacy:
-    whether weights are stored by the names of the layers, as in `.h5` files. content: its HDF5 part.
+    Attributes:
+        source: Its path.
+        config: Description of the model.
+        version: Version of Keras that wrote it; "" if unknown.
+        legacy: Whether weights are stored by the names of the layers, as in `.h5` files.
+        content: Its HDF5 part.
     """
 
     source: Path
@@ -81,18 +88,23 @@ class KerasFile:
     content: Hdf5
 
     def fault(self, layer: Layer, text: str) -> ModelError:
-        """The error that says `text` of a layer."""
+        """Return an error about a layer."""
         return ModelError(f"{self.source}: layer {one_line(layer.name)!r} ({one_line(layer.kind)}): {text}")
 
     def weights(
         self, layer: Layer, shapes: dict[str, Shape], side: Side = "", unread: tuple[str, ...] = ()
     ) -> list[NDArray[np.float32]]:
-        """The arrays that `shapes` asks for, in that order, each finite.
+        """Return the weights of a layer in the order of `shapes`, all finite.
 
-        shapes: by the name of the weight, in the order in which Keras makes them; None stands for any size.
-        side: of a Bidirectional layer. unread: what else may be stored behind them.
-        Raises ModelError naming what is missing, too much, of another shape, or stored in a way that is
-        refused.
+        Args:
+            layer: The layer.
+            shapes: Shapes by the name of the weight, in the order in which Keras creates them; None allows
+                any size.
+            side: Direction of a Bidirectional layer.
+            unread: Further variables that may be stored after them.
+
+        Raises:
+            ModelError: Names what is missing, unexpected, of another shape, or not supported.
         """
         with _reading(self.source, f"the weights of layer {one_line(layer.name)!r}"):
             find = self._by_name if self.legacy else self._by_place
@@ -108,6 +120,7 @@ class KerasFile:
         # Keras 2.12 and 2.13 had another name for the layers of a functional model.
         home = "layers" if "layers" in self.content.members(self.content.root) else _OLD_HOME
         members = self.content.members(self._group(layer, [home, folder, *inside]))
+        # Variables are numbered "0", "1", ... in order of creation; by length first, 10 comes after 9.
         keys = sorted(members, key=lambda key: (len(key), key))
         expected = [str(index) for index in range(len(names) + len(unread))]
         if keys != expected and keys != expected[: len(names)]:
@@ -136,12 +149,13 @@ class KerasFile:
         return {name: parts[name] for name in names}
 
     def _stored(self, layer: Layer, group: int) -> Iterator[tuple[tuple[str, ...], int]]:
-        """(path, address) of all data sets below a layer's group."""
+        """Yield (path, address) of all data sets below a layer's group."""
         open_groups: list[tuple[tuple[str, ...], int]] = [((), group)]
         seen = 0
         while open_groups:
             path, address = open_groups.pop(0)
             members = self.content.members(address)
+            # Groups may contain each other in a cycle: the count of members, not the depth, ends the search.
             seen += len(members)
             if seen > _MOST_MEMBERS:
                 raise self.fault(layer, f"expected at most {_MOST_MEMBERS} names below it, found more")
@@ -155,7 +169,7 @@ class KerasFile:
     def _of_side(
         self, layer: Layer, owners: dict[tuple[str, ...], dict[str, int]], side: Side
     ) -> dict[str, int]:
-        """What belongs to one cell. Keras calls the one that reads forward forward_NAME."""
+        """Return the weights of one cell. Keras names the one that reads forward forward_NAME."""
         count = 2 if side else 1
         if len(owners) != count:
             found = listed(["/".join(owner) for owner in owners]) or "none"
@@ -170,7 +184,7 @@ class KerasFile:
         return list(owners.values())[forward.index(side == "forward")]
 
     def _group(self, layer: Layer, path: list[str]) -> int:
-        """The address of the group at `path` from the root."""
+        """Return the address of the group at `path` from the root."""
         address = self.content.root
         for name in path:
             address = self._member(layer, self.content.members(address), name)
@@ -200,7 +214,7 @@ class KerasFile:
             values = self.content.read(found, limit_of("MODEL_BYTES"))
         except FormatError as error:
             raise self.fault(layer, f"{name}: {error}; {_REMEDY}") from error
-        with np.errstate(over="ignore"):  # what float32 cannot hold is found next
+        with np.errstate(over="ignore"):  # values beyond float32 are refused in the next line
             narrow = values.astype(np.float32)
         check_finite(self.source, f"{name} of layer {one_line(layer.name)!r}", narrow)
         return narrow
@@ -208,9 +222,10 @@ class KerasFile:
 
 @contextmanager
 def open_keras(source: Path) -> Iterator[KerasFile]:
-    """The model in `source`, `.keras` or `.h5`, whatever it is called.
+    """Open a Keras model. The format is recognised by content, not by the suffix.
 
-    Raises ModelError if there is none, or it is damaged, too large or holds weights alone.
+    Raises:
+        ModelError: If the file is missing, damaged or too large, or has weights without a model.
     """
     try:
         if source.exists() and not source.is_file() and not source.is_dir():
@@ -219,6 +234,7 @@ def open_keras(source: Path) -> Iterator[KerasFile]:
             magic = file.read(len(SIGNATURE))
             size = file.seek(0, io.SEEK_END)
             if magic == SIGNATURE:
+                # Mapped, not read: only the pages of the weights that are used take memory.
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                     yield _legacy(source, content)
                 return
@@ -235,7 +251,7 @@ def open_keras(source: Path) -> Iterator[KerasFile]:
 
 
 def _unpack(source: Path) -> KerasFile:
-    """A `.keras` file, whose HDF5 part is taken into memory."""
+    """Read a `.keras` file; its HDF5 part is unpacked into memory."""
     with _reading(source, "the archive", _ZIP_FAULTS), open_archive(source) as archive:
         names = archive.namelist()
         for name in (_CONFIG, _WEIGHTS):
@@ -255,7 +271,7 @@ def _unpack(source: Path) -> KerasFile:
 
 
 def _extract(source: Path, archive: zipfile.ZipFile, name: str, limit: str) -> bytes:
-    """limit: the name of the limit on its bytes."""
+    """Return the bytes of a member. `limit` is the name of the limit on its size."""
     info = archive.getinfo(name)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise ModelError(f"{source}: {name} must be stored or deflated and in the clear; {_REMEDY}")
@@ -265,11 +281,11 @@ def _extract(source: Path, archive: zipfile.ZipFile, name: str, limit: str) -> b
     if size > unpacked_limit(packed):
         raise ModelError(f"{source}: {name}: {exceeded_unpacked(packed, size)}")
     with archive.open(info) as member:
-        return member.read(size + 1)  # zipfile stops at what `info` says, and checks the sum
+        return member.read(size + 1)  # zipfile stops at `info.file_size` and checks the CRC
 
 
 def _legacy(source: Path, content: mmap.mmap) -> KerasFile:
-    """An `.h5` file, which is all HDF5."""
+    """Read an `.h5` file, which is HDF5 as a whole."""
     found = _hdf5(source, content)
     with _reading(source, "its description"):
         said = found.text(found.root, "model_config", limit_of("JSON_BYTES"))
@@ -304,7 +320,7 @@ def _json(source: Path, name: str, content: bytes) -> dict[str, Any]:
 
 
 def _depth(value: Any) -> int:
-    """How deep lists and objects lie in each other; found level by level, so that no depth is too deep."""
+    """Return the nesting depth of lists and objects, without recursion: any depth can be measured."""
     depth, level = 0, [value]
     while level:
         depth += 1
@@ -318,13 +334,13 @@ def _version(value: Any) -> str:
 
 
 def _snake_case(kind: str) -> str:
-    """As Keras names the folder of a layer: SimpleRNN -> simple_rnn."""
+    """Return the name that Keras gives to the folder of a layer: SimpleRNN -> simple_rnn."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
 
 
 @contextmanager
 def _reading(source: Path, what: str, faults: tuple[type[Exception], ...] = (FormatError,)) -> Iterator[None]:
-    """Turns what is raised over damaged bytes into ModelError."""
+    """Turn the errors of damaged bytes into ModelError."""
     try:
         yield
     except faults as error:

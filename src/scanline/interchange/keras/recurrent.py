@@ -159,5 +159,6 @@ def direction_weights(
     bias = np.zeros((2, rows), np.float32)
     if rest:
         bias[: rest[0].size // rows] = rest[0]  # if only the sum of the biases counts, the second stays 0
+    # Row indices of each gate's block of H units, in the order of gates that the cell uses.
     order = np.concatenate([np.arange(units) + gate * units for gate in cell.inverse_gate_order("keras")])
     return [kernel.T[order], recurrent_kernel.T[order], bias[0, order], bias[1, order]]

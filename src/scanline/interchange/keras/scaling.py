@@ -1,4 +1,4 @@
-"""What the preprocessing layers of a Keras model do, as one `shift` and one `scale` for each feature."""
+"""Combines the preprocessing layers of a Keras model into one `shift` and `scale` for each feature."""
 
 from __future__ import annotations
 
@@ -17,13 +17,22 @@ Floats = NDArray[np.float64]
 
 
 def shift_and_scale(file: KerasFile, layers: list[Layer], width: int) -> dict[str, NDArray[np.float32]]:
-    """`shift` and `scale`, (F,) each, that do what all Rescaling and Normalization layers do in their order.
+    """Return the `shift` and `scale` that are equivalent to all Rescaling and Normalization layers.
 
-    width: F. Returns nothing if there is no such layer.
-    Raises ModelError naming the layer whose numbers do not fit the input, or scale it by 0 or no number.
+    Args:
+        file: The file.
+        layers: Layers in the order of computation.
+        width: F.
+
+    Returns:
+        {"shift": (F,), "scale": (F,)}, or {} if there is no such layer.
+
+    Raises:
+        ModelError: Names the layer whose numbers do not fit the input, are not finite, or scale it by 0.
     """
+    # float64, so that a chain of layers is rounded to float32 only once, at its end.
     shift, scale, found = np.zeros(width), np.ones(width), False
-    with np.errstate(all="ignore"):  # what comes of it is looked at below
+    with np.errstate(all="ignore"):  # the results are checked below
         for layer in layers:
             if layer.kind == "Rescaling":  # x * factor + offset
                 factor = _numbers(file, layer, "scale", width)
@@ -48,7 +57,7 @@ def shift_and_scale(file: KerasFile, layers: list[Layer], width: int) -> dict[st
 
 
 def _moments(file: KerasFile, layer: Layer, width: int) -> tuple[Floats, Floats]:
-    """(mean, deviation) of a Normalization layer, (F,) each, in the precision in which Keras takes them."""
+    """Return (mean, deviation) of a Normalization layer, (F,) each, rounded as Keras computes them."""
     axis = layer.config.get("axis", -1)
     axes = axis if isinstance(axis, list) else [] if axis is None else [axis]
     if axes not in ([], [-1], [2]):
@@ -59,12 +68,13 @@ def _moments(file: KerasFile, layer: Layer, width: int) -> tuple[Floats, Floats]
         shape: Shape = (width,) if axes else ()
         arrays = file.weights(layer, {"mean": shape, "variance": shape}, unread=("count",))
         mean, variance = (np.broadcast_to(array, (width,)).astype(np.float64) for array in arrays)
+    # Keras computes the root in float32; a float64 root may differ in the last bit.
     single = np.maximum(np.sqrt(variance.astype(np.float32)), _EPSILON)
     return mean.astype(np.float32).astype(np.float64), single.astype(np.float64)
 
 
 def _numbers(file: KerasFile, layer: Layer, key: str, width: int, default: float | None = None) -> Floats:
-    """A setting that is one number or one for each feature, (F,)."""
+    """Return a setting that is one number, or one for each feature, as (F,)."""
     value = layer.config.get(key, default)
     if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
         inner = value.get("config")

@@ -82,6 +82,7 @@ def export_keras(model: Model, target: str | Path, *, probabilities: bool = True
                 "Keras"
             ) from error
         verification = _verify(keras, loaded, model, probabilities, seed)
+        # The target appears only after the comparison: no file with wrong outputs is ever left behind.
         write_atomic(path, written.read_bytes())
     return Export(str(target), "keras", None, verification, tuple(model.class_names))
 
@@ -171,6 +172,7 @@ def _build(keras: Any, model: Model, probabilities: bool) -> Any:
     head = layers.Dense(a.classes, activation=activation, name=name, **settings)
     outputs = head(read)
     weight, bias = (each.detach().cpu().double().numpy() for each in (network.head.weight, network.head.bias))
+    # Dividing the weights of the head divides the logits: the temperature needs no layer of its own.
     head.set_weights([(each / model.divisor).astype(np.float32) for each in (weight.T, bias)])
     return keras.Model(given, outputs, name="scanline")
 

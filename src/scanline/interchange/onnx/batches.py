@@ -76,6 +76,7 @@ def step_batches(model: Model, seed: int) -> Iterator[Batch]:
 
     def draw(N: int, T: int) -> tuple[Feed, MemorySource]:
         values = draw_steps(model, generator, (N, T, form.features))
+        # Reference for every step: the model on the prefix up to it. Row step * N + n belongs to sequence n.
         prefixes = [values[n, : step + 1] for step in range(T) for n in range(N)]
         source = MemorySource.from_list(prefixes, np.zeros(len(prefixes), np.int64), (), "prefixes")
         return {"steps": values}, network_steps(form, source)
@@ -116,6 +117,7 @@ class StableBatches:
                 return batch
             with np.errstate(invalid="ignore"):  # inf - inf
                 moved = [np.abs(Predictor(each).outputs(source) - logits).max() for each in self._perturbed]
+            # The margin leaves room for orders of summation that move the outputs more than two random draws.
             if max(moved) <= LIMIT / 20:
                 return batch
             steps = max(steps // 2, self._min_steps)
@@ -140,6 +142,7 @@ def draw_ragged(
     """
     form = model.preprocessing
     lengths = generator.integers(1, T + 1, N) if ragged else np.full(N, T)
+    # At least one sequence has all T steps, as in every batch that is padded to its longest.
     lengths[generator.integers(N)] = T
     values = draw_steps(model, generator, (N, T, form.features))
     source = MemorySource.from_padded(values, lengths, np.zeros(N, np.int64), (), "random steps")

@@ -32,6 +32,7 @@ class GraphBuilder:
 
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
         """Add a constant, unless there is one of this name, and return its name."""
+        # Constants are shared by name; callers use a name for one value only.
         self._constants.setdefault(name, np.array(value, dtype, order="C"))
         return name
 

@@ -52,6 +52,7 @@ def sequence_graph(
     for layer in range(a.layers):
         outputs, final = _layer(graph, model, layer, read, lengths)
         if layer < a.layers - 1 or network.pooling.reads_outputs:
+            # ONNX returns (T, D, N, H); the next layer reads the directions of a step side by side.
             by_sequence = graph.add("Transpose", [outputs], f"layer_{layer}_turned", perm=[0, 2, 1, 3])
             read = graph.reshape(by_sequence, [0, 0, -1], f"layer_{layer}_steps")  # (T, N, D*H)
 

@@ -33,6 +33,7 @@ def run_on(content: bytes) -> Callable[[Feed], dict[str, NDArray[Any]]]:
         ModelError: If ONNX Runtime cannot load the graph; the function raises it if it cannot run it.
     """
     options = onnxruntime.SessionOptions()
+    # One thread: the order of summation, and so the reported difference, is the same on every run.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised
     try:

@@ -76,6 +76,7 @@ def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
     weights = {"head.weight": _values(bundle, matrix).T, "head.bias": _values(bundle, vector)}
     for (layer, side), parts in variables.items():
         end = f"_l{layer}" + ("_reverse" if side else "")
+        # TensorFlow keeps one kernel for [inputs, state]; its columns are split into weight_ih and weight_hh.
         kernel, bias = _in_our_order(cell, _values(bundle, parts["kernel"]), _values(bundle, parts["bias"]))
         if cell.forget_gate is not None:
             bias[cell.rows(cell.forget_gate, units)] += np.float32(forget_bias)
@@ -165,6 +166,7 @@ def _in_our_order(
     cell: Cell, kernel: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return kernel (G*H, inputs + H) and bias (G*H,) with the gates in the cell's order."""
+    # The bias is appended as one more row, so that both are reordered by the same operation.
     gates = np.split(np.concatenate([kernel, bias[None]]), len(cell.gates), axis=1)
     ordered = np.concatenate([gates[index] for index in cell.inverse_gate_order("tf1")], axis=1).T
     return ordered[:, :-1], ordered[:, -1].copy()

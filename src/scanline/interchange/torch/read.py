@@ -90,6 +90,7 @@ def read_state_dict(path: str | Path) -> ImportedNetwork:
             zeros = np.zeros(len(weights[f"recurrent.weight_ih{end}"]))
             first, second = (wide[name] if name else zeros for name in names)
             if found.cell.additive_biases:
+                # Both biases are added to the same sum, so only their total matters.
                 first, second = first + second, zeros
             weights[f"recurrent.bias_ih{end}"], weights[f"recurrent.bias_hh{end}"] = first, second
     sizes = (found.inputs, found.hidden, found.layers)
@@ -184,6 +185,7 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
     if len(shapes["weight_ih", 0, 0]) == len(shapes["weight_hh", 0, 0]) == 2:
         inputs, (rows, hidden) = shapes["weight_ih", 0, 0][1], shapes["weight_hh", 0, 0]
         gates = rows // hidden if hidden and rows % hidden == 0 else 0
+    # The ratio of rows to H identifies the cell: 4 gates LSTM, 3 GRU, 1 RNN.
     by_gates = {len(cell.gates): cell for cell in cells.by_layer("torch").values()}
     if gates not in by_gates:
         raise ModelError(
@@ -191,6 +193,7 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
             f"a GRU or (H, H) of an RNN, found {one_line(shapes['weight_hh', 0, 0])}"
         )
     for (kind, layer, side), shape in shapes.items():
+        # Layer 0 reads F values; every later layer reads the outputs of all directions below it.
         width = hidden if kind == "weight_hh" else hidden * sides if layer else inputs
         expected = (gates * hidden, width) if kind.startswith("weight") else (gates * hidden,)
         if shape != expected:
