@@ -97,6 +97,8 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         Raises:
             ValueError: If X and y do not fit, have fewer than two classes, or hold NaN.
         """
+        # Parameters are validated here and not in `__init__`, which only stores them: scikit-learn's
+        # `clone` and `set_params` rely on that.
         sequences, labels = self._read_samples(X, y, reset=True)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         source = merge_duplicates(*self._weight_samples(sequences, codes, sample_weight))
@@ -140,8 +142,11 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         unknown = np.setdiff1d(labels, self.classes_)
         if unknown.size:
             raise ValueError(f"y holds the class {unknown[0]}, which is not in classes {self.classes_}")
+        # `classes_` is sorted and contains every label (checked above), so the positions are exact.
         codes = np.searchsorted(self.classes_, labels)
         source = merge_duplicates(*self._weight_samples(sequences, codes, sample_weight))
+        # A different seed for each pass, derived from the first: passes differ in batch order and dropout,
+        # and a sequence of calls stays reproducible.
         seed, passes = (self._seed(), 0) if first else (self._first_seed, self._passes)
         prepared = self._prepare(source, (seed + passes) % _SEEDS, one_pass=True)
         if first:
@@ -150,6 +155,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
                 prepared.recipe, prepared.architecture, scaler.shift, scaler.scale, choose_device(self.device)
             )
         else:
+            # Network and optimiser moments are carried over; the step restarts with each pass.
             state = replace(self._state, step=0, best=BestValidation())
         self._train(state, prepared)
         self._first_seed, self._passes = seed, passes + 1
@@ -168,6 +174,8 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the logarithms of the probabilities, (n, K); X as for `fit`."""
+        # Log-softmax with the maximum subtracted, in float64: the logarithm of a probability that
+        # underflowed would be -inf.
         logits = self._outputs(X).astype(np.float64)
         logits -= logits.max(1, keepdims=True)
         logarithms: NDArray[np.float64] = logits - np.log(np.exp(logits).sum(1, keepdims=True))
@@ -187,6 +195,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        # Tells scikit-learn's checks that 3-D arrays are accepted beside tables.
         tags.input_tags.three_d_array = True
         return tags
 
@@ -234,6 +243,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         held: MemorySource | None = None
         try:
             if self.validation_fraction and not one_pass:
+                # Split after duplicates are merged, so that equal samples cannot be in both splits.
                 kept, out = hold_out(source, self.validation_fraction, seed)
                 held, source = source.take(out), source.take(kept)
             plan = self._recipe(seed, len(source), one_pass)
@@ -247,6 +257,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         for event in Trainer(state, prepared.recipe, prepared.data, prepared.task).events():
             if self.verbose and not isinstance(event, Stepped):
                 print(event.line())
+        # Early stopping keeps the best validation weights; empty if validation did not select any.
         if state.best.weights:
             state.network.load_state_dict(dict(state.best.weights))
         state.network.eval()
@@ -264,6 +275,8 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         held = dict(super().__getstate__())
         if "_model" in held:
             state = held.pop("_state")
+            # Tensors as bytes of their own format: a pickle contains no torch objects and depends on no
+            # torch version.
             held["_plan"] = held["_plan"].to_toml()
             held["_model"] = held["_model"].to_bytes()
             held["_optimizer"] = pack_tensors(state.optimizer_tensors())
@@ -276,6 +289,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         if "_model" in held:
             loaded = Model.from_bytes(held["_model"], choose_device(held["device"]))
             plan = recipe.parse(held["_plan"])
+            # As in training, so that `partial_fit` continues with the same kernels after unpickling.
             choose_computation(loaded.network, plan.train)
             state = TrainState(loaded.network, make_optimizer(loaded.network, plan.train))
             state.load_optimizer_tensors(safetensors.torch.load(held.pop("_optimizer")))

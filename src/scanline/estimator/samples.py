@@ -64,6 +64,7 @@ class SampleReader(BaseEstimator):
                 )
             return self._read_steps(X, reset)
         given = (X,) if y is None else (X, y)
+        # scikit-learn's own validation raises the messages that its estimator checks expect.
         checked = validate_data(self, *given, reset=reset, dtype=np.float32)
         table = checked if y is None else checked[0]
         width = self.features_per_step
@@ -71,6 +72,7 @@ class SampleReader(BaseEstimator):
             raise ValueError(f"features_per_step must divide the {table.shape[1]} columns of X, got {width}")
         if reset:
             self._flat, self._width = True, width
+        # (n, T * F) to (n, T, F): the features of a step are adjacent columns.
         return _as_source(table.reshape(len(table), -1, width))
 
     def _read_steps(self, X: Any, reset: bool) -> MemorySource:
@@ -79,6 +81,8 @@ class SampleReader(BaseEstimator):
         width = sequences.features
         if reset:
             self._flat, self._width, self.n_features_in_ = False, width, width
+            # Left over from an earlier fit on a data frame; scikit-learn would compare later inputs with
+            # it.
             if hasattr(self, "feature_names_in_"):
                 del self.feature_names_in_
         elif width != self._width:
@@ -111,6 +115,7 @@ class SampleReader(BaseEstimator):
                 **({} if sample_weight is None else {"sample_weight": weights}),
             )
             weights = weights * per_class[source.targets]
+        # Samples of weight 0 are removed, so that they cannot influence scaling or batches.
         kept = np.flatnonzero(weights > 0)
         return (source, weights) if len(kept) == len(source) else (source.take(kept), weights[kept])
 
@@ -126,6 +131,7 @@ def _as_source(X: Any) -> MemorySource:
 
 def _as_array(X: Any) -> tuple[Any, bool]:
     """Return X, as one array if possible, and whether it is a table; otherwise it has a step axis."""
+    # A torch tensor, recognised without importing torch.
     if hasattr(X, "detach"):
         X = as_numbers(X, "X")
     if isinstance(X, np.ndarray):
@@ -158,6 +164,8 @@ def merge_duplicates(source: MemorySource, weights: NDArray[np.float64]) -> Memo
     sums: dict[bytes, float] = {}
     for index in range(len(source)):
         label = b"%d" % source.targets[index]
+        # The digest covers the values only, not the shape: all sequences have the same number of features.
+        # The salt separates equal sequences of different classes.
         key = hashlib.blake2b(
             np.ascontiguousarray(source.steps_of(index)).data, digest_size=16, salt=label
         ).digest()
@@ -166,6 +174,7 @@ def merge_duplicates(source: MemorySource, weights: NDArray[np.float64]) -> Memo
     order = sorted(first)
     unique = source.take(np.array([first[key] for key in order]))
     merged = np.array([sums[key] for key in order])
+    # Equal weights are dropped: scaling all weights by a constant then gives the same bits as no weights.
     if (merged == merged[0]).all():
         return unique
     return replace(unique, weights=(merged / merged.mean()).astype(np.float32))
