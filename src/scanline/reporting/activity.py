@@ -91,10 +91,13 @@ def gate_activity(network: Network, task: Task, source: MemorySource) -> GateAct
     cell = cells.get(network.architecture.cell)
     gates: dict[str, list[np.ndarray]] = {}
     states: dict[str, list[np.ndarray]] = {}
+    # One sequence at a time, and only sums are kept: traces of all gates at all steps would not fit into
+    # memory.
     for index in range(len(source)):
         traced = trace(network, source.steps_of(index), task)
         several = len(traced.directions) > 1
         for direction in traced.directions:
+            # values: (T, H), without padding.
             for name, values in direction.values.items():
                 if name in cell.clampable:
                     gate = cell.titles.get(name, name)
@@ -102,6 +105,7 @@ def gate_activity(network: Network, task: Task, source: MemorySource) -> GateAct
                     counts = np.array([(values < CLOSED).sum(), (values > OPEN).sum(), values.size])
                     gates.setdefault(title, []).append(counts)
                 elif name == "h":
+                    # (H + 1,): sums over the steps, and the number of steps as the divisor.
                     sums = np.array([*np.abs(values).sum(0), len(values)])
                     states.setdefault(direction.title if several else "state", []).append(sums)
     return GateActivity(

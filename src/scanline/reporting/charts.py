@@ -26,6 +26,7 @@ def unit(report: ReportFacts) -> str:
 
 def charts(report: ReportFacts) -> dict[str, str]:
     """Return the charts as SVG, by name; a chart without data is left out."""
+    # Drawn one at a time: a figure takes much more memory than its SVG.
     wanted = _of_training(report) | _of_metrics(report) | _of_steps(report)
     return {name: plots.to_svg(draw(), title) for name, (draw, title) in wanted.items()}
 
@@ -72,6 +73,8 @@ def _of_steps(report: ReportFacts) -> dict[str, Chart]:
 
 def mistake_figures(report: ReportFacts) -> list[dict[str, Any]]:
     """Return the numbers of each of the most confident errors, with its figure as "svg"."""
+    # The figures need Matplotlib objects, the JSON file only numbers: `errors` and `explanations` are
+    # parallel lists.
     made = []
     pairs = zip(report.errors, report.explanations, strict=True)
     for number, (error, each) in enumerate(pairs, 1):

@@ -26,8 +26,10 @@ def frequent_errors(confusion: list[list[int]]) -> list[tuple[int, int, int]]:
     Args:
         confusion: (K, K) counts, rows by true class.
     """
+    # A copy: the diagonal is cleared, and the counts are needed below.
     errors = np.array(confusion)
     np.fill_diagonal(errors, 0)
+    # Flattened and stable: ties stay in the order of the classes, so that the report is reproducible.
     order = np.argsort(-errors, axis=None, kind="stable")[: min(_MAX_PAIRS, np.count_nonzero(errors))]
     cells = np.stack(np.unravel_index(order, errors.shape), 1).tolist()
     return [(confusion[row][column], row, column) for row, column in cells]
@@ -102,12 +104,15 @@ class CellExamples:
 def confusion_matrix(test: ClassificationMetrics) -> ConfusionMatrix:
     """Return the confusion matrix of an evaluation."""
     counts = np.array(test.confusion)
+    # A class without sequences has a row of zeros, not NaN.
     fractions = counts / np.maximum(counts.sum(1), 1)[:, None]
     worst = frequent_errors(test.confusion)
     largest = worst[0][0] if worst else 1
 
     def cell(row: int, column: int) -> Cell:
         correct = row == column
+        # Diagonal: recall of the class. Elsewhere: relative to the largest error, so that rare errors stay
+        # visible.
         depth = fractions[row, row] if correct else counts[row, column] / largest
         return Cell(int(counts[row, column]), correct, round(100 * float(depth)))
 
@@ -125,6 +130,7 @@ def cell_examples(evaluation: Evaluation, model: Model, matrix: ConfusionMatrix)
         matrix: The matrix; if it is too wide for a table, only its most frequent errors get examples.
     """
     source = evaluation.source
+    # The range of all sequences, not of each one: drawings can then be compared.
     low, high = source.value_range()
     confidence = evaluation.model.task.probabilities(evaluation.outputs).max(1)
     linked = {(row, column) for _, row, column in matrix.worst} if matrix.wide else None
@@ -157,8 +163,10 @@ def _by_cell(evaluation: Evaluation, confidence: NDArray[np.float64]) -> dict[tu
 def _polylines(values: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> list[str]:
     """Return a polyline for each feature of (T, F), scaled to the range from `low` to `high`, each (F,)."""
     T = len(values)
+    # Evenly spaced steps; `unique` removes duplicates that rounding can produce.
     chosen = np.unique(np.linspace(0, T - 1, min(T, _MAX_POINTS)).round().astype(int))
     scaled = np.clip((values[chosen] - low) / np.where(high > low, high - low, 1), 0, 1)
+    # SVG's y axis points down. Missing values are drawn in the middle, as a polyline cannot have gaps.
     y = _HEIGHT * (1 - np.nan_to_num(scaled, nan=0.5))
     x = chosen / max(T - 1, 1) * _WIDTH
     return [

@@ -22,7 +22,7 @@ from scanline.training.run_files import Environment, MetricsLine, SplitFile, Tra
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the files of a run directory say.
+    """Content of the files of a run directory.
 
     Attributes:
         history: The lines of metrics.jsonl.
@@ -57,14 +57,14 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the model folder says.
+    """Content of the model folder.
 
     Attributes:
         data: Title of the data set it was trained on.
         classes: Names of the K classes.
         architecture: Shape of the network.
         parameters: Number of parameters.
-        view: How pictures are cut into steps; None if the data are no pictures.
+        view: How pictures are cut into steps; None if the data are not pictures.
         temperature: Calibration temperature; None if it was not fitted.
         sha256: Digest of model.json.
     """

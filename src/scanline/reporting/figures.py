@@ -1,4 +1,4 @@
-"""Figures of a run's results: what `scanline.plots` takes, out of metrics and training histories."""
+"""Figures of a run's results: converts metrics and training histories to the input of `scanline.plots`."""
 
 from __future__ import annotations
 

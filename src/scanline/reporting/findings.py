@@ -42,7 +42,9 @@ def _errors(test: ClassificationMetrics) -> str:
 
 
 def _calibration(test: ClassificationMetrics) -> str:
+    # Mean probability of all predictions, recovered from the bins' means weighted by their counts.
     mean = sum(each.n * each.confidence for each in test.calibration.bins) / test.n
+    # Signed, unlike the calibration error: bins that err in opposite directions cancel out.
     gap = 100 * (mean - test.accuracy)
     return (
         f"Calibration: probabilities differ from accuracies by {100 * test.calibration.error:.2f} percentage "

@@ -77,6 +77,7 @@ def gather(
     request = _Request(run, data, against, device, on_progress)
     path = Path(run)
     facts = ReportFacts(path.name or run, notes=[])
+    # Phase 1: the files of the run. They exist even if training was interrupted before it wrote a model.
     if (path / "recipe.toml").is_file():
         files = _read_files(RunDirectory(path))
         facts = dataclasses.replace(facts, files=files, notes=_training_notes(files, path))
@@ -90,6 +91,7 @@ def gather(
             "so there is nothing to evaluate."
         )
         return dataclasses.replace(facts, notes=[*facts.notes, note])
+    # Phase 2: model and evaluation, then everything derived from them.
     model = load(run, choose_device(device))
     require(model.task, "a report")
     facts = dataclasses.replace(facts, model=_model_facts(model, folder), loaded=model)
@@ -145,6 +147,8 @@ def _evaluate(facts: ReportFacts, model: Model, request: _Request) -> ReportFact
         evaluation = evaluate_model(model, request.run, request.data, request.on_progress)
         return _with_evaluation(facts, evaluation, "test", evaluation.data)
     known, reason = trained_on(Path(request.run)), ""
+    # The test split is read once, by a finished run: a report on an unfinished one must not influence
+    # training with it.
     splits: tuple[Split, ...] = ("test", "validation") if _is_finished(facts) else ("validation",)
     for split in splits:
         try:
@@ -182,6 +186,7 @@ def _split_notes(facts: ReportFacts, split: Split, evaluation: Evaluation) -> li
         )
     environment = facts.files.environment if facts.files else None
     digest = environment.data.get(split) if environment else None
+    # environment.json has the digests of the splits as training read them.
     if digest is not None and digest.sha256 != evaluation.digest:
         notes.append("The data have changed since training: the metrics are of the data as they are now.")
     return notes
@@ -194,6 +199,7 @@ def _compare(facts: ReportFacts, model: Model, request: _Request, against: str) 
         raise UsageError(f"{run} has not finished training: only then is its test split read and compared")
     if facts.evaluation is None or facts.evaluated is None:
         raise UsageError(f"{run} has nothing to be evaluated on: give data with --data")
+    # Reuse the evaluation made above instead of computing it twice; a validation split is not comparable.
     known = {run: facts.evaluation} if facts.evaluated.split == "test" else {}
     device = model.network.scale.device.type
     compared = compare_runs((run, against), request.data, device, request.on_progress, known=known)
@@ -204,14 +210,14 @@ def _compare(facts: ReportFacts, model: Model, request: _Request, against: str) 
 
 
 def _distinct_names(run: str, against: str) -> tuple[str, str]:
-    """Return the last folders of two paths, as many as it takes to tell them apart."""
+    """Return the last folders of two paths, as many as are needed to distinguish them."""
     one, other = (Path(path).resolve().parts for path in (run, against))
     count = next(n for n in range(1, max(len(one), len(other)) + 1) if one[-n:] != other[-n:])
     return Path(*one[-count:]).as_posix(), Path(*other[-count:]).as_posix()
 
 
 def _base_name(data: str) -> str:
-    """Return the name of a data set without its folders, which are nobody's business: reports are sent."""
+    """Return the name of a data set without its folders: reports are shared, and paths are private."""
     return Path(data).name or data
 
 
@@ -237,7 +243,7 @@ def _measure(facts: ReportFacts, model: Model, evaluation: Evaluation) -> Report
 
 
 def _errors(evaluation: Evaluation) -> list[int]:
-    """Return the indices of the most confident errors that are shown; none if the task has no such thing."""
+    """Return the indices of the most confident errors to show; empty except for classification."""
     metrics = evaluation.metrics
     if not isinstance(metrics, ClassificationMetrics):
         return []
@@ -247,8 +253,9 @@ def _errors(evaluation: Evaluation) -> list[int]:
 def _affordable(source: MemorySource, bidirectional: bool) -> MemorySource:
     """Return as many sequences as can be evaluated after every step in reasonable time.
 
-    A network in both directions reads each prefix anew, which costs as many times more as there are steps.
+    A bidirectional network reads each prefix from its beginning: its cost grows with the squared length.
     """
+    # Steps computed for a sequence on average. At least 200 sequences keep the intervals meaningful.
     cost = source.lengths.mean() * (source.max_length if bidirectional else 1)
     return source.subsample(max(200, int(_STEPS_READ / cost)))
 
@@ -263,6 +270,7 @@ def _error_trace(explanation: Explanation) -> ErrorTrace:
         answer=str(explanation.label),
         probability=float(probabilities[-1, trace.prediction]),
         settled=trace.settled,
+        # Six decimals are more than a plot can show, and keep report.json small.
         along_answer=np.round(probabilities[:, trace.prediction], 6).tolist(),
         along_true=np.round(probabilities[:, true], 6).tolist(),
         values=np.round(np.asarray(explanation.values, np.float64), 6).tolist(),

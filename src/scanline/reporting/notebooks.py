@@ -21,6 +21,7 @@ def run_html(path: Path, result: dict[str, Any]) -> str:
     """
     training = result["training"]
     lines = [f"<b>{escape(result['recipe'])}</b> on {escape(result['data'])}, {escape(training['status'])}"]
+    # Names and paths are untrusted and escaped; numbers need no escaping.
     for split in ("test", "validation"):
         metrics = result.get(split)
         if metrics:

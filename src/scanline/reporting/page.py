@@ -49,6 +49,7 @@ def render(report: ReportFacts, numbers: str) -> str:
     filled: list[CellExamples] = []
     if report.evaluation and report.loaded and matrix:
         filled = cell_examples(report.evaluation, report.loaded, matrix)
+    # StrictUndefined turns a name that the template misspells into an error instead of an empty string.
     text = page.render(
         facts=facts,
         figures=facts["figures"] if metrics else None,

@@ -60,6 +60,7 @@ def report(
     numbers = page.with_suffix(".json")
     if page.is_dir():
         raise ScanlineError(f"cannot write {page}: Is a directory")
+    # All checks of the output come before the evaluation, which may take minutes.
     _check_numbers(numbers)
     facts = gather(
         os.fspath(run),
@@ -69,6 +70,7 @@ def report(
         on_progress,
     )
     html = render(facts, numbers.name)
+    # The page links to the JSON file, so the file is written first; each of the two appears whole.
     write_json(numbers, {"kind": KIND} | facts.to_json())
     write_atomic(page, html)
     return page
@@ -83,6 +85,7 @@ def _check_numbers(path: Path) -> None:
         mode = path.lstat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would block
             raise UsageError(f"{path} exists and is not a file: choose another name for the page")
+        # Recognised by a key within the first 64 bytes; the file itself may be large.
         with open(path, "rb") as file:
             is_report = f'"kind": "{KIND}"'.encode() in file.read(64)
     except FileNotFoundError:

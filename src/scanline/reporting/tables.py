@@ -209,6 +209,7 @@ def _digests(report: ReportFacts) -> Table:
     digests = environment.data.items() if environment else ()
     rows = [(f"{name} split, {each.n:,} sequences", each.sha256) for name, each in digests]
     evaluated = report.evaluated
+    # Listed only if it differs from the splits of the run, for example after --data.
     if evaluated and evaluated.sha256 not in (digest for _, digest in rows):
         rows.append((f"evaluated split, {evaluated.n:,} sequences", evaluated.sha256))
     if environment and environment.code:

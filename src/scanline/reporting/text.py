@@ -11,6 +11,7 @@ def duration(seconds: float | None) -> str:
     """Return a duration as "1 h 03 min", "2 min 05 s" or "3.1 s"."""
     if seconds is None:
         return MISSING
+    # Anything above would be rounded to "60.0 s".
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
