@@ -58,6 +58,7 @@ def class_metrics(names: Sequence[str], recall: Estimates, precision: Estimates)
         (-0.14, "recall", recall, BLUE),
         (0.14, "precision", precision, ORANGE),
     ):
+        # Precision is undefined for a class that is never predicted: no point is drawn.
         known = np.flatnonzero(~np.isnan(each.values))
         axes.hlines(known + shift, each.low[known], each.high[known], color=colour, lw=1.4)
         axes.plot(each.values[known], known + shift, "o", ms=4, color=colour, label=label)
@@ -84,6 +85,7 @@ def reliability_diagram(bins: ReliabilityBins) -> Figure:
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1.02)
     counts.bar(bins.low, bins.counts, widths, align="edge", color=GREY)
+    # Most predictions are in the last bin: on a linear scale the other bars would be invisible.
     counts.set_yscale("log")
     counts.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
     counts.set_ylabel("predictions")
@@ -146,6 +148,7 @@ def accuracy_by_step(
     axes.fill_between(steps, accuracy.low, accuracy.high, color=BLUE, alpha=0.2, lw=0)
     axes.plot(steps, accuracy.values, color=BLUE, lw=1.6)
     axes.axvline(sufficient, color=ORANGE, lw=1, ls="--")
+    # The text is on the side of the line that has more room.
     right_of_line = sufficient <= len(steps) / 2
     align: Literal["left", "right"] = "left" if right_of_line else "right"
     axes.annotate(

@@ -40,6 +40,7 @@ def gate_activity(gates: Sequence[GateActivity], states: Mapping[str, Sequence[f
         states: By layer, mean |state| of each unit; in any order.
     """
     figure = new_figure(1.6 + 0.25 * max(len(gates), 1) + 1.6, 2, 1, height_ratios=[max(len(gates), 1), 4])
+    # Stacked bars: `left` accumulates the fractions drawn so far.
     bars, units = figure.axes
     left = np.zeros(len(gates))
     for label, values, colour, alpha in (
@@ -54,6 +55,7 @@ def gate_activity(gates: Sequence[GateActivity], states: Mapping[str, Sequence[f
     bars.set_xlim(0, 1)
     bars.set_xlabel("fraction of all steps and units")
     bars.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+    # Four colours: further layers are not drawn, as more lines could not be distinguished.
     for (name, sizes), colour in zip(states.items(), (BLUE, ORANGE, GREY, GREEN), strict=False):
         units.plot(sorted(sizes, reverse=True), lw=1.3, color=colour, label=name)
     units.set_xlabel("units, sorted")

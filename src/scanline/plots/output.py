@@ -46,6 +46,7 @@ def to_svg(figure: Figure, title: str) -> str:
         return re.sub(r'(\bid="|"#|\(#)', rf"\g<1>f{prefix}-", rewritten)
 
     text = re.sub(r"<[^>]*>", rewrite, text)  # tags only: a class may be called "(#1)"
+    # Without width and height, the page scales the figure by its viewBox.
     head, rest = text.split(">", 1)
     head = re.sub(r' (?:width|height)="[^"]*"', "", head)
     return f'{head} role="img" aria-label="{escape(title, quote=True)}">{rest}'.strip()

@@ -130,6 +130,7 @@ def explanation(data: SequenceData, upto: int | None = None) -> Figure:
         data: The sequence.
         upto: Number of steps read so far, of which only these are plotted; None plots all.
     """
+    # Input and probabilities take two rows, the panels follow in pairs; the division rounds up.
     rows = 2 + -(-len(data.panels) // 2)
     heights = [1.9, 1.6, *[1.25] * (rows - 2)]
     total = sum(heights) + 0.62 * rows  # inches, with room for titles and ticks
@@ -152,6 +153,7 @@ def explanation(data: SequenceData, upto: int | None = None) -> Figure:
     places = axes[2:].reshape(-1)
     for place, panel in zip(places, data.panels, strict=False):
         _draw_panel(place, panel, shown)
+    # An odd number of panels leaves one place empty.
     for place in places[len(data.panels) :]:
         place.set_axis_off()
     for place in axes[-1]:
@@ -161,8 +163,10 @@ def explanation(data: SequenceData, upto: int | None = None) -> Figure:
 
 def _draw_panel(axes: Axes, panel: Panel, shown: int) -> None:
     """Draw a heat map of all units, sorted by their mean, over the first `shown` steps."""
+    # Colours and the order of units come from all T steps, so that they stay the same in every frame.
     T, H = panel.values.shape
     limit = max(1.0, float(np.abs(panel.values).max())) if panel.signed else 1.0
+    # (H, T), one row for each unit; steps that have not been read are NaN and stay blank.
     image = np.full((H, T), np.nan)
     image[:, :shown] = panel.values[:shown].T[np.argsort(-panel.values.mean(0), kind="stable")]
     drawn = axes.imshow(
@@ -213,6 +217,7 @@ def _draw_attribution(axes: Axes, attribution: AttributionImage | None) -> None:
     if attribution is None:
         axes.set_axis_off()
         return
+    # Symmetric, so that zero is white. `or 1.0`: all attributions may be zero.
     limit = float(np.abs(attribution.values).max()) or 1.0
     axes.imshow(
         attribution.values,
@@ -236,7 +241,9 @@ def _draw_probabilities(axes: Axes, data: SequenceData, shown: int) -> None:
     probabilities, predicted = data.probabilities, data.predicted
     T = len(probabilities)
     steps = np.arange(1, T + 1)[:shown]
+    # Ranked by the highest probability at any step, so that a class that led for a while is shown.
     top = np.argsort(-probabilities.max(0), kind="stable")[:4]
+    # The predicted class is always shown; it replaces the fourth if necessary.
     top = top if predicted in top else np.append(top[:3], predicted)
     colours = {predicted: BLUE}
     rivals = [int(index) for index in top if index != predicted]

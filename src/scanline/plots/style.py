@@ -104,6 +104,7 @@ def new_figure(
     """
     from matplotlib.figure import Figure
 
+    # Not `pyplot.figure`: pyplot keeps a global reference to every figure and selects a GUI backend.
     figure = Figure(figsize=(width, height), layout=layout)
     figure.subplots(rows, columns, **options)
     return figure

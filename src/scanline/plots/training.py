@@ -41,6 +41,7 @@ def learning_curve(batches: LearningCurve, validation: LearningCurve) -> Figure:
     if validation.steps:
         loss.plot(validation.steps, validation.losses, "o-", ms=3, color=BLUE, label="validation")
     loss.set_ylabel("cross-entropy")
+    # Logarithmic if the losses span more than a factor of 30; a loss of 0 has no logarithm.
     positive = [value for value in (*batches.losses, *validation.losses) if value > 0]
     if positive and max(positive) > 30 * min(positive):
         loss.set_yscale("log")
