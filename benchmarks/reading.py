@@ -36,8 +36,8 @@ READERS = {
     "Scanline, to sequences": (
         "from pathlib import Path\n"
         "from scanline.data.reading import read_sources\n"
-        "from scanline.recipe import UNSAID, UNSPLIT\nimport pyarrow.csv",
-        "found = read_sources(Path({path!r}), UNSAID)['all']\nrows = found.total_steps",
+        "from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT\nimport pyarrow.csv",
+        "found = read_sources(Path({path!r}), DEFAULT_DATA)['all']\nrows = found.total_steps",
     ),
     "pandas.read_csv": ("import pandas", "frame = pandas.read_csv({path!r})\nrows = len(frame)"),
     "pandas.read_csv, types given": (

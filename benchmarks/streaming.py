@@ -22,7 +22,7 @@ import torch
 from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 CALLS, ROUNDS = 400, 5
@@ -68,7 +68,7 @@ def onnx_step(model: Model) -> Callable[[np.ndarray], np.ndarray]:
 def main() -> None:
     torch.set_num_threads(1)
     architecture = Architecture("lstm", 28, 128, 1, False, 0.0, "between", "last", 10)
-    form = Preprocessing(None, "rows", 0, 28, 28, "error", (), UNSAID)
+    form = Preprocessing(None, "rows", 0, 28, 28, "error", (), DEFAULT_DATA)
     model = Model(Network(architecture).eval(), Classification(tuple(range(10))), form, "made up")
     ways = {"Scanline": model.stream().feed, "torch.nn.LSTMCell": torch_cell(model)}
     if importlib.util.find_spec("onnxruntime"):

@@ -14,7 +14,7 @@ from scanline import formats
 from scanline.data.reading import read_sources
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.evaluate import evaluate_run
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from tests.serving.asking import in_thread
 
 # One line a sequence: its name, its label, then its steps, separated by bars.
@@ -119,7 +119,7 @@ def test_an_unknown_or_invalid_format_is_refused(tmp_path, monkeypatch, name, fr
 
 def test_sequences_have_the_values_labels_and_names_of_the_file(tmp_path):
     (tmp_path / "a.bars").write_text("x|up|1 2|3 4\ny|down|5 6\n")
-    sequences = read_sources(tmp_path / "a.bars", UNSAID)["all"]
+    sequences = read_sources(tmp_path / "a.bars", DEFAULT_DATA)["all"]
     assert [sequences.steps_of(index).tolist() for index in range(2)] == [[[1, 2], [3, 4]], [[5, 6]]]
     assert sequences.classes == ("down", "up")
     assert sequences.targets.tolist() == [1, 0]
@@ -139,7 +139,7 @@ def test_sequences_have_the_values_labels_and_names_of_the_file(tmp_path):
 def test_a_damaged_file_is_refused_with_its_name(tmp_path, content, fragment):
     (tmp_path / "a.bars").write_text(content)
     with pytest.raises(DataError, match=rf"a\.bars.*{fragment}"):
-        read_sources(tmp_path / "a.bars", UNSAID)
+        read_sources(tmp_path / "a.bars", DEFAULT_DATA)
 
 
 def test_a_file_is_trained_on_and_evaluated(run, tmp_path):
@@ -151,7 +151,7 @@ def test_a_file_is_trained_on_and_evaluated(run, tmp_path):
 def test_training_and_test_files_are_found_by_their_names(tmp_path):
     for part, seed in (("TRAIN", 0), ("TEST", 1)):
         write(tmp_path / f"drift_{part}.bars", 20, seed)
-    found = read_sources(tmp_path / "drift", UNSAID)
+    found = read_sources(tmp_path / "drift", DEFAULT_DATA)
     assert {name: len(part) for name, part in found.items()} == {"train": 20, "test": 20}
 
 
@@ -166,7 +166,7 @@ def test_a_file_without_labels_is_predicted_from_the_command_line(run, tmp_path,
 
 def test_a_sequence_of_a_file_is_explained_streamed_and_served(run, tmp_path):
     path = write(tmp_path / "new.bars", 2, seed=9)
-    values = read_sources(path, UNSAID)["all"].steps_of(1)
+    values = read_sources(path, DEFAULT_DATA)["all"].steps_of(1)
     model = run.model
     expected = model.predict_proba([values])[0]
     assert scanline.explain(model, values).label == "up"

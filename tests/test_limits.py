@@ -11,7 +11,7 @@ from scanline import limits
 from scanline.data.reading import read_sources
 from scanline.errors import DataError, UsageError
 from scanline.formats.idx import read_idx
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_data_over_a_limit_is_refused_with_the_variable_that_raises_it(
     raised, tmp_path, name, value, message
 ):
     (tmp_path / "a.ts").write_text("@classLabel true a b\n@data\n" + "1,2,3,4:5,6,7,8:a\n1,2:3,4:b\n" * 9)
-    read_sources(tmp_path / "a.ts", UNSAID)
+    read_sources(tmp_path / "a.ts", DEFAULT_DATA)
     raised(**{name: value})
     with pytest.raises(DataError, match=rf"a\.ts: .*{message}.*SCANLINE_LIMIT_{name}"):
-        read_sources(tmp_path / "a.ts", UNSAID)
+        read_sources(tmp_path / "a.ts", DEFAULT_DATA)

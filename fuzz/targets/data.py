@@ -33,17 +33,17 @@ def _read_data(path: Path) -> None:
     from scanline.data.partition import partition
     from scanline.data.reading import TO_EVALUATE, TO_PREDICT, read_sources
     from scanline.data.transforms.scaler import Scaler
-    from scanline.recipe import UNSAID, UNSPLIT
+    from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT
     from scanline.training.preparation import prepare
 
     plain, careful, pictures = _plans()
     for said, plans in (({}, (plain, pictures)), (_SAID[_digest(path) % len(_SAID)], (careful,))):
-        settings = UNSAID.model_copy(update=said)
+        settings = DEFAULT_DATA.model_copy(update=said)
         with refusal_allowed():
             samples = catalog.read(str(path), settings)
             for plan in plans:
                 with refusal_allowed():
-                    ready = prepare(plan, partition(samples, UNSPLIT, plan.input.missing))
+                    ready = prepare(plan, partition(samples, DEFAULT_SPLIT, plan.input.missing))
                     Scaler.fit(ready.data.train, plan.input.scaling, ready.data.full_scale)
         with refusal_allowed():
             catalog.read(str(path), settings, None, TO_EVALUATE).evaluation_source("zero").fingerprint()

@@ -27,7 +27,7 @@ def make_model(folder: Path | None = None, **changes: Any) -> Any:
     from scanline.data.preprocessing import Preprocessing
     from scanline.model.artifact import Model
     from scanline.model.network import Architecture, Network
-    from scanline.recipe import UNSAID
+    from scanline.recipe import DEFAULT_DATA
     from scanline.tasks.classification import Classification
 
     chosen = {
@@ -54,7 +54,7 @@ def make_model(folder: Path | None = None, **changes: Any) -> Any:
     for tensor in network.state_dict().values():
         tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
     means = (0.5,) * features if chosen["missing"] in ("mean", "forward-fill") else ()
-    settings = UNSAID.model_copy(update={"feature_columns": () if picture else ("x", "y", "z")})
+    settings = DEFAULT_DATA.model_copy(update={"feature_columns": () if picture else ("x", "y", "z")})
     form = Preprocessing(
         _forms()[0] if picture else None, "rows", 0, features, features, chosen["missing"], means, settings
     )

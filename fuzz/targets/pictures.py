@@ -77,11 +77,12 @@ def _read_picture(folder: Path) -> None:
 def _forms() -> tuple[Any, ...]:
     """Grey and coloured pictures, and all other ways to fit them."""
     from scanline.data.readers.pictures import picture_format
-    from scanline.recipe import UNSAID
+    from scanline.recipe import DEFAULT_DATA
 
     kinds = ((1, ""), (3, ""), (1, "ink"), (1, "cover"), (1, "stretch"), (3, "cover"), (3, "stretch"))
     return tuple(
-        picture_format(8, 8, channels, UNSAID.model_copy(update={"fit": fit})) for channels, fit in kinds
+        picture_format(8, 8, channels, DEFAULT_DATA.model_copy(update={"fit": fit}))
+        for channels, fit in kinds
     )
 
 

@@ -16,7 +16,7 @@ from scanline.cli.output import print_text, say, shown_name
 from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 FORGED = "cat (1.0)\nbank.csv: 0: genuine (1.0000)\tx\u202e"
@@ -27,7 +27,7 @@ QUICK = ("--set", "train.samples=0", "--set", "train.steps=2", "--set", "model.h
 def saved(folder: Path, *classes: str) -> Path:
     """A bundle of an untrained network that reads two features."""
     classifier = Network(Architecture("gru", 2, 4, 1, False, 0.0, "between", "last", len(classes)))
-    form = Preprocessing(None, "rows", 0, 2, 2, "error", (), UNSAID)
+    form = Preprocessing(None, "rows", 0, 2, 2, "error", (), DEFAULT_DATA)
     Model(classifier, Classification(classes), form, "x").save(folder, "0.0.0")
     return folder
 

@@ -19,7 +19,7 @@ from scanline.data import published
 from scanline.data.partition import partition
 from scanline.data.picture_format import PictureFormat
 from scanline.errors import DataError, UsageError
-from scanline.recipe import UNSAID, UNSPLIT
+from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT
 
 SHARED = os.environ.get("SCANLINE_DATA")
 needs_mnist = pytest.mark.skipif(
@@ -398,9 +398,9 @@ def test_a_name_is_looked_for_in_scanline_data_and_its_ts(data, file):
     write(data / file)
     path = catalog.locate("Vowels")
     assert path == data / ("ts/Vowels" if file.startswith("ts/") else "Vowels")
-    samples = catalog.read("Vowels", UNSAID)
+    samples = catalog.read("Vowels", DEFAULT_DATA)
     assert (samples.name, samples.path) == ("Vowels", path)
-    assert partition(samples, UNSPLIT).address == str(path)
+    assert partition(samples, DEFAULT_SPLIT).address == str(path)
 
 
 def test_a_file_in_scanline_data_is_found_by_its_name(data):
@@ -418,7 +418,7 @@ def test_a_path_is_not_looked_for_elsewhere(data):
     write(data / "Vowels_TRAIN.ts")
     assert catalog.locate("./Vowels") == Path("Vowels")
     with pytest.raises(DataError, match=r"^Vowels: no such file or folder"):
-        catalog.read("./Vowels", UNSAID)
+        catalog.read("./Vowels", DEFAULT_DATA)
 
 
 def test_a_name_that_nothing_has_lists_the_names(data):
@@ -427,7 +427,7 @@ def test_a_name_that_nothing_has_lists_the_names(data):
     with pytest.raises(
         UsageError, match=r"unknown data set 'Vowels': expected one of mnist, .*, or the path of"
     ):
-        catalog.read("Vowels", UNSAID)
+        catalog.read("Vowels", DEFAULT_DATA)
 
 
 def test_two_files_that_a_name_may_mean_are_a_usage_error(data):
@@ -436,13 +436,13 @@ def test_two_files_that_a_name_may_mean_are_a_usage_error(data):
     with pytest.raises(
         UsageError, match=r"Vowels: which of these is meant\? Name one: Vowels_TRAIN\.csv, Vowels_T"
     ):
-        catalog.read("Vowels", UNSAID)
+        catalog.read("Vowels", DEFAULT_DATA)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b"])
 def test_a_name_that_no_system_allows_is_unknown(data, name):
     with pytest.raises(UsageError, match="unknown data set"):
-        catalog.read(name, UNSAID)
+        catalog.read(name, DEFAULT_DATA)
 
 
 def test_a_scanline_data_that_no_system_allows_holds_nothing(monkeypatch):
@@ -471,15 +471,15 @@ def test_a_scanline_data_that_may_not_be_entered_holds_nothing(data, monkeypatch
     ],
 )
 def test_nothing_is_to_be_said_of_how_a_named_set_is_read(key, value):
-    settings = UNSAID.model_copy(update={"name": "digits", key: value})
+    settings = DEFAULT_DATA.model_copy(update={"name": "digits", key: value})
     message = f"^data.{key} is not for digits, whose format and parts are known: leave it out$"
     with pytest.raises(UsageError, match=message):
         catalog.read("digits", settings)
 
 
 def test_a_named_set_is_read_whole_whatever_the_split_says():
-    samples = catalog.read("digits", UNSAID.model_copy(update={"name": "digits"}))
-    data_set = partition(samples, UNSPLIT.model_copy(update={"test": 0.0}))
+    samples = catalog.read("digits", DEFAULT_DATA.model_copy(update={"name": "digits"}))
+    data_set = partition(samples, DEFAULT_SPLIT.model_copy(update={"test": 0.0}))
     assert [len(part) for part in data_set.splits.values()] == [1257, 180, 360]
 
 
@@ -524,7 +524,7 @@ def test_basic_motions_have_40_and_40_sequences_of_100_steps(monkeypatch, tmp_pa
 def test_a_folder_of_several_archives_asks_for_one(monkeypatch):
     message = r"ts: which of these is meant\? Name one: BasicMotions_TEST\.ts, .*JapaneseVowels_TRAIN\.ts"
     with pytest.raises(UsageError, match=message):
-        catalog.read(f"{SHARED}/ts", UNSAID)
+        catalog.read(f"{SHARED}/ts", DEFAULT_DATA)
 
 
 @needs_mnist

@@ -11,7 +11,7 @@ from scanline.data.class_names import check_names, name_classes, with_classes
 from scanline.data.memory import MemorySource
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 
 def locate(index: int, step: int = 0) -> str:
@@ -21,7 +21,7 @@ def locate(index: int, step: int = 0) -> str:
 def make(flat, lengths, features=(), classes=("a",), labels=None) -> MemorySource:
     flat = np.array(flat, np.float32) if not isinstance(flat, np.ndarray) else flat
     labels = np.zeros(len(lengths), np.int64) if labels is None else np.array(labels)
-    info = SourceInfo(UNSAID, locate, features)
+    info = SourceInfo(DEFAULT_DATA, locate, features)
     return MemorySource(flat, np.array(lengths), labels, classes, "s.csv", info=info)
 
 

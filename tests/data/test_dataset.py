@@ -10,7 +10,7 @@ import pytest
 from scanline.data.dataset import Dataset, Provenance
 from scanline.data.memory import MemorySource
 from scanline.data.source_info import SourceInfo
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 
 def labelled(labels, groups=None, classes=None) -> MemorySource:
@@ -21,7 +21,7 @@ def labelled(labels, groups=None, classes=None) -> MemorySource:
 
 
 def read() -> MemorySource:
-    return replace(labelled([0, 1]), info=SourceInfo(UNSAID))
+    return replace(labelled([0, 1]), info=SourceInfo(DEFAULT_DATA))
 
 
 def test_the_split_is_described_part_by_part():

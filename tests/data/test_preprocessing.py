@@ -15,7 +15,7 @@ from scanline.data.memory import MemorySource
 from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import DataError, UsageError
-from scanline.recipe import UNSAID, InputSettings
+from scanline.recipe import DEFAULT_DATA, InputSettings
 
 NAN = np.nan
 PLAIN = InputSettings(view="rows", permutation_seed=0, features=0, missing="error", scaling="none")
@@ -43,7 +43,7 @@ def pictures(height=2, width=3, channels=1, n=2, **others) -> Dataset:
     values = np.arange(n * height * width * channels, dtype=np.uint8).reshape(n, height, width * channels)
     form = PictureFormat(height, width, 1, 255, "mass", channels, "contain")
     train = MemorySource.from_array(values, np.zeros(n, np.int64), (0,), "pets")
-    return data_set(train, **({"picture": form, "full_scale": 255.0, "settings": UNSAID} | others))
+    return data_set(train, **({"picture": form, "full_scale": 255.0, "settings": DEFAULT_DATA} | others))
 
 
 # --- missing values
@@ -251,11 +251,11 @@ def test_steps_that_are_cut_already_fit_too():
 
 
 def test_a_form_names_no_file():
-    settings = UNSAID.model_copy(
+    settings = DEFAULT_DATA.model_copy(
         update={"name": "/home/anna/x.csv", "test": "t.csv", "validation": "v.csv", "label_column": "y"}
     )
     form = Preprocessing.fit(data_set(sequences([[1]]), settings=settings, path=Path("x.csv")), PLAIN)
-    assert form.settings == UNSAID.model_copy(update={"label_column": "y"})
+    assert form.settings == DEFAULT_DATA.model_copy(update={"label_column": "y"})
 
 
 def test_a_form_says_how_pictures_are_fitted():

@@ -25,7 +25,7 @@ from scanline.explanation.trace import Trace
 from scanline.model.artifact import Model
 from scanline.model.initialisation import initialise
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 SHORT = {"train.samples": 0, "train.steps": 20, "train.epochs": 0, "model.hidden_size": 6}
@@ -151,7 +151,7 @@ def test_a_sequence_of_one_feature_may_be_a_plain_row_of_numbers(one_feature, sh
 
 @pytest.mark.parametrize("shape", [(12,), (12, 1), (1, 12), (4, 3), (1, 4, 3)], ids=str)
 def test_a_row_that_is_cut_into_steps_may_come_whole_or_cut(shape):
-    form = Preprocessing(None, "rows", 0, 1, 3, "error", (), UNSAID)
+    form = Preprocessing(None, "rows", 0, 1, 3, "error", (), DEFAULT_DATA)
     classifier = Network(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)).eval()
     found = explain(
         Model(classifier, Classification(("a", "b")), form, "made up"), np.arange(12.0).reshape(shape)
@@ -168,7 +168,7 @@ def picture_model(view: str, channels: int = 1, levels: int = 255) -> Model:
     """An untrained network that reads pictures of 4 x 8 pixels."""
     picture = PictureFormat(4, 8, 3, levels, "mass", channels, "ink" if channels == 1 else "contain")
     features = View(view, 4, 8, channels).features
-    form = Preprocessing(picture, view, 0, 8 * channels, features, "error", (), UNSAID)
+    form = Preprocessing(picture, view, 0, 8 * channels, features, "error", (), DEFAULT_DATA)
     classifier = Network(Architecture("lstm", features, 4, 1, False, 0.0, "between", "last", 3))
     initialise(classifier, "orthogonal", "xavier", 1.0, torch.Generator().manual_seed(0))
     return Model(classifier.eval(), Classification(("a", "b", "c")), form, "made up")

@@ -18,7 +18,7 @@ from scanline.explanation.explain import explain
 from scanline.explanation.trace import Direction, Trace, trace
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 F, H, K, T = 3, 4, 5, 7
@@ -43,7 +43,7 @@ def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, 
 
 
 def model_of(classifier, temperature=None):
-    form = Preprocessing(None, "rows", 0, F, F, "error", (), UNSAID)
+    form = Preprocessing(None, "rows", 0, F, F, "error", (), DEFAULT_DATA)
     return Model(classifier, TASK, form, "made up", temperature, calibrated=temperature is not None)
 
 

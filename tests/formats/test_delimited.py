@@ -17,7 +17,7 @@ from scanline.errors import DataError, ScanlineError
 from scanline.formats import delimited
 from scanline.formats.csv_pieces import RowBoundaryError
 from scanline.formats.delimited import open_delimited
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 WIDE = "x1,x2,label\n1,2,a\n3,4,b\n"
 LONG = "id,time,x,label\n"
@@ -28,7 +28,7 @@ def read(tmp_path):
     def read(content: str | bytes, name: str = "ours.csv", **said):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        found = read_table_sequences(path, UNSAID.model_copy(update=said))
+        found = read_table_sequences(path, DEFAULT_DATA.model_copy(update=said))
         check_values(found, missing=False)
         return found
 
@@ -181,7 +181,10 @@ def test_the_index_of_pandas_is_left_out_and_that_is_told(read, name, note):
         ),
         (b"\x1f\x8b\x08\x00" + bytes(6) + b"\xff" * 20, "the gzip stream is damaged"),
         (gzip.compress(WIDE.encode(), mtime=0)[:20], "the gzip stream is damaged"),
-        (gzip.compress(WIDE.encode(), mtime=0)[:-4], "the gzip stream is damaged|Truncated compressed stream"),
+        (
+            gzip.compress(WIDE.encode(), mtime=0)[:-4],
+            "the gzip stream is damaged|Truncated compressed stream",
+        ),
     ],
 )
 def test_a_fault_is_one_line_with_the_place_what_was_expected_and_what_was_found(read, content, message):
@@ -212,7 +215,7 @@ def test_a_folder_a_missing_file_and_one_that_cannot_be_read_are_data_errors(tmp
         ("loop", ".*symbolic links"),
     ):
         with pytest.raises(DataError, match=rf"{name}\.csv: cannot be read \({reason}"):
-            read_table_sequences(tmp_path / f"{name}.csv", UNSAID)
+            read_table_sequences(tmp_path / f"{name}.csv", DEFAULT_DATA)
 
 
 # --- lines
@@ -259,7 +262,7 @@ def test_a_file_of_many_blocks_reads_as_pandas_reads_it(read, tmp_path):
     path = tmp_path / "big.csv"
     table.to_csv(path, index=False)
     assert path.stat().st_size > 2 * 2**22
-    part = read_table_sequences(path, UNSAID)
+    part = read_table_sequences(path, DEFAULT_DATA)
     assert np.array_equal(part.concatenated, table[["a", "b"]].to_numpy().astype(np.float32))
     assert np.array_equal(part.lengths, table.groupby("id").size())
     assert part.classes == tuple(range(len(part)))

@@ -29,7 +29,7 @@ from scanline.interchange.reading import read_network
 from scanline.interchange.tf1 import read as tf1
 from scanline.interchange.torch import read as torch_state
 from scanline.model.artifact import Model
-from scanline.recipe import UNSAID, UNSPLIT
+from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT
 from scanline.storage.json_files import read_json
 from scanline.training.provenance import trained_on
 from scanline.training.run_files import read_metrics
@@ -44,10 +44,10 @@ FORBIDDEN = (
     *("os.rename", "os.mkdir", "shutil.rmtree", "shutil.unpack_archive", "os.truncate", "os.chmod"),
 )
 _SMALL = small.bundled()
-_WHOLE = UNSPLIT.model_copy(update={"validation": 0.0, "test": 0.0})
+_WHOLE = DEFAULT_SPLIT.model_copy(update={"validation": 0.0, "test": 0.0})
 
 LOADERS: dict[str, Callable[[Path], Any]] = {
-    "data": lambda path: partition(read_dataset(path, UNSAID), _WHOLE, "zero"),
+    "data": lambda path: partition(read_dataset(path, DEFAULT_DATA), _WHOLE, "zero"),
     "picture": read_pixels,
     "bundle": Model.load,
     "checkpoint": small.load_checkpoint,

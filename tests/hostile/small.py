@@ -11,7 +11,7 @@ from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model
 from scanline.model.description import Provenance, SplitDigest, TestResult
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 from scanline.training import checkpoint
 from scanline.training.checkpoint_state import Position
@@ -28,7 +28,7 @@ def bundled() -> Model:
     with torch.no_grad():
         for weight in classifier.parameters():
             weight.copy_(torch.randn(weight.shape, generator=generator))
-    form = Preprocessing(None, "rows", 0, 2, 2, "mean", (0.1, -2.5e-7), UNSAID)
+    form = Preprocessing(None, "rows", 0, 2, 2, "mean", (0.1, -2.5e-7), DEFAULT_DATA)
     history = Provenance(
         recipe="rows",
         seed=3,

@@ -16,13 +16,13 @@ from scanline.errors import ModelError
 from scanline.model import model_files
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.storage.json_files import write_sealed_json
 from scanline.tasks.classification import Classification
 
 
 def form(picture: PictureFormat | None = None) -> Preprocessing:
-    return Preprocessing(picture, "rows", 0, 3, 3, "error", (), UNSAID)
+    return Preprocessing(picture, "rows", 0, 3, 3, "error", (), DEFAULT_DATA)
 
 
 @pytest.fixture

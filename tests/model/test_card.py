@@ -12,7 +12,7 @@ from scanline.model.artifact import Model
 from scanline.model.card import model_card
 from scanline.model.description import Provenance
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 
@@ -63,7 +63,7 @@ def test_the_licence_of_the_recipe_goes_into_model_and_card(tmp_path):
 )
 def test_names_are_text_and_no_markup(name, shown):
     architecture = Architecture("gru", 2, 3, 1, False, 0.0, "between", "mean", 2)
-    form = Preprocessing(None, "rows", 0, 2, 2, "error", (), UNSAID)
+    form = Preprocessing(None, "rows", 0, 2, 2, "error", (), DEFAULT_DATA)
     history = Provenance(made=name, licence=name)
     task = Classification((name, "b"))
     card = model_card(Model(Network(architecture), task, form, name, None, history).describe(), task, name, 1)

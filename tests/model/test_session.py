@@ -21,7 +21,7 @@ from scanline.kernels.library import load as library
 from scanline.kernels.stepping import NativeStack, TorchStack
 from scanline.model.artifact import Model, load
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 FEATURES, CLASSES = 5, 4
@@ -46,7 +46,7 @@ def made(cell="lstm", layers=1, readout="last", missing="error", temperature=Non
         for weight in classifier.parameters():
             weight.mul_(2)
     means = (0.1, -0.2, 0.3, 0.4, -0.5) if missing in ("mean", "forward-fill") else ()
-    form = Preprocessing(None, "rows", 0, FEATURES, FEATURES, missing, means, UNSAID)
+    form = Preprocessing(None, "rows", 0, FEATURES, FEATURES, missing, means, DEFAULT_DATA)
     calibrated = temperature is not None
     return Model(
         classifier, Classification(tuple("abcd")), form, "made up", temperature, calibrated=calibrated

@@ -93,14 +93,14 @@ def test_a_step_of_one_feature_may_be_a_bare_number():
     from scanline.data.preprocessing import Preprocessing
     from scanline.model.artifact import Model
     from scanline.model.network import Architecture, Network
-    from scanline.recipe import UNSAID
+    from scanline.recipe import DEFAULT_DATA
     from scanline.tasks.classification import Classification
 
     classifier = Network(Architecture("gru", 1, 4, 1, False, 0.0, "between", "mean", 2)).eval()
     model = Model(
         classifier,
         Classification(("no", "yes")),
-        Preprocessing(None, "rows", 0, 1, 1, "error", (), UNSAID),
+        Preprocessing(None, "rows", 0, 1, 1, "error", (), DEFAULT_DATA),
         "made",
     )
     with in_thread(model) as server:

@@ -8,7 +8,7 @@ import pytest
 
 from scanline import recipe
 from scanline.errors import ModelError, ScanlineError, UsageError
-from scanline.recipe import UNSAID, UNSPLIT
+from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT
 from scanline.training.environment import describe
 from scanline.training.provenance import trained_on
 from scanline.training.run_directory import RunDirectory, claim
@@ -80,7 +80,7 @@ def test_missing_logs_are_created_and_longer_ones_are_cut(tmp_path):
 
 def test_the_data_of_a_run_are_found_and_a_model_has_none(tmp_path):
     (tmp_path / "recipe.toml").write_text('[data]\nname = "mnist"\n')
-    assert trained_on(tmp_path) == (UNSAID.model_copy(update={"name": "mnist"}), UNSPLIT)
+    assert trained_on(tmp_path) == (DEFAULT_DATA.model_copy(update={"name": "mnist"}), DEFAULT_SPLIT)
     (tmp_path / "recipe.toml").write_text(PLAN.to_toml().replace("test = 0.2", "test = 0.3"))
     assert trained_on(tmp_path) == (PLAN.data, PLAN.split.model_copy(update={"test": 0.3}))
     assert trained_on(tmp_path / "model") is None

@@ -26,7 +26,7 @@ from scanline.data.reading import KINDS, has_source, read_dataset
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError, UsageError, did_you_mean
 from scanline.formats.idx import REMEDY, read_idx, read_pair
-from scanline.recipe import UNSAID, UNSPLIT, DataSettings
+from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings
 
 # Deflate stores incompressible data with a few bytes of overhead, so a .gz may exceed its content.
 _GZIP_SLACK_BYTES = 2**16
@@ -148,7 +148,7 @@ def verify(name: str) -> tuple[FileCheck, ...]:
 
 def load(name_or_path: str, on_progress: download.Progress | None = None) -> Dataset:
     """Read a data set by name or path and split it as the built-in recipes do; see `read`."""
-    return partition(read(name_or_path, UNSAID, on_progress), UNSPLIT)
+    return partition(read(name_or_path, DEFAULT_DATA, on_progress), DEFAULT_SPLIT)
 
 
 def read(
@@ -198,7 +198,7 @@ def locate(name_or_path: str) -> Path | None:
 
 
 def _load_named(name: str, settings: DataSettings, on_progress: download.Progress | None) -> Dataset:
-    said = [key for key, value in settings if key != "name" and value != getattr(UNSAID, key)]
+    said = [key for key, value in settings if key != "name" and value != getattr(DEFAULT_DATA, key)]
     if said:
         raise UsageError(f"data.{said[0]} is not for {name}, whose format and parts are known: leave it out")
     if name == digits.NAME:

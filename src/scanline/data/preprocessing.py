@@ -16,7 +16,16 @@ from scanline.data.transforms.imputer import Imputer
 from scanline.data.transforms.views import View, cut_steps
 from scanline.errors import DataError, UsageError
 from scanline.limits import exceeded, limit_of
-from scanline.recipe import UNSAID, CountOrOff, DataSettings, Finite, InputSettings, Missing, Size, ViewName
+from scanline.recipe import (
+    DEFAULT_DATA,
+    CountOrOff,
+    DataSettings,
+    Finite,
+    InputSettings,
+    Missing,
+    Size,
+    ViewName,
+)
 
 FILES = ("name", "test", "validation")  # the settings that name a file
 
@@ -159,7 +168,7 @@ class Preprocessing:
 
 def _settings_to_read(data: Dataset) -> DataSettings:
     """How to read more data of the same kind, and pictures so that they look the same."""
-    settings = (data.settings or UNSAID).model_copy(update=dict.fromkeys(FILES, ""))
+    settings = (data.settings or DEFAULT_DATA).model_copy(update=dict.fromkeys(FILES, ""))
     picture = data.picture
     if picture is None:
         return settings

@@ -22,9 +22,9 @@ from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.errors import DataError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
-SETTINGS = UNSAID.model_copy(update={"picture": "none"})
+SETTINGS = DEFAULT_DATA.model_copy(update={"picture": "none"})
 
 
 class SampleReader(BaseEstimator):

@@ -18,7 +18,7 @@ from scanline.device import choose_device
 from scanline.errors import UsageError
 from scanline.metrics.results import Metrics
 from scanline.model.artifact import Model, load
-from scanline.recipe import UNSAID, UNSPLIT, DataSettings, SplitSettings
+from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings, SplitSettings
 from scanline.training.provenance import trained_on
 
 
@@ -108,7 +108,7 @@ def evaluate_model(
         name, source = own_split(model, run, known, "test", on_progress)
     else:
         form = model.preprocessing
-        settings = UNSAID if data in catalogue.names() else form.settings
+        settings = DEFAULT_DATA if data in catalogue.names() else form.settings
         dataset = catalogue.read(data, settings, on_progress, TO_EVALUATE)
         name, source = data, dataset.evaluation_source(form.missing)
     return evaluate_source(model, name, source)
@@ -151,7 +151,7 @@ def own_split(
         UsageError: If it is unknown where the data are, or if there is no such split.
     """
     if known is None and model.data in catalogue.names():
-        known = UNSAID.model_copy(update={"name": model.data}), UNSPLIT
+        known = DEFAULT_DATA.model_copy(update={"name": model.data}), DEFAULT_SPLIT
     if known is None or not known[0].name:
         raise UsageError(f"{run} was trained on {model.data}: name its path with --data")
     settings, split = known

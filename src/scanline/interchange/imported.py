@@ -18,7 +18,7 @@ from scanline.model.artifact import Model
 from scanline.model.description import Provenance
 from scanline.model.model_files import build
 from scanline.model.network import Architecture
-from scanline.recipe import UNSAID, ViewName, check_view
+from scanline.recipe import DEFAULT_DATA, ViewName, check_view
 from scanline.tasks.classification import Classification
 
 _INK_BOX = 20 / 28  # of the frame's shorter side, as in MNIST
@@ -102,7 +102,7 @@ def _form(width: int, picture: tuple[int, int] | None, view: ViewName, source: P
     if picture is None:
         if view != "rows":
             raise UsageError(f"--view {view} is for pictures: say their size by --picture, as 28x28")
-        return Preprocessing(None, "rows", 0, width, width, "error", (), UNSAID)
+        return Preprocessing(None, "rows", 0, width, width, "error", (), DEFAULT_DATA)
     try:
         check_view(view)
     except ValueError as error:
@@ -110,7 +110,7 @@ def _form(width: int, picture: tuple[int, int] | None, view: ViewName, source: P
     height, wide = picture
     box = max(1, round(min(height, wide) * _INK_BOX))
     format = PictureFormat(height, wide, box, 255, "mass")
-    settings = UNSAID.model_copy(update={"picture": f"{height}x{wide}"})
+    settings = DEFAULT_DATA.model_copy(update={"picture": f"{height}x{wide}"})
     form = Preprocessing(format, view, 0, wide, width, "error", (), settings)
     seen = form.picture_view
     if seen is None or seen.features != width:

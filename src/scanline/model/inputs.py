@@ -13,9 +13,9 @@ from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.errors import DataError, UsageError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
-_SETTINGS = UNSAID.model_copy(update={"picture": "none"})
+_SETTINGS = DEFAULT_DATA.model_copy(update={"picture": "none"})
 
 
 def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained_on: str) -> MemorySource:

@@ -7,8 +7,8 @@ There are no hidden defaults: a recipe either contains every key, or names the r
 from scanline.recipe.reading import load, names, parse, parse_setting, read_tree
 from scanline.recipe.sections import (
     DEFAULT,
-    UNSAID,
-    UNSPLIT,
+    DEFAULT_DATA,
+    DEFAULT_SPLIT,
     Cell,
     CountOrOff,
     DataSettings,
@@ -30,8 +30,8 @@ from scanline.recipe.sections import (
 
 __all__ = [
     "DEFAULT",
-    "UNSAID",
-    "UNSPLIT",
+    "DEFAULT_DATA",
+    "DEFAULT_SPLIT",
     "Cell",
     "CountOrOff",
     "DataSettings",

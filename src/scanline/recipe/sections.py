@@ -138,7 +138,7 @@ class DataSettings(_Section):
 
 
 # Everything is inferred from the source.
-UNSAID = DataSettings(
+DEFAULT_DATA = DataSettings(
     name="",
     test="",
     validation="",
@@ -169,7 +169,7 @@ class SplitSettings(_Section):
 
 
 # The splits of the shipped recipes.
-UNSPLIT = SplitSettings(validation=0.1, test=0.2, seed=0)
+DEFAULT_SPLIT = SplitSettings(validation=0.1, test=0.2, seed=0)
 
 
 class InputSettings(_Section):

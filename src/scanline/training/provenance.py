@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from scanline.errors import ModelError, UsageError
-from scanline.recipe import UNSAID, UNSPLIT, DataSettings, SplitSettings, read_tree
+from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings, SplitSettings, read_tree
 
 
 def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
@@ -29,11 +29,11 @@ def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
         return None
     try:
         tree = read_tree(recipe)
-        default = UNSAID.model_copy(update={"name": str(tree["data"]["name"])})
+        default = DEFAULT_DATA.model_copy(update={"name": str(tree["data"]["name"])})
         try:
             return DataSettings.model_validate(tree["data"]), SplitSettings.model_validate(tree["split"])
         except (ValidationError, KeyError):
-            return default, UNSPLIT
+            return default, DEFAULT_SPLIT
     except (UsageError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(
             f"{recipe} is damaged: it names no data ({' '.join(str(error).split())}); "

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scanline.data.checks import check_values
 from scanline.data.readers.array_files import read_npy, read_npz
 from scanline.errors import DataError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 X = np.arange(12.0).reshape(2, 3, 2)
 Y = np.array(["run", "walk"])
@@ -36,7 +36,7 @@ def header(text: str) -> bytes:
 def read(tmp_path):
     def read(labelled=True, **arrays):
         np.savez(tmp_path / "ours.npz", **arrays)
-        return read_npz(tmp_path / "ours.npz", UNSAID, labelled)
+        return read_npz(tmp_path / "ours.npz", DEFAULT_DATA, labelled)
 
     return read
 
@@ -58,7 +58,7 @@ def put(tmp_path):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_x_and_y_are_sequences_with_labels(tmp_path, save):
     save(tmp_path / "ours.npz", X=X, y=Y)
-    found = read_npz(tmp_path / "ours.npz", UNSAID)
+    found = read_npz(tmp_path / "ours.npz", DEFAULT_DATA)
     assert list(found) == ["all"]
     part = found["all"]
     assert np.array_equal(part.values, X)
@@ -158,7 +158,7 @@ def test_arrays_that_do_not_fit_are_refused(read, arrays, message):
 def test_what_is_no_npz_file_is_a_data_error(tmp_path, content, message):
     (tmp_path / "ours.npz").write_bytes(content)
     with pytest.raises(DataError, match=rf"ours\.npz: {message}"):
-        read_npz(tmp_path / "ours.npz", UNSAID)
+        read_npz(tmp_path / "ours.npz", DEFAULT_DATA)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_damaged_array_is_a_data_error_that_names_it(tmp_path, how):
     with zipfile.ZipFile(path, "w", how) as archive:
         archive.writestr("X.npy", npy(values))
         archive.writestr("y.npy", npy([1, 2, 1, 2]))
-    assert np.array_equal(read_npz(path, UNSAID)["all"].values, values.astype(np.float32))
+    assert np.array_equal(read_npz(path, DEFAULT_DATA)["all"].values, values.astype(np.float32))
     content = bytearray(path.read_bytes())
     for at in range(100, 1500, 50):
         content[at] ^= 0xFF
@@ -179,7 +179,7 @@ def test_a_damaged_array_is_a_data_error_that_names_it(tmp_path, how):
         DataError,
         match=r"ours\.npz, array X: ((is damaged|cannot be read) \(|expected )",
     ):
-        read_npz(path, UNSAID)
+        read_npz(path, DEFAULT_DATA)
 
 
 def test_an_encrypted_array_is_a_data_error(tmp_path):
@@ -190,15 +190,15 @@ def test_an_encrypted_array_is_a_data_error(tmp_path):
         content[content.index(mark) + offset] |= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"ours\.npz, array X: cannot be read \(.*encrypted"):
-        read_npz(path, UNSAID)
+        read_npz(path, DEFAULT_DATA)
 
 
 def test_a_folder_and_a_missing_file_are_data_errors(tmp_path):
     for read in (read_npz, read_npy):
         with pytest.raises(DataError, match=r"cannot be read \(.*directory"):
-            read(tmp_path, UNSAID, labelled=False)
+            read(tmp_path, DEFAULT_DATA, labelled=False)
         with pytest.raises(DataError, match=r"none.* cannot be read \(.*No such file"):
-            read(tmp_path / "none", UNSAID, labelled=False)
+            read(tmp_path / "none", DEFAULT_DATA, labelled=False)
 
 
 # --- .npy
@@ -210,14 +210,14 @@ def test_what_follows_the_x_follows_the_other_names(put, ending):
         **{f"X{ending}": X, f"y{ending}": Y, f"lengths{ending}": np.array([1, 2])},
         **{f"groups{ending}": np.array([5, 5])},
     )
-    part = read_npy(path, UNSAID)
+    part = read_npy(path, DEFAULT_DATA)
     assert part.concatenated.tolist() == [[0, 1], [6, 7], [8, 9]]
     assert part.classes == ("run", "walk")
     assert part.groups.tolist() == [5, 5]
 
 
 def test_a_small_x_is_one_too_and_lengths_and_groups_may_be_absent(put):
-    part = read_npy(put(x=X, y=Y), UNSAID)
+    part = read_npy(put(x=X, y=Y), DEFAULT_DATA)
     assert part.lengths.tolist() == [3, 3]
     assert part.groups is None
 
@@ -225,8 +225,8 @@ def test_a_small_x_is_one_too_and_lengths_and_groups_may_be_absent(put):
 def test_labels_that_are_not_beside_x_are_missed_only_where_they_are_needed(put):
     path = put(X_train=X)
     with pytest.raises(DataError, match=r"X_train\.npy: expected labels in y_train\.npy, found no such file"):
-        read_npy(path, UNSAID)
-    assert read_npy(path, UNSAID, labelled=False).classes == ()
+        read_npy(path, DEFAULT_DATA)
+    assert read_npy(path, DEFAULT_DATA, labelled=False).classes == ()
 
 
 @pytest.mark.parametrize("name", ["data", "xylophone", "Xs"])
@@ -235,14 +235,14 @@ def test_an_array_of_another_name_has_no_labels_beside_it(put, name):
     with pytest.raises(
         DataError, match=rf"{name}\.npy: expected labels in y\.npy beside X\.npy, found no such"
     ):
-        read_npy(path, UNSAID)
-    assert np.array_equal(read_npy(path, UNSAID, labelled=False).values, X)
+        read_npy(path, DEFAULT_DATA)
+    assert np.array_equal(read_npy(path, DEFAULT_DATA, labelled=False).values, X)
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 def test_every_version_of_the_format_is_read_in_every_order_in_memory(put, version):
     path = put(X=npy(np.asfortranarray(X.astype(">f8")), version=version), y=Y)
-    assert np.array_equal(read_npy(path, UNSAID).values, X)
+    assert np.array_equal(read_npy(path, DEFAULT_DATA).values, X)
 
 
 def test_a_header_of_python_2_is_read_without_a_warning(put):
@@ -250,7 +250,7 @@ def test_a_header_of_python_2_is_read_without_a_warning(put):
         X=header("{'descr': '<f4', 'fortran_order': False, 'shape': (1L, 2L)}\n")
         + np.float32([1, 2]).tobytes()
     )
-    assert read_npy(path, UNSAID, labelled=False).concatenated.tolist() == [[1], [2]]
+    assert read_npy(path, DEFAULT_DATA, labelled=False).concatenated.tolist() == [[1], [2]]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_what_is_no_array_is_a_data_error(put, content, message):
     for name in ("X", "y"):
         path = put(**({"X": X, "y": Y} | {name: content}))
         with pytest.raises(DataError, match=rf"{name}\.npy: {message}") as caught:
-            read_npy(path, UNSAID)
+            read_npy(path, DEFAULT_DATA)
         assert "\n" not in str(caught.value)
 
 
@@ -312,7 +312,7 @@ def test_any_mutation_of_a_good_file_is_read_or_refused(tmp_path, data, how):
         (tmp_path / name).write_bytes(mutated)
         message = ""
         try:
-            read(tmp_path / name, UNSAID, labelled=False)
+            read(tmp_path / name, DEFAULT_DATA, labelled=False)
         except DataError as error:
             message = str(error)
         assert len(message.splitlines()) < 2
@@ -324,4 +324,4 @@ def test_labels_of_characters_that_there_are_not_are_refused(tmp_path, order, ch
     labels = np.array([97, 98, 98, character], f"{order}u4").view(f"{order}U2")
     np.savez(tmp_path / "it.npz", X=np.zeros((2, 3, 1)), y=labels)
     with pytest.raises(DataError, match=r"it\.npz, X: sequence 1: expected one of the labels, .* Unicode"):
-        read_npz(tmp_path / "it.npz", UNSAID)
+        read_npz(tmp_path / "it.npz", DEFAULT_DATA)

@@ -15,13 +15,13 @@ from scanline import Arrays
 from scanline.data.checks import check_values
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.errors import DataError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 TWO = np.array([[1.0, 2], [3, 4]])  # two sequences of two steps
 
 
 def read(values, labels=None, lengths=None, groups=None, **said):
-    return from_arrays(values, labels, lengths, groups, settings=UNSAID.model_copy(update=said))
+    return from_arrays(values, labels, lengths, groups, settings=DEFAULT_DATA.model_copy(update=said))
 
 
 # --- values
@@ -352,11 +352,11 @@ def test_floats_are_pictures_if_a_size_is_said_and_they_are_whole():
 
 
 def test_arrays_are_one_part_or_several():
-    assert {name: len(part) for name, part in Arrays(TWO, [0, 1]).read(UNSAID).items()} == {"all": 2}
-    parts = Arrays(TWO, [0, 1], test=(TWO[:1], [1]), validation=[TWO, [1, 0], [1, 2]]).read(UNSAID)
+    assert {name: len(part) for name, part in Arrays(TWO, [0, 1]).read(DEFAULT_DATA).items()} == {"all": 2}
+    parts = Arrays(TWO, [0, 1], test=(TWO[:1], [1]), validation=[TWO, [1, 0], [1, 2]]).read(DEFAULT_DATA)
     assert list(parts) == ["train", "test", "validation"]
     assert parts["validation"].lengths.tolist() == [1, 2]
-    assert list(Arrays(TWO, [0, 1], validation=(TWO, [1, 0])).read(UNSAID)) == ["all", "validation"]
+    assert list(Arrays(TWO, [0, 1], validation=(TWO, [1, 0])).read(DEFAULT_DATA)) == ["all", "validation"]
 
 
 @pytest.mark.parametrize(
@@ -371,12 +371,12 @@ def test_arrays_are_one_part_or_several():
 )
 def test_a_part_that_is_none_is_refused(part, message):
     with pytest.raises(DataError, match=message):
-        Arrays(TWO, [0, 1], test=part).read(UNSAID)
+        Arrays(TWO, [0, 1], test=part).read(DEFAULT_DATA)
 
 
 def test_arrays_to_train_on_have_labels():
     with pytest.raises(DataError, match="the given values: expected labels to train on, found None"):
-        Arrays(TWO, None).read(UNSAID)
+        Arrays(TWO, None).read(DEFAULT_DATA)
 
 
 # --- anything

@@ -6,11 +6,11 @@ import pytest
 
 from scanline.data.readers.column_roles import assign, settle
 from scanline.errors import DataError, UsageError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 
 def say(**said):
-    return UNSAID.model_copy(update=said)
+    return DEFAULT_DATA.model_copy(update=said)
 
 
 def roles(columns) -> dict[str, str]:
@@ -21,7 +21,7 @@ def roles(columns) -> dict[str, str]:
 
 def test_usual_names_are_guessed_in_any_case_and_told():
     names = ["Series_ID", "TimeStamp", "x", "ClassLabel", "w", "Class", "Subject", "split"]
-    columns = assign(names, UNSAID, "t.csv")
+    columns = assign(names, DEFAULT_DATA, "t.csv")
     expected = {
         "label": "Class",
         "id": "Series_ID",
@@ -41,7 +41,7 @@ def test_usual_names_are_guessed_in_any_case_and_told():
 
 
 def test_a_length_is_never_guessed():
-    assert assign(["length", "x", "label"], UNSAID, "t.csv").features == ("length", "x")
+    assert assign(["length", "x", "label"], DEFAULT_DATA, "t.csv").features == ("length", "x")
 
 
 def test_what_is_said_is_not_guessed_and_not_told():
@@ -71,10 +71,10 @@ def test_a_column_that_was_said_to_be_one_thing_is_not_guessed_to_be_another(rol
 
 
 def test_a_y_beside_x_or_z_is_a_coordinate_and_no_label():
-    assert assign(["x1", "x2", "Y"], UNSAID, "t.csv").label == "Y"
+    assert assign(["x1", "x2", "Y"], DEFAULT_DATA, "t.csv").label == "Y"
     with pytest.raises(UsageError, match="which column has the labels"):
-        assign(["X", "y"], UNSAID, "t.csv")
-    columns = assign(["x", "y", "z", "class"], UNSAID, "t.csv")
+        assign(["X", "y"], DEFAULT_DATA, "t.csv")
+    columns = assign(["x", "y", "z", "class"], DEFAULT_DATA, "t.csv")
     assert (columns.label, columns.features) == ("class", ("x", "y", "z"))
     assert assign(["x", "y"], say(label_column="y"), "t.csv").features == ("x",)
 
@@ -87,13 +87,13 @@ def test_the_sequences_may_be_the_groups():
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "Unnamed: 0.1", "__index_level_0__"])
 def test_the_index_of_pandas_is_no_feature(name):
-    columns = assign([name, "x", "label"], UNSAID, "t.csv")
+    columns = assign([name, "x", "label"], DEFAULT_DATA, "t.csv")
     assert columns.features == ("x",)
     assert columns.notes[1] == f"{f'column {name}' if name else 'a column without a name'} left out"
 
 
 def test_several_columns_without_a_name_are_left_out_and_told_once():
-    columns = assign(["", "x", "label", "", ""], UNSAID, "t.csv")
+    columns = assign(["", "x", "label", "", ""], DEFAULT_DATA, "t.csv")
     assert columns.features == ("x",)
     assert columns.notes[1:] == ("a column without a name left out",)
 
@@ -109,7 +109,7 @@ def test_the_guessed_time_of_a_table_that_is_said_to_be_wide_is_left_out():
 
 
 def test_a_label_may_be_absent_where_it_is_optional():
-    assert assign(["x"], UNSAID, "t.csv", ("label",)).label == ""
+    assert assign(["x"], DEFAULT_DATA, "t.csv", ("label",)).label == ""
     settings = say(label_column="mood", group_column="who", split_column="part")
     assert roles(assign(["x"], settings, "t.csv", ("label", "group", "split"))) == {}
     with pytest.raises(UsageError, match="there is no column 'mood'"):
@@ -186,17 +186,17 @@ def test_what_cannot_be_told_is_one_line(names, said, error, message):
 def test_a_message_lists_twenty_columns_each_cut_to_a_line():
     names = [f"x{index}\n" + "y" * 1000 for index in range(25)]
     with pytest.raises(UsageError, match=r"there are x0 yyy.* and 5 more$") as caught:
-        assign(names, UNSAID, "t.csv")
+        assign(names, DEFAULT_DATA, "t.csv")
     assert len(str(caught.value)) < 1500
 
 
 def test_a_hundred_thousand_columns_are_not_compared_each_with_each():
     names = [f"x{index}" for index in range(100_000)] + ["label"]  # it would take minutes
-    assert assign(names, UNSAID, "t.csv").features == tuple(names[:-1])
+    assert assign(names, DEFAULT_DATA, "t.csv").features == tuple(names[:-1])
 
 
 def test_what_was_guessed_is_settled():
-    columns = assign(["id", "t", "x", "label"], UNSAID, "t.csv")
+    columns = assign(["id", "t", "x", "label"], DEFAULT_DATA, "t.csv")
     settled = settle(say(name="here.csv", group_column="lost"), columns, "long")
     assert settled == say(
         name="here.csv",
@@ -209,6 +209,6 @@ def test_what_was_guessed_is_settled():
 
 
 def test_the_features_of_a_wide_table_stay_unnamed_unless_they_were_said():
-    columns = assign(["x1", "x2", "label"], UNSAID, "t.csv")
-    assert settle(UNSAID, columns, "wide") == say(shape="wide", label_column="label")
+    columns = assign(["x1", "x2", "label"], DEFAULT_DATA, "t.csv")
+    assert settle(DEFAULT_DATA, columns, "wide") == say(shape="wide", label_column="label")
     assert settle(say(feature_columns=("x2",)), columns, "wide").feature_columns == ("x2",)

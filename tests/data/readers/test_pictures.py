@@ -19,11 +19,11 @@ from scanline.data.readers.pictures import as_pictures, is_picture_folder, pictu
 from scanline.data.reading import TO_EVALUATE, read_dataset
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError, UsageError
-from scanline.recipe import UNSAID, UNSPLIT, DataSettings
+from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings
 
 
 def said(**settings) -> DataSettings:
-    return UNSAID.model_copy(update=settings)
+    return DEFAULT_DATA.model_copy(update=settings)
 
 
 def grey(value, height=4, width=3):
@@ -392,7 +392,7 @@ def build(root: Path, **parts) -> Path:
 
 def test_train_and_test_folders_are_parts(tmp_path):
     build(tmp_path, train={"a": [1, 2], "b": [3]}, test={"b": [4]}, validation={"a": [5]})
-    found = read_picture_folder(tmp_path, UNSAID)
+    found = read_picture_folder(tmp_path, DEFAULT_DATA)
     assert {name: first_pixels(part) for name, part in found.items()} == {
         "train": [1, 2, 3],
         "validation": [5],
@@ -407,7 +407,7 @@ def test_train_and_test_folders_are_parts(tmp_path):
 )
 def test_the_usual_names_of_parts_are_known_in_any_case(tmp_path, name, part):
     build(tmp_path, **{"Training": {"a": [1], "b": [2]}, name: {"a": [1], "b": [2]}})
-    assert list(read_picture_folder(tmp_path, UNSAID)) == ["train", part]
+    assert list(read_picture_folder(tmp_path, DEFAULT_DATA)) == ["train", part]
 
 
 @pytest.mark.parametrize(
@@ -419,7 +419,7 @@ def test_two_folders_for_one_part_are_refused_by_name(tmp_path, one, two, part):
     build(tmp_path, **parts)
     message = f"^{tmp_path}: expected one folder of the {part} split, got {one} and {two}; remove one$"
     with pytest.raises(UsageError, match=message):
-        read_picture_folder(tmp_path, UNSAID)
+        read_picture_folder(tmp_path, DEFAULT_DATA)
 
 
 def test_a_test_folder_without_a_training_folder_cannot_train(tmp_path):
@@ -427,7 +427,7 @@ def test_a_test_folder_without_a_training_folder_cannot_train(tmp_path):
     message = f"^{tmp_path}: expected a folder train with pictures beside test, found none$"
     with pytest.raises(DataError, match=message):
         catalog.load(str(tmp_path))
-    samples = catalog.read(str(tmp_path), UNSAID, optional=TO_EVALUATE)
+    samples = catalog.read(str(tmp_path), DEFAULT_DATA, optional=TO_EVALUATE)
     assert samples.evaluation_source("error").targets.tolist() == [0, 1]
 
 
@@ -435,7 +435,7 @@ def test_a_part_folder_without_pictures_is_left_out_and_told(tmp_path):
     build(tmp_path, train={"a": [1] * 9, "b": [2] * 9})
     (tmp_path / "test").mkdir()
     put(tmp_path / "loose.png", grey(1))
-    found = read_picture_folder(tmp_path, UNSAID)
+    found = read_picture_folder(tmp_path, DEFAULT_DATA)
     assert list(found) == ["train"]
     assert found["train"].info.notes[1:] == (
         f"{tmp_path}: ignored, as not a picture in the folder of a class: test, loose.png",
@@ -481,7 +481,7 @@ def test_test_pictures_of_another_size_are_refused_as_training_pictures_are(tmp_
 def test_test_pictures_are_fitted_where_a_size_was_said(tmp_path):
     build(tmp_path, train={"a": [1] * 3, "b": [2] * 3})
     put(tmp_path / "test" / "a" / "1.png", grey(8, 9, 9))
-    data = partition(catalog.read(str(tmp_path), said(picture="4x3")), UNSPLIT)
+    data = partition(catalog.read(str(tmp_path), said(picture="4x3")), DEFAULT_SPLIT)
     assert (data.test.values == 8).all()
     assert f"{tmp_path}/test: 1 of 1 pictures fitted to 4 x 3 (contain)" in data.notes
 
@@ -489,7 +489,7 @@ def test_test_pictures_are_fitted_where_a_size_was_said(tmp_path):
 def test_another_folder_may_be_the_test_part(tmp_path):
     build(tmp_path / "one", **{".": {"a": [1] * 3, "b": [2] * 3}})
     put(tmp_path / "two" / "b" / "1.png", grey(9, 8, 6))
-    data = partition(read_dataset(tmp_path / "one", said(test=str(tmp_path / "two"))), UNSPLIT)
+    data = partition(read_dataset(tmp_path / "one", said(test=str(tmp_path / "two"))), DEFAULT_SPLIT)
     assert data.test.targets.tolist() == [1]
     assert (data.test.values == 9).all()
     assert f"{tmp_path}/two: 1 of 1 pictures fitted to 4 x 3 (contain)" in data.notes
@@ -591,5 +591,5 @@ def test_sequences_of_different_lengths_are_no_pictures():
 
 
 def test_a_picture_is_never_larger_than_its_box_or_smaller_than_a_pixel():
-    assert picture_format(28, 28, 1, UNSAID).box == 20
-    assert picture_format(1, 90, 1, UNSAID).box == 1
+    assert picture_format(28, 28, 1, DEFAULT_DATA).box == 20
+    assert picture_format(1, 90, 1, DEFAULT_DATA).box == 1

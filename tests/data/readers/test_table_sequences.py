@@ -15,7 +15,7 @@ from scanline.data.checks import check_values
 from scanline.data.readers import tables
 from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.errors import DataError, UsageError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 LONG = "id,time,x,label\n"
 
@@ -25,7 +25,7 @@ def read(tmp_path):
     def read(content: str, **said):
         path = tmp_path / "ours.csv"
         path.write_text(content)
-        return read_table_sequences(path, UNSAID.model_copy(update=said))
+        return read_table_sequences(path, DEFAULT_DATA.model_copy(update=said))
 
     return read
 
@@ -277,8 +277,8 @@ def test_labels_may_be_absent_where_they_are_optional(tmp_path):
     path = tmp_path / "ours.csv"
     path.write_text("id,time,x\na,1,1\na,2,2\n")
     with pytest.raises(UsageError, match="which column has the labels"):
-        read_table_sequences(path, UNSAID)
-    part = read_table_sequences(path, UNSAID, ("label",))
+        read_table_sequences(path, DEFAULT_DATA)
+    part = read_table_sequences(path, DEFAULT_DATA, ("label",))
     assert (part.classes, part.targets.tolist()) == ((), [0])
 
 
@@ -325,7 +325,7 @@ def test_any_order_of_rows_reads_as_pandas_groups_it(tmp_path, lengths, random, 
         "label_column": "label",
         "time_column": "time" if timed else "",
     }
-    part = read_table_sequences(path, UNSAID.model_copy(update=said))
+    part = read_table_sequences(path, DEFAULT_DATA.model_copy(update=said))
 
     ordered = table.sort_values("time", kind="stable") if timed else table
     groups = [ordered[ordered.id == name] for name in table.id.unique()]

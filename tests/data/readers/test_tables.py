@@ -23,7 +23,7 @@ from scanline.data.readers.arrays import from_arrays
 from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.data.readers.tables import is_table, read_table
 from scanline.errors import DataError, MissingExtraError, ScanlineError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 
 # Two sequences, b of two steps and a of one, not in order of time.
 COLUMNS = {"id": ["b", "b", "a"], "time": [2, 1, 5], "x": [1.5, 2.5, 3.5], "label": ["p", "p", "q"]}
@@ -39,7 +39,7 @@ def read(tmp_path):
             table.to_parquet(path)
         else:
             parquet.write_table(table if isinstance(table, pa.Table) else pa.table(table), path)
-        return read_table_sequences(path, UNSAID.model_copy(update=said))
+        return read_table_sequences(path, DEFAULT_DATA.model_copy(update=said))
 
     return read
 
@@ -185,7 +185,7 @@ def test_flags_as_labels_are_named_as_python_names_them(read, tmp_path):
     table = pd.DataFrame(COLUMNS | {"label": [True, True, False]})
     table.to_csv(tmp_path / "ours.csv", index=False)
     assert read(table).classes == ("False", "True")
-    assert read_table_sequences(tmp_path / "ours.csv", UNSAID).classes == ("False", "True")
+    assert read_table_sequences(tmp_path / "ours.csv", DEFAULT_DATA).classes == ("False", "True")
 
 
 def test_names_may_be_dates_and_numbers(read):
@@ -257,7 +257,7 @@ def test_dictionaries_of_different_row_groups_are_joined(tmp_path):
     labels = ["r", "p", "q", "p", "s", "r", "q", "s"]
     table = pa.table({"x1": list(range(8)), "label": pa.array(labels).dictionary_encode()})
     parquet.write_table(table, path, row_group_size=3)
-    part = read_table_sequences(path, UNSAID)
+    part = read_table_sequences(path, DEFAULT_DATA)
     assert part.classes == ("p", "q", "r", "s")
     assert [part.classes[label] for label in part.targets] == labels
 
@@ -382,7 +382,7 @@ def test_a_file_without_rows_a_folder_and_a_missing_file_are_data_errors(read, t
     (tmp_path / "folder.parquet").mkdir()
     for name in ("folder", "none"):
         with pytest.raises(DataError, match=rf"{name}\.parquet: cannot be read \("):
-            read_table_sequences(tmp_path / f"{name}.parquet", UNSAID)
+            read_table_sequences(tmp_path / f"{name}.parquet", DEFAULT_DATA)
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
@@ -390,7 +390,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(
         MissingExtraError, match=r"requires pyarrow, which is not installed: .* '\.\[tables\]'"
     ):
-        read_table(tmp_path / "ours.csv", UNSAID)
+        read_table(tmp_path / "ours.csv", DEFAULT_DATA)
 
 
 def test_pyarrow_is_not_loaded_before_a_table_is_read():
@@ -437,12 +437,12 @@ def test_the_same_wide_table_is_the_same_in_csv_parquet_npz_and_a_program(tmp_pa
     table.to_csv(tmp_path / "ours.csv", index=False)
     table.to_parquet(tmp_path / "ours.parquet")
     np.savez(tmp_path / "ours.npz", X=values, y=labels, lengths=lengths)
-    said = UNSAID.model_copy(update={"length_column": "n"})
+    said = DEFAULT_DATA.model_copy(update={"length_column": "n"})
     found = [read_table_sequences(tmp_path / name, said) for name in ("ours.csv", "ours.parquet")]
     found += [
-        read_npz(tmp_path / "ours.npz", UNSAID)["all"],
-        from_arrays(values, labels, lengths, settings=UNSAID),
-        from_arrays([row[:k] for row, k in zip(values, lengths, strict=True)], labels, settings=UNSAID),
+        read_npz(tmp_path / "ours.npz", DEFAULT_DATA)["all"],
+        from_arrays(values, labels, lengths, settings=DEFAULT_DATA),
+        from_arrays([row[:k] for row, k in zip(values, lengths, strict=True)], labels, settings=DEFAULT_DATA),
     ]
     with np.errstate(over="ignore"):
         wanted = np.concatenate([row[:k] for row, k in zip(values, lengths, strict=True)]).astype(np.float32)

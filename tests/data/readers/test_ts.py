@@ -12,7 +12,7 @@ from scanline.data.checks import check_values
 from scanline.data.readers.arrays import from_arrays
 from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.errors import DataError
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from tests.conftest import SHARED
 
 HEADER = "@problemName Ours\n@univariate false\n@dimensions 2\n@classLabel true walk run\n@data\n"  # 5 lines
@@ -24,7 +24,7 @@ def read(tmp_path):
     def read(content: str | bytes, labelled: bool = False):
         path = tmp_path / "ours.ts"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_sequence_file(path, formats.get("ts"), UNSAID, labelled)
+        return read_sequence_file(path, formats.get("ts"), DEFAULT_DATA, labelled)
 
     return read
 
@@ -171,9 +171,9 @@ def test_a_message_does_not_repeat_a_whole_line_or_all_classes(read):
 
 def test_a_folder_and_a_missing_file_are_data_errors(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read \(Is a directory\)"):
-        read_sequence_file(tmp_path, formats.get("ts"), UNSAID)
+        read_sequence_file(tmp_path, formats.get("ts"), DEFAULT_DATA)
     with pytest.raises(DataError, match=r"none\.ts: cannot be read \(No such file or directory\)"):
-        read_sequence_file(tmp_path / "none.ts", formats.get("ts"), UNSAID)
+        read_sequence_file(tmp_path / "none.ts", formats.get("ts"), DEFAULT_DATA)
 
 
 # --- against other readers
@@ -190,7 +190,7 @@ def test_the_archives_own_files_are_read_as_a_plain_split_reads_them(name, count
     path = None if SHARED is None else SHARED / "ts" / f"{name}_TRAIN.ts"
     if path is None or not path.is_file():
         pytest.skip("the archive's files are not at hand: set SCANLINE_DATA to the folder that has ts/")
-    part = read_sequence_file(path, formats.get("ts"), UNSAID)
+    part = read_sequence_file(path, formats.get("ts"), DEFAULT_DATA)
     assert (len(part), part.features, part.classes) == (count, features, classes)
     assert (part.lengths.min(), part.lengths.max()) == lengths
     assert np.bincount(part.targets).tolist() == [count // len(classes)] * len(classes)
@@ -221,7 +221,7 @@ def test_what_is_written_reads_as_the_same_arrays_of_a_program(read, data, featu
     content = "@classLabel true\n@data\n" + "".join(
         f"{line}:{name}\n" for line, name in zip(lines, labels, strict=True)
     )
-    assert read(content).fingerprint() == from_arrays(arrays, labels, settings=UNSAID).fingerprint()
+    assert read(content).fingerprint() == from_arrays(arrays, labels, settings=DEFAULT_DATA).fingerprint()
 
 
 GOOD = (HEADER + "1,2:3,?:run\n4:5:walk\n").encode()

@@ -21,7 +21,7 @@ from scanline.interchange.keras.read import read_keras
 from scanline.interchange.keras.write import export_keras
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 from tests.interchange.keras_models import QUIET, F, H, K, chain, drawn, keras, normalization, theirs
 
@@ -48,7 +48,7 @@ def model(
         classifier = Network(architecture).eval()
     classifier.shift.copy_(torch.as_tensor(shift))
     classifier.scale.copy_(torch.as_tensor(scale))
-    plain = Preprocessing(None, "rows", 0, features, features, "error", (), UNSAID)
+    plain = Preprocessing(None, "rows", 0, features, features, "error", (), DEFAULT_DATA)
     return Model(classifier, Classification(tuple("abcde")), form or plain, "made up", 2.5, **own)
 
 
@@ -135,10 +135,10 @@ def test_a_scale_that_no_variance_stands_for_is_multiplied_by(tmp_path, scale):
 
 def pictures(view: Any, features: int = 0, channels: Any = 1) -> Preprocessing:
     format = PictureFormat(4, 6, 3, 255, "mass", channels=channels)
-    form = Preprocessing(format, view, 0, 6 * channels, 0, "error", (), UNSAID)
+    form = Preprocessing(format, view, 0, 6 * channels, 0, "error", (), DEFAULT_DATA)
     assert form.picture_view is not None
     return Preprocessing(
-        format, view, 0, 6 * channels, features or form.picture_view.features, "error", (), UNSAID
+        format, view, 0, 6 * channels, features or form.picture_view.features, "error", (), DEFAULT_DATA
     )
 
 
@@ -183,7 +183,7 @@ def test_what_keras_has_no_layers_for_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"random order \(input.view permuted\), .*: export it as .onnx"):
         export_keras(model(features=1, form=form, shift=0.0, scale=1.0), tmp_path / "it.keras")
     for missing, means in (("zero", ()), ("mean", (0.0,) * F), ("forward-fill", (0.0,) * F)):
-        form = Preprocessing(None, "rows", 0, F, F, missing, means, UNSAID)
+        form = Preprocessing(None, "rows", 0, F, F, missing, means, DEFAULT_DATA)
         message = f"fills missing values \\(input.missing {missing}\\), for which Keras has no layer"
         with pytest.raises(UsageError, match=message):
             export_keras(model(form=form), tmp_path / "it.keras")

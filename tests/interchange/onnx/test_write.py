@@ -29,7 +29,7 @@ from scanline.model.description import TestResult as Figures
 from scanline.model.model_files import describe_tensors
 from scanline.model.network import Architecture, Network
 from scanline.model.predictor import Predictor
-from scanline.recipe import UNSAID
+from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 F, K = 3, 4
@@ -41,7 +41,7 @@ GARBAGE = np.array([np.nan, np.inf, -np.inf, 1e30, 3.0], np.float32)
 def form(features: int = F, source: int | None = None, **changed: Any) -> Preprocessing:
     """That of sequences, with whatever is changed."""
     made: dict[str, Any] = {"picture": None, "view": "rows", "permutation_seed": 0, "missing": "error"}
-    made |= {"means": (), "settings": UNSAID} | changed
+    made |= {"means": (), "settings": DEFAULT_DATA} | changed
     return Preprocessing(source_features=source or features, features=features, **made)
 
 

@@ -20,7 +20,7 @@ from scanline.data.source_info import SourceInfo
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError, join_names, printable
 from scanline.formats.images import read_pixels
-from scanline.recipe import UNSAID, DataSettings
+from scanline.recipe import DEFAULT_DATA, DataSettings
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
 SIDE_LIMIT = 4096  # pixels
@@ -93,7 +93,7 @@ def as_pictures(
             found = "nothing" if np.isnan(values[place]) else f"{values[place]:g}"
             fail_at(source, *place, f"expected a grey level, an integer from 0 to 255, found {found}")
         values = values.astype(np.uint8)
-    info, settings = source.info, source.info.settings or UNSAID
+    info, settings = source.info, source.info.settings or DEFAULT_DATA
     note = f"pictures of {height} x {width} pixels, {reason} (data.picture=none reads them as numbers)"
     return replace(
         source,
