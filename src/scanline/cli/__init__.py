@@ -42,6 +42,7 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        # Checked before the import: a name from the command line must not reach `import_module`.
         if name not in COMMANDS:
             context.fail(
                 f"no such command {name!r}: expected one of {', '.join(COMMANDS)}"
@@ -71,9 +72,12 @@ def command() -> None:
 def main() -> None:
     """Run a command, and turn errors into one line and an exit code."""
     try:
+        # Otherwise click would print errors itself and exit before they are converted below.
         result = command.main(standalone_mode=False, prog_name="scanline")
         code = result if isinstance(result, int) else 0
         if sys.stdout is not None:  # None if the caller closed it
+            # Flushed here, so that a full disk or a closed pipe is reported with an exit code, not ignored
+            # at exit.
             sys.stdout.flush()
     except ScanlineError as error:
         code = _complain(str(error), error.exit_code)
@@ -97,6 +101,8 @@ def main() -> None:
         code = _complain(f"{place[:200]}: {error.strerror or error}", 1)
         _drop_output()
     except (MemoryError, RuntimeError) as error:
+        # torch reports a failed allocation as a RuntimeError; any other one is a bug and keeps its
+        # traceback.
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         code = _complain("out of memory: reduce model.hidden_size or train.batch_size", 1)

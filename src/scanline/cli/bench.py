@@ -42,6 +42,7 @@ def command(
     WORKLOAD is rows, rows-1024, stacked, pixels, lengths, inference or latency; all by default. Other
     programs that run at the same time change the figures.
     """
+    # Imported here, so that `--help` does not import torch.
     import dataclasses
     import os
     from pathlib import Path

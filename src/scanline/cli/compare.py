@@ -57,6 +57,7 @@ def _ranking(comparison: Comparison, columns: int | None = None) -> list[str]:
         columns: Width to which names of runs are cut; None takes the terminal's. No other column is cut, and
             80 are enough for all of them.
     """
+    # A stable sort: runs of equal accuracy keep the order in which they were given.
     ranked = sorted(comparison.runs, key=lambda run: -run.accuracy)
     heads = ("network", "accuracy % (95 %)", "vs best", "p", "params", "seq/s")
     rows = [_row(run, ranked[0].run, comparison.pairs) for run in ranked]
@@ -77,6 +78,8 @@ def _row(run: ComparedRun, best: str, pairs: list[ComparedPair]) -> tuple[str, .
     """Return the cells of a run, without its rank and name."""
     low, high = run.ci95
     difference, p = "-", "-"
+    # `pair.difference` is first minus second; the sign turns it into this run minus the best. Adding 0
+    # turns -0.0 into 0.0.
     for pair in pairs:
         if run.run != best and {pair.first, pair.second} == {run.run, best}:
             sign = 1 if pair.first == run.run else -1
@@ -98,6 +101,7 @@ def _p_value(p: float) -> str:
 def _compact(number: float) -> str:
     """Return a number in at most five characters: 850, 83.8k, 1.25M."""
     for unit in ("", "k", "M"):
+        # 999.5 would be rounded to 1e+03.
         if number < 999.5:
             return f"{number:.3g}{unit}"
         number /= 1000
@@ -111,6 +115,7 @@ def _short_names(runs: list[str], room: int) -> list[str]:
     if len(set(ends)) == len(ends):
         names = ends
     names = [shown_name(name) for name in names]
+    # The end of a name is kept, as runs differ in their last digits.
     return [name if len(name) <= room else f"...{name[3 - room :]}" for name in names]
 
 

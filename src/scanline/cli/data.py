@@ -52,6 +52,7 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
 
     settings = recipe.load(recipe.DEFAULT, chosen_settings(options)).data
     dataset = catalog.read(data, settings)
+    # Splits of one source usually have the same notes: each is printed once.
     for note in {note for source in dataset.splits.values() for note in source.info.notes}:
         say(note)
     summary = summarise(dataset)

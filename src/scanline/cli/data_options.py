@@ -44,6 +44,7 @@ _OPTIONS = (
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add all these options to a click command; `chosen_settings` turns their values into settings."""
+    # Decorators apply from the inside out: reversed, `--help` lists the options in the order of the table.
     for option, _, metavar, text in reversed(_OPTIONS):
         command = click.option(option, metavar=metavar, help=text)(command)
     return command

@@ -59,6 +59,7 @@ def command(
 
     with download_bar() as on_progress:
         evaluation = evaluate_run(run, data, device, on_progress, calibrated)
+    # JSON and text are made from the same tree, so that they cannot differ.
     metrics, along = evaluation.metrics.to_json(), None
     if steps or stops:
         thresholds = sorted(set(stops)) or THRESHOLDS
@@ -160,6 +161,7 @@ def _confusion(test: dict[str, Any]) -> list[str]:
     if len(names) > WIDEST_CONFUSION:
         return [f"confusion matrix: {len(names)} classes are too many for a table; use --json"]
     cell = max(3, *(len(str(count)) for row in test["confusion"] for count in row))
+    # Columns are widened for short class names only; otherwise they are numbered.
     cell = max(cell, *(len(name) for name in names)) if all(len(name) <= 4 for name in names) else cell
     short = (
         names if all(len(name) <= cell for name in names) else [str(number) for number in range(len(names))]

@@ -63,6 +63,7 @@ def command(
     print_text("\n".join(map(shown_name, explanation.lines())))
     trace = explanation.trace
     for step, probabilities in enumerate(trace.probabilities, 1):
+        # The two most probable classes.
         first, *others = probabilities.argsort()[::-1][:2]
         bar = bar_of(probabilities[first])
         line = f"  {step:>4}  {shown_name(trace.classes[first]):<12.12} {probabilities[first]:.4f} {bar:<20} "

@@ -54,6 +54,7 @@ def command(
     size = _size(picture)
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))
     target = Path(output)
+    # Checked before the source is read and converted, which may take long.
     if target.exists():
         raise UsageError(f"{target} exists: choose another --output")
     network = read_network(source, forget_bias)

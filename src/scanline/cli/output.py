@@ -45,6 +45,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 def _lacks(stream: TextIO | None, text: str) -> bool:
     """Return whether `stream` cannot encode some character of `text`."""
     try:
+        # The stream is None if the caller closed it, and its encoding may be unknown to Python.
         text.encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
         return True
@@ -66,6 +67,7 @@ def shown_name(name: object, width: int | None = None) -> str:
 
 def print_text(text: str, err: bool = False) -> None:
     """Print lines on standard output, with control characters escaped except tabs."""
+    # Escape sequences in untrusted names could otherwise control the terminal.
     lines = ("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
     click.echo("\n".join(lines), err=err)
 
@@ -87,6 +89,7 @@ def download_bar() -> Iterator[Callable[[int, int | None], None]]:
         return
     columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True)
+    # Hidden until the first bytes arrive: usually nothing is downloaded.
     task = bar.add_task("download", visible=False)
     with bar:
         yield lambda received, total: bar.update(task, completed=received, total=total, visible=True)

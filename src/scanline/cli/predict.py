@@ -59,6 +59,7 @@ def command(
         if isinstance(result, ScanlineError):
             say(f"scanline: {result}")
             errors.append(str(result))
+            # The first error decides the exit code; the remaining files are still predicted.
             code = code or result.exit_code
             continue
         predictions.append(result.to_json())
@@ -82,6 +83,7 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
             label, probability = shown_name(result.prediction.label), result.prediction.probability
             ending = "" if probability is None else f"\t{probability:.4f}"
             print_text(f"{result.sequence}\t{result.step}\t{label}{ending}")
+        # A reader at the other end of a pipe expects each prediction as soon as it exists.
         sys.stdout.flush()
     return 0
 
@@ -94,6 +96,8 @@ def _input_lines() -> Iterator[str]:
         return
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    # `readline` with a limit: iterating over stdin would read a line of any length into memory. Two more
+    # characters, so that a line above the limit is still recognised after its line break is removed.
     while line := sys.stdin.readline(LINE_LIMIT + 2):
         yield line
 

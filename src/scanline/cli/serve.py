@@ -69,6 +69,7 @@ def command(
     """
     from scanline.serving.start import start
 
+    # None leaves the default of `Limits`.
     wanted = {
         "wait_ms": wait_ms,
         "requests": max_requests,
@@ -81,6 +82,7 @@ def command(
         host,
         port,
         token_file=None if token_file is None else Path(token_file),
+        # Not an option of the command: arguments are visible to other users in the process list.
         token=os.environ.get("SCANLINE_TOKEN", ""),
         hosts=allow_host,
         origins=allow_origin,

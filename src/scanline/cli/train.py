@@ -58,12 +58,14 @@ def command(
     if resume and (data or not run):
         raise UsageError("--resume requires --run DIR and takes no DATA: the run names its data")
 
+    # Imported after the check of the options: this loads torch, which takes seconds.
     from scanline.cli.watch import curve, watch
     from scanline.training.run import TrainingRun
 
     if wants_report:
         from scanline.reporting.page import check_installed
 
+        # Before training: a missing package must not be discovered hours later.
         check_installed()
     with download_bar() as on_progress:
         start = TrainingRun.resume if resume else TrainingRun.begin

@@ -42,6 +42,8 @@ def watch(training: TrainingRun) -> Result:
         task = bar.add_task("train", total=settings.total_steps, completed=state.step, rate="", best="")
         for event in training.events():
             if isinstance(event, Stepped):
+                # Counted from the step at which this process began: a resumed run must not count earlier
+                # steps.
                 speed = (event.step - first) * settings.batch_size / (time.perf_counter() - started)
                 best_so_far = f"best {state.best.accuracy:.4f}" if state.best.accuracy >= 0 else ""
                 bar.update(task, completed=event.step, rate=f"{speed:,.0f} samples/s", best=best_so_far)
@@ -72,6 +74,7 @@ def curve(metrics: Path) -> list[str]:
     )  # leaves room for the labels and for numbers of up to nine digits
     drawn_lines = []
     if len(losses) > 1:
+        # The lower bound keeps a loss of 0 finite.
         drawn = sparkline([math.log(max(loss, 1e-9)) for loss in losses], width)
         drawn_lines.append(f"loss:     {losses[0]:.4f} {drawn} {losses[-1]:.4f}")
     if len(accuracies) > 1:
