@@ -88,6 +88,7 @@ def export(
     target, exported = Path(path), _model(model)
     suffix = target.suffix.lower()
     if suffix == ".onnx":
+        # Imported here, since ONNX and Keras are optional dependencies.
         from scanline.interchange.onnx.write import DEFAULT_OPSET, export_onnx, export_step_graph
 
         write = export_step_graph if step else export_onnx
@@ -138,9 +139,12 @@ def train(
     """
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     if resume is not None:
+        # Arrays are not stored in a run directory, so a resumed run takes them again; a name or a path is
+        # refused.
         arrays = data if isinstance(data, Arrays) else None
         if any(value is not None for value in (None if arrays else data, run)):
             raise UsageError("resume takes data and run from the run directory: give none of them")
+    # One path for new and resumed runs: both yield the same events.
     start = TrainingRun.begin if resume is None else TrainingRun.resume
     training = start(
         data if data is None or isinstance(data, Arrays) else os.fspath(data),
@@ -153,6 +157,7 @@ def train(
     say = log or (lambda line: None)
     for note in training.notes:
         say(note)
+    # `Stepped` is yielded after every step and is only useful to a progress bar.
     for event in training.events():
         if not isinstance(event, Stepped):
             say(event.line())
