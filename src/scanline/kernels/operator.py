@@ -100,6 +100,7 @@ class LayerOperator:
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         options = (reverse, batch_first, precision)
         # Ordinary training and prediction skip torch's dispatcher; tracing and transforms need it.
+        # Both paths call the same `_forward`, so their results have the same bits.
         if _is_plain(tensors):
             if keep:
                 return _Direct.apply(*tensors, lengths, *options, self)  # type: ignore[no-any-return, no-untyped-call]
@@ -191,6 +192,8 @@ class LayerOperator:
         self, arguments: Sequence[Any]
     ) -> tuple[Sequence[Any], LayerCall, Sequence[Any], tuple[bool, bool, bool]]:
         """Return (gradients of the results, call, (y, reserve), what is wanted) of the backward schema."""
+        # Schema: dy and the states' gradients, the forward inputs, y and reserve, options, what is
+        # wanted.
         first = 1 + len(self.cell.states)
         results = first + self._inputs
         options = results + 2
@@ -238,6 +241,7 @@ class LayerOperator:
         # Both biases have the same gradient; autograd needs a separate tensor for each.
         second = dbias.clone() if needs[weights + 2] and needs[weights + 3] else dbias
         results = (*derived, second)
+        # The trailing None are for lengths, the three options and `keep`, which have no gradient.
         return tuple(g if need else None for g, need in zip(results, needs, strict=False)) + (None,) * 5
 
     def _refuse(self, ctx: Any, *gradients: Tensor | None) -> None:

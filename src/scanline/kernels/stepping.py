@@ -80,6 +80,7 @@ class NativeStack:
     ) -> None:
         self._library, self._names = library, cell.states
         self._forward = library.passes[str(cell.native_operator)].forward
+        # Kept as attributes: the calls hold addresses of the weights, not references.
         self._weights = [[w.detach().float().contiguous() for w in each] for each in weights]
         self._units = H = self._weights[0][1].shape[1]
         # Two copies of every state, (state, copy, layer, N, H): a call reads one and writes the other, so
@@ -152,6 +153,7 @@ class NativeStack:
         native.threads = torch.get_num_threads() if x.shape[0] * x.shape[1] > 1 else 1
         native.lengths = None if lengths is None else lengths.ctypes.data
         native.x, native.x_sequence, native.x_step = x.ctypes.data, x.shape[1] * x.shape[2], x.shape[2]
+        # Strides in elements; x and y are contiguous here.
         call.y, call.y_sequence, call.y_step = y.ctypes.data, y.shape[1] * y.shape[2], y.shape[2]
         for name, copies in zip(self._names, self._states, strict=True):
             setattr(native, f"{name}0", copies[now, layer].ctypes.data)
@@ -185,6 +187,8 @@ class TorchStack:
         values = torch.as_tensor(x, device=first.device).to(first.dtype)
         ends = None if lengths is None else torch.as_tensor(lengths, device=first.device)
         for layer, weights in enumerate(self._weights):
+            # Views; `run_layer` returns new states, which are assigned after the layer has read the old
+            # ones.
             before = tuple(state[layer] for state in self._states.values())
             values, after = run_layer(self._backend, self._cell, values, before, weights, ends)
             for state, changed in zip(self._states.values(), after or (), strict=True):
