@@ -169,7 +169,7 @@ class Model:
         return Prediction(self.task.probabilities(self.outputs(source)), self.classes, pictures)
 
     def prepare(self, path: str | Path) -> NDArray[np.uint8]:
-        """Return what the network sees of a picture file: grey levels (height, width), or (height, width, 3).
+        """Return a picture file as the network reads it: grey levels (height, width), or (height, width, 3).
 
         Raises:
             DataError: If the file is not a picture.
@@ -194,7 +194,7 @@ class Model:
         """Return a session that reads steps as they arrive and predicts after each.
 
         Args:
-            sessions: Number of sequences read side by side; None for a single one.
+            sessions: Number of sequences read in parallel; None for a single one.
 
         Raises:
             UsageError: If the model has to know the end of a sequence before it can read its beginning.

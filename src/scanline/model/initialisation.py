@@ -47,12 +47,15 @@ def _initialise_recurrent(
         for direction in range(layers.directions):
             weight_ih, weight_hh, bias_ih, bias_hh = layers.weights(layer, direction)
             if init == "glorot":
+                # TensorFlow 1 has one matrix (F + H, G*H) for both: its fans are F + H and G*H.
                 bound = math.sqrt(6 / (weight_ih.shape[1] + hidden + len(weight_ih)))
                 for weight in (weight_ih, weight_hh):
                     weight.uniform_(-bound, bound, generator=generator)
             else:
                 for gate in torch.split(weight_ih, hidden):
                     nn.init.xavier_uniform_(gate, generator=generator)
+                # Gate by gate: (G*H, H) as one matrix would have orthogonal columns, but no orthogonal
+                # gate.
                 for gate in torch.split(weight_hh, hidden):
                     nn.init.orthogonal_(gate, generator=generator)
             bias_ih.zero_()

@@ -17,11 +17,11 @@ from scanline.kernels.backends import Backend, choose_backend, computed_precisio
 
 
 def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Set a share of the values to 0 and scale the others so that the mean stays.
+    """Set a fraction of the values to 0 and scale the others to keep the expected value.
 
     Args:
         values: Any shape.
-        share: Probability of a value to be dropped, in [0, 1).
+        share: Probability that a value is dropped, in [0, 1).
         generator: Source of the random numbers; torch's global state is not used.
 
     Returns:
@@ -29,6 +29,7 @@ def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
     Source: Srivastava et al. (2014), in the inverted form of TensorFlow and torch.
     """
+    # Drawn on the device of the values: CPU and GPU draw different numbers for the same seed.
     kept = torch.rand(values.shape, generator=generator, device=values.device) >= share
     return values * kept / (1.0 - share)
 
@@ -46,7 +47,7 @@ class RecurrentLayers(nn.Module):
         hidden_size: Units H of each layer and direction.
         layers: Number of layers.
         bidirectional: Whether each layer also reads from the end; D = 2 then, else 1.
-        dropout: Share of outputs dropped in training.
+        dropout: Fraction of outputs dropped in training.
         dropout_on: "between" drops outputs of all layers but the last, as torch does; "every" also of the
             last, as TensorFlow's DropoutWrapper does.
 
@@ -140,6 +141,7 @@ class RecurrentLayers(nn.Module):
         for layer in range(self.layers):
             outputs, states = [], []
             for direction in range(self.directions):
+                # Differentiable, and without a copy if the dtype is the same.
                 weights = [weight.to(values.dtype) for weight in self.weights(layer, direction)]
                 output, last = run_layer(
                     backend,

@@ -41,10 +41,10 @@ class Architecture:
 
 
 class Network(nn.Module):
-    """Reads sequences step by step and computes the M outputs that the task asks for.
+    """Reads sequences step by step and computes the M outputs of the task.
 
-    Shift and scale of the raw values, (F,) each, are buffers of the network: whoever has the weights has the
-    normalisation too.
+    Shift and scale of the raw values, (F,) each, are buffers of the network, so that the normalisation is
+    saved with the weights.
 
     If the cell only uses the sum of its two biases, `bias_ih` alone is trained and `bias_hh` stays 0, as in
     TensorFlow and Keras: with both, Adam would move their sum twice as fast.
@@ -57,6 +57,7 @@ class Network(nn.Module):
         super().__init__()
         a = architecture
         self.architecture = a
+        # Buffers, not parameters: saved with the weights and moved with the network, but never trained.
         self.register_buffer("shift", torch.zeros(a.input_size))
         self.register_buffer("scale", torch.ones(a.input_size))
         self.recurrent = RecurrentLayers(

@@ -165,10 +165,12 @@ class Last(Pooling):
         if lengths is None:
             last = outputs[:, -1]
         else:
+            # Each sequence's own last step, not the last step of the padded batch.
             last = outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
         if directions == 1:
             return last
         half = outputs.shape[2] // 2
+        # The backward direction reads the first step last, for any length.
         return torch.cat([last[:, :half], outputs[:, 0, half:]], dim=1)
 
     def along(self, outputs: Tensor) -> Tensor:
@@ -217,6 +219,7 @@ class Mean(Pooling):
         """Return the means so far, and add these steps to the sums."""
         added = outputs if real is None else np.where(real, outputs, 0)
         sums = state["sum"][:, None] + added.cumsum(1, dtype=np.float64)
+        # A copy: a view would keep the sums of all t steps in memory.
         state["sum"] = sums[:, -1].copy()
         means: NDArray[np.float32] = (sums / counts[:, :, None]).astype(np.float32)
         return means
@@ -268,6 +271,7 @@ class Max(Pooling):
         """Return the maxima so far, and keep the last ones."""
         own = outputs if real is None else np.where(real, outputs, -np.inf).astype(np.float32)
         maxima: NDArray[np.float32] = np.maximum(state["max"][:, None], np.maximum.accumulate(own, 1))
+        # A copy: a view would keep the maxima of all t steps in memory.
         state["max"] = maxima[:, -1].copy()
         return maxima
 
@@ -303,7 +307,7 @@ def get(name: str) -> Pooling:
     """Return the pooling called `name`.
 
     Raises:
-        UsageError: If there is none; names those there are.
+        UsageError: If there is no such pooling; names the legal values.
     """
     if name not in _POOLINGS:
         raise UsageError(

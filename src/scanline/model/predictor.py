@@ -54,6 +54,7 @@ class Predictor:
                 if abandon is not None and abandon():
                     raise Abandoned
                 values, lengths = to_device(source.gather(indices), device)
+                # Back to the order of the source: batches are ordered by length.
                 outputs[indices] = network(values, lengths).cpu().numpy()
         finally:
             network.train(training)
@@ -77,10 +78,13 @@ def similar_length_batches(
         batch_size: Maximum number of sequences in a batch.
         max_numbers: Maximum of padded steps times `width` in a batch; larger batches are split.
     """
+    # Similar lengths share a batch, so that little padding is computed.
     order = np.argsort(source.lengths, kind="stable")
     start = 0
     while start < len(order):
         end = min(start + batch_size, len(order))
+        # The longest sequence of the batch, its last, decides the padded size. A single sequence is never
+        # split.
         while end > start + 1 and (end - start) * source.lengths[order[end - 1]] * width > max_numbers:
             end = start + (end - start) // 2
         yield order[start:end]

@@ -18,7 +18,7 @@ def outputs_by_step(network: Network, values: Tensor, lengths: Tensor | None) ->
         lengths: (N,) number of steps, or None if all are T.
 
     Returns:
-        (N, T, M). Past a sequence's end stand the outputs for the whole sequence. The last step's outputs are
+        (N, T, M). Past a sequence's end, the outputs for the whole sequence are repeated. The last step's outputs are
         those of the network itself, for every direction and pooling.
     """
     network.eval()
@@ -26,8 +26,10 @@ def outputs_by_step(network: Network, values: Tensor, lengths: Tensor | None) ->
     ends = torch.full((N,), T, device=values.device) if lengths is None else lengths
     if network.architecture.bidirectional:  # the backward direction starts anew at every end
         return torch.stack([_outputs_of_prefix(network, values, ends, step) for step in range(1, T + 1)], 1)
+    # Float64, as cumulative sums add up rounding errors over T steps.
     pooled = network.pooling.along(network.outputs(values, lengths).double())  # (N, T, H)
     outputs = network.project(pooled.to(values.dtype if values.is_floating_point() else torch.float32))
+    # Steps past the end repeat the outputs of the sequence's last step.
     last = (ends - 1)[:, None].clamp(max=T - 1)
     steps = torch.minimum(torch.arange(T, device=values.device)[None], last)  # (N, T)
     return outputs.gather(1, steps[:, :, None].expand_as(outputs))

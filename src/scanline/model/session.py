@@ -1,7 +1,7 @@
 """Sessions: sequences that are predicted while they arrive, step by step.
 
-A session can be saved and continued in another process. It computes what the network does for whole sequences
-with the step-wise halves of the same parts: layers, pooling and imputation.
+A session can be saved and continued in another process. It computes the same as the network for
+whole sequences, with the step-wise methods of its layers, pooling and imputer.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Session:
         layers = [network.recurrent.weights(layer, 0) for layer in range(architecture.layers)]
         backend, _ = network.recurrent.path(network.scale, training=False)
         self._stack = make_stack(backend, network.recurrent.cell, layers, N)
+        # The path of single steps, `_feed_one`, needs the prepared calls of the native stack.
         self._native = self._stack if isinstance(self._stack, NativeStack) else None
         self._shift, self._scale = (
             each.detach().cpu().numpy().astype(np.float32) for each in (network.shift, network.scale)
@@ -111,6 +112,7 @@ class Session:
             probabilities = self._project(pooled)
         else:
             real = np.arange(pooled.shape[1]) < counts[:, None]
+            # Padding may have pooled to -inf (max before the first step): zeros keep the projection finite.
             probabilities = self._project(np.where(real[:, :, None], pooled, 0))
             probabilities[~real] = np.nan
         if one:
@@ -154,6 +156,7 @@ class Session:
                 raise DataError(
                     f"lengths: expected {self._n} whole numbers of 0 to {values.shape[1]}, found {lengths}"
                 )
+        # Only real steps are checked: padding may hold NaN. The mask turns (N, t, F) into (steps, F).
         real = values if counts is None else values[np.arange(values.shape[1]) < counts[:, None]]
         wrong = ~np.isfinite(real) if self._preprocessing.missing == "error" else np.isinf(real)
         if wrong.any():
@@ -210,6 +213,8 @@ class Session:
         """
         architecture = network.architecture
         least = architecture.layers * architecture.hidden_size
+        # The number of sequences is limited by the file's size before a session of that size is
+        # allocated.
         saved = SavedSession.from_bytes(content, model_digest(network, preprocessing), least)
         sessions = None if saved.single else len(saved.steps)
         session = cls(network, task, preprocessing, sessions, saved.temperature)
