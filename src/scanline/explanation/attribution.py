@@ -87,6 +87,7 @@ def integrated_gradients(
         attributions, errors = path.attributions(pending)
         nodes += len(pending) * _NODES
         # Accept the best intervals as long as the sum of all accepted errors stays below half the tolerance.
+        # The sum of absolute values cannot cancel, so it bounds the total error.
         order = np.argsort(np.abs(errors), kind="stable")
         accepted = error_bound + np.abs(errors)[order].cumsum() <= TOLERANCE / 2
         if nodes >= _MAX_NODES or (
@@ -97,6 +98,7 @@ def integrated_gradients(
         total += attributions[done].sum(0)
         signed_error += errors[done].sum()
         error_bound += np.abs(errors[done]).sum()
+        # Halves of the intervals that were not accepted; their attributions are computed anew.
         middle = rest.mean(1)
         pending = np.concatenate([np.stack([rest[:, 0], middle], 1), np.stack([middle, rest[:, 1]], 1)])
     start, end = path.logits(np.array([0.0, 1.0]))
@@ -104,7 +106,7 @@ def integrated_gradients(
 
 
 def to_pixels(attribution: NDArray[np.float64], view: View) -> NDArray[np.float64]:
-    """Return the attributions of a picture's steps in the picture's place.
+    """Return the attributions of a picture's steps as an image.
 
     Args:
         attribution: (T, F).
@@ -144,6 +146,7 @@ class _Path:
     @torch.no_grad()
     def logits(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the logits (n,) at n positions, in float64."""
+        # Neighbouring intervals share an end, and halves keep one: each logit is computed once.
         new = np.array(sorted(set(positions.tolist()) - self.known_logits.keys()))
         for first in range(0, len(new), _BATCH):
             batch = new[first : first + _BATCH]
@@ -163,8 +166,10 @@ class _Path:
         size = _BATCH // _NODES
         for first in range(0, len(intervals), size):
             chosen = slice(first, first + size)
+            # Sequences do not interact: the gradient of the summed logits is each sequence's own gradient.
             values = self.at(positions[chosen].reshape(-1)).to(self.network.scale.dtype).requires_grad_()
             (gradients,) = torch.autograd.grad(self.network(values)[:, self.target].sum(), values)
+            # (P * nodes, T, F) to (P, nodes, T, F): the nodes of an interval are adjacent.
             by_node = gradients.reshape(-1, _NODES, *self.direction.shape).cpu().double().numpy()
             attributions[chosen] = np.einsum("pntf,n->ptf", by_node, self.weights)
         attributions *= lengths[:, None, None] * self.direction.cpu().numpy()

@@ -47,7 +47,7 @@ def check_by_deletion(
     share: float = 0.1,
     seed: int = 0,
 ) -> DeletionCheck:
-    """Replace the values with the largest attributions by the baseline, and as many at random.
+    """Compare replacing the values with the largest attributions and replacing random values.
 
     Args:
         network: The network.
@@ -68,6 +68,7 @@ def check_by_deletion(
     order: list[int] = []
     for indices, values, attributions in _ranking_attributions(network, source, predicted, background):
         for row, sequence, attribution in zip(indices, values, attributions, strict=True):
+            # Padding is cut off before ranking, or its values could be chosen.
             length = int(source.lengths[row])
             flat, ranks = sequence[:length].reshape(-1), attribution[:length].reshape(-1)
             stand_in = np.tile(background, length)
@@ -104,6 +105,7 @@ def _chosen_places(
     return {
         "by_attribution": np.argsort(-ranks, kind="stable")[:count],
         "at_random": generator.permutation(flat.size)[:count],
+        # Replacing a value that equals the baseline changes nothing, and in pictures many do.
         "at_random_present": generator.permutation(present)[: min(count, len(present))],
     }
 
@@ -117,6 +119,7 @@ def _ranking_attributions(
     """Yield indices (n,), values and attributions (n, T, F); accurate enough to rank the values."""
     network.eval()
     device = network.scale.device
+    # Only gradients of the inputs are needed; those of the weights would cost time and memory.
     trainable = [weight.requires_grad for weight in network.parameters()]
     network.requires_grad_(False)
     width = source.features + network.recurrent.output_size
@@ -128,6 +131,7 @@ def _ranking_attributions(
             target = torch.as_tensor(predicted[indices], device=device)[:, None]
             total = torch.zeros_like(values)
             for node in range(_NODES):
+                # Midpoint rule: the nodes lie at the middle of _NODES equal intervals.
                 position = (start + (node + 0.5) / _NODES * (values - start)).requires_grad_()
                 logits = network(position, lengths).gather(1, target)
                 (gradient,) = torch.autograd.grad(logits.sum(), position)

@@ -199,6 +199,7 @@ class _Tracer:
 
     def trace(self, x: Tensor) -> dict[str, Tensor]:
         """Return the traced values of one sequence x, (T, F), by name, (T, H) each."""
+        # Read from the end; the values are flipped back, so that row t belongs to step t.
         x = x.flip(0) if self.backward else x
         steps = list(iterate(self.cell, x, self.weights, intervention=self.intervention))
         values = {name: torch.stack([step[name] for step in steps]) for name in self.cell.traced}
@@ -240,6 +241,7 @@ def _changed_logits(network: Network, layers: list[list[_Tracer]], steps: Tensor
         outputs: The last layer's outputs of the whole sequence, (T, D*H).
     """
     pooling, both = network.pooling, network.recurrent.directions == 2
+    # Read forward only, the outputs of a prefix are the first outputs of the whole sequence.
     pooled = _pooled_prefixes(layers, steps, pooling) if both else pooling.along(outputs)
     weight, bias = (each.detach().double().cpu() for each in (network.head.weight, network.head.bias))
     return functional.linear(pooled, weight, bias)
@@ -262,6 +264,7 @@ def _pooled_prefixes(layers: list[list[_Tracer]], steps: Tensor, pooling: Poolin
     pooled = []
     for lengths in torch.arange(1, len(steps) + 1).split(size):
         T = int(lengths[-1])
+        # A view: all prefixes read the same memory.
         read = steps[:T].expand(len(lengths), -1, -1)  # (N, T, F)
         for number, layer in enumerate(layers):
             known = [] if number else [ahead[:T].expand(len(lengths), -1, -1)]

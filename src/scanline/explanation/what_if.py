@@ -169,6 +169,7 @@ class WhatIf:
             raise ValueError("blank steps need a baseline")
         # The values may be bytes, in which a mean does not fit.
         changed = np.array(values, np.result_type(values, baseline))
+        # Steps are counted from 1, rows from 0.
         changed[[step - 1 for step in self.blank]] = baseline
         return changed
 
