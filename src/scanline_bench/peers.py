@@ -28,6 +28,7 @@ class Peer:
 
     def installed(self) -> bool:
         """Return whether all of `needs` can be imported."""
+        # Without importing: a framework must not start its threads in the process of the runner.
         return all(util.find_spec(name) is not None for name in self.needs)
 
 

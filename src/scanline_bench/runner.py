@@ -1,4 +1,4 @@
-"""Starts the implementations, checks that they compute the same, and times them in turns."""
+"""Starts the implementations, checks that their results agree, and times them in turns."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ class Worker:
         try:
             self.process.stdin.write(json.dumps(order) + "\n")
             self.process.stdin.flush()
+            # One reply for each order, so the pipes cannot fill up and block both sides.
             line = self.process.stdout.readline()
         except BrokenPipeError:
             line = ""
@@ -121,10 +122,12 @@ def run_workload(workload: Workload, precision: str, threads: int, rounds: int, 
         workers = list(_start(workload, precision, threads, say, stack))
         infers = workload.kind == "infer"
         batches = [_best_batch(worker) if infers else None for worker in workers]
+        # The minimum of three steps ignores interruptions by other processes.
         times = [max(1, min(500, int(TURN_SECONDS / min(worker.turn(3))))) for worker in workers]
         for _ in range(rounds):
             for worker, count in zip(workers, times, strict=True):
                 worker.seconds += worker.turn(count)
+        # In Scanline's process, whose torch has the requested number of threads.
         rate: float = workers[0].ask({"do": "rate", "precision": precision})["rate"]
     operations = workload.operations()
     measured = tuple(
@@ -168,6 +171,7 @@ def _start(workload: Workload, precision: str, threads: int, say: Say, stack: Ex
         if not peer.installed():
             continue
         worker = Worker(peer, workload, precision, threads)
+        # Registered at once: the process ends even if a later implementation fails.
         stack.callback(worker.close)
         if worker.failed:
             if not expected:
@@ -198,5 +202,6 @@ def _best_batch(worker: Worker) -> int:
         seconds = min(worker.turn(2))
         if seconds < best_seconds:
             best, best_seconds = size, seconds
+    # Workers keep the batch size between turns.
     worker.ask({"do": "batch", "size": best})
     return best

@@ -39,11 +39,13 @@ def matrix_rate(precision: str, size: int = 2048) -> float:
         started = time.perf_counter()
         a @ b
         seconds.append(time.perf_counter() - started)
+    # The first product is a warm-up; element 3 of the other seven is the median.
     return round(2 * size**3 / sorted(seconds[1:])[3] / 1e9, 1)
 
 
 def main() -> None:
     """Set up the implementation of the first line, then follow orders until standard input ends."""
+    # A copy of standard output for the replies, made before frameworks are imported.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # frameworks print to standard output, which must carry replies only
     task = json.loads(sys.stdin.readline())
@@ -53,6 +55,7 @@ def main() -> None:
         torch.set_num_threads(task["threads"])
     try:
         module = importlib.import_module(f"scanline_bench.implementations.{task['module']}")
+        # After the imports and before any data: what a framework needs by itself.
         imports_mb = _memory_mb("VmRSS")
         implementation = module.make(Workload(**task["workload"]), task["precision"], task["variant"])
         if task["batch"]:
@@ -75,6 +78,7 @@ def _follow(order: dict[str, Any], implementation: Implementation, imports_mb: f
     if order["do"] == "batch":
         implementation.use_batch(order["size"])
         return {"done": True}
+    # One untimed step: other processes have used the caches since the last turn.
     implementation.step()
     seconds = []
     for _ in range(order["times"]):

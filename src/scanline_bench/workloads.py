@@ -66,6 +66,7 @@ class Workload:
         """Return the lengths, (N,)."""
         if not self.lengths:
             return np.full(self.N, self.T)
+        # Fixed seeds here and below: every process makes the same arrays, so none is sent through a pipe.
         return np.random.default_rng(2).integers(1, self.T + 1, self.N)
 
     def make_data(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
