@@ -44,6 +44,7 @@ def run_layer(
     """
     outside = None
     initial = _initial(cell, x, states, weights)
+    # Replaced below by a wider matrix if states must be held in the padding.
     weight_ih = weights[0]
     if lengths is not None:
         outside = ~step_mask(lengths, x.shape[1])[:, :, None]  # (N, T, 1)

@@ -86,8 +86,10 @@ def _resample(confusion: NDArray[np.int64], seed: int) -> list[NDArray[np.float6
     rows, columns = np.nonzero(confusion)
     counts = confusion[rows, columns]
     n = int(counts.sum())
+    # A fixed seed: the same predictions always have the same interval.
     generator = numpy_generator(seed, "bootstrap")
     precision, recall, f1 = (np.empty((RESAMPLES, K)) for _ in range(3))
+    # With many classes all resamples at once would not fit into memory.
     chunk = max(1, _MAX_CELLS // max(len(counts), K))
     for first in range(0, RESAMPLES, chunk):
         chosen = slice(first, min(first + chunk, RESAMPLES))
@@ -162,12 +164,15 @@ def paired_interval(pairs: PairedCounts, level: float = 0.95) -> Interval:
     """
     n = pairs.total
     e, f, g, h = pairs.both, pairs.first, pairs.second, pairs.neither
+    # The accuracies of both models, with the letters of the paper for the four cells.
     one, two = (e + f) / n, (e + g) / n
     low_1, high_1 = wilson_interval(e + f, n, level)
     low_2, high_2 = wilson_interval(e + g, n, level)
+    # Python's integers are exact; products of four int64 counts would overflow.
     product = (e + f) * (g + h) * (e + g) * (f + h)
     excess = float(e * h - f * g)
     if excess > 0:
+        # Newcombe's continuity correction of a positive correlation; a negative one is left as it is.
         excess = max(excess - n / 2, 0.0)
     phi = excess / math.sqrt(product) if product else 0.0
     below, above = one - low_1, high_2 - two

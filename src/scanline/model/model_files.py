@@ -37,6 +37,7 @@ def describe_tensors(tensors: dict[str, Tensor]) -> dict[str, TensorDigest]:
         name: TensorDigest(
             dtype=str(tensor.dtype).removeprefix("torch."),
             shape=list(tensor.shape),
+            # The bytes of the values in row-major order, independent of the layout of the file.
             sha256=sha256(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data),
         )
         for name, tensor in sorted(tensors.items())
@@ -92,6 +93,7 @@ def read(folder: Path) -> tuple[Description, Task, dict[str, Tensor]]:
         raise ModelError(f"{path} is damaged: {where}{fault['msg']}; {REMEDY}") from None
     except ValueError as error:
         raise ModelError(f"{path} is damaged: task: {error}; {REMEDY}") from None
+    # No digest of the file: every tensor is compared with its digest in the sealed description below.
     tensors = load_tensors(folder / WEIGHTS)
     actual = describe_tensors(tensors)
     for name in sorted(actual.keys() | description.tensors.keys()):
@@ -146,6 +148,7 @@ def build(architecture: Architecture, tensors: dict[str, Tensor], source: Path) 
         ModelError: If a tensor is missing, superfluous, or of a wrong shape or value; names the first one.
     """
     with torch.device("meta"):
+        # On the meta device: sizes in a hostile description allocate no memory.
         network = Network(architecture)
     expected = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
     actual = {name: list(tensor.shape) for name, tensor in tensors.items()}
@@ -156,11 +159,13 @@ def build(architecture: Architecture, tensors: dict[str, Tensor], source: Path) 
                 f"got {_shape(actual.get(name))}; {REMEDY}"
             )
     for name, tensor in tensors.items():
+        # A division by a scale of 0 would turn every prediction into NaN.
         if not torch.isfinite(tensor).all() or (name == "scale" and (tensor == 0).any()):
             raise ModelError(
                 f"{source} is damaged: {name}: expected finite values"
                 f"{' other than 0' if name == 'scale' else ''}; {REMEDY}"
             )
+    # assign=True replaces the meta tensors; copying into them would lose the values.
     network.load_state_dict(tensors, assign=True)
     return network
 

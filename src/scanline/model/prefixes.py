@@ -18,8 +18,8 @@ def outputs_by_step(network: Network, values: Tensor, lengths: Tensor | None) ->
         lengths: (N,) number of steps, or None if all are T.
 
     Returns:
-        (N, T, M). Past a sequence's end, the outputs for the whole sequence are repeated. The last step's outputs are
-        those of the network itself, for every direction and pooling.
+        (N, T, M). Past a sequence's end, the outputs for the whole sequence are repeated. The last step's
+        outputs are those of the network itself, for every direction and pooling.
     """
     network.eval()
     N, T = values.shape[:2]

@@ -56,12 +56,14 @@ def write_outcome(
     result = Result(schema=1, recipe=recipe.name, data=data.title, training=summary)
     temperature, task = None, prepared.task
     if summary.has_ended:
+        # Kept by early stopping: the model is that of the best validation, not of the last step.
         if state.best.weights:
             network.load_state_dict(dict(state.best.weights))
         test, validation, temperature = _evaluate(prepared, state, abandon)
         result = Result(
             schema=1, recipe=recipe.name, data=data.title, test=test, validation=validation, training=summary
         )
+    # The model that is saved has no dropout, whatever mode the loop left.
     network.eval()
     provenance = Provenance(
         recipe=recipe.name,

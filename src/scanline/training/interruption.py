@@ -43,6 +43,7 @@ class Interruption:
         self._handlers.clear()
 
     def __enter__(self) -> Interruption:
+        # signal.signal raises ValueError in any other thread.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._record)

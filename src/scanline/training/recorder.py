@@ -54,6 +54,7 @@ class Recorder:
         """
         if self._sizes is None:
             self._sizes = self._directory.log_sizes()
+        # Called from the training thread only; the writer thread syncs these files but never appends.
         self._directory.append_metrics(metrics_line(event, seconds))
         self._directory.append_log(event.line())
         if self._tensorboard is not None:
@@ -85,6 +86,7 @@ class Recorder:
         stands = state.step, state.pending_evaluation
         if self._saved == stands:
             return
+        # In an incomplete step the sizes are those before its first line: a resume repeats its events.
         metrics, log = self._sizes or self._directory.log_sizes()
         position = Position(metrics_bytes=metrics, log_bytes=log, seconds=seconds)
         taken, keep = checkpoint.snapshot(state, position), self._settings.keep_checkpoints
@@ -95,6 +97,7 @@ class Recorder:
             checkpoint.save(self._directory.checkpoints, taken, keep)
 
         self._writer.submit(write)
+        # Set when the write begins; if it fails, `check` or `wait` raises and the run ends.
         self._saved, self._saved_at = stands, time.monotonic()
 
     def wait(self) -> None:

@@ -110,6 +110,7 @@ class TrainingRun:
         scaler = Scaler.fit(splits.train, plan.input.scaling, splits.full_scale)
         state = initial_state(plan, prepared.architecture, scaler.shift, scaler.scale, device)
         digests = _digests(splits)
+        # Only now is anything written: all faults of the request have been reported before.
         path = Path(run) if run else claim(Path("runs"), f"{splits.name}-{plan.name}")
         split = SplitFile.model_validate({"schema": 1, "parts": splits.describe_splits()})
         directory = RunDirectory.create(path, plan, _environment(state, device, digests), split)
@@ -160,6 +161,7 @@ class TrainingRun:
         device = choose_device(device)
         if tensorboard:
             TensorBoardWriter.check_installed()
+        # Locked from here on, so no other process can train or sweep while the checkpoint is read.
         directory, before = RunDirectory.reopen(Path(run))
         try:
             then = _require_environment(directory)
@@ -183,6 +185,7 @@ class TrainingRun:
     ) -> TrainingRun:
         """Load the newest checkpoint and make the directory look as it did when that was written."""
         plan, digests = prepared.recipe, _digests(prepared.data)
+        # With other data the resumed run would not have the bits of an uninterrupted one.
         if then.data != digests:
             raise DataError(
                 f"{plan.data.name} is not the data that {directory.path} was trained on: its digest differs"
@@ -231,6 +234,7 @@ class TrainingRun:
 
     def _train(self, interruption: Interruption) -> Iterator[Event]:
         """Train, with checkpoints and interruptions at step boundaries."""
+        # Earlier durations are included, so that `seconds` counts the training before a resume, too.
         started = time.perf_counter() - self.seconds
         trainer = Trainer(self.state, self.recipe, self.data, self.prepared.task, interruption.is_overdue)
         for event in trainer.events():
@@ -239,6 +243,7 @@ class TrainingRun:
                 self._recorder.write(event, self.seconds)
                 yield event
                 continue
+            # Before the caller gets control: it may stop iterating after any event.
             self._recorder.complete_step(event, self.state, self.seconds)
             yield event
             # After the last step the run is finished instead, unless its evaluation takes too long.

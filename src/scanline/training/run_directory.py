@@ -123,6 +123,7 @@ class RunDirectory:
         own = {LOCK, self.checkpoints.name} | {file.name for file in self._files if file != self.result}
         found = {entry.name for entry in self.path.iterdir()}
         foreign = {name for name in found - own if not (name.startswith(".") and name.endswith(TEMPORARY))}
+        # Anything that could not be computed again protects the directory from being cleared.
         has_trained = self.metrics.exists() and self.metrics.stat().st_size > 0
         has_checkpoint = any(self.checkpoints.glob("step-*"))
         return not found or (LOCK in found and not foreign and not has_trained and not has_checkpoint)
@@ -155,6 +156,7 @@ class RunDirectory:
             ScanlineError: If the directory cannot be written.
         """
         try:
+            # The system releases the lock of a killed process, so no stale lock is left behind.
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise UsageError(
@@ -241,6 +243,7 @@ def claim(parent: Path, stem: str) -> Path:
     while True:
         path = parent / f"{stem}-{number:03d}"
         try:
+            # mkdir fails if the path exists, and is atomic: checking first would be a race.
             path.mkdir(parents=True)
             return path
         except FileExistsError:
@@ -252,6 +255,8 @@ def claim(parent: Path, stem: str) -> Path:
 def _append(path: Path, line: str) -> None:
     try:
         with open(path, "a", encoding="utf-8") as file:
+            # Opened for each line: a reader sees whole lines, and a resume may truncate the file in
+            # between.
             file.write(line + "\n")
     except OSError as error:
         raise _not_written(path, error) from error

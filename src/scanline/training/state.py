@@ -110,6 +110,7 @@ class TrainState:
         for full_name, value in tensors.items():
             if full_name.startswith(BEST):
                 name = full_name.removeprefix(BEST)
+                # Names and shapes come from a file: each is compared with the network before it is used.
                 _check(full_name, value, buffers.get(name), scalar=False)
                 best[name] = value
                 continue
@@ -124,6 +125,7 @@ class TrainState:
                     f"the optimizer's state of {name} is incomplete: expected step, exp_avg and exp_avg_sq, "
                     f"got {', '.join(kept)}"
                 )
+        # A partial set would mix the weights of two steps when it is loaded.
         if best and best.keys() != buffers.keys():
             raise ModelError("the best weights are not those of this network")
         self.best = BestValidation(self.best.accuracy, self.best.step, self.best.bad_evaluations, best)

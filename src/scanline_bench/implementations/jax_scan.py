@@ -31,6 +31,7 @@ class JaxScan:
             sequence = x.transpose(1, 0, 2)  # (T, N, F)
             for layer in range(layers):
                 weight_ih, weight_hh, bias = weights[3 * layer : 3 * layer + 3]
+                # The products of all steps in one, outside the scan.
                 inputs = product(sequence, weight_ih) + bias  # (T, N, 4H)
 
                 def step(state: Any, row: Any, weight_hh: Any = weight_hh) -> Any:
@@ -40,6 +41,7 @@ class JaxScan:
                     h = jax.nn.sigmoid(o) * jnp.tanh(c)
                     return (h, c), h
 
+                # Sums and states stay float32; only the operands of the products are bfloat16.
                 zeros = jnp.zeros((x.shape[0], hidden), jnp.float32)
                 _, sequence = jax.lax.scan(step, (zeros, zeros), inputs)
             features = sequence[last, jnp.arange(x.shape[0])]
@@ -57,6 +59,7 @@ class JaxScan:
             changes, state = optimizer.update(gradients, state)
             return optax.apply_updates(weights, changes), state, value
 
+        # Donated buffers are reused for the results, as an update in place would.
         self._update = jax.jit(update, donate_argnums=(0, 1))
         self._logits = jax.jit(logits)
 
@@ -68,6 +71,7 @@ class JaxScan:
             return
         parts = [slice(first, first + self.batch) for first in range(0, self.workload.N, self.batch)]
         self.made = [self._logits(self.weights, self.x[part], self.last[part]) for part in parts]
+        # JAX returns before it has computed: without waiting, only the dispatch would be timed.
         jax.block_until_ready(self.made)
 
     def result(self) -> float:

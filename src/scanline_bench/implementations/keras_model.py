@@ -39,6 +39,7 @@ class KerasModel:
         if self.workload.kind == "train":
             self.made = self.model.train_on_batch(self.x, self.y)
         elif self.workload.kind == "latency":
+            # `predict` has a large overhead for each call, which would hide the time of one sequence.
             self.made = np.asarray(self.model(self.x, training=False))
         else:
             self.made = self.model.predict(self.x, batch_size=self.batch, verbose=0)

@@ -31,6 +31,7 @@ class OnnxGraph:
         self.workload, self.batch = workload, workload.N
         self.x, _ = workload.make_data()
         weight_ih, weight_hh, bias, head, head_bias = workload.make_weights()
+        # ONNX has two biases for each gate; the recurrent one is 0.
         biases = np.concatenate([_gates(bias), np.zeros_like(_gates(bias))], axis=1)
         named = {
             "W": _gates(weight_ih),
