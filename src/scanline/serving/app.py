@@ -43,7 +43,7 @@ class Service:
     """A model that is served, with everything its routes share.
 
     Attributes:
-        name: What the model is called.
+        name: Name of the model.
         responder: Computes and formats predictions.
         limits: Bounds on requests.
         access: Who may use the server.

@@ -138,7 +138,7 @@ class Batcher:
         self._gathering = False
 
     def _take(self) -> list[tuple[Request, asyncio.Future[bytes]]]:
-        """Remove the next batch from the queue, without requests that nobody waits for any more."""
+        """Remove the next batch from the queue, without requests that were cancelled."""
         batch: list[tuple[Request, asyncio.Future[bytes]]] = []
         count = 0
         # The first request is always taken: one with more sequences than `limits.batch` would otherwise

@@ -62,7 +62,7 @@ class Connections:
         """Return the protocol class to listen with.
 
         Args:
-            http: uvicorn's protocol class; called with whatever uvicorn calls a protocol class with.
+            http: uvicorn's protocol class; called with the arguments that uvicorn passes to a protocol class.
         """
         connections = self
 

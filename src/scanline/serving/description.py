@@ -23,7 +23,7 @@ def describe_model(model: Model, name: str, digest: str, version: str, limits: L
 
     Args:
         model: The model.
-        name: What the model is called.
+        name: Name of the model.
         digest: The beginning of its digest.
         version: Version of Scanline.
         limits: The server's limits.

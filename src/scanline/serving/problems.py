@@ -134,5 +134,5 @@ def validation_problem(error: ValidationError) -> Problem:
 
 
 def _line(text: str) -> str:
-    """Return `text` as one line of bounded length, whatever a client put into it."""
+    """Return `text` as one line of bounded length; it may contain text from a client."""
     return "".join(each if each.isprintable() else " " for each in text[:_MAX_DETAIL])
