@@ -54,6 +54,7 @@ def class_metrics(names: Sequence[str], recall: Estimates, precision: Estimates)
     """Plot recall and precision of each class with their intervals."""
     figure = new_figure(0.8 + 0.27 * len(names))
     (axes,) = figure.axes
+    # Shifted up and down, so that the two intervals of a class do not overlap.
     for shift, label, each, colour in (
         (-0.14, "recall", recall, BLUE),
         (0.14, "precision", precision, ORANGE),
@@ -65,6 +66,7 @@ def class_metrics(names: Sequence[str], recall: Estimates, precision: Estimates)
     axes.set_yticks(range(len(names)), [short_label(name) for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("recall, precision (95 % interval)")
+    # Slightly beyond 1, so that a marker at 1 is not cut.
     axes.set_xlim(right=1.005)
     add_legend(axes, loc="lower right", ncols=2, bbox_to_anchor=(1, 1), borderaxespad=0.2)
     return figure
@@ -141,7 +143,7 @@ def accuracy_by_step(
         steps: Numbers of steps read.
         accuracy: After each of them.
         sufficient: Steps from which on the accuracy stays within the interval of the final one.
-        unit: What a step is called, in the plural.
+        unit: Name of a step, in the plural.
     """
     figure = new_figure(2.7)
     (axes,) = figure.axes

@@ -70,6 +70,7 @@ def to_gif(frames: Sequence[Figure], frame_ms: int = 180) -> bytes:
     """
     from PIL import Image
 
+    # 80 dots per inch keep the animation small; PNG is only the way from Matplotlib to Pillow.
     pictures = [Image.open(io.BytesIO(to_png(frame, dots_per_inch=80))).convert("RGB") for frame in frames]
     # One palette for all frames, made from the last one, which has every colour. MAXCOVERAGE keeps white
     # white.

@@ -101,6 +101,7 @@ def mistake(data: SequenceData, true: int) -> Figure:
     _draw_attribution(attribution, data.attribution)
     values.set_title("input", fontsize=_SMALL)
     attribution.set_title("attribution", fontsize=_SMALL)
+    # Too small for ticks and labels.
     for axes in (values, attribution):
         axes.set_xticks([])
         axes.set_yticks([])
@@ -115,6 +116,7 @@ def mistake(data: SequenceData, true: int) -> Figure:
         )
     probabilities.set_ylim(-0.03, 1.03)
     probabilities.set_yticks([0, 1])
+    # At least 2: Matplotlib warns if both limits are equal, as for a sequence of one step.
     probabilities.set_xlim(1, max(len(steps), 2))
     probabilities.set_title("probability by step", fontsize=_SMALL)
     probabilities.tick_params(labelsize=7.5)
@@ -182,6 +184,8 @@ def _draw_panel(axes: Axes, panel: Panel, shown: int) -> None:
     axes.set_ylabel("units, sorted")
     axes.set_yticks([])
     axes.grid(False)
+    # In inset axes: a colour bar would otherwise take its space from the panel, which then no longer lines
+    # up with the others.
     bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.015, 0, 0.022, 1)))
     if panel.signed:
         bar.set_ticks([-limit, 0, limit], labels=[f"{-limit:.3g}", "0", f"{limit:.3g}"])
@@ -196,6 +200,7 @@ def _draw_input(axes: Axes, data: SequenceData, upto: int | None) -> None:
     axes.grid(False)
     picture, values = data.picture, data.values
     if picture is not None:
+        # Masked pixels have not been read yet and stay transparent.
         shown = picture if picture.ndim == 3 else np.ma.masked_invalid(picture.astype(float))
         axes.imshow(shown, cmap="gray", interpolation="nearest", vmin=0, vmax=255)
         axes.set_xticks([])

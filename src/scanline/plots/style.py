@@ -73,6 +73,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
             from matplotlib import rc_context
         except ImportError:
             raise MissingExtraError("plotting", ["matplotlib"], "report") from None
+        # Restored on exit: the settings of a notebook or an application are left as they were.
         with rc_context(_STYLE), warnings.catch_warnings():
             # A PNG shows boxes for scripts that the font lacks; in SVG the browser has the glyphs.
             warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
