@@ -91,8 +91,7 @@ def gate_activity(network: Network, task: Task, source: MemorySource) -> GateAct
     cell = cells.get(network.architecture.cell)
     gates: dict[str, list[np.ndarray]] = {}
     states: dict[str, list[np.ndarray]] = {}
-    # One sequence at a time, and only sums are kept: traces of all gates at all steps would not fit into
-    # memory.
+    # One sequence at a time, and only sums are kept: all gates at all steps would take too much memory.
     for index in range(len(source)):
         traced = trace(network, source.steps_of(index), task)
         several = len(traced.directions) > 1

@@ -58,7 +58,7 @@ class ConfusionMatrix:
         names: K class names.
         rows: K rows, by true class, of K cells, by predicted class.
         wide: Whether there are too many classes for a table.
-        worst: The most frequent errors, as `frequent_errors` gives them.
+        worst: The most frequent errors, as returned by `frequent_errors`.
     """
 
     names: list[str]
@@ -133,6 +133,7 @@ def cell_examples(evaluation: Evaluation, model: Model, matrix: ConfusionMatrix)
     # The range of all sequences, not of each one: drawings can then be compared.
     low, high = source.value_range()
     confidence = evaluation.model.task.probabilities(evaluation.outputs).max(1)
+    # None: every cell of the table gets examples.
     linked = {(row, column) for _, row, column in matrix.worst} if matrix.wide else None
 
     def example(index: int) -> Example:
@@ -155,6 +156,7 @@ def _by_cell(evaluation: Evaluation, confidence: NDArray[np.float64]) -> dict[tu
     """Return the indices of the sequences of each cell that has any, most confident first."""
     cells: dict[tuple[int, int], list[int]] = {}
     predicted = evaluation.outputs.argmax(1)
+    # Filled in order of confidence, so that each cell needs no sorting.
     for index in np.argsort(-confidence, kind="stable").tolist():
         cells.setdefault((int(evaluation.source.targets[index]), int(predicted[index])), []).append(index)
     return dict(sorted(cells.items()))

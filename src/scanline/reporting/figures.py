@@ -66,7 +66,7 @@ def accuracy_by_step(by_step: StepAccuracies, unit: str = "steps") -> Figure:
 
     Args:
         by_step: The accuracies.
-        unit: What steps are called, in the plural.
+        unit: Name of a step, in the plural.
     """
     steps = by_step.steps
     accuracy = _estimates([each.accuracy for each in steps], [each.ci95 for each in steps])
@@ -94,6 +94,7 @@ def _estimates(values: Sequence[float | None], intervals: Sequence[Interval | No
     """Return proportions with their intervals; None becomes NaN."""
     ends = [(None, None) if interval is None else interval for interval in intervals]
     return plots.Estimates(
+        # A float array is NaN where the list has None; the plots leave these out.
         np.array(values, float),
         np.array([low for low, _ in ends], float),
         np.array([high for _, high in ends], float),

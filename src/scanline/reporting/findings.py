@@ -14,6 +14,7 @@ def findings(report: ReportFacts) -> list[str]:
     test, by_step = report.metrics, report.by_step
     if not isinstance(test, ClassificationMetrics):
         return []
+    # Fraction of the most frequent class: without it, an accuracy on unbalanced data means little.
     largest = max(each.n for each in test.classes) / test.n
     half = next(each for each in test.coverage if each.coverage == 0.5)
     sentences = [

@@ -76,6 +76,8 @@ def gather(
     """
     request = _Request(run, data, against, device, on_progress)
     path = Path(run)
+    # Facts are frozen: each phase returns a copy with more of them, so that no phase depends on a
+    # half-filled object.
     facts = ReportFacts(path.name or run, notes=[])
     # Phase 1: the files of the run. They exist even if training was interrupted before it wrote a model.
     if (path / "recipe.toml").is_file():
@@ -86,6 +88,7 @@ def gather(
     except ModelError:
         if facts.files is None or against is not None:
             raise
+        # A report on the training alone is still useful; a comparison needs a model.
         note = (
             "There is no model yet: training was interrupted before it wrote one, "
             "so there is nothing to evaluate."
@@ -154,6 +157,7 @@ def _evaluate(facts: ReportFacts, model: Model, request: _Request) -> ReportFact
         try:
             name, source = own_split(model, request.run, known, split, request.on_progress)
         except (UsageError, DataError) as error:
+            # The last reason is shown only if no split could be read.
             reason = str(error)
             continue
         evaluation = evaluate_source(model, name, source)
@@ -212,6 +216,7 @@ def _compare(facts: ReportFacts, model: Model, request: _Request, against: str) 
 def _distinct_names(run: str, against: str) -> tuple[str, str]:
     """Return the last folders of two paths, as many as are needed to distinguish them."""
     one, other = (Path(path).resolve().parts for path in (run, against))
+    # The paths differ, as `compare_runs` refuses equal runs, so some number of folders distinguishes them.
     count = next(n for n in range(1, max(len(one), len(other)) + 1) if one[-n:] != other[-n:])
     return Path(*one[-count:]).as_posix(), Path(*other[-count:]).as_posix()
 
@@ -228,6 +233,7 @@ def _measure(facts: ReportFacts, model: Model, evaluation: Evaluation) -> Report
     explanations: list[Explanation] = []
     deletion: DeletionCheck | None = None
     if source.max_length <= _LONGEST_EXPLAINED:
+        # Integrated gradients of each error shown: by far the most expensive part for long sequences.
         explanations = [explain_sequence(model, source, index) for index in _errors(evaluation)]
         background = baseline(network, evaluation.has_pictures)
         deletion = check_by_deletion(network, source.subsample(_CHECKED), background)

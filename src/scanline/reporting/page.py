@@ -36,6 +36,7 @@ def render(report: ReportFacts, numbers: str) -> str:
     check_installed()
     from jinja2 import Environment, StrictUndefined
 
+    # Package resources, so that it also works from a zip file.
     folder = importlib.resources.files("scanline.reporting")
     # Names of files and classes are untrusted text: everything is escaped except the charts' own SVG.
     environment = Environment(
@@ -102,6 +103,7 @@ def _command(report: ReportFacts) -> str | None:
         return None
     recipe = f"{report.run}/recipe.toml"
     data = report.files.recipe.get("data")
+    # A run trained on arrays has no data that a command could name.
     if not (isinstance(data, dict) and data.get("name")):
         return f"scanline.train(scanline.Arrays(values, labels), recipe={recipe!r})  # the same arrays"
     return f"scanline train --recipe {shlex.quote(recipe)}"

@@ -92,5 +92,6 @@ def _check_numbers(path: Path) -> None:
         return
     except OSError as error:
         raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
+    # An unrelated JSON file of the user is never overwritten.
     if not is_report:
         raise UsageError(f"{path} exists and is not a report: choose another name for the page")

@@ -175,6 +175,7 @@ def _gates(gates: Sequence[GateSaturation]) -> Table:
 def _runs(comparison: Comparison) -> Table:
     runs = comparison.runs
 
+    # Here a column is a run, so rows are built by attribute.
     def row(head: str, cells: Iterable[str]) -> tuple[str, ...]:
         return (head, *cells)
 

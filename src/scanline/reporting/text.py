@@ -14,6 +14,7 @@ def duration(seconds: float | None) -> str:
     # Anything above would be rounded to "60.0 s".
     if seconds < 59.95:
         return f"{seconds:.1f} s"
+    # Rounded before the division: 119.7 s is "2 min 00 s", not "1 min 60 s".
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
