@@ -255,6 +255,7 @@ def _pair(one: _Evaluated, other: _Evaluated) -> ComparedPair:
         second=int((~right & also).sum()),
         neither=int((~right & ~also).sum()),
     )
+    # Not the off-diagonal counts: two wrong predictions may differ as well.
     different = np.flatnonzero(one.predictions != other.predictions)
     return ComparedPair(
         first=one.path,

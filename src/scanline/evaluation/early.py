@@ -115,6 +115,7 @@ def accuracy_by_step(
             # `argmax` of booleans is the first True, and 0 if there is none, hence the `any`.
             reached = confidence >= threshold
             stop = np.where(reached.any(1), reached.argmax(1) + 1, t)
+            # A sequence that never reaches the threshold, or only in its padding, stops at its own length.
             stop = np.minimum(stop, source.lengths[indices])
             read[number, indices] = stop
             stopped_correct[number] += hits[np.arange(len(indices)), stop - 1].sum()

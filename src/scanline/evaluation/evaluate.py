@@ -150,6 +150,7 @@ def own_split(
     Raises:
         UsageError: If it is unknown where the data are, or if there is no such split.
     """
+    # An imported or moved model has no run directory, but its data set may be in the catalogue.
     if known is None and model.data in catalogue.names():
         known = DEFAULT_DATA.model_copy(update={"name": model.data}), DEFAULT_SPLIT
     if known is None or not known[0].name:

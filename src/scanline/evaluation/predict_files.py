@@ -100,6 +100,7 @@ def _predict_picture(model: Model, file: str, target: Path | None) -> FilePredic
 
 def _predict_sequences(model: Model, file: str) -> Iterator[FilePrediction]:
     form = model.preprocessing
+    # One source at a time, so that predictions appear before the next split of the file is processed.
     for source in read_sources(Path(file), form.settings, TO_PREDICT).values():
         check_values(source, form.missing != "error")
         for index, row in enumerate(model.probabilities(source)):

@@ -51,6 +51,7 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
         DataError: If a line is not valid; names the line, what was expected and what was found.
     """
     names = model.preprocessing.settings.feature_columns
+    # The session holds the recurrent states: each line costs one step, however long the sequence is.
     session, sequence, order = model.stream(), 0, None
     for number, line in enumerate(lines, 1):
         text = line.strip()
