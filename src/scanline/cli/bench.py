@@ -55,6 +55,7 @@ def command(
     from scanline_bench.runner import run_workload
 
     threads = threads or os.cpu_count() or 1
+    # Results are shown as they arrive, since all workloads together take minutes.
     results = []
     for workload in _chosen(names):
         for each in ("float32", "bfloat16") if precision == "both" else (precision,):

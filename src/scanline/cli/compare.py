@@ -63,6 +63,7 @@ def _ranking(comparison: Comparison, columns: int | None = None) -> list[str]:
     rows = [_row(run, ranked[0].run, comparison.pairs) for run in ranked]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     columns = columns or shutil.get_terminal_size().columns
+    # Width that remains for names after the rank and the other columns, each with two spaces.
     room = max(_MIN_NAME, columns - 3 - sum(width + 2 for width in widths))
     names = ["run", *_short_names([run.run for run in ranked], room)]
     width = max(map(len, names))
@@ -112,6 +113,7 @@ def _short_names(runs: list[str], room: int) -> list[str]:
     """Return names of runs without folders if these differ, each with at most `room` characters."""
     names = [run.rstrip("/") for run in runs]
     ends = [name.rpartition("/")[2] for name in names]
+    # Last folders only if they are unique: runs of different folders may share a name.
     if len(set(ends)) == len(ends):
         names = ends
     names = [shown_name(name) for name in names]

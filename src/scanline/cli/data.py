@@ -119,6 +119,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
             say(f"scanline: {check.note}")
         elif not as_json:
             print_text(f"{shown_name(check.path)}: {shown_name(check.note)}")
+    # All files are checked and listed before the command fails.
     bad = sum(not check.ok for check in checks)
     if bad:
         raise DataError(f"{bad} of {len(checks)} files are missing or damaged")

@@ -24,6 +24,7 @@ def command(as_json: bool) -> None:
     packages = machine.packages.items()
     lines["packages"] = ", ".join(f"{name} {version}" for name, version in packages if version)
     if native.found:
+        # A precision without a native kernel is computed in float32.
         kernels = [
             f"{name}: {kernel or 'none, computed as float32'}" for name, kernel in native.kernels.items()
         ]

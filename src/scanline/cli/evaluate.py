@@ -62,6 +62,7 @@ def command(
     # JSON and text are made from the same tree, so that they cannot differ.
     metrics, along = evaluation.metrics.to_json(), None
     if steps or stops:
+        # Sorted and unique, whatever order the options have.
         thresholds = sorted(set(stops)) or THRESHOLDS
         model = evaluation.model
         along = accuracy_by_step(
@@ -158,6 +159,7 @@ def _estimate(entry: dict[str, Any], kind: str) -> str:
 
 def _confusion(test: dict[str, Any]) -> list[str]:
     names = [shown_name(entry["class"], NAME_WIDTH) for entry in test["classes"]]
+    # A wider table would wrap on every terminal.
     if len(names) > WIDEST_CONFUSION:
         return [f"confusion matrix: {len(names)} classes are too many for a table; use --json"]
     cell = max(3, *(len(str(count)) for row in test["confusion"] for count in row))

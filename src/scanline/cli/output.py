@@ -33,6 +33,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
     levels = ".:-=+*#%" if _lacks(sys.stderr, _BLOCKS) else _BLOCKS
     values = [float(max(-_HIGHEST, min(_HIGHEST, value))) for value in values]
     low, high = min(values), max(values)
+    # Integer boundaries: every value is in exactly one group, and no group is empty.
     size = min(width, len(values))
     # With more values than characters, each character shows the mean of a group.
     ends = [index * len(values) // size for index in range(size + 1)]
@@ -74,6 +75,7 @@ def print_text(text: str, err: bool = False) -> None:
 
 def say(line: str) -> None:
     """Print a message of one line on standard error."""
+    # Standard error, so that standard output holds only results and can be piped.
     click.echo(printable(line), err=True)
 
 

@@ -75,6 +75,7 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
     from scanline.evaluation.predict_lines import predict_lines
     from scanline.model.artifact import load
 
+    # Loaded before the first line is read, so that a wrong run is reported without input.
     model = load(run, choose_device(device), calibrated)
     for result in predict_lines(model, _input_lines()):
         if as_json:
@@ -94,6 +95,8 @@ def _input_lines() -> Iterator[str]:
 
     if sys.stdin is None:  # closed by the caller
         return
+    # The locale must not decide how data are decoded; invalid bytes then fail as values, with a line
+    # number.
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
     # `readline` with a limit: iterating over stdin would read a line of any length into memory. Two more

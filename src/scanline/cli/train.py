@@ -68,6 +68,7 @@ def command(
         # Before training: a missing package must not be discovered hours later.
         check_installed()
     with download_bar() as on_progress:
+        # The bar covers this call only: data are downloaded when a run begins.
         start = TrainingRun.resume if resume else TrainingRun.begin
         training = start(data, recipe, changes, run, device, tensorboard, on_progress)
     for note in training.notes:

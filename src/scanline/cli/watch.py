@@ -24,6 +24,7 @@ def watch(training: TrainingRun) -> Result:
         f"training {training.recipe.name} on {shown_name(data.name)}: {len(data.train):,} sequences, "
         f"{settings.total_steps:,} steps of {settings.batch_size}, run {shown_name(training.directory.path)}"
     )
+    # Plain lines for logs and pipes: a bar would fill them with control characters.
     if not console.is_terminal:
         say(opening)
         for event in training.events():
