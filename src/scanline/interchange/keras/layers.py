@@ -1,7 +1,7 @@
-"""The layers of a Keras model in the order in which they are run, as its description tells.
+"""The layers of a Keras model in order of computation, taken from its description.
 
-A Sequential model lists them. A functional one says of each which other it reads, in one way in Keras 3 and
-in another in Keras 2; what is no chain is refused.
+A Sequential model lists them in order. A functional model lists the inputs of each layer, in one format in
+Keras 2 and another in Keras 3. A graph that is not a chain is refused.
 """
 
 from __future__ import annotations
@@ -59,10 +59,11 @@ _OWN_MODULE = re.compile(r"(tf_|tensorflow\.|tensorflow\.python\.)?keras(\..*)?"
 
 
 def chain_of(file: KerasFile) -> list[Layer]:
-    """The layers from the input to the output, in the one order that the network here has.
+    """Return the layers from the input to the output.
 
-    Raises ModelError naming the layer that is not Keras' own, is unknown here, stands elsewhere, or is beside
-    the chain.
+    Raises:
+        ModelError: Names the layer that is not a class of Keras, not supported, out of order, or outside the
+            chain.
     """
     kind, config = file.config.get("class_name"), file.config.get("config")
     check_own(file, file.config)
@@ -86,7 +87,7 @@ def chain_of(file: KerasFile) -> list[Layer]:
 
 
 def check_own(file: KerasFile, entry: dict[str, Any]) -> None:
-    """Raises ModelError unless a class is Keras' own, as far as the file tells."""
+    """Check that a class is one of Keras, as far as the file states it. Raises ModelError."""
     kind, module, registered = (entry.get(key) for key in ("class_name", "module", "registered_name"))
     strange = None if registered in (None, kind) else registered
     if module is not None and not (isinstance(module, str) and _OWN_MODULE.fullmatch(module)):
@@ -99,7 +100,7 @@ def check_own(file: KerasFile, entry: dict[str, Any]) -> None:
 
 
 def _numbered(file: KerasFile, entries: list[dict[str, Any]]) -> list[Layer]:
-    """The layers of these descriptions, each with its place among those of its class."""
+    """Return the described layers, each numbered among the layers of its class."""
     counts: dict[str, int] = {}
     layers = []
     for entry in entries:
@@ -142,7 +143,7 @@ def _check_order(file: KerasFile, chain: list[Layer]) -> None:
 
 
 class _Call(NamedTuple):
-    """How a layer of a functional model is called: on whose output, with what else."""
+    """The call of a layer in a functional model: the layer it reads, other arguments, and the mask."""
 
     reads: str
     others: list[Any]
@@ -150,7 +151,8 @@ class _Call(NamedTuple):
 
 
 def _functional(file: KerasFile, config: dict[str, Any], entries: list[dict[str, Any]]) -> list[Layer]:
-    """The layers of a functional model, from its input to its output."""
+    """Return the layers of a functional model, from its input to its output."""
+    # The work below grows with the number of entries, so a hostile file is refused first.
     if len(entries) > _ENTRIES_A_LAYER * limit_of("LAYERS"):
         raise ModelError(
             f"{file.source}: expected at most {_ENTRIES_A_LAYER * limit_of('LAYERS'):,} layers of any kind, "
@@ -165,6 +167,7 @@ def _functional(file: KerasFile, config: dict[str, Any], entries: list[dict[str,
         for layer, entry in zip(layers.values(), entries, strict=True)
         if layer.kind != "InputLayer"
     }
+    # Walk from the output to the input. The bound on the length ends the walk in a cycle.
     path = [outputs]
     while path[-1] in calls and len(path) <= len(layers):
         path.append(calls[path[-1]].reads)
@@ -192,7 +195,7 @@ def _functional(file: KerasFile, config: dict[str, Any], entries: list[dict[str,
 
 
 def _operations(file: KerasFile, entries: list[dict[str, Any]]) -> list[Layer]:
-    """As `_numbered`; operations, which need no name in their settings, are named by their entry."""
+    """Return the same as `_numbered`; operations without a name in their settings get that of their entry."""
     named = []
     for entry in entries:
         config, name = entry.get("config"), entry.get("name")
@@ -203,7 +206,7 @@ def _operations(file: KerasFile, entries: list[dict[str, Any]]) -> list[Layer]:
 
 
 def _ends(file: KerasFile, config: dict[str, Any], key: str) -> str:
-    """The name of the one input or output: [[name, 0, 0]], or without the outer brackets."""
+    """Return the name of the only input or output, stored as [[name, 0, 0]] or [name, 0, 0]."""
     found = config.get(key)
     while isinstance(found, list) and len(found) == 1:
         found = found[0]
@@ -214,11 +217,12 @@ def _ends(file: KerasFile, config: dict[str, Any], key: str) -> str:
 
 
 def _call(file: KerasFile, layer: Layer, nodes: Any) -> _Call:
-    """How Keras 3 or Keras 2 says that a layer is called."""
+    """Parse the call of a layer, in the format of Keras 3 or Keras 2."""
     if not isinstance(nodes, list) or len(nodes) != 1:
         times = len(nodes) if isinstance(nodes, list) else "no"
         raise file.fault(layer, f"expected it to be used once in the chain, found {times} times")
     node = nodes[0]
+    # Keras 3: {"args": [tensor, ...], "kwargs": {...}}. Keras 2: [[name, 0, 0, kwargs]].
     if isinstance(node, dict):
         given, named = node.get("args"), node.get("kwargs", {})
         given = given if isinstance(given, list) else [None]
@@ -235,6 +239,7 @@ def _call(file: KerasFile, layer: Layer, nodes: Any) -> _Call:
     mask = _origin(given_mask)
     if given_mask is not None and mask is None:
         raise file.fault(layer, "expected no mask but that of a Masking layer")
+    # training=True would keep dropout active in prediction, which the imported network does not do.
     if named.pop("training", False) is not False:
         raise file.fault(layer, "expected training to be left open or False, found True")
     if named:
@@ -243,7 +248,7 @@ def _call(file: KerasFile, layer: Layer, nodes: Any) -> _Call:
 
 
 def _origin(tensor: Any) -> str | None:
-    """The layer whose only output a tensor of Keras 3 is."""
+    """Return the name of the layer whose only output a Keras 3 tensor is, or None."""
     if not isinstance(tensor, dict) or tensor.get("class_name") != _TENSOR:
         return None
     config = tensor.get("config")
@@ -254,7 +259,7 @@ def _origin(tensor: Any) -> str | None:
 
 
 def _masks(chain: list[Layer], layers: dict[str, Layer], calls: dict[str, _Call]) -> set[str]:
-    """The operations beside the chain by which Keras 3 writes down what its Masking layer masks."""
+    """Return the operations outside the chain by which Keras 3 stores the mask of a Masking layer."""
     masking = [layer for layer in chain if layer.kind == "Masking"]
     found: set[str] = set()
     for each in masking:

@@ -64,6 +64,7 @@ def _network(file: KerasFile) -> ImportedNetwork:
         raise file.fault(dense, f"expected an output for each of two classes or more, found {classes}")
     weights["head.weight"], weights["head.bias"] = _dense(file, dense, units * directions, classes)
     check_sizes(file.source, input_size=width, hidden_size=units, classes=classes)
+    # Keys are absent without preprocessing layers; `to_model` then takes 0 and 1.
     weights |= shift_and_scale(file, layers, width)
     _check_input(file, layers, width, notes)
     if any(layer.kind in IDLE for layer in chain) or any(each.direction.dropout for each in recurrent):
@@ -96,6 +97,8 @@ def _recurrent_weights(
         sides: tuple[Side, ...] = ("forward", "backward") if each.bidirectional else ("",)
         for side in sides:
             end = f"_l{index}" + ("_reverse" if side == "backward" else "")
+            # The first layer's width is unknown (None) until its forward kernel is read; then it is checked,
+            # too.
             inputs = (units * directions if index else width) or None
             arrays = direction_weights(file, each, inputs, side)
             width = width or arrays[0].shape[1]
@@ -177,6 +180,7 @@ def _dense(
     if layer.config.get("use_bias", True) is not False:
         shapes["bias"] = (classes,)
     kernel, *bias = file.weights(layer, shapes)
+    # Keras stores kernels as (inputs, outputs), torch as (outputs, inputs).
     return kernel.T, bias[0] if bias else np.zeros(classes, np.float32)
 
 
@@ -203,6 +207,7 @@ def _check_output(file: KerasFile, layers: list[Layer], notes: list[str]) -> Non
 def _check_input(file: KerasFile, layers: list[Layer], width: int, notes: list[str]) -> None:
     """Check that the input is (batch, steps, features)."""
     config = layers[0].config
+    # batch_shape in Keras 3, batch_input_shape in Keras 2.
     shape = config.get("batch_shape", config.get("batch_input_shape"))
     if config.get("ragged") or config.get("sparse"):
         raise file.fault(layers[0], "expected a plain input, found a ragged or sparse one")
@@ -242,6 +247,7 @@ def _check_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> 
 def _positive(file: KerasFile, layer: Layer, key: str) -> int:
     """Return a setting that must be a positive whole number."""
     value = layer.config.get(key)
+    # type() instead of isinstance, because JSON true is an int in Python.
     if type(value) is not int or not 1 <= value <= limit_of("UNITS"):
         raise file.fault(layer, f"expected {key} to be 1 to {limit_of('UNITS'):,}, found {one_line(value)}")
     return value

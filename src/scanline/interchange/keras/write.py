@@ -71,6 +71,7 @@ def export_keras(model: Model, target: str | Path, *, probabilities: bool = True
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.keras"
         try:
+            # A temporary folder keeps a file that is not verified yet away from the target.
             _build(keras, model, probabilities).save(written)
             loaded = keras.saving.load_model(written, compile=False, safe_mode=True)
         except OSError as error:
@@ -103,6 +104,7 @@ def _check(form: Preprocessing) -> None:
 
 def _keras() -> Any:
     """Import Keras, with the backend that is set, or with torch if Keras would not find its default."""
+    # Keras reads KERAS_BACKEND once, on import; the variable is removed again below.
     set_here = "keras" not in sys.modules and "KERAS_BACKEND" not in os.environ and _has_no_backend()
     if set_here:
         os.environ["KERAS_BACKEND"] = "torch"
@@ -249,10 +251,12 @@ def _verify(keras: Any, loaded: Any, model: Model, probabilities: bool, seed: in
             )
         with np.errstate(invalid="ignore"):  # inf - inf
             apart = float((np.abs(theirs - ours) / np.maximum(np.abs(ours), 1)).max())
+        # Written as a negation so that NaN counts as a difference.
         if not apart <= difference:
             difference, where = (apart if apart == apart else np.inf), str(values.shape)
         if ours.shape[1] > 1:
             top = np.sort(ours, 1)[:, -2:]
+            # Two classes that are closer than the error may swap: such a tie is not a wrong prediction.
             decided = top[:, 1] - top[:, 0] > 2 * apart * np.maximum(np.abs(top).max(1), 1)
             same = same and bool((theirs.argmax(1) == ours.argmax(1))[decided].all())
         batches += 1

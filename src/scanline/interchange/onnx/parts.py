@@ -41,7 +41,9 @@ def all_finite(graph: GraphBuilder, standard: str, axes: Sequence[int]) -> str:
     Needed because the activations of some runtimes turn NaN into a number, which would look like a result.
     """
     size = graph.add("Abs", [standard], "sizes")
+    # |x| < inf is false for both NaN and infinity, in every opset; IsInf and IsNaN would need two nodes.
     finite = graph.add("Less", [size, graph.constant("infinity", np.inf)], "finite")
+    # ReduceMin accepts booleans only from opset 20 on.
     numbers = graph.add("Cast", [finite], "finite_numbers", to=TensorProto.FLOAT)
     least = graph.reduce("ReduceMin", numbers, axes, "least_finite")
     return graph.add("Cast", [least], "readable", to=TensorProto.BOOL)
@@ -67,6 +69,7 @@ def layer_weights(graph: GraphBuilder, model: Model, layer: int) -> list[str]:
     parts: list[list[NDArray[np.float32]]] = [[], [], []]
     for direction in range(recurrent.directions):
         weight_ih, weight_hh, bias_ih, bias_hh = (
+            # Rows are G blocks of H; the blocks are reordered from the cell's order of gates to that of ONNX.
             np.concatenate([np.split(to_array(weight), len(order))[gate] for gate in order])
             for weight in recurrent.weights(layer, direction)
         )

@@ -96,8 +96,10 @@ def step_graph(
     ]
     for name, state in described.items():
         dtype = int(helper.np_dtype_to_tensor_dtype(np.dtype(state.dtype)))
+        # Shape (1, N, 1) or (N, 1) or (N,), so that the test broadcasts over layers and units.
         column = [-1 if size == "N" else 1 for size in state.shape]
         valid = graph.reshape(finite, column, f"readable_for_{name}")
+        # A step that is not finite keeps the old state, so that one bad step does not end a stream.
         graph.add("Where", [valid, new[name], name], state.new)
         inputs.append(value_info(name, state.shape, f"{state.holds}; at first all {state.first}", dtype))
         outputs.append(value_info(state.new, state.shape, f"`{name}` after this step", dtype))
@@ -122,6 +124,7 @@ def _layers(graph: GraphBuilder, model: Model, read: str) -> tuple[str, dict[str
             for name in names
         ]  # (1, N, H)
         outputs = [f"layer_{layer}_{name}_after" for name in names]
+        # The empty name leaves out the optional input sequence_lens.
         inputs = [read, *layer_weights(graph, model, layer), "", *before]
         graph.add(operator(a), inputs, "", *outputs, **operator_attributes(a))
         for name, output in zip(names, outputs, strict=True):

@@ -112,6 +112,7 @@ class Comparison:
     @property
     def same_class(self) -> bool:
         """Whether all classes are equal, where the two largest logits differ by more than the difference."""
+        # All batches are kept: the margin is known only after the last one.
         model, graph = np.concatenate(self._model_logits), np.concatenate(self._graph_logits)
         if model.shape[1] == 1:
             return True
@@ -160,6 +161,7 @@ def verify_steps(content: bytes, model: Model, seed: int = 0) -> Verification:
     run, comparison = run_on(content), Comparison(model.divisor)
     for batch in step_batches(model, seed):
         steps = batch.feed["steps"]
+        # The graph gets its own states back, as in use, so that errors accumulate as they would in a stream.
         current = first_states(model, len(steps))
         for step in range(batch.longest):
             outputs = run({"step": steps[:, step]} | current)

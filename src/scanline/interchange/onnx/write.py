@@ -83,6 +83,7 @@ def export_step_graph(
 def _write(
     graph: ModelProto, model: Model, target: Path, opset: int, verify: Callable[[bytes], Any]
 ) -> Export:
+    # The bytes that were verified are the bytes that are written.
     content = graph.SerializeToString()
     verification = verify(content)
     write_atomic(Path(target), content)
@@ -154,6 +155,7 @@ def newest_opset() -> int:
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("given", "taken")]
     same = helper.make_node("Identity", ["given"], ["taken"])
     graph = helper.make_graph([same], "same", ends[:1], ends[1:])
+    # onnx may know newer opsets than the installed onnxruntime, whose support is tested by loading a graph.
     for opset in range(onnx.defs.onnx_opset_version(), OLDEST_OPSET, -1):
         opsets = [helper.make_opsetid("", opset)]
         oldest = helper.find_min_ir_version_for(opsets)

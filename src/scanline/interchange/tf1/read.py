@@ -61,6 +61,7 @@ def read_checkpoint(path: str | Path, forget_bias: float = 1.0) -> ImportedNetwo
 
 
 def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
+    # Slots of the optimiser have the shapes of weights and would otherwise be candidates for the head.
     slots = {name for name in bundle.entries if is_slot(bundle, name)}
     rest = [name for name in bundle.entries if name not in slots and not is_counter(name)]
     check_supported(bundle, rest)
@@ -79,6 +80,7 @@ def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
         # TensorFlow keeps one kernel for [inputs, state]; its columns are split into weight_ih and weight_hh.
         kernel, bias = _in_our_order(cell, _values(bundle, parts["kernel"]), _values(bundle, parts["bias"]))
         if cell.forget_gate is not None:
+            # In place on the copy that _in_our_order made; the arrays of the bundle are not modified.
             bias[cell.rows(cell.forget_gate, units)] += np.float32(forget_bias)
         weights[f"recurrent.weight_ih{end}"] = kernel[:, :-units]
         weights[f"recurrent.weight_hh{end}"] = kernel[:, -units:]
@@ -110,6 +112,7 @@ def _sizes(bundle: TensorBundle, variables: CellVariables) -> tuple[Cell, int, i
         kernel, bias = (bundle.entries[parts[part]].shape for part in ("kernel", "bias"))
         if (layer, side) == (0, 0) and len(kernel) == 2:
             units = kernel[1] // gates
+            # Only the first cell defines the sizes; all others are compared with them below.
             inputs = kernel[0] - units
         width = inputs if layer == 0 else units * sides
         if kernel != (width + units, gates * units) or bias != kernel[1:] or min(units, inputs) < 1:

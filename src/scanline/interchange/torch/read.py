@@ -79,6 +79,7 @@ def read_state_dict(path: str | Path) -> ImportedNetwork:
     check_sizes(
         source, input_size=found.inputs, hidden_size=found.hidden, layers=found.layers, classes=classes
     )
+    # float64 holds values of all four float types exactly; they are rounded once, by _narrow.
     wide = {name: _checked(source, name, tensors[name]) for name in tensors}
     weights = {"head.weight": wide[weight], "head.bias": wide[bias] if bias else np.zeros(classes)}
     for layer in range(found.layers):
@@ -156,6 +157,7 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
     for name in sorted(tensors):
         if not (match := _RECURRENT.fullmatch(name)):
             continue
+        # `modules` keeps one name of each module as an example for the message.
         modules.setdefault(match["module"], name)
         names[match["kind"], int(match["layer"]), int(match["side"] is not None)] = name
     if not modules:
