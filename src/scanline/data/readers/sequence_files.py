@@ -34,6 +34,7 @@ def read_sequence_file(
     Raises:
         DataError: If the file is damaged, has no labels though it must, or its values do not fit together.
     """
+    # Formats may come from other packages, so every array that they return is checked here.
     content = format.read(path)
     values = [_steps(path, index, each) for index, each in enumerate(content["values"])]
     if not values:

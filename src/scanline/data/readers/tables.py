@@ -1,4 +1,4 @@
-"""CSV and Parquet files as arrays: which column is what, and where in the file a row stands."""
+"""Reads CSV and Parquet files as arrays, with the roles of columns and the place of each row."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _NAMES = ("label", "id", "group", "split")
 _NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
 _BATCH_CELLS = 2**20
-_BATCH_BYTES = 2**24  # of a name whose rows cannot share the text that they have in common
+_BATCH_BYTES = 2**24  # of a column of names that is not dictionary-encoded
 _DICTIONARY_CODES = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
@@ -37,7 +37,7 @@ class Names:
     texts: tuple[str, ...]
 
     def at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The names in `rows`, as an array of text objects."""
+        """Return the names in `rows`, as an array of text objects."""
         texts: NDArray[Any] = np.array(self.texts, dtype=object)[self.codes[rows]]
         return texts
 
@@ -46,9 +46,9 @@ class Names:
 class Table:
     """R rows in memory.
 
-    values: (R, C) float32 of the feature columns, NaN where a cell is empty. time: (R,) or None.
-    counts: (R,) of the length column, or None. The columns of names are None where there are none.
-    place: where a row, counted from 0, stands in the file. notes: what was guessed.
+    values: (R, C) float32 of the feature columns, NaN for empty cells. time: (R,) or None.
+    counts: (R,) of the length column, or None. label, id, group and split are None without such a column.
+    place: names the place of a row, counted from 0, in the file. notes: what was inferred, for the user.
     """
 
     path: Path
@@ -64,20 +64,26 @@ class Table:
     notes: tuple[str, ...]
 
     def fail(self, row: int, what: str, column: str = "") -> NoReturn:
-        """Raises DataError naming the place of `row`, and the column if it is in one."""
+        """Raise DataError naming the place of `row`, and the column if there is one."""
         raise DataError(f"{self.path}: {self.place(row)}{_cell(column)}: {what}")
 
 
 def is_table(path: Path) -> bool:
-    """Whether the name of `path` ends like a table's."""
+    """Return whether `path` has the suffix of a table."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 def read_table(path: Path, settings: DataSettings, optional: Collection[str] = ()) -> Table:
-    """The table in the file `path`, of the kind that its name ends in. settings, optional: as for `assign`.
+    """Read the table in a file; its suffix decides the format.
 
-    Raises DataError naming the line, what was expected and what was found; UsageError if it cannot be told
-    which column is what, or PyArrow is not installed.
+    Args:
+        path: The file.
+        settings: As for `assign`.
+        optional: As for `assign`.
+
+    Raises:
+        DataError: Names the line, what was expected and what was found.
+        UsageError: If the roles of columns are ambiguous, or PyArrow is not installed.
     """
     try:
         import pyarrow
@@ -102,7 +108,7 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
 
     file = open_delimited(path)
     columns = assign(file.names, settings, str(path), optional)
-    # Not straight to 32 bits: a number is rounded as it is in Parquet and in a Python program.
+    # float64 first: decimal text is then rounded to float32 as values of Parquet files and programs are.
     types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
     text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     types |= {name: text for role in _NAMES if (name := getattr(columns, role))}
@@ -146,7 +152,7 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
         if needed > unpacked_limit(packed):
             raise DataError(f"{path}: {exceeded_unpacked(packed, needed)}")
         metadata = file.metadata
-    # A text that many rows have is unpacked once.
+    # Dictionary-encoded columns: a text that many rows have in common is unpacked once.
     with parquet.ParquetFile(path, metadata=metadata, read_dictionary=named.shared) as file:
         size = max(1, min(_BATCH_CELLS // len(kinds), named.rows))
         batches = file.iter_batches(size, columns=list(kinds))
@@ -155,8 +161,11 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
 
 @dataclass(frozen=True)
 class _NamedParquet:
-    """size: the bytes that the columns of names unpack to, as the file says. shared: those of them that are
-    read as codes and the texts they stand for. rows: as many of the others may be unpacked at once."""
+    """Sizes of the columns of names.
+
+    size: bytes that they unpack to, as the file declares. shared: columns that are read as dictionaries.
+    rows: number of rows of the other columns that may be unpacked at once.
+    """
 
     size: int
     shared: list[str]
@@ -181,7 +190,7 @@ def _named_parquet(path: Path, file: Any, names: Collection[str]) -> _NamedParqu
         elif column.physical_type == "BYTE_ARRAY":
             if all(_DICTIONARY_CODES.issuperset(chunk.encodings) for chunk in chunks):
                 shared.append(column.path)
-            else:  # each row may repeat what the one before has
+            else:  # DELTA_BYTE_ARRAY: a few bytes may repeat a long text in each row
                 rows = min(rows, max(4_096, _BATCH_BYTES // max(1, *sizes)))
     return _NamedParquet(size, shared, rows)
 
@@ -194,14 +203,14 @@ def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable
 
 
 class _Collector:
-    """A column of names as it grows batch by batch."""
+    """Collects a column of names batch by batch."""
 
     def __init__(self) -> None:
         self.codes: list[NDArray[np.int32]] = []
         self.known: dict[str, int] = {}
 
     def add(self, column: Any) -> tuple[int, str] | None:
-        """The row in `column` of the first name that is none, and what is wrong with it, if there is one."""
+        """Add a batch. Return the row of its first invalid name and the fault, or None."""
         import pyarrow
         from pyarrow import compute
 
@@ -224,6 +233,7 @@ class _Collector:
             return row, name_too_long(used[place].as_py())
         texts = ["" if text is None else str(text) for text in used.to_pylist()]
         known, null = self.known, len(column.dictionary)
+        # Code in this batch -> code in the table. The last entry stands for null, whose text is "".
         translate = np.empty(null + 1, np.int32)
         translate[_filled(appeared, null)] = [known.setdefault(text, len(known)) for text in texts]
         codes = translate[_filled(column.indices, null)]
@@ -242,7 +252,7 @@ class _Collector:
 
 
 def _first_long(texts: Any) -> int | None:
-    """The place of the first of the `texts` that is too long for a name, if there is one."""
+    """Return the index of the first of `texts` that is too long for a name, or None."""
     from pyarrow import compute, types
 
     if not len(texts) or not (types.is_string(texts.type) or types.is_large_string(texts.type)):
@@ -254,7 +264,7 @@ def _first_long(texts: Any) -> int | None:
 
 
 def _filled(indices: Any, null: int) -> NDArray[np.int64]:
-    """The places in a dictionary that `indices` name, `null` where there is none."""
+    """Return `indices` as int64, with `null` for missing ones."""
     import pyarrow
 
     filled: NDArray[np.int64] = indices.cast(pyarrow.int64()).fill_null(null).to_numpy()
@@ -269,12 +279,12 @@ def _collect(
     notes: tuple[str, ...],
     about: int,
 ) -> Table:
-    """about: how many rows are expected; there may be more."""
+    """Collect the batches into a table. `about` is an estimate of the number of rows."""
     width = len(columns.features)
     if width > limit_of("FEATURES"):
         raise DataError(f"{path}: {exceeded('FEATURES', width)}")
     most_rows = unpacked_limit(path.stat().st_size) // (4 * width)
-    # Takes memory where it is filled; a row that the file does not back is not counted on.
+    # Untouched pages take no memory, and the estimate is capped by what the file may unpack to.
     values = np.empty((max(0, min(about, most_rows)), width), np.float32)
     named = {name: _Collector() for role in _NAMES if (name := getattr(columns, role))}
     measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
@@ -287,9 +297,9 @@ def _collect(
         end = first + batch.num_rows
         if end > most_rows:
             raise DataError(f"{path}: {exceeded_unpacked(path.stat().st_size, 4 * width * end)}")
-        if end > len(values):  # the memory grows where it lies, if it can
+        if end > len(values):  # realloc: grows in place if possible; 5/4 amortises the copies
             values.resize((max(end, len(values) * 5 // 4), values.shape[1]), refcheck=False)
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
+        with np.errstate(over="ignore"):  # too large values become infinite, which is refused later
             for index, name in enumerate(columns.features):
                 values[first:end, index] = _numbers(batch.column(name))
         for name, collector in named.items():
@@ -326,7 +336,7 @@ def _collect(
 
 
 def _numbers(column: Any) -> NDArray[Any]:
-    """Numbers as they are, those of another kind as 64 bits; NaN where there is none."""
+    """Return integers and floats unchanged, other numbers as float64; missing ones are NaN."""
     import pyarrow
     from pyarrow import types
 
@@ -337,7 +347,7 @@ def _numbers(column: Any) -> NDArray[Any]:
 
 
 def _sortable(column: Any) -> NDArray[Any]:
-    """Numbers as they are; dates and times as whole numbers of their unit, NaN where there is none."""
+    """Return numbers, or dates and times as integers of their unit; missing ones are NaN."""
     import pyarrow
     from pyarrow import types
 

@@ -47,6 +47,7 @@ class Scaler:
 
         scaler, steps = StandardScaler(), train.concatenated
         weights = None if train.weights is None else np.repeat(train.weights, train.lengths)
+        # In pieces, so that the float64 copy stays small; float64, because float32 sums lose digits.
         for first in range(0, len(steps), _ROWS):
             chosen = slice(first, first + _ROWS)
             own = None if weights is None else weights[chosen]
@@ -65,6 +66,7 @@ class Scaler:
         """
         if out is None:
             out = np.empty(values.shape, np.float32)
+        # A scalar divisor is faster than a broadcast array and has the same bits.
         scale = self.scale if (self.scale != self.scale[0]).any() else self.scale[0]
         if self.shift.any():  # x - 0 is x
             values = np.subtract(values, self.shift, out=out, dtype=np.float32)

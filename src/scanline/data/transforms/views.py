@@ -1,4 +1,4 @@
-"""How a picture, or any sequence, becomes the steps that the network reads.
+"""Cuts a picture, or any sequence, into the steps that the network reads.
 
 Every view of a picture is its values in another order, cut into steps of equal width:
 
@@ -30,9 +30,15 @@ from scanline.seeding import numpy_generator
 class View:
     """One way to read pictures of height x width pixels.
 
-    name: as above. seed: what "permuted" is drawn from; the others do not look at it. channels: values a
-    pixel, 1 or 3.
-    Raises UsageError if the pictures cannot be cut into such patches.
+    Attributes:
+        name: As in the table above.
+        height: Height in pixels.
+        width: Width in pixels.
+        channels: Values of a pixel, 1 or 3.
+        seed: Seed of "permuted"; other views ignore it.
+
+    Raises:
+        UsageError: If the pictures cannot be cut into such patches.
     """
 
     name: str
@@ -55,9 +61,10 @@ class View:
 
     @cached_property
     def order(self) -> NDArray[np.int64] | None:
-        """Which value of the picture, in reading order, stands at each place of the view; None: the same."""
+        """Index into the picture, in reading order, of each value of the view; None if they are equal."""
         shape = (self.height, self.width, self.channels)
         values = np.arange(np.prod(shape)).reshape(shape)
+        # Index arithmetic on an array of positions: the same transposes as of the picture itself.
         if self.name == "columns":
             return values.transpose(1, 0, 2).reshape(-1)
         if self.name == "permuted":
@@ -74,7 +81,7 @@ class View:
 
     @property
     def unit(self) -> str:
-        """What a step is called; one of "permuted" is a pixel from anywhere."""
+        """Name of a step for messages: "row", "column", "pixel", "patch", or "step" for "permuted"."""
         units = {"rows": "row", "columns": "column", "pixels": "pixel", "patches": "patch"}
         return units.get(self.name.partition(":")[0], "step")
 
@@ -86,30 +93,35 @@ class View:
         return self.channels * {"rows": self.width, "columns": self.height}.get(self.name, 1)
 
     def apply(self, pictures: NDArray[Any]) -> NDArray[Any]:
-        """(N, height, width x channels) -> (N, T, F)."""
+        """Return the steps of pictures: (N, height, width x channels) -> (N, T, F)."""
         flat = pictures.reshape(len(pictures), -1)
         seen = flat if self.order is None else flat[:, self.order]
         return seen.reshape(len(pictures), -1, self.features)
 
     def undo(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """The inverse of `apply`, from steps of any width: (N, T, F) -> (N, height, width x channels)."""
+        """Invert `apply`, for steps of any width: (N, T, F) -> (N, height, width x channels)."""
         flat = steps.reshape(len(steps), -1)
         if self.order is not None:
+            # argsort of a permutation is its inverse.
             flat = flat[:, np.argsort(self.order)]
         return flat.reshape(len(steps), self.height, -1)
 
     def see(self, pictures: MemorySource) -> MemorySource:
-        """`apply` to pictures that were read as rows."""
+        """Return pictures that were read as rows, cut into the steps of this view."""
         seen = self.apply(pictures.values)
         lengths = np.full(len(seen), seen.shape[1], np.int64)
         return replace(pictures, concatenated=seen.reshape(-1, self.features), lengths=lengths)
 
 
 def cut_steps(sequences: MemorySource, features: int) -> MemorySource:
-    """The same values in the same order, `features` a step: (N, T, F) -> (N, T * F / features, features).
+    """Cut sequences into steps of `features` values: (N, T, F) -> (N, T * F / features, features).
 
-    features: 0 keeps the steps as they are.
-    Raises UsageError if the values of a sequence cannot be cut evenly.
+    Args:
+        sequences: The sequences; values keep their order.
+        features: Values of a step; 0 keeps the steps.
+
+    Raises:
+        UsageError: If `features` does not divide the number of values of a sequence.
     """
     if features in (0, sequences.features):
         return sequences
