@@ -32,10 +32,8 @@ class Access:
             Problem: `wrong-host`, `foreign-origin` or `no-token`.
         """
         headers = scope["headers"]
-        # Host is checked against DNS rebinding, Origin against requests that a foreign page makes a browser
-        # send.
-        # More than one Host header is refused (RFC 9112, section 3.2): a proxy and this server could each
-        # read a different one.
+        # Host is checked against DNS rebinding, Origin against requests sent by pages of other sites.
+        # More than one Host is refused (RFC 9112, section 3.2): a proxy might read another one than we do.
         hosts = [value for name, value in headers if name == b"host"]
         host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
         if host_name(host) not in self.hosts:
