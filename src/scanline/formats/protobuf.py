@@ -54,6 +54,7 @@ class Message:
         Raises:
             FormatError: If the field is not a number.
         """
+        # The last value counts, and an absent field is 0, as protobuf prescribes.
         value = self._fields.get(field, [0])[-1]
         if not isinstance(value, int):
             raise FormatError(expected=f"a number in field {field}", found=f"{len(value)} bytes")
@@ -103,6 +104,7 @@ def varint(data: bytes, place: int, end: int) -> tuple[int, int]:
         place += 1
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
+            # Ten bytes hold 70 bits; more than 64 is not a valid varint.
             if value >= 2**64:
                 break
             return value, place

@@ -82,6 +82,7 @@ def for_path(path: Path) -> SequenceFormat | None:
         UsageError: If no format matches and the format of a package cannot be loaded: it might be the one.
     """
     name = path.name.lower()
+    # A package that cannot be loaded must not break files of other formats; see `Raises`.
     loaded, errors = _load_all()
     matches = [
         (len(suffix), format) for format in loaded for suffix in format.suffixes if name.endswith(suffix)

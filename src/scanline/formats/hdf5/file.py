@@ -37,6 +37,7 @@ class Hdf5:
         if version > 3:
             raise FormatError(expected="a superblock of version 0 to 3", found=version)
         old = 4 * version  # version 1 has 4 bytes more than version 0
+        # Offsets of the fields that are read: versions 0 and 1 have another layout than 2 and 3.
         sizes, base, root = (13, 24 + old, 64 + old) if version < 2 else (9, 12, 36)
         reader.expect(sizes, b"\x08\x08", "addresses and sizes of 8 bytes each")
         reader.expect(base, bytes(8), "addresses from the first byte on")
