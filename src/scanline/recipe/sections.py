@@ -35,6 +35,7 @@ def _known_cell(name: str) -> str:
         raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, known))}) from None
 
 
+# Strict types throughout: Pydantic would otherwise turn "64" and 64.0 into 64 and true into 1.
 Count = Annotated[int, Field(strict=True, ge=1)]
 Size = Annotated[int, Field(strict=True, ge=1, le=max(map(limit_of, ("UNITS", "FEATURES", "CLASSES"))))]
 CountOrOff = Annotated[int, Field(strict=True, ge=0)]
@@ -305,6 +306,7 @@ class TrainSettings(_Section):
         limit = -(-self.epochs * count // self.batch_size)
         if not self.epochs or self.total_steps <= limit:
             return self
+        # model_copy does not validate; the new values satisfy the rules of _one_length.
         return self.model_copy(update={"samples": 0, "steps": limit, "epochs": 0})
 
 
