@@ -65,5 +65,6 @@ def check_exportable(model: Model, target: str, title: str) -> None:
     Raises:
         UsageError: If it does not; names the cell or the task.
     """
+    # layout() raises the UsageError itself if the cell has no mapping to the format.
     model.network.recurrent.cell.layout(target)
     require(model.task, f"{title} export")

@@ -276,6 +276,7 @@ def _extract(source: Path, archive: zipfile.ZipFile, name: str, limit: str) -> b
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise ModelError(f"{source}: {name} must be stored or deflated and in the clear; {_REMEDY}")
     size, packed = info.file_size, info.compress_size
+    # Both limits are checked on the declared size, before any byte is unpacked.
     if size > limit_of(limit):
         raise ModelError(f"{source}: {name}: {exceeded(limit, size)}")
     if size > unpacked_limit(packed):

@@ -85,6 +85,7 @@ def parse_recurrent(file: KerasFile, layer: Layer) -> Recurrent:
         )
     forward = _direction(file, layer, *_inner(file, layer, "layer"), backward=False)
     if layer.config.get("backward_layer") is not None:
+        # A given backward layer may differ in settings; without one Keras derives it from the forward layer.
         backward = _direction(file, layer, *_inner(file, layer, "backward_layer"), backward=True)
         for what, one, two in (
             ("cell", forward.kind, backward.kind),
@@ -116,6 +117,7 @@ def _direction(
 ) -> Direction:
     def must(key: str, wanted: Any, default: Any, why: str) -> None:
         found = config.get(key, default)
+        # The types are compared too, since 0 == False and 1 == True in Python.
         if found != wanted or type(found) is not type(wanted):
             raise file.fault(layer, f"{key} must be {wanted!r}, found {one_line(found)!r}: {why}")
 
@@ -153,6 +155,7 @@ def direction_weights(
     cell, units = recurrent.direction.cell, recurrent.direction.units
     rows = len(cell.gates) * units
     shapes: dict[str, Shape] = {"kernel": (inputs, rows), "recurrent_kernel": (units, rows)}
+    # Cells with two separate biases (GRU with reset_after) store them as one array (2, G*H).
     if recurrent.direction.bias:
         shapes["bias"] = (rows,) if cell.additive_biases else (2, rows)
     kernel, recurrent_kernel, *rest = file.weights(recurrent.layer, shapes, side)

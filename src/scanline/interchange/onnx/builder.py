@@ -52,6 +52,7 @@ class GraphBuilder:
 
     def reduce(self, operator: str, value: str, axes: Sequence[int], output: str) -> str:
         """Add a reduction over `axes`, which are dropped, and return the result's name."""
+        # From that opset on, axes are an input; before, an attribute.
         if self.opset >= _AXES_ARE_INPUTS[operator]:
             return self.add(operator, [value, self.numbers(*axes)], output, keepdims=0)
         return self.add(operator, [value], output, axes=axes, keepdims=0)
@@ -84,6 +85,7 @@ class GraphBuilder:
         model = helper.make_model(
             graph,
             opset_imports=opsets,
+            # onnx would write its newest IR version, which older runtimes refuse to load.
             ir_version=helper.find_min_ir_version_for(opsets),
             producer_name="scanline",
             producer_version=__version__,

@@ -134,6 +134,7 @@ def find_cells(bundle: TensorBundle, names: list[str]) -> CellVariables:
         position = _position(bundle, name, parsed.scopes)
         positions.append(position)
         parts = found.setdefault((position.layer, position.side), {})
+        # Checked while the dictionary grows, so that a hostile file cannot make it large.
         if len(found) > 2 * limit_of("LAYERS"):
             check_sizes(bundle.prefix, layers=max(found)[0] + 1)
         if parsed.part in parts or position.network != positions[0].network:
@@ -191,7 +192,9 @@ def _position(bundle: TensorBundle, name: str, around: str) -> _Position:
         raise ModelError(
             f"{bundle.prefix}: cannot map {one_line(name, NAME_WIDTH)}: it is in a stack within a stack"
         )
+    # With layer and direction masked, all cells of one network have the same scopes.
     network = tuple("*" if scope in layers or scope in sides else scope for scope in scopes)
+    # .../fw/multi_rnn_cell/cell_0: the stack is inside the direction.
     separate = bool(layers and sides) and scopes.index(layers[0]) > scopes.index(sides[0])
     layer = int(layers[0].removeprefix("cell_")) if layers else 0
     return _Position(layer, int(sides == ["bw"]), network, separate)

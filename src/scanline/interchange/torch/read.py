@@ -135,6 +135,7 @@ def _load(source: Path) -> dict[str, Tensor]:
             f"safetensors"
         )
     try:
+        # read_tensor_file has checked the header; the library parses the same bytes, not the file again.
         return safetensors.torch.load(read_tensor_file(source))
     except (
         OSError,
@@ -174,6 +175,7 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
         raise ModelError(
             f"{source}: cannot map {listed(projected)}: projections (proj_size) are not supported"
         )
+    # The counts follow from the highest index; the check of `weights` below refuses gaps.
     layers = 1 + max(layer for _, layer, _ in names)
     sides = 1 + max(side for _, _, side in names)
     weights = [key for key in names if key[0].startswith("weight")]
