@@ -76,6 +76,7 @@ class Dataset:
     @property
     def first(self) -> MemorySource:
         """The training split, or whichever there is: it represents what was read."""
+        # Dicts keep their order, and the training split comes first if there is one.
         return next(iter(self.splits.values()))
 
     @property

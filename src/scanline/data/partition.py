@@ -40,8 +40,10 @@ def partition(data: Dataset, settings: SplitSettings, missing: Missing = "error"
         name: _like(whole, data.splits[name]) for name in ("test", "validation") if name in data.splits
     }
     provenance = {name: Provenance(source.name) for name, source in splits.items()}
+    # Only splits that were read can share a group; those drawn below are split by group.
     _check_groups(splits)
     _draw(splits, provenance, settings)
+    # Always train, validation, test, whatever the order in which they were read or drawn.
     order = [name for name in SPLITS if name in splits]
     return replace(
         data,

@@ -87,6 +87,7 @@ class Preprocessing:
         preprocessing = replace(preprocessing, features=width)
         if settings.missing not in ("mean", "forward-fill"):
             return preprocessing
+        # Means belong to the features of the network's steps, so they are fitted after cutting.
         imputer = Imputer.fit(settings.missing, preprocessing.cut(data.train))
         return replace(preprocessing, means=imputer.means)
 
@@ -158,6 +159,7 @@ class Preprocessing:
             fits = len(shape) == 3 and shape[2] in (self.source_features, self.features)
         if fits and 0 not in shape:
             return
+        # (N, F, T) instead of (N, T, F) is a common mistake, hence the hint.
         swapped = len(shape) == 3 and not fits and shape[1] == self.source_features
         raise DataError(
             f"{source}: expected shape ({', '.join(map(str, wanted))}), found {shape}"

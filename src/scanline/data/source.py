@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+# Class names keep the type of the labels: integers stay integers and are sorted as numbers.
 ClassName = int | str
 Indices = NDArray[np.int64]
 
@@ -121,6 +122,7 @@ class SequenceSource(ABC):
     @property
     def uniform(self) -> bool:
         """Whether all sequences have T steps."""
+        # Uniform sources need no lengths and no padding: (S, F) reshapes to (N, T, F) without a copy.
         return bool((self.lengths == self.lengths[0]).all())
 
     @property
@@ -137,6 +139,7 @@ class SequenceSource(ABC):
         """Return at most `count` of the sequences, evenly spaced."""
         if len(self) <= count:
             return self
+        # Rounded positions may coincide; np.unique removes duplicates and keeps the order.
         return self.take(np.unique(np.linspace(0, len(self) - 1, count).round().astype(np.int64)))
 
     def identifier(self, index: int) -> int | str:

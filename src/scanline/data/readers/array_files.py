@@ -96,6 +96,7 @@ def _member(
         raise DataError(f"{path}: expected one array {wanted}, found {' and '.join(names)}")
     info, name = members[names[0]], f"{path}, array {names[0]}"
     with _faults(name):
+        # The size that the ZIP directory declares is checked before the member is opened.
         check_member(info, limit_of("FILE_BYTES"))
         with archive.open(info) as file:
             return _array(name, file, info.file_size)
@@ -114,6 +115,7 @@ def read_npy(path: Path, settings: DataSettings, labelled: bool = True) -> Memor
     Raises:
         DataError: Names the file that is missing or cannot be used.
     """
+    # A letter after X means another word; X.npy, X_train.npy and X2.npy are accepted.
     rest = re.fullmatch(r"[Xx]((?![A-Za-z]).*)", path.name)
     beside = {key: path.with_name(key + rest[1]) for key in _KEYS[1:]} if rest else {}
     arrays = {key: _load_npy(other) for key, other in beside.items() if other.is_file()}
@@ -161,6 +163,7 @@ def _array(name: str, file: IO[bytes], size: int) -> NDArray[Any]:
         DataError: If the header declares more bytes than the file has; no memory is allocated before.
     """
     header = read_header(file, name)
+    # Before the allocation: a header of a few bytes may declare terabytes.
     if header.size > size:
         raise DataError(
             f"{name}: expected {header.size:,} bytes for shape {one_line(header.shape)}, found {size:,}: "

@@ -67,6 +67,7 @@ def assign(
     twice = _first_twice(name for name in names if name)
     if twice:
         raise DataError(f"{source}: expected columns of different names, found {one_line(twice)!r} twice")
+    # White space is allowed in names; characters that control a terminal are not.
     strange = next((name for name in names if UNPRINTABLE.search(re.sub(r"\s", " ", name))), None)
     if strange is not None:
         raise DataError(
@@ -74,6 +75,7 @@ def assign(
         )
     there = set(names)
     roles, notes = {}, []
+    # A column with a role set by the user is no candidate for another role.
     taken = {*settings.feature_columns, *(getattr(settings, f"{role}_column") for role in _ROLES)}
     for role in _ROLES:
         said = getattr(settings, f"{role}_column")
@@ -100,6 +102,7 @@ def assign(
         features = tuple(name for name in rest if not _INDEX.fullmatch(name))
         notes += [f"{_called(name)} left out" for name in dict.fromkeys(rest) if _INDEX.fullmatch(name)]
     time = roles["time"]
+    # The rows of a wide table are sequences, so an inferred time column orders nothing.
     if settings.shape == "wide" and time and not settings.time_column:
         roles["time"] = ""
         notes[notes.index(f"time column {time}")] = f"column {time} left out"

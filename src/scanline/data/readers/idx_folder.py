@@ -66,6 +66,7 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySou
             f"{test_images}: expected pictures of {sizes[0][0]} x {sizes[0][1]} pixels as in {train_images}, "
             f"found {sizes[1][0]} x {sizes[1][1]}; {REMEDY}"
         )
+    # MNIST's characters fill 20 of 28 pixels; other sizes keep that proportion.
     box = max(1, round(20 / 28 * min(sizes[0])))
     form = idx_format(train, box, settings)
     chosen = settings.model_copy(update={"picture": f"{form.height}x{form.width}"})
@@ -115,4 +116,5 @@ def _name_classes(part: MemorySource, known: NDArray[np.int64], labels: Path) ->
             f"found {part.targets[first]} ({strange.size:,} of {len(part):,} are unknown); {REMEDY}"
         )
     classes = tuple(int(label) for label in known)
+    # `known` is sorted and has every label, so searchsorted gives the exact index.
     return replace(part, targets=np.searchsorted(known, part.targets), classes=classes)

@@ -264,6 +264,7 @@ def _read_files(
     height, width = size or read_pixels(like, settings.colour).shape[:2]
     form = picture_format(height, width, channels, settings)
     try:
+        # One allocation for all pictures; each is decoded into its place and released.
         values = np.empty((len(files), height, width, channels), np.uint8)
     except MemoryError as error:
         raise DataError(

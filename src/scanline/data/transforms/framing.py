@@ -63,6 +63,7 @@ def _resize(pixels: NDArray[np.uint8], form: PictureFormat) -> NDArray[np.uint8]
 def _margin(pixels: NDArray[np.uint8]) -> tuple[int, ...]:
     """The usual colour of the picture's own border: on white paper the margin stays white."""
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    # The median, not the mean: ink that touches the border hardly changes it.
     return tuple(int(value) for value in np.median(edge, 0))
 
 

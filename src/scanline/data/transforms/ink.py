@@ -102,7 +102,7 @@ def _border(values: Grey, share: float = 0.0) -> Grey:
 
 
 def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The smallest rectangle that holds all of `mask`, which is not empty."""
+    """Return the smallest rectangle that contains all of `mask`, which must not be empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
@@ -112,7 +112,7 @@ def _longest(box: tuple[slice, slice]) -> int:
 
 
 def _mass_centre(ink: NDArray[np.floating]) -> tuple[float, float]:
-    """Row and column of the centre of mass, in pixels from the first pixel's centre."""
+    """Return row and column of the centre of mass, in pixels from the first pixel's centre."""
     # float64: a rounding error here could move the centre across the half-pixel rounding of `_corner`.
     ink = ink.astype(np.float64)
     row = ink.sum(1) @ np.arange(ink.shape[0]) / ink.sum()
@@ -120,7 +120,7 @@ def _mass_centre(ink: NDArray[np.floating]) -> tuple[float, float]:
 
 
 def _is_prepared(grey: Grey, form: PictureFormat) -> bool:
-    """Light ink on black, of the right size, sized and centred as `form` says."""
+    """Return whether it is light ink on black, sized and centred as `form` requires."""
     if grey.shape != (form.height, form.width) or grey.max() < 0.85:
         return False
     values = np.rint(grey * form.levels)
@@ -145,10 +145,10 @@ def _is_sized(longest: int, form: PictureFormat) -> bool:
 
 
 def _find_ink(grey: Grey, box: int, source: str) -> tuple[Grey, tuple[slice, slice]]:
-    """The ink in its bounding box, 0 where there is none to 1, and where a small picture has it.
+    """Return the ink in its bounding box, 0 to 1, and the box in the picture if it is small.
 
-    A large picture is searched at a lower resolution first, so that neither time nor noise grows with it,
-    and the part with the ink is then read again at the best resolution that fits _WORK_SIDE.
+    A large picture is searched at a lower resolution first, so that neither time nor noise grows with it. The
+    area with the ink is then read again at the best resolution that fits _WORK_SIDE.
     """
     from PIL import Image
 
@@ -169,7 +169,7 @@ def _find_ink(grey: Grey, box: int, source: str) -> tuple[Grey, tuple[slice, sli
 
 
 def _separate(grey: Grey, box: int, source: str) -> tuple[Grey, tuple[slice, slice]]:
-    """The ink of a picture of moderate size, and the rectangle that it came from."""
+    """Return the ink of a picture of moderate size, and its bounding box."""
     from scipy import ndimage
 
     lit = _subtract_background(grey)
@@ -188,7 +188,7 @@ def _separate(grey: Grey, box: int, source: str) -> tuple[Grey, tuple[slice, sli
     kept = (amount >= _SPECK_SHARE * amount.max())[label]
     full = float(np.percentile(lit[kept & strokes], 90)) if noise > 0 else float(lit[kept].max())
     floor = min(_NOISE_SIGMAS * noise, 0.3 * full)
-    # Whatever lies between the strokes, or is the soft rim of one, stays; what lies farther off is dirt.
+    # Pixels between the strokes and their soft rims are kept; anything farther away is dirt.
     rim = 2 + max(grey.shape) // 100
     near = tuple(slice(max(0, side.start - rim), side.stop + rim) for side in _bounds(kept & strokes))
     ink = np.zeros_like(lit)
@@ -267,7 +267,7 @@ def _thicken(ink: Grey) -> Grey:
 
 
 def _corner(ink: Grey, form: PictureFormat) -> tuple[int, int]:
-    """Row and column of the field at which the first pixel of `ink` lies."""
+    """Return the row and column of the field at which the first pixel of `ink` is placed."""
     free = form.height - ink.shape[0], form.width - ink.shape[1]
     if form.centre == "mass":
         row, column = _mass_centre(ink)
