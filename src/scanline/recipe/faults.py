@@ -32,6 +32,7 @@ def describe(source: str, faults: Iterable[ErrorDetails], overridden: bool) -> s
         faults: Faults as Pydantic reports them.
         overridden: Whether settings were applied on top of the recipe.
     """
+    # All faults in one line, so that a recipe is corrected in one pass; bounded, as the file is untrusted.
     lines = []
     all_faults = list(faults)
     for fault in all_faults[:_MAX_FAULTS]:

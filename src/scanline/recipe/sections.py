@@ -214,6 +214,7 @@ class ModelSettings(_Section):
 
     @model_validator(mode="after")
     def _dropout_reaches_something(self) -> ModelSettings:
+        # torch.nn.LSTM only warns in this case; here the setting would silently do nothing.
         if self.dropout and self.dropout_on == "between" and self.layers == 1:
             raise ValueError(
                 'model.dropout must be 0 for a single layer if model.dropout_on is "between": '
@@ -282,6 +283,7 @@ class TrainSettings(_Section):
                 f"train.samples must be above train.batch_size ({self.batch_size}) for at least one step, "
                 f"got {self.samples}"
             )
+        # validate_every = 0 validates once, at the end, when there is nothing left to stop.
         if self.patience and not self.validate_every:
             raise ValueError("train.patience needs train.validate_every above 0, got 0")
         return self
@@ -335,6 +337,7 @@ class Recipe(_Section):
         import tomli_w
 
         text = tomli_w.dumps(self.model_dump())
+        # Escapes such as \u202e are valid in TOML strings, so the text still parses to the same recipe.
         return UNPRINTABLE.sub(_escape, text)
 
 
