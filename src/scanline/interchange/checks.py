@@ -53,6 +53,7 @@ def check_sizes(source: Path, **sizes: int) -> None:
     Raises:
         ModelError: If a size is not positive or exceeds its limit; names the size.
     """
+    # Before the network is built: its memory grows with the product of these sizes.
     for what, size in sizes.items():
         limit = _LIMITS.get(what, "UNITS")
         if not 1 <= size <= limit_of(limit):

@@ -50,6 +50,7 @@ class Export:
         made: dict[str, Any] = {"file": self.file, "kind": self.kind, "opset": self.opset}
         if self.classes is not None:
             made["classes"] = list(self.classes)
+        # Fields without a value are left out of the JSON object.
         fields = asdict(self.verification)
         return made | {name: value for name, value in fields.items() if value is not None}
 

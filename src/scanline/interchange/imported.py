@@ -67,11 +67,13 @@ class ImportedNetwork:
             UsageError: If an argument does not fit the network.
         """
         a = self.architecture
+        # Priority: the caller, then the file, then numbers.
         names = classes or self.classes or tuple(range(a.classes))
         if len(names) != a.classes:
             raise UsageError(
                 f"{source} has {a.classes} outputs: expected as many class names, got {len(names)}"
             )
+        # Compared as text: 1 and "1" would be one class in JSON and in messages.
         if len(set(map(str, names))) != len(names):
             raise UsageError(f"class names must be different, got {', '.join(map(str, names))}")
         if not np.isfinite(divide_by) or divide_by <= 0:
@@ -107,6 +109,7 @@ def _form(width: int, picture: tuple[int, int] | None, view: ViewName, source: P
         check_view(view)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    # `width` is the number of values a step; the width of the picture is `wide`.
     height, wide = picture
     box = max(1, round(min(height, wide) * _INK_BOX))
     format = PictureFormat(height, wide, box, 255, "mass")

@@ -79,6 +79,7 @@ def _numbers(file: KerasFile, layer: Layer, key: str, width: int, default: float
     if isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
         inner = value.get("config")
         value = inner.get("value") if isinstance(inner, dict) else None
+    # Keras stores arrays with leading axes of size 1: [[[mean, ...]]].
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     listed = value if isinstance(value, list) else [value]

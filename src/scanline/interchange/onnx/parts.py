@@ -98,8 +98,10 @@ def add_outputs(
     head, K = model.network.head, model.network.architecture.classes
     weight = graph.constant("head_weight", to_array(head.weight))
     bias = graph.constant("head_bias", to_array(head.bias))
+    # transB=1: torch stores the weight of Linear as (K, D*H).
     logits = graph.add("Gemm", [features, weight, bias], "any_logits", transB=1)
     valid = graph.reshape(finite, [-1, 1], "readable_column")
+    # NaN instead of an error, because a graph cannot refuse one sequence of a batch.
     logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
     made = [value_info("logits", ["N", K], "One for each class, in the order of `classes` in the metadata.")]
     if probabilities:

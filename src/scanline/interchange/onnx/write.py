@@ -103,11 +103,13 @@ def _check(model: Model, opset: int, whole: bool) -> None:
     from scanline.interchange.onnx.parts import reads_pictures
 
     network, form = model.network, model.preprocessing
+    # Protocol buffers are limited to 2 GiB; serialising more fails late, after all work is done.
     size = 4 * sum(weight.numel() for weight in network.parameters())
     if size > _LIMIT_BYTES:
         raise ModelError(
             f"the weights of this model are {size / 2**30:.1f} GiB; an ONNX file holds at most 2 GiB"
         )
+    # Graphs of whole pictures carry values along picture rows before the view cuts them into steps.
     fills_before_cutting = whole and reads_pictures(form)
     if form.missing == "forward-fill" and form.features != form.source_features and not fills_before_cutting:
         raise UsageError(

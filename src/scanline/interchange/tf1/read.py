@@ -140,6 +140,7 @@ def _head(bundle: TensorBundle, names: list[str], width: int) -> tuple[str, str]
     matrices = [name for name in names if len(shapes[name]) == 2 and shapes[name][0] == width]
     ends = {shapes[name][1:] for name in matrices}
     vectors = [name for name in names if shapes[name] in ends]
+    # Accepted only if nothing else is left: an extra layer would change the outputs.
     if len(matrices) == len(vectors) == 1 and len(names) == 2:
         return matrices[0], vectors[0]
     found, fitting = (
