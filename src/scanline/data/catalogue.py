@@ -83,6 +83,7 @@ def find(name: str) -> Path | None:
         return digits.find()
     _entry(name)
     data = os.environ.get("SCANLINE_DATA")
+    # Data that the user provides have priority over the cache.
     folders = ([Path(data) / name] if data else []) + [_cache_folder() / name]
     return next((folder for folder in folders if _is_whole(folder)), None)
 
@@ -120,6 +121,7 @@ def fetch(name: str, on_progress: download.Progress | None = None, *, force: boo
         target = download.fetch(
             [mirror + file + ".gz" for mirror in entry.mirrors],
             folder / f"{file}.gz",
+            # The uncompressed size is known, so a mirror cannot fill the disk.
             limit_bytes=math.prod(SHAPES[number]) + _GZIP_SLACK_BYTES,
             check=check,
             force=force,
@@ -198,6 +200,7 @@ def locate(name_or_path: str) -> Path | None:
 
 
 def _load_named(name: str, settings: DataSettings, on_progress: download.Progress | None) -> Dataset:
+    # Values equal to the defaults cannot be distinguished from values that were not set, and do no harm.
     said = [key for key, value in settings if key != "name" and value != getattr(DEFAULT_DATA, key)]
     if said:
         raise UsageError(f"data.{said[0]} is not for {name}, whose format and parts are known: leave it out")

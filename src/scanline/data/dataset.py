@@ -99,6 +99,7 @@ class Dataset:
         """What finds these data from any folder: a name or an absolute path; "" for arrays."""
         if self.path is not None:
             return str(self.path.resolve())
+        # Without a path: arrays have settings, data sets of the catalogue have none.
         return "" if self.settings is not None else self.name
 
     @property
@@ -137,6 +138,7 @@ def _describe(source: MemorySource, provenance: Provenance | None) -> dict[str, 
         "from": provenance.text if provenance else source.name,
         "classes": {str(name): int(count) for name, count in zip(source.classes, counts, strict=True)},
     }
+    # Groups and identifiers make the split reproducible by another program without its random generator.
     if source.groups is not None:
         content["groups"] = sorted({str(group) for group in source.groups})
     if provenance is not None and provenance.indices is not None:

@@ -170,6 +170,7 @@ class Preprocessing:
 
 def _settings_to_read(data: Dataset) -> DataSettings:
     """How to read more data of the same kind, and pictures so that they look the same."""
+    # Paths are removed: a model must not name files of the machine that trained it.
     settings = (data.settings or DEFAULT_DATA).model_copy(update=dict.fromkeys(FILES, ""))
     picture = data.picture
     if picture is None:

@@ -104,6 +104,7 @@ def read_dataset(path: Path, settings: DataSettings, optional: Collection[str] =
     sources = read_sources(path, settings, optional)
     if not optional and not sources.keys() & {ALL, "train"}:
         raise DataError(f"{path}: expected a training split, found only {' and '.join(sources)}")
+    # What was inferred from the training data applies to the other files: equal columns, equal pictures.
     own_settings = next(iter(sources.values())).info.settings or settings
     for split, other in (("test", settings.test), ("validation", settings.validation)):
         if not other:
@@ -149,6 +150,7 @@ def _by_column(source: MemorySource, to_train: bool) -> dict[str, MemorySource]:
             taken = source.take(index)
             splits[name] = replace(taken, info=replace(taken.info, assigned_splits=None))
     if "train" in splits:
+        # A class that occurs only in test rows is unknown to training and must be reported as such.
         splits["train"] = without_unused_classes(splits["train"])
     elif to_train:
         column = source.info.settings.split_column if source.info.settings else "split"

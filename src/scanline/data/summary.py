@@ -23,6 +23,7 @@ def summarise(data: Dataset) -> dict[str, Any]:
 
 def _summarise_split(source: MemorySource) -> dict[str, Any]:
     counts = np.bincount(source.targets, minlength=len(source.classes))
+    # Bytes cannot be NaN; np.isnan would convert a copy of them to floats.
     missing = 0 if source.dtype == np.uint8 else int(np.isnan(source.concatenated).sum())
     return {
         "sequences": len(source),

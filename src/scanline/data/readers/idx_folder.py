@@ -58,6 +58,7 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySou
         MemorySource.from_array(*read_pair(images, labels, len(_ANY_BYTE)), _ANY_BYTE, str(images))
         for images, labels in ((train_images, train_labels), (test_images, test_labels))
     )
+    # Labels need not be 0 to K - 1: EMNIST letters start from 1.
     known = np.unique(train.targets)
     train, test = _name_classes(train, known, train_labels), _name_classes(test, known, test_labels)
     sizes = [(part.max_length, part.features) for part in (train, test)]

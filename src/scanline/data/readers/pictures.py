@@ -54,6 +54,7 @@ def picture_format(height: int, width: int, channels: int, settings: DataSetting
         )
     if channels == 3 and settings.fit == "ink":
         raise UsageError("data.fit must be contain, cover or stretch for pictures in colour, got ink")
+    # The format is needed for the fit "ink" only; other fits ignore `box`.
     box = max(1, round(20 / 28 * min(height, width)))  # as in MNIST
     return PictureFormat(
         height, width, box, 255, "mass", 3 if channels == 3 else 1, settings.fit or "contain"
@@ -76,6 +77,7 @@ def as_pictures(
     """
     height, width = size
     wanted = height * width * channels
+    # Only the number of values matters: a row of pixels may be one step or one value a step.
     if not source.uniform or source.max_length * source.features != wanted:
         largest = source.max_length * source.features
         counts = f"{largest:,}"
@@ -164,9 +166,11 @@ def read_picture_folder(
     like: Path | None = None
     for split in SPLITS:
         if split in folders:
+            # All splits must have the size of the first picture of the first split.
             source = _read_classes(folders[split], settings, to_train and split == "train", like)
             like = like or folders[split] / str(source.identifier(0))
             sources[split] = source
+    # Notes about ignored files are attached to one split only, so that they are shown once.
     content, first = _content(folder), next(iter(sources))
     ignored = [path for path in (*content.folders, *content.pictures) if path not in folders.values()]
     info = sources[first].info

@@ -52,6 +52,7 @@ def read_sequence_file(
         raise DataError(where=path, expected="class labels", found="none")
     classes: tuple[ClassName, ...] = ()
     codes = np.zeros(len(values), np.int64)
+    # A header that names the classes fixes their order, even if some do not occur.
     if labels is not None and content.get("classes") is not None:
         classes, codes = _given_classes(path, content["classes"], labels)
     elif labels is not None:

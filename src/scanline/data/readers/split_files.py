@@ -41,6 +41,7 @@ def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
             kinds.add((match[1].lower(), match[3].lower()))
     if "train" not in found:
         return {}
+    # Several kinds, such as train.csv beside train.npz, may be different data: the user has to choose.
     if len(kinds) > 1 or any(len(files) > 1 for files in found.values()):
         names = sorted(file.name for files in found.values() for file in files)
         raise UsageError(f"{path}: which of these is meant? Name one: {join_names(names)}")

@@ -112,6 +112,7 @@ class Imputer:
         missing = np.isnan(values)
         if not missing.any():
             return values
+        # (1,) or (F,) broadcasts over the steps; np.where copies, so the source keeps its NaN.
         constants = np.zeros(1, np.float32) if self.method == "zero" else np.array(self.means, np.float32)
         return np.where(missing, constants, values)
 
@@ -132,6 +133,7 @@ class Imputer:
 
         N = graph.add("Gather", [graph.add("Shape", [values], "given_shape"), graph.numbers(0)], "N", axis=0)
         shape = graph.add("Concat", [N, graph.numbers(width)], "nothing_shape", axis=0)
+        # The initial state of Scan is NaN: values before the first present one stay missing.
         nan = numpy_helper.from_array(np.array([np.nan], np.float32))
         before = graph.add("ConstantOfShape", [shape], "nothing_before", value=nan)
         outputs = ("last_seen", "carried")
@@ -163,6 +165,7 @@ class Imputer:
         states = {}
         if self.carries:
             missing = graph.add("IsNaN", [step], "missing_now")
+            # The state is taken before `fill`, so that a constant is never carried forward as a value.
             step = states["last"] = graph.add("Where", [missing, "last", step], "carried")
         return self.fill_to_onnx(graph, step), states
 

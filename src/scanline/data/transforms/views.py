@@ -56,7 +56,7 @@ class View:
 
     @property
     def patch(self) -> int:
-        """k of patches:k, otherwise 0."""
+        """Side of a patch, the k of patches:k; 0 for other views."""
         return int(self.name.partition(":")[2] or 0)
 
     @cached_property
