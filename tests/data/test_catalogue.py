@@ -192,7 +192,7 @@ def test_missing_files_are_all_named(tmp_path):
     folder = write_folder(tmp_path / "mine", {published.FILES[0]: contents()[published.FILES[0]]})
     message = (
         "mine: expected four IDX files, raw or .gz, found no train-labels-idx1-ubyte, "
-        "no t10k-images-idx3-ubyte, no t10k-labels-idx1-ubyte; put them there"
+        "no t10k-images-idx3-ubyte, no t10k-labels-idx1-ubyte; add the missing files"
     )
     with pytest.raises(DataError, match=message):
         catalog.load(str(folder))
@@ -321,11 +321,11 @@ def test_a_set_with_known_gz_checksums_is_compared_only_if_packed_as_published(s
     folder = write_folder(tmp_path / "cache" / "mnist", packed)
     (folder / (first + ".gz")).write_bytes(gzip.compress(small[first], 1))
     notes = [check.note for check in catalog.verify("mnist")]
-    assert notes == ["whole; packed anew, so there is no checksum to compare"] + ["SHA-256 matches"] * 3
+    assert notes == ["complete; recompressed, so the checksum cannot be compared"] + ["SHA-256 matches"] * 3
 
 
 def test_what_is_not_at_hand_cannot_be_verified():
-    with pytest.raises(DataError, match=r"mnist is not at hand.*; run `scanline data fetch mnist`"):
+    with pytest.raises(DataError, match=r"mnist was not found: run `scanline data fetch mnist`"):
         catalog.verify("mnist")
 
 
@@ -434,7 +434,8 @@ def test_two_files_that_a_name_may_mean_are_a_usage_error(data):
     write(data / "ts" / "Vowels_TRAIN.ts")
     write(data / "ts" / "Vowels_TRAIN.csv", "label,a\nx,1\n")
     with pytest.raises(
-        UsageError, match=r"Vowels: which of these is meant\? Name one: Vowels_TRAIN\.csv, Vowels_T"
+        UsageError,
+        match=r"Vowels: expected one data set; give the path of one of Vowels_TRAIN\.csv, Vowels_T",
     ):
         catalog.read("Vowels", DEFAULT_DATA)
 
@@ -472,7 +473,7 @@ def test_a_scanline_data_that_may_not_be_entered_holds_nothing(data, monkeypatch
 )
 def test_nothing_is_to_be_said_of_how_a_named_set_is_read(key, value):
     settings = DEFAULT_DATA.model_copy(update={"name": "digits", key: value})
-    message = f"^data.{key} is not for digits, whose format and parts are known: leave it out$"
+    message = f"^data.{key} must not be set for digits, whose format and splits are fixed$"
     with pytest.raises(UsageError, match=message):
         catalog.read("digits", settings)
 
@@ -522,7 +523,7 @@ def test_basic_motions_have_40_and_40_sequences_of_100_steps(monkeypatch, tmp_pa
 
 @needs_ts
 def test_a_folder_of_several_archives_asks_for_one(monkeypatch):
-    message = r"ts: which of these is meant\? Name one: BasicMotions_TEST\.ts, .*JapaneseVowels_TRAIN\.ts"
+    message = r"ts: expected one data set; .* one of BasicMotions_TEST\.ts, .*JapaneseVowels_TRAIN\.ts"
     with pytest.raises(UsageError, match=message):
         catalog.read(f"{SHARED}/ts", DEFAULT_DATA)
 

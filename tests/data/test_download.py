@@ -158,7 +158,7 @@ def test_what_one_mirror_began_another_ends(serve, target):
 
 
 def test_a_mirror_that_keeps_breaking_off_keeps_what_it_sent(serve, target):
-    with pytest.raises(DataError, match=r"127\.0\.0\.1:\d+: broke off after 294,912 bytes"):
+    with pytest.raises(DataError, match=r"127\.0\.0\.1:\d+: connection lost after 294,912 bytes"):
         get(target, serve("breaks off"))
     assert target.with_name("file.gz.part").read_bytes() == BODY[:294_912]
     assert not target.exists()
@@ -227,7 +227,7 @@ def test_a_file_that_is_there_is_not_downloaded_again(serve, target):
 
 @pytest.mark.parametrize(
     ("mode", "message"),
-    [("ok", "offers 300,000 bytes, expected at most 1,000"), ("no length", "sends more than 1,000")],
+    [("ok", "expected at most 1,000 bytes, got 300,000"), ("no length", "sends more than 1,000")],
 )
 def test_more_bytes_than_the_limit_are_refused(serve, target, mode, message):
     seen = []
@@ -266,7 +266,7 @@ def test_offline_no_socket_is_opened(monkeypatch, target, value):
     monkeypatch.setenv("SCANLINE_OFFLINE", value)
     monkeypatch.setattr(socket, "socket", no_socket)
     monkeypatch.setattr(socket, "getaddrinfo", no_socket)
-    with pytest.raises(DataError, match=r"SCANLINE_OFFLINE is set, .*: unset it, put the .*SCANLINE_DATA"):
+    with pytest.raises(DataError, match=r"SCANLINE_OFFLINE is set: unset it, put the .*SCANLINE_DATA"):
         get(target, Mirror(url="http://127.0.0.1:9/file.gz"))
     assert not target.parent.exists()
 

@@ -261,7 +261,7 @@ def test_two_formats_of_one_name_have_to_be_told_apart(tmp_path):
     ts(tmp_path / "m_TRAIN.ts", ONES)
     csv(tmp_path / "m_TRAIN.csv", WIDE)
     csv(tmp_path / "m_TEST.csv", WIDE)
-    message = rf"^{tmp_path}/m: which of these is meant\? Name one: m_TEST\.csv, m_TRAIN\.csv, m_TRAIN\.ts$"
+    message = rf"^{tmp_path}/m: expected one data set; .* one of m_TEST\.csv, m_TRAIN\.csv, m_TRAIN\.ts$"
     with pytest.raises(UsageError, match=message):
         read_sources(tmp_path / "m", DEFAULT_DATA)
 
@@ -269,21 +269,27 @@ def test_two_formats_of_one_name_have_to_be_told_apart(tmp_path):
 def test_parts_in_two_formats_have_to_be_told_apart(tmp_path):
     ts(tmp_path / "m_TRAIN.ts", ONES)
     csv(tmp_path / "m_TEST.csv", WIDE)
-    with pytest.raises(UsageError, match=r"which of these is meant\? Name one: m_TEST\.csv, m_TRAIN\.ts$"):
+    with pytest.raises(
+        UsageError,
+        match=r"expected one data set; give the path of one of m_TEST\.csv, m_TRAIN\.ts$",
+    ):
         read_sources(tmp_path / "m", DEFAULT_DATA)
 
 
 def test_two_training_files_have_to_be_told_apart(tmp_path):
     ts(tmp_path / "m_TRAIN.ts", ONES)
     ts(tmp_path / "m-train.ts", ONES)
-    with pytest.raises(UsageError, match=r"which of these is meant\? Name one: m-train\.ts, m_TRAIN\.ts"):
+    with pytest.raises(
+        UsageError,
+        match=r"expected one data set; give the path of one of m-train\.ts, m_TRAIN\.ts",
+    ):
         read_sources(tmp_path / "m", DEFAULT_DATA)
 
 
 def test_a_folder_of_many_names_asks_for_one_and_lists_no_more_than_twelve(tmp_path):
     for index in range(20):
         ts(tmp_path / f"m{index:02}_TRAIN.ts", ONES)
-    with pytest.raises(UsageError, match=r"Name one: m00_TRAIN\.ts, .*, m11_TRAIN\.ts and 8 more$"):
+    with pytest.raises(UsageError, match=r"path of one of m00_TRAIN\.ts, .*, m11_TRAIN\.ts and 8 more$"):
         read_sources(tmp_path, DEFAULT_DATA)
 
 

@@ -140,10 +140,10 @@ def verify(name: str) -> tuple[FileCheck, ...]:
     """
     folder = find(name)
     if folder is None:
-        raise DataError(f"{name} is not at hand: nothing to verify; run `scanline data fetch {name}`")
+        raise DataError(f"{name} was not found: run `scanline data fetch {name}`")
     if name == digits.NAME:
         good = digits.is_original()
-        note = "SHA-256 matches" if good else "not the digits that Scanline knows; install scikit-learn again"
+        note = "SHA-256 matches" if good else "SHA-256 does not match; install scikit-learn again"
         return (FileCheck(folder, good, note),)
     return tuple(_verify_file(_entry(name), number, folder) for number in range(len(FILES)))
 
@@ -201,9 +201,9 @@ def locate(name_or_path: str) -> Path | None:
 
 def _load_named(name: str, settings: DataSettings, on_progress: download.Progress | None) -> Dataset:
     # Values equal to the defaults cannot be distinguished from values that were not set, and do no harm.
-    said = [key for key, value in settings if key != "name" and value != getattr(DEFAULT_DATA, key)]
-    if said:
-        raise UsageError(f"data.{said[0]} is not for {name}, whose format and parts are known: leave it out")
+    changed = [key for key, value in settings if key != "name" and value != getattr(DEFAULT_DATA, key)]
+    if changed:
+        raise UsageError(f"data.{changed[0]} must not be set for {name}, whose format and splits are fixed")
     if name == digits.NAME:
         return digits.load()
     folder = find(name) or fetch(name, on_progress)
@@ -250,7 +250,7 @@ def _download_fault(entry: Entry, number: int, path: Path) -> str | None:
         try:
             read_idx(path, digest=digest)
         except DataError:
-            return "what it sends is no whole IDX file"
+            return "not a complete IDX file"
         return None if digest.hexdigest() == entry.raw_sha256[number] else "wrong checksum"
     return None if _sha256(path) == entry.gz_sha256[number] else "wrong checksum"
 
@@ -270,7 +270,7 @@ def _verify_file(entry: Entry, number: int, folder: Path) -> FileCheck:
             return FileCheck(path, True, "SHA-256 matches")
     except DataError as error:
         return FileCheck(path, False, str(error))
-    return FileCheck(path, True, "whole; packed anew, so there is no checksum to compare")
+    return FileCheck(path, True, "complete; recompressed, so the checksum cannot be compared")
 
 
 def _check_published(

@@ -73,10 +73,7 @@ def fetch(
     wanted = f"{target.parent.name}/{target.name}"
     remedy = f"put the file at {target}, or set SCANLINE_DATA to a folder that has {wanted}"
     if offline():
-        raise DataError(
-            f"{target.name} is not at hand and SCANLINE_OFFLINE is set, so nothing is downloaded: "
-            f"unset it, {remedy}"
-        )
+        raise DataError(f"{target.name} was not found and SCANLINE_OFFLINE is set: unset it, {remedy}")
     part = target.with_name(target.name + ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +108,7 @@ def _from_first_mirror(
             return
         except _MirrorError as error:
             reasons.append(f"{urlsplit(url).netloc}: {error}")
-    raise DataError(f"cannot download {name}: {'; '.join(reasons) or 'it has no mirror'}; {remedy}")
+    raise DataError(f"cannot download {name}: {'; '.join(reasons) or 'no mirrors'}; {remedy}")
 
 
 def _from_mirror(
@@ -170,7 +167,7 @@ def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | Non
         known = length.isdecimal() and "Content-Encoding" not in response.headers
         total = received + int(length) if known else None
         if total is not None and total > limit_bytes:
-            raise _MirrorError(f"offers {total:,} bytes, expected at most {limit_bytes:,}")
+            raise _MirrorError(f"expected at most {limit_bytes:,} bytes, got {total:,}")
         with open(part, "ab" if resumed else "wb") as file:
             try:
                 for chunk in response.iter_content(_CHUNK_BYTES):
@@ -182,7 +179,7 @@ def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | Non
                     if on_progress is not None:
                         on_progress(received, total)
             except requests.RequestException as error:
-                raise _BrokeOffError(f"broke off after {received:,} bytes") from error
+                raise _BrokeOffError(f"connection lost after {received:,} bytes") from error
             finally:
                 # Also after an error: the bytes in `part` must be durable before a later call resumes from
                 # them.
@@ -192,7 +189,7 @@ def _receive(url: str, part: Path, limit_bytes: int, on_progress: Progress | Non
         part.unlink()
         raise _MirrorError(f"sends more than {limit_bytes:,} bytes")
     if total is not None and received < total:  # urllib3 1.26 does not report a body that ends early
-        raise _BrokeOffError(f"broke off after {received:,} bytes")
+        raise _BrokeOffError(f"connection lost after {received:,} bytes")
     return resumed
 
 
@@ -205,11 +202,11 @@ def _short(error: requests.RequestException) -> str:
     import requests
 
     if isinstance(error, requests.ConnectTimeout):
-        return f"no answer within {CONNECT_SECONDS:.0f} s"
+        return f"no connection within {CONNECT_SECONDS:.0f} s"
     if isinstance(error, requests.ReadTimeout):
-        return f"silent for {READ_SECONDS:.0f} s"
+        return f"no data for {READ_SECONDS:.0f} s"
     if isinstance(error, requests.exceptions.SSLError):
-        return "its certificate cannot be trusted"
+        return "certificate not trusted"
     if isinstance(error, requests.ConnectionError):
         return "no connection"
     return type(error).__name__

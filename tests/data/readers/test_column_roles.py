@@ -112,7 +112,7 @@ def test_a_label_may_be_absent_where_it_is_optional():
     assert assign(["x"], DEFAULT_DATA, "t.csv", ("label",)).label == ""
     settings = say(label_column="mood", group_column="who", split_column="part")
     assert roles(assign(["x"], settings, "t.csv", ("label", "group", "split"))) == {}
-    with pytest.raises(UsageError, match="there is no column 'mood'"):
+    with pytest.raises(UsageError, match="unknown column 'mood'"):
         assign(["x"], settings, "t.csv", ("group", "split"))
 
 
@@ -121,19 +121,19 @@ def test_a_label_may_be_absent_where_it_is_optional():
     [
         (["x", "x", "label"], {}, DataError, "expected columns of different names, found 'x' twice"),
         (["label", "label"], {}, DataError, "expected columns of different names, found 'label' twice"),
-        (["x", "z"], {}, UsageError, "which column has the labels. Say it by --label-column; there are x, z"),
+        (["x", "z"], {}, UsageError, "which column has the labels. Choose one with --label-column: x, z"),
         ([], {}, UsageError, "which column has the labels"),
         (
             ["x", "label", "Target"],
             {},
             UsageError,
-            "'label' and 'Target' may both be the label column; say whi",
+            "'label' and 'Target' may both be the label column: choose",
         ),
         (
             ["x", "t", "time", "label"],
             {},
             UsageError,
-            "'t' and 'time' may both be the time .* by --time-column",
+            "'t' and 'time' may both be the time .* with --time-column",
         ),
         (["label"], {}, DataError, "expected a column with values, found only label"),
         (["", "label"], {}, DataError, "expected a column with values, found only '', label"),
@@ -141,15 +141,15 @@ def test_a_label_may_be_absent_where_it_is_optional():
             ["x", "label"],
             {"label_column": "lable"},
             UsageError,
-            "no column 'lable'; did you mean 'label'.; there",
+            "unknown column 'lable'; did you mean 'label'.; expected",
         ),
         (
             ["x", "label"],
             {"feature_columns": ("q",)},
             UsageError,
-            "there is no column 'q'; there are x, label",
+            "unknown column 'q'; expected one of x, label",
         ),
-        (["x", "label"], {"length_column": "n"}, UsageError, "there is no column 'n'; there are x, label"),
+        (["x", "label"], {"length_column": "n"}, UsageError, "unknown column 'n'; expected one of x, label"),
         (
             ["x", "label"],
             {"feature_columns": ("x", "label"), "label_column": "label"},
@@ -185,7 +185,7 @@ def test_what_cannot_be_told_is_one_line(names, said, error, message):
 
 def test_a_message_lists_twenty_columns_each_cut_to_a_line():
     names = [f"x{index}\n" + "y" * 1000 for index in range(25)]
-    with pytest.raises(UsageError, match=r"there are x0 yyy.* and 5 more$") as caught:
+    with pytest.raises(UsageError, match=r"--label-column: x0 yyy.* and 5 more$") as caught:
         assign(names, DEFAULT_DATA, "t.csv")
     assert len(str(caught.value)) < 1500
 

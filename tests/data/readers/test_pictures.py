@@ -72,7 +72,7 @@ def test_each_sub_folder_is_a_class_and_each_row_a_step(folder):
 
 
 def test_the_size_of_all_is_told(folder):
-    assert read(folder).info.notes == (f"{folder}: pictures of 4 x 3, the size of all",)
+    assert read(folder).info.notes == (f"{folder}: pictures of 4 x 3, the size of all files",)
 
 
 def test_a_said_size_that_all_have_needs_no_telling(folder):
@@ -241,7 +241,7 @@ def test_a_picture_of_another_size_is_named_with_both_sizes_and_the_remedy(folde
     put(folder / "dog" / "2.png", grey(1, 5, 3))
     message = (
         rf"^{folder}/dog/2\.png: expected a picture of 4 x 3 pixels as {folder}/cat/1\.png, found 5 x 3; "
-        "give the size to which all are fitted, as --picture 28x28$"
+        "give the size to which all are fitted, such as --picture 28x28$"
     )
     with pytest.raises(DataError, match=message):
         read(folder)
@@ -365,7 +365,7 @@ def test_more_pixels_than_there_is_memory_are_refused_with_the_remedy(folder, mo
 
     monkeypatch.setattr(pictures.np, "empty", too_much)
     with pytest.raises(
-        DataError, match=r"3 pictures of 4 x 3 do not fit into memory; .* as --picture 28x28$"
+        DataError, match=r"3 pictures of 4 x 3 do not fit into memory; .* such as --picture 28x28$"
     ):
         read(folder)
 
@@ -373,7 +373,7 @@ def test_more_pixels_than_there_is_memory_are_refused_with_the_remedy(folder, mo
 @pytest.mark.parametrize("size", ["5000x28", "28x4097"])
 def test_pictures_larger_than_a_model_may_read_are_refused_before_they_are_read(folder, size):
     height, width = size.split("x")
-    message = rf"at most 4096 pixels high and wide, got {height} x {width}; .* as --picture 28x28$"
+    message = rf"at most 4096 pixels high and wide, got {height} x {width}; .* such as --picture 28x28$"
     with pytest.raises(UsageError, match=message):
         read(folder, picture=size)
 

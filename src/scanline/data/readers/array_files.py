@@ -131,7 +131,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
     with _faults(str(path)):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-            raise DataError(f"{path}: expected a file, found something that is none")
+            raise DataError(f"{path}: expected a regular file, found something else")
         if status.st_size > limit_of("FILE_BYTES"):
             raise DataError(f"{path}: {exceeded('FILE_BYTES', status.st_size)}")
         with open(path, "rb") as file:

@@ -85,15 +85,15 @@ def assign(
         usual = [name for name in names if _is_usual(name, role, names) and name not in taken]
         if len(usual) > 1:
             raise UsageError(
-                f"{source}: {' and '.join(map(repr, usual))} may both be the {role} column; "
-                f"say which by --{role}-column"
+                f"{source}: {' and '.join(map(repr, usual))} may both be the {role} column: "
+                f"choose one with --{role}-column"
             )
         roles[role] = usual[0] if usual else ""
         if usual:
             notes.append(f"{role} column {usual[0]}")
     if not roles["label"] and "label" not in optional:
         raise UsageError(
-            f"{source}: which column has the labels? Say it by --label-column; there are {_list(names)}"
+            f"{source}: which column has the labels? Choose one with --label-column: {_list(names)}"
         )
     features = settings.feature_columns
     if not features:
@@ -109,7 +109,8 @@ def assign(
     for name in (*roles.values(), *features):
         if name and name not in there:
             raise UsageError(
-                f"{source}: there is no column {name!r}{did_you_mean(name, names)}; there are {_list(names)}"
+                f"{source}: unknown column {name!r}{did_you_mean(name, names)}; "
+                f"expected one of {_list(names)}"
             )
     _check_once(roles, features, source)
     if not features:

@@ -51,7 +51,7 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySou
     if missing:
         raise DataError(
             f"{folder}: expected four IDX files, raw or .gz, found no {', no '.join(missing)}; "
-            "put them there, named like that"
+            "add the missing files"
         )
     train_images, train_labels, test_images, test_labels = (path for path in paths if path is not None)
     train, test = (

@@ -50,7 +50,7 @@ def picture_format(height: int, width: int, channels: int, settings: DataSetting
     if max(height, width) > SIDE_LIMIT:
         raise UsageError(
             f"pictures must be at most {SIDE_LIMIT} pixels high and wide, got {height} x {width}; give "
-            "the size to which all are fitted, as --picture 28x28"
+            "the size to which all are fitted, such as --picture 28x28"
         )
     if channels == 3 and settings.fit == "ink":
         raise UsageError("data.fit must be contain, cover or stretch for pictures in colour, got ink")
@@ -273,7 +273,7 @@ def _read_files(
     except MemoryError as error:
         raise DataError(
             f"{folder}: {len(files):,} pictures of {height} x {width} do not fit into memory; give the "
-            "size to which all are fitted, as --picture 28x28"
+            "size to which all are fitted, such as --picture 28x28"
         ) from error
     fitted = 0
     for index, path in enumerate(files):
@@ -283,12 +283,12 @@ def _read_files(
             if size is None:
                 raise DataError(
                     f"{path}: expected a picture of {height} x {width} pixels as {like}, found "
-                    f"{pixels.shape[0]} x {pixels.shape[1]}; give the size to which all are fitted, as "
-                    "--picture 28x28"
+                    f"{pixels.shape[0]} x {pixels.shape[1]}; give the size to which all are fitted, "
+                    "such as --picture 28x28"
                 )
         values[index] = fit_picture(pixels, form, str(path)).reshape(values.shape[1:])
     if size is None:
-        return values, (f"{folder}: pictures of {height} x {width}, the size of all",)
+        return values, (f"{folder}: pictures of {height} x {width}, the size of all files",)
     if fitted:
         note = f"{folder}: {fitted:,} of {len(files):,} pictures fitted to {height} x {width} ({form.fit})"
         return values, (note,)

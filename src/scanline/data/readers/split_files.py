@@ -44,7 +44,7 @@ def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
     # Several kinds, such as train.csv beside train.npz, may be different data: the user has to choose.
     if len(kinds) > 1 or any(len(files) > 1 for files in found.values()):
         names = sorted(file.name for files in found.values() for file in files)
-        raise UsageError(f"{path}: which of these is meant? Name one: {join_names(names)}")
+        raise UsageError(f"{path}: expected one data set; give the path of one of {join_names(names)}")
     return {part: files[0] for part, files in found.items()}
 
 
