@@ -2,8 +2,8 @@
 
     python examples/sensors_in_a_csv.py
 
-The script first writes simulated recordings of 12 persons who walk, run or stand: each has 40 to 80 readings of
-three axes. Replace the file by your own.
+The script first writes simulated recordings of 12 persons who walk, run or stand: each has 40 to 80
+readings of three axes. Replace the file by your own.
 """
 
 from pathlib import Path

@@ -2,9 +2,9 @@
 
     python examples/vowels_by_speaker.py ts/JapaneseVowels
 
-The argument is the common NAME of NAME_TRAIN.ts and NAME_TEST.ts. The files are available as JapaneseVowels at
-https://www.timeseriesclassification.com (Kudo, Toyama and Shimbo 1999). Without an argument they are looked for in
-$SCANLINE_DATA.
+The argument is the common NAME of NAME_TRAIN.ts and NAME_TEST.ts. The files are available as JapaneseVowels
+at https://www.timeseriesclassification.com (Kudo, Toyama and Shimbo 1999). Without an argument they are
+looked for in $SCANLINE_DATA.
 """
 
 import sys

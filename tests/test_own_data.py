@@ -186,9 +186,7 @@ def colours(folder: Path) -> Path:
 
 def test_coloured_pictures_of_any_size_are_fitted_seen_and_named(tmp_path):
     folder = colours(tmp_path / "photos")
-    with pytest.raises(
-        DataError, match=r"expected a picture of 12 x 20 pixels as .*, found 14 x 20; say to which"
-    ):
+    with pytest.raises(DataError, match=r"expected a picture of 12 x 20 pixels as .*, found 14 x 20; "):
         train(folder, settings=SHORT, run=tmp_path / "none", log=None)
     settings = SHORT | {
         "data.picture": "8x10",
@@ -248,7 +246,7 @@ def test_values_of_a_wide_table_can_be_cut_into_steps(tmp_path):
     [
         (
             np.zeros((4, 2, 9)),
-            r"expected shape \(N, steps, 2\), found \(4, 2, 9\); steps and features seem to have",
+            r"expected shape \(N, steps, 2\), found \(4, 2, 9\); steps and features",
         ),
         (np.zeros((4, 9, 3)), r"expected shape \(N, steps, 2\), found \(4, 9, 3\)"),
         ([np.zeros((3, 3))], r"expected shape \(N, steps, 2\), found \(1, 3, 3\)"),

@@ -1,3 +1,5 @@
+"""Run the command line: `python -m scanline`."""
+
 from scanline.cli import main
 
 main()

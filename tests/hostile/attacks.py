@@ -188,12 +188,15 @@ several(
             put_npy(npy(np.array([Evil(), Evil()], object), allow_pickle=True)),
         ),
         "npy_pickle_labels": ("never unpickled", put_npy(X, npy(np.array([Evil()] * 4), allow_pickle=True))),
-        "npy_bare_pickle": ("expected an array of numpy.save", put_npy(pickle.dumps(Evil()))),
+        "npy_bare_pickle": ("expected an array written by numpy.save", put_npy(pickle.dumps(Evil()))),
         "npy_object_in_a_structure": ("never unpickled", put_npy(npy_of("[('a', '|O'), ('b', '<f4')]"))),
         "npy_structure": ("expected numbers or text", put_npy(npy_of("[('a', '<f4'), ('b', '<f4')]"))),
         "npy_huge_shape": ("cut off", put_npy(npy_of("'<f4'", "(1000000000, 1000000000)"))),
         "npy_shape_that_overflows": ("cut off", put_npy(npy_of("'<f8'", f"({2**62}, {2**62}, 4)"))),
-        "npy_negative_shape": ("expected an array of numpy.save", put_npy(npy_of("'<f4'", "(-1, 2)"))),
+        "npy_negative_shape": (
+            "expected an array written by numpy.save",
+            put_npy(npy_of("'<f4'", "(-1, 2)")),
+        ),
         "npy_100_dimensions": ("expected an array", put_npy(npy_of("'<f4'", f"({'1, ' * 100})"))),
         "npy_header_of_4_gib": ("expected an array", put_npy(b"\x93NUMPY\x02\0\xff\xff\xff\xff{'descr'")),
         "npy_header_of_9_kb_of_spaces": ("expected an array", put_npy(npy_header("{" + " " * 9_000 + "x"))),
@@ -227,11 +230,11 @@ several(
             put_zip("a.npz", [("X.npy", npy(np.array([Evil()]), allow_pickle=True)), ("y.npy", Y)]),
         ),
         "npz_bare_pickle": (
-            "expected an array of numpy.save",
+            "expected an array written by numpy.save",
             put_zip("a.npz", [("X.npy", pickle.dumps(Evil())), ("y.npy", Y)]),
         ),
         "npz_member_without_ending": (
-            "expected an array of numpy.save",
+            "expected an array written by numpy.save",
             put_zip("a.npz", [("X", pickle.dumps(Evil())), ("y", Y)]),
         ),
         "npz_huge_shape": (
@@ -239,7 +242,7 @@ several(
             put_zip("a.npz", [("X.npy", npy_of("'<f4'", f"({2**40}, 1)")), ("y.npy", Y)]),
         ),
         "npz_bomb": (
-            "SCANLINE_LIMIT_EXPANSION raises",
+            "SCANLINE_LIMIT_EXPANSION",
             lambda f: put("a.npz", bomb_member("X.npy", HUGE))(f),
         ),
         "npz_bomb_that_says_it_is_small": (
@@ -247,11 +250,11 @@ several(
             lambda f: put("a.npz", bomb_member("X.npy", HUGE, said=200))(f),
         ),
         "npz_that_says_it_has_a_terabyte": (
-            "SCANLINE_LIMIT_UNPACKED_BYTES raises",
+            "SCANLINE_LIMIT_UNPACKED_BYTES",
             lambda f: put("a.npz", bomb_member("X.npy", HUGE, said=2**40))(f),
         ),
         "npz_that_says_it_is_packed_into_a_terabyte": (
-            "lie in each other",
+            "overlap",
             lambda f: put("a.npz", bomb_member("X.npy", HUGE, said=2**40, packed_said=2**40))(f),
         ),
         "npz_zip_slip": (
@@ -275,7 +278,7 @@ several(
             put_zip("a.npz", [("X.npy", X), ("y.npy", Y)], lambda whole: _with_flag(whole, 1)),
         ),
         "npz_in_an_npz": (
-            "expected an array of numpy.save",
+            "expected an array written by numpy.save",
             lambda f: put_zip("a.npz", [("X.npy", _inner()), ("y.npy", Y)])(f),
         ),
         "npz_two_arrays_of_one_name": (
@@ -283,7 +286,7 @@ several(
             put_zip("a.npz", [("X.npy", X), ("X", X), ("y.npy", Y)]),
         ),
         "npz_method_nobody_reads": (
-            "packed by method 99",
+            "method 99 is not supported",
             put_zip("a.npz", [("X.npy", X), ("y.npy", Y)], lambda whole: _with_method(whole, 99)),
         ),
         "npz_not_in_the_end": ("expected an .npz file", put("a.npz", b"PK\x03\x04" + bytes(4096))),
@@ -319,7 +322,7 @@ def npz_two_members_of_one_name(folder: Path) -> Path:
     return whole
 
 
-@attack("data", "DataError", "lie in each other")
+@attack("data", "DataError", "overlap")
 def npz_members_that_lie_in_each_other(folder: Path) -> Path:
     """A thousand names of one piece, as David Fifield's better zip bomb."""
     data = deflated(bytes(MIB), 1)
@@ -392,7 +395,7 @@ several(
             put_idx(gzipped(b"", 0, idx(2**20, 2**10, 2**10)), ".gz"),
         ),
         "idx_gzip_bomb": (
-            "SCANLINE_LIMIT_EXPANSION raises",
+            "SCANLINE_LIMIT_EXPANSION",
             lambda f: put_idx(gzipped(bytes(MIB), 1024, idx(2**14, 2**8, 2**8)), ".gz")(f),
         ),
         "idx_gzip_bomb_behind_a_small_header": (
@@ -400,12 +403,12 @@ several(
             lambda f: put_idx(gzipped(bytes(MIB), 1024, idx(2, 2, 2)), ".gz")(f),
         ),
         "idx_gzip_of_many_members": (
-            "SCANLINE_LIMIT_EXPANSION raises",
+            "SCANLINE_LIMIT_EXPANSION",
             lambda f: put_idx(gzipped(b"", 0, idx(2**14, 2**8, 2**8)) + gzipped(bytes(MIB), 1) * 1024, ".gz")(
                 f
             ),
         ),
-        "idx_gzip_cut_off": ("breaks off", put_idx(gzipped(bytes(8), 1, idx(2, 2, 2))[:-9], ".gz")),
+        "idx_gzip_cut_off": ("ends early", put_idx(gzipped(bytes(8), 1, idx(2, 2, 2))[:-9], ".gz")),
         "idx_gzip_of_another_sum": ("damaged", put_idx(gzipped(bytes(4), 2, idx(2, 2, 2)), ".gz")),
     },
 )
@@ -422,7 +425,7 @@ several(
     "DataError",
     {
         "csv_gzip_bomb_of_rows": (
-            "SCANLINE_LIMIT_EXPANSION raises",
+            "SCANLINE_LIMIT_EXPANSION",
             csv_bomb(b"a,label\n0,1\n1,0\n", _ROWS, 1024),
         ),
         "csv_gzip_bomb_of_empty_lines": ("10,000 empty lines", csv_bomb(b"", b"\n" * MIB, 1024)),
@@ -433,7 +436,7 @@ several(
         "csv_gzip_bomb_of_one_line": ("cannot be read as CSV", csv_bomb(b"a,label\n1,", b"0" * MIB, 1024)),
         "csv_gzip_bomb_of_zeros": ("found other bytes", csv_bomb(b"", bytes(MIB), 1024)),
         "csv_gzip_of_many_members": (
-            "SCANLINE_LIMIT_EXPANSION raises",
+            "SCANLINE_LIMIT_EXPANSION",
             lambda f: put("a.csv.gz", gzipped(b"", 0, b"a,label\n0,1\n1,0\n") + gzipped(_ROWS, 1) * 1024)(f),
         ),
     },
@@ -513,7 +516,7 @@ several(
             )(f),
         ),
         "ts_a_class_that_clears_the_screen": (
-            "can be printed",
+            "printable",
             put("a.ts", b"@classLabel true \x1b[2J b\n@data\n1:b\n2:b\n"),
         ),
         "ts_a_line_of_1_gib": ("SCANLINE_LIMIT_LINE_BYTES", sparse("a.ts", _TS + b"1,2,", GIB)),
@@ -536,7 +539,7 @@ several(
 )
 
 
-@attack("data", "DataError", "SCANLINE_LIMIT_EXPANSION raises")
+@attack("data", "DataError", "SCANLINE_LIMIT_EXPANSION")
 def parquet_bomb(folder: Path) -> Path:
     """Of 200 million rows in a few kilobytes."""
     import pyarrow
@@ -733,7 +736,7 @@ several(
             put("a.npy", npy(np.array([[Evil()]], object), allow_pickle=True)),
         ),
         "npy_picture_bomb": ("expected at most", put("a.npy", npy_of("'|u1'", "(100000, 100000)"))),
-        "npy_picture_cut_off": ("found a damaged one", put("a.npy", npy_of("'|u1'", "(5000, 5000)"))),
+        "npy_picture_cut_off": ("found 108", put("a.npy", npy_of("'|u1'", "(5000, 5000)"))),
         "npy_picture_expression": (
             "expected an array",
             put(
@@ -790,7 +793,7 @@ several(
     "DataError",
     {
         "folder_a_link_to_itself": (
-            "cannot read",
+            "cannot be read",
             _beside(lambda dog: (dog / "2.png").symlink_to(dog / "2.png")),
         ),
         "folder_a_link_to_a_device": (
@@ -808,7 +811,7 @@ several(
             _beside(lambda dog: put("2.png", png(30_000, 30_000, rows=_zlib(bytes(MIB), 9)))(dog) and None),
         ),
         "folder_a_class_that_clears_the_screen": (
-            "can be printed",
+            "printable",
             lambda f: (picture_folder(f) / "dog").rename(f / "\x1b[2J") and f,
         ),
     },
@@ -823,8 +826,12 @@ for _name in ("a.csv", "a.ts", "a.npz", "X.npy", "a.parquet"):
         (folder / name).symlink_to("/dev/zero")
         return folder / name
 
-    ATTACKS.append(Attack(f"pipe_{_name}", "data", "DataError", "no regular file", _pipe))
-    ATTACKS.append(Attack(f"device_{_name}", "data", "DataError", "no regular file", _zero))
+    ATTACKS.append(
+        Attack(f"pipe_{_name}", "data", "DataError", "not a regular file|expected a regular file", _pipe)
+    )
+    ATTACKS.append(
+        Attack(f"device_{_name}", "data", "DataError", "not a regular file|expected a regular file", _zero)
+    )
 
 
 # --- the description of a model
@@ -894,16 +901,16 @@ several(
         "json_a_list": ("expected a JSON object", replaced("model.json", b"[1]")),
         "json_a_million_classes": (
             "SCANLINE_LIMIT_JSON_BYTES|class names|classes",
-            lambda f: described(lambda t: t.update(classes=list(range(400_000))))(f),
+            lambda f: described(lambda t: t["task"].update(classes=list(range(400_000))))(f),
         ),
-        "json_words_that_clear_the_screen": ("can be printed", described(lambda t: t.update(data="\x1b[2J"))),
+        "json_words_that_clear_the_screen": ("printable", described(lambda t: t.update(data="\x1b[2J"))),
         "json_words_that_turn_the_line": (
-            "can be printed",
-            described(lambda t: t["history"].update(licence="a\u202eb")),
+            "printable",
+            described(lambda t: t["provenance"].update(licence="a\u202eb")),
         ),
         "json_a_class_of_half_a_character": (
             "damaged",
-            described(lambda t: t.update(classes=["\ud800", "b"])),
+            described(lambda t: t["task"].update(classes=["\ud800", "b"])),
         ),
         "json_a_hidden_size_of_a_trillion": (
             "hidden_size",
@@ -1074,11 +1081,11 @@ several(
         "keras_zip_slip": ("would leave its folder", keras_zip(_CONFIG, _H5, ("../../out", b"x"))),
         "keras_link": ("found a link", keras_zip(_CONFIG, _H5, (linked("assets"), b"/etc"))),
         "keras_bomb": (
-            "SCANLINE_LIMIT_EXPANSION raises",
+            "SCANLINE_LIMIT_EXPANSION",
             lambda f: keras_zip(_CONFIG, ("model.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(200 * MIB)))(f),
         ),
         "keras_bomb_of_a_description": (
-            "SCANLINE_LIMIT_JSON_BYTES raises",
+            "SCANLINE_LIMIT_JSON_BYTES",
             lambda f: keras_zip(("config.json", b" " * 64 * MIB), _H5)(f),
         ),
         "keras_description_100000_deep": ("not valid JSON", keras_zip(("config.json", _DEEP), _H5)),
@@ -1090,7 +1097,7 @@ several(
             ),
         ),
         "keras_encrypted": ("in the clear", keras_zip(_CONFIG, _H5, edit=lambda whole: _with_flag(whole, 1))),
-        "keras_a_pipe": ("expected a file", lambda f: os.mkfifo(f / "a.keras") or f / "a.keras"),
+        "keras_a_pipe": ("expected a (regular )?file", lambda f: os.mkfifo(f / "a.keras") or f / "a.keras"),
         "keras_h5_of_zeros": ("damaged", put("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(4096))),
         "torch_pickle": ("may be pickled", put("a.pt", pickle.dumps(Evil()))),
         "torch_pickle_called_safetensors": ("a.safetensors", put("a.safetensors", pickle.dumps(Evil()))),
@@ -1103,7 +1110,7 @@ several(
             "there is no .*/shadow.index",
             lambda f: put("checkpoint", b'model_checkpoint_path: "/etc/shadow"\n')(f).parent,
         ),
-        "tf1_an_index_of_zeros": ("damaged", put("m.index", bytes(4096))),
+        "tf1_an_index_of_zeros": ("expected a table", put("m.index", bytes(4096))),
         "tf1_an_index_of_1_gib": ("expected at most", sparse("m.index", b"", GIB)),
         "tf1_a_pipe": ("", lambda f: os.mkfifo(f / "m.index") or f / "m.index"),
     },
@@ -1129,17 +1136,17 @@ several(
     {
         "toml_arrays_100000_deep": ("not valid TOML", put("a.toml", b"a = " + b"[" * 10**5 + b"]" * 10**5)),
         "toml_tables_40000_deep": ("not valid TOML", put("a.toml", b"a = " + b"{a = " * 40_000)),
-        "toml_a_key_of_100000_parts": ("more than 32 parts", put("a.toml", b"a." * 10**5 + b"a = 1\n")),
+        "toml_a_key_of_100000_parts": ("at most 32 parts", put("a.toml", b"a." * 10**5 + b"a = 1\n")),
         "toml_a_section_of_100000_parts": (
-            "more than 32 parts",
+            "at most 32 parts",
             put("a.toml", b"[" + b"a." * 10**5 + b"a]\n"),
         ),
         "toml_a_quoted_key_of_50000_parts": (
-            "more than 32 parts",
+            "at most 32 parts",
             put("a.toml", b'"a".' * 50_000 + b"a = 1\n"),
         ),
         "toml_one_word_of_250_kb": ("not valid TOML", put("a.toml", b"a" * 250_000)),
-        "toml_of_100_mb": ("SCANLINE_LIMIT_RECIPE_BYTES raises", sparse("a.toml", b"a = 1\n", 10**8)),
+        "toml_of_100_mb": ("SCANLINE_LIMIT_RECIPE_BYTES", sparse("a.toml", b"a = 1\n", 10**8)),
         "toml_a_number_of_5000_digits": ("not valid TOML", put("a.toml", b"seed = " + b"9" * 5000)),
         "toml_30000_unknown_keys": ("more", put("a.toml", b"".join(b"k%d = 1\n" % i for i in range(20_000)))),
         "toml_laughs": (
@@ -1151,9 +1158,9 @@ several(
         ),
         "toml_based_on_a_path": ("base must be one of", put("a.toml", b'base = "../../etc/passwd"\n')),
         "toml_a_name_that_is_a_path": ("name must be", put("a.toml", b'base = "rows"\nname = "../../out"\n')),
-        "toml_a_pipe": ("expected a file", lambda f: os.mkfifo(f / "a.toml") or f / "a.toml"),
+        "toml_a_pipe": ("expected a (regular )?file", lambda f: os.mkfifo(f / "a.toml") or f / "a.toml"),
         "toml_a_device": (
-            "expected a file",
+            "expected a (regular )?file",
             lambda f: (f / "a.toml").symlink_to("/dev/zero") or f / "a.toml",
         ),
         "toml_not_utf8": ("UTF-8", put("a.toml", b"a = '\xff'")),
@@ -1168,11 +1175,11 @@ several(
     "ModelError",
     {
         "run_a_recipe_of_1_gb": (
-            "SCANLINE_LIMIT_RECIPE_BYTES raises",
+            "SCANLINE_LIMIT_RECIPE_BYTES",
             lambda f: sparse("recipe.toml", b"a = 1\n", 10**9)(f).parent,
         ),
         "run_a_recipe_with_a_key_of_100000_parts": (
-            "more than 32 parts",
+            "at most 32 parts",
             lambda f: put("recipe.toml", b"a." * 10**5 + b"a = 1\n")(f).parent,
         ),
         "run_a_recipe_100000_deep": (
@@ -1188,7 +1195,7 @@ several(
 several(
     "course",
     "ModelError",
-    {"course_of_1_gb": ("SCANLINE_LIMIT_COURSE_BYTES raises", sparse("metrics.jsonl", b"{}\n", 10**9))},
+    {"course_of_1_gb": ("SCANLINE_LIMIT_COURSE_BYTES", sparse("metrics.jsonl", b"{}\n", 10**9))},
 )
 several(
     "course",
@@ -1203,10 +1210,10 @@ several(
     "record",
     "ModelError",
     {
-        "record_of_1_gb": ("SCANLINE_LIMIT_RECORD_BYTES raises", sparse("result.json", b"{}", 10**9)),
+        "record_of_1_gb": ("SCANLINE_LIMIT_RECORD_BYTES", sparse("result.json", b"{}", 10**9)),
         "record_100000_deep": ("not valid JSON", put("result.json", b"[" * 10**5)),
         "record_a_device": (
-            "expected a file",
+            "expected a (regular )?file",
             lambda f: (f / "result.json").symlink_to("/dev/zero") or f / "result.json",
         ),
     },

@@ -21,7 +21,7 @@ from typing import Any
 from scanline import recipe
 from scanline.data.partition import partition
 from scanline.data.reading import read_dataset
-from scanline.errors import ScanlineError
+from scanline.errors import DataError, ScanlineError
 from scanline.evaluation.predict_lines import predict_lines
 from scanline.formats.images import read_pixels
 from scanline.interchange.keras import read as keras
@@ -57,7 +57,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
     "course": read_metrics,
     "record": read_json,
     "session": lambda path: _SMALL.resume(path.read_bytes()),
-    "lines": lambda path: list(predict_lines(Model(_SMALL), path.read_text().splitlines(keepends=True))),
+    "lines": lambda path: list(predict_lines(_SMALL, path.read_text().splitlines(keepends=True))),
 }
 
 
@@ -91,7 +91,9 @@ def tell(kind: str, path: Path, watch: Watch) -> dict[str, Any]:
     try:
         LOADERS[kind](path)
     except ScanlineError as error:
-        told |= {"error": type(error).__name__, "text": str(error)}
+        # A FormatError of a data file is a DataError: the exit code is what matters to a caller.
+        kind_of_error = "DataError" if isinstance(error, DataError) else type(error).__name__
+        told |= {"error": kind_of_error, "text": str(error)}
     except BaseException as error:  # noqa: BLE001 - it is told
         told |= {"error": f"crash: {type(error).__name__}", "text": str(error)[:2000]}
     told["seconds"] = time.perf_counter() - begin

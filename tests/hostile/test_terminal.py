@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scanline.model.artifact import Model
+from scanline.tasks.classification import Classification
 from tests.hostile import small
 
 EVIL = "\x1b[2J\x1b]0;evil\x07"
@@ -19,13 +20,13 @@ TURNED = "a\u202eb"
 @pytest.fixture
 def model(tmp_path):
     """A bundle whose classes have such names."""
-    made = dataclasses.replace(small.bundled(), classes=(EVIL, TURNED))
+    made = dataclasses.replace(small.bundled(), task=Classification((EVIL, TURNED)))
     made.save(tmp_path / "model", "0.0.0")
     return tmp_path / "model"
 
 
 def test_a_bundle_keeps_the_names_of_its_classes_whatever_they_are(model):
-    assert Model.load(model).classes == (EVIL, TURNED)
+    assert Model.load(model).classes.tolist() == [EVIL, TURNED]
 
 
 @pytest.mark.parametrize(

@@ -336,7 +336,7 @@ def test_the_small_digits_replace_mnist_only_if_no_data_set_is_named(tmp_path, m
     training.directory.unlock()
     assert (training.data.name, training.recipe.name) == ("digits", "digits")
     assert training.notes[0].startswith(
-        "MNIST is not at hand and SCANLINE_OFFLINE is set: training on `digits`"
+        "MNIST is not on this machine, and SCANLINE_OFFLINE is set: training on `digits`"
     )
     with pytest.raises(DataError, match="SCANLINE_OFFLINE is set"):
         TrainingRun.begin("mnist", run=tmp_path / "other")

@@ -15,7 +15,9 @@ from scanline.recipe import DataSettings
 class Locate(Protocol):
     """Names the place of a sequence, or of one of its steps, in its file: "line 12"."""
 
-    def __call__(self, index: int, step: int = 0, /) -> str: ...
+    def __call__(self, index: int, step: int = 0, /) -> str:
+        """Return the place of the step `step` of the sequence at `index`."""
+        ...
 
 
 def by_number(index: int, step: int = 0, /) -> str:

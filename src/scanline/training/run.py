@@ -110,7 +110,7 @@ class TrainingRun:
         scaler = Scaler.fit(splits.train, plan.input.scaling, splits.full_scale)
         state = initial_state(plan, prepared.architecture, scaler.shift, scaler.scale, device)
         digests = _digests(splits)
-        # Only now is anything written: all faults of the request have been reported before.
+        # The run directory is created last, after the recipe and the data have been checked.
         path = Path(run) if run else claim(Path("runs"), f"{splits.name}-{plan.name}")
         split = SplitFile.model_validate({"schema": 1, "parts": splits.describe_splits()})
         directory = RunDirectory.create(path, plan, _environment(state, device, digests), split)

@@ -123,7 +123,7 @@ class RunDirectory:
         own = {LOCK, self.checkpoints.name} | {file.name for file in self._files if file != self.result}
         found = {entry.name for entry in self.path.iterdir()}
         foreign = {name for name in found - own if not (name.startswith(".") and name.endswith(TEMPORARY))}
-        # Anything that could not be computed again protects the directory from being cleared.
+        # A directory with training results is never cleared.
         has_trained = self.metrics.exists() and self.metrics.stat().st_size > 0
         has_checkpoint = any(self.checkpoints.glob("step-*"))
         return not found or (LOCK in found and not foreign and not has_trained and not has_checkpoint)
@@ -255,8 +255,8 @@ def claim(parent: Path, stem: str) -> Path:
 def _append(path: Path, line: str) -> None:
     try:
         with open(path, "a", encoding="utf-8") as file:
-            # Opened for each line: a reader sees whole lines, and a resume may truncate the file in
-            # between.
+            # Opened for each line, so that nothing stays buffered and a resume may truncate the file
+            # in between.
             file.write(line + "\n")
     except OSError as error:
         raise _not_written(path, error) from error

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 from scanline.experiment import Experiment
-from scanline.training.records import Stepped
 
 import scanline
 from scanline.errors import Interrupted
+from scanline.training.records import Stepped
 
 COMMON = {"train.samples": 0, "train.epochs": 0, "model.hidden_size": 8, "train.log_every": 5}
 
