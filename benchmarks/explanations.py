@@ -29,8 +29,8 @@ EXPLAINED = 200
 
 
 def main(run: str, pictures: str | None = None) -> None:
-    judgement = evaluate_run(run, None)
-    model, part = judgement.model, judgement.source
+    evaluation = evaluate_run(run, None)
+    model, part = evaluation.model, evaluation.source
     network = model.network
     along = accuracy_by_step(network, model.task, part)
     last = along.steps[-1]
@@ -40,25 +40,25 @@ def main(run: str, pictures: str | None = None) -> None:
     if pictures:
         folder = Path(pictures)
         folder.mkdir(parents=True, exist_ok=True)
-        figure = figures.accuracy_by_step(along, "rows" if judgement.has_pictures else "steps")
+        figure = figures.accuracy_by_step(along, "rows" if evaluation.has_pictures else "steps")
         (folder / "accuracy-against-rows.png").write_bytes(plots.to_png(figure))
         save(
-            explain_sequence(model, part, judgement.metrics.to_json()["mistakes"][0]["index"]),
+            explain_sequence(model, part, evaluation.metrics.to_json()["mistakes"][0]["index"]),
             folder / "explanation.png",
         )
-    shares = softmax(judgement.outputs)
+    probabilities = softmax(evaluation.outputs)
     chosen = np.linspace(0, len(part) - 1, min(EXPLAINED, len(part))).round().astype(int)
     found = [explain_sequence(model, part, int(index)) for index in chosen]
     sums = max(each.attribution.error for each in found)
     ends = max(
-        float(np.abs(each.trace.probabilities[-1] - shares[index]).max())
+        float(np.abs(each.trace.probabilities[-1] - probabilities[index]).max())
         for each, index in zip(found, chosen, strict=True)
     )
     print(
         f"{len(found)} explained: largest error of the sum of attributions {sums:.1e}, "
         f"of the last step {ends:.1e}"
     )
-    check = check_by_deletion(network, part, baseline(network, judgement.has_pictures))
+    check = check_by_deletion(network, part, baseline(network, evaluation.has_pictures))
     print(
         f"removing the {100 * check.share:.0f} % of values with the largest attribution lowers the predicted "
         f"probability ({check.before:.4f} on average) by {check.by_attribution:.4f}; the same number of "

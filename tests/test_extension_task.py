@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import EntryPoints
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 import scanline
-from scanline import cli, tasks
+from scanline import cli, registry, tasks
 from scanline.data.memory import MemorySource
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.metrics.results import Metrics
@@ -263,6 +264,6 @@ def test_text_as_targets_is_refused_by_the_task(tmp_path):
 
 
 def test_a_model_whose_task_is_not_installed_names_the_task(run, monkeypatch):
-    monkeypatch.setattr(tasks, "entry_points", lambda group: [])
+    monkeypatch.setattr(registry.metadata, "entry_points", lambda **_: EntryPoints())
     with pytest.raises(ModelError, match=r"task must be one of classification, got 'bounded-number'"):
         scanline.load(run.path)

@@ -7,8 +7,8 @@ name, its object a `Cell`. Importing this package does not import torch.
 from __future__ import annotations
 
 from functools import cache
-from importlib import metadata
 
+from scanline import registry
 from scanline.cells import gru, lstm, rnn
 from scanline.cells.base import (
     FORMATS,
@@ -18,7 +18,7 @@ from scanline.cells.base import (
     Intervention,
     Weights,
 )
-from scanline.errors import UsageError, did_you_mean
+from scanline.errors import UsageError
 
 __all__ = [
     "FORMATS",
@@ -38,9 +38,7 @@ _BUILT_IN = {cell.name: cell for cell in (lstm.CELL, gru.CELL, rnn.CELL)}
 
 def names() -> tuple[str, ...]:
     """Return the names of all cells: the built-in ones, then those of installed packages."""
-    found = dict.fromkeys(_BUILT_IN)
-    found.update(dict.fromkeys(sorted(metadata.entry_points(group=GROUP).names)))
-    return tuple(found)
+    return registry.names(GROUP, _BUILT_IN)
 
 
 def get(name: str) -> Cell:
@@ -66,21 +64,10 @@ def by_layer(target: str) -> dict[str, Cell]:
 @cache
 def _load(name: str) -> Cell:
     """Return a cell of another package. Failures are not cached: the package may be installed later."""
-    points = metadata.entry_points(group=GROUP, name=name)
-    if not points:
-        known = names()
-        raise UsageError(f"cell must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}")
-    # If several packages declare the name, the first on the path is taken, as with modules.
-    (point, *_) = points
-    try:
-        cell = point.load()
-    except Exception as error:  # the import of another package may raise anything
-        reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"cell {name!r} cannot be loaded from {point.value}: {reason}") from error
+    cell, origin = registry.load(GROUP, "cell", name, _BUILT_IN)
     # A model stores the cell's name only: it must lead back to the same cell.
     if not isinstance(cell, Cell) or cell.name != name:
         raise UsageError(
-            f"cell {name!r}: expected {point.value} to be a scanline.cells.Cell of that name, "
-            f"got {cell!r:.60}"
+            f"cell {name!r}: expected {origin} to be a scanline.cells.Cell of that name, got {cell!r:.60}"
         )
     return cell

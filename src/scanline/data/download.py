@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import requests
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are here and the bytes of the whole file, None where nobody knows."""
+"""Called with the bytes received and the size of the file in bytes, None if it is unknown."""
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from scanline.errors import UsageError, did_you_mean
+from scanline import registry
+from scanline.errors import UsageError
 from scanline.formats.ts import TsFormat
 
 GROUP = "scanline.formats"
@@ -55,10 +55,7 @@ _BUILT_IN: dict[str, SequenceFormat] = {"ts": TsFormat()}
 
 def names() -> tuple[str, ...]:
     """Return the names of all formats: the built-in ones, then those of installed packages."""
-    # A dict keeps the order and drops a package's format with the name of a built-in one.
-    found = dict.fromkeys(_BUILT_IN)
-    found.update(dict.fromkeys(sorted(metadata.entry_points(group=GROUP).names)))
-    return tuple(found)
+    return registry.names(GROUP, _BUILT_IN)
 
 
 def get(name: str) -> SequenceFormat:
@@ -107,24 +104,19 @@ def _load_all() -> tuple[list[SequenceFormat], list[UsageError]]:
 @cache
 def _load(name: str) -> SequenceFormat:
     """Return a format of another package. Failures are not cached: the package may be installed later."""
-    points = metadata.entry_points(group=GROUP, name=name)
-    if not points:
-        known = names()
-        raise UsageError(f"format must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}")
-    (point, *_) = points
+    loaded, origin = registry.load(GROUP, "format", name, _BUILT_IN)
     try:
-        loaded = point.load()
         format = loaded() if isinstance(loaded, type) else loaded
-    except Exception as error:  # the import of another package may raise anything
+    except Exception as error:  # the class of another package may raise anything
         reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"format {name!r} cannot be loaded from {point.value}: {reason}") from error
+        raise UsageError(f"format {name!r} cannot be loaded from {origin}: {reason}") from error
     ends = getattr(format, "suffixes", None)
     fits = (
         isinstance(ends, tuple) and ends and all(isinstance(each, str) and each[:1] == "." for each in ends)
     )
     if not fits or not isinstance(format, SequenceFormat):
         raise UsageError(
-            f"format {name!r}: expected {point.value} to have suffixes, a tuple of texts that begin with a "
+            f"format {name!r}: expected {origin} to have suffixes, a tuple of texts that begin with a "
             f"dot, and read(path), got {format!r:.60}"
         )
     return format

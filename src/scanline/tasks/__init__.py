@@ -9,9 +9,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-
-from scanline.errors import UsageError, did_you_mean
+from scanline import registry
+from scanline.errors import UsageError
 from scanline.tasks.base import DecodedPrediction, Score, Task
 
 __all__ = ["DecodedPrediction", "Score", "Task", "get", "names"]
@@ -22,8 +21,7 @@ _BUILT_IN = ("classification",)
 
 def names() -> tuple[str, ...]:
     """Return the names of all tasks: the built-in ones, then those of other packages."""
-    others = {entry.name for entry in entry_points(group=ENTRY_POINTS)}
-    return _BUILT_IN + tuple(sorted(others.difference(_BUILT_IN)))
+    return registry.names(ENTRY_POINTS, _BUILT_IN)
 
 
 def get(name: str) -> type[Task]:
@@ -33,20 +31,14 @@ def get(name: str) -> type[Task]:
         name: One of `names()`.
 
     Raises:
-        UsageError: If there is no such task, or its entry point does not name a subclass of `Task`.
+        UsageError: If there is no such task, or its entry point cannot be loaded or does not name a subclass
+            of `Task`.
     """
     if name == "classification":
         from scanline.tasks.classification import Classification
 
         return Classification
-    for entry in entry_points(group=ENTRY_POINTS):
-        if entry.name == name:
-            return _loaded(name, entry.load())
-    known = names()
-    raise UsageError(f"task must be one of {', '.join(known)}, got {name!r}{did_you_mean(name, known)}")
-
-
-def _loaded(name: str, found: object) -> type[Task]:
+    found, _ = registry.load(ENTRY_POINTS, "task", name, _BUILT_IN)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UsageError(f"task {name}: expected its entry point to name a subclass of Task, got {found!r}")
     return found
