@@ -230,10 +230,14 @@ def test_a_message_over_the_limit_ends_the_stream():
 
 def test_frames_that_add_up_to_more_than_the_limit_end_the_stream():
     with in_thread(made(), body_bytes=10_000) as server, joined(server) as stream:
-        # The server may close the stream while the client is still sending its last frame.
-        with pytest.raises(ConnectionClosed) as closed:
+
+        def send_and_receive():
             stream.send("x" * 900 for _ in range(12))
             stream.recv(20)
+
+        # The server may close the stream while the client is still sending its last frame.
+        with pytest.raises(ConnectionClosed) as closed:
+            send_and_receive()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
 

@@ -104,8 +104,8 @@ def nearest_integers(value):
     return {math.ceil(value - Fraction(1, 2)), math.floor(value + Fraction(1, 2))}
 
 
-# Pillow computes the second size as height / width * field_width. For 25 x 22 in a field of 13 x 11 this is exactly
-# 12.5, a tie that its arithmetic rounds up (12.500000000000002) and ours to the even number: both are right.
+# Pillow computes the second size as height / width * field_width. For 25 x 22 in a field of 13 x 11 this is
+# exactly 12.5, which it rounds up (12.500000000000002) and ours to the even number: both are valid.
 @settings(deadline=None)
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
