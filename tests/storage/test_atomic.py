@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from scanline.errors import ScanlineError
+from scanline.storage import atomic
 from scanline.storage.atomic import atomic_folder, overwrite, write_atomic
 
 
@@ -24,6 +26,44 @@ def test_the_umask_decides_who_can_read_a_file(tmp_path):
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
+
+
+def test_the_umask_decides_who_can_read_a_folder(tmp_path):
+    with atomic_folder(tmp_path / "a") as folder:
+        (folder / "b").write_text("x")
+    (tmp_path / "expected").mkdir()
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "expected").stat().st_mode
+
+
+def test_writing_from_several_threads_never_changes_the_umask(tmp_path, monkeypatch):
+    # The umask belongs to the process: a thread that sets it for a moment changes the files of all others.
+    def changed(mask):
+        raise AssertionError(f"umask({mask})")
+
+    monkeypatch.setattr(os, "umask", changed)
+
+    def write(number):
+        write_atomic(tmp_path / f"file{number}", "x")
+        with atomic_folder(tmp_path / f"folder{number}") as folder:
+            (folder / "a").write_text("x")
+        return stat.S_IMODE((tmp_path / f"file{number}").stat().st_mode)
+
+    with ThreadPoolExecutor(8) as threads:
+        modes = set(threads.map(write, range(32)))
+    (tmp_path / "expected").touch()
+    assert modes == {stat.S_IMODE((tmp_path / "expected").stat().st_mode)}
+
+
+def test_a_temporary_name_that_is_taken_is_not_written_to(tmp_path, monkeypatch):
+    names = iter(["taken", "free", "taken", "free"])
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda length: next(names))
+    (tmp_path / ".a.taken.tmp").write_text("someone else's")
+    write_atomic(tmp_path / "a", "mine")
+    (tmp_path / ".b.taken.tmp").mkdir()
+    with atomic_folder(tmp_path / "b") as folder:
+        assert folder.name == ".b.free.tmp"
+    assert (tmp_path / ".a.taken.tmp").read_text() == "someone else's"
+    assert (tmp_path / "a").read_text() == "mine"
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):

@@ -33,8 +33,8 @@ class LayerOperator:
     """
 
     def __init__(self, cell: Cell) -> None:
-        assert cell.native_operator is not None
-        assert cell.additive_biases
+        if cell.native_operator is None or not cell.additive_biases:
+            raise ValueError(f"{cell.title}: expected a native operator and additive biases")
         self.cell, self.name = cell, cell.native_operator
         self._inputs = 6 + len(cell.states)  # tensors: x, the states, four weights, lengths
         self._define()

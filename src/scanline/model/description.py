@@ -126,7 +126,8 @@ def _check_picture(picture: PictureFormat, form: Preprocessing) -> None:
     ):
         raise ValueError(f"pictures of {picture} cannot be cut into steps of {form.features}")
     try:
-        assert form.picture_view
+        # Computed only for its error: the view must be possible for these pictures.
+        _ = form.picture_view
     except UsageError as error:
         raise ValueError(str(error)) from None
 

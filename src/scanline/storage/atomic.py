@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from scanline.errors import ScanlineError
 
@@ -76,12 +78,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     content = content.encode() if isinstance(content, str) else content
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        temporary, file = _new_file(path)
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp allows only the owner
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
@@ -109,7 +110,7 @@ def atomic_folder(path: Path, used: Path | None = None) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = used or Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+        temporary = used or _new_folder(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     try:
@@ -118,7 +119,6 @@ def atomic_folder(path: Path, used: Path | None = None) -> Iterator[Path]:
         for file in temporary.iterdir():
             sync_file(file)
         sync_folder(temporary)
-        os.chmod(temporary, 0o777 & ~_umask())
         if path.exists():
             # The old folder is moved aside first because os.replace cannot replace a folder that has files.
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", suffix=TEMPORARY, dir=path.parent))
@@ -139,8 +139,26 @@ def _cannot_write(path: Path, error: OSError) -> ScanlineError:
     return ScanlineError(f"cannot write {path}: {error.strerror or error}")
 
 
-def _umask() -> int:
-    # The umask can only be read by setting it.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+# `tempfile` gives access to the owner only. The umask, which says who else has access, can only be read by
+# setting it, for all threads of the process. So names are drawn here, and the system applies the umask.
+
+
+def _new_file(path: Path) -> tuple[Path, BinaryIO]:
+    """Create a file under a temporary name beside `path`; return its path and the file, open for writing."""
+    while True:
+        temporary = _temporary_name(path)
+        with contextlib.suppress(FileExistsError):
+            return temporary, open(temporary, "xb")
+
+
+def _new_folder(path: Path) -> Path:
+    """Create a folder under a temporary name beside `path`, and return its path."""
+    while True:
+        temporary = _temporary_name(path)
+        with contextlib.suppress(FileExistsError):
+            temporary.mkdir()
+            return temporary
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
