@@ -11,7 +11,7 @@ from scanline.data.preprocessing import FILES, Preprocessing
 from scanline.errors import UsageError
 from scanline.model.network import Architecture
 
-SCHEMA = 4
+SCHEMA = 5
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 Text = Annotated[str, Field(strict=True)]
 PRINTED = ("made", "recipe", "licence")  # the texts of a Provenance, which are printed to terminals
@@ -90,7 +90,7 @@ class Description(BaseModel):
     """Content of `model.json`."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    schema_: Literal[4] = Field(alias="schema")
+    schema_: Literal[5] = Field(alias="schema")
     scanline: str
     architecture: Architecture
     task: TaskState
@@ -133,17 +133,17 @@ def _check_picture(picture: PictureFormat, form: Preprocessing) -> None:
 
 
 def upgrade(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a `model.json` of schema 3 as schema 4, and any other unchanged.
+    """Return the content of a `model.json` of schema 3 or 4 as schema 5, and any other unchanged.
 
-    Schema 3 knew classification only and called the provenance "history".
+    Schema 3 knew classification only and called the provenance "history". Schema 4 has fewer settings for
+    reading data, which `DataSettings` fills in.
     """
-    if tree.get("schema") != 3 or "classes" not in tree or "history" not in tree:
-        return tree
-    tree = dict(tree)
-    state = {"classes": tree.pop("classes")}
-    tree |= {
-        "schema": 4,
-        "task": {"name": "classification", "state": state},
-        "provenance": tree.pop("history"),
-    }
-    return tree
+    if tree.get("schema") == 3 and "classes" in tree and "history" in tree:
+        tree = dict(tree)
+        state = {"classes": tree.pop("classes")}
+        tree |= {
+            "schema": 4,
+            "task": {"name": "classification", "state": state},
+            "provenance": tree.pop("history"),
+        }
+    return tree | {"schema": 5} if tree.get("schema") == 4 else tree

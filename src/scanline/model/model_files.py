@@ -81,7 +81,7 @@ def read(folder: Path) -> tuple[Description, Task, dict[str, Tensor]]:
     tree = upgrade(read_sealed_json(path))
     if tree.get("schema") != SCHEMA:
         raise ModelError(
-            f"{path}: expected schema {SCHEMA} or 3, got {tree.get('schema')!r}; {REMEDY}, or update Scanline"
+            f"{path}: expected schema 3 to {SCHEMA}, got {tree.get('schema')!r}; {REMEDY}, or update Scanline"
         )
     _check_printable(path, {name: value for name, value in tree.items() if name != "task"})
     try:

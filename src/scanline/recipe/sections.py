@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,7 @@ from pydantic_core import PydanticKnownError
 
 from scanline import cells
 from scanline.errors import UNPRINTABLE, UsageError, did_you_mean, quoted
+from scanline.formats.text import is_number
 from scanline.limits import limit_of
 
 
@@ -51,6 +52,12 @@ Text = Annotated[str, Field(strict=True, max_length=4096)]
 # The name of a column may be 5, which `--set data.label_column=5` parses as a number.
 Column = Annotated[
     str, BeforeValidator(lambda name: str(name) if type(name) is int else name), Field(strict=True)
+]
+# `--set data.pad_value=nan` and `=0` are parsed as numbers too.
+PadValue = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value),
+    Field(strict=True),
 ]
 Missing = Literal["error", "forward-fill", "zero", "mean"]
 
@@ -103,6 +110,15 @@ class DataSettings(_Section):
     feature_columns: tuple[Column, ...] = Field(
         description="columns with the features, in this order; empty: all other columns"
     )
+    step_columns: tuple[Column, ...] = Field(
+        description="wide tables: the columns that a file must have, in the order of the steps; empty: all "
+        "columns that have no other role; *: the same, without the search for columns that are an index or a "
+        "length"
+    )
+    pad_value: PadValue = Field(
+        description="value that fills sequences after their end: nan (empty cells) or a number; none: there "
+        "is no padding; empty: ask"
+    )
     picture: Text = Field(
         description="height x width to which pictures are resized, such as 28x28; none: do not read bytes as "
         "pictures"
@@ -112,6 +128,23 @@ class DataSettings(_Section):
         description="how pictures are resized; ink: scale and centre the ink; contain: add a margin; "
         "cover: crop; stretch: change the aspect ratio; empty: ink for IDX files, contain for others"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_missing(cls, tree: Any) -> Any:
+        """Fill in the keys that recipes and models of earlier versions lack, so that they read as before."""
+        if not isinstance(tree, dict) or "shape" not in tree:
+            return tree
+        # These versions read every column of a wide table as a step, and matched no names.
+        before = {"step_columns": ["*"] if tree["shape"] == "wide" else [], "pad_value": ""}
+        return before | tree
+
+    @field_validator("pad_value")
+    @classmethod
+    def _padding(cls, text: str) -> str:
+        if text in ("", "none") or is_number(text):
+            return text.lower()
+        raise ValueError(f"data.pad_value must be nan, none or a number, got {quoted(text)}")
 
     @field_validator("picture")
     @classmethod
@@ -151,6 +184,8 @@ DEFAULT_DATA = DataSettings(
     group_column="",
     split_column="",
     feature_columns=(),
+    step_columns=(),
+    pad_value="",
     picture="",
     colour=False,
     fit="",
