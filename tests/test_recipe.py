@@ -136,6 +136,11 @@ def test_all_faults_are_shown_at_once():
         assert part in str(caught.value)
 
 
+def test_a_recipe_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "own.toml").write_text('\ufeffbase = "rows"\n', encoding="utf-8")
+    assert recipe.load(str(tmp_path / "own.toml")) == recipe.load("rows")
+
+
 def test_a_training_without_length_is_reported_with_the_other_faults():
     with pytest.raises(UsageError, match=r"batch_size must be >= 1, got 0; exactly one of train\.samples"):
         recipe.load("rows", {"train.samples": 0, "train.batch_size": 0})

@@ -70,6 +70,19 @@ def test_every_line_format_gives_the_same_predictions(named, stream, text):
         assert answer["label"] == model.predict(STEPS[None, :end])[0]
 
 
+@pytest.mark.parametrize("text", ["x,y\r\n0.5,-1\r\n", "0.5,-1\n", "[0.5, -1]\n", '{"y": -1, "x": 0.5}\n'])
+def test_a_byte_order_mark_is_skipped(named, stream, text):
+    assert stream(named, "\ufeff" + text) == stream(named, text)
+    first = next(predict_lines(load(named), ("\ufeff" + text).splitlines()))
+    assert first.prediction == next(predict_lines(load(named), text.splitlines())).prediction
+
+
+def test_a_byte_order_mark_within_the_stream_is_no_number(named, stream):
+    code, _, err = stream(named, "0.5,-1\n\ufeff2,0.25\n")
+    assert code == 3
+    assert "line 2: expected a number" in err
+
+
 def test_an_empty_line_begins_another_sequence(named, stream):
     _, out, _ = stream(named, "0.5,-1\n2,0.25\n\n\n0.5,-1\n")
     rows = [line.split("\t") for line in out.splitlines()]

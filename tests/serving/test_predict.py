@@ -235,6 +235,11 @@ def test_a_body_may_be_packed_with_gzip(server):
     assert server.post(body, headers={"content-encoding": "identity"}).body == packed.body
 
 
+def test_a_body_may_begin_with_a_byte_order_mark(server):
+    body = json.dumps({"inputs": pictures(1).tolist()}).encode()
+    assert server.post(b"\xef\xbb\xbf" + body).body == server.post(body).body
+
+
 def test_of_a_key_that_comes_twice_the_last_counts(server):
     one, other = (json.dumps(each.tolist()) for each in (pictures(1, 1), pictures(1, 2)))
     twice = server.post(f'{{"inputs": {one}, "inputs": {other}}}'.encode())

@@ -96,9 +96,9 @@ def _input_lines() -> Iterator[str]:
     if sys.stdin is None:  # closed by the caller
         return
     # The locale must not decide how data are decoded; invalid bytes then fail as values, with a line
-    # number.
+    # number. "utf-8-sig" skips a byte-order mark, as in files.
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace")
     # `readline` with a limit: iterating over stdin would read a line of any length into memory. Two more
     # characters, so that a line above the limit is still recognised after its line break is removed.
     while line := sys.stdin.readline(LINE_LIMIT + 2):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.errors import DataError, join_names
+from scanline.formats.text import BYTE_ORDER_MARK
 from scanline.model.artifact import Model
 from scanline.tasks.base import DecodedPrediction, JsonObject
 
@@ -45,7 +46,7 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
         model: The model.
         lines: CSV ("0.1,0.2") or JSON lines ([0.1, 0.2], or {"x": 0.1, "y": 0.2} with the names of the
             model's features). CSV may begin with a line of these names, which gives their order. An empty
-            line ends a sequence.
+            line ends a sequence. A byte-order mark before the first line is skipped.
 
     Raises:
         DataError: If a line is not valid; names the line, what was expected and what was found.
@@ -54,7 +55,8 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
     # The session holds the recurrent states: each line costs one step, however long the sequence is.
     session, sequence, order = model.stream(), 0, None
     for number, line in enumerate(lines, 1):
-        text = line.strip()
+        # Lines may come from text that was decoded without regard to the mark.
+        text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
         # Before parsing: a line from a pipe is untrusted and may be of any length.
         if len(text) > LINE_LIMIT:
             raise DataError(f"line {number}: expected at most {LINE_LIMIT:,} characters, got {len(text):,}")

@@ -1,6 +1,9 @@
-"""Numbers in text."""
+"""Numbers in text, and the mark that text may begin with."""
 
 from __future__ import annotations
+
+# Windows programs write it before text in UTF-8. It is not part of the text.
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def is_number(text: str) -> bool:

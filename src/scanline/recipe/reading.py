@@ -66,7 +66,8 @@ def _read(path: Path) -> str:
             raise UsageError(f"{path} is not a recipe: {exceeded('RECIPE_BYTES', status.st_size)}")
         if stat.S_ISREG(status.st_mode) and status.st_size == 0:
             return ""  # files in /proc also report size 0, and reading one may block forever
-        with path.open(encoding="utf-8") as file:
+        # "utf-8-sig" skips the byte-order mark that some Windows editors write.
+        with path.open(encoding="utf-8-sig") as file:
             return file.read(limit_of("RECIPE_BYTES") + 1)  # the file may have grown since stat()
     except OSError as error:
         raise UsageError(f"cannot read the recipe {path}: {error.strerror or error}") from error

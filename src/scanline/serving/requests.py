@@ -24,6 +24,7 @@ from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
 from scanline.formats.images import decode_pixels
+from scanline.formats.text import BYTE_ORDER_MARK
 from scanline.model.artifact import Model
 from scanline.serving.limits import Limits
 from scanline.serving.numbers import narrow, to_numbers
@@ -276,9 +277,15 @@ def decode_session(text: str) -> bytes:
 
 
 def _parse(content: bytes | str) -> Any:
+    # RFC 8259 lets a parser ignore a byte-order mark, and files that are sent as they are may begin with one.
+    text = (
+        content.removeprefix(BYTE_ORDER_MARK)
+        if isinstance(content, str)
+        else content.removeprefix(BYTE_ORDER_MARK.encode())
+    )
     try:
         # `cache_strings="keys"` keeps values out of the process-wide cache: clients choose them freely.
-        return from_json(content, allow_inf_nan=False, cache_strings="keys")
+        return from_json(text, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
         raise Problem("malformed", f"expected JSON: {error}") from None
 
