@@ -19,6 +19,7 @@ from PIL import Image
 from scanline.api import Run, train
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import Interrupted, ModelError, UsageError
+from scanline.evaluation.evaluate import evaluate_run
 from scanline.reporting.gather import gather
 from scanline.reporting.report import report
 from scanline.training.events import Stepped
@@ -300,6 +301,35 @@ def test_changed_data_are_noted(perfect, tmp_path):
     assert facts.metrics.correct == 0
     assert len(facts.notes) == 1
     assert "data have changed since training" in facts.notes[0]
+
+
+def test_data_with_missing_values_have_not_changed(tmp_path):
+    X = np.arange(80, dtype=np.float32).reshape(20, 4, 1) % 7
+    X[:, 2] = np.nan
+    run = trained_on(tmp_path, X, np.repeat(["a", "b"], 10), **{"input.missing": "mean"})
+    assert gather(str(run.path)).notes == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"input.missing": "zero"},
+        {"input.missing": "forward-fill"},
+        {"input.missing": "mean", "input.features": 6},
+        {"input.view": "columns"},
+        {"input.view": "permuted"},
+        {"input.view": "patches:2"},
+    ],
+)
+def test_evaluation_has_the_digest_that_training_recorded(tmp_path, settings):
+    draw = np.random.default_rng(0)
+    pictures = "input.view" in settings
+    X = draw.integers(0, 256, (20, 4, 6), dtype=np.uint8) if pictures else draw.normal(size=(20, 4, 3))
+    if not pictures:
+        X[::2, 1] = np.nan
+    run = trained_on(tmp_path, X, np.repeat(["a", "b"], 10), **settings)
+    digests = json.loads((run.path / "environment.json").read_text())["data"]
+    assert evaluate_run(str(run.path), None).steps_digest == digests["test"]["sha256"]
 
 
 # --- pictures with colours, seen in another order

@@ -47,7 +47,8 @@ class Evaluation:
         source: The N sequences with targets, as the network's steps.
         outputs: (N, M) outputs of the network, divided by the temperature if the model is calibrated.
         metrics: Metrics of the model's task.
-        digest: Digest of the sequences as they were read.
+        digest: Digest of the sequences as they were read, which does not depend on the model.
+        steps_digest: Digest of the sequences as steps of the network, as `environment.json` has it.
     """
 
     model: Model
@@ -56,6 +57,7 @@ class Evaluation:
     outputs: NDArray[np.float32]
     metrics: Metrics
     digest: str
+    steps_digest: str
 
     @property
     def has_pictures(self) -> bool:
@@ -116,11 +118,12 @@ def evaluate_model(
 
 def evaluate_source(model: Model, name: str, source: MemorySource) -> Evaluation:
     """Evaluate a model on sequences with targets, as they were read; `name` is the name of the data."""
-    # Before `align`, which reorders classes and applies the view: the digest must not depend on the model.
-    digest = source.fingerprint()
-    source = model.align(source)
-    outputs = model.outputs(source)
-    return Evaluation(model, name, source, outputs, model.task.metrics(outputs, source), digest)
+    steps = model.steps(source)
+    # Before the task reorders the classes: training takes its digests before that, too.
+    digests = source.fingerprint(), steps.fingerprint()
+    aligned = model.with_targets(steps)
+    outputs = model.outputs(aligned)
+    return Evaluation(model, name, aligned, outputs, model.task.metrics(outputs, aligned), *digests)
 
 
 def _address(data: str) -> str:

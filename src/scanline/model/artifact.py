@@ -222,8 +222,16 @@ class Model:
 
     def probabilities(self, source: MemorySource) -> NDArray[np.float64]:
         """Return the probabilities (N, M) for sequences as they were read, with or without targets."""
+        return self.task.probabilities(self.outputs(self.steps(source)))
+
+    def steps(self, source: MemorySource) -> MemorySource:
+        """Return sequences, as they were read, as the network's steps. Raises DataError for another shape."""
         self.preprocessing.check(source.shape, source.name, self.data)
-        return self.task.probabilities(self.outputs(self.preprocessing.prepare(source)))
+        return self.preprocessing.prepare(source)
+
+    def with_targets(self, steps: MemorySource) -> MemorySource:
+        """Return the network's steps with the task's targets. Raises DataError for an unknown target."""
+        return self.task.align(steps, f"the model trained on {self.data}")
 
     def align(self, source: MemorySource) -> MemorySource:
         """Return sequences with targets, as they were read, as the network's steps with the task's targets.
@@ -231,8 +239,7 @@ class Model:
         Raises:
             DataError: If the shape does not fit, or a target is unknown to the task; names them.
         """
-        self.preprocessing.check(source.shape, source.name, self.data)
-        return self.task.align(self.preprocessing.prepare(source), f"the model trained on {self.data}")
+        return self.with_targets(self.steps(source))
 
     def evaluate(self, source: MemorySource) -> Metrics:
         """Return the metrics of the task on sequences with targets, as they were read."""

@@ -22,7 +22,7 @@ class SplitDigest(BaseModel):
 
     Attributes:
         n: Number of sequences.
-        sha256: SHA-256 of them, see `MemorySource.digest`.
+        sha256: SHA-256 of them as steps of the network, see `MemorySource.fingerprint`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -99,7 +99,7 @@ class EvaluatedSplit:
         split: "test" or "validation".
         data: Name of the data set, without its folders.
         n: Number of sequences.
-        sha256: Digest of the sequences.
+        sha256: Digest of the sequences as steps of the network.
     """
 
     split: str

@@ -168,7 +168,7 @@ def _evaluate(facts: ReportFacts, model: Model, request: _Request) -> ReportFact
 def _with_evaluation(
     facts: ReportFacts, evaluation: Evaluation, split: Split, data: str, *notes: str
 ) -> ReportFacts:
-    evaluated = EvaluatedSplit(split, _base_name(data), len(evaluation.source), evaluation.digest)
+    evaluated = EvaluatedSplit(split, _base_name(data), len(evaluation.source), evaluation.steps_digest)
     return dataclasses.replace(
         facts,
         evaluation=evaluation,
@@ -190,8 +190,8 @@ def _split_notes(facts: ReportFacts, split: Split, evaluation: Evaluation) -> li
         )
     environment = facts.files.environment if facts.files else None
     digest = environment.data.get(split) if environment else None
-    # environment.json has the digests of the splits as training read them.
-    if digest is not None and digest.sha256 != evaluation.digest:
+    # environment.json has the digests of the network's steps: missing values replaced, pictures cut.
+    if digest is not None and digest.sha256 != evaluation.steps_digest:
         notes.append("The data have changed since training: the metrics are of the data as they are now.")
     return notes
 
