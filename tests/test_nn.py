@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -323,6 +325,13 @@ def test_it_says_what_was_asked_for():
     assert repr(scanline.nn.LSTM(3, 6)) == "LSTM(3, 6)"
     line = repr(scanline.nn.LSTM(3, 6, precision="bfloat16", backend="torch"))
     assert line == "LSTM(3, 6, precision=bfloat16, backend=torch)"
+
+
+def test_the_compiler_is_not_imported_before_it_is_used():
+    """It takes a second at every start of a program that only predicts."""
+    program = "import sys, scanline.nn, scanline.model.artifact; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @NATIVE

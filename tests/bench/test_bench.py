@@ -81,9 +81,15 @@ def only_torch(workload, precision, threads):
     return [peer for peer in peers_for(workload, precision, threads) if peer.module == "torch_layers"]
 
 
-def test_a_run_has_every_figure_and_its_page(monkeypatch):
-    monkeypatch.setattr(runner, "peers_for", only_torch)
-    row = run_workload(TINY, "float32", 1, 2, silent)
+def test_a_run_has_every_figure_and_its_page_and_names_a_peer_that_fails(monkeypatch):
+    peers = [*only_torch(TINY, "float32", 1), Peer("none", "no_such_module")]
+    monkeypatch.setattr(runner, "peers_for", lambda *_: peers)
+    lines = []
+    row = run_workload(TINY, "float32", 1, 2, lines.append)
+    assert lines == [
+        "tiny, float32: without none: ModuleNotFoundError: "
+        "No module named 'scanline_bench.implementations.no_such_module'"
+    ]
     assert [each.name for each in row.implementations] == ["scanline", "torch"]
     assert row.fastest_peer == "torch"
     ours, theirs = row.implementations
@@ -108,18 +114,6 @@ def test_losses_are_compared_relatively_and_logits_by_their_number():
     assert runner.difference(TINY, [2.0, 1.5], [2.0, 1.6]) == pytest.approx(0.05)
     infer = replace(TINY, kind="infer")
     assert runner.difference(infer, [0.3], [0.1]) == pytest.approx(0.2 / 40)
-
-
-def test_a_implementation_that_fails_says_why(monkeypatch):
-    broken = [*only_torch(TINY, "float32", 1), Peer("none", "no_such_module")]
-    monkeypatch.setattr(runner, "peers_for", lambda *_: broken)
-    lines = []
-    row = run_workload(TINY, "float32", 1, 1, lines.append)
-    assert len(row.implementations) == 2
-    assert lines == [
-        "tiny, float32: without none: ModuleNotFoundError: "
-        "No module named 'scanline_bench.implementations.no_such_module'"
-    ]
 
 
 def test_only_peers_that_are_installed_take_part():

@@ -280,16 +280,17 @@ def start_and_wait_for_a_step(command: list[str]) -> tuple[subprocess.Popen[str]
     return process, line
 
 
-def test_ctrl_c_leaves_a_usable_run_that_resumes(tmp_path):
+def test_ctrl_c_leaves_a_usable_run_that_resumes(scanline, tmp_path):
     run = tmp_path / "run"
     command = [*PROGRAM, "train", "digits", "--run", str(run), "--set", "train.samples=10_000_000"]
-    process, _ = start_and_wait_for_a_step([*command, "--set", "train.log_every=5"])
+    small = ["--set", "train.log_every=5", "--set", "model.hidden_size=8"]
+    process, _ = start_and_wait_for_a_step([*command, *small])
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     remedy = re.search(r"resume with `scanline (train --resume --run .*)`", err)
-    assert subprocess.run([*PROGRAM, "evaluate", str(run)], capture_output=True).returncode == 0
+    assert scanline("evaluate", run)[0] == 0
 
     again, line = start_and_wait_for_a_step([*PROGRAM, *remedy.group(1).split()])
     first = int(re.search(r"step: (\d+)", (run / "log.txt").read_text()).group(1))
@@ -309,7 +310,7 @@ def test_on_a_terminal_a_bar_shows_progress_speed_and_the_best_validation(tmp_pa
     command = [*PROGRAM, "train", "digits", "--run", str(tmp_path / "run"), "--set", "train.samples=8_000"]
     environment = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "COLUMNS")}
     process = subprocess.Popen(
-        [*command, "--set", "train.validate_every=20"],
+        [*command, "--set", "train.validate_every=20", "--set", "model.hidden_size=8"],
         stdout=subprocess.DEVNULL, stderr=theirs, env=environment | {"TERM": "xterm"},
     )  # fmt: skip
     os.close(theirs)

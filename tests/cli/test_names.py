@@ -95,19 +95,35 @@ def test_long_names_are_cut_in_the_tables(scanline, tmp_path):
     assert "a" * 37 + "..." in scanline("evaluate", models[0], "--data", tmp_path / "d.npz")[1]
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_control_characters_in_a_file_name_are_escaped(tmp_path, terminal):
-    (tmp_path / "e\x1b[31m\n.csv").write_text(
+ODD_NAME = "e\x1b[31m\n.csv"
+
+
+def write_a_file_with_an_odd_name(folder: Path) -> None:
+    (folder / ODD_NAME).write_text(
         "id,time,x,label\n" + "".join(f"{n},{t},{n * t % 5},{n % 2}\n" for n in range(40) for t in range(3))
     )
-    command = [sys.executable, "-m", "scanline", "train", "e\x1b[31m\n.csv", *QUICK]
+
+
+def test_control_characters_in_a_file_name_are_escaped(scanline, tmp_path, monkeypatch):
+    write_a_file_with_an_odd_name(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = scanline("train", ODD_NAME, *QUICK)
+    assert code == 0, err
+    assert "\x1b[31m" not in out + err
+    assert r"training sequences on e\x1b[31m" in err
+    assert out.splitlines()[-1].startswith("run:  runs/e")
+
+
+def test_control_characters_in_a_file_name_are_escaped_on_a_terminal(tmp_path):
+    write_a_file_with_an_odd_name(tmp_path)
+    command = [sys.executable, "-m", "scanline", "train", ODD_NAME, *QUICK]
     ours, theirs = pty.openpty()
     ran = subprocess.run(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs if terminal else subprocess.PIPE,
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs,
         env=os.environ | {"NO_COLOR": "1", "TERM": "xterm"},
     )  # fmt: skip
     os.close(theirs)
-    shown = os.read(ours, 1 << 16) if terminal else ran.stderr
+    shown = os.read(ours, 1 << 16)
     os.close(ours)
     assert ran.returncode == 0, shown
     assert b"\x1b[31m" not in ran.stdout + shown

@@ -330,26 +330,22 @@ def test_a_run_that_was_cut_off_before_its_clock_moved_is_shown(scanline, folder
     assert (code, err) == (0, "")
 
 
-@pytest.mark.parametrize(
-    "spoilt",
-    [
+def test_invalid_lines_of_the_history_are_skipped(scanline, folder):
+    path = folder / "one" / "metrics.jsonl"
+    kept = path.read_text()
+    valid = {"event": "logged", "step": 3, "loss": 0.5, "accuracy": 0.5}
+    invalid = [
         {"learning_rate": None},
         {"samples": "many"},
         {"event": "judged", "part": 3},
         {"seconds": []},
         {"step": 1.5},
         {"step": 2**60},
-    ],
-    ids=str,
-)
-def test_an_invalid_line_of_the_history_is_skipped(scanline, folder, spoilt):
-    path = folder / "one" / "metrics.jsonl"
-    kept = path.read_text()
-    line = {"event": "logged", "step": 3, "loss": 0.5, "accuracy": 0.5} | spoilt
-    path.write_text(kept + json.dumps(line) + "\n")
+    ]
+    path.write_text(kept + "".join(json.dumps(valid | changed) + "\n" for changed in invalid))
     assert scanline("report", "one")[0] == 0
-    told = json.loads((folder / "one" / "report.json").read_text())["course"]
-    assert told == [json.loads(line) for line in kept.splitlines()]
+    history = json.loads((folder / "one" / "report.json").read_text())["course"]
+    assert history == [json.loads(line) for line in kept.splitlines()]
 
 
 def test_an_earlier_report_stays_where_a_new_one_fails(scanline, folder):

@@ -121,7 +121,13 @@ def test_the_page_is_small():
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme"), [(320, "dark"), (768, "light"), (1440, "light"), (1440, "dark")]
+    ("width", "scheme"),
+    [
+        (320, "dark"),
+        (1440, "light"),
+        pytest.param(768, "light", marks=pytest.mark.campaign),
+        pytest.param(1440, "dark", marks=pytest.mark.campaign),
+    ],
 )
 def test_the_page_is_accessible_and_fits(browser, address, width, scheme):
     with watched(browser, width, scheme) as seen:

@@ -178,7 +178,8 @@ def test_the_lock_of_a_killed_process_is_released(tmp_path):
     TrainingRun.resume(run=run, device="cpu").directory.unlock()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+# SIGINT of the whole program is also tested in tests/cli.
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.campaign)])
 def test_the_program_saves_and_ends_within_two_seconds_of_a_signal(tmp_path, number):
     run = tmp_path / "run"
     wide = ["--set", "train.steps=100000", "--set", "train.samples=0", "--set", "model.hidden_size=64"]

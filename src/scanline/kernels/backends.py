@@ -162,4 +162,5 @@ def _why_absent() -> str:
 
 
 # Traced code cannot load a library. The result is a constant, as a loaded library is never unloaded.
-torch.compiler.assume_constant_result(_why_absent)
+# torch.compiler.assume_constant_result does only this, but imports the compiler: a second at every start.
+_why_absent._dynamo_marked_constant = True  # type: ignore[attr-defined]

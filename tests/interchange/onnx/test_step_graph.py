@@ -286,12 +286,20 @@ def test_answers_that_are_apart_leave_no_file(tmp_path):
     refused(model, tmp_path, ModelError, r"\(step \d+ of \d sequences of .* steps\); nothing was written")
 
 
-@pytest.mark.parametrize("name", ["layer_0_W", "layer_1_R", "layer_1_B", "head_weight", "shift"])
-def test_one_wrong_number_is_found(name, tmp_path):
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> tuple[Model, Path]:
+    """A model of two layers and its step graph."""
     model = build("lstm", 2, readout="mean")
-    export_step_graph(model, tmp_path / "m.onnx")
+    path = tmp_path_factory.mktemp("exported") / "m.onnx"
+    export_step_graph(model, path)
+    return model, path
+
+
+@pytest.mark.parametrize("name", ["layer_0_W", "layer_1_R", "layer_1_B", "head_weight", "shift"])
+def test_one_wrong_number_is_detected(name, exported):
+    model, path = exported
     with pytest.raises(ModelError, match="outputs differ from Scanline's"):
-        verify_steps(spoil(tmp_path / "m.onnx", name), model)
+        verify_steps(spoil(path, name), model)
 
 
 @pytest.mark.parametrize("state", ["h", "c", "sum", "count", "last"])
