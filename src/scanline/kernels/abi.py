@@ -7,6 +7,8 @@ stated; whoever fills a structure keeps the memory alive until then.
 from __future__ import annotations
 
 import ctypes
+import struct
+from typing import Any
 
 ABI = 1
 FLOAT32, BFLOAT16 = 0, 1
@@ -66,3 +68,16 @@ class Backward(ctypes.Structure):
         ("dx_step", size),
         *((name, pointer) for name in ("dh0", "dc0", "dweight_ih", "dweight_hh", "dbias")),
     )
+
+
+_CODES: dict[type, str] = {size: "q", integer: "i", pointer: "P"}
+
+
+def _format(structure: type[ctypes.Structure]) -> str:
+    """Return the format of a structure's fields for `struct`, nested structures in line."""
+    kinds: list[Any] = [field[1] for field in structure._fields_]
+    return "".join(_format(kind) if issubclass(kind, ctypes.Structure) else _CODES[kind] for kind in kinds)
+
+
+# Packed bytes take half the time of filling a ctypes structure, at every call. A NULL pointer is 0.
+FORWARD, BACKWARD = struct.Struct(_format(Forward)), struct.Struct(_format(Backward))

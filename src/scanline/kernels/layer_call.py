@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scanline.cells import Cell, Weights
-from scanline.kernels.abi import PRECISIONS, Layer
+from scanline.kernels.abi import PRECISIONS
 
 OPTIONS = 3  # reverse, batch_first, precision
 
@@ -36,15 +36,14 @@ class LayerCall(NamedTuple):
     precision: str
 
     @classmethod
-    def of(cls, tensors: Sequence[Any], options: Sequence[Any]) -> LayerCall:
+    def of(cls, tensors: tuple[Any, ...], options: tuple[Any, ...]) -> LayerCall:
         """Return the call for flat arguments in the order of the operator's schema.
 
         Args:
             tensors: x, the states, four weights, lengths.
             options: reverse, batch_first, precision.
         """
-        x, *states, weight_ih, weight_hh, bias_ih, bias_hh, lengths = tensors
-        return cls(x, tuple(states), Weights(weight_ih, weight_hh, bias_ih, bias_hh), lengths, *options)
+        return cls(tensors[0], tensors[1:-5], Weights(*tensors[-5:-1]), tensors[-1], *options)
 
     def sizes(self) -> tuple[Any, Any, Any, Any]:
         """Return (N, T, F, H): numbers, or symbols where torch traces without data."""
@@ -70,22 +69,31 @@ class LayerCall(NamedTuple):
     def dense(self) -> LayerCall:
         """Return the call with tensors as the library reads them: contiguous; of x the last axis only."""
         x, states, weights, lengths, reverse, batch_first, precision = self
-        return LayerCall(
-            contiguous_steps(x),
-            tuple([None if state is None else state.contiguous() for state in states]),
-            Weights(*[None if weight is None else weight.contiguous() for weight in weights]),  # type: ignore[arg-type]
-            None if lengths is None else lengths.contiguous(),
-            reverse,
-            batch_first,
-            precision,
-        )
+        for tensor in (*states, *weights, lengths):
+            if tensor is not None and (not tensor.is_contiguous() or tensor.is_neg()):
+                states = tuple([plain(state) for state in states])
+                weights = Weights(*[plain(weight) for weight in weights])  # type: ignore[arg-type]
+                lengths = plain(lengths)
+                break
+        return LayerCall(contiguous_steps(x), states, weights, lengths, reverse, batch_first, precision)
 
-    def layer(self, precision: int) -> Layer:
-        """Return the library's description of the call. It holds addresses: keep the tensors referenced."""
-        return Layer(
-            # In the order of `Layer._fields_`; strides are in elements, and 0 is the unused field.
-            *self.sizes(), address(self.lengths), self.reverse, precision, torch.get_num_threads(), 0,
-            address(self.x), *self.strides(self.x), *pair(self.states), *map(address, self.weights),
+    def layer(self, precision: int) -> tuple[int, ...]:
+        """Return the fields of the library's `Layer`.
+
+        They hold addresses: keep the tensors referenced until the library has returned.
+        """
+        x, weights = self.x, self.weights
+        h, c = pair(self.states)
+        first, second, F = x.shape
+        by_first, by_second, _ = x.stride()
+        # In the order of `Layer._fields_`; strides are in elements, and 0 is the unused field.
+        sizes = (first, second) if self.batch_first else (second, first)
+        strides = (by_first, by_second) if self.batch_first else (by_second, by_first)
+        return (
+            *sizes, F, weights.weight_hh.shape[1], address(self.lengths),
+            self.reverse, precision, torch.get_num_threads(), 0,
+            x.data_ptr(), *strides, h, c, weights.weight_ih.data_ptr(), weights.weight_hh.data_ptr(),
+            address(weights.bias_ih), address(weights.bias_hh),
         )  # fmt: skip
 
     def check(self, cell: Cell) -> None:
@@ -107,17 +115,18 @@ class LayerCall(NamedTuple):
             )
         N, _, F, H = self.sizes()
         state, rows = (N, H), G * H
-        shapes = (*(state for _ in self.states), (rows, F), (rows, H), (rows,), (rows,))
+        shapes = (state,) * len(self.states) + ((rows, F), (rows, H), (rows,), (rows,))
         dtype, device, faults = x.dtype, x.device, []
         # Runs at every training step: names and messages are made only for what does not fit.
-        for index, (tensor, shape) in enumerate(zip((*self.states, *self.weights), shapes, strict=True)):
-            if tensor is None:
+        for index, tensor in enumerate((*self.states, *self.weights)):
+            if tensor is None or (
+                tensor.shape == shapes[index] and tensor.dtype == dtype and tensor.device == device
+            ):
                 continue
+            name, shape = _argument_names(cell)[index], shapes[index]
             if tensor.shape != shape:
-                name = _argument_names(cell)[index]
                 faults.append(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
             if tensor.dtype != dtype or tensor.device != device:
-                name = _argument_names(cell)[index]
                 faults.append(
                     f"{name} must be {dtype} on {device} as x is, got {tensor.dtype} on {tensor.device}"
                 )
@@ -133,19 +142,27 @@ class LayerCall(NamedTuple):
             raise RuntimeError(f"{_label(cell)}: " + "; ".join(faults))
 
 
-def address(tensor: Tensor | None) -> int | None:
-    """Return the address of a tensor's first element; None for None."""
-    return None if tensor is None else tensor.data_ptr()
+def address(tensor: Tensor | None) -> int:
+    """Return the address of a tensor's first element; 0 for None."""
+    return 0 if tensor is None else tensor.data_ptr()
 
 
-def pair(states: Sequence[Tensor | None]) -> tuple[int | None, int | None]:
-    """Return the addresses of the states as the C interface takes them: h, and c or NULL."""
-    return address(states[0]), address(states[1]) if len(states) > 1 else None
+def pair(states: Sequence[Tensor | None]) -> tuple[int, int]:
+    """Return the addresses of the states as the C interface takes them: h, and c or 0."""
+    return address(states[0]), address(states[1]) if len(states) > 1 else 0
+
+
+def plain(tensor: Tensor | None) -> Tensor | None:
+    """Return a contiguous tensor whose memory holds its values."""
+    # A negative view (`z.conj().imag`) shares the memory of the values that it negates.
+    return None if tensor is None else tensor.resolve_neg().contiguous()
 
 
 def contiguous_steps(tensor: Tensor) -> Tensor:
-    """Return a tensor whose last axis is contiguous."""
-    return tensor if tensor.stride(-1) == 1 or tensor.shape[-1] == 1 else tensor.contiguous()
+    """Return a tensor whose last axis is contiguous and whose memory holds its values."""
+    if (tensor.stride(-1) == 1 or tensor.shape[-1] == 1) and not tensor.is_neg():
+        return tensor
+    return tensor.resolve_neg().contiguous()
 
 
 def _label(cell: Cell) -> str:

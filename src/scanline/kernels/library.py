@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 NAMES = ("libscanline.so", "libscanline.dylib")
+_NUMPY = {torch.float32: np.float32, torch.uint8: np.uint8}
 LARGE_BYTES = 1 << 20  # smaller tensors are allocated by torch
 
 
@@ -90,6 +92,7 @@ class Library:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._off: set[int] = set()
+        self._computes: dict[int, bool] = {}  # by precision; cleared when another kernel is chosen
         library = ctypes.CDLL(str(path))
         if library.scanline_abi() != ABI:
             raise OSError(f"expected version {ABI} of the interface, got {library.scanline_abi()}")
@@ -135,6 +138,13 @@ class Library:
         name = None if precision in self._off else self._in_use(precision)
         return None if name is None else name.decode()
 
+    def computes(self, precision: int) -> bool:
+        """Return whether a kernel for `precision` is in use."""
+        known = self._computes.get(precision)
+        if known is None:
+            known = self._computes[precision] = self.kernel(precision) is not None
+        return known
+
     def use(self, precision: int, kernel: str | None) -> None:
         """Use `kernel` from now on.
 
@@ -146,6 +156,7 @@ class Library:
             ValueError: If the processor cannot run it; names the kernels that it can run.
         """
         self._off.discard(precision)
+        self._computes.clear()
         if self._use(precision, None if kernel is None else kernel.encode()):
             raise ValueError(
                 f"this processor runs {', '.join(self.kernels(precision)) or 'none'}, not {kernel}"
@@ -154,6 +165,7 @@ class Library:
     def leave_out(self, precision: int) -> None:
         """Use no kernel for `precision` until `use` is called."""
         self._off.add(precision)
+        self._computes.clear()
 
     def check(self, code: int) -> None:
         """Raise the error that a function's return code stands for.
@@ -193,18 +205,24 @@ class Library:
         self.check(self._pack(ctypes.byref(layer), block))
         return block
 
-    def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return an uninitialised tensor.
+    def empty(self, like: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return an uninitialised tensor in main memory.
 
         Large ones come from memory that the library keeps and reuses: fresh pages would be cleared by the
         system at every training step.
+
+        Args:
+            like: A tensor on the CPU. The library writes to the new one, whose device must not follow torch's
+                default; `new_empty` says so in less time than `torch.empty` with a device.
+            shape: Its sizes.
+            dtype: Its dtype; never torch's default.
         """
         count = 1
         for length in shape:
             count *= length
         length = count * dtype.itemsize
         if length < LARGE_BYTES:
-            return torch.empty(shape, dtype=dtype)
+            return like.new_empty(shape, dtype=dtype)
         address = self._take(length)
         if address is None:
             raise MemoryError(f"not enough memory for a recurrent layer: {length:,} bytes")
@@ -213,7 +231,9 @@ class Library:
         # The tensor references the block; when the block is collected, its memory returns to the library.
         # Not at exit, when other threads may still use it.
         weakref.finalize(block, self._give, address).atexit = False
-        return torch.frombuffer(block, dtype=dtype).view(shape)
+        # By way of NumPy, as `torch.frombuffer(...).view(shape)` were a view, which autograd does not let
+        # callers change or detach in place.
+        return torch.from_numpy(np.ndarray(shape, _NUMPY[dtype], block))  # type: ignore[arg-type]
 
     def activate(self, function: str, values: Tensor) -> Tensor:
         """Return sigmoid or tanh of contiguous float32 `values`, as the float32 kernel computes it."""

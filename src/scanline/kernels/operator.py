@@ -9,7 +9,6 @@ The gradient returns one bias gradient, as the C interface does: it suits cells 
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +17,8 @@ from torch import Tensor
 
 from scanline.cells import Cell
 from scanline.kernels import reference_call
-from scanline.kernels.abi import PRECISIONS, Backward, Forward
-from scanline.kernels.layer_call import OPTIONS, LayerCall, address, contiguous_steps, pair
+from scanline.kernels.abi import BACKWARD, FORWARD, PRECISIONS
+from scanline.kernels.layer_call import OPTIONS, LayerCall, address, contiguous_steps, pair, plain
 from scanline.kernels.library import LARGE_BYTES, Library, load
 
 _ops = torch.library.Library("scanline", "DEF")
@@ -114,7 +113,7 @@ class LayerOperator:
         if library is None or x.dtype != torch.float32 or x.device.type != "cpu" or 0 in x.shape:
             return None
         code = PRECISIONS[precision]
-        return library, code if library.kernel(code) else PRECISIONS["float32"]
+        return library, code if library.computes(code) else PRECISIONS["float32"]
 
     # --- forward
 
@@ -135,18 +134,19 @@ class LayerOperator:
         library, precision = native
         # The structures below hold addresses, not references: `call` keeps contiguous copies alive.
         call = call.dense()
-        y = library.empty(*call.like_x(H))
-        last = [torch.empty(N, H) for _ in self.cell.states]
-        reserve = library.empty(library.reserve_bytes(precision, N, T, H) if keep else 0, dtype=torch.uint8)
+        y = library.empty(call.x, *call.like_x(H))
+        last = [library.empty(call.x, N, H) for _ in self.cell.states]
+        kept = library.reserve_bytes(precision, N, T, H) if keep else 0
+        reserve = library.empty(call.x, kept, dtype=torch.uint8)
         if keep and reserve.numel() < LARGE_BYTES:
             # Steps past a sequence's end leave parts of it unwritten: zeroed, equal calls give equal bytes.
             reserve.zero_()
-        # NULL for packed weights: the library packs them itself, as they change at every training step.
-        native_call = Forward(
-            call.layer(precision), None, y.data_ptr(), *call.strides(y),
-            *pair(last), reserve.data_ptr() if keep else None,
+        # NULL (0) for packed weights: the library packs them itself, as they change at every training step.
+        native_call = FORWARD.pack(
+            *call.layer(precision), 0, y.data_ptr(), *call.strides(y),
+            *pair(last), reserve.data_ptr() if keep else 0,
         )  # fmt: skip
-        library.check(library.passes[self.name].forward(ctypes.byref(native_call)))
+        library.check(library.passes[self.name].forward(native_call))
         return (y, *last, reserve)
 
     def _forward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
@@ -170,26 +170,26 @@ class LayerOperator:
         library, precision = native
         call = call.dense()
         wants_x, wants_states, wants_weights = wants
-        # Gradients that are not wanted are NULL for the library and empty tensors for torch, which requires
-        # an operator to return all of its results.
-        results = self._gradient_tensors(call, wants, library.empty)
+        # Gradients that are not wanted are NULL (0) for the library and empty tensors for torch, which
+        # requires an operator to return all of its results.
+        results = self._gradient_tensors(call, wants, lambda *shape: library.empty(call.x, *shape))
         dx, *dstates, dweight_ih, dweight_hh, dbias = results
         dy, *dlast = gradients
         dy = None if dy is None else contiguous_steps(dy)
-        dlast = [None if d is None else d.contiguous() for d in dlast]
-        native_call = Backward(
-            call.layer(precision),
+        dlast = [plain(d) for d in dlast]
+        native_call = BACKWARD.pack(
+            *call.layer(precision),
             y.data_ptr(), *call.strides(y), reserve.data_ptr(),
             address(dy), *call.strides(dy), *pair(dlast),
-            *((dx.data_ptr(), *call.strides(dx)) if wants_x else (None, 0, 0)),
-            *(pair(dstates) if wants_states else (None, None)),
-            *(map(address, (dweight_ih, dweight_hh, dbias)) if wants_weights else (None,) * 3),
+            *((dx.data_ptr(), *call.strides(dx)) if wants_x else (0, 0, 0)),
+            *(pair(dstates) if wants_states else (0, 0)),
+            *(map(address, (dweight_ih, dweight_hh, dbias)) if wants_weights else (0, 0, 0)),
         )  # fmt: skip
-        library.check(library.passes[self.name].backward(ctypes.byref(native_call)))
+        library.check(library.passes[self.name].backward(native_call))
         return results
 
     def _split(
-        self, arguments: Sequence[Any]
+        self, arguments: tuple[Any, ...]
     ) -> tuple[Sequence[Any], LayerCall, Sequence[Any], tuple[bool, bool, bool]]:
         """Return (gradients of the results, call, (y, reserve), what is wanted) of the backward schema."""
         # Schema: dy and the states' gradients, the forward inputs, y and reserve, options, what is
@@ -276,11 +276,17 @@ class _Direct(torch.autograd.Function):
 
 def _is_plain(tensors: Sequence[Tensor | None]) -> bool:
     """Return whether these are ordinary CPU tensors outside any tracing, mode or function transform."""
-    return (
-        not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None
-        and torch._C._len_torch_dispatch_stack() == 0
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and all(tensor is None or type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
-        and all(tensor is None or tensor.device.type == "cpu" for tensor in tensors)
-    )
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._len_torch_dispatch_stack() != 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    ):
+        return False
+    for tensor in tensors:
+        if tensor is not None and not (type(tensor) in _PLAIN and tensor.is_cpu):
+            return False
+    return True
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)
