@@ -4,14 +4,20 @@
 `state_dict`, arguments and results are torch's: `ours.load_state_dict(theirs.state_dict())` works in both
 directions. They add `lengths`, so that padded sequences of different lengths need no packing, and the choice
 of the backend.
+
+Where the native library cannot take part, another backend computes without being asked: under `torch.func`
+transforms and forward-mode differentiation the reference; in `torch.jit.trace` and in an export to ONNX
+torch, so that the file needs nothing of Scanline. What torch's module refuses is refused with torch's error.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from scanline import cells
@@ -92,31 +98,113 @@ class _Recurrent(nn.RNNBase):
                 2 nor 3 axes.
             RuntimeError: If sizes do not fit together.
         """
-        if isinstance(input, PackedSequence):
-            if lengths is not None:
-                raise ValueError("lengths must be left out with packed sequences, which have their own")
-            return self._forward_packed(input, hx)
-        backend = self.path(input.device)
-        # Torch's own call computes all layers at once, which on a GPU is much faster than one by one.
-        if backend == "torch" and lengths is None:
+        if type(input) is not Tensor:
+            if isinstance(input, torch.fx.Proxy):
+                return self._proxy(input, hx, lengths)
+            if isinstance(input, PackedSequence):
+                if lengths is not None:
+                    raise ValueError("lengths must be left out with packed sequences, which have their own")
+                return self._forward_packed(input, hx)
+        backend = self._backend_now(input.device)
+        if lengths is None and (backend == "torch" or not self._fits(input, hx)):
+            # Torch's own call computes all layers at once, which on a GPU is much faster than one by one, and
+            # refuses what does not fit.
             return super().forward(input, hx)  # type: ignore[no-any-return]
         if input.dim() == 2:
             return self._forward_single(backend, input, hx, lengths)
         if input.dim() != 3:
             raise ValueError(f"{self.mode}: Expected input to be 2D or 3D, got {input.dim()}D instead")
+        if not self._fits(input, hx):
+            raise RuntimeError(f"{self.mode}: expected hx to be {self._expected_states()}")
         outputs, states = self._forward_batch(backend, input, self._split(hx), lengths)
         return outputs, self._join(states)
+
+    def _backend_now(self, device: torch.device) -> Backend:
+        """Return what computes a call on `device`: `path`, unless torch is tracing or transforming it."""
+        backend = self.path(device)
+        if backend != "native":
+            return backend
+        if torch.compiler.is_compiling():
+            return "torch" if torch.onnx.is_in_onnx_export() else backend
+        if torch._C._get_tracing_state() is not None:
+            return "torch"
+        # The native operator has no tangents and no batching rule; torch's operators in the reference have.
+        # A `torch.func` transform is on functorch's stack, forward-mode differentiation has a level.
+        transformed = torch._C._functorch.peek_interpreter_stack() is not None
+        return "reference" if transformed or forward_ad._current_level >= 0 else backend
+
+    def _fits(self, input: Tensor, hx: Any) -> bool:
+        """Return whether `hx` is None or a state for each of the cell's."""
+        if hx is None:
+            return True
+        count = len(self.cell.states)
+        if count == 1:
+            return isinstance(hx, Tensor) and hx.dim() == input.dim()
+        return (
+            isinstance(hx, tuple | list)
+            and len(hx) == count
+            and all(isinstance(state, Tensor) and state.dim() == input.dim() for state in hx)
+        )
+
+    def _expected_states(self) -> str:
+        names = " and ".join(f"{state}0" for state in self.cell.states)
+        return f"{names}, each (D*layers, N, {self.hidden_size}), or None"
+
+    def _proxy(self, *arguments: Any) -> Any:
+        """Return the call as one node of a `torch.fx` graph, as torch's own modules are."""
+        tracer = arguments[0].tracer
+        return tracer.create_proxy("call_module", tracer.path_of_module(self), arguments, {})
+
+    def to_torch(self) -> nn.RNNBase:
+        """Return torch's own module with the same parameters (shared, not copied) and settings.
+
+        `torch.ao.quantization.quantize_dynamic` knows modules by their class: quantise what this returns.
+        """
+        names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+        settings = {name: getattr(self, name) for name in names}
+        if self.mode.startswith("RNN_"):
+            settings["nonlinearity"] = self.mode.removeprefix("RNN_").lower()
+        else:
+            settings["proj_size"] = self.proj_size
+        if isinstance(self, nn.GRU):
+            del settings["proj_size"]
+        torch_class = next(c for c in type(self).__mro__ if c.__module__ == nn.RNNBase.__module__)
+        module: nn.RNNBase = torch_class(**settings, device="meta")
+        for name in module._parameters:
+            setattr(module, name, getattr(self, name))
+        module._init_flat_weights()
+        return module.train(self.training)
+
+    def __prepare_scriptable__(self) -> nn.RNNBase:
+        """Return what `torch.jit.script` compiles in the place of this module."""
+        return self.to_torch()
+
+    @property
+    def qconfig(self) -> Any:
+        """What `torch.ao.quantization` asks for; it knows only torch's own classes."""
+        if "_qconfig" not in self.__dict__:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute 'qconfig'")
+        return self.__dict__["_qconfig"]
+
+    @qconfig.setter
+    def qconfig(self, value: Any) -> None:
+        if value is None:
+            warnings.warn(
+                f"scanline.nn.{type(self).__name__} is not quantised: torch.ao.quantization knows modules by "
+                "their class; replace the module by module.to_torch() first",
+                stacklevel=2,
+            )
+        self.__dict__["_qconfig"] = value
+
+    @qconfig.deleter
+    def qconfig(self) -> None:
+        self.__dict__.pop("_qconfig", None)
 
     def _forward_single(
         self, backend: Backend, input: Tensor, hx: State | None, lengths: Tensor | None
     ) -> tuple[Tensor, State]:
         """Read one sequence (T, F)."""
         states = self._split(hx)
-        if states is not None and any(state.dim() != 2 for state in states):
-            found = ", ".join(f"{state.dim()}-D" for state in states)
-            raise RuntimeError(
-                f"For unbatched 2-D input, hx and cx should also be 2-D but got ({found}) tensors"
-            )
         if lengths is not None:
             raise ValueError("lengths must be left out with a single sequence (T, F)")
         # A batch of one: states (D*layers, H) become (D*layers, 1, H).
@@ -129,8 +217,8 @@ class _Recurrent(nn.RNNBase):
         self, packed: PackedSequence, hx: State | None
     ) -> tuple[Tensor | PackedSequence, State]:
         """Read packed sequences: torch's path packed, the others padded."""
-        backend = self.path(packed.data.device)
-        if backend == "torch":
+        backend = self._backend_now(packed.data.device)
+        if backend == "torch" or not self._fits_packed(packed, hx):
             return super().forward(packed, hx)  # type: ignore[no-any-return]
         # The native library reads padded batches only.
         values, lengths = pad_packed_sequence(packed, batch_first=self.batch_first)
@@ -144,6 +232,10 @@ class _Recurrent(nn.RNNBase):
         data, _ = torch._VF._pack_padded_sequence(outputs, lengths, self.batch_first)
         again = PackedSequence(data, packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices)
         return again, self._join(states)
+
+    def _fits_packed(self, packed: PackedSequence, hx: Any) -> bool:
+        """Return whether the states are as many and of as many axes as padded sequences need."""
+        return packed.data.dim() == 2 and self._fits(packed.data.unsqueeze(0), hx)
 
     def _forward_batch(
         self,
@@ -163,9 +255,10 @@ class _Recurrent(nn.RNNBase):
         Returns:
             Outputs laid out as the input, and the last states, each (D*layers, N, H).
         """
-        precision = self._chosen_precision()
+        autocasts = _autocasts()
+        precision = self._chosen_precision(autocasts)
         # Inputs may come in bfloat16 from other modules, as autocast does not know these operators.
-        if backend == "native" and _autocasts():
+        if autocasts and backend == "native":
             dtype = self.weight_hh_l0.dtype
             input = input.to(dtype)
             states = None if states is None else tuple(state.to(dtype) for state in states)
@@ -198,15 +291,17 @@ class _Recurrent(nn.RNNBase):
             values = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # (..., D*H)
             if self.dropout and layer < self.num_layers - 1:
                 values = nn.functional.dropout(values, self.dropout, self.training)
-        if len(last) == 1:
-            return values, tuple(state.unsqueeze(0) for state in last[0])
+        # No views: callers detach or change states in place, which a view forbids. The native operator
+        # returns new tensors; the reference may return the initial states themselves.
+        if len(last) == 1 and backend == "native":
+            return values, tuple(state.unsqueeze_(0) for state in last[0])
         return values, tuple(torch.stack(each) for each in zip(*last, strict=True))
 
-    def _chosen_precision(self) -> str:
+    def _chosen_precision(self, autocasts: bool) -> str:
         """Return `precision`, or what autocast and the weights' dtype ask for."""
         if self.precision is not None:
             return self.precision
-        return "bfloat16" if _autocasts() or self.weight_hh_l0.dtype == torch.bfloat16 else "float32"
+        return "bfloat16" if autocasts or self.weight_hh_l0.dtype == torch.bfloat16 else "float32"
 
     def _weights_of(self, layer: int, direction: int) -> list[Tensor | None]:
         """Return [weight_ih, weight_hh, bias_ih, bias_hh] and, with proj_size, weight_hr."""

@@ -188,6 +188,12 @@ class LayerOperator:
         library.check(library.passes[self.name].backward(native_call))
         return results
 
+    def _batched_gradients(self, *arguments: Any) -> tuple[Tensor, ...]:
+        """Return what `_backward` does, computed by torch's operators, which `torch.vmap` knows."""
+        gradients, call, _, wants = self._split(arguments)
+        with torch.enable_grad():
+            return reference_call.differentiate(self.cell, call, gradients, wants)
+
     def _split(
         self, arguments: tuple[Any, ...]
     ) -> tuple[Sequence[Any], LayerCall, Sequence[Any], tuple[bool, bool, bool]]:
@@ -271,6 +277,8 @@ class _Direct(torch.autograd.Function):
         operator = ctx.operator
         if torch.is_grad_enabled():  # create_graph: through the dispatcher, whose gradient refuses
             return operator._differentiate(ctx, *gradients, None)  # type: ignore[no-any-return]
+        if any(gradient is not None and _is_batched(gradient) for gradient in gradients):
+            return operator._gradients(ctx, gradients, operator._batched_gradients)  # type: ignore[no-any-return]
         return operator._gradients(ctx, gradients, operator._backward)  # type: ignore[no-any-return]
 
 
@@ -290,3 +298,9 @@ def _is_plain(tensors: Sequence[Tensor | None]) -> bool:
 
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Return whether a tensor stands for a batch of tensors, as gradients do under `vmap`."""
+    functorch = torch._C._functorch
+    return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)

@@ -42,7 +42,24 @@ def gradients(
         results: Gradients of outputs and last states; None for zeros.
         wants: Whether those by x, by the states and by the weights are wanted; the others are empty.
     """
-    derived = _in_fresh_thread(lambda: _differentiate(cell, call, results))
+    return _in_fresh_thread(lambda: differentiate(cell, call, results, wants))
+
+
+def differentiate(
+    cell: Cell,
+    call: LayerCall,
+    results: Sequence[Tensor | None],
+    wants: tuple[bool, bool, bool],
+) -> tuple[Tensor, ...]:
+    """Return what `gradients` does. Autograd must be on in the calling thread.
+
+    Args:
+        cell: As for `gradients`.
+        call: As for `gradients`.
+        results: As for `gradients`.
+        wants: As for `gradients`.
+    """
+    derived = _differentiate(cell, call, results)
     counts = zip(wants, (1, len(cell.states), 3), strict=True)
     wanted = [want for want, count in counts for _ in range(count)]
     # A gradient that passed no step is the tensor that came in; an operator must return new ones.
@@ -79,7 +96,7 @@ def _states(call: LayerCall) -> tuple[Tensor, ...]:
     return tuple(call.x.new_zeros(N, H) if state is None else state for state in call.states)
 
 
-def _in_fresh_thread(compute: Callable[[], list[Tensor]]) -> list[Tensor]:
+def _in_fresh_thread(compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """Return what `compute` returns when run in a new thread.
 
     Torch's dispatcher turns autograd off for the calling thread while it runs an operator's implementation;
