@@ -442,3 +442,126 @@ def test_a_picture_format_cannot_change():
     form = PictureFormat(28, 28, 20, 255, "mass")
     with pytest.raises(AttributeError):
         form.box = 8
+
+
+# --- what the header leaves open
+
+
+def quarters() -> np.ndarray:
+    """(32, 64): four even quarters."""
+    return np.repeat(np.repeat(CORNERS, 16, 0), 32, 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["tif", "png", "webp", "jpg"])
+def test_every_orientation_is_applied_in_every_format(tmp_path, suffix, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"webp": {"lossless": True}, "jpg": {"quality": 100}}.get(suffix, {})
+    path = saved(Image.fromarray(quarters()), tmp_path / f"a.{suffix}", exif=exif, **options)
+    turned = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: a.T,
+        6: lambda a: np.rot90(a, 3),
+        7: lambda a: np.rot90(a, 2).T,
+        8: np.rot90,
+    }[orientation]
+    close(read_pixels(path), turned(quarters()) / 255, within=1.5 / 255)
+
+
+def test_a_tiff_of_sixteen_bits_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    wide = Image.fromarray(quarters().astype(np.uint16) * 257)
+    close(read_pixels(saved(wide, tmp_path / "a.tif", exif=exif)), np.rot90(quarters(), 3) / 255)
+
+
+def png(path: Path, depth: int, kind: int, rows: list[bytes], size: tuple[int, int], trns: bytes) -> Path:
+    """A PNG of any bit depth and colour type, written by hand. `size` is (width, height)."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    header = struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    content = chunk(b"IHDR", header) + chunk(b"tRNS", trns) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    return path
+
+
+def test_a_transparent_grey_of_sixteen_bits_lies_on_white(tmp_path):
+    # Values 0 (transparent), 1 and 65535: only the exact value is transparent.
+    row = struct.pack(">HHH", 0, 1, 65535)
+    path = png(tmp_path / "a.png", 16, 0, [row], (3, 1), struct.pack(">H", 0))
+    close(read_pixels(path), [[1, 0, 1]])
+    np.testing.assert_array_equal(read_pixels(path, colour=True)[0], [[255] * 3, [0] * 3, [255] * 3])
+
+
+@pytest.mark.parametrize(("depth", "row"), [(2, b"\x1b"), (4, b"\x05\xaf")])
+def test_a_transparent_grey_of_two_and_four_bits_lies_on_white(tmp_path, depth, row):
+    # Levels 0, 1/3, 2/3 and 1; 1/3, stored as 1 of 3 or 5 of 15, is transparent.
+    third = (2**depth - 1) // 3
+    path = png(tmp_path / "a.png", depth, 0, [row], (4, 1), struct.pack(">H", third))
+    close(read_pixels(path), [[0, 1, 2 / 3, 1]])
+
+
+def test_a_transparent_colour_of_sixteen_bits_lies_on_white(tmp_path):
+    row = struct.pack(">HHHHHH", 65535, 0, 0, 0, 0, 0)
+    path = png(tmp_path / "a.png", 16, 2, [row], (2, 1), struct.pack(">HHH", 65535, 0, 0))
+    close(read_pixels(path), [[1, 0]])
+
+
+@pytest.mark.parametrize("largest", [255, 1023, 4095, 16383])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_that_hold_fewer_are_refused_with_both_readings(tmp_path, suffix, largest):
+    path = saved(Image.fromarray(np.array([[0, largest]], np.uint16)), tmp_path / f"a.{suffix}")
+    message = rf"values up to {largest}: white may be {largest} .* or 65535 .*; save it with 8 bits"
+    with pytest.raises(DataError, match=message):
+        read_pixels(path)
+
+
+def test_a_black_picture_of_sixteen_bits_and_one_of_a_quarter_are_read(tmp_path):
+    close(read_pixels(saved(Image.fromarray(np.zeros((1, 2), np.uint16)), tmp_path / "a.png")), [[0, 0]])
+    quarter = Image.fromarray(np.array([[0, 16384]], np.uint16))
+    close(read_pixels(saved(quarter, tmp_path / "b.png")), [[0, 16384 / 65535]])
+
+
+def test_a_pgm_declares_its_white(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 1 4095\n" + struct.pack(">HH", 0, 819))
+    close(read_pixels(tmp_path / "a.pgm"), [[0, 0.2]])
+
+
+def test_a_tiff_may_declare_its_white_and_that_zero_is_white(tmp_path):
+    wide = Image.fromarray(np.array([[0, 819]], np.uint16))
+    close(read_pixels(saved(wide, tmp_path / "a.tif", tiffinfo={281: 4095})), [[0, 0.2]])
+    path = saved(Image.fromarray(np.array([[0, 52428]], np.uint16)), tmp_path / "b.tif")
+    minimum, inverted = (struct.pack("<HHIHH", 262, 3, 1, value, 0) for value in (1, 0))
+    content = path.read_bytes()
+    assert content.count(minimum) == 1
+    path.write_bytes(content.replace(minimum, inverted))
+    close(read_pixels(path), [[1, 0.2]])
+
+
+def test_negative_samples_are_refused(tmp_path):
+    path = saved(Image.fromarray(np.array([[-5, 40000]], np.int32)), tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"expected samples of 0 or more, found -5\.\.40000"):
+        read_pixels(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"GIF89a", "a GIF picture"),
+        (b"\0\0\0\x1cftypheic", "a HEIF picture"),
+        (b"%PDF-1.7", "a PDF document"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named(tmp_path, head, name):
+    (tmp_path / "a.png").write_bytes(head + bytes(64))
+    with pytest.raises(DataError, match=f"found {name}; convert it"):
+        read_pixels(tmp_path / "a.png")

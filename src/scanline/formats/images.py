@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import stat
 import warnings
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.errors import FormatError
+from scanline.formats.bit_depth import bit_depth, widen_transparency
 from scanline.formats.image_arrays import check_pixels, read_array_picture, too_large
 from scanline.formats.pixels import picture_pixels
 from scanline.limits import excess, limit_of
@@ -24,7 +26,24 @@ _EXPECTED = "a PNG, JPEG, PGM, PPM, BMP, TIFF or WebP picture, or a .npy array"
 _DEFLATE_RATIO = 1032  # the tightest that deflate compresses (https://zlib.net/zlib_tech.html)
 # Pixels a byte of a JPEG can stand for: four times one bit for each block of 8 x 8.
 _JPEG_PIXELS_PER_BYTE = 2048
+_TIFF_ROWS = 257  # tag
 _JPEG_SCAN = b"\xff\xda"  # marker; within coded data a zero byte follows each ff
+# Formats that are recognised, to name them, but not read: (offset, bytes, name).
+_OTHER_KINDS = (
+    (0, b"GIF8", "a GIF picture"),
+    (4, b"ftypavif", "an AVIF picture"),
+    (4, b"ftyphei", "a HEIF picture"),
+    (4, b"ftypmif1", "a HEIF picture"),
+    (4, b"jP  ", "a JPEG 2000 picture"),
+    (0, b"\xff\x0a", "a JPEG XL picture"),
+    (4, b"JXL ", "a JPEG XL picture"),
+    (128, b"DICM", "a DICOM picture"),
+    (0, b"8BPS", "a Photoshop file"),
+    (0, b"\x00\x00\x01\x00", "an icon"),
+    (0, b"<svg", "an SVG drawing"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"\x93NUMPY", "an array without the suffix .npy"),
+)
 # Bits of a pixel in a PNG, at least, by Pillow's mode.
 _PNG_BITS = {"1": 1, "P": 1, "L": 2, "LA": 16, "I;16": 16, "RGB": 24, "RGBA": 32}
 
@@ -113,19 +132,37 @@ def _read_still(
 ) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    try:
-        picture = Image.open(file, formats=_FORMATS)
-    except UnidentifiedImageError as error:
-        raise FormatError(
-            file=name, expected=_EXPECTED, found="something else", remedy="convert it"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise too_large(name, "more", limit) from error
-    with picture:
-        # Image.open reads only the header; pixels are decoded below, by exif_transpose or convert.
-        check_pixels(name, picture.height, picture.width, limit)
-        _check_content(picture, file, name)
-        return picture_pixels(ImageOps.exif_transpose(picture), colour)
+    # An open file, not a path: Pillow maps uncompressed files into memory by their path, and a TIFF that is
+    # to be turned is then read with height and width swapped.
+    with file.open("rb") if isinstance(file, Path) else contextlib.nullcontext(file) as opened:
+        try:
+            picture = Image.open(opened, formats=_FORMATS)
+        except UnidentifiedImageError as error:
+            raise FormatError(
+                file=name, expected=_EXPECTED, found=_other_kind(file), remedy="convert it"
+            ) from error
+        except Image.DecompressionBombError as error:
+            raise too_large(name, "more", limit) from error
+        with picture:
+            # Image.open reads only the header; pixels are decoded below, by exif_transpose or convert.
+            check_pixels(name, picture.height, picture.width, limit)
+            _check_content(picture, file, name)
+            # Both need the raw mode, which decoding drops.
+            depth = bit_depth(picture)
+            widen_transparency(picture)
+            return picture_pixels(ImageOps.exif_transpose(picture), colour, depth, name)
+
+
+def _other_kind(file: Path | io.BytesIO) -> str:
+    """Return what a file is that is not a picture of a format that is read."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            head = opened.read(256)
+    else:
+        head = file.getvalue()[:256]
+    return next(
+        (name for offset, mark, name in _OTHER_KINDS if head[offset:].startswith(mark)), "something else"
+    )
 
 
 def _check_content(picture: Image.Image, file: Path | io.BytesIO, name: str) -> None:
@@ -139,8 +176,10 @@ def _check_content(picture: Image.Image, file: Path | io.BytesIO, name: str) -> 
     too_few = _damaged(name, f"{size:,} bytes for {height} x {width} pixels")
     if picture.format == "TIFF":
         rows = max((tile[1][3] for tile in getattr(picture, "tile", ())), default=0)
-        if rows < height:
-            raise _damaged(name, f"{rows} of {height} rows")
+        # `height` is that of the upright picture; the tag has the rows as they are stored.
+        stored = getattr(picture, "tag_v2", {}).get(_TIFF_ROWS, height)
+        if rows < stored:
+            raise _damaged(name, f"{rows} of {stored} rows")
     if picture.format == "PNG":
         bits = _PNG_BITS.get(picture.mode, 1)
         # A lower bound of the raw size against an upper bound of what deflate can expand to.

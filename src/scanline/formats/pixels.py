@@ -6,10 +6,12 @@ Conversions run over bands of rows: the floats of a whole picture of 60 megapixe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scanline.formats.bit_depth import BitDepth, is_transparent, white_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,16 +26,23 @@ Rows = Callable[[int, int], Floats]  # (top, bottom) -> rows of grey (h, W) or c
 Layers = tuple[Floats, Floats, Floats]
 
 
-def picture_pixels(picture: Image.Image, colour: bool) -> NDArray[np.uint8]:
-    """Return a Pillow image as bytes: grey (H, W, 1), or red, green and blue (H, W, 3)."""
+def picture_pixels(picture: Image.Image, colour: bool, depth: BitDepth, name: str) -> NDArray[np.uint8]:
+    """Return a Pillow image as bytes.
+
+    Args:
+        picture: The image.
+        colour: Whether to return colours instead of grey.
+        depth: What the header says about samples of more than 8 bits.
+        name: Name of the picture for messages.
+
+    Returns:
+        Grey (H, W, 1), or red, green and blue (H, W, 3).
+
+    Raises:
+        FormatError: If it is doubtful which value is white.
+    """
     if picture.mode == "F" or picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        full = _white(values)
-
-        def grey(top: int, bottom: int) -> Floats:
-            return (values[top:bottom] / np.float32(full)).astype(np.float32)
-
-        return in_bands(picture.size, grey, colour)
+        return _wide_pixels(picture, colour, depth, name)
     if picture.has_transparency_data:
 
         def layers(top: int, bottom: int) -> Layers:
@@ -47,20 +56,24 @@ def picture_pixels(picture: Image.Image, colour: bool) -> NDArray[np.uint8]:
     return plain.reshape(*plain.shape[:2], -1)
 
 
-def _white(values: NDArray[Any]) -> float:
-    """Return the value of white in a picture of more than 8 bits.
+def _wide_pixels(picture: Image.Image, colour: bool, depth: BitDepth, name: str) -> NDArray[np.uint8]:
+    """Return a grey picture of more than 8 bits as bytes."""
+    values, clear = np.asarray(picture), is_transparent(picture)
+    full = np.float32(white_of(values, depth, name))
 
-    Pillow holds 16 bits a pixel in 16 or 32 bits; the floats of a TIFF are 0..1 or 0..255.
+    def grey(top: int, bottom: int) -> Floats:
+        light = (values[top:bottom] / full).astype(np.float32)
+        return 1 - light if depth.inverted else light
 
-    Raises:
-        ValueError: If floats are out of both ranges, or NaN.
-    """
-    if values.dtype.kind != "f":
-        return 65535 if values.max() <= 65535 else 2**31 - 1
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= 255):  # false for NaN, too
-        raise ValueError("float pixels outside 0..1 and 0..255")
-    return 255 if high > 1 else 1
+    def layers(top: int, bottom: int) -> Layers:
+        assert clear is not None
+        alpha = np.where(clear[top:bottom], np.float32(0), np.float32(1))
+        light = grey(top, bottom) * alpha
+        return np.repeat(light[:, :, None], 3, axis=2), light, alpha
+
+    return (
+        in_bands(picture.size, grey, colour) if clear is None else on_background(picture.size, layers, colour)
+    )
 
 
 def _bands(height: int, width: int) -> Iterator[tuple[int, int]]:

@@ -144,8 +144,8 @@ class Model:
             values: (N, T, F), a list of N arrays (T_i, F), or (T, F) for a single sequence; (N, T) if the
                 model reads one feature. For a model of pictures (N, height, width), or (N, height, width, 3)
                 in colour: integers are grey levels as in the training data (0 to 255 for MNIST), floats are
-                0 to 1. Pictures must look like the training pictures, for MNIST light ink on black, centred;
-                `prepare` makes them from picture files.
+                0 to 1, booleans black and white. Pictures must look like the training pictures, for MNIST
+                light ink on black, centred; `prepare` makes them from picture files.
             lengths: (N,) number of real steps of padded values; the others are not read.
 
         Returns:

@@ -44,7 +44,10 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
 
 
 def _grey_levels(values: Any, picture: PictureFormat, trained_on: str) -> NDArray[np.float32]:
-    """(N, height, width * channels) pixels from 0 to `picture.levels`; floats are fractions of it."""
+    """(N, height, width * channels) pixels from 0 to `picture.levels`; floats are fractions of it.
+
+    Booleans are black and white.
+    """
     array = as_numbers(values, "the given values")
     shape = (picture.height, picture.width) + ((3,) if picture.channels == 3 else ())
     if array.shape == shape:
@@ -55,6 +58,8 @@ def _grey_levels(values: Any, picture: PictureFormat, trained_on: str) -> NDArra
             f"the model was trained on {trained_on}"
         )
     array = array.reshape(len(array), picture.height, -1)
+    if array.dtype.kind == "b":
+        return array.astype(np.float32) * np.float32(picture.levels)
     if array.dtype.kind != "f":
         if not ((array >= 0) & (array <= picture.levels)).all():
             raise DataError(

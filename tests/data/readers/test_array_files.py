@@ -325,3 +325,15 @@ def test_labels_of_characters_that_there_are_not_are_refused(tmp_path, order, ch
     np.savez(tmp_path / "it.npz", X=np.zeros((2, 3, 1)), y=labels)
     with pytest.raises(DataError, match=r"it\.npz, X: sequence 1: expected one of the labels, .* Unicode"):
         read_npz(tmp_path / "it.npz", DEFAULT_DATA)
+
+
+def test_the_names_of_medmnist_are_splits_with_labels_in_a_column(read):
+    arrays = {
+        f"{split}_{what}": value
+        for split in ("train", "val", "test")
+        for what, value in (("images", np.ones((2, 4, 4), np.uint8) * 9), ("labels", np.array([[0], [1]])))
+    }
+    found = read(**arrays)
+    assert sorted(found) == ["test", "train", "validation"]
+    assert found["train"].classes == (0, 1)
+    assert found["train"].info.picture is not None

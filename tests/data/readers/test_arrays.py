@@ -395,3 +395,13 @@ def test_anything_is_read_or_refused(values, labels, lengths):
     except DataError as error:
         message = str(error)
     assert len(message.splitlines()) < 2
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor, np.ndarray.tolist, list])
+def test_booleans_of_pictures_are_black_and_white_and_of_sequences_features(kind):
+    array = np.array([[[True, False], [False, True]]])
+    pictures = from_arrays(kind(array), settings=DEFAULT_DATA.model_copy(update={"picture": "2x2"}))
+    np.testing.assert_array_equal(pictures.values, array * 255)
+    assert pictures.dtype == np.uint8
+    sequences = from_arrays(kind(array), settings=DEFAULT_DATA)
+    np.testing.assert_array_equal(sequences.values, array.astype(np.float32))

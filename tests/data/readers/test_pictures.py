@@ -217,6 +217,39 @@ def test_what_is_left_out_is_told(folder):
     )
 
 
+@pytest.mark.parametrize("name", ["1.gif", "1.npy", "1.jfif", "1"])
+def test_a_class_whose_files_are_not_read_is_refused_by_name(folder, name):
+    (folder / "bird").mkdir()
+    (folder / "bird" / name).write_bytes(b"GIF89a")
+    ending = Path(name).suffix or "no suffix"
+    message = (
+        rf"pets/bird: expected pictures .* of the class bird, found only 1 other files \({ending}\); convert"
+    )
+    with pytest.raises(DataError, match=message):
+        read(folder)
+
+
+def test_a_class_whose_pictures_are_a_folder_deeper_is_refused_by_name(folder):
+    put(folder / "bird" / "small" / "1.png", grey(1))
+    with pytest.raises(DataError, match=r"found only pictures in .*bird/small; move them to .*bird"):
+        read(folder)
+
+
+def test_a_folder_of_gif_pictures_only_is_refused_by_name(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.gif").write_bytes(b"GIF89a")
+    assert is_picture_folder(tmp_path)
+    with pytest.raises(DataError, match=r"a: expected pictures .*found only 1 other files \(\.gif\)"):
+        read(tmp_path)
+
+
+def test_grey_levels_of_0_and_1_are_questioned():
+    values = np.array([[[0, 1], [1, 0]]], np.float32)
+    source = MemorySource.from_array(values, np.zeros(1, np.int64), (0,), "x")
+    assert "if 1 is white" in as_pictures(source, (2, 2)).info.notes[-1]
+
+
 def test_a_file_that_is_no_picture_is_named(folder):
     (folder / "dog" / "2.png").write_text("not a picture")
     message = r"pets/dog/2\.png: expected a PNG, JPEG, .*, found something else; convert it$"

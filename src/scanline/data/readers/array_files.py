@@ -32,13 +32,15 @@ _PARTS = {
     "test": "test",
 }
 _KEYS = ("X", "y", "lengths", "groups")
+_OTHER_KEYS = {"X": "images", "y": "labels"}  # after the name of a split: train_images
 
 
 def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[str, MemorySource]:
     """Read the splits in an .npz file.
 
     Arrays are X (N, T, F) or (N, T), y (N,) and, optionally, lengths (N,) and groups (N,). Names of arrays
-    that belong to a split end in _train, _test or _val. Other arrays are ignored.
+    that belong to a split end in _train, _test or _val; train_images and train_labels, val_... and test_...
+    are the same. Other arrays are ignored.
 
     Args:
         path: The file.
@@ -69,12 +71,18 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
         for end, part in _PARTS.items():
             tail = f"_{end}" if end else ""
             own = {key: _member(path, archive, members, key + tail) for key in _KEYS}
+            if own["X"] is None and end:  # the names of MedMNIST
+                for key, theirs in _OTHER_KEYS.items():
+                    own[key] = _member(path, archive, members, f"{end}_{theirs}")
             if own["X"] is None:
                 continue
             if own["y"] is None and labelled:
                 raise DataError(
                     f"{path}: expected labels in an array y{tail}, found only {join_names(list(members))}"
                 )
+            labels = own["y"]
+            if labels is not None and labels.ndim == 2 and labels.shape[1] == 1:  # a column of labels
+                own["y"] = labels[:, 0]
             if part in found or "all" in found:
                 raise DataError(f"{path}: expected an array X, or one X_train, X_val and X_test, found more")
             found[part] = from_arrays(*own.values(), settings=settings, source=f"{path}, X{tail}")

@@ -119,6 +119,8 @@ def from_arrays(
     if settings.picture == "none":
         return made
     if settings.picture_size:
+        if _is_boolean(values):  # black and white; without a size they stay features of 0 and 1
+            made = replace(made, concatenated=made.concatenated.astype(np.uint8) * np.uint8(255))
         return as_pictures(made, settings.picture_size, "", channels)
     if made.dtype == np.uint8 and made.uniform and made.features > 1:
         size = made.max_length, made.features // channels
@@ -226,6 +228,13 @@ def as_numbers(values: Any, source: str) -> NDArray[Any]:
 
 def _plain(flat: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(flat) if flat.dtype == np.uint8 else to_float32(flat)
+
+
+def _is_boolean(values: Any) -> bool:
+    """Whether values are an array or tensor of booleans, or nested lists of them."""
+    while isinstance(values, list | tuple) and values:
+        values = values[0]
+    return str(getattr(values, "dtype", "")).removeprefix("torch.") == "bool" or isinstance(values, bool)
 
 
 def _shape(values: Any) -> tuple[int, ...]:

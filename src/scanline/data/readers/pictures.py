@@ -23,6 +23,15 @@ from scanline.formats.images import read_pixels
 from scanline.recipe import DEFAULT_DATA, DataSettings
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pbm", ".pnm", ".bmp", ".tif", ".tiff", ".webp")
+# Suffixes of pictures that are not read, and of files that people keep beside pictures.
+_OTHER_PICTURES = (
+    *(".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".jfif", ".jpe", ".tga", ".ico", ".svg"),
+    *(".dcm", ".eps", ".psd", ".dng", ".cr2", ".nef", ".arw", ".pcx", ".xbm", ".xpm", ".exr", ".hdr"),
+)
+_NOTES = (
+    *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".toml", ".ini", ".html"),
+    *(".log", ".pdf", ".py", ".ipynb", ".db", ".zip", ".gz", ".tar"),
+)
 SIDE_LIMIT = 4096  # pixels
 SPLIT_NAMES = {
     "train": "train",
@@ -96,6 +105,11 @@ def as_pictures(
             fail_at(source, *place, f"expected a grey level, an integer from 0 to 255, found {found}")
         values = values.astype(np.uint8)
     info, settings = source.info, source.info.settings or DEFAULT_DATA
+    if values.size and values.max() == 1:
+        doubt = (
+            "the largest grey level is 1 of 255; if 1 is white, save booleans or multiply the values by 255"
+        )
+        info = replace(info, notes=(*info.notes, f"{source.name}: {doubt}"))
     note = f"pictures of {height} x {width} pixels, {reason} (data.picture=none reads them as numbers)"
     return replace(
         source,
@@ -196,7 +210,35 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 
 def _holds_classes(folder: Path) -> bool:
-    return any(_content(child).pictures for child in _content(folder).folders)
+    inside = [_content(child) for child in _content(folder).folders]
+    # Formats that are not read count, too: they are refused by name instead of being overlooked.
+    return any(each.pictures or _ending(each.others, _OTHER_PICTURES) for each in inside)
+
+
+def _ending(paths: list[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    return [path for path in paths if path.suffix.lower() in suffixes]
+
+
+def _check_lost(folder: Path, inside: dict[Path, _Content]) -> None:
+    """Check that no class is lost because its folder has files, but no picture that is read.
+
+    Raises:
+        DataError: Names the folder and its files.
+    """
+    for child, each in inside.items():
+        lost = [path for path in each.others if path.suffix.lower() not in _NOTES and path.is_file()]
+        # A link back to the folder itself has the other classes inside it.
+        above = child.resolve() == folder.resolve()
+        deeper = [path for path in each.folders if not above and _content(path).pictures]
+        if each.pictures or not (lost or deeper):
+            continue
+        endings = sorted({path.suffix.lower() or "no suffix" for path in lost})
+        found = f"{len(lost):,} other files ({join_names(endings)})" if lost else f"pictures in {deeper[0]}"
+        remedy = "convert them to PNG" if lost else f"move them to {child}"
+        raise DataError(
+            f"{child}: expected pictures ({', '.join(ENDINGS)}) of the class {child.name}, found only "
+            f"{found}; {remedy}, or remove the folder"
+        )
 
 
 def _read_classes(
@@ -212,6 +254,7 @@ def _read_classes(
     """
     content = _content(folder)
     inside = {child: _content(child) for child in content.folders}
+    _check_lost(folder, inside)
     named = {child.name: each.pictures for child, each in inside.items() if each.pictures}
     if several and len(named) < 2:
         raise DataError(
