@@ -271,3 +271,41 @@ def test_a_single_sequence_a_list_and_padded_ones_get_the_same_answers(table, tm
     for index, sequence in enumerate(X):
         assert np.array_equal(run.model.predict_proba(sequence)[0], shares[index])
     assert isinstance(run.model, scanline.Model)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        np.array(["0", "1"]),
+        np.array([False, True]),
+        np.array([1.0, 2.0]),
+        np.array([" a", "b"]),
+        np.array(["10", "9"], object),
+        np.array([3, -1], np.int8),
+    ],
+    ids=["digits", "booleans", "floats", "blank", "object", "integers"],
+)
+def test_predictions_equal_the_labels_that_were_given(names, tmp_path):
+    draw = np.random.default_rng(0)
+    codes = np.arange(40) % 2
+    values = draw.normal(size=(40, 5, 2)) + 4 * codes[:, None, None]
+    labels = names[codes]
+    run = train(
+        Arrays(values, labels, test=(values, labels)),
+        settings=SHORT | {"train.steps": 60, "split.validation": 0},
+        run=tmp_path / "run",
+        log=None,
+    )
+    model = scanline.load(run.path)
+    assert run.result["test"]["accuracy"] == 1
+    predicted = model.predict(values)
+    assert predicted.tolist() == labels.tolist()
+    assert list(map(type, predicted.tolist())) == list(map(type, labels.tolist()))
+    assert model.prediction(values).labels.tolist() == labels.tolist()
+    # The same in the run's files, in an evaluation and in files of predictions.
+    classes = [repr(each["class"]) for each in run.result["test"]["classes"]]
+    assert classes == list(map(repr, model.classes.tolist()))
+    np.savez(tmp_path / "new.npz", X=values, y=labels.astype(str))
+    predictions = list(predict_files(run.path, [str(tmp_path / "new.npz")]))
+    assert [repr(each.to_json()["label"]) for each in predictions] == list(map(repr, labels.tolist()))
+    assert evaluate_run(str(run.path), str(tmp_path / "new.npz")).metrics.accuracy == 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scanline.data.class_names import check_names, name_classes, with_classes
+from scanline.data.labels import class_array, match_names
 from scanline.data.memory import MemorySource
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError
@@ -47,6 +48,42 @@ def test_whole_numbers_become_numbers_if_all_are_and_otherwise_all_stay_text(lab
     classes, indices = name_classes(labels, np.arange(len(labels)), "s.csv", locate)
     assert tuple(classes[index] for index in indices) == expected
     assert classes == tuple(sorted(set(expected)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("10", "9"), ("9", "10")),
+        ((True, False), (False, True)),
+        ((2.0, 1.0), (1.0, 2.0)),
+        ((" a", "b"), (" a", "b")),
+        ((" a", "a", "b"), ("a", "b")),
+        (("7", "7.0", "8"), ("7", "8")),
+        ((7, "7", "8"), (7, "8")),
+        (("x", 1), (1, "x")),
+    ],
+)
+def test_labels_with_a_type_name_their_class_as_they_are(labels, expected):
+    classes, indices = name_classes(labels, np.arange(len(labels)), "s.npz", locate, typed=True)
+    assert list(map(repr, classes)) == list(map(repr, expected))
+    assert [str(classes[index]).strip()[:1] for index in indices] == [
+        str(each).strip()[:1] for each in labels
+    ]
+
+
+def test_labels_of_a_text_file_that_are_all_written_as_floats_become_floats():
+    classes, _ = name_classes(("2.0", "1.0"), np.arange(2), "s.csv", locate)
+    assert list(map(repr, classes)) == ["1.0", "2.0"]
+
+
+def test_names_match_in_any_type_and_spelling_but_prefer_the_same_one():
+    assert match_names([3, 3.0, "3", " 3", True, "x"], ["3", "True"]) == [0, 0, 0, 0, 1, -1]
+    assert match_names(["1", "1.0", 1.0, " 1"], ["1", "1.0"]) == [0, 1, 1, -1]
+
+
+def test_an_array_of_names_keeps_the_type_of_each():
+    assert class_array((1, "a")).tolist() == [1, "a"]
+    assert class_array((False, True)).dtype == bool
 
 
 def test_two_ways_to_write_a_class_are_one():

@@ -86,7 +86,8 @@ def test_correct_compares_after_every_step():
     ("state", "message"),
     [
         ({}, "expected classes, a list"),
-        ({"classes": [1.5, 2]}, "expected classes, a list"),
+        ({"classes": [None, 2]}, "expected classes, a list"),
+        ({"classes": [float("nan"), 2]}, "finite"),
         ({"classes": []}, "different names"),
         ({"classes": [1, "1"]}, "different names"),
         ({"classes": ["\ud800", "a"]}, "Unicode"),

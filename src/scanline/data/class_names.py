@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.labels import integer_of, match_names, same_names
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate
@@ -21,18 +22,25 @@ MAX_NAME_CHARACTERS = 4_096  # limit for a class, a sequence or a group
 
 
 def name_classes(
-    names: Sequence[Any], codes: NDArray[np.integer[Any]], source: str, locate: Locate
+    names: Sequence[Any],
+    codes: NDArray[np.integer[Any]],
+    source: str,
+    locate: Locate,
+    typed: bool = False,
 ) -> tuple[tuple[ClassName, ...], NDArray[np.int64]]:
     """Determine the class names from labels as they were read.
 
-    Integers, also written as text ("7", "7.0"), become integers; if any label is not an integer, all stay
-    text.
+    Labels that differ only in blanks around them, or in how an integer is written ("7", "7.0"), are one
+    class. A class is named as its labels are. Labels of a text file have no type: if all are integers, they
+    become integers, or floats if all are written as "7.0". If the labels of a class differ, it is named by
+    the integer or the text without blanks.
 
     Args:
-        names: Labels, each once.
+        names: Labels, each once; text, integers, floats or booleans.
         codes: (N,) the label of sequence i is `names[codes[i]]`. Labels without a sequence are ignored.
         source: Name of the source, for messages.
         locate: Names the place of a sequence, for messages.
+        typed: Whether the labels have a type that is kept: "7" of an array or of a Parquet file stays text.
 
     Returns:
         (classes, indices): the K class names, sorted, and (N,) the index of each sequence's class.
@@ -42,7 +50,36 @@ def name_classes(
     """
     used = np.unique(codes)
     texts = {int(code): str(names[code]).strip() for code in used}
-    integers = {code: _integer(text) for code, text in texts.items()}
+    _check_labels(texts, codes, source, locate)
+    integers = {code: integer_of(text) for code, text in texts.items()}
+    all_integers = all(number is not None for number in integers.values())
+    # What identifies a class and sorts it; the class is then named as its labels are spelled.
+    keys: dict[int, Any] = dict(integers) if all_integers else dict(texts)
+    ordered = sorted(set(keys.values()))
+    if len(ordered) > limit_of("CLASSES"):
+        raise DataError(f"{source}: {exceeded('CLASSES', len(ordered))}")
+    spellings: dict[Any, dict[tuple[type, Any], Any]] = {}
+    for code, key in keys.items():
+        name = names[code]
+        spellings.setdefault(key, {})[type(name), name] = name
+    if typed:
+        classes = tuple(_typed_name(key, list(spellings[key].values())) for key in ordered)
+    elif all_integers and all(re.fullmatch(r"-?[0-9]+\.0", text) for text in texts.values()):
+        classes = tuple(map(float, ordered))
+    else:
+        classes = tuple(ordered)
+    index = {key: number for number, key in enumerate(ordered)}
+    # Label code -> class index; one gather then maps all N labels. Codes that do not occur keep 0, unused.
+    translation = np.zeros(int(used.max()) + 1, np.int64)
+    for code, key in keys.items():
+        translation[code] = index[key]
+    return classes, translation[codes]
+
+
+def _check_labels(
+    texts: Mapping[int, str], codes: NDArray[np.integer[Any]], source: str, locate: Locate
+) -> None:
+    """Raise DataError naming the first label that is empty, too long, a fraction or NaN."""
     # A fraction is refused only if every label is a number: among text labels, "1.5" is an ordinary name.
     numeric = all(map(is_number, texts.values()))
     wrong = [code for code, text in texts.items() if not text or (numeric and _is_fraction(text))]
@@ -54,17 +91,13 @@ def name_classes(
     if long:
         first = int(np.flatnonzero(np.isin(codes, long))[0])
         raise DataError(f"{source}: {locate(first)}: {name_too_long(texts[int(codes[first])])}")
-    all_integers = all(number is not None for number in integers.values())
-    chosen: dict[int, Any] = dict(integers) if all_integers else dict(texts)
-    classes = tuple(sorted(set(chosen.values())))
-    if len(classes) > limit_of("CLASSES"):
-        raise DataError(f"{source}: {exceeded('CLASSES', len(classes))}")
-    index = {name: number for number, name in enumerate(classes)}
-    # Label code -> class index; one gather then maps all N labels. Codes that do not occur keep 0, unused.
-    translation = np.zeros(int(used.max()) + 1, np.int64)
-    for code, name in chosen.items():
-        translation[code] = index[name]
-    return classes, translation[codes]
+
+
+def _typed_name(key: int | str, spellings: Sequence[Any]) -> ClassName:
+    """Return the name of the class `key`, whose labels are `spellings`, in the type that they have."""
+    if len(spellings) == 1 and isinstance(spellings[0], bool | int | float | str):
+        return spellings[0]
+    return str(key) if all(isinstance(each, str) for each in spellings) else key
 
 
 def check_names(names: Sequence[ClassName], source: str) -> None:
@@ -99,12 +132,11 @@ def with_classes(source: MemorySource, classes: tuple[ClassName, ...], owner: st
     Raises:
         DataError: If there are no targets; or names the first label that is not in `classes`.
     """
-    if source.classes == classes:
+    if same_names(source.classes, classes):
         return source
     if not source.classes:
         raise DataError(f"{source.name}: expected labels, as {owner} has them, found none")
-    index = {str(name): number for number, name in enumerate(classes)}
-    targets = np.array([index.get(str(name), -1) for name in source.classes], np.int64)[source.targets]
+    targets = np.array(match_names(source.classes, classes), np.int64)[source.targets]
     unknown = np.flatnonzero(targets < 0)
     if unknown.size:
         first = int(unknown[0])
@@ -123,13 +155,6 @@ def without_unused_classes(source: MemorySource) -> MemorySource:
     return replace(source, targets=targets.reshape(-1), classes=classes)
 
 
-def _integer(text: str) -> int | None:
-    """Return the integer that `text` spells in its usual form, or None."""
-    # At most 18 digits, so that the integer fits into int64.
-    match = re.fullmatch(r"(-?(?:0|[1-9][0-9]{0,17}))(?:\.0*)?", text)
-    return int(match[1]) if match else None
-
-
 def _is_fraction(text: str) -> bool:
     """Whether the number `text` is not an integer. 007 is a name, not a number."""
-    return _integer(text) is None and not re.fullmatch(r"-?[0-9]+", text)
+    return integer_of(text) is None and not re.fullmatch(r"-?[0-9]+", text)

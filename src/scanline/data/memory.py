@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.labels import names_before_types
 from scanline.data.source import Batch, ClassName, Indices, SequenceSource
 from scanline.data.source_info import NO_INFO, SourceInfo
 from scanline.errors import DataError
@@ -230,7 +231,21 @@ class MemorySource(SequenceSource):
 
         Run directories and model files record it: its input must never change.
         """
-        header = repr((self.features, str(self.concatenated.dtype), self.classes))
+        return self._fingerprint(self.classes)
+
+    def fingerprint_like(self, recorded: Collection[str]) -> str:
+        """Return the fingerprint, or the one that versions which did not keep label types made of these data.
+
+        Args:
+            recorded: Digests that were recorded; the older fingerprint is returned if it is one of them.
+        """
+        before = names_before_types(self.classes)
+        if before != self.classes and recorded and (older := self._fingerprint(before)) in recorded:
+            return older
+        return self.fingerprint()
+
+    def _fingerprint(self, classes: tuple[ClassName, ...]) -> str:
+        header = repr((self.features, str(self.concatenated.dtype), classes))
         sha = hashlib.sha256(header.encode())
         # Only these three, in this order: anything more would change fingerprints that are already recorded.
         for array in (self.concatenated, self.lengths, self.targets):

@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-# Class names keep the type of the labels: integers stay integers and are sorted as numbers.
-ClassName = int | str
+# Class names keep the type and the text of the labels. Integers are sorted as numbers, also if they are text.
+ClassName = bool | int | float | str
 Indices = NDArray[np.int64]
 
 

@@ -185,7 +185,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
     def model_(self) -> Model:
         """The trained `scanline.Model`, which can be saved, evaluated and exported.
 
-        Its class names are `classes_` as integers or text.
+        Its class names are `classes_`.
         """
         check_is_fitted(self)
         return self._model

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from scanline.data.checks import check_values
+from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.errors import DataError
@@ -96,9 +97,7 @@ class SampleReader(BaseEstimator):
         self, sequences: MemorySource, codes: NDArray[np.int64], sample_weight: Any
     ) -> tuple[MemorySource, NDArray[np.float64]]:
         """Return the sequences whose weight is not 0, with targets, and these weights."""
-        names = tuple(
-            int(name) if isinstance(name, int | np.integer) else str(name) for name in self.classes_
-        )
+        names = tuple(map(as_class_name, self.classes_))
         weights = np.ones(len(sequences))
         if sample_weight is not None:
             weights = _check_sample_weight(

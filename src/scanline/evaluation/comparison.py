@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.download import Progress
+from scanline.data.labels import plain_name
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.evaluate import Evaluation, evaluate_run
 from scanline.metrics.classification import ClassificationMetrics
@@ -137,7 +138,7 @@ class _Evaluated:
     def predictions(self) -> NDArray[Any]:
         """(N,) predicted class names, as text."""
         labels = self.evaluation.model.task.labels(self.evaluation.outputs)
-        return np.array([str(name) for name in labels], dtype=object)
+        return np.array([plain_name(name) for name in labels], dtype=object)
 
 
 def compare_runs(
@@ -246,7 +247,7 @@ def _speeds(evaluated: Sequence[_Evaluated]) -> list[float]:
 
 def _pair(one: _Evaluated, other: _Evaluated) -> ComparedPair:
     source = one.evaluation.source
-    true = np.array([str(source.classes[label]) for label in source.targets], dtype=object)
+    true = np.array([plain_name(source.classes[label]) for label in source.targets], dtype=object)
     # Compared as class names: models may number the same classes differently.
     right, also = one.predictions == true, other.predictions == true
     counts = PairedCounts(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline import cells, plots
+from scanline.data.source import ClassName
 from scanline.data.transforms.views import View
 from scanline.explanation.attribution import Attribution
 from scanline.explanation.plot_data import picture_so_far, sequence_data
@@ -44,10 +45,10 @@ class Explanation:
     pixel_attribution: NDArray[np.float64] | None
     cell: str
     view: View | None = None
-    true: int | str | None = None
+    true: ClassName | None = None
 
     @property
-    def label(self) -> int | str | float:
+    def label(self) -> ClassName | float:
         """The prediction: for a classification the name of a class."""
         return self.trace.label
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scanline.data.source import ClassName
 from scanline.model.artifact import Model
 from scanline.tasks.classification import require
 
@@ -43,7 +44,7 @@ class Export:
     kind: str
     opset: int | None
     verification: Verification
-    classes: tuple[int | str, ...] | None = None
+    classes: tuple[ClassName, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from scanline.data.source import ClassName
 from scanline.metrics.calibration import Reliability, reliability
 from scanline.metrics.intervals import class_intervals, wilson_interval
 from scanline.metrics.probabilities import mean_loss, softmax
@@ -33,7 +34,7 @@ class ClassMetrics(Result):
         f1: Harmonic mean of precision and recall.
     """
 
-    name: int | str = Field(alias="class")
+    name: ClassName = Field(alias="class")
     n: int
     correct: int
     accuracy: float | None
@@ -95,8 +96,8 @@ class ConfidentError(Result):
 
     index: int
     sequence: int | str
-    true: int | str
-    predicted: int | str
+    true: ClassName
+    predicted: ClassName
     probability: float
     probability_of_true: float
 
@@ -136,7 +137,7 @@ class ClassificationMetrics(Metrics):
 def classification_metrics(
     logits: NDArray[np.float32],
     targets: NDArray[np.int64],
-    classes: Sequence[int | str],
+    classes: Sequence[ClassName],
     lengths: NDArray[np.int64],
     identifier: Callable[[int], int | str] = int,
 ) -> ClassificationMetrics:
@@ -173,7 +174,7 @@ def classification_metrics(
     )
 
 
-def _class_metrics(confusion: NDArray[np.int64], classes: Sequence[int | str]) -> list[ClassMetrics]:
+def _class_metrics(confusion: NDArray[np.int64], classes: Sequence[ClassName]) -> list[ClassMetrics]:
     from sklearn.metrics import precision_recall_fscore_support
 
     counts, hits = confusion.sum(1), confusion.diagonal()
@@ -268,7 +269,7 @@ def accuracy_by_length(lengths: NDArray[np.int64], correct: NDArray[np.bool_]) -
 def most_confident_errors(
     probabilities: NDArray[np.float64],
     targets: NDArray[np.int64],
-    classes: Sequence[int | str],
+    classes: Sequence[ClassName],
     identifier: Callable[[int], int | str] = int,
     max_count: int = MAX_ERRORS,
 ) -> list[ConfidentError]:

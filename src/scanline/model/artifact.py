@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.labels import class_array
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.source import ClassName
@@ -131,7 +132,7 @@ class Model:
     @property
     def classes(self) -> NDArray[Any]:
         """(K,) class names, in the order of the columns of `predict_proba`."""
-        return np.asarray(self.task.output_names)
+        return class_array(self.task.output_names)
 
     def predict(self, values: Any, lengths: Any = None) -> NDArray[Any]:
         """Return the predictions (N,), one for each sequence; for the arguments see `predict_proba`."""

@@ -10,7 +10,7 @@ Count = Annotated[int, Field(strict=True, ge=0)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 LayerNumber = Annotated[int, Field(strict=True, ge=1, description="Counted from 1; all layers if omitted.")]
 DirectionName = Literal["forward", "backward"]
-ClassLabel = int | float | str
+ClassLabel = bool | int | float | str
 
 # --- requests
 

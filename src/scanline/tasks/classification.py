@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scanline.data.class_names import MAX_NAME_CHARACTERS
+from scanline.data.labels import class_array, match_names, same_names
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.errors import DataError, UsageError, join_names
@@ -31,7 +33,7 @@ class Classification(Task):
     """Each sequence belongs to one of K classes.
 
     Attributes:
-        classes: The K class names, integers or text; output k is the logit of class k.
+        classes: The K class names, in the type of the labels; output k is the logit of class k.
     """
 
     classes: tuple[ClassName, ...]
@@ -57,17 +59,17 @@ class Classification(Task):
 
     def encode(self, source: MemorySource, owner: str = "the model") -> NDArray[np.int64]:
         """Return the index of each sequence's class, (N,). Raises DataError naming unknown classes."""
-        if source.classes == self.classes:
+        if same_names(source.classes, self.classes):
             return source.targets
-        # Compared as text: a file may store the class 3 as an integer or as "3".
-        index = {str(name): number for number, name in enumerate(self.classes)}
-        unknown = [name for name in source.classes if str(name) not in index]
+        # A file may store the class 3 as an integer, as 3.0 or as text.
+        indices = match_names(source.classes, self.classes)
+        unknown = [name for name, index in zip(source.classes, indices, strict=True) if index < 0]
         if unknown:
             raise DataError(
                 f"{source.name}: expected classes of {owner}, one of {join_names(self.classes)}; "
                 f"got {join_names(unknown)}"
             )
-        return np.array([index[str(name)] for name in source.classes], np.int64)[source.targets]
+        return np.array(indices, np.int64)[source.targets]
 
     def align(self, source: MemorySource, owner: str) -> MemorySource:
         """Return `source` with indices into these classes as labels."""
@@ -110,11 +112,11 @@ class Classification(Task):
 
     def predict(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the names of the classes with the largest output, (N,)."""
-        predictions: NDArray[Any] = np.asarray(self.classes)[outputs.argmax(-1)]
+        predictions: NDArray[Any] = class_array(self.classes)[outputs.argmax(-1)]
         return predictions
 
     def labels(self, outputs: NDArray[Any]) -> list[ClassName | float]:
-        """Return the predicted class names, integers and text as they are."""
+        """Return the predicted class names, as they are."""
         return [self.classes[index] for index in outputs.argmax(-1)]
 
     def decode(self, probabilities: NDArray[np.float64]) -> DecodedPrediction:
@@ -163,8 +165,12 @@ class Classification(Task):
     def from_json(cls, state: JsonObject) -> Self:
         """Return the task with the class names of `state`. Raises ValueError if there are none."""
         classes = state.get("classes")
-        if not isinstance(classes, list) or not all(type(name) in (int, str) for name in classes):
-            raise ValueError("expected classes, a list of integers or text")
+        if not isinstance(classes, list) or not all(
+            type(name) in (bool, int, float, str) for name in classes
+        ):
+            raise ValueError("expected classes, a list of integers, numbers, booleans or text")
+        if not all(math.isfinite(name) for name in classes if isinstance(name, float)):
+            raise ValueError("expected classes that are finite numbers")
         names = [str(name) for name in classes]
         # Different as text: 3 and "3" would be the same key in JSON and in `encode`.
         if not names or len(set(names)) != len(names):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -184,7 +184,8 @@ class TrainingRun:
         tensorboard: bool,
     ) -> TrainingRun:
         """Load the newest checkpoint and make the directory look as it did when that was written."""
-        plan, digests = prepared.recipe, _digests(prepared.data)
+        recorded = {each.sha256 for each in then.data.values()}
+        plan, digests = prepared.recipe, _digests(prepared.data, recorded)
         # With other data the resumed run would not have the bits of an uninterrupted one.
         if then.data != digests:
             raise DataError(
@@ -312,8 +313,11 @@ class TrainingRun:
         return [f"scanline evaluate {run}", f"scanline report {run}", f"scanline predict {run} FILE"]
 
 
-def _digests(data: Dataset) -> dict[str, SplitDigest]:
-    return {name: SplitDigest(n=len(part), sha256=part.fingerprint()) for name, part in data.splits.items()}
+def _digests(data: Dataset, recorded: Collection[str] = ()) -> dict[str, SplitDigest]:
+    return {
+        name: SplitDigest(n=len(part), sha256=part.fingerprint_like(recorded))
+        for name, part in data.splits.items()
+    }
 
 
 def _environment(state: TrainState, device: str, digests: dict[str, SplitDigest]) -> Environment:

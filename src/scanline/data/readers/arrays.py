@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scanline.data.checks import to_float32
 from scanline.data.class_names import name_classes
+from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.source import ClassName
@@ -111,9 +112,9 @@ def from_arrays(
     classes: tuple[ClassName, ...] = ()
     codes = np.zeros(n, np.int64)
     if labels is not None:
-        names, inverse = np.unique(_names(labels, n, "labels", source), return_inverse=True)
-        classes, codes = name_classes(names.tolist(), inverse.reshape(-1), source, by_number)
-    members = None if groups is None else _names(groups, n, "groups", source)
+        names, codes = _distinct(_names(labels, n, "labels", source))
+        classes, codes = name_classes(names, codes, source, by_number, typed=True)
+    members = None if groups is None else _without_blanks(_names(groups, n, "groups", source))
     info = SourceInfo(settings)
     made = MemorySource(steps, counts, codes, classes, source, groups=members, info=info)
     if settings.picture == "none":
@@ -276,7 +277,28 @@ def _names(values: Any, n: int, what: str, source: str) -> NDArray[Any]:
             f"{source}: sequence {index}: expected one of the {what}, an integer or text, "
             f"found {one_line(repr(given[index]))}"
         )
-    return array if array.dtype.kind == "f" else np.array(names)
+    if array.dtype.kind in "fb":
+        return array
+    if array.dtype.kind != "O":
+        return np.array(names)
+    typed = np.empty(n, dtype=object)
+    typed[:] = [as_class_name(name) for name in given]
+    return typed
+
+
+def _distinct(labels: NDArray[Any]) -> tuple[list[Any], NDArray[np.int64]]:
+    """Return the different labels as Python values, and the index of each label among them, (N,)."""
+    if labels.dtype != object:
+        names, inverse = np.unique(labels, return_inverse=True)
+        return names.tolist(), inverse.reshape(-1).astype(np.int64)
+    known: dict[tuple[type, Any], int] = {}  # with the type, as True == 1 == 1.0
+    codes = [known.setdefault((type(label), label), len(known)) for label in labels]
+    return [label for _, label in known], np.array(codes, np.int64)
+
+
+def _without_blanks(names: NDArray[Any]) -> NDArray[Any]:
+    """Return names without the blanks around them, which no reader keeps."""
+    return names if names.dtype.kind in "iuf" else np.array([str(name).strip() for name in names])
 
 
 def _invalid_text(array: NDArray[Any]) -> int | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.class_names import check_names, name_classes
+from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
@@ -56,10 +57,12 @@ def read_sequence_file(
     if labels is not None and content.get("classes") is not None:
         classes, codes = _given_classes(path, content["classes"], labels)
     elif labels is not None:
-        unique, inverse = np.unique(np.array(list(map(str, labels))), return_inverse=True)
-        classes, codes = name_classes(unique.tolist(), inverse.reshape(-1), str(path), locate)
+        named = [as_class_name(label) for label in labels]
+        known: dict[tuple[type, ClassName], int] = {}
+        first = [known.setdefault((type(name), name), len(known)) for name in named]
+        classes, codes = name_classes([name for _, name in known], np.array(first), str(path), locate, True)
     ids, groups = (
-        None if column is None else np.array(list(map(str, column)), object)
+        None if column is None else np.array([str(name).strip() for name in column], object)
         for column in (_column(path, content.get(name), name, len(values)) for name in ("ids", "groups"))
     )
     source = MemorySource.from_list(values, codes, classes, str(path))

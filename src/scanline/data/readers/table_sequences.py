@@ -249,7 +249,9 @@ def _make_source(
     classes: tuple[ClassName, ...] = ()
     labels = np.zeros(len(rows), np.int64)
     if table.label is not None:
-        classes, labels = name_classes(table.label.texts, table.label.codes[rows], str(table.path), locate)
+        label = table.label
+        typed = bool(label.kind)
+        classes, labels = name_classes(label.values, label.codes[rows], str(table.path), locate, typed)
     return MemorySource(
         steps,
         lengths,

@@ -31,10 +31,27 @@ _DICTIONARY_CODES = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICT
 
 @dataclass(frozen=True, eq=False)
 class Names:
-    """A column of names: (R,) codes, and the texts they stand for in order of first appearance."""
+    """A column of names, without the blanks around them.
+
+    Attributes:
+        codes: (R,) which of the texts a row has.
+        texts: The different texts, in order of first appearance.
+        kind: "text", "boolean" or "float" if the file stores them as such; otherwise "": CSV files have no
+            types, and integers are recognised.
+    """
 
     codes: NDArray[np.int32]
     texts: tuple[str, ...]
+    kind: str = ""
+
+    @property
+    def values(self) -> tuple[bool | float | str, ...]:
+        """The different texts; booleans or floats if the file stores such."""
+        if self.kind == "boolean":
+            return tuple(text == "True" if text else text for text in self.texts)
+        if self.kind == "float":
+            return tuple(float(text) if text else text for text in self.texts)
+        return self.texts
 
     def at(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the names in `rows`, as an array of text objects."""
@@ -208,13 +225,25 @@ class _Collector:
     def __init__(self) -> None:
         self.codes: list[NDArray[np.int32]] = []
         self.known: dict[str, int] = {}
+        self.kind = ""
 
-    def add(self, column: Any) -> tuple[int, str] | None:
-        """Add a batch. Return the row of its first invalid name and the fault, or None."""
+    def add(self, column: Any, typed: bool) -> tuple[int, str] | None:
+        """Add a batch. Return the row of its first invalid name and the fault, or None.
+
+        Args:
+            column: The batch.
+            typed: Whether text is a type that the file has, and not the only one that it can have.
+        """
         import pyarrow
         from pyarrow import compute
 
+        stored = column.type.value_type if pyarrow.types.is_dictionary(column.type) else column.type
+        if typed and (pyarrow.types.is_string(stored) or pyarrow.types.is_large_string(stored)):
+            self.kind = "text"
+        if pyarrow.types.is_floating(stored):
+            self.kind = "float"
         if pyarrow.types.is_boolean(column.type):  # as Python writes it
+            self.kind = "boolean"
             column = compute.if_else(column, "True", "False")
         if pyarrow.types.is_floating(column.type):
             column = compute.if_else(compute.is_nan(column), None, column)
@@ -231,7 +260,7 @@ class _Collector:
         if (place := _first_long(used)) is not None:
             row = compute.index(column.indices, appeared[place]).as_py()
             return row, name_too_long(used[place].as_py())
-        texts = ["" if text is None else str(text) for text in used.to_pylist()]
+        texts = ["" if text is None else str(text).strip() for text in used.to_pylist()]
         known, null = self.known, len(column.dictionary)
         # Code in this batch -> code in the table. The last entry stands for null, whose text is "".
         translate = np.empty(null + 1, np.int32)
@@ -248,7 +277,7 @@ class _Collector:
         return row, f"expected text of one line, found {'more' if more else what}"
 
     def names(self) -> Names:
-        return Names(np.concatenate(self.codes), tuple(self.known))
+        return Names(np.concatenate(self.codes), tuple(self.known), self.kind)
 
 
 def _first_long(texts: Any) -> int | None:
@@ -289,6 +318,7 @@ def _collect(
     named = {name: _Collector() for role in _NAMES if (name := getattr(columns, role))}
     measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
     first = 0
+    typed = path.suffix.lower() == ".parquet"  # everything in a CSV file is text
 
     def fail(row: int, name: str, what: str) -> NoReturn:
         raise DataError(f"{path}: {place(first + row)}{_cell(name)}: {what}")
@@ -303,7 +333,7 @@ def _collect(
             for index, name in enumerate(columns.features):
                 values[first:end, index] = _numbers(batch.column(name))
         for name, collector in named.items():
-            if wrong_name := collector.add(batch.column(name)):
+            if wrong_name := collector.add(batch.column(name), typed):
                 fail(wrong_name[0], name, wrong_name[1])
         for name, parts in measured.items():
             part = _sortable(batch.column(name))
