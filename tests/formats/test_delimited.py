@@ -139,7 +139,10 @@ def test_the_index_of_pandas_is_left_out_and_that_is_told(read, name, note):
         ("x1,x2,label", "expected rows after the header, found none"),
         ("x1,x2,label\n\n\r\n", "expected rows after the header, found none"),
         (b"\x89PNG\r\n\x1a\n\0\0", "line 1: expected CSV text in UTF-8, found other bytes"),
-        (WIDE.encode("utf-16"), "line 1: expected CSV text in UTF-8, found other bytes"),
+        (
+            WIDE.encode("utf-16-le"),
+            "line 1: expected CSV text in UTF-8, found other bytes; name",
+        ),
         (("\n" + WIDE).encode("utf-16-be"), "line 1: expected CSV text in UTF-8, found other bytes"),
         (b"\nx1,gr\xf6\xdfe,label\n1,2,a\n", "line 2: expected CSV text in UTF-8, found other bytes"),
         (b"x1,x2,label\n1,2,a\n\n1,2,gr\xf6\xdfer\n", "line 4, column label: expected text in UTF-8, found"),
@@ -149,7 +152,14 @@ def test_the_index_of_pandas_is_left_out_and_that_is_told(read, name, note):
         ("x1,x2,label\n1,2,a,\n", "line 2: expected 3 cells, found 4"),
         ("x1,x2,label\n1,two,a\n", "line 2, column x2: expected a number, found 'two'"),
         ("\n\nx1,x2,label\n\n1,2,a\n\n\n3,1_0,b\n", "line 8, column x2: expected a number, found '1_0'"),
-        ("x1;x2;label\n1;2,5;a\n", "line 2, column x2: expected a number, found '2,5'"),
+        (
+            'x1,x2,label\n"1.5",2,a\n1,"2,5",a\n',
+            "line 3, column x2: expected a number, found '2,5'; .* comma",
+        ),
+        (
+            "x1;x2;label\n1,5;2;a\n1;2.5;a\n",
+            "line 32, column x2: expected a number, found '2.5'; .* point",
+        ),
         ("x1,x2,label\n1,?,a\n", r"line 2, column x2: expected a number, found '\?'"),
         ("x1,x2,label\n1,True,a\n", "line 2, column x2: expected a number, found 'True'"),
         ('x1,x2,label\n1,"2\n3",a\n', r"line 2, column x2: expected a number, found '2\\n3'"),

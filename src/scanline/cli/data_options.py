@@ -39,6 +39,14 @@ _OPTIONS = (
         "A,B,...",
         "Columns with the values.  [default: all others]",
     ),
+    ("--decimal", "data.decimal", ".|,", "Mark before decimals in text.  [default: inferred]"),
+    ("--encoding", "data.encoding", "NAME", "Encoding of text, such as cp1252.  [default: UTF-8]"),
+    (
+        "--time-format",
+        "data.time_format",
+        "FORMAT",
+        "How times are written, such as '%d.%m.%Y %H:%M'.  [default: numbers or ISO 8601]",
+    ),
 )
 
 

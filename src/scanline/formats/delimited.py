@@ -10,17 +10,19 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from scanline.errors import FormatError, one_line
+from scanline.formats import dialect
 from scanline.formats.csv_pieces import RowBoundaryError, RowTooLongError, has_quote, split_rows
-from scanline.formats.gzip_text import Unpacked, gzip_errors, is_gzip, open_text
-from scanline.formats.text import is_number
+from scanline.formats.gzip_text import ENCODING_REMEDY, is_gzip, open_bytes, open_text
+from scanline.formats.text import has_decimal_comma, is_integer_text, is_number
+from scanline.formats.times import REMEDY as TIME_REMEDY
 from scanline.limits import excess, limit_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _MAX_ROLES = 16  # columns that are not features
 _TOO_LONG = f"a row has more than {_BLOCK_BYTES:,} bytes; is there a quote that is never closed?"
 _TYPES = {
     "double": "a number",
+    "int64": "a number",
     "time64[ns]": "a time of day",
     "timestamp[ns]": "a date",
     "timestamp[ns, tz=UTC]": "a date with its time zone",
@@ -54,6 +57,9 @@ class Delimited:
         skip: Number of lines before the first row.
         first: Cells of the first row.
         notes: What was guessed, for the user.
+        encoding: Encoding of the text, see `open_bytes`.
+        sample: Cells of the first rows, incomplete if these are long.
+        decimal: The mark before decimals, "." or ",".
     """
 
     path: Path
@@ -62,6 +68,15 @@ class Delimited:
     skip: int
     first: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    encoding: str = ""
+    sample: tuple[tuple[str, ...], ...] = ()
+    decimal: str = "."
+
+    def sampled(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield the cells of some columns in the first rows."""
+        places = {name: place for place, name in enumerate(self.names)}
+        for place in (places[name] for name in names):
+            yield from (row[place] for row in self.sample if place < len(row))
 
     def estimate_rows(self) -> int:
         """Return an estimate of the number of rows, from the first of them; 0 if none can be made."""
@@ -78,10 +93,10 @@ class Delimited:
     def line(self, row: int) -> int:
         """Return the line in which the row `row`, counted from 0, begins. Empty lines are not rows."""
         begin = 0
-        with open_text(self.path) as text:
+        with self._open_text() as text:
             # No row before it is longer than that, and of the row itself only the begin is needed.
             lines = (line[:_BLOCK_BYTES] for line in itertools.islice(text, self.skip, None))
-            rows = csv.reader(lines, delimiter=self.separator)
+            rows = csv.reader(lines, delimiter=self._delimiter)
             try:
                 for _ in range(row + 1):
                     begin = rows.line_num
@@ -103,7 +118,10 @@ class Delimited:
         cell = dict(zip(self.names, self.first, strict=False)).get(name, "")
         quoted = '"' + cell.replace('"', '""') + '"\n'
         reading = arrow.ReadOptions(column_names=[name], use_threads=False)
+        integers = all(map(is_integer_text, self.sampled([name])))
         for kind in (
+            # Integers are exact as such: a float64 has 53 bits, and nanoseconds since 1970 have 61.
+            *([pyarrow.int64()] if integers else []),
             pyarrow.float64(),
             pyarrow.time64("ns"),
             pyarrow.timestamp("ns"),
@@ -113,7 +131,9 @@ class Delimited:
                 arrow.read_csv(
                     io.BytesIO(quoted.encode(errors="surrogateescape")),
                     read_options=reading,
-                    convert_options=arrow.ConvertOptions(column_types={name: kind}),
+                    convert_options=arrow.ConvertOptions(
+                        column_types={name: kind}, decimal_point=self.decimal
+                    ),
                 )
             except pyarrow.ArrowInvalid:
                 continue
@@ -123,6 +143,7 @@ class Delimited:
             place=f"line {self.line(0)}, column {one_line(name)}",
             expected="a number, a time of day or a date as 2026-01-31 12:00:00",
             found=f"{cell[:60]!r}",
+            remedy=TIME_REMEDY,
         )
 
     def batches(self, types: dict[str, Any], in_pieces: bool = True) -> Iterator[pyarrow.RecordBatch]:
@@ -173,17 +194,27 @@ class Delimited:
             return _BLOCK_BYTES * 2
         return min(_PIECE_BYTES, self.path.stat().st_size + 1)
 
+    @property
+    def _delimiter(self) -> str:
+        return "\t" if self.separator == dialect.BLANKS else self.separator
+
     @contextmanager
     def _stream(self) -> Iterator[Any]:
-        """Open the bytes of the file, decompressed if it is a gzip stream."""
-        import pyarrow
+        """Open the bytes of the file as UTF-8, decompressed if it is a gzip stream."""
+        with open_bytes(self.path, self.encoding, self.separator == dialect.BLANKS) as stream:
+            yield stream
 
-        if is_gzip(self.path):
-            with gzip_errors(self.path), open(self.path, "rb") as file:
-                yield Unpacked(file, self.path)
-        else:
-            with pyarrow.input_stream(str(self.path), None) as stream:
-                yield stream
+    @contextmanager
+    def _open_text(self) -> Iterator[Any]:
+        with open_text(self.path, self.encoding, self.separator == dialect.BLANKS) as text:
+            yield text
+
+    def _converting(self, types: dict[str, Any]) -> Any:
+        from pyarrow import csv as arrow
+
+        return arrow.ConvertOptions(
+            column_types=types, include_columns=list(types), decimal_point=self.decimal
+        )
 
     def _parse(self, piece: memoryview, types: dict[str, Any]) -> pyarrow.Table:
         import pyarrow
@@ -192,8 +223,8 @@ class Delimited:
         return arrow.read_csv(
             pyarrow.BufferReader(pyarrow.py_buffer(piece)),
             arrow.ReadOptions(column_names=list(self.names), block_size=_BLOCK_BYTES),
-            arrow.ParseOptions(delimiter=self.separator, newlines_in_values=has_quote(piece)),
-            arrow.ConvertOptions(column_types=types, include_columns=list(types)),
+            arrow.ParseOptions(delimiter=self._delimiter, newlines_in_values=has_quote(piece)),
+            self._converting(types),
         )
 
     def _in_one_piece(self, types: dict[str, Any]) -> Iterator[pyarrow.RecordBatch]:
@@ -203,11 +234,10 @@ class Delimited:
         reading = arrow.ReadOptions(
             column_names=list(self.names), skip_rows=self.skip, block_size=_BLOCK_BYTES, use_threads=False
         )
-        parsing = arrow.ParseOptions(delimiter=self.separator, newlines_in_values=True)
-        converting = arrow.ConvertOptions(column_types=types, include_columns=list(types))
+        parsing = arrow.ParseOptions(delimiter=self._delimiter, newlines_in_values=True)
         with (
             self._stream() as stream,
-            arrow.open_csv(stream, reading, parsing, converting) as reader,
+            arrow.open_csv(stream, reading, parsing, self._converting(types)) as reader,
         ):
             yield from reader
 
@@ -226,9 +256,20 @@ class Delimited:
             raise FormatError(file=self.path, place=place, expected=f"{cells[1]} cells", found=cells[2])
         if cell:
             expected, found = _TYPES.get(cell[1], cell[1]), f"{cell[2][:60]!r}"
-            raise FormatError(file=self.path, place=place, expected=expected, found=found)
+            remedy = None
+            if expected == "a number" and self.decimal == "." and has_decimal_comma(cell[2]):
+                remedy = "if the comma separates decimals, give --decimal ,"
+            elif expected == "a number" and self.decimal == "," and is_number(cell[2]):
+                remedy = "if the point separates decimals, give --decimal ."
+            raise FormatError(file=self.path, place=place, expected=expected, found=found, remedy=remedy)
         if "UTF8" in message:
-            raise FormatError(file=self.path, place=place, expected="text in UTF-8", found="other bytes")
+            raise FormatError(
+                file=self.path,
+                place=place,
+                expected="text in UTF-8",
+                found="other bytes",
+                remedy=ENCODING_REMEDY,
+            )
         raise FormatError(one_line(message, 200), file=self.path, place=place)
 
 
@@ -259,27 +300,27 @@ class _BoundedLines:
         return text
 
 
-def open_delimited(path: Path) -> Delimited:
+def open_delimited(path: Path, encoding: str = "") -> Delimited:
     """Detect the layout of a CSV file.
+
+    Args:
+        path: The file.
+        encoding: Encoding of the text, see `open_bytes`.
 
     Raises:
         FormatError: If the file has no rows, or is not text.
         OSError: If the file cannot be read.
     """
-    with open_text(path) as text:
+    sample = _first_lines(path, encoding)
+    separator = dialect.separator_of(path, sample)
+    blanks = separator == dialect.BLANKS
+    delimiter = "\t" if blanks else separator
+    with open_text(path, encoding, blanks) as text:
         lines = itertools.islice(iter(lambda: text.readline(_BLOCK_BYTES), ""), _HEAD_LINES)
-        for blank, head in enumerate(lines):  # noqa: B007
-            if head.strip():
-                break
-        else:
-            found = "an empty file" if not text.read(1) else f"{_HEAD_LINES:,} empty lines"
-            raise FormatError(file=path, expected="a table", found=found)
+        blank, head = next((at, line) for at, line in enumerate(lines) if line.strip())
         place = f"line {blank + 1}"
-        if re.search("[\0\udc80-\udcff]", head):
-            raise FormatError(file=path, place=place, expected="CSV text in UTF-8", found="other bytes")
-        separator = _separator(path, head)
-        source = _BoundedLines(path, blank + 1, itertools.chain([head], lines), separator)
-        rows = csv.reader(source, delimiter=separator)
+        source = _BoundedLines(path, blank + 1, itertools.chain([head], lines), delimiter)
+        rows = csv.reader(source, delimiter=delimiter)
         try:
             names = tuple(name.strip() for name in next(rows))
             skip = blank + rows.line_num
@@ -290,8 +331,48 @@ def open_delimited(path: Path) -> Delimited:
         except csv.Error as error:
             raise FormatError(f"cannot be read as CSV ({error})", file=path, place=place) from error
     usual = "\t" if ".tsv" in path.name.lower() else ","
-    notes = [] if separator == usual else [f"cells separated by {separator!r}"]
-    return _with_header(path, names, separator, (blank, skip), tuple(first), notes)
+    notes = (
+        []
+        if separator == usual
+        else ["cells separated by blanks" if blanks else f"cells separated by {separator!r}"]
+    )
+    file = _with_header(path, names, separator, (blank, skip), tuple(first), notes)
+    cells = dialect.cells_of(dialect.cut(sample), separator)
+    seen = cells if file.skip == blank else cells[1:]
+    return replace(file, encoding=encoding, sample=tuple(map(tuple, seen)))
+
+
+def _first_lines(path: Path, encoding: str) -> list[str]:
+    """Return the first lines of a file that are not empty.
+
+    Raises:
+        FormatError: If all are empty, or there is no text.
+    """
+    found: list[str] = []
+    with open_text(path, encoding) as text:
+        lines = itertools.islice(iter(lambda: text.readline(_BLOCK_BYTES), ""), _HEAD_LINES)
+        for blank, head in enumerate(lines):  # noqa: B007
+            if head.strip():
+                break
+        else:
+            what = "an empty file" if not text.read(1) else f"{_HEAD_LINES:,} empty lines"
+            raise FormatError(file=path, expected="a table", found=what)
+        if re.search("[\0\udc80-\udcff]", head):
+            raise FormatError(
+                file=path,
+                place=f"line {blank + 1}",
+                expected="CSV text in UTF-8",
+                found="other bytes",
+                remedy=ENCODING_REMEDY,
+            )
+        found.append(head)
+        read = len(head)
+        for line in itertools.islice(lines, dialect.SAMPLE_ROWS):
+            read += len(line)
+            if read > _HEAD_BYTES and len(found) > 1:
+                break
+            found += [line] if line.strip() else []
+    return found
 
 
 def _with_header(
@@ -314,7 +395,7 @@ def _with_header(
     """
     numbered = tuple(map(str, range(len(names))))
     # Numbers are not column names, except 0, 1, 2, ..., which pandas writes.
-    if all(map(is_number, names)) and names != numbered:
+    if all(is_number(name) or has_decimal_comma(name) for name in names) and names != numbered:
         notes.append(f"no header line: columns are called 0 to {len(names) - 1}")
         return Delimited(path, numbered, separator, skip[0], names, tuple(notes))
     if names == numbered:
@@ -327,9 +408,3 @@ def _with_header(
             file=path, place=f"line {file.line(0)}", expected=f"{len(names)} cells", found=len(first)
         )
     return file
-
-
-def _separator(path: Path, line: str) -> str:
-    if ".tsv" in path.name.lower():
-        return "\t"
-    return next((mark for mark in (",", ";", "\t") if mark in line), ",")

@@ -1,9 +1,15 @@
-"""Numbers in text, and the mark that text may begin with."""
+"""Text of files: numbers in it, its encoding, and the mark that it may begin with."""
 
 from __future__ import annotations
 
+import codecs
+import re
+
 # Windows programs write it before text in UTF-8. It is not part of the text.
 BYTE_ORDER_MARK = "\ufeff"
+# A number with a decimal comma. 1,234,567 is not one: there the commas separate thousands.
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*")
 
 
 def is_number(text: str) -> bool:
@@ -16,3 +22,34 @@ def is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_integer_text(text: str) -> bool:
+    """Return whether `text` is an integer that 64 bits can hold."""
+    return re.fullmatch(r"\s*-?\d{1,19}\s*", text) is not None and -(2**63) <= int(text) < 2**63
+
+
+def has_decimal_comma(text: str) -> bool:
+    """Return whether `text` is a number if a comma separates its decimals, and not otherwise."""
+    return _DECIMAL_COMMA.fullmatch(text) is not None
+
+
+def may_be_thousands(text: str) -> bool:
+    """Return whether the commas of `text` may separate thousands, as in 1,250."""
+    return _THOUSANDS.fullmatch(text) is not None
+
+
+def known_encoding(name: str) -> str:
+    """Return `name` if it is a text encoding that Python knows, or empty.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    try:
+        if not name or (codecs.lookup(name) and isinstance(b"aaaa".decode(name, "replace"), str)):
+            return name
+    except (LookupError, ValueError):  # ValueError: a NUL character in the name
+        pass
+    raise ValueError(
+        f"data.encoding must be a text encoding such as utf-8, cp1252, latin-1 or utf-16, got {name[:40]!r}"
+    )

@@ -18,7 +18,8 @@ from pydantic_core import PydanticKnownError
 
 from scanline import cells
 from scanline.errors import UNPRINTABLE, UsageError, did_you_mean, quoted
-from scanline.formats.text import is_number
+from scanline.formats.text import is_number, known_encoding
+from scanline.formats.times import check_time_format
 from scanline.limits import limit_of
 
 
@@ -59,6 +60,14 @@ PadValue = Annotated[
     BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value),
     Field(strict=True),
 ]
+Decimal = Annotated[
+    Literal["", ".", ","],
+    BeforeValidator(
+        lambda mark: {"point": ".", "comma": ","}.get(mark, mark) if isinstance(mark, str) else mark
+    ),
+]
+Encoding = Annotated[str, Field(strict=True, max_length=40), AfterValidator(known_encoding)]
+TimeFormat = Annotated[str, Field(strict=True, max_length=100), AfterValidator(check_time_format)]
 Missing = Literal["error", "forward-fill", "zero", "mean"]
 
 DEFAULT = "rows"
@@ -119,6 +128,16 @@ class DataSettings(_Section):
         description="value that fills sequences after their end: nan (empty cells) or a number; none: there "
         "is no padding; empty: ask"
     )
+    decimal: Decimal = Field(
+        description="mark before the decimals of numbers in text: . or ,; empty: inferred from the file"
+    )
+    encoding: Encoding = Field(
+        description="encoding of text, such as cp1252; empty: UTF-8, or UTF-16 with a byte-order mark"
+    )
+    time_format: TimeFormat = Field(
+        description="how times are written, such as %d.%m.%Y %H:%M, in the notation of Python's strptime; "
+        "empty: numbers, or ISO 8601"
+    )
     picture: Text = Field(
         description="height x width to which pictures are resized, such as 28x28; none: do not read bytes as "
         "pictures"
@@ -137,6 +156,7 @@ class DataSettings(_Section):
             return tree
         # These versions read every column of a wide table as a step, and matched no names.
         before = {"step_columns": ["*"] if tree["shape"] == "wide" else [], "pad_value": ""}
+        before |= dict.fromkeys(("decimal", "encoding", "time_format"), "")
         return before | tree
 
     @field_validator("pad_value")
@@ -186,6 +206,9 @@ DEFAULT_DATA = DataSettings(
     feature_columns=(),
     step_columns=(),
     pad_value="",
+    decimal="",
+    encoding="",
+    time_format="",
     picture="",
     colour=False,
     fit="",

@@ -17,6 +17,7 @@ from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.column_roles import Columns, settle
 from scanline.data.readers.pictures import as_pictures
+from scanline.data.readers.row_order import order_rows
 from scanline.data.readers.tables import Names, Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
@@ -92,7 +93,7 @@ def _long(table: Table, settings: DataSettings) -> MemorySource:
             f"{table.path}: a long table has no length column, because its rows are the steps: "
             f"got --length-column {columns.length}"
         )
-    order, notes = _order(table, ids)
+    order, notes = order_rows(table, ids)
     codes = ids.codes if order is None else ids.codes[order]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
     lengths = np.diff(np.append(starts, len(codes)))
@@ -109,39 +110,6 @@ def _long(table: Table, settings: DataSettings) -> MemorySource:
             _check_constant(table, role, names, order, starts, lengths)
     steps = table.values if order is None else table.values[order]
     return _make_source(table, settings, "long", steps, lengths, first_rows, locate, notes)
-
-
-def _order(table: Table, ids: Names) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """The order of rows in which sequences are contiguous and sorted by time, None if they are; and notes."""
-    codes, time = ids.codes, table.time
-    order = None
-    notes: tuple[str, ...] = ()
-    # Sequences are contiguous exactly if the code changes one time less than there are sequences.
-    if np.count_nonzero(codes[1:] != codes[:-1]) != len(ids.texts) - 1:
-        order = np.argsort(codes, kind="stable")
-    if time is None:
-        return order, ()
-    if order is not None:
-        codes, time = codes[order], time[order]
-    same = codes[1:] == codes[:-1]
-    back = same & (time[1:] < time[:-1])  # compared, as a difference of unsigned numbers would wrap around
-    if back.any():
-        late = len(np.unique(codes[1:][back]))
-        notes = (f"{table.path}: {late:,} of {len(ids.texts):,} sequences were not sorted by time: sorted",)
-        again = np.lexsort((time, codes))
-        order = again if order is None else order[again]
-        codes, time = codes[again], time[again]  # `same` still holds: each sequence keeps its rows
-    twice = np.flatnonzero(same & (time[1:] == time[:-1]))
-    if twice.size:
-        rows = (int(twice[0]), int(twice[0]) + 1)
-        one, other = rows if order is None else (int(order[row]) for row in rows)
-        more = f" ({twice.size:,} such pairs)" if twice.size > 1 else ""
-        table.fail(
-            other,
-            f"expected one row of sequence {one_line(ids.texts[codes[rows[0]]])} at each time, found another "
-            f"of the same {one_line(table.columns.time)} in {table.place(one)}{more}",
-        )
-    return order, notes
 
 
 def _check_constant(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from scanline.data.class_names import MAX_NAME_CHARACTERS, name_too_long
 from scanline.data.readers.column_roles import Columns, assign
-from scanline.errors import UNPRINTABLE, DataError, MissingExtraError, one_line
+from scanline.data.readers.row_numbers import NumberFault, to_numbers
+from scanline.data.readers.row_times import TimeColumn, TimeFault
+from scanline.errors import UNPRINTABLE, DataError, FormatError, MissingExtraError, UsageError, one_line
 from scanline.formats.csv_pieces import RowBoundaryError
-from scanline.formats.delimited import open_delimited
+from scanline.formats.delimited import Delimited, open_delimited
+from scanline.formats.dialect import decimal_of
+from scanline.formats.text import has_decimal_comma, may_be_thousands
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
 from scanline.recipe import DataSettings
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _NAMES = ("label", "id", "group", "split")
 _NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
+_TEXTS = ("is_string", "is_large_string", "is_string_view")
 _BATCH_CELLS = 2**20
 _BATCH_BYTES = 2**24  # of a column of names that is not dictionary-encoded
 _DICTIONARY_CODES = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
@@ -64,6 +69,7 @@ class Table:
     """R rows in memory.
 
     values: (R, C) float32 of the feature columns, NaN for empty cells. time: (R,) or None.
+    day: length of a day in the unit of `time`, if that is a time of day; otherwise 0.
     counts: (R,) of the length column, or None. label, id, group and split are None without such a column.
     place: names the place of a row, counted from 0, in the file. notes: what was inferred, for the user.
     """
@@ -76,6 +82,7 @@ class Table:
     group: Names | None
     split: Names | None
     time: NDArray[Any] | None
+    day: int
     counts: NDArray[Any] | None
     place: Callable[[int], str]
     notes: tuple[str, ...]
@@ -123,25 +130,55 @@ def _cell(column: str) -> str:
 def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
     import pyarrow
 
-    file = open_delimited(path)
+    file = open_delimited(path, settings.encoding)
     columns = assign(file.names, settings, str(path), optional)
+    file = replace(file, decimal=_decimal(file, settings, columns))
     # float64 first: decimal text is then rounded to float32 as values of Parquet files and programs are.
     types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
     text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
     types |= {name: text for role in _NAMES if (name := getattr(columns, role))}
     if columns.length:
         types[columns.length] = pyarrow.float64()
+    notes = file.notes
+    if file.decimal == ",":
+        notes = (*notes, "decimal commas")
     if columns.time:
-        types[columns.time] = file.time_type(columns.time)
+        types[columns.time] = text if settings.time_format else file.time_type(columns.time)
 
     def place(row: int) -> str:
         return f"line {file.line(row)}"
 
+    def collect(in_pieces: bool = True) -> Table:
+        batches = file.batches(types, in_pieces)
+        return _collect(path, columns, batches, place, notes, file.estimate_rows(), settings)
+
     try:
-        return _collect(path, columns, file.batches(types), place, file.notes, file.estimate_rows())
+        return collect()
     except RowBoundaryError:  # lines within cells, and quotes within words
-        batches = file.batches(types, in_pieces=False)
-        return _collect(path, columns, batches, place, file.notes, file.estimate_rows())
+        return collect(in_pieces=False)
+    except FormatError:
+        if not columns.time or types[columns.time] != pyarrow.int64():
+            raise
+    # The first times are integers, which are exact as such; others may be fractions.
+    types[columns.time] = pyarrow.float64()
+    return collect()
+
+
+def _decimal(file: Delimited, settings: DataSettings, columns: Columns) -> str:
+    """Return the mark before the decimals of the numbers in a file. Raises UsageError if it is in doubt."""
+    names = [*columns.features, *([columns.length] if columns.length else [])]
+    if settings.decimal == "," == file.separator and not any(map(has_decimal_comma, file.sampled(names))):
+        raise UsageError(
+            f"{file.path}: the comma separates the cells, so it cannot separate decimals; expected cells "
+            "separated by semicolons or tabs, or quotes around numbers with a comma, with --decimal ,"
+        )
+    if mark := settings.decimal or decimal_of(file.sampled(names)):
+        return mark
+    example = next(filter(may_be_thousands, file.sampled(names)))
+    raise UsageError(
+        f"{file.path}: does the comma in {one_line(example.strip())!r} separate decimals or thousands? Give "
+        "--decimal , for decimals; remove the comma if it separates thousands"
+    )
 
 
 def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
@@ -152,11 +189,11 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
         columns = assign(schema.names, settings, str(path), optional)
         kinds = {name: schema.field(name).type for name in (*columns.features, *columns.named)}
         for name in columns.features:
-            _check_type(path, name, kinds[name], "numbers", _NUMBERS)
+            _check_type(path, name, kinds[name], "numbers", (*_NUMBERS, *_TEXTS))
         if columns.length:
-            _check_type(path, columns.length, kinds[columns.length], "whole numbers", _NUMBERS)
+            _check_type(path, columns.length, kinds[columns.length], "whole numbers", (*_NUMBERS, *_TEXTS))
         if columns.time:
-            times = (*_NUMBERS, "is_temporal")
+            times = (*_NUMBERS, *_TEXTS, "is_temporal")
             _check_type(path, columns.time, kinds[columns.time], "numbers, times or dates", times)
         for name in columns.named:
             if types.is_nested(kinds[name]):
@@ -173,7 +210,7 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
     with parquet.ParquetFile(path, metadata=metadata, read_dictionary=named.shared) as file:
         size = max(1, min(_BATCH_CELLS // len(kinds), named.rows))
         batches = file.iter_batches(size, columns=list(kinds))
-        return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), rows)
+        return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), rows, settings)
 
 
 @dataclass(frozen=True)
@@ -215,7 +252,8 @@ def _named_parquet(path: Path, file: Any, names: Collection[str]) -> _NamedParqu
 def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
     from pyarrow import types
 
-    if not any(getattr(types, test)(kind) for test in tests):
+    plain = kind.value_type if types.is_dictionary(kind) else kind
+    if not any(getattr(types, test)(plain) for test in tests):
         raise DataError(f"{path}: column {one_line(name)}: expected {expected}, found {one_line(kind)}")
 
 
@@ -307,6 +345,7 @@ def _collect(
     place: Callable[[int], str],
     notes: tuple[str, ...],
     about: int,
+    settings: DataSettings,
 ) -> Table:
     """Collect the batches into a table. `about` is an estimate of the number of rows."""
     width = len(columns.features)
@@ -317,6 +356,7 @@ def _collect(
     values = np.empty((max(0, min(about, most_rows)), width), np.float32)
     named = {name: _Collector() for role in _NAMES if (name := getattr(columns, role))}
     measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
+    times = TimeColumn(settings.time_format)
     first = 0
     typed = path.suffix.lower() == ".parquet"  # everything in a CSV file is text
 
@@ -331,12 +371,21 @@ def _collect(
             values.resize((max(end, len(values) * 5 // 4), values.shape[1]), refcheck=False)
         with np.errstate(over="ignore"):  # too large values become infinite, which is refused later
             for index, name in enumerate(columns.features):
-                values[first:end, index] = _numbers(batch.column(name))
+                try:
+                    values[first:end, index] = to_numbers(batch.column(name), settings.decimal)
+                except NumberFault as fault:
+                    fail(fault.row, name, str(fault))
         for name, collector in named.items():
             if wrong_name := collector.add(batch.column(name), typed):
                 fail(wrong_name[0], name, wrong_name[1])
         for name, parts in measured.items():
-            part = _sortable(batch.column(name))
+            try:
+                if name == columns.time:
+                    part = times.convert(batch.column(name))
+                else:
+                    part = to_numbers(batch.column(name), settings.decimal)
+            except (TimeFault, NumberFault) as fault:
+                fail(fault.row, name, str(fault))
             wrong = np.flatnonzero(~np.isfinite(part))
             if wrong.size:
                 value = part[wrong[0]]
@@ -359,31 +408,8 @@ def _collect(
         group=names(columns.group),
         split=names(columns.split),
         time=np.concatenate(measured[columns.time]) if columns.time else None,
+        day=times.day,
         counts=np.concatenate(measured[columns.length]) if columns.length else None,
         place=place,
         notes=(*notes, *columns.notes),
     )
-
-
-def _numbers(column: Any) -> NDArray[Any]:
-    """Return integers and floats unchanged, other numbers as float64; missing ones are NaN."""
-    import pyarrow
-    from pyarrow import types
-
-    if not types.is_integer(column.type) and not types.is_floating(column.type):
-        column = column.cast(pyarrow.float64())
-    array: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return array
-
-
-def _sortable(column: Any) -> NDArray[Any]:
-    """Return numbers, or dates and times as integers of their unit; missing ones are NaN."""
-    import pyarrow
-    from pyarrow import types
-
-    kind = column.type
-    if types.is_date32(kind) or types.is_time32(kind):
-        column = column.cast(pyarrow.int32())
-    elif types.is_temporal(kind):
-        column = column.cast(pyarrow.int64())
-    return _numbers(column)
