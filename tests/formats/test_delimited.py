@@ -157,7 +157,7 @@ def test_the_index_of_pandas_is_left_out_and_that_is_told(read, name, note):
             "line 3, column x2: expected a number, found '2,5'; .* comma",
         ),
         (
-            "x1;x2;label\n1,5;2;a\n1;2.5;a\n",
+            "x1;x2;label\n" + "1,5;2;a\n" * 30 + "1;2.5;a\n",
             "line 32, column x2: expected a number, found '2.5'; .* point",
         ),
         ("x1,x2,label\n1,?,a\n", r"line 2, column x2: expected a number, found '\?'"),

@@ -148,14 +148,16 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
     def place(row: int) -> str:
         return f"line {file.line(row)}"
 
-    def collect(in_pieces: bool = True) -> Table:
-        batches = file.batches(types, in_pieces)
-        return _collect(path, columns, batches, place, notes, file.estimate_rows(), settings)
+    def collect() -> Table:
+        about = file.estimate_rows()
+        try:
+            return _collect(path, columns, file.batches(types), place, notes, about, settings)
+        except RowBoundaryError:  # lines within cells, and quotes within words
+            batches = file.batches(types, in_pieces=False)
+            return _collect(path, columns, batches, place, notes, about, settings)
 
     try:
         return collect()
-    except RowBoundaryError:  # lines within cells, and quotes within words
-        return collect(in_pieces=False)
     except FormatError:
         if not columns.time or types[columns.time] != pyarrow.int64():
             raise
