@@ -1,8 +1,8 @@
-"""A program that loads files, each in a child of one warmed process, and tells what the load did.
+"""A program that loads files, each in a child of one warmed-up process, and reports what the load did.
 
-Its arguments are the files to get warm with, KIND=PATH. Each line of standard input is {"kind", "path"}; the
-answer is a line of JSON: how it ended, how long it took, by how much the memory in use grew at its peak, and
-what happened that no load may do.
+Its arguments are the files to warm up with, KIND=PATH. Each line of standard input is {"kind", "path"}; the
+response is a line of JSON: the error, the processor time, the growth of memory at its peak, and every event
+that a load must not cause.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from scanline.training.run_files import read_metrics
 from tests.hostile import small
 
 SECONDS = 10
-# What is told of each event: enough to see what it was.
+# Audit events that a load must not cause.
 FORBIDDEN = (
     *("pickle.find_class", "exec", "compile", "import", "marshal.load", "marshal.loads", "code.__new__"),
     *("os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen", "ctypes.dlopen"),
@@ -62,7 +62,7 @@ LOADERS: dict[str, Callable[[Path], Any]] = {
 
 
 class Watch:
-    """Notes what happens in this process while it is on. A hook of audit cannot be taken off again."""
+    """Records forbidden audit events while `on`. An audit hook cannot be removed."""
 
     def __init__(self) -> None:
         self.on, self.seen = False, []
@@ -80,62 +80,62 @@ class Watch:
                 self.seen.append(f"open {path!r} {mode!r} for writing")
 
 
-def tell(kind: str, path: Path, watch: Watch) -> dict[str, Any]:
-    """Load the file, and say what happened."""
+def load_and_report(kind: str, path: Path, watch: Watch) -> dict[str, Any]:
+    """Load the file and report what happened."""
     with open("/proc/self/statm") as file:
         before = int(file.read().split()[1]) * resource.getpagesize()
-    told: dict[str, Any] = {"error": "", "text": ""}
+    report: dict[str, Any] = {"error": "", "text": ""}
     watch.seen.clear()
     watch.on = True
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         LOADERS[kind](path)
     except ScanlineError as error:
         # A FormatError of a data file is a DataError: the exit code is what matters to a caller.
         kind_of_error = "DataError" if isinstance(error, DataError) else type(error).__name__
-        told |= {"error": kind_of_error, "text": str(error)}
-    except BaseException as error:  # noqa: BLE001 - it is told
-        told |= {"error": f"crash: {type(error).__name__}", "text": str(error)[:2000]}
-    told["seconds"] = time.perf_counter() - begin
+        report |= {"error": kind_of_error, "text": str(error)}
+    except BaseException as error:  # noqa: BLE001 - reported
+        report |= {"error": f"crash: {type(error).__name__}", "text": str(error)[:2000]}
+    report["seconds"] = time.process_time() - begin
     watch.on = False
-    told["bytes"] = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
-    return told | {"events": watch.seen}
+    report["bytes"] = max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    return report | {"events": watch.seen}
 
 
 def in_a_child(kind: str, path: Path, watch: Watch) -> dict[str, Any]:
-    """`tell` in a child, whose memory begins as it is now."""
+    """Run `load_and_report` in a child, whose memory starts as it is now."""
     here, there = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(here)
         signal.alarm(SECONDS)
-        with os.fdopen(there, "w") as answer:
-            json.dump(tell(kind, path, watch), answer)
+        with os.fdopen(there, "w") as pipe:
+            json.dump(load_and_report(kind, path, watch), pipe)
         os._exit(0)
     os.close(there)
-    with os.fdopen(here) as answer:
-        text = answer.read()
+    with os.fdopen(here) as pipe:
+        text = pipe.read()
     _, status = os.waitpid(child, 0)
     if status:
-        told = {"error": f"crash: signal {os.WTERMSIG(status)}", "text": "", "seconds": SECONDS, "bytes": 0}
-        return told | {"events": []}
+        report = {"error": f"crash: signal {os.WTERMSIG(status)}", "text": "", "seconds": SECONDS, "bytes": 0}
+        return report | {"events": []}
     return json.loads(text)
 
 
 def main() -> None:
-    """Get warm, then answer."""
+    """Warm up, then serve requests."""
     for each in sys.argv[1:]:
         kind, _, path = each.partition("=")
         LOADERS[kind](Path(path))
-    assert keras, "and what is imported where it is used"
+    assert keras, "imported lazily by the readers"
     assert tf1
     assert torch_state
     watch = Watch()
     gc.collect()
     gc.freeze()
     for line in sys.stdin:
-        wish = json.loads(line)
-        print(json.dumps(in_a_child(wish["kind"], Path(wish["path"]), watch)), flush=True)
+        request = json.loads(line)
+        print(json.dumps(in_a_child(request["kind"], Path(request["path"]), watch)), flush=True)
 
 
 if __name__ == "__main__":

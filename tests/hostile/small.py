@@ -1,4 +1,4 @@
-"""The smallest model, checkpoint and session there are, to be damaged."""
+"""The smallest valid model and checkpoint, for tests that damage them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAN = recipe.load("rows")
 
 
 def bundled() -> Model:
-    """A model of two classes, with all that a description can hold; the same each time."""
+    """A model of two classes with every field of a description; the same each time."""
     classifier = Network(ARCHITECTURE)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

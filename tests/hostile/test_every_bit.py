@@ -1,4 +1,4 @@
-"""Of a small bundle and a small checkpoint, every truncation and every flipped bit of every file."""
+"""Every truncation and every flipped bit of each file of a small model and a small checkpoint."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def damages(whole: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def of_bundle(folder: Path) -> object:
-    found = Model.load(folder)
-    tensors = {name: tensor.numpy().tobytes() for name, tensor in found.network.state_dict().items()}
-    description = found.task, found.preprocessing, found.data, found.temperature, found.provenance
-    return found.network.architecture, description, tensors
+    model = Model.load(folder)
+    tensors = {name: tensor.numpy().tobytes() for name, tensor in model.network.state_dict().items()}
+    description = model.task, model.preprocessing, model.data, model.temperature, model.provenance
+    return model.network.architecture, description, tensors
 
 
 def of_checkpoint(folder: Path) -> object:
@@ -60,7 +60,7 @@ def test_every_truncation_and_every_flipped_bit_is_refused_by_name(tmp_path, sav
     folder = save(tmp_path / "saved")
     path = folder / name
     whole = path.read_bytes()
-    sound = load(folder)
+    undamaged = load(folder)
     count, harmless = 0, []
     descriptor = os.open(path, os.O_RDWR)
     for what, content in damages(whole):
@@ -68,13 +68,13 @@ def test_every_truncation_and_every_flipped_bit_is_refused_by_name(tmp_path, sav
         os.ftruncate(descriptor, len(content))
         count += 1
         try:
-            found = load(folder)
+            loaded = load(folder)
         except ModelError as error:
             message = str(error)
             assert name in message or folder.name in message, (what, message)
             assert message.isprintable(), (what, message)
             continue
-        assert found == sound, what
+        assert loaded == undamaged, what
         harmless.append(what)
     os.close(descriptor)
     assert count == 9 * len(whole)

@@ -1,4 +1,4 @@
-"""Names that strangers chose, on a terminal: shown as escapes, wherever they come from."""
+"""Names from untrusted files are shown with escapes on a terminal, wherever they come from."""
 
 from __future__ import annotations
 

@@ -300,6 +300,7 @@ def test_the_command_asks_the_server_the_same(seen):
 
 def test_the_gallery_shows_hard_ones_first_and_reads_them(seen, digits):
     page = seen.page
+    page.locator("#gallery button").first.wait_for()  # fetched after the page is ready
     assert page.locator("#gallery button").count() > 10
     after(page, lambda: page.locator("#gallery button").first.click())
     request, answer = of_page(page)
