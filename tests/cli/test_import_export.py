@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from scanline.errors import UsageError
 from scanline.model.artifact import load
+from scanline.serving.gallery import build_gallery
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -130,3 +132,29 @@ def test_an_existing_folder_is_not_written_over(state, scanline, trained):
     code, _, err = scanline("import", state[0], "--output", trained)
     assert code == 2
     assert "exists: choose another --output" in err
+
+
+def test_pictures_that_are_not_scaled_are_warned_of(scanline, tmp_path):
+    torch.manual_seed(0)
+    parts = {"rnn": torch.nn.LSTM(4, 3), "fc": torch.nn.Linear(3, 2)}
+    save_file(
+        {f"{n}.{k}": v for n, m in parts.items() for k, v in m.state_dict().items()},
+        tmp_path / "m.safetensors",
+    )
+    command = ("import", tmp_path / "m.safetensors", "--picture", "4x4")
+    assert "warning: the network reads grey levels" in scanline(*command, "--output", tmp_path / "a")[2]
+    quiet = scanline(*command, "--output", tmp_path / "b", "--divide-by", 255)
+    assert quiet[0] == 0
+    assert "warning" not in quiet[2]
+
+
+def test_an_imported_model_has_a_gallery_of_data_that_the_user_names(state, scanline, tmp_path):
+    assert scanline("import", state[0], "--output", tmp_path / "made")[0] == 0
+    values = np.random.default_rng(0).normal(size=(8, 6, 3)).astype(np.float32)
+    np.savez(tmp_path / "theirs.npz", X=values, y=np.arange(8) % 4)
+    model, run = load(tmp_path / "made"), str(tmp_path / "made")
+    with pytest.raises(UsageError, match="with --data"):
+        build_gallery(model, run)
+    found = build_gallery(model, run, str(tmp_path / "theirs.npz"))
+    assert {item.index for item in found.items} == set(range(8))
+    assert "--data" in scanline("serve", "--help")[1]

@@ -11,7 +11,7 @@ import torch
 from scanline.errors import UsageError
 from scanline.model import pooling
 
-NAMES = ("last", "mean", "max")
+NAMES = ("last", "mean", "max", "last-step")
 # One sequence of 2 steps of 2 units, padded to 3.
 OUTPUTS = torch.tensor([[[1.0, 2.0], [3.0, -4.0], [0.0, 0.0]]])
 LENGTH = torch.tensor([2])
@@ -23,6 +23,12 @@ def test_last_is_the_forward_state_at_the_end_and_the_backward_state_at_the_star
     assert last.apply(OUTPUTS, LENGTH, 2).tolist() == [[3, 2]]
     assert last.apply(OUTPUTS, None, 1).tolist() == [[0, 0]]
     assert last.apply(OUTPUTS, LENGTH, 1, OUTPUTS[:, 0]).tolist() == [[1, 2]]  # states, where known
+
+
+def test_last_step_is_both_directions_at_the_sequences_own_last_step():
+    last = pooling.get("last-step")
+    assert last.apply(OUTPUTS, LENGTH, 2, OUTPUTS[:, 0]).tolist() == [[3, -4]]
+    assert last.apply(OUTPUTS, None, 2).tolist() == [[0, 0]]
 
 
 def test_mean_counts_the_sequences_own_steps_only():
@@ -42,7 +48,9 @@ def test_max_ignores_the_padding():
 
 
 def test_an_unknown_name_is_refused_with_the_legal_ones():
-    with pytest.raises(UsageError, match="must be one of last, mean, max, got 'men'; did you mean 'mean'"):
+    with pytest.raises(
+        UsageError, match="must be one of last, mean, max, last-step, got 'men'; did you mean 'mean'"
+    ):
         pooling.get("men")
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from scanline.cli.output import print_json, print_text, say, shown_name
 from scanline.errors import UsageError
+
+if TYPE_CHECKING:
+    from scanline.interchange.imported import ImportedNetwork
+
+_STATE_THE_READOUT = (".keras", ".h5", ".hdf5")
+_READOUT = "if the network reads outputs[:, -1], import it with --readout last-step; or with mean or max"
+_UNSCALED = (
+    "warning: the network reads grey levels from 0 to 255 as they are; most networks are trained on pictures "
+    "scaled to 0..1, and such a one predicts wrongly: import it with --divide-by 255"
+)
 
 
 @click.command(name="import")
@@ -22,6 +33,21 @@ from scanline.errors import UsageError
     show_default=True,
     metavar="NUMBER",
     help="Divisor of the input values: 255 if the network was trained on bytes scaled to 0..1.",
+)
+@click.option(
+    "--readout",
+    metavar="final-states|last-step|mean|max",
+    help="What the output layer reads; last-step is outputs[:, -1].  [default: final-states]",
+)
+@click.option(
+    "--cell-scope",
+    metavar="NAME[=KIND]",
+    help="Scope of a TensorFlow 1 cell with a name of your own; KIND is lstm or rnn.",
+)
+@click.option(
+    "--input-projection",
+    metavar="linear",
+    help="A TensorFlow 1 network multiplies its input by a matrix, without an activation, before the cells.",
 )
 @click.option(
     "--forget-bias",
@@ -39,6 +65,9 @@ def command(
     view: str,
     divide_by: float,
     forget_bias: float | None,
+    readout: str | None,
+    cell_scope: str | None,
+    input_projection: str | None,
     licence: str,
     as_json: bool,
 ) -> None:
@@ -48,6 +77,7 @@ def command(
     PyTorch state_dict in .safetensors. No code of it is executed. Parts that cannot be mapped are named in
     the error, and assumptions are printed. All commands that take a run also take the model directory.
     """
+    from scanline.interchange.options import ImportOptions
     from scanline.interchange.reading import read_network
     from scanline.version import __version__
 
@@ -57,19 +87,24 @@ def command(
     # Checked before the source is read and converted, which may take long.
     if target.exists():
         raise UsageError(f"{target} exists: choose another --output")
-    network = read_network(source, forget_bias)
+    network = read_network(source, forget_bias, ImportOptions(readout, cell_scope, input_projection))
     made = network.to_model(
         Path(source), classes=names, picture=size, view=view, divide_by=divide_by, licence=licence
     )
     made.save(target, __version__)
-    a = network.architecture
+    a = made.network.architecture  # of one output it has two classes
+    notes = list(network.notes)
+    if a.bidirectional and readout is None and Path(source).suffix not in _STATE_THE_READOUT:
+        notes.append(_READOUT)
+    if size and divide_by == 1 and _is_unscaled(network):
+        notes.append(_UNSCALED)
     if as_json:
         print_json(
-            {"source": source, "bundle": str(target), "made": network.made, "notes": network.notes}
+            {"source": source, "bundle": str(target), "made": network.made, "notes": notes}
             | {"network": vars(a)}
         )
         return
-    for note in network.notes:
+    for note in notes:
         say(note)
     both = ", bidirectional" if a.bidirectional else ""
     print_text(
@@ -77,6 +112,11 @@ def command(
         f"{a.classes} classes; {network.made}"
     )
     print_text(f"model: {shown_name(target)}")
+
+
+def _is_unscaled(network: ImportedNetwork) -> bool:
+    """Whether the file has no scaling of its own."""
+    return "scale" not in network.weights or bool((abs(network.weights["scale"]) < 2).all())
 
 
 def _size(picture: str | None) -> tuple[int, int] | None:

@@ -40,6 +40,11 @@ from scanline.cli.output import say
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads for computing."
 )
+@click.option(
+    "--data",
+    metavar="PATH|NAME",
+    help="Data of the test sequences on the page, for imported models.  [default: those of the run]",
+)
 @click.option("--gallery/--no-gallery", default=True, help="Offer test sequences on the page.")
 @click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")
 @click.option(
@@ -58,6 +63,7 @@ def command(
     max_body_mb: float | None,
     max_steps: int | None,
     threads: int,
+    data: str | None,
     gallery: bool,
     calibrated: bool,
     device: str,
@@ -89,6 +95,7 @@ def command(
         limits={name: value for name, value in wanted.items() if value is not None},
         threads=threads,
         with_gallery=gallery,
+        data=data,
         calibrated=calibrated,
         device=device,
         say=say,

@@ -103,17 +103,22 @@ def evaluate_model(
     model: Model, run: str, data: str | None, on_progress: Progress | None = None
 ) -> Evaluation:
     """Evaluate a model that is loaded already; for the arguments see `evaluate_run`."""
+    return evaluate_source(model, *evaluation_split(model, run, data, on_progress))
+
+
+def evaluation_split(
+    model: Model, run: str, data: str | None, on_progress: Progress | None = None
+) -> tuple[str, MemorySource]:
+    """Return the name of the data to evaluate on, and the sequences; for the arguments see `evaluate_run`."""
     known = trained_on(Path(run))
     # The training data named explicitly must not be evaluated as a whole: only their held-out test split
     # is.
     if data is None or (known is not None and known[0].name == _address(data)):
-        name, source = own_split(model, run, known, "test", on_progress)
-    else:
-        form = model.preprocessing
-        settings = DEFAULT_DATA if data in catalogue.names() else form.settings
-        dataset = catalogue.read(data, settings, on_progress, TO_EVALUATE)
-        name, source = data, dataset.evaluation_source(form.missing)
-    return evaluate_source(model, name, source)
+        return own_split(model, run, known, "test", on_progress)
+    form = model.preprocessing
+    settings = DEFAULT_DATA if data in catalogue.names() else form.settings
+    dataset = catalogue.read(data, settings, on_progress, TO_EVALUATE)
+    return data, dataset.evaluation_source(form.missing)
 
 
 def evaluate_source(model: Model, name: str, source: MemorySource) -> Evaluation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class ImportedNetwork:
         made: Origin of the network, for the model card.
         notes: Assumptions of the import, one line each.
         classes: Class names in the file, or None.
+        sigmoid: Whether the only output is known to be the logit of the second of two classes.
     """
 
     architecture: Architecture
@@ -42,6 +43,7 @@ class ImportedNetwork:
     made: str
     notes: list[str] = field(default_factory=list)
     classes: tuple[ClassName, ...] | None = None
+    sigmoid: bool = False
 
     def to_model(
         self,
@@ -66,6 +68,10 @@ class ImportedNetwork:
         Raises:
             UsageError: If an argument does not fit the network.
         """
+        if self.architecture.classes == 1:
+            return self._as_two_classes(source, classes).to_model(
+                source, classes=classes, picture=picture, view=view, divide_by=divide_by, licence=licence
+            )
         a = self.architecture
         # Priority: the caller, then the file, then numbers.
         names = classes or self.classes or tuple(range(a.classes))
@@ -99,11 +105,30 @@ class ImportedNetwork:
             Provenance(made=self.made, licence=licence),
         )
 
+    def _as_two_classes(self, source: Path, classes: tuple[ClassName, ...] | None) -> ImportedNetwork:
+        """Return a network of one output as one of two classes: the softmax of (0, z) is the sigmoid of z.
+
+        Raises:
+            UsageError: If the output may be anything else, such as a number to predict.
+        """
+        if not self.sigmoid and (classes is None or len(classes) != 2):
+            raise UsageError(
+                f"{source} has one output, which may be the logit of the second of two classes, or a number "
+                "that it predicts: give the names of the two classes with --classes NO,YES, or import a "
+                "network with an output for each class"
+            )
+        weight, bias = self.weights["head.weight"], self.weights["head.bias"]
+        head = {
+            "head.weight": np.concatenate([np.zeros_like(weight), weight]),
+            "head.bias": np.concatenate([np.zeros_like(bias), bias]),
+        }
+        return replace(self, architecture=replace(self.architecture, classes=2), weights=self.weights | head)
+
 
 def _form(width: int, picture: tuple[int, int] | None, view: ViewName, source: Path) -> Preprocessing:
     if picture is None:
         if view != "rows":
-            raise UsageError(f"--view {view} is for pictures: say their size by --picture, as 28x28")
+            raise UsageError(f"--view {view} is for pictures: give their size with --picture, such as 28x28")
         return Preprocessing(None, "rows", 0, width, width, "error", (), DEFAULT_DATA)
     try:
         check_view(view)

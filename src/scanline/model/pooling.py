@@ -1,7 +1,7 @@
 """Pooling: from the outputs of all steps to one vector for each sequence.
 
-The only implementation of last, mean and max pooling, for whole sequences, for every prefix of a sequence,
-for streams and for ONNX graphs. The recipe chooses it with `model.readout`.
+The only implementation of last, mean, max and last-step pooling, for whole sequences, for every prefix of a
+sequence, for streams and for ONNX graphs. The recipe chooses it with `model.readout`.
 """
 
 from __future__ import annotations
@@ -193,6 +193,43 @@ class Last(Pooling):
         return output, {}
 
 
+class LastStep(Last):
+    """The outputs of both directions at the last step of the sequence.
+
+    The backward direction has read only that step.
+
+    Tutorials that read outputs[:, -1] of a bidirectional layer compute this. In one direction it is `Last`.
+    """
+
+    name = "last-step"
+    reads_outputs = True
+
+    def apply(
+        self, outputs: Tensor, lengths: Tensor | None, directions: int, states: Tensor | None = None
+    ) -> Tensor:
+        """Return the outputs at the last steps, (N, D*H)."""
+        if lengths is None:
+            return outputs[:, -1]
+        return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
+
+    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
+        """Gather the outputs at the last steps."""
+        if not real:
+            last = graph.add("Gather", [outputs, graph.numbers(-1)], "last_step", axis=0)  # (1, N, D*H)
+            return graph.reduce("ReduceMax", last, [0], "last")
+        # GatherND with batch dimensions would need opset 12; GatherElements takes an index of the output's
+        # shape, (N, 1, D*H).
+        by_sequence = graph.add("Transpose", [outputs], "outputs_turned", perm=[1, 0, 2])
+        index = graph.add("Sub", [counts(), graph.numbers(1)], "last_index")
+        width = graph.add(
+            "Gather", [graph.add("Shape", [outputs], "outputs_shape"), graph.numbers(2)], "width", axis=0
+        )
+        shape = graph.add("Concat", [graph.numbers(1, 1), width], "index_shape", axis=0)
+        index = graph.add("Expand", [graph.reshape(index, [-1, 1, 1], "index_column"), shape], "index")
+        last = graph.add("GatherElements", [by_sequence, index], "last_step", axis=1)  # (N, 1, D*H)
+        return graph.reduce("ReduceMax", last, [1], "last")
+
+
 class Mean(Pooling):
     """The mean over the sequence's own steps.
 
@@ -300,7 +337,7 @@ def _mean(graph: Graph, total: str, count: str) -> str:
     return graph.add("Cast", [mean], "mean", to=_FLOAT)
 
 
-_POOLINGS: dict[str, Pooling] = {pooling.name: pooling for pooling in (Last(), Mean(), Max())}
+_POOLINGS: dict[str, Pooling] = {pooling.name: pooling for pooling in (Last(), Mean(), Max(), LastStep())}
 
 
 def get(name: str) -> Pooling:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scanline.data import catalogue
 from scanline.errors import DataError
-from scanline.evaluation.evaluate import own_split
+from scanline.evaluation.evaluate import evaluation_split
 from scanline.model.artifact import Model
 from scanline.serving.schema import Gallery, GalleryItem
 from scanline.training.provenance import trained_on
@@ -19,7 +19,7 @@ _ERRORS, _UNCERTAIN, _OTHERS = 30, 12, 18  # how many of each are shown
 _MAX_NUMBERS = 200_000  # in all of them
 
 
-def build_gallery(model: Model, run: str) -> Gallery:
+def build_gallery(model: Model, run: str, data: str | None = None) -> Gallery:
     """Return test sequences of the data set that the model was trained on.
 
     First come the most confident errors, then the least confident correct predictions, then some of each
@@ -28,16 +28,17 @@ def build_gallery(model: Model, run: str) -> Gallery:
     Args:
         model: The model.
         run: Run directory or model folder that it was loaded from.
+        data: Name or path of another dataset; None for the one that the model was trained on.
 
     Raises:
         ScanlineError: If the data are not available.
     """
-    # Check the local copy first: `own_split` would download a catalogue data set that is absent.
-    known = trained_on(Path(run))
-    named = known[0].name if known is not None else model.data
+    # Check the local copy first: `evaluation_split` would download a catalogue data set that is absent.
+    known = trained_on(Path(run)) if data is None else None
+    named = data if data is not None else known[0].name if known is not None else model.data
     if named in catalogue.names() and catalogue.find(named) is None:
         raise DataError(f"{named} is not available; run `scanline data fetch {named}` to download it")
-    name, source = own_split(model, run, known, "test")
+    name, source = evaluation_split(model, run, data)
     aligned, task = model.align(source), model.task
     probabilities = task.probabilities(model.outputs(aligned))
     confidence = probabilities.max(1)

@@ -34,6 +34,7 @@ def start(
     limits: Mapping[str, Any],
     threads: int = 1,
     with_gallery: bool = True,
+    data: str | None = None,
     calibrated: bool = False,
     device: str = "cpu",
     say: Callable[[str], None],
@@ -51,6 +52,7 @@ def start(
         limits: Fields of `Limits` that differ from the defaults.
         threads: Threads that torch computes with.
         with_gallery: Whether to show test sequences on the page.
+        data: Dataset that they are from; None for the one that the model was trained on.
         calibrated: Whether to calibrate probabilities.
         device: "cpu", "cuda" or "auto".
         say: Called with a line that names the address.
@@ -77,7 +79,7 @@ def start(
         )
     torch.set_num_threads(threads)
     model = load(run, choose_device(device), calibrated)
-    gallery = _gallery(model, run, say) if with_gallery else None
+    gallery = _gallery(model, run, data, say) if with_gallery else None
     listener = listen(host, port)
     port = listener.getsockname()[1]
     # A wildcard address does not name this server, so it is not added.
@@ -92,9 +94,11 @@ def start(
     serve(service, listener, lambda: say(f"serving {run} at http://{address}:{port}/ (Ctrl-C ends)"))
 
 
-def _gallery(model: Model, run: str, say: Callable[[str], None]) -> Gallery | None:
+def _gallery(model: Model, run: str, data: str | None, say: Callable[[str], None]) -> Gallery | None:
     from scanline.serving.gallery import build_gallery
 
+    if data is not None:  # data that the user names must be readable
+        return build_gallery(model, run, data)
     try:
         return build_gallery(model, run)
     except ScanlineError as error:

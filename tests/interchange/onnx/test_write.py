@@ -585,3 +585,9 @@ def test_a_folder_that_is_not_there_is_an_error_of_one_line(tmp_path):
     with pytest.raises(ScanlineError, match=r"cannot write .*m\.onnx: No such file"):
         export_onnx(build(), tmp_path / "nowhere" / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("opset", [OLDEST_OPSET, DEFAULT_OPSET])
+def test_the_last_step_of_both_directions_is_exported(tmp_path, opset):
+    model = build("lstm", readout="last-step", bidirectional=True)
+    assert export_onnx(model, tmp_path / "it.onnx", opset=opset).verification.difference <= 1e-5

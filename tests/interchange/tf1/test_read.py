@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scanline.errors import ModelError, UsageError
+from scanline.interchange.options import ImportOptions
 from scanline.interchange.reading import read_network
 from scanline.interchange.tf1.read import read_checkpoint
 from scanline.model.artifact import Model
@@ -222,7 +223,7 @@ def test_stacked_directions_that_read_each_other_are_read(tmp_path, rng, values,
 @given(
     inputs=st.integers(1, 6),
     units=st.integers(1, 7),
-    classes=st.integers(1, 5),
+    classes=st.integers(2, 5),
     layers=st.integers(1, 3),
     steps=st.integers(1, 5),
     seed=st.integers(0, 2**16),
@@ -522,3 +523,11 @@ def test_any_names_and_shapes_are_mapped_or_refused(tmp_path, shapes, add):
         answers(read_checkpoint(prefix), np.ones((1, 2, 5)))
     except ModelError:
         refused(prefix, re.escape(str(prefix)))
+
+
+def test_outputs_of_the_last_step_are_an_option(tmp_path, rng, values):
+    sides, last = [weights(rng, 5, 4, 4) for _ in "fb"], head(rng, 8, 3)
+    scope = "bidirectional_rnn/{}/basic_lstm_cell"
+    path = write(tmp_path, cell(scope.format("fw"), sides[0]) | cell(scope.format("bw"), sides[1]) | last)
+    network = read_checkpoint(path, options=ImportOptions(readout="last-step"))
+    close(network, values, both(values, *sides, lstm)[0][:, -1], last)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from scanline.errors import ModelError
+from scanline.errors import ModelError, UsageError
+from scanline.interchange.options import ImportOptions
 from scanline.interchange.reading import read_network
 from scanline.interchange.torch.read import read_state_dict, refuse_pickle
 from scanline.model.artifact import Model
@@ -77,7 +78,7 @@ def values() -> torch.Tensor:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(
     cell=st.sampled_from(list(MODULES)),
-    sizes=st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 3), st.integers(1, 5)),
+    sizes=st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 3), st.integers(2, 5)),
     both=st.booleans(),
     bias=st.booleans(),
     steps=st.integers(1, 5),
@@ -354,3 +355,47 @@ def test_tensorflows_old_format_is_not_called_pickled(tmp_path):
 def test_a_pickled_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"model\.pt cannot be read \(No such file or directory\)"):
         refuse_pickle(tmp_path / "model.pt")
+
+
+# --- what a state_dict does not show
+
+
+@pytest.mark.parametrize("readout", ["last-step", "final-states", "mean", "max"])
+@pytest.mark.parametrize("both", [False, True])
+def test_the_readout_is_an_option(tmp_path, values, readout, both):
+    theirs = made(both=both)
+    network = read_network(save(tmp_path, singles(theirs)), options=ImportOptions(readout=readout))
+    with torch.inference_mode():
+        outputs, (h, _) = theirs.rnn(values)
+        read = {
+            "last-step": lambda: outputs[:, -1],
+            "final-states": lambda: torch.cat([h[-2], h[-1]], 1) if both else h[-1],
+            "mean": lambda: outputs.mean(1),
+            "max": lambda: outputs.amax(1),
+        }[readout]()
+        torch.testing.assert_close(answers(network, values), theirs.fc(read), rtol=0, atol=2e-6)
+    assert not any("logits were assumed" in note for note in network.notes)
+    # In one direction the last step has the final state: such a network can read streams.
+    assert (network.architecture.readout == "last-step") == (both and readout == "last-step")
+
+
+def test_an_unknown_readout_is_refused_with_a_suggestion(tmp_path):
+    with pytest.raises(UsageError, match=r"readout must be .*, got 'last'; did you mean 'last-step'"):
+        ImportOptions(readout="last")
+    with pytest.raises(UsageError, match="--cell-scope has no effect on .*leave it out"):
+        read_network(save(tmp_path, singles(made())), options=ImportOptions(cell_scope="enc"))
+
+
+def test_one_output_is_two_classes_if_the_user_names_them_and_refused_otherwise(tmp_path, values):
+    theirs = made(sizes=(5, 4, 1, 1))
+    path = save(tmp_path, singles(theirs))
+    network = read_state_dict(path)
+    with pytest.raises(UsageError, match=r"has one output.*--classes NO,YES"):
+        network.to_model(path)
+    with pytest.raises(UsageError, match="has one output"):
+        network.to_model(path, classes=("a", "b", "c"))
+    found = network.to_model(path, classes=("no", "yes"))
+    with torch.inference_mode():
+        expected = theirs(values).sigmoid()[:, 0].numpy()
+    np.testing.assert_allclose(found.predict_proba(values.float().numpy())[:, 1], expected, rtol=0, atol=1e-6)
+    assert list(found.classes) == ["no", "yes"]

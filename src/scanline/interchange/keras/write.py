@@ -67,6 +67,11 @@ def export_keras(model: Model, target: str | Path, *, probabilities: bool = True
         raise UsageError(f"a Keras model is written to a file NAME.keras, got {path}")
     check_exportable(model, "keras", "Keras")
     _check(model.preprocessing)
+    if model.network.pooling.reads_outputs and model.network.pooling.name not in POOLING_LAYERS:
+        raise UsageError(
+            f"this model has the readout {model.network.pooling.name}, for which Keras has no layer: export "
+            "it as .onnx"
+        )
     keras = _keras()
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "model.keras"

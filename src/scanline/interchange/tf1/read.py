@@ -24,6 +24,7 @@ from scanline.interchange.checks import (
     listed,
 )
 from scanline.interchange.imported import ImportedNetwork
+from scanline.interchange.options import ImportOptions
 from scanline.interchange.tf1.variables import (
     CellVariables,
     all_names,
@@ -36,7 +37,9 @@ from scanline.interchange.tf1.variables import (
 from scanline.model.network import Architecture
 
 
-def read_checkpoint(path: str | Path, forget_bias: float = 1.0) -> ImportedNetwork:
+def read_checkpoint(
+    path: str | Path, forget_bias: float = 1.0, options: ImportOptions | None = None
+) -> ImportedNetwork:
     """Read the network whose variables a TensorFlow 1 checkpoint holds.
 
     Supported are BasicLSTMCell, LSTMCell and BasicRNNCell, alone, in a MultiRNNCell, or in both directions,
@@ -46,9 +49,9 @@ def read_checkpoint(path: str | Path, forget_bias: float = 1.0) -> ImportedNetwo
 
     Args:
         path: As for `open_bundle`.
-        forget_bias: What the LSTM cells add to their forget gate when they run. It is not part of a
-        checkpoint;
-            here it becomes part of the bias.
+        forget_bias: Number that the LSTM cells add to their forget gate when they run. It is not part of a
+            checkpoint; here it becomes part of the bias.
+        options: What else a checkpoint does not show.
 
     Raises:
         ModelError: If a file is missing or damaged, or variables cannot be mapped; names them.
@@ -57,10 +60,10 @@ def read_checkpoint(path: str | Path, forget_bias: float = 1.0) -> ImportedNetwo
     if not math.isfinite(forget_bias):
         raise UsageError(f"forget_bias must be a finite number, got {forget_bias}")
     with format_errors_as_model_errors():
-        return _network(open_bundle(Path(path)), forget_bias)
+        return _network(open_bundle(Path(path)), forget_bias, options or ImportOptions())
 
 
-def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
+def _network(bundle: TensorBundle, forget_bias: float, options: ImportOptions) -> ImportedNetwork:
     # Slots of the optimiser have the shapes of weights and would otherwise be candidates for the head.
     slots = {name for name in bundle.entries if is_slot(bundle, name)}
     rest = [name for name in bundle.entries if name not in slots and not is_counter(name)]
@@ -89,12 +92,15 @@ def _network(bundle: TensorBundle, forget_bias: float) -> ImportedNetwork:
     used = own | {matrix, vector}
     for name in bundle.entries.keys() - used:  # a copy that is damaged anywhere is not trusted
         bundle.check(name)
-    architecture = Architecture(cell.name, inputs, units, layers, sides == 2, 0.0, "between", "last", classes)
+    readout = options.pooling(sides == 2)
+    architecture = Architecture(
+        cell.name, inputs, units, layers, sides == 2, 0.0, "between", readout, classes
+    )
     return ImportedNetwork(
         architecture,
         {name: np.ascontiguousarray(values) for name, values in weights.items()},
         f"imported from the TensorFlow 1 checkpoint {bundle.prefix.name}",
-        _notes(bundle, architecture, forget_bias, used, len(slots), unused),
+        _notes(bundle, architecture, forget_bias, options, used, len(slots), unused),
     )
 
 
@@ -180,6 +186,7 @@ def _notes(
     bundle: TensorBundle,
     architecture: Architecture,
     forget_bias: float,
+    options: ImportOptions,
     used: set[str],
     slots: int,
     unused: list[str],
@@ -195,14 +202,13 @@ def _notes(
     notes.append(
         "activations were assumed to be tanh, without clipping and residual connections, TensorFlow's default"
     )
-    if architecture.bidirectional:
+    if options.readout is None and architecture.bidirectional:
         notes.append(
             "logits were assumed to be computed from the two last states concatenated: the forward cell's at "
             "the end of the sequence and the backward cell's at its beginning; a network that reads "
-            "outputs[-1] "
-            "uses another state of the backward cell, and its outputs will differ"
+            "outputs[-1] uses another state of the backward cell, and its outputs will differ"
         )
-    else:
+    elif options.readout is None:
         notes.append("logits were assumed to be computed from the last output")
     narrowed = {bundle.entries[name].dtype for name in used} - {"float32"}
     if narrowed:

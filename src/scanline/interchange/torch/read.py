@@ -24,6 +24,7 @@ from scanline.errors import ModelError, did_you_mean, one_line
 from scanline.formats.tensor_bundle_files import is_table, v1_error
 from scanline.interchange.checks import check_finite, check_sizes, listed
 from scanline.interchange.imported import ImportedNetwork
+from scanline.interchange.options import ImportOptions
 from scanline.model.network import Architecture
 from scanline.storage.tensors import read_tensor_file
 
@@ -60,17 +61,21 @@ class _Recurrent:
     sides: int
 
 
-def read_state_dict(path: str | Path) -> ImportedNetwork:
+def read_state_dict(path: str | Path, options: ImportOptions | None = None) -> ImportedNetwork:
     """Read the network whose state_dict a .safetensors file holds.
 
     The state_dict must have one nn.LSTM, nn.GRU or nn.RNN and one nn.Linear with a weight (K, D*H), under any
     names. The cell is recognised by the number of rows of its weights, 4, 3 or 1 times H; layers, directions
     D and sizes by names and shapes. The two biases of an LSTM or RNN become one; missing biases are 0.
 
+    Args:
+        path: The file.
+        options: The readout, which a state_dict does not show.
+
     Raises:
         ModelError: If the file is missing or damaged, or tensors cannot be mapped; names them.
     """
-    source = Path(path)
+    options, source = options or ImportOptions(), Path(path)
     tensors = _load(source)
     found = _recurrent(source, tensors)
     rest = tensors.keys() - set(found.names.values())
@@ -95,12 +100,14 @@ def read_state_dict(path: str | Path) -> ImportedNetwork:
                 first, second = first + second, zeros
             weights[f"recurrent.bias_ih{end}"], weights[f"recurrent.bias_hh{end}"] = first, second
     sizes = (found.inputs, found.hidden, found.layers)
-    architecture = Architecture(found.cell.name, *sizes, found.sides == 2, 0.0, "between", "last", classes)
+    both = found.sides == 2
+    readout = options.pooling(both)
+    architecture = Architecture(found.cell.name, *sizes, both, 0.0, "between", readout, classes)
     return ImportedNetwork(
         architecture,
         {name: _narrow(source, name, values) for name, values in weights.items()},
         f"imported from the PyTorch state_dict {source.name}",
-        _notes(found, tensors, bias),
+        _notes(found, tensors, bias, options),
     )
 
 
@@ -252,19 +259,20 @@ def _narrow(source: Path, name: str, values: NDArray[np.float64]) -> NDArray[np.
     return narrow
 
 
-def _notes(found: _Recurrent, tensors: dict[str, Tensor], bias: str | None) -> list[str]:
+def _notes(
+    found: _Recurrent, tensors: dict[str, Tensor], bias: str | None, options: ImportOptions
+) -> list[str]:
     """Return what was assumed."""
     notes = []
     if not found.cell.clampable:  # without gates the activation is an option
         notes.append("the activation was assumed to be tanh, nn.RNN's default: a state_dict does not show it")
-    if found.sides == 2:
+    if options.readout is None and found.sides == 2:
         notes.append(
             "logits were assumed to be computed from the two last states concatenated: the forward one at "
-            "the "
-            "end of the sequence and the backward one at its beginning, h_n[-2] and h_n[-1]; a network that "
-            "reads output[:, -1] uses another backward state, and its outputs will differ"
+            "the end of the sequence and the backward one at its beginning, h_n[-2] and h_n[-1]; a network "
+            "that reads output[:, -1] uses another backward state, and its outputs will differ"
         )
-    else:
+    elif options.readout is None:
         notes.append("logits were assumed to be computed from the last output, with no layer in between")
     biases = sum(kind.startswith("bias") for kind, _, _ in found.names)
     missing = 2 * found.layers * found.sides - biases + (bias is None)
