@@ -96,7 +96,6 @@ def test_a_recipe_with_a_base_contains_only_what_differs():
         ("train.batch_size", 1.5, "train.batch_size must be a whole number, got 1.5"),
         ("train.batch_size", True, "train.batch_size must be a whole number, got True"),
         ("train.steps", -1, "train.steps must be >= 0, got -1"),
-        ("train.steps", 5, "exactly one of train.samples and train.steps must be above 0, got 100000 and 5"),
         ("train.samples", 0, "exactly one of train.samples and train.steps must be above 0, got 0 and 0"),
         ("train.samples", 3, "train.samples must be above train.batch_size"),
         ("train.patience", 3, None),
@@ -122,6 +121,47 @@ def test_an_invalid_value_is_refused_with_the_rule(key, value, message):
     with pytest.raises(UsageError, match=message) as caught:
         recipe.load("rows", {key: value})
     assert "\n" not in str(caught.value)
+
+
+def lengths(found):
+    return found.train.samples, found.train.steps, found.train.epochs
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"train.steps": 400}, (0, 400, 0)),
+        ({"train.samples": 400}, (400, 0, 0)),
+        ({"train.samples": 400, "train.steps": 30}, (0, 30, 0)),
+        ({"train.steps": 30, "train.samples": 400}, (400, 0, 0)),
+        ({"train.samples": 0, "train.steps": 30}, (0, 30, 0)),
+        ({"train.steps": 30, "train.samples": 0}, (0, 30, 0)),
+        ({"train.epochs": 7, "train.steps": 30}, (0, 30, 7)),
+        ({"train.steps": 30, "train.epochs": 7}, (0, 30, 7)),
+        ({"train.epochs": 7}, (100_000, 0, 7)),
+    ],
+)
+def test_a_length_in_the_settings_replaces_the_lengths_of_the_recipe(settings, expected):
+    assert lengths(recipe.load("sequences", settings)) == expected
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ("steps = 400", (0, 400, 0)),
+        ("samples = 400", (400, 0, 0)),
+        ("steps = 400\nepochs = 7", (0, 400, 7)),
+        ("epochs = 7", (100_000, 0, 7)),
+        ("batch_size = 32", (100_000, 0, 100)),
+    ],
+)
+def test_a_length_in_a_recipe_replaces_the_lengths_of_its_base(train, expected):
+    assert lengths(recipe.parse(f'base = "sequences"\n[train]\n{train}\n')) == expected
+
+
+def test_two_lengths_in_one_recipe_contradict_each_other():
+    with pytest.raises(UsageError, match=r"exactly one of train\.samples and train\.steps must be above 0"):
+        recipe.parse('base = "rows"\n[train]\nsteps = 5\nsamples = 400\n')
 
 
 def test_all_faults_are_shown_at_once():

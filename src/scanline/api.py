@@ -125,7 +125,7 @@ def train(
         seed: Short for settings["seed"].
         device: "auto", "cpu" or "cuda".
         resume: A run directory to resume. `settings` may then ask for more steps and change nothing else; a
-            run that began with arrays needs them again.
+            run that began with arrays needs them again. Other data may be named again.
         tensorboard: Whether to write event files.
         log: Called with each log line; None is silent.
 
@@ -138,12 +138,8 @@ def train(
             a second signal acts at once.
     """
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
-    if resume is not None:
-        # Arrays are not stored in a run directory, so a resumed run takes them again; a name or a path is
-        # refused.
-        arrays = data if isinstance(data, Arrays) else None
-        if any(value is not None for value in (None if arrays else data, run)):
-            raise UsageError("resume takes data and run from the run directory: give none of them")
+    if resume is not None and run is not None:
+        raise UsageError("run must be None if resume names the run directory")
     # One path for new and resumed runs: both yield the same events.
     start = TrainingRun.begin if resume is None else TrainingRun.resume
     training = start(

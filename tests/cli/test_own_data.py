@@ -32,6 +32,44 @@ def one_line(text: str) -> str:
     return text
 
 
+def test_a_command_that_is_repeated_with_resume_continues_the_run(scanline, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(table, "check.csv")
+    (tmp_path / "own.toml").write_text('base = "sequences"\n[model]\nhidden_size = 8\n')
+    command = ("train", table.name, *COLUMNS, "--test", "check.csv", "--recipe", "own.toml", "--run", "run")
+    assert scanline(*command, "--set", "train.steps=3", "--seed", "3")[0] == 0
+    code, out, err = scanline(*command, "--set", "train.steps=5", "--seed", "3", "--resume")
+    assert code == 0, err
+    assert out.startswith("test: ")
+    assert "train: 3 steps become 5" in err
+    # Without the seed and the columns, the command asks for another run, and for the columns of this one.
+    code, _, err = scanline("train", "mine.csv", "--recipe", "own.toml", "--run", "run", "--resume")
+    assert code == 2
+    assert "seed (3 there, 0 wanted)" in one_line(err)
+    assert "label_column" not in err
+    code, _, err = scanline(*command, "--seed", "3", "--label-column", "who", "--resume")
+    assert code == 2
+    assert "data.label_column (kind there, who wanted)" in one_line(err)
+
+
+def test_a_file_that_does_not_exist_is_no_unknown_data_set(scanline, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SCANLINE_DATA", raising=False)
+    for command in (("train",), ("data", "show")):
+        code, _, err = scanline(*command, "mime.csv")
+        assert code == 3
+        assert one_line(err) == "scanline: mime.csv: no such file or folder; did you mean 'mine.csv'?\n"
+
+
+def test_a_fault_names_the_recipe_that_would_be_trained(scanline, table):
+    code, _, err = scanline("train", table, "--set", "train.steps=few")
+    assert code == 2
+    assert one_line(err).startswith("scanline: recipe sequences with these settings: train.steps must be")
+    # A setting that is not possible with the recipe for pictures is not refused for other data.
+    code, _, err = scanline("train", "nowhere.npz", "--set", "train.stesp=3")
+    assert one_line(err).startswith("scanline: the default recipe with these settings: unknown key")
+
+
 def test_columns_are_named_by_options_and_groups_stay_together(scanline, table, tmp_path):
     code, out, err = scanline(
         "train",
@@ -193,11 +231,14 @@ def test_unsorted_times_are_sorted_with_a_note(scanline, table, tmp_path):
     assert "1 of 24 sequences were not sorted by time: sorted" in err
 
 
-def test_resuming_takes_no_options_of_data(scanline, tmp_path, trained):
+def test_resuming_with_other_data_is_refused(scanline, tmp_path, trained):
     shutil.copytree(trained, tmp_path / "run")
     code, _, err = scanline("train", "--resume", "--run", tmp_path / "run", "--view", "columns")
     assert code == 2
     assert "cannot be resumed with another recipe: input.view (rows there, columns wanted)" in one_line(err)
-    code, _, err = scanline("train", "digits", "--resume", "--run", tmp_path / "run")
+    code, _, err = scanline("train", "nowhere.csv", "--resume", "--run", tmp_path / "run")
     assert code == 2
-    assert "--resume requires --run DIR and takes no DATA" in one_line(err)
+    assert "cannot be resumed with other data: it was trained on digits, got nowhere.csv" in one_line(err)
+    code, _, err = scanline("train", "digits", "--resume")
+    assert code == 2
+    assert "--resume requires --run DIR" in one_line(err)

@@ -294,9 +294,17 @@ def test_a_run_can_be_trained_and_used_from_python(tmp_path):
     assert "seed = 3" in (run.path / "recipe.toml").read_text()
 
 
-def test_resume_takes_everything_from_the_folder(tmp_path):
-    with pytest.raises(UsageError, match="give none of them"):
-        train("digits", resume=tmp_path)
+def test_resume_names_the_run_directory(tmp_path):
+    with pytest.raises(UsageError, match="run must be None"):
+        train(run=tmp_path, resume=tmp_path)
+
+
+def test_a_resumed_run_may_name_its_own_data_again(tmp_path):
+    train("digits", settings=SHORT, run=tmp_path / "run", log=None)
+    longer = train("digits", settings={"train.steps": 26}, resume=tmp_path / "run", log=None)
+    assert longer.result["training"]["steps"] == 26
+    with pytest.raises(UsageError, match=r"cannot be resumed with other data: .* digits, got mnist"):
+        train("mnist", resume=tmp_path / "run")
 
 
 def test_runs_are_numbered_where_no_folder_is_named(tmp_path, monkeypatch):

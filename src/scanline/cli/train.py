@@ -30,7 +30,9 @@ from scanline.errors import UsageError
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
 )
 @click.option(
-    "--resume", is_flag=True, help="Continue the run in --run; --set may only raise the number of steps."
+    "--resume",
+    is_flag=True,
+    help="Continue the run in --run. DATA and settings may be repeated, the number of steps raised.",
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files.")
 @click.option("--report", "wants_report", is_flag=True, help="Write a report after training.")
@@ -55,8 +57,8 @@ def command(
     scikit-learn's small digits if MNIST can be neither found nor downloaded.
     """
     changes = _changes(settings, seed) | chosen_settings(options)
-    if resume and (data or not run):
-        raise UsageError("--resume requires --run DIR and takes no DATA: the run names its data")
+    if resume and not run:
+        raise UsageError("--resume requires --run DIR, the run to continue")
 
     # Imported after the check of the options: this loads torch, which takes seconds.
     from scanline.cli.watch import curve, watch
@@ -106,7 +108,10 @@ def command(
 def _changes(settings: tuple[str, ...], seed: int | None) -> dict[str, object]:
     from scanline.recipe import parse_setting
 
-    changes = dict(parse_setting(text) for text in settings)
+    changes: dict[str, object] = {}
+    for key, value in map(parse_setting, settings):
+        changes.pop(key, None)  # a setting that is repeated takes the place of the last one
+        changes[key] = value
     if seed is not None:
         changes["seed"] = seed
     return changes

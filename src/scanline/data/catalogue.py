@@ -179,7 +179,7 @@ def read(
         return _load_named(source, settings, on_progress)
     path = locate(source)
     if path is None:
-        raise _unknown(source)
+        raise _no_such_file(source) if Path(source).suffix else _unknown(source)
     return read_dataset(path, settings, optional)
 
 
@@ -197,6 +197,12 @@ def locate(name_or_path: str) -> Path | None:
     if not data or not name_or_path:
         return None
     return next((p for p in (Path(data) / path, Path(data) / "ts" / path) if has_source(p)), None)
+
+
+def address(name_or_path: str) -> str:
+    """Return what finds a data set from any folder, as `Dataset.address`: a name, or an absolute path."""
+    path = None if name_or_path in names() else locate(name_or_path)
+    return name_or_path if path is None else str(path.resolve())
 
 
 def _load_named(name: str, settings: DataSettings, on_progress: download.Progress | None) -> Dataset:
@@ -222,6 +228,16 @@ def _unknown(name: str) -> UsageError:
         f"unknown data set {name!r}: expected one of {', '.join(names())}, or the path of {KINDS}"
         + did_you_mean(name.lower(), names())
     )
+
+
+def _no_such_file(name: str) -> DataError:
+    data = os.environ.get("SCANLINE_DATA")
+    where = f", also not in SCANLINE_DATA ({data})" if data else ""
+    try:
+        files = sorted(os.listdir())
+    except OSError:  # a working directory that was removed, or that may not be listed
+        files = []
+    return DataError(f"{name}: no such file or folder{where}{did_you_mean(name, files)}")
 
 
 def _cache_folder() -> Path:

@@ -236,7 +236,9 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         }
         if one_pass or self.patience:  # training that may end early must not rely on a falling rate
             chosen["train.schedule"] = "constant"
-        return recipe.load("sequences", chosen | dict(self.settings or {}))
+        given = dict(self.settings or {})
+        # Settings come last: of train.steps and train.samples, the later one counts.
+        return recipe.load("sequences", {key: chosen[key] for key in chosen if key not in given} | given)
 
     def _prepare(self, source: MemorySource, seed: int, one_pass: bool = False) -> Prepared:
         """Return recipe, data and architecture. Raises ValueError if the parameters are not valid."""

@@ -113,7 +113,7 @@ def evaluation_split(
     known = trained_on(Path(run))
     # The training data named explicitly must not be evaluated as a whole: only their held-out test split
     # is.
-    if data is None or (known is not None and known[0].name == _address(data)):
+    if data is None or (known is not None and known[0].name == catalogue.address(data)):
         return own_split(model, run, known, "test", on_progress)
     form = model.preprocessing
     settings = DEFAULT_DATA if data in catalogue.names() else form.settings
@@ -130,11 +130,6 @@ def evaluate_source(model: Model, name: str, source: MemorySource) -> Evaluation
     aligned = model.with_targets(steps)
     outputs = model.outputs(aligned)
     return Evaluation(model, name, aligned, outputs, model.task.metrics(outputs, aligned), *digests)
-
-
-def _address(data: str) -> str:
-    path = None if data in catalogue.names() else catalogue.locate(data)
-    return data if path is None else str(path.resolve())
 
 
 def own_split(

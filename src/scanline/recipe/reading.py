@@ -23,6 +23,7 @@ _LONG_KEY = re.compile(
     r"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""",  # possessive: no backtracking
     re.ASCII,
 )
+_OTHER_LENGTH = {"train.steps": "train.samples", "train.samples": "train.steps"}
 
 
 def names() -> list[str]:
@@ -34,27 +35,29 @@ def _shipped() -> Any:
     return resources.files("scanline").joinpath("recipes")
 
 
-def load(name_or_file: str, settings: Mapping[str, Any] | None = None) -> Recipe:
+def load(name_or_file: str, settings: Mapping[str, Any] | None = None, source: str | None = None) -> Recipe:
     """Load a shipped recipe by its name, or a recipe from a TOML file, and apply settings to it.
 
     Args:
         name_or_file: Name of a shipped recipe, or path of a TOML file.
-        settings: Values that replace the recipe's, by dotted key, such as {"train.batch_size": 64}.
+        settings: Values that replace the recipe's, by dotted key, such as {"train.batch_size": 64}, in this
+            order. A value of `train.steps` or `train.samples` replaces the recipe's other length, too.
+        source: Name of the recipe in messages; None takes the name or the file.
 
     Raises:
         UsageError: Lists all faults of the recipe and the settings at once.
     """
     known = names()
     if name_or_file in known:
-        text, source = _shipped().joinpath(f"{name_or_file}.toml").read_text(), f"recipe {name_or_file}"
+        text, name = _shipped().joinpath(f"{name_or_file}.toml").read_text(), f"recipe {name_or_file}"
     elif name_or_file.endswith(".toml") or Path(name_or_file).is_file():
-        text, source = _read(Path(name_or_file)), name_or_file
+        text, name = _read(Path(name_or_file)), name_or_file
     else:
         raise UsageError(
             f"unknown recipe {name_or_file!r}: expected one of {', '.join(known)}, or a .toml file"
             + did_you_mean(name_or_file, known)
         )
-    return parse(text, source, settings or {})
+    return parse(text, source or name, settings or {})
 
 
 def _read(path: Path) -> str:
@@ -94,11 +97,16 @@ def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None 
                 f"{source}: base must be one of {', '.join(names())}, got {quoted(base)}"
                 + did_you_mean(str(base), names())
             )
-        tree = _merge(load(base).model_dump(), tree)
+        tree = _merge(load(base).model_dump(), _with_one_length(tree))
     for key, value in (settings or {}).items():
         # Settings may come from a program, so that they are checked like the values of a file.
         _check_numbers({key: value}, source)
         _set(tree, key, value)
+        other = _OTHER_LENGTH.get(key)
+        if other is not None and _is_positive(value):
+            _set(tree, other, 0)
+            if "train.epochs" not in (settings or {}):
+                _set(tree, "train.epochs", 0)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -182,6 +190,20 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
     _check_numbers({key.strip(): parsed}, "setting")
     return key.strip(), parsed
+
+
+def _with_one_length(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a recipe that has a base: a length in it replaces the lengths of the base."""
+    train = tree.get("train")
+    given = [key for key in ("samples", "steps") if isinstance(train, dict) and _is_positive(train.get(key))]
+    # Two lengths in one file contradict each other, as the keys of a TOML table have no order.
+    if len(given) != 1:
+        return tree
+    return tree | {"train": {"samples": 0, "steps": 0, "epochs": 0} | tree["train"]}
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from scanline import recipe as recipes
+from scanline.data import catalogue
 from scanline.data.dataset import Dataset
 from scanline.data.default import FALLBACK, read_or_default
 from scanline.data.download import Progress
 from scanline.data.partition import partition
 from scanline.data.readers.arrays import Arrays
+from scanline.data.readers.tables import is_table
 from scanline.errors import UsageError
-from scanline.recipe import Recipe
+from scanline.recipe import DEFAULT_DATA, DataSettings, Recipe
 
 SEQUENCES = "sequences"  # default recipe for sequences that are not pictures
 LENGTHS = frozenset({"train.steps", "train.samples", "train.epochs"})
@@ -41,10 +43,15 @@ def read_inputs(
         UsageError: If the recipe or a setting is not valid.
         DataError: If the data cannot be read.
     """
-    chosen = recipes.load(recipe or (FALLBACK if data == FALLBACK else recipes.DEFAULT), settings)
-    read, note = read_or_default(data or chosen.data.name, chosen.data, on_progress)
-    # The default recipe depends on the data, which must be read first with a general recipe.
-    if recipe is None and _default_recipe(read) != chosen.name:
+    if recipe is not None:
+        chosen = recipes.load(recipe, settings)
+        read, note = read_or_default(data or chosen.data.name, chosen.data, on_progress)
+    else:
+        # The default recipe depends on the data, which are read first, with the settings for reading only.
+        _check_for_some_default(data, settings)
+        how = {key: value for key, value in (settings or {}).items() if key.partition(".")[0] == "data"}
+        reading = recipes.load(recipes.DEFAULT, how).data
+        read, note = read_or_default(data or reading.name, reading, on_progress)
         chosen = recipes.load(_default_recipe(read), settings)
     dataset = partition(read, chosen.split, chosen.input.missing)
     if note:
@@ -71,6 +78,23 @@ def read_again(recipe: Recipe, data: Arrays | None, on_progress: Progress | None
         )
     read, _ = read_or_default(data or recipe.data.name, recipe.data, on_progress)
     return partition(read, recipe.split, recipe.input.missing)
+
+
+def check_same_data(recipe: Recipe, data: str, run: Path) -> None:
+    """Check that data named again on resume are those that the run was trained on.
+
+    Args:
+        recipe: The recipe of the run.
+        data: Name or path of a data set.
+        run: The run directory, for messages.
+
+    Raises:
+        UsageError: If they are others; names both.
+    """
+    if catalogue.address(data) == recipe.data.name:
+        return
+    began_with = recipe.data.name or "arrays of a Python program"
+    raise UsageError(f"{run} cannot be resumed with other data: it was trained on {began_with}, got {data}")
 
 
 def extend(
@@ -114,16 +138,22 @@ def extend(
 
 def _requested(recipe: Recipe, other: str | None, settings: dict[str, object], run: Path) -> Recipe:
     """Return the recipe as it would be with the changes, whatever they are."""
-    changes = settings
-    # Of steps, samples and epochs, the one that is given replaces the others.
-    for length, rest in (("train.steps", "train.samples"), ("train.samples", "train.steps")):
-        if length in changes:
-            changes = {rest: 0, "train.epochs": 0} | changes
-    wanted = recipes.parse(recipe.to_toml(), f"the recipe of {run}", changes)
     if other is None:
-        return wanted
-    named = recipes.load(other, settings)
-    return named.model_copy(update={"data": recipe.data, "name": recipe.name, "about": recipe.about})
+        wanted = recipes.parse(recipe.to_toml(), f"the recipe of {run}", settings)
+        return wanted.model_copy(update={"data": _resolved(wanted.data)})
+    wanted = recipes.load(other, settings)
+    # What the other recipe leaves to be inferred was inferred when the run began.
+    given = {key: value for key, value in _resolved(wanted.data) if value != getattr(DEFAULT_DATA, key)}
+    data = recipe.data.model_copy(update=given)
+    return wanted.model_copy(update={"data": data, "name": recipe.name, "about": recipe.about})
+
+
+def _resolved(data: DataSettings) -> DataSettings:
+    """Return settings whose paths are absolute, as a run records them."""
+    paths = {"test": data.test, "validation": data.validation}
+    resolved = {key: str(Path(path).resolve()) if path else "" for key, path in paths.items()}
+    name = catalogue.address(data.name) if data.name else ""
+    return data.model_copy(update={**resolved, "name": name})
 
 
 def _flat(tree: Mapping[str, object], stem: str = "") -> dict[str, object]:
@@ -134,6 +164,29 @@ def _flat(tree: Mapping[str, object], stem: str = "") -> dict[str, object]:
     return flat
 
 
+def _check_for_some_default(data: str | Arrays | None, settings: Mapping[str, object] | None) -> None:
+    """Raise UsageError if the settings have the same faults in each recipe that may turn out as the default.
+
+    Faults are then reported before the data are read or downloaded.
+    """
+    named = data or (settings or {}).get("data.name", "")
+    if named in catalogue.names():
+        possible = [FALLBACK if named == FALLBACK else recipes.DEFAULT]
+    elif isinstance(named, str) and is_table(Path(named)) and "data.picture" not in (settings or {}):
+        possible = [SEQUENCES]
+    else:
+        possible = [recipes.DEFAULT, SEQUENCES] if named else [recipes.DEFAULT, FALLBACK]
+    source = None if len(possible) == 1 else "the default recipe"
+    faults: list[UsageError] = []
+    for name in possible:
+        try:
+            recipes.load(name, settings, source)
+        except UsageError as error:
+            faults.append(error)
+    if len(faults) == len(possible) and len({str(error) for error in faults}) == 1:
+        raise faults[0]
+
+
 def _default_recipe(data: Dataset) -> str:
     if data.fixed and data.name == FALLBACK:
         return FALLBACK
@@ -142,7 +195,5 @@ def _default_recipe(data: Dataset) -> str:
 
 def _with_address(recipe: Recipe, data: Dataset) -> Recipe:
     """Return the recipe with absolute paths, and with what was guessed when the data were read."""
-    settings = data.settings or recipe.data
-    paths = {"test": settings.test, "validation": settings.validation}
-    resolved = {key: str(Path(path).resolve()) if path else "" for key, path in paths.items()}
-    return recipe.model_copy(update={"data": settings.model_copy(update={**resolved, "name": data.address})})
+    settings = _resolved(data.settings or recipe.data)
+    return recipe.model_copy(update={"data": settings.model_copy(update={"name": data.address})})

@@ -23,7 +23,7 @@ from scanline.training.checkpoint_folders import remove
 from scanline.training.completion import write_outcome
 from scanline.training.environment import describe
 from scanline.training.events import Event, Stepped
-from scanline.training.inputs import extend, read_again, read_inputs
+from scanline.training.inputs import check_same_data, extend, read_again, read_inputs
 from scanline.training.interruption import Interruption
 from scanline.training.preparation import Prepared, prepare
 from scanline.training.recorder import Recorder
@@ -143,7 +143,8 @@ class TrainingRun:
         """Resume a run from its newest valid checkpoint.
 
         Args:
-            data: The arrays that the run began with, if it did; other data are found by its recipe.
+            data: The arrays that the run began with, if it did; other data are found by its recipe, and may
+                be named again.
             recipe: As for `begin`; it may ask for more steps than the run's own recipe, nothing else.
             settings: Changes of the recipe, likewise.
             run: The run directory.
@@ -156,8 +157,8 @@ class TrainingRun:
             DataError: If the data are not those that the run began with.
             UsageError: If the run has ended, or the request changes more than the number of steps.
         """
-        if run is None or isinstance(data, str):
-            raise UsageError("expected a run to resume, and no data but arrays: the run names its own data")
+        if run is None:
+            raise UsageError("expected a run to resume")
         device = choose_device(device)
         if tensorboard:
             TensorBoardWriter.check_installed()
@@ -165,6 +166,9 @@ class TrainingRun:
         directory, before = RunDirectory.reopen(Path(run))
         try:
             then = _require_environment(directory)
+            if isinstance(data, str):
+                check_same_data(before, data, directory.path)
+                data = None
             plan = extend(before, recipe, settings, directory.path, then.data["train"].n)
             _check_unfinished(directory, plan)
             dataset = read_again(plan, data, on_progress)

@@ -382,7 +382,7 @@ def test_the_readout_is_an_option(tmp_path, values, readout, both):
 def test_an_unknown_readout_is_refused_with_a_suggestion(tmp_path):
     with pytest.raises(UsageError, match=r"readout must be .*, got 'last'; did you mean 'last-step'"):
         ImportOptions(readout="last")
-    with pytest.raises(UsageError, match="--cell-scope has no effect on .*leave it out"):
+    with pytest.raises(UsageError, match=r"--cell-scope has no effect on .*leave it out"):
         read_network(save(tmp_path, singles(made())), options=ImportOptions(cell_scope="enc"))
 
 
