@@ -97,7 +97,7 @@ def test_a_built_in_format_cannot_be_replaced():
 @pytest.mark.parametrize(
     ("name", "fragment"),
     [
-        ("bar", r"one of ts, bars, .*got 'bar'; did you mean 'bars'\?"),
+        ("bar", r"one of ts, arff, bars, .*got 'bar'; did you mean 'bars'\?"),
         ("broken", "cannot be loaded from bars_format:BARS"),
         ("other", "expected builtins:len to have suffixes"),
     ],
@@ -111,7 +111,7 @@ def test_an_unknown_or_invalid_format_is_refused(tmp_path, monkeypatch, name, fr
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match=fragment):
         formats.get(name)
-    assert formats.suffixes() == (".ts", ".bars")
+    assert formats.suffixes() == (".ts", ".ts.gz", ".arff", ".arff.gz", ".bars")
     assert formats.for_path(Path("a.bars")) is formats.get("bars")
     with pytest.raises(UsageError, match="cannot be loaded"):
         formats.for_path(Path("a.txt"))

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from scanline import registry
 from scanline.errors import UsageError
+from scanline.formats.arff import ArffFormat
 from scanline.formats.ts import TsFormat
 
 GROUP = "scanline.formats"
@@ -42,7 +43,7 @@ class SequenceFormat(Protocol):
             A mapping with "values", a list of N float arrays (T_i, F) with NaN for missing values; and, where
             the file has them, "labels", N labels; "ids", N names; "groups", N groups that a split keeps
             together; "classes", the class names in their order; "places", N texts that say where in the file
-            a sequence is.
+            a sequence is; "notes", what was inferred, for the user.
 
         Raises:
             FormatError: If the file is damaged.
@@ -50,7 +51,22 @@ class SequenceFormat(Protocol):
         ...
 
 
-_BUILT_IN: dict[str, SequenceFormat] = {"ts": TsFormat()}
+@runtime_checkable
+class TextFormat(SequenceFormat, Protocol):
+    """A format of text, whose encoding the user can name.
+
+    Attributes:
+        has_encoding: True.
+    """
+
+    has_encoding: bool
+
+    def read(self, path: Path, encoding: str = "") -> Mapping[str, Any]:
+        """Read a file of text in `encoding`, see `SequenceFormat.read`."""
+        ...
+
+
+_BUILT_IN: dict[str, SequenceFormat] = {"ts": TsFormat(), "arff": ArffFormat()}
 
 
 def names() -> tuple[str, ...]:

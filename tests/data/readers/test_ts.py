@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +19,7 @@ from tests.conftest import SHARED
 
 HEADER = "@problemName Ours\n@univariate false\n@dimensions 2\n@classLabel true walk run\n@data\n"  # 5 lines
 UNIVARIATE = "@univariate true\n@classLabel true walk run\n@data\n"  # 3 lines
+STAMPED = "@timeStamps true\n%\n@classLabel true walk run\n@data\n"  # 4 lines
 
 
 @pytest.fixture
@@ -52,6 +55,68 @@ def test_classes_are_in_the_headers_order_also_those_that_no_sequence_has(read):
     part = read("@classLabel true z 10 a 9\n@data\n1:a\n2:10\n3:a\n")
     assert part.classes == ("z", "10", "a", "9")
     assert part.targets.tolist() == [2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "(0,1.5),(1,?),(2,-3):run",
+        "(2007-01-01 00:00:00,1.5),(2007-01-01 00:01:00,?),(2007-01-01 00:02:00,-3):run",
+        "(2007-01-01,1.5) , (2007-01-02,?),(2007-01-03,-3) :run",
+        "(1700000000000000001,1.5),(1700000000000000002,?),(1700000000000000003,-3):run",
+    ],
+)
+def test_values_with_time_stamps_are_read_in_their_order(read, line):
+    source = read(STAMPED + line + "\n" + line + "\n")
+    assert source.lengths.tolist() == [3, 3]
+    np.testing.assert_array_equal(source.steps_of(1), np.array([[1.5], [np.nan], [-3]], np.float32))
+    assert "read in order of time stamps" in source.info.notes[0]
+
+
+def test_features_with_time_stamps_are_separated_after_the_bracket(read):
+    first, second = "2007-01-01 10:00:00", "2007-01-01 10:00:07"
+    dated = f"({first},1),({second},2):({first},3),({second},4):run"
+    assert read(STAMPED + dated + "\n").steps_of(0).tolist() == [[1, 3], [2, 4]]
+
+
+def test_time_stamps_that_are_not_evenly_spaced_are_named(read):
+    assert "which differ" in read(STAMPED + "(0,1),(1,2),(5,2):run\n").info.notes[0]
+    assert "which differ" not in read(STAMPED + "(0.1,1),(0.2,2),(0.3,2):run\n").info.notes[0]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_a_comment_may_have_any_encoding(read, encoding):
+    content = "% Recorded by J. Müller, 20°\n" + HEADER + "1,2:3,4:run\n# größer\n5:6:walk\n"
+    assert read(content.encode(encoding)).fingerprint() == read(content).fingerprint()
+
+
+def test_a_file_is_read_in_the_encoding_that_is_named(tmp_path):
+    content = "@classLabel true grün rot\n@data\n1,2:grün\n3,4:rot\n"
+    plain, named = tmp_path / "plain.ts", tmp_path / "named.ts"
+    plain.write_text(content, encoding="utf-8")
+    for encoding in ("cp1252", "utf-16"):
+        named.write_text(content, encoding=encoding)
+        settings = DEFAULT_DATA.model_copy(update={"encoding": encoding})
+        first, second = read_source(plain, settings=DEFAULT_DATA), read_source(named, settings=settings)
+        assert first.fingerprint() == second.fingerprint()
+
+
+def read_source(path, settings):
+    return read_sequence_file(path, formats.get("ts"), settings)
+
+
+def test_a_compressed_file_is_read_and_bounded(tmp_path):
+    content = (UNIVARIATE + "1.5,-2e3:run\n.5,+1:walk\n").encode()
+    (tmp_path / "a.ts").write_bytes(content)
+    (tmp_path / "a.ts.gz").write_bytes(gzip.compress(content))
+    paths = [tmp_path / name for name in ("a.ts", "a.ts.gz")]
+    assert len({read_source(path, DEFAULT_DATA).fingerprint() for path in paths}) == 1
+    (tmp_path / "bomb.ts.gz").write_bytes(gzip.compress(content + b"#" * 9_000_000))
+    with pytest.raises(DataError, match="packed bytes to become at most"):
+        read_source(tmp_path / "bomb.ts.gz", DEFAULT_DATA)
+    (tmp_path / "cut.ts.gz").write_bytes(gzip.compress(content)[:-6])
+    with pytest.raises(DataError, match="the gzip stream is damaged"):
+        read_source(tmp_path / "cut.ts.gz", DEFAULT_DATA)
 
 
 def test_labels_stay_text(read):
@@ -123,8 +188,11 @@ def test_a_place_is_a_line_of_the_file(read):
         ("@classLabel true a\n", "found no @data line"),
         (UNIVARIATE, "expected sequences after @data, found none"),
         (UNIVARIATE + "\n# 1:run\n", "expected sequences after @data, found none"),
-        (b"\x89PNG\r\n\x1a\n\0\0", "expected text in UTF-8, found other bytes"),
-        ((HEADER + "1:2:run\n").encode("utf-16"), "expected text in UTF-8, found other bytes"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "line 1: expected text in UTF-8, found the byte 0x89; name the encoding"),
+        (
+            HEADER.encode() + b"1:2:run\n1:2:r\xfcn\n",
+            "line 7: expected text in UTF-8, found the byte 0xfc; name--enc",
+        ),
         (HEADER.encode("utf-16-le"), r"line 2: expected a header line that begins with @, found '\\x00@"),
         ("id,time,x\n1,2,3\n", "line 1: expected a header line that begins with @, found 'id,time,x'"),
         (HEADER + "1,2:3,4:jump\n", r"line 6: expected a class of the header \(walk, run\), found 'jump'"),
@@ -149,7 +217,13 @@ def test_a_place_is_a_line_of_the_file(read):
         ("@dimensions 0\n", "line 1: expected a number of features, found 0"),
         ("@dimensions " + "9" * 5000 + "\n", "line 1: expected a number of features, found 9999"),
         ("\n@dimension\n", "line 2: expected a number of features, found none"),
-        ("@timeStamps true\n", "line 1: time stamps are not supported; write only the values"),
+        (STAMPED + "1,2:run\n", r"line 5: expected \(time,value\) pairs, found '1,2:run'"),
+        (STAMPED + "(0,1),(1):run\n", r"line 5: feature 0: expected \(time,value\) pairs, found '\(1\)'"),
+        (STAMPED + "(1,5),(0,6):run\n", "line 5: feature 0: expected increasing time stamps, found another"),
+        (STAMPED + "(0,5),(0,6):run\n", "line 5: feature 0: expected increasing time stamps, found another"),
+        (STAMPED + "(soon,5):run\n", "line 5: expected a time stamp, a number or a date .*, found 'soon'"),
+        (STAMPED + "(0,fast):run\n", "line 5: step 0, feature 0: expected a number, found 'fast'"),
+        (STAMPED + "(0,1):(1,2):run\n", "line 5: expected the same time stamps in each feature"),
         ("@targetLabel true\n", "line 1: expected class labels, found a target of regression"),
     ],
 )

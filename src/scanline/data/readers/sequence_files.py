@@ -17,6 +17,7 @@ from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
 from scanline.errors import DataError
 from scanline.formats import SequenceFormat
+from scanline.formats.registry import TextFormat
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
 
@@ -36,7 +37,7 @@ def read_sequence_file(
         DataError: If the file is damaged, has no labels though it must, or its values do not fit together.
     """
     # Formats may come from other packages, so every array that they return is checked here.
-    content = format.read(path)
+    content = format.read(path, settings.encoding) if isinstance(format, TextFormat) else format.read(path)
     values = [_steps(path, index, each) for index, each in enumerate(content["values"])]
     if not values:
         raise DataError(where=path, expected="sequences", found="none")
@@ -65,8 +66,9 @@ def read_sequence_file(
         None if column is None else np.array([str(name).strip() for name in column], object)
         for column in (_column(path, content.get(name), name, len(values)) for name in ("ids", "groups"))
     )
+    notes = tuple(f"{path}: {note}" for note in content.get("notes", ()))
     source = MemorySource.from_list(values, codes, classes, str(path))
-    return replace(source, ids=ids, groups=groups, info=SourceInfo(settings, locate))
+    return replace(source, ids=ids, groups=groups, info=SourceInfo(settings, locate, notes=notes))
 
 
 def _steps(path: Path, index: int, values: Any) -> NDArray[np.float32]:
