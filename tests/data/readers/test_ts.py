@@ -191,7 +191,7 @@ def test_a_place_is_a_line_of_the_file(read):
         (b"\x89PNG\r\n\x1a\n\0\0", "line 1: expected text in UTF-8, found the byte 0x89; name the encoding"),
         (
             HEADER.encode() + b"1:2:run\n1:2:r\xfcn\n",
-            "line 7: expected text in UTF-8, found the byte 0xfc; name--enc",
+            "line 7: expected text in UTF-8, found the byte 0xfc; name",
         ),
         (HEADER.encode("utf-16-le"), r"line 2: expected a header line that begins with @, found '\\x00@"),
         ("id,time,x\n1,2,3\n", "line 1: expected a header line that begins with @, found 'id,time,x'"),
