@@ -105,6 +105,8 @@ class _Recurrent(nn.RNNBase):
                 if lengths is not None:
                     raise ValueError("lengths must be left out with packed sequences, which have their own")
                 return self._forward_packed(input, hx)
+            if not isinstance(input, Tensor):
+                return super().forward(input, hx)  # refuses it
         backend = self._backend_now(input.device)
         if lengths is None and (backend == "torch" or not self._fits(input, hx)):
             # Torch's own call computes all layers at once, which on a GPU is much faster than one by one, and
@@ -266,7 +268,7 @@ class _Recurrent(nn.RNNBase):
         if states is not None:
             self.check_forward_args(input, self._join(states), None)  # type: ignore[arg-type]
         if lengths is not None:
-            lengths = torch.as_tensor(lengths).to(device=input.device, dtype=torch.int64)
+            lengths = torch.as_tensor(lengths, dtype=torch.int64, device=input.device)
         # One entry for each layer and direction, in torch's order: forward and backward alternate.
         values = input
         last: list[tuple[Tensor, ...]] = []

@@ -62,7 +62,7 @@ class Loader:
         self.source, self.order, self.scaler, self.shift = source, order, scaler, shift
         self.device = torch.device(device)
         self.targets = source.targets if targets is None else targets
-        self._values = torch.empty(0)
+        self._values = torch.empty(0, dtype=torch.float32, device="cpu")
         self._raw: NDArray[Any] = np.empty(0, source.dtype)
 
     def batch(self, step: int) -> DeviceBatch:
@@ -95,7 +95,9 @@ class Loader:
 
     def _allocate(self, size: int) -> None:
         """Make room for `size` values. Copies to another device start from pinned memory."""
-        self._values = torch.empty(size, pin_memory=self.device.type == "cuda")
+        self._values = torch.empty(
+            size, dtype=torch.float32, device="cpu", pin_memory=self.device.type == "cuda"
+        )
         # float32 values are gathered where the network reads them; others need a buffer of their own.
         same = self.source.dtype == np.float32
         self._raw = self._values.numpy() if same else np.empty(size, self.source.dtype)

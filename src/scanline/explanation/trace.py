@@ -262,7 +262,7 @@ def _pooled_prefixes(layers: list[list[_Tracer]], steps: Tensor, pooling: Poolin
     size = max(1, min(-(-len(steps) // _BATCHES), _NUMBERS // (len(steps) * rows)))
     ahead = layers[0][0].trace(steps)["h"]  # (T, H): the first forward direction is the same in all prefixes
     pooled = []
-    for lengths in torch.arange(1, len(steps) + 1).split(size):
+    for lengths in torch.arange(1, len(steps) + 1, dtype=torch.int64, device=steps.device).split(size):
         T = int(lengths[-1])
         # A view: all prefixes read the same memory.
         read = steps[:T].expand(len(lengths), -1, -1)  # (N, T, F)

@@ -70,7 +70,11 @@ class LayerChange(Intervention):
 
     def output(self, h: Tensor) -> Tensor:
         """Return `h`, (..., H), with the silent units at 0."""
-        return h.index_fill(-1, torch.tensor(self.silent), 0.0) if self.silent else h
+        return (
+            h.index_fill(-1, torch.tensor(self.silent, dtype=torch.int64, device=h.device), 0.0)
+            if self.silent
+            else h
+        )
 
 
 @dataclass(frozen=True)

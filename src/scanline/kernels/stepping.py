@@ -202,4 +202,4 @@ class TorchStack:
     def restore(self, states: dict[str, NDArray[Any]]) -> None:
         """Continue from `states`; see `Stack.restore`."""
         for name, state in self._states.items():
-            state.copy_(torch.as_tensor(states[name]))
+            state.copy_(torch.from_numpy(states[name]))

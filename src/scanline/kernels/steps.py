@@ -16,7 +16,7 @@ def step_mask(lengths: Tensor, steps: int) -> Tensor:
     Returns:
         (N, T) bool.
     """
-    return torch.arange(steps, device=lengths.device) < lengths[:, None]
+    return torch.arange(steps, dtype=torch.int64, device=lengths.device) < lengths[:, None]
 
 
 def reverse_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
@@ -33,6 +33,6 @@ def reverse_steps(values: Tensor, lengths: Tensor | None) -> Tensor:
     """
     if lengths is None:
         return values.flip(1)
-    steps = torch.arange(values.shape[1], device=values.device)
+    steps = torch.arange(values.shape[1], dtype=torch.int64, device=values.device)
     index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)  # (N, T)
     return values.gather(1, index[:, :, None].expand_as(values))

@@ -30,7 +30,7 @@ def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
     Source: Srivastava et al. (2014), in the inverted form of TensorFlow and torch.
     """
     # Drawn on the device of the values: CPU and GPU draw different numbers for the same seed.
-    kept = torch.rand(values.shape, generator=generator, device=values.device) >= share
+    kept = torch.rand(values.shape, generator=generator, dtype=values.dtype, device=values.device) >= share
     return values * kept / (1.0 - share)
 
 
@@ -80,7 +80,9 @@ class RecurrentLayers(nn.Module):
             shapes = Weights((rows, width), (rows, hidden_size), (rows,), (rows,))  # type: ignore[arg-type]
             for direction in range(self.directions):
                 for name, shape in shapes._asdict().items():
-                    weight = nn.Parameter(torch.empty(shape).uniform_(-1, 1).mul_(1 / math.sqrt(hidden_size)))
+                    # device=None: the caller may build the module under `torch.device("meta")`.
+                    values = torch.empty(shape, dtype=torch.float32, device=None)
+                    weight = nn.Parameter(values.uniform_(-1, 1).mul_(1 / math.sqrt(hidden_size)))
                     self.register_parameter(_parameter_name(name, layer, direction), weight)
 
     def weights(self, layer: int, direction: int) -> list[nn.Parameter]:

@@ -58,13 +58,13 @@ class Network(nn.Module):
         a = architecture
         self.architecture = a
         # Buffers, not parameters: saved with the weights and moved with the network, but never trained.
-        self.register_buffer("shift", torch.zeros(a.input_size))
-        self.register_buffer("scale", torch.ones(a.input_size))
+        self.register_buffer("shift", torch.zeros(a.input_size, dtype=torch.float32, device=None))
+        self.register_buffer("scale", torch.ones(a.input_size, dtype=torch.float32, device=None))
         self.recurrent = RecurrentLayers(
             a.cell, a.input_size, a.hidden_size, a.layers, a.bidirectional, a.dropout, a.dropout_on
         )
         self.pooling = pooling.get(a.readout)
-        self.head = nn.Linear(self.recurrent.output_size, a.classes)
+        self.head = nn.Linear(self.recurrent.output_size, a.classes, dtype=torch.float32)
         if self.recurrent.cell.additive_biases:
             for layer in range(a.layers):
                 for direction in range(self.recurrent.directions):

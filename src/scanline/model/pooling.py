@@ -166,7 +166,7 @@ class Last(Pooling):
             last = outputs[:, -1]
         else:
             # Each sequence's own last step, not the last step of the padded batch.
-            last = outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
+            last = outputs[torch.arange(len(outputs), dtype=torch.int64, device=outputs.device), lengths - 1]
         if directions == 1:
             return last
         half = outputs.shape[2] // 2

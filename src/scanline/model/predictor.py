@@ -63,8 +63,8 @@ class Predictor:
 
 def to_device(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
     """Return values (N, T, F) and lengths (N,) of a batch as tensors; lengths are None if all are T."""
-    lengths = None if batch.lengths is None else torch.tensor(batch.lengths, device=device)
-    return torch.tensor(batch.values, device=device), lengths
+    lengths = None if batch.lengths is None else torch.tensor(batch.lengths, dtype=torch.int64, device=device)
+    return torch.tensor(batch.values, dtype=None, device=device), lengths
 
 
 def similar_length_batches(

@@ -166,8 +166,8 @@ def initial_state(
     model = recipe.model
     generator = torch_generator(recipe.seed, "init")
     initialise(network, model.init, model.head_init, model.forget_bias, generator)
-    network.shift.copy_(torch.as_tensor(shift))
-    network.scale.copy_(torch.as_tensor(scale))
+    network.shift.copy_(torch.as_tensor(shift, device="cpu"))
+    network.scale.copy_(torch.as_tensor(scale, device="cpu"))
     network.to(device)
     choose_computation(network, recipe.train)
     return TrainState(network, make_optimizer(network, recipe.train))

@@ -130,7 +130,7 @@ class Trainer:
         scale = self.state.network.scale
         # Its own purpose: turning dropout on or off does not change the noise.
         draw = torch_generator(self.recipe.seed, "noise", self.state.step, scale.device.type)
-        noise = torch.randn(values.shape, generator=draw, device=scale.device)
+        noise = torch.randn(values.shape, generator=draw, dtype=scale.dtype, device=scale.device)
         return values + self.recipe.train.noise * scale * noise
 
     def _due_events(self, batch: DeviceBatch) -> Iterator[Logged | Evaluated]:
