@@ -28,7 +28,8 @@ demo: $(VENV)/.core
 	$(BIN)/scanline evaluate runs/demo
 
 # Two workers on two cores; each waits passively, so that the threads of one do not hold up the other.
-PARALLEL = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# Programs that tests start need the compiled modules, whatever the environment says.
+PARALLEL = PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test: $(VENV)/.dev
 	$(PARALLEL) -m "not campaign"

@@ -19,7 +19,7 @@ for number, (image, label) in enumerate(zip(images.reshape(-1, 8, 8), labels, st
     Image.fromarray((image * 15).astype(np.uint8)).resize((32, 32)).save(f"pictures/{label}/{number}.png")
 
 # Resize the pictures to 16 x 16 and read them by columns, from left to right.
-settings = {"data.picture": "16x16", "input.view": "columns", "train.samples": 20_000}
+settings = {"data.picture": "16x16", "input.view": "columns", "train.samples": 10_000}
 run = scanline.train("pictures", settings=settings)
 print(f"test accuracy: {run.result['test']['accuracy']:.3f}")
 print("pictures/7/7.png is classified as", run.model.predict(run.model.prepare("pictures/7/7.png"))[0])

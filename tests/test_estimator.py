@@ -300,14 +300,15 @@ def test_one_class_is_not_enough():
         LSTMClassifier(**SMALL).fit(turns(4)[0], ["x"] * 4)
 
 
-def test_it_is_at_home_in_pipelines_searches_and_cross_validation():
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.campaign)])
+def test_pipelines_searches_and_cross_validation_accept_it(n_jobs):
     draw = np.random.default_rng(0)
     y = np.array(["a", "b"] * 20)
     X = draw.normal(size=(40, 12)) + (y == "a")[:, None]
     pipeline = make_pipeline(StandardScaler(), LSTMClassifier(**SMALL, features_per_step=3))
     assert cross_val_score(pipeline, X, y, cv=3).mean() > 0.8
     search = GridSearchCV(
-        LSTMClassifier(**SMALL), {"hidden_size": [4, 16], "features_per_step": [2, 3]}, cv=2, n_jobs=2
+        LSTMClassifier(**SMALL), {"hidden_size": [4, 16], "features_per_step": [2, 3]}, cv=2, n_jobs=n_jobs
     )
     search.fit(X, y)
     assert len(search.cv_results_["mean_test_score"]) == 4

@@ -103,6 +103,7 @@ def test_a_run_has_every_figure_and_its_page_and_names_a_peer_that_fails(monkeyp
     assert f"(torch) | {row.ratio:.2f} |" in page
 
 
+@pytest.mark.campaign
 def test_implementations_that_do_not_compute_the_same_are_not_timed(monkeypatch):
     monkeypatch.setattr(runner, "peers_for", only_torch)
     monkeypatch.setattr(runner, "TOLERANCE", {"float32": -1.0})  # nothing is near enough

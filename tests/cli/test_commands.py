@@ -300,7 +300,7 @@ def test_ctrl_c_leaves_a_usable_run_that_resumes(scanline, tmp_path):
     assert again.returncode == 143
 
 
-@pytest.mark.parametrize("columns", [40, 120])
+@pytest.mark.parametrize("columns", [120, pytest.param(40, marks=pytest.mark.campaign)])
 def test_on_a_terminal_a_bar_shows_progress_speed_and_the_best_validation(tmp_path, columns):
     import fcntl
     import termios

@@ -191,8 +191,8 @@ def test_those_turned_away_are_counted():
 
 def test_what_is_not_answered_before_the_deadline_is_given_up():
     inputs = steps(10_000, sessions=8).round(2).tolist()
-    with in_thread(made(hidden_size=700), deadline_s=0.5) as server:
+    with in_thread(made(hidden_size=400), deadline_s=0.1) as server:
         late = server.post(body(inputs))
-        assert problem(late, "too-late")["detail"] == "there was no answer within 0.5 s"
+        assert problem(late, "too-late")["detail"] == "there was no answer within 0.1 s"
         assert late.header("retry-after") == "1"
         until(lambda: server.given.admission.in_flight == 0, "its place is not given back")

@@ -59,9 +59,13 @@ def steps(n: int = 5, T: int = 9, seed: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("cell", "layers", "both", "readout"),
-    list(itertools.product(("lstm", "gru", "rnn"), (1, 2), (False, True), ("last", "mean", "max"))),
+    [
+        # Where time counts: one plain and one deep bidirectional network of each cell and readout.
+        pytest.param(*each, marks=() if (each[1] == 2) == each[2] else pytest.mark.campaign)
+        for each in itertools.product(("lstm", "gru", "rnn"), (1, 2), (False, True), ("last", "mean", "max"))
+    ],
 )
-def test_what_is_written_answers_as_we_do_and_comes_back_as_it_was(tmp_path, cell, layers, both, readout):
+def test_an_exported_model_predicts_the_same_and_imports_unchanged(tmp_path, cell, layers, both, readout):
     ours, path = model(cell, layers, both, readout), tmp_path / "it.keras"
     found = export_keras(ours, path)
     assert found.verification.difference < 1e-6
