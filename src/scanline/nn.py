@@ -124,16 +124,16 @@ class _Recurrent(nn.RNNBase):
     def _backend_now(self, device: torch.device) -> Backend:
         """Return what computes a call on `device`: `path`, unless torch is tracing or transforming it."""
         backend = self.path(device)
-        if backend != "native":
-            return backend
         if torch.compiler.is_compiling():
             return "torch" if torch.onnx.is_in_onnx_export() else backend
         if torch._C._get_tracing_state() is not None:
             return "torch"
-        # The native operator has no tangents and no batching rule; torch's operators in the reference have.
-        # A `torch.func` transform is on functorch's stack, forward-mode differentiation has a level.
+        # A `torch.func` transform is on functorch's stack, forward-mode differentiation has a level. The
+        # native operator and torch's fused ones lack tangents or batching rules; the reference's have them.
         transformed = torch._C._functorch.peek_interpreter_stack() is not None
-        return "reference" if transformed or forward_ad._current_level >= 0 else backend
+        if (transformed or forward_ad._current_level >= 0) and self.backend != "torch" and not self.proj_size:
+            return "reference"
+        return backend
 
     def _fits(self, input: Tensor, hx: Any) -> bool:
         """Return whether `hx` is None or a state for each of the cell's."""

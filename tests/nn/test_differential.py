@@ -207,7 +207,10 @@ def transformed(context: str, module: nn.RNNBase, x: Tensor, hx: Any) -> list[Te
     if context == "vjp":
         value, pull = torch.func.vjp(run, x)
         return [value.detach(), pull(torch.ones_like(value))[0].detach()]
-    return [torch.func.vmap(run)(torch.stack([x, 2 * x])).detach()]
+    batches = torch.stack([x, 2 * x])
+    if type(module).__module__.startswith("torch"):  # its operators refuse some batches: one after another
+        return [torch.stack([run(batch) for batch in batches]).detach()]
+    return [torch.func.vmap(run)(batches).detach()]
 
 
 def outcome(case: Case, source: Any, weights: dict[str, Tensor]) -> list[Tensor] | type[Exception]:
@@ -243,6 +246,9 @@ def check(case: Case) -> None:
     if case.default_device != "cpu":
         # torch's own modules make their initial states on the default device: give states and compare.
         case = replace(case, states=True, context="plain", packed=False)
+    if case.packed and case.fault == "wrong batch":
+        # torch silently selects the states of the packed sequences from a larger batch; ours refuses it.
+        case = replace(case, fault="none")
     weights = {name: value.clone() for name, value in case.build(nn).state_dict().items()}
     theirs = outcome(case, nn, copy.deepcopy(weights))
     ours = outcome(case, scanline.nn, copy.deepcopy(weights))

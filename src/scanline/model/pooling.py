@@ -210,7 +210,7 @@ class LastStep(Last):
         """Return the outputs at the last steps, (N, D*H)."""
         if lengths is None:
             return outputs[:, -1]
-        return outputs[torch.arange(len(outputs), device=outputs.device), lengths - 1]
+        return outputs[torch.arange(len(outputs), dtype=torch.int64, device=outputs.device), lengths - 1]
 
     def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
         """Gather the outputs at the last steps."""
