@@ -32,6 +32,24 @@ _OPTIONS = (
     ("--label-column", "data.label_column", "NAME", "Column with the labels."),
     ("--id-column", "data.id_column", "NAME", "Long table: column that identifies the sequence of a row."),
     ("--time-column", "data.time_column", "NAME", "Long table: column that orders the rows of a sequence."),
+    (
+        "--length-column",
+        "data.length_column",
+        "NAME",
+        "Wide table: column with the number of steps of a row.",
+    ),
+    (
+        "--pad-value",
+        "data.pad_value",
+        "VALUE",
+        "Value after the end of a sequence: nan (empty cells), a number, or none.",
+    ),
+    (
+        "--step-columns",
+        "data.step_columns",
+        "A,B,...",
+        "Wide table: columns of the steps, in order, and no others; *: all, indices and lengths too.",
+    ),
     ("--group-column", "data.group_column", "NAME", "Column of groups that are never divided by a split."),
     (
         "--feature-columns",

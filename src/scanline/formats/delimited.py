@@ -60,6 +60,7 @@ class Delimited:
         encoding: Encoding of the text, see `open_bytes`.
         sample: Cells of the first rows, incomplete if these are long.
         decimal: The mark before decimals, "." or ",".
+        headed: Whether the names are those of a header line; otherwise they are 0, 1, 2, ....
     """
 
     path: Path
@@ -71,6 +72,7 @@ class Delimited:
     encoding: str = ""
     sample: tuple[tuple[str, ...], ...] = ()
     decimal: str = "."
+    headed: bool = True
 
     def sampled(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the cells of some columns in the first rows."""
@@ -394,12 +396,14 @@ def _with_header(
         notes: What was guessed so far.
     """
     numbered = tuple(map(str, range(len(names))))
-    # Numbers are not column names, except 0, 1, 2, ..., which pandas writes.
-    if all(is_number(name) or has_decimal_comma(name) for name in names) and names != numbered:
+    counted = tuple(map(str, range(1, len(names) + 1)))
+    # Numbers are not column names, except 0, 1, 2, ..., which pandas writes, and 1, 2, 3, ....
+    is_counted = names == numbered or (names == counted and len(names) > 1)
+    if all(is_number(name) or has_decimal_comma(name) for name in names) and not is_counted:
         notes.append(f"no header line: columns are called 0 to {len(names) - 1}")
-        return Delimited(path, numbered, separator, skip[0], names, tuple(notes))
-    if names == numbered:
-        notes.append(f"the first line is the header, columns 0 to {len(names) - 1}")
+        return Delimited(path, numbered, separator, skip[0], names, tuple(notes), headed=False)
+    if is_counted:
+        notes.append(f"the first line is the header, columns {names[0]} to {names[-1]}")
     if not first:
         raise FormatError(file=path, expected="rows after the header", found="none")
     file = Delimited(path, names, separator, skip[1], first, tuple(notes))

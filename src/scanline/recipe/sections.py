@@ -68,6 +68,11 @@ Decimal = Annotated[
 ]
 Encoding = Annotated[str, Field(strict=True, max_length=40), AfterValidator(known_encoding)]
 TimeFormat = Annotated[str, Field(strict=True, max_length=100), AfterValidator(check_time_format)]
+# `--set data.step_columns=a,b` is parsed as text.
+ColumnList = Annotated[
+    tuple[Column, ...],
+    BeforeValidator(lambda names: names.split(",") if isinstance(names, str) and names else names),
+]
 Missing = Literal["error", "forward-fill", "zero", "mean"]
 
 DEFAULT = "rows"
@@ -119,7 +124,7 @@ class DataSettings(_Section):
     feature_columns: tuple[Column, ...] = Field(
         description="columns with the features, in this order; empty: all other columns"
     )
-    step_columns: tuple[Column, ...] = Field(
+    step_columns: ColumnList = Field(
         description="wide tables: the columns that a file must have, in the order of the steps; empty: all "
         "columns that have no other role; *: the same, without the search for columns that are an index or a "
         "length"

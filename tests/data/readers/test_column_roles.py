@@ -208,7 +208,9 @@ def test_what_was_guessed_is_settled():
     )
 
 
-def test_the_features_of_a_wide_table_stay_unnamed_unless_they_were_said():
+def test_the_columns_of_a_wide_table_are_its_steps_unless_the_user_chose_features():
     columns = assign(["x1", "x2", "label"], DEFAULT_DATA, "t.csv")
-    assert settle(DEFAULT_DATA, columns, "wide") == say(shape="wide", label_column="label")
+    settled = say(shape="wide", label_column="label", step_columns=("x1", "x2"))
+    assert settle(DEFAULT_DATA, columns, "wide") == settled
+    assert settle(settled, columns, "wide") == settled
     assert settle(say(feature_columns=("x2",)), columns, "wide").feature_columns == ("x2",)

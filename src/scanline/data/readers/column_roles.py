@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scanline.data.readers.step_columns import ALL_COLUMNS, is_counter_name, match_steps
 from scanline.errors import UNPRINTABLE, DataError, UsageError, did_you_mean, one_line
 from scanline.recipe import DataSettings
 
@@ -22,6 +23,7 @@ _USUAL = {
     "split": ("split",),
     "group": ("group", "subject", "subject_id", "person", "participant", "speaker", "user", "patient"),
 }
+AMBIGUOUS = "ambiguous-table"  # code of errors that ask the user what the columns mean
 _ROLES = ("label", "id", "time", "length", "group", "split")
 # The index of a pandas table: in CSV, in CSV that was read and written again, and in Parquet.
 _INDEX = re.compile(r"|Unnamed: 0(\.\d+)?|__index_level_\d+__")
@@ -50,7 +52,11 @@ class Columns:
 
 
 def assign(
-    names: Sequence[str], settings: DataSettings, source: str, optional: Collection[str] = ()
+    names: Sequence[str],
+    settings: DataSettings,
+    source: str,
+    optional: Collection[str] = (),
+    headed: bool = True,
 ) -> Columns:
     """Assign a role to each of the columns `names`.
 
@@ -59,53 +65,30 @@ def assign(
         settings: Roles set by the user. Any other role is inferred if exactly one column has a usual name.
         source: The table, for messages.
         optional: Roles whose column may be absent even if it is set; "label" if labels are not required.
+        headed: Whether the table has a header line; otherwise the names are 0, 1, 2, ....
 
     Raises:
-        DataError: If two columns have the same name.
+        DataError: If two columns have the same name, or the columns are not those of the training data.
         UsageError: Names the column that is missing or the role that cannot be inferred.
     """
-    twice = _first_twice(name for name in names if name)
-    if twice:
-        raise DataError(f"{source}: expected columns of different names, found {one_line(twice)!r} twice")
-    # White space is allowed in names; characters that control a terminal are not.
-    strange = next((name for name in names if UNPRINTABLE.search(re.sub(r"\s", " ", name))), None)
-    if strange is not None:
-        raise DataError(
-            f"{source}: expected names of columns that can be printed, found {one_line(strange)!r}"
-        )
-    there = set(names)
-    roles, notes = {}, []
-    # A column with a role set by the user is no candidate for another role.
-    taken = {*settings.feature_columns, *(getattr(settings, f"{role}_column") for role in _ROLES)}
-    for role in _ROLES:
-        said = getattr(settings, f"{role}_column")
-        if said:
-            roles[role] = said if role not in optional or said in there else ""
-            continue
-        usual = [name for name in names if _is_usual(name, role, names) and name not in taken]
-        if len(usual) > 1:
-            raise UsageError(
-                f"{source}: {' and '.join(map(repr, usual))} may both be the {role} column: "
-                f"choose one with --{role}-column"
-            )
-        roles[role] = usual[0] if usual else ""
-        if usual:
-            notes.append(f"{role} column {usual[0]}")
-    if not roles["label"] and "label" not in optional:
-        raise UsageError(
-            f"{source}: which column has the labels? Choose one with --label-column: {_list(names)}"
-        )
+    _check_names(names, source)
+    roles, notes = _assign_roles(names, settings, source, optional, headed)
     features = settings.feature_columns
     if not features:
         named = set(roles.values()) - {""}
         rest = [name for name in names if name not in named]
         features = tuple(name for name in rest if not _INDEX.fullmatch(name))
-        notes += [f"{_called(name)} left out" for name in dict.fromkeys(rest) if _INDEX.fullmatch(name)]
+        left_out = [name for name in rest if _INDEX.fullmatch(name)]
+        if settings.step_columns not in ((), ALL_COLUMNS):
+            features, counters = match_steps(features, settings.step_columns, headed, source)
+            left_out += counters
+        notes += [f"{_called(name)} left out" for name in dict.fromkeys(left_out)]
     time = roles["time"]
     # The rows of a wide table are sequences, so an inferred time column orders nothing.
     if settings.shape == "wide" and time and not settings.time_column:
         roles["time"] = ""
         notes[notes.index(f"time column {time}")] = f"column {time} left out"
+    there = set(names)
     for name in (*roles.values(), *features):
         if name and name not in there:
             raise UsageError(
@@ -116,6 +99,56 @@ def assign(
     if not features:
         raise DataError(f"{source}: expected a column with values, found only {_list(names)}")
     return Columns(**roles, features=tuple(features), notes=tuple(notes))
+
+
+def _check_names(names: Sequence[str], source: str) -> None:
+    """Raise DataError if two columns have the same name, or a name cannot be printed."""
+    twice = _first_twice(name for name in names if name)
+    if twice:
+        raise DataError(f"{source}: expected columns of different names, found {one_line(twice)!r} twice")
+    # White space is allowed in names; characters that control a terminal are not.
+    strange = next((name for name in names if UNPRINTABLE.search(re.sub(r"\s", " ", name))), None)
+    if strange is not None:
+        raise DataError(
+            f"{source}: expected names of columns that can be printed, found {one_line(strange)!r}"
+        )
+
+
+def _assign_roles(
+    names: Sequence[str], settings: DataSettings, source: str, optional: Collection[str], headed: bool
+) -> tuple[dict[str, str], list[str]]:
+    """Return the column of each role, "" if there is none, and notes about those that were inferred."""
+    there = set(names)
+    # A table without a header line and with as many columns as training had steps has no label.
+    if not headed and "label" in optional and len(names) == len(settings.step_columns):
+        there.discard(settings.label_column)
+    roles: dict[str, str] = {}
+    notes: list[str] = []
+    # A column with a role set by the user is no candidate for another role.
+    taken = {*settings.feature_columns, *(getattr(settings, f"{role}_column") for role in _ROLES)}
+    # The steps of the training data have no other role. Names without a header line mean nothing.
+    taken |= set(settings.step_columns)
+    for role in _ROLES:
+        chosen = getattr(settings, f"{role}_column")
+        if chosen:
+            roles[role] = chosen if role not in optional or chosen in there else ""
+            continue
+        usual = [name for name in names if _is_usual(name, role, names) and name not in taken]
+        if len(usual) > 1:
+            raise UsageError(
+                f"{source}: {' and '.join(map(repr, usual))} may both be the {role} column: "
+                f"choose one with --{role}-column",
+                code=AMBIGUOUS,
+            )
+        roles[role] = usual[0] if usual else ""
+        if usual:
+            notes.append(f"{role} column {usual[0]}")
+    if not roles["label"] and "label" not in optional:
+        raise UsageError(
+            f"{source}: which column has the labels? Choose one with --label-column: {_list(names)}",
+            code=AMBIGUOUS,
+        )
+    return roles, notes
 
 
 def _is_usual(name: str, role: str, names: Sequence[str]) -> bool:
@@ -151,11 +184,19 @@ def _called(name: str) -> str:
 def settle(settings: DataSettings, columns: Columns, shape: str) -> DataSettings:
     """Return `settings` with the inferred roles, so that similar tables are read in the same way.
 
-    The features of a wide table stay unnamed: they are the values of a sequence, whose number may differ.
+    Other long tables need the same features, and may have more columns. Other wide tables need the same
+    steps and no others, unless the user has chosen feature columns.
     """
     changes: dict[str, Any] = {f"{role}_column": getattr(columns, role) for role in _ROLES}
     if shape == "long":
         changes["feature_columns"] = columns.features
+        return settings.model_copy(update={**changes, "shape": shape})
+    if not settings.id_column and is_counter_name(columns.id):
+        changes["id_column"] = ""  # other tables need no index
+    if not settings.feature_columns:
+        changes["step_columns"] = settings.step_columns
+        if settings.step_columns in ((), ALL_COLUMNS):
+            changes["step_columns"] = columns.features
     return settings.model_copy(update={**changes, "shape": shape})
 
 

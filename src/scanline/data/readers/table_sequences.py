@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scanline.data.class_names import name_classes
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
+from scanline.data.readers.bookkeeping import separate_bookkeeping
 from scanline.data.readers.column_roles import Columns, settle
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.row_order import order_rows
@@ -40,12 +41,16 @@ def read_table_sequences(path: Path, settings: DataSettings, optional: Collectio
         UsageError: If the table can be understood in more than one way.
     """
     table = read_table(path, settings, optional)
+    searched = not optional and not settings.feature_columns and settings.step_columns == ()
     _check_named(table, "id", "sequence")
     _check_named(table, "group", "group")
     shape: str = settings.shape
+    guessed = not shape
+    shape = shape or _guess(table)
+    if searched:
+        table = separate_bookkeeping(table, shape)
     inferred = list(table.notes)
-    if not shape:
-        shape = _guess(table)
+    if guessed:
         inferred.insert(0, f"a {shape} table, a row for each {'step' if shape == 'long' else 'sequence'}")
     if shape == "long":
         if table.time is None:

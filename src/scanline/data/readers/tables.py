@@ -131,7 +131,8 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
     import pyarrow
 
     file = open_delimited(path, settings.encoding)
-    columns = assign(file.names, settings, str(path), optional)
+    _check_header(file, settings)
+    columns = assign(file.names, settings, str(path), optional, file.headed)
     file = replace(file, decimal=_decimal(file, settings, columns))
     # float64 first: decimal text is then rounded to float32 as values of Parquet files and programs are.
     types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
@@ -181,6 +182,18 @@ def _decimal(file: Delimited, settings: DataSettings, columns: Columns) -> str:
         f"{file.path}: does the comma in {one_line(example.strip())!r} separate decimals or thousands? Give "
         "--decimal , for decimals; remove the comma if it separates thousands"
     )
+
+
+def _check_header(file: Delimited, settings: DataSettings) -> None:
+    """Raise DataError if the first line has the numbers that name the steps, but not in order."""
+    steps = set(settings.step_columns)
+    if not file.headed and len(steps) > 1 and steps <= set(file.first):
+        raise DataError(
+            where=file.path,
+            expected="a header line of numbers in order, or none",
+            found="a first line with the names of the steps in another order",
+            remedy="name the columns by words, or sort them",
+        )
 
 
 def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
