@@ -356,3 +356,113 @@ def test_what_keras_2_1_took_for_granted_is_refused(tmp_path):
     _, path = old_file(tmp_path / "other.h5", "LSTM", recurrent_activation="hard_sigmoid")
     with pytest.raises(ModelError, match="recurrent_activation must be 'sigmoid', found 'hard_sigmoid'"):
         read_keras(path)
+
+
+# --- what is folded, padded or turned
+
+
+def norm(**own: Any) -> Any:
+    return layers.BatchNormalization(**own)
+
+
+def random_weights(model: Any) -> Any:
+    """Random weights everywhere; variances above 0."""
+    generator = np.random.default_rng(5)
+    for layer in model.layers:
+        arrays = [generator.normal(0, 0.6, each.shape) for each in layer.get_weights()]
+        if isinstance(layer, layers.BatchNormalization):
+            arrays = [np.abs(each) + 0.1 for each in arrays]
+        layer.set_weights(arrays)
+    return model
+
+
+STACKS: dict[str, Any] = {
+    "norm before": lambda cell: [norm(), cell(H)],
+    "norm between": lambda cell: [cell(H, return_sequences=True), norm(), norm(scale=False), cell(H)],
+    "norm between directions": lambda cell: [
+        layers.Bidirectional(cell(H, return_sequences=True)),
+        norm(center=False),
+        layers.Bidirectional(cell(H)),
+    ],
+    "norm after": lambda cell: [cell(H), norm(), layers.Dropout(0.5)],
+    "norm and mean": lambda cell: [
+        cell(H, return_sequences=True),
+        norm(),
+        layers.GlobalAveragePooling1D(),
+        norm(),
+    ],
+    "norm and max": lambda cell: [cell(H, return_sequences=True), norm(), layers.GlobalMaxPooling1D()],
+    "norm of logits": lambda cell: [cell(H), layers.Dense(K), norm(), layers.Dense(K), norm()],
+    "narrower": lambda cell: [cell(6, return_sequences=True), cell(2)],
+    "wider": lambda cell: [cell(2, return_sequences=True), cell(3, return_sequences=True), cell(5)],
+    "one direction above two": lambda cell: [
+        layers.Bidirectional(cell(3, return_sequences=True)),
+        norm(),
+        cell(5),
+        norm(),
+    ],
+    "two directions above one": lambda cell: [cell(2, return_sequences=True), layers.Bidirectional(cell(4))],
+    "backwards": lambda cell: [cell(H, go_backwards=True)],
+    "backwards and mean": lambda cell: [
+        cell(H, return_sequences=True, go_backwards=True),
+        layers.GlobalAveragePooling1D(),
+    ],
+    "backwards twice": lambda cell: [
+        cell(3, return_sequences=True, go_backwards=True),
+        cell(4, go_backwards=True),
+    ],
+    "forward above backwards": lambda cell: [cell(3, return_sequences=True, go_backwards=True), cell(4)],
+    "linear Dense layers": lambda cell: [cell(H), layers.Dense(7), layers.Dense(3, use_bias=False)],
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_has_no_layer_here_is_folded_or_padded_exactly(tmp_path, name, cell):
+    last = [layers.Softmax()] if name == "norm of logits" else [layers.Dense(K, "softmax")]
+    model = random_weights(keras.Sequential([keras.Input((None, F)), *STACKS[name](CELLS[cell]), *last]))
+    model.save(tmp_path / "it.keras")
+    network = read_keras(tmp_path / "it.keras")
+    steps = values()
+    np.testing.assert_allclose(ours(network, steps), theirs(model, steps), rtol=0, atol=2e-6)
+    padded = any(
+        each in name for each in ("narrower", "wider", "directions above", "direction above", "backwards")
+    )
+    assert any("the added ones have the output 0" in note for note in network.notes) == padded
+
+
+def test_folded_and_padded_layers_are_read_from_h5_and_read_lengths(tmp_path):
+    stack = [layers.Bidirectional(layers.LSTM(2, return_sequences=True)), norm(), layers.LSTM(4)]
+    model = random_weights(keras.Sequential([keras.Input((None, F)), *stack, layers.Dense(K, "softmax")]))
+    model.save(tmp_path / "it.h5")
+    steps, lengths = values(), [6, 1, 3, 2]
+    found = ours(read_keras(tmp_path / "it.h5"), steps, lengths)
+    for index, length in enumerate(lengths):
+        expected = theirs(model, steps[index : index + 1, :length])
+        np.testing.assert_allclose(found[index : index + 1], expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_one_output_with_sigmoid_is_two_classes(tmp_path, ending):
+    for after in ([layers.Dense(1, "sigmoid")], [layers.Dense(1), layers.Activation("sigmoid")]):
+        model = random_weights(keras.Sequential([keras.Input((None, F)), layers.GRU(H), *after]))
+        model.save(tmp_path / f"it.{ending}")
+        network = read_keras(tmp_path / f"it.{ending}")
+        made = network.to_model(tmp_path / "it")
+        assert made.class_names == (0, 1)
+        steps = values()
+        found = made.predict_proba(steps)
+        np.testing.assert_allclose(found[:, 1:], theirs(model, steps), rtol=0, atol=2e-6)
+        assert "one output with sigmoid" in network.notes[-1]
+        assert network.to_model(tmp_path / "it", classes=("n", "y")).class_names == ("n", "y")
+
+
+@pytest.mark.parametrize("output", [0, 1])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_a_final_state_that_is_read_is_the_last_output(tmp_path, output, sequences):
+    if sequences and not output:
+        pytest.skip("all outputs need a pooling")
+    start = keras.Input((None, F))
+    read = layers.LSTM(H, return_state=True, return_sequences=sequences)(start)[output]
+    model = random_weights(keras.Model(start, layers.Dense(K, "softmax")(read)))
+    assert apart(model, tmp_path / "it.keras") < 2e-6

@@ -115,7 +115,7 @@ class KerasFile:
         self, layer: Layer, names: tuple[str, ...], side: Side, unread: tuple[str, ...]
     ) -> dict[str, int]:
         folder = _snake_case(layer.kind) + (f"_{layer.place}" if layer.place else "")
-        cell = layer.kind not in ("Dense", "Normalization")
+        cell = layer.kind not in ("Dense", "Normalization", "BatchNormalization")
         inside = [*([f"{side}_layer"] if side else []), *(["cell"] if cell else []), "vars"]
         # Keras 2.12 and 2.13 had another name for the layers of a functional model.
         home = "layers" if "layers" in self.content.members(self.content.root) else _OLD_HOME

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from scanline import cells
@@ -29,7 +30,8 @@ STAGES = {
     "Activation": 5,
     "Softmax": 5,
 }
-_ONCE = {0: "InputLayer", 3: "pooling layer", 4: "Dense layer", 5: "activation after the Dense layer"}
+_ONCE = {0: "InputLayer", 3: "pooling layer", 5: "activation after the Dense layer"}
+NORM = "BatchNormalization"  # anywhere: outside training it is an affine map, folded into its neighbours
 _ENTRIES_A_LAYER = 16  # of a functional model, for each recurrent layer that there may be
 IDLE = (  # outside training
     "Dropout",
@@ -41,7 +43,8 @@ IDLE = (  # outside training
 )
 CHAIN = (
     "Input, Rescaling or Normalization, Masking, one or more LSTM, GRU or SimpleRNN, each in one direction "
-    "or Bidirectional, GlobalAveragePooling1D or GlobalMaxPooling1D, Dense, in this order"
+    "or Bidirectional, GlobalAveragePooling1D or GlobalMaxPooling1D, Dense, in this order, and "
+    "BatchNormalization anywhere"
 )
 _WHY = {
     "Lambda": "it holds code, and nothing in a file is run",
@@ -118,7 +121,7 @@ def _numbered(file: KerasFile, entries: list[dict[str, Any]]) -> list[Layer]:
 
 
 def _check_known(file: KerasFile, layer: Layer) -> None:
-    if layer.kind not in STAGES and layer.kind not in IDLE:
+    if layer.kind not in (*STAGES, *IDLE, NORM):
         why = _WHY.get(layer.kind, "the network here has none")
         raise file.fault(layer, f"cannot be mapped: {why}; expected {CHAIN}")
     if layer.config.get("quantization_config") or layer.config.get("lora_rank"):
@@ -135,6 +138,14 @@ def _check_order(file: KerasFile, chain: list[Layer]) -> None:
             )
         if STAGES[before.kind] == stage and stage in _ONCE:
             raise file.fault(after, f"is a second {_ONCE[stage]}; expected {CHAIN}")
+        activation = before.config.get("activation")
+        if before.kind == after.kind == "Dense" and activation not in ("linear", None):
+            raise file.fault(
+                after,
+                f"is a second Dense layer, after {one_line(before.name)!r} with the activation "
+                f"{one_line(activation)!r}: the network here has one output layer, into which only linear "
+                "ones can be folded",
+            )
     for kinds, what in ((RECURRENT, "recurrent"), (("Dense",), "Dense")):
         if all(layer.kind not in kinds for layer in layers):
             raise ModelError(
@@ -143,9 +154,10 @@ def _check_order(file: KerasFile, chain: list[Layer]) -> None:
 
 
 class _Call(NamedTuple):
-    """The call of a layer in a functional model: the layer it reads, other arguments, and the mask."""
+    """The call of a layer in a functional model: the layer it reads and which output, and other arguments."""
 
     reads: str
+    output: int
     others: list[Any]
     mask: str | None
 
@@ -167,6 +179,9 @@ def _functional(file: KerasFile, config: dict[str, Any], entries: list[dict[str,
         for layer, entry in zip(layers.values(), entries, strict=True)
         if layer.kind != "InputLayer"
     }
+    for name, call in calls.items():
+        if call.output and layers.get(call.reads, layers[name]).config.get("return_state") is not True:
+            raise file.fault(layers[name], "expected it to read the one output of one other layer")
     # Walk from the output to the input. The bound on the length ends the walk in a cycle.
     path = [outputs]
     while path[-1] in calls and len(path) <= len(layers):
@@ -176,6 +191,9 @@ def _functional(file: KerasFile, config: dict[str, Any], entries: list[dict[str,
             f"{file.source}: expected a chain of layers from {one_line(inputs)!r} to {one_line(outputs)!r}, "
             f"found that it begins with {one_line(path[-1])!r}"
         )
+    for name in path[:-1]:
+        if calls[name].output:
+            layers[calls[name].reads] = _read_state(file, layers[calls[name].reads], calls[name].output)
     chain = [layers[name] for name in reversed(path)]
     masks = _masks(chain, layers, calls)
     aside = [name for name in layers if name not in path and name not in masks]
@@ -226,36 +244,60 @@ def _call(file: KerasFile, layer: Layer, nodes: Any) -> _Call:
     if isinstance(node, dict):
         given, named = node.get("args"), node.get("kwargs", {})
         given = given if isinstance(given, list) else [None]
-        reads, others = _origin(given[0] if given else None), given[1:]
+        reads, output = _origin(given[0] if given else None)
+        others = given[1:]
     else:
         given = node if isinstance(node, list) else [None]
         first = given[0] if len(given) == 1 and isinstance(given[0], list) else [None]
-        reads = first[0] if first[1:3] == [0, 0] else None
+        reads, output = _history(first[:3])
         others, named = [], first[3] if len(first) == 4 else {}
     if not isinstance(reads, str) or not isinstance(named, dict):
         raise file.fault(layer, "expected it to read the one output of one other layer")
     named = {key: value for key, value in named.items() if value is not None}
     given_mask = named.pop("mask", None)
-    mask = _origin(given_mask)
-    if given_mask is not None and mask is None:
+    mask, mask_output = _origin(given_mask)
+    if given_mask is not None and (mask is None or mask_output):
         raise file.fault(layer, "expected no mask but that of a Masking layer")
     # training=True would keep dropout active in prediction, which the imported network does not do.
     if named.pop("training", False) is not False:
         raise file.fault(layer, "expected training to be left open or False, found True")
     if named:
         raise file.fault(layer, f"expected no argument but its input, found {one_line(', '.join(named))}")
-    return _Call(reads, others, mask)
+    return _Call(reads, output, others, mask)
 
 
-def _origin(tensor: Any) -> str | None:
-    """Return the name of the layer whose only output a Keras 3 tensor is, or None."""
+def _origin(tensor: Any) -> tuple[str | None, int]:
+    """Return the layer that a Keras 3 tensor is an output of, and the output's index; (None, 0) otherwise."""
     if not isinstance(tensor, dict) or tensor.get("class_name") != _TENSOR:
-        return None
+        return None, 0
     config = tensor.get("config")
-    history = config.get("keras_history") if isinstance(config, dict) else None
-    if not isinstance(history, list) or len(history) != 3 or history[1:] != [0, 0]:
-        return None
-    return history[0] if isinstance(history[0], str) else None
+    return _history(config.get("keras_history") if isinstance(config, dict) else None)
+
+
+def _history(history: Any) -> tuple[str | None, int]:
+    """Return (layer, index of the output) of [layer, call, index]; (None, 0) if it is not the first call."""
+    if not isinstance(history, list) or len(history) != 3 or history[1] != 0:
+        return None, 0
+    name, _, output = history
+    if not isinstance(name, str) or type(output) is not int or output < 0:
+        return None, 0
+    return name, output
+
+
+def _read_state(file: KerasFile, layer: Layer, output: int) -> Layer:
+    """Return a layer whose final hidden state is read, as one that returns its last output: they are equal.
+
+    Raises:
+        ModelError: If another output is read, such as the cell state of an LSTM.
+    """
+    single = layer.kind in cells.by_layer("keras")
+    if output != 1 or not single or layer.config.get("return_state") is not True:
+        raise file.fault(
+            layer,
+            f"its output number {output} is read; expected the first, or the hidden state of a layer of one "
+            "direction",
+        )
+    return replace(layer, config={**layer.config, "return_sequences": False})
 
 
 def _masks(chain: list[Layer], layers: dict[str, Layer], calls: dict[str, _Call]) -> set[str]:

@@ -8,25 +8,26 @@ Source: Keras 3.15's src/layers and, for files of Keras 2, keras/src/layers of 2
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scanline.errors import one_line
-from scanline.interchange.checks import check_sizes
+from scanline.interchange.checks import check_finite, check_sizes
 from scanline.interchange.imported import ImportedNetwork
+from scanline.interchange.keras.batch_norm import Affine, read_batch_norm
 from scanline.interchange.keras.file import KerasFile, Layer, Shape, Side, open_keras
-from scanline.interchange.keras.layers import CHAIN, IDLE, POOLING_LAYERS, RECURRENT, chain_of
+from scanline.interchange.keras.layers import CHAIN, IDLE, NORM, POOLING_LAYERS, RECURRENT, chain_of
 from scanline.interchange.keras.recurrent import Recurrent, direction_weights, parse_recurrent
 from scanline.interchange.keras.scaling import shift_and_scale
+from scanline.interchange.keras.stack import PADDED_CELLS, StackLayer, StackShape
 from scanline.limits import limit_of
 from scanline.model.network import Architecture
 from scanline.recipe import Readout
 
 _POOLINGS = {layer: name for name, layer in POOLING_LAYERS.items()}
 _PRECISIONS = ("float32", "float64", "float16", "mixed_float16", "mixed_bfloat16")
-_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def read_keras(path: str | Path) -> ImportedNetwork:
@@ -34,9 +35,10 @@ def read_keras(path: str | Path) -> ImportedNetwork:
 
     Supported are Sequential and functional models that are one chain of Input, Rescaling and Normalization,
     Masking, LSTM, GRU or SimpleRNN in one direction or Bidirectional, a global pooling over time or none, and
-    one Dense layer with softmax or without. Layers that act only in training may be anywhere. Preprocessing
-    becomes `shift` and `scale`; a Masking layer becomes the lengths of the sequences; without softmax the
-    outputs are taken as logits. Nothing in the file is executed.
+    Dense layers: linear ones, and a last one with softmax or without, or with one output and sigmoid. Layers
+    that act only in training, and BatchNormalization, may be anywhere. Preprocessing becomes `shift` and
+    `scale`; a Masking layer becomes the lengths of the sequences; without softmax the outputs are taken as
+    logits. Nothing in the file is executed.
 
     Raises:
         ModelError: If the file is damaged, or a layer cannot be mapped; says which and why.
@@ -53,70 +55,137 @@ def _network(file: KerasFile) -> ImportedNetwork:
     recurrent = [parse_recurrent(file, layer) for layer in layers if layer.kind in RECURRENT]
     readout = _readout(file, layers, recurrent)
     _check_masking(file, layers, recurrent, readout, notes)
-    _check_output(file, layers, notes)
+    sigmoid = _check_output(file, layers, notes)
     _check_precision(file, layers, notes)
-    first = recurrent[0]
-    units, directions = first.direction.units, 1 + first.bidirectional
-    weights, width = _recurrent_weights(file, recurrent)
-    dense = next(layer for layer in layers if layer.kind == "Dense")
-    classes = _positive(file, dense, "units")
-    if classes < 2:
-        raise file.fault(dense, f"expected an output for each of two classes or more, found {classes}")
-    weights["head.weight"], weights["head.bias"] = _dense(file, dense, units * directions, classes)
-    check_sizes(file.source, input_size=width, hidden_size=units, classes=classes)
+    stack, width = _read_stack(file, layers, recurrent, readout)
+    shape = StackShape.of(stack)
+    cell = recurrent[0].direction.cell
+    head, bias = _head(file, layers, stack[-1].width, readout)
+    weights: dict[str, NDArray[Any]] = shape.weights(stack, cell, width)
+    weights |= {"head.weight": shape.head(head, stack[-1]), "head.bias": bias}
+    check_sizes(file.source, input_size=width, hidden_size=shape.units, classes=len(bias))
+    if any(map(shape.is_padding, stack)):
+        both = " in both directions" if shape.directions == 2 else ""
+        notes.append(f"layers were padded to {shape.units} units{both}; the added ones have the output 0")
     # Keys are absent without preprocessing layers; `to_model` then takes 0 and 1.
-    weights |= shift_and_scale(file, layers, width)
+    weights |= shift_and_scale(file, layers[: _last(layers, RECURRENT, first=True)], width)
     _check_input(file, layers, width, notes)
     if any(layer.kind in IDLE for layer in chain) or any(each.direction.dropout for each in recurrent):
         notes.append("dropout and noise act only in training, and are left out")
     architecture = Architecture(
-        first.direction.cell.name,
-        width,
-        units,
-        len(recurrent),
-        first.bidirectional,
-        0.0,
-        "between",
-        readout,
-        classes,
+        cell.name, width, shape.units, len(stack), shape.directions == 2, 0.0, "between", readout, len(bias)
     )
     version = f" {file.version}" if file.version else ""
-    contiguous = {name: np.ascontiguousarray(values) for name, values in weights.items()}
+    narrow = {name: _narrow(file, name, values) for name, values in weights.items()}
     made = f"imported from the Keras{version} model {file.source.name}"
-    return ImportedNetwork(architecture, contiguous, made, notes)
+    return ImportedNetwork(architecture, narrow, made, notes, sigmoid=sigmoid)
 
 
-def _recurrent_weights(
-    file: KerasFile, recurrent: list[Recurrent]
-) -> tuple[dict[str, NDArray[np.float32]], int]:
-    """Return the weights of all recurrent layers by our names, and the width of the input."""
-    units, directions = recurrent[0].direction.units, 1 + recurrent[0].bidirectional
-    weights: dict[str, NDArray[np.float32]] = {}
+def _read_stack(
+    file: KerasFile, layers: list[Layer], recurrent: list[Recurrent], readout: Readout
+) -> tuple[list[StackLayer], int]:
+    """Return the recurrent layers with their weights, and the width of the input."""
+    stack: list[StackLayer] = []
     width = 0  # known once the first kernel is read
+    reversed_ = False  # Keras returns the outputs of a reversed layer in the order in which it computes them
     for index, each in enumerate(recurrent):
-        sides: tuple[Side, ...] = ("forward", "backward") if each.bidirectional else ("",)
-        for side in sides:
-            end = f"_l{index}" + ("_reverse" if side == "backward" else "")
+        if each.bidirectional and reversed_:
+            raise file.fault(each.layer, "reads the outputs of a layer with go_backwards, in reversed order")
+        reversed_ ^= each.direction.reversed
+        if reversed_ and (len(recurrent) > 1 or readout != "last") and _of_kind(layers, "Masking"):
+            raise file.fault(each.layer, "go_backwards is supported behind Masking in a single layer only")
+        sides: dict[int, list[NDArray[Any]]] = {}
+        names: tuple[tuple[int, Side], ...] = ((int(reversed_), ""),)
+        if each.bidirectional:
+            names = ((0, "forward"), (1, "backward"))
+        for side, name in names:
             # The first layer's width is unknown (None) until its forward kernel is read; then it is checked,
             # too.
-            inputs = (units * directions if index else width) or None
-            arrays = direction_weights(file, each, inputs, side)
-            width = width or arrays[0].shape[1]
-            weights |= {f"recurrent.{name}{end}": array for name, array in zip(_WEIGHTS, arrays, strict=True)}
-    return weights, width
+            inputs = (stack[-1].width if index else width) or None
+            sides[side] = list(direction_weights(file, each, inputs, name))
+            width = width or sides[side][0].shape[1]
+        stack.append(StackLayer(each.direction.units, sides))
+    _check_equal(file, recurrent, stack)
+    _fold_between(file, layers, recurrent, stack)
+    return stack, width
 
 
-def _readout(file: KerasFile, layers: list[Layer], recurrent: list[Recurrent]) -> Readout:
-    """Return the pooling; check that recurrent layers are equal and pass all steps to the next."""
-    first, last = recurrent[0], recurrent[-1]
-    kind = (first.direction.kind, first.direction.units, first.bidirectional)
-    for each in recurrent[1:]:
-        if (each.direction.kind, each.direction.units, each.bidirectional) != kind:
+def _check_equal(file: KerasFile, recurrent: list[Recurrent], stack: list[StackLayer]) -> None:
+    """Check that all layers have one cell, and that they can be padded if their sizes differ."""
+    first, shape = recurrent[0], StackShape.of(stack)
+    for each, layer in zip(recurrent, stack, strict=True):
+        kind = each.direction.kind
+        if kind != first.direction.kind or (
+            shape.is_padding(layer) and first.direction.cell.name not in PADDED_CELLS
+        ):
             raise file.fault(
                 each.layer,
                 "expected all recurrent layers to be equal: "
                 f"{first} as {one_line(first.layer.name)!r}, found {each}",
             )
+
+
+def _fold_between(
+    file: KerasFile, layers: list[Layer], recurrent: list[Recurrent], stack: list[StackLayer]
+) -> None:
+    """Fold every BatchNormalization between two recurrent layers into the kernels of the second."""
+    place = {id(each.layer): index for index, each in enumerate(recurrent)}
+    before: list[Affine] = []
+    current = -1
+    for layer in layers[: _last(layers, RECURRENT) + 1]:
+        if layer.kind == NORM and current >= 0:
+            before.append(read_batch_norm(file, layer, stack[current].width, 3))
+        elif id(layer) in place:
+            current = place[id(layer)]
+            for affine in reversed(before):
+                for arrays in stack[current].sides.values():
+                    arrays[0], arrays[2] = affine.into(arrays[0], arrays[2])
+            before = []
+
+
+def _head(
+    file: KerasFile, layers: list[Layer], width: int, readout: Readout
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weight (K, M) and bias (K,) of all layers after the last recurrent one, which has M outputs."""
+    weight, bias = np.eye(width), np.zeros(width, np.float64)
+    pooled = readout == "last"
+    for layer in layers[_last(layers, RECURRENT) + 1 :]:
+        if layer.kind in _POOLINGS:
+            pooled = True
+        elif layer.kind == NORM:
+            affine = read_batch_norm(file, layer, len(bias), 2 if pooled else 3)
+            if not pooled and readout == "max" and (affine.factor <= 0).any():
+                raise file.fault(layer, "has factors of 0 or less, which do not commute with the maximum")
+            weight, bias = affine.after(weight, bias)
+        elif layer.kind == "Dense":
+            kernel, own = _dense(file, layer, len(bias), _positive(file, layer, "units"))
+            # An identity is not multiplied, so that the numbers of the only layer stay as they are.
+            first = weight.shape[0] == weight.shape[1] and (weight == np.eye(width)).all() and not bias.any()
+            wide = kernel.astype(np.float64)
+            weight, bias = (wide, own.astype(np.float64)) if first else (wide @ weight, wide @ bias + own)
+    return weight, bias
+
+
+def _last(layers: list[Layer], kinds: tuple[str, ...], first: bool = False) -> int:
+    """Return the index of the last layer of these kinds, or of the first."""
+    found = [index for index, layer in enumerate(layers) if layer.kind in kinds]
+    return found[0 if first else -1]
+
+
+def _of_kind(layers: list[Layer], kind: str) -> list[Layer]:
+    return [layer for layer in layers if layer.kind == kind]
+
+
+def _narrow(file: KerasFile, name: str, values: NDArray[Any]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # refused in the next line
+        narrow: NDArray[np.float32] = np.ascontiguousarray(values, np.float32)
+    check_finite(file.source, name, narrow)
+    return narrow
+
+
+def _readout(file: KerasFile, layers: list[Layer], recurrent: list[Recurrent]) -> Readout:
+    """Return the pooling; check that recurrent layers pass all steps to the next."""
+    last = recurrent[-1]
     for each in recurrent[:-1]:
         if not each.direction.sequences:
             raise file.fault(
@@ -184,24 +253,46 @@ def _dense(
     return kernel.T, bias[0] if bias else np.zeros(classes, np.float32)
 
 
-def _check_output(file: KerasFile, layers: list[Layer], notes: list[str]) -> None:
-    """Check that the outputs are logits or probabilities."""
-    softmaxes = 0
+def _check_output(file: KerasFile, layers: list[Layer], notes: list[str]) -> bool:
+    """Check that the outputs are logits or probabilities; return whether one output is a probability."""
+    dense = _of_kind(layers, "Dense")[-1]
+    single = type(dense.config.get("units")) is int and dense.config["units"] == 1
+    allowed = ("sigmoid", "linear", None) if single else ("softmax", "linear", None)
+    activations = 0
     for layer in layers:
         if layer.kind in ("Dense", "Activation"):
             found = layer.config.get("activation")
-            if found not in ("softmax", "linear", None):
-                raise file.fault(layer, f"activation must be softmax or linear, found {one_line(found)!r}")
-            softmaxes += found == "softmax"
+            if found not in allowed:
+                why = " for one output" if single else ""
+                raise file.fault(
+                    layer, f"activation must be {allowed[0]} or linear{why}, found {one_line(found)!r}"
+                )
+            if found not in ("linear", None) and layer.kind == "Dense" and layers[-1].kind == NORM:
+                raise file.fault(
+                    layer, f"activation must be linear before BatchNormalization, found {found!r}"
+                )
+            activations += found not in ("linear", None)
         elif layer.kind == "Softmax":
             axis = layer.config.get("axis", -1)
+            if single:
+                raise file.fault(layer, "is a softmax of one output, which is always 1")
             if axis not in (-1, 1, [-1], [1]):
                 raise file.fault(layer, f"axis must be -1, that of the classes, found {one_line(axis)}")
-            softmaxes += 1
-    if softmaxes > 1:
-        raise file.fault(layers[-1], "is a softmax of a softmax, which the network here does not have")
-    if not softmaxes:
+            activations += 1
+    if activations > 1:
+        name = allowed[0]
+        raise file.fault(layers[-1], f"is a {name} of a {name}, which the network here does not have")
+    if single and not activations:
+        raise file.fault(
+            dense,
+            "expected an output for each of two classes or more, found 1 without sigmoid, which may be a "
+            "number that it predicts; if it is the logit of two classes, save the model with activation='sigmoid'",
+        )
+    if single:
+        notes.append("one output with sigmoid: two classes, of which it is the probability of the second")
+    elif not activations:
         notes.append("no softmax: the outputs are taken as logits")
+    return single
 
 
 def _check_input(file: KerasFile, layers: list[Layer], width: int, notes: list[str]) -> None:

@@ -35,6 +35,7 @@ class Direction:
         sequences: Whether it returns the outputs of all steps.
         zero_output: Whether outputs at masked steps are 0.
         dropout: Whether it has dropout, which acts in training only.
+        reversed: Whether it reads from the end.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Direction:
     sequences: bool
     zero_output: bool
     dropout: bool
+    reversed: bool = False
 
     @property
     def cell(self) -> Cell:
@@ -124,9 +126,12 @@ def _direction(
     must("activation", "tanh", "tanh", "the cells here have no other")
     for key, value in cells.by_layer("keras")[kind].layout("keras").settings.items():
         must(key, value, _DEFAULTS.get(key, value), _WHY.get(key, "the cells here have no other"))
-    must("go_backwards", backward, backward, "one direction reads forward, the other, if any, backward")
+    reversed_ = config.get("go_backwards", backward)
+    if type(reversed_) is not bool or (layer.kind == "Bidirectional" and reversed_ is not backward):
+        raise file.fault(
+            layer, f"go_backwards must be {backward}, found {one_line(reversed_)!r} in a Bidirectional layer"
+        )
     must("stateful", False, False, "here every sequence starts from zero states")
-    must("return_state", False, False, "here only outputs are read")
     must("time_major", False, False, "here values are (batch, steps, features)")
     units, bias = config.get("units"), config.get("use_bias", True)
     sequences = config.get("return_sequences", False)
@@ -138,7 +143,8 @@ def _direction(
         )
     check_sizes(file.source, units=units)
     dropout = bool(config.get("dropout") or config.get("recurrent_dropout"))
-    return Direction(kind, units, bias, sequences, config.get("zero_output_for_mask") is True, dropout)
+    zeros = config.get("zero_output_for_mask") is True
+    return Direction(kind, units, bias, sequences, zeros, dropout, reversed_)
 
 
 def direction_weights(

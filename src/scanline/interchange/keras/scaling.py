@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.errors import one_line
+from scanline.interchange.keras.batch_norm import read_batch_norm
 from scanline.interchange.keras.file import KerasFile, Layer, Shape
+from scanline.interchange.keras.layers import NORM
 
 _EPSILON = np.float32(1e-7)  # the smallest deviation that Normalization divides by
 
@@ -17,11 +19,11 @@ Floats = NDArray[np.float64]
 
 
 def shift_and_scale(file: KerasFile, layers: list[Layer], width: int) -> dict[str, NDArray[np.float32]]:
-    """Return the `shift` and `scale` that are equivalent to all Rescaling and Normalization layers.
+    """Return the `shift` and `scale` that are equivalent to all scaling layers.
 
     Args:
         file: The file.
-        layers: Layers in the order of computation.
+        layers: Layers before the first recurrent one, in the order of computation.
         width: F.
 
     Returns:
@@ -44,6 +46,9 @@ def shift_and_scale(file: KerasFile, layers: list[Layer], width: int) -> dict[st
                     shift, scale = shift - scale * (mean / deviation), scale / deviation
                 else:
                     shift, scale = shift + scale * mean, scale * deviation
+            elif layer.kind == NORM:  # factor * x + offset
+                map = read_batch_norm(file, layer, width, 3)
+                shift, scale = shift - scale * (map.offset / map.factor), scale / map.factor
             else:
                 continue
             found = True
