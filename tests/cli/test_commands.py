@@ -80,7 +80,7 @@ def test_the_version_is_the_packages(scanline):
             "train.batch_size must be a whole number",
         ),
         (["train", "digits", "--set", "seed=" + "9" * 5000], "seed must be"),
-        (["train", "digits", "--device", "tpu"], "device must be one of auto, cpu, cuda, got 'tpu'"),
+        (["train", "digits", "--device", "tpu"], "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
         (["train", "--resume"], "--resume requires --run DIR"),
         (["recipes", "rosw"], "unknown recipe 'rosw'"),
         (["evaluate"], "Missing argument 'RUN'"),

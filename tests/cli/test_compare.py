@@ -143,7 +143,7 @@ def test_three_runs_make_three_pairs(scanline, here, trained):
         (["one", "one"], 2, "different runs to compare, got one and one,"),
         (["one", "two", "one/"], 2, "different runs to compare, got one and one/,"),
         (["one", "twoo"], 4, "there is no run twoo; did you mean 'two'?"),
-        (["one", "two", "--device", "tpu"], 2, "device must be one of auto, cpu, cuda, got 'tpu'"),
+        (["one", "two", "--device", "tpu"], 2, "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
         (["one", "two", "--data", "imagenet"], 2, "unknown data set 'imagenet'"),
     ],
 )

@@ -329,4 +329,4 @@ def test_what_is_missing_and_what_is_unknown_exits_with_2(scanline, trained, tmp
     assert "Missing argument 'INPUT'" in refused(scanline, tmp_path, trained)[1]
     code, line = refused(scanline, tmp_path, trained, "3", "--device", "tpu")
     assert code == 2
-    assert "device must be one of auto, cpu, cuda, got 'tpu'" in line
+    assert "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'" in line

@@ -218,7 +218,7 @@ def test_an_invalid_comparison_is_one_line_and_writes_no_files(scanline, folder,
         (["one", "--data", "mine.json"], 3, "mine.json"),
         (["one", "--data", "imagenet"], 2, "unknown data set 'imagenet'"),
         (["one", "--data", "digits"], 3, r"expected shape \(N, steps, 2\), found \(\d+, 8, 8\)"),
-        (["one", "--device", "tpu"], 2, "device must be one of auto, cpu, cuda, got 'tpu'"),
+        (["one", "--device", "tpu"], 2, "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
         (["one", "two"], 2, "unexpected extra argument"),
     ],
 )

@@ -215,7 +215,7 @@ def test_an_invalid_request_leaves_no_directory(tmp_path, changes, error, messag
 
 
 def test_an_unknown_device_leaves_no_directory(tmp_path):
-    with pytest.raises(UsageError, match="device must be one of auto, cpu, cuda, got 'gpu'"):
+    with pytest.raises(UsageError, match="device must be one of auto, cpu, cuda, cuda:N, got 'gpu'"):
         TrainingRun.begin("digits", run=tmp_path / "run", device="gpu")
     assert not (tmp_path / "run").exists()
 

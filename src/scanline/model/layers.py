@@ -7,9 +7,12 @@ torch's order), so that the `state_dict` of a `torch.nn.LSTM`, `GRU` or `RNN` fi
 from __future__ import annotations
 
 import math
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
+from torch.backends.cudnn.rnn import get_cudnn_mode
 
 from scanline import cells
 from scanline.cells import Weights
@@ -85,7 +88,7 @@ class RecurrentLayers(nn.Module):
                     weight = nn.Parameter(values.uniform_(-1, 1).mul_(1 / math.sqrt(hidden_size)))
                     self.register_parameter(_parameter_name(name, layer, direction), weight)
 
-    def weights(self, layer: int, direction: int) -> list[nn.Parameter]:
+    def weights(self, layer: int, direction: int) -> list[Tensor]:
         """Return the weights of one layer in one direction.
 
         Args:
@@ -96,6 +99,31 @@ class RecurrentLayers(nn.Module):
             [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih (G*H,), bias_hh (G*H,)], G gates.
         """
         return [self.get_parameter(_parameter_name(name, layer, direction)) for name in Weights._fields]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Apply `fn` to all tensors, as `to`, `cuda` and `float` do; keep cuDNN's weights in one block."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        first = self.weights(0, 0)[0]
+        if self.cell.torch_function is not None and first.is_cuda and cudnn.is_acceptable(first):
+            self._flatten()
+        return self
+
+    def _flatten(self) -> None:
+        """Move the weights of each layer and direction into one block of memory, as cuDNN reads them.
+
+        From separate tensors it would copy them at every call, and torch warns of that.
+        """
+        mode = get_cudnn_mode(str(self.cell.torch_function).upper())
+        with torch.no_grad():
+            for layer in range(self.layers):
+                width = self.input_size if layer == 0 else self.output_size
+                for direction in range(self.directions):
+                    weights = self.weights(layer, direction)
+                    # (weights, tensors a layer, features, mode, units, projection, layers, batch_first,
+                    # bidirectional): changes where the parameters' data lie, not the parameters.
+                    torch._cudnn_rnn_flatten_weight(
+                        weights, len(weights), width, mode, self.hidden_size, 0, 1, True, False
+                    )
 
     @property
     def output_size(self) -> int:

@@ -21,7 +21,7 @@ def describe(device: str) -> Machine:
     """Return versions, processor, threads and device, as `environment.json` holds them.
 
     Args:
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "cuda:N".
     """
     return Machine(
         python=platform.python_version(),
@@ -29,7 +29,7 @@ def describe(device: str) -> Machine:
         processor=_processor(),
         cores=os.cpu_count(),
         threads=torch.get_num_threads(),
-        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        device=torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         native=native(),
         packages={name: _version(name) for name in PACKAGES},
         code=code_digest(),

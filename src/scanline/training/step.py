@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from scanline.errors import ScanlineError
+from scanline.errors import ScanlineError, UsageError
 from scanline.model.network import Network
 from scanline.recipe import TrainSettings
 from scanline.tasks import Task
@@ -40,8 +40,14 @@ def choose_computation(network: Network, settings: TrainSettings) -> None:
     """Set the backend and the precision of the network.
 
     Raises:
-        UsageError: If the backend is not available here.
+        UsageError: If the backend is not available here, or the device has no bfloat16 products.
     """
+    device = network.scale.device.type
+    if settings.precision == "bfloat16" and device != "cpu":
+        raise UsageError(
+            f"train.precision=bfloat16 has no effect on {device}: only the native library computes bfloat16 "
+            "products, on the CPU; use train.precision=float32, or device cpu"
+        )
     network.recurrent.backend, network.recurrent.precision = settings.backend, settings.precision
     network.recurrent.path(network.scale, training=True)
 
