@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from scanline import recipe as recipes
 from scanline.data.readers.arrays import Arrays
+from scanline.data.readers.list_columns import arrays_of, is_dataset
 from scanline.errors import UsageError
 from scanline.explanation.explain import explain as explain_values
 from scanline.explanation.explanation import Explanation
@@ -103,7 +105,7 @@ def export(
 
 
 def train(
-    data: PathLike | Arrays | None = None,
+    data: PathLike | Arrays | Any | None = None,
     *,
     recipe: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -117,8 +119,9 @@ def train(
     """Train a model, test it and write its run directory, as `scanline train` does.
 
     Args:
-        data: Name or path of a dataset, or `scanline.Arrays(values, labels)`. None takes MNIST if it can be
-            had, otherwise the small digits.
+        data: Name or path of a dataset; `scanline.Arrays(values, labels)`; or a data set of Hugging Face, or
+            a dictionary of its splits, whose columns of lists are the features. None takes MNIST if it is
+            available, otherwise the small digits.
         recipe: Name of a recipe, or a TOML file.
         settings: Changes of the recipe, dotted key to value: {"train.batch_size": 64}.
         run: The run directory to create.
@@ -140,6 +143,9 @@ def train(
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     if resume is not None and run is not None:
         raise UsageError("run must be None if resume names the run directory")
+    if is_dataset(data):
+        chosen = {key: value for key, value in changes.items() if key.startswith("data.")}
+        data = arrays_of(data, recipes.load(recipes.DEFAULT, chosen).data)
     # One path for new and resumed runs: both yield the same events.
     start = TrainingRun.begin if resume is None else TrainingRun.resume
     training = start(

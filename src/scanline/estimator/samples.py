@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from scanline.data.checks import check_values
 from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import as_numbers, from_arrays
+from scanline.data.readers.containers import unpacked
 from scanline.errors import DataError
 from scanline.recipe import DEFAULT_DATA
 
@@ -54,7 +56,10 @@ class SampleReader(BaseEstimator):
 
     def _read_sequences(self, X: Any, reset: bool, y: Any = None) -> MemorySource:
         """Return X as sequences; `reset` sets what later calls must fit, otherwise X is compared with it."""
-        X, is_table = _as_array(X)
+        try:
+            X, is_table = _as_array(unpacked(X, "X"))
+        except DataError as error:
+            raise ValueError(str(error)) from error
         if not is_table:
             return self._read_steps(X, reset)
         if not reset and not self._flat:
@@ -81,6 +86,8 @@ class SampleReader(BaseEstimator):
         sequences = _as_source(X)
         width = sequences.features
         if reset:
+            for note in sequences.info.notes:
+                warnings.warn(note, stacklevel=3)
             self._flat, self._width, self.n_features_in_ = False, width, width
             # Left over from an earlier fit on a data frame; scikit-learn would compare later inputs with
             # it.

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,6 +55,7 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
         DataError: Names the array that is missing or cannot be used.
     """
     found: dict[str, MemorySource] = {}
+    used: set[str] = set()
     try:
         archive = open_archive(path)
     except FormatError as error:
@@ -86,12 +88,23 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
             if part in found or "all" in found:
                 raise DataError(f"{path}: expected an array X, or one X_train, X_val and X_test, found more")
             found[part] = from_arrays(*own.values(), settings=settings, source=f"{path}, X{tail}")
+            used |= {(key + tail).lower() for key in _KEYS}
     if not found:
         raise DataError(
             f"{path}: expected arrays X and y, or X_train, y_train, X_test and y_test, "
             f"found {join_names(list(members)) or 'none'}"
         )
-    return found
+    unused = [name for name in members if name.lower() not in used]
+    if not unused:
+        return found
+    note = f"{path}: arrays that are not used: {join_names(unused)}"
+    # Padded sequences would be read to the end of the padding.
+    if any(re.search("len|size|step|mask|valid", name.lower()) for name in unused):
+        note += "; if one has the lengths of padded sequences, name it lengths (lengths_train, ...)"
+    return {
+        part: replace(source, info=replace(source.info, notes=(*source.info.notes, note)))
+        for part, source in found.items()
+    }
 
 
 def _member(

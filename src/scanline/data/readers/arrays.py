@@ -14,6 +14,7 @@ from scanline.data.checks import to_float32
 from scanline.data.class_names import name_classes
 from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
+from scanline.data.readers.containers import unpacked
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
@@ -21,6 +22,8 @@ from scanline.errors import DataError, one_line
 from scanline.recipe import DataSettings
 
 _SHAPES = "expected values of shape (sequences, steps, features) or (sequences, steps)"
+# Values of a step, and how many times as many as steps, from which an array may be transposed.
+_MANY_FEATURES, _MANY_TIMES = 20, 4
 # What NumPy and torch raise for something that cannot be made an array.
 _NO_ARRAY = (ValueError, TypeError, RuntimeError)
 
@@ -85,13 +88,14 @@ def from_arrays(
     settings: DataSettings,
     source: str = "the given values",
 ) -> MemorySource:
-    """Make a source from arrays of NumPy or torch, or nested lists.
+    """Make a source from arrays of NumPy or torch, nested lists, or other containers of sequences.
 
     Unsigned bytes of shape (N, T, F) are taken for pictures unless `settings.picture` is "none", bytes of
     shape (N, H, W, 3) for pictures in colour.
 
     Args:
-        values: (N, T, F); (N, T) for one feature; or a list of N arrays (T_i, F) or (T_i,).
+        values: (N, T, F); (N, T) for one feature; a list of N arrays (T_i, F) or (T_i,); or a container of
+            them, see `scanline.data.readers.containers`.
         labels: (N,) integers or text, or None.
         lengths: (N,) number of steps of each sequence of a padded array; the padding is not read.
         groups: (N,) group of each sequence, for splits.
@@ -101,6 +105,7 @@ def from_arrays(
     Raises:
         DataError: If the arrays cannot be used; says what was expected.
     """
+    values, labels, groups = (unpacked(each, source) for each in (values, labels, groups))
     channels = 1
     shape = _shape(values)
     if len(shape) == 4 and shape[3] in (1, 3) and 0 not in shape:
@@ -115,7 +120,7 @@ def from_arrays(
         names, codes = _distinct(_names(labels, n, "labels", source))
         classes, codes = name_classes(names, codes, source, by_number, typed=True)
     members = None if groups is None else _without_blanks(_names(groups, n, "groups", source))
-    info = SourceInfo(settings)
+    info = SourceInfo(settings, notes=_transposed(shape, source))
     made = MemorySource(steps, counts, codes, classes, source, groups=members, info=info)
     if settings.picture == "none":
         return made
@@ -132,6 +137,18 @@ def from_arrays(
 
 
 # --- values
+
+
+def _transposed(shape: tuple[int, ...], source: str) -> tuple[str, ...]:
+    """Return a warning if an array of this shape may be (N, F, T), as many libraries store series."""
+    if len(shape) != 3 or shape[2] < max(_MANY_FEATURES, _MANY_TIMES * shape[1]):
+        return ()
+    n, steps, features = shape
+    return (
+        f"{source}: read as {n:,} sequences of {steps:,} {'step' if steps == 1 else 'steps'} with "
+        f"{features:,} values each; if it has the shape (sequences, features, steps), transpose it: "
+        "values.transpose(0, 2, 1)",
+    )
 
 
 def _concatenate(values: Any, lengths: Any, source: str) -> tuple[NDArray[Any], NDArray[np.int64]]:

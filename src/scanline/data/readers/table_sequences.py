@@ -17,6 +17,7 @@ from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.bookkeeping import separate_bookkeeping
 from scanline.data.readers.column_roles import Columns, settle
+from scanline.data.readers.list_columns import has_lists, read_list_columns
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.row_order import order_rows
 from scanline.data.readers.tables import Names, Table, read_table
@@ -40,6 +41,8 @@ def read_table_sequences(path: Path, settings: DataSettings, optional: Collectio
         DataError: Names the line, what was expected and what was found.
         UsageError: If the table can be understood in more than one way.
     """
+    if path.suffix.lower() == ".parquet" and has_lists(path):
+        return read_list_columns(path, settings, optional)
     table = read_table(path, settings, optional)
     searched = not optional and not settings.feature_columns and settings.step_columns == ()
     _check_named(table, "id", "sequence")
