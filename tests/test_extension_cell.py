@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from scanline.interchange.keras.write import export_keras
 from scanline.interchange.onnx.write import export_onnx, export_step_graph
 from scanline.model.artifact import load
 from scanline.model.layers import RecurrentLayers
+from tests.installed import installed
 from tests.serving.asking import in_thread
 
 # h moves a fraction k towards a candidate: a leaky integrator with a learned, gated rate.
@@ -61,18 +61,10 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _installed(tmp_path_factory):
-    """Install the package: a module and its .dist-info on the path, as pip would."""
-    folder = tmp_path_factory.mktemp("site-packages")
-    (folder / "leaky_cell.py").write_text(LEAKY)
-    described = folder / "leaky_cell-1.0.dist-info"
-    described.mkdir()
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: leaky_cell\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text("[scanline.cells]\nleaky = leaky_cell:LEAKY\n")
-    sys.path.insert(0, str(folder))
-    yield
-    sys.path.remove(str(folder))
-    sys.modules.pop("leaky_cell", None)
+def _package(tmp_path_factory):
+    entry_points = "[scanline.cells]\nleaky = leaky_cell:LEAKY\n"
+    with installed(tmp_path_factory.mktemp("site-packages"), "leaky_cell", entry_points, LEAKY):
+        yield
     cells._load.cache_clear()
 
 
@@ -88,7 +80,7 @@ def sequences(n=40, seed=0):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, _installed):
+def run(tmp_path_factory, _package):
     values, labels = sequences()
     folder = tmp_path_factory.mktemp("runs") / "leaky"
     arrays = scanline.Arrays(values, np.array(["down", "up"])[labels])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from scanline.data.reading import read_sources
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.recipe import DEFAULT_DATA
+from tests.installed import installed
 from tests.serving.asking import in_thread
 
 # One line a sequence: its name, its label, then its steps, separated by bars.
@@ -48,19 +48,10 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _installed(tmp_path_factory):
-    """Install the package: a module and its .dist-info on the path, as pip would."""
-    folder = tmp_path_factory.mktemp("site-packages")
-    (folder / "bars_format.py").write_text(BARS)
-    described = folder / "bars_format-1.0.dist-info"
-    described.mkdir()
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: bars_format\nVersion: 1.0\n")
-    points = "[scanline.formats]\nbars = bars_format:Bars\nts = bars_format:Bars\n"
-    (described / "entry_points.txt").write_text(points)
-    sys.path.insert(0, str(folder))
-    yield
-    sys.path.remove(str(folder))
-    sys.modules.pop("bars_format", None)
+def _package(tmp_path_factory):
+    entry_points = "[scanline.formats]\nbars = bars_format:Bars\nts = bars_format:Bars\n"
+    with installed(tmp_path_factory.mktemp("site-packages"), "bars_format", entry_points, BARS):
+        yield
     formats.registry._load.cache_clear()
 
 
@@ -77,7 +68,7 @@ def write(path: Path, n: int = 40, seed: int = 0, labelled: bool = True) -> Path
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, _installed):
+def run(tmp_path_factory, _package):
     folder = tmp_path_factory.mktemp("bars")
     source = write(folder / "drift.bars")
     return scanline.train(str(source), recipe="sequences", settings=SETTINGS, run=folder / "run", log=None)

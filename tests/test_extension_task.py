@@ -23,6 +23,7 @@ from scanline.data.memory import MemorySource
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.metrics.results import Metrics
 from scanline.tasks import DecodedPrediction, Score, Task
+from tests.installed import installed
 from tests.serving.asking import in_thread
 
 SETTINGS = {
@@ -112,17 +113,11 @@ class BoundedNumber(Task):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def package(tmp_path_factory):
-    """Install a package whose metadata name the task."""
-    folder = tmp_path_factory.mktemp("site")
-    described = folder / "toy_tasks-1.0.dist-info"
-    described.mkdir()
-    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-tasks\nVersion: 1.0\n")
-    (described / "entry_points.txt").write_text(
+def _package(tmp_path_factory):
+    entry_points = (
         f"[scanline.tasks]\nbounded-number = {__name__}:BoundedNumber\nnone = {__name__}:SETTINGS\n"
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
+    with installed(tmp_path_factory.mktemp("site-packages"), "toy_tasks", entry_points):
         yield
 
 
