@@ -136,16 +136,17 @@ class _Recurrent(nn.RNNBase):
         return backend
 
     def _fits(self, input: Tensor, hx: Any) -> bool:
-        """Return whether `hx` is None or a state for each of the cell's."""
+        """Return whether `hx` is None, or a state for each of the cell's, of the input's dtype and axes."""
         if hx is None:
             return True
         count = len(self.cell.states)
-        if count == 1:
-            return isinstance(hx, Tensor) and hx.dim() == input.dim()
+        states = (hx,) if count == 1 else hx
+        # Autocast converts the states with the input.
         return (
-            isinstance(hx, tuple | list)
-            and len(hx) == count
-            and all(isinstance(state, Tensor) and state.dim() == input.dim() for state in hx)
+            isinstance(states, tuple | list)
+            and len(states) == count
+            and all(isinstance(state, Tensor) and state.dim() == input.dim() for state in states)
+            and (all(state.dtype == input.dtype for state in states) or _autocasts())
         )
 
     def _expected_states(self) -> str:
