@@ -531,3 +531,56 @@ def test_outputs_of_the_last_step_are_an_option(tmp_path, rng, values):
     path = write(tmp_path, cell(scope.format("fw"), sides[0]) | cell(scope.format("bw"), sides[1]) | last)
     network = read_checkpoint(path, options=ImportOptions(readout="last-step"))
     close(network, values, both(values, *sides, lstm)[0][:, -1], last)
+
+
+# --- cells with names of the user's, and projections of the input
+
+
+@pytest.mark.parametrize(("run", "gates", "kind"), [(lstm, 4, "lstm"), (rnn, 1, "rnn")])
+@pytest.mark.parametrize("scope", ["rnn/enc", "enc", "rnn/multi_rnn_cell/cell_0/enc"])
+def test_a_cell_with_a_name_of_the_users_is_read_by_its_scope(tmp_path, rng, values, run, gates, kind, scope):
+    pair, last = weights(rng, 5, 4, gates), head(rng, 4, 3)
+    path = write(tmp_path, cell(scope, pair) | last)
+    with pytest.raises(ModelError, match="--cell-scope NAME"):
+        read_checkpoint(path)
+    for named in ("enc", f"enc={kind}"):
+        network = read_checkpoint(path, options=ImportOptions(cell_scope=named))
+        assert network.architecture.cell == kind
+        close(network, values, run(values, *pair)[:, -1], last)
+
+
+@pytest.mark.parametrize("scope", ["", "a/b", "enc=gru", "=lstm"])
+def test_a_cell_scope_that_is_none_is_refused(tmp_path, rng, scope):
+    path = write(tmp_path, cell("rnn/enc", weights(rng, 5, 4)) | head(rng, 4, 3))
+    with pytest.raises(UsageError, match="--cell-scope must be NAME"):
+        read_checkpoint(path, options=ImportOptions(cell_scope=scope))
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+def test_a_linear_projection_of_the_input_is_folded(tmp_path, rng, values, sides):
+    pairs, last = [weights(rng, 7, 4) for _ in range(sides)], head(rng, 4 * sides, 3)
+    scopes = ["bidirectional_rnn/fw/lstm_cell", "bidirectional_rnn/bw/lstm_cell"][:sides]
+    before = {
+        "in/w": rng.normal(size=(5, 7)).astype(np.float32),
+        "in/b": rng.normal(size=7).astype(np.float32),
+    }
+    cells = {
+        name: array
+        for scope, pair in zip(scopes, pairs, strict=True)
+        for name, array in cell(scope, pair).items()
+    }
+    path = write(tmp_path, cells | before | last)
+    with pytest.raises(ModelError, match=r"multiply the input by in/w, .*ReLU.*--input-projection linear"):
+        read_checkpoint(path)
+    network = read_checkpoint(path, options=ImportOptions(input_projection="linear"))
+    assert network.architecture.input_size == 5
+    projected = values @ before["in/w"] + before["in/b"]
+    states = both(projected, *pairs)[1] if sides == 2 else lstm(projected, *pairs[0])[:, -1]
+    close(network, values, states, last)
+
+
+def test_a_projection_whose_shapes_fit_twice_is_refused(tmp_path, rng):
+    before = {"w": rng.normal(size=(4, 4)).astype(np.float32), "b": rng.normal(size=4).astype(np.float32)}
+    path = write(tmp_path, cell("rnn/lstm_cell", weights(rng, 4, 4)) | before | head(rng, 4, 4))
+    with pytest.raises(ModelError, match="shapes fit in more than one way"):
+        read_checkpoint(path, options=ImportOptions(input_projection="linear"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from scanline.errors import ModelError, UsageError
 from scanline.interchange.options import ImportOptions
@@ -205,8 +207,8 @@ def test_projections_are_refused_by_name(tmp_path):
             r"found more than one candidate: fc\.bias \(3,\), fc\.weight \(3, 4\), fc2\.bias \(2,\)",
         ),
         (
-            {"norm.num_batches_tracked": ()},
-            r"found fc\.weight and, beside it, norm\.num_batches_tracked \(\)",
+            {"norm.running_mean": (4,)},
+            r"found fc\.weight and, beside it, norm\.running_mean \(4,\)",
         ),
         ({"rnn.weight_hh_l0_v": (16, 4)}, r"found fc\.weight and, beside it, rnn\.weight_hh_l0_v \(16, 4\)"),
         (
@@ -399,3 +401,68 @@ def test_one_output_is_two_classes_if_the_user_names_them_and_refused_otherwise(
         expected = theirs(values).sigmoid()[:, 0].numpy()
     np.testing.assert_allclose(found.predict_proba(values.float().numpy())[:, 1], expected, rtol=0, atol=1e-6)
     assert list(found.classes) == ["no", "yes"]
+
+
+# --- weights in parts, and single numbers
+
+
+@pytest.mark.parametrize("dim", [0, 1, None])
+@pytest.mark.parametrize("kind", ["names", "parametrizations"])
+def test_weight_norm_becomes_part_of_the_weights(tmp_path, values, kind, dim):
+    theirs = made(both=True)
+    norm = parametrizations.weight_norm if kind == "parametrizations" else nn.utils.weight_norm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the older function is deprecated, and files of it remain
+        for module, name in (
+            (theirs.rnn, "weight_hh_l0_reverse"),
+            (theirs.rnn, "weight_ih_l0"),
+            (theirs.fc, "weight"),
+        ):
+            norm(module, name, dim)
+    with torch.no_grad():
+        for name, tensor in theirs.named_parameters():
+            if name.endswith(("_g", "original0")):
+                tensor.mul_(1.7)
+    with torch.inference_mode():
+        expected = theirs(values)
+    network = read_state_dict(save(tmp_path, singles(theirs)))
+    torch.testing.assert_close(answers(network, values), expected, rtol=0, atol=2e-6)
+    assert "the weight norm of fc.weight, rnn.weight_hh_l0_reverse, rnn.weight_ih_l0" in network.notes[-1]
+
+
+def test_a_pruning_mask_becomes_part_of_the_weights(tmp_path, values):
+    theirs = made()
+    prune.random_unstructured(theirs.fc, "weight", 0.5)
+    prune.random_unstructured(theirs.rnn, "weight_hh_l0", 0.5)
+    with torch.inference_mode():
+        expected = theirs(values)
+    network = read_state_dict(save(tmp_path, singles(theirs)))
+    torch.testing.assert_close(answers(network, values), expected, rtol=0, atol=2e-6)
+    assert "the pruning mask of fc.weight, rnn.weight_hh_l0" in network.notes[-1]
+
+
+@pytest.mark.parametrize(
+    "make", [parametrizations.orthogonal, parametrizations.spectral_norm, nn.utils.spectral_norm]
+)
+def test_another_parametrization_is_refused_by_name(tmp_path, make):
+    theirs = made()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make(theirs.fc, "weight")
+    refused(save(tmp_path, singles(theirs)), r"cannot map fc\..*weight.*orig.*remove_parametrizations")
+
+
+def test_single_numbers_are_ignored_by_name(tmp_path, values):
+    theirs = made()
+    more = {
+        "log_temperature": torch.tensor(0.3),
+        "scale": torch.ones(1),
+        "norm.num_batches_tracked": torch.tensor(7),
+    }
+    network = read_state_dict(save(tmp_path, singles(theirs) | more))
+    close(network, theirs, values)
+    note = "ignored, as single numbers: log_temperature, norm.num_batches_tracked, scale; if one scales"
+    assert network.notes[-1].startswith(note)
+    # The bias of one output is a single number, too, and belongs to it.
+    one = read_state_dict(save(tmp_path, singles(made(sizes=(5, 4, 1, 1))), "one.safetensors"))
+    assert one.weights["head.bias"].any()

@@ -286,7 +286,8 @@ def _check_output(file: KerasFile, layers: list[Layer], notes: list[str]) -> boo
         raise file.fault(
             dense,
             "expected an output for each of two classes or more, found 1 without sigmoid, which may be a "
-            "number that it predicts; if it is the logit of two classes, save the model with activation='sigmoid'",
+            "number that it predicts; if it is the logit of two classes, save the model with "
+            "activation='sigmoid'",
         )
     if single:
         notes.append("one output with sigmoid: two classes, of which it is the probability of the second")

@@ -83,7 +83,7 @@ class StackShape:
         return made
 
     def head(self, kernel: Array, layer: StackLayer) -> Array:
-        """Return the kernel (K, D*H) of the layer after the stack, given the one that reads the last layer."""
+        """Return `kernel` (K, M), which reads the M outputs of the last layer, as (K, D*H)."""
         made = np.zeros((len(kernel), self.units * self.directions), kernel.dtype)
         made[:, self.columns(layer)] = kernel
         return made

@@ -25,6 +25,7 @@ from scanline.interchange.checks import (
 )
 from scanline.interchange.imported import ImportedNetwork
 from scanline.interchange.options import ImportOptions
+from scanline.interchange.tf1.projection import find_projection, fold
 from scanline.interchange.tf1.variables import (
     CellVariables,
     all_names,
@@ -35,6 +36,8 @@ from scanline.interchange.tf1.variables import (
     parse,
 )
 from scanline.model.network import Architecture
+
+_KINDS = {"lstm": "basic_lstm_cell", "rnn": "basic_rnn_cell"}  # of cells in scopes of the user's
 
 
 def read_checkpoint(
@@ -59,24 +62,64 @@ def read_checkpoint(
     """
     if not math.isfinite(forget_bias):
         raise UsageError(f"forget_bias must be a finite number, got {forget_bias}")
+    options = options or ImportOptions()
     with format_errors_as_model_errors():
-        return _network(open_bundle(Path(path)), forget_bias, options or ImportOptions())
+        bundle = open_bundle(Path(path))
+        made: list[ImportedNetwork] = []
+        errors: list[ModelError] = []
+        for custom in _custom_cells(options.cell_scope):
+            try:
+                made.append(_network(bundle, forget_bias, options, custom))
+            except ModelError as error:
+                errors.append(error)
+    if len(made) > 1:
+        raise UsageError(
+            f"{bundle.prefix}: {options.cell_scope} may be an LSTM or an RNN: give --cell-scope "
+            f"{options.cell_scope}=lstm or {options.cell_scope}=rnn"
+        )
+    if not made:
+        raise errors[0]
+    return made[0]
 
 
-def _network(bundle: TensorBundle, forget_bias: float, options: ImportOptions) -> ImportedNetwork:
+def _custom_cells(scope: str | None) -> list[dict[str, str]]:
+    """Return what the cells with these scopes may be, for NAME, NAME,NAME or NAME=KIND."""
+    if scope is None:
+        return [{}]
+    names, _, kind = scope.partition("=")
+    scopes = [name.strip().strip("/") for name in names.split(",")]
+    if not all(scopes) or any("/" in name for name in scopes) or kind not in ("", *_KINDS):
+        raise UsageError(
+            "--cell-scope must be NAME, or NAME=lstm or NAME=rnn, with the last scope before kernel and "
+            f"bias; got {scope!r}"
+        )
+    kinds = [kind] if kind else list(_KINDS)
+    return [dict.fromkeys(scopes, _KINDS[each]) for each in kinds]
+
+
+def _network(
+    bundle: TensorBundle, forget_bias: float, options: ImportOptions, custom: dict[str, str]
+) -> ImportedNetwork:
     # Slots of the optimiser have the shapes of weights and would otherwise be candidates for the head.
     slots = {name for name in bundle.entries if is_slot(bundle, name)}
     rest = [name for name in bundle.entries if name not in slots and not is_counter(name)]
     check_supported(bundle, rest)
-    variables = find_cells(bundle, rest)
-    cell, units, inputs = _sizes(bundle, variables)
+    variables = find_cells(bundle, rest, custom)
+    cell, units, inputs = _sizes(bundle, variables, custom)
     layers, sides = max(variables)[0] + 1, 1 + max(side for _, side in variables)
     own = set(all_names(variables))
     others = [name for name in rest if name not in own]
     unused = [name for name in others if not _may_be_head(bundle, name)]
-    matrix, vector = _head(bundle, [name for name in others if _may_be_head(bundle, name)], sides * units)
+    outer = [name for name in others if _may_be_head(bundle, name)]
+    projection = None
+    if options.input_projection is not None:
+        projection = find_projection(bundle, outer, inputs, sides * units)
+        outer = [name for name in outer if name not in (projection.matrix, projection.vector)]
+        own |= {projection.matrix, projection.vector}
+    matrix, vector = _head(bundle, outer, sides * units, inputs)
     classes = bundle.entries[vector].shape[0]
-    check_sizes(bundle.prefix, input_size=inputs, hidden_size=units, layers=layers, classes=classes)
+    features = inputs if projection is None else bundle.entries[projection.matrix].shape[0]
+    check_sizes(bundle.prefix, input_size=features, hidden_size=units, layers=layers, classes=classes)
     weights = {"head.weight": _values(bundle, matrix).T, "head.bias": _values(bundle, vector)}
     for (layer, side), parts in variables.items():
         end = f"_l{layer}" + ("_reverse" if side else "")
@@ -85,7 +128,11 @@ def _network(bundle: TensorBundle, forget_bias: float, options: ImportOptions) -
         if cell.forget_gate is not None:
             # In place on the copy that _in_our_order made; the arrays of the bundle are not modified.
             bias[cell.rows(cell.forget_gate, units)] += np.float32(forget_bias)
-        weights[f"recurrent.weight_ih{end}"] = kernel[:, :-units]
+        read = kernel[:, :-units]
+        if projection is not None and layer == 0:
+            outside = (_values(bundle, name) for name in (projection.matrix, projection.vector))
+            read, bias = fold(read, bias, *outside)
+        weights[f"recurrent.weight_ih{end}"] = read
         weights[f"recurrent.weight_hh{end}"] = kernel[:, -units:]
         weights[f"recurrent.bias_ih{end}"] = bias
         weights[f"recurrent.bias_hh{end}"] = np.zeros_like(bias)
@@ -94,7 +141,7 @@ def _network(bundle: TensorBundle, forget_bias: float, options: ImportOptions) -
         bundle.check(name)
     readout = options.pooling(sides == 2)
     architecture = Architecture(
-        cell.name, inputs, units, layers, sides == 2, 0.0, "between", readout, classes
+        cell.name, features, units, layers, sides == 2, 0.0, "between", readout, classes
     )
     return ImportedNetwork(
         architecture,
@@ -104,11 +151,11 @@ def _network(bundle: TensorBundle, forget_bias: float, options: ImportOptions) -
     )
 
 
-def _sizes(bundle: TensorBundle, variables: CellVariables) -> tuple[Cell, int, int]:
+def _sizes(bundle: TensorBundle, variables: CellVariables, custom: dict[str, str]) -> tuple[Cell, int, int]:
     """Return (cell, units, inputs); check that all cells are of one kind and size and fit on each other."""
     names = all_names(variables)
     known = cells.by_layer("tf1")
-    found = {known[parsed.cell].name for name in names if (parsed := parse(name))}
+    found = {known[parsed.cell].name for name in names if (parsed := parse(name, custom))}
     if len(found) > 1:
         raise ModelError(f"{bundle.prefix}: expected cells of one kind, found {listed(names)}")
     cell = cells.get(found.pop())
@@ -140,7 +187,7 @@ def _may_be_head(bundle: TensorBundle, name: str) -> bool:
     return entry.is_float and len(entry.shape) > 0
 
 
-def _head(bundle: TensorBundle, names: list[str], width: int) -> tuple[str, str]:
+def _head(bundle: TensorBundle, names: list[str], width: int, inputs: int) -> tuple[str, str]:
     """Return the names of the matrix (width, K) and the vector (K,) of the logits: all that is left."""
     shapes = {name: bundle.entries[name].shape for name in names}
     matrices = [name for name in names if len(shapes[name]) == 2 and shapes[name][0] == width]
@@ -160,9 +207,16 @@ def _head(bundle: TensorBundle, names: list[str], width: int) -> tuple[str, str]
     else:
         others = [f"{name} {one_line(shapes[name])}" for name in names if name not in matrices + vectors]
         what = f"found {fitting} and, with no known use, {listed(others)}"
+    before = [name for name in names if len(shapes[name]) == 2 and shapes[name][1] == inputs]
+    hint = ""
+    if before and len(names) == 4:
+        hint = (
+            f", and those that multiply the input by {listed(before[:1])}, without an activation such as "
+            "ReLU: then give --input-projection linear"
+        )
     raise ModelError(
         f"{bundle.prefix}: expected, beside the cells, one matrix ({width}, classes) and one vector "
-        f"(classes,) that compute the logits, {what}; only such networks can be imported"
+        f"(classes,) that compute the logits, {what}; only such networks can be imported{hint}"
     )
 
 

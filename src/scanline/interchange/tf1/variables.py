@@ -7,6 +7,7 @@ rnn_cell.py of 0.11 for the older names.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scanline import cells
@@ -120,8 +121,15 @@ def check_supported(bundle: TensorBundle, names: list[str]) -> None:
             raise ModelError(f"{bundle.prefix}: cannot map {listed(found)}: {what}")
 
 
-def find_cells(bundle: TensorBundle, names: list[str]) -> CellVariables:
+def find_cells(
+    bundle: TensorBundle, names: list[str], custom: Mapping[str, str] | None = None
+) -> CellVariables:
     """Return the names of each cell's kernel and bias; no layer and no side is missing.
+
+    Args:
+        bundle: The checkpoint.
+        names: Names of its variables.
+        custom: Names of cells by scopes that the user gave them.
 
     Raises:
         ModelError: If there are none, or they do not make one network.
@@ -129,7 +137,7 @@ def find_cells(bundle: TensorBundle, names: list[str]) -> CellVariables:
     found: CellVariables = {}
     positions: list[_Position] = []
     for name in names:
-        if (parsed := parse(name)) is None:
+        if (parsed := parse(name, custom)) is None:
             continue
         position = _position(bundle, name, parsed.scopes)
         positions.append(position)
@@ -146,7 +154,7 @@ def find_cells(bundle: TensorBundle, names: list[str]) -> CellVariables:
     if not found:
         raise ModelError(
             f"{bundle.prefix}: found no supported cell: expected variables {_EXPECTED}, found "
-            f"{listed(names) or 'none'}"
+            f"{listed(names) or 'none'}; if a cell has a scope of your own name, give --cell-scope NAME"
         )
     layers, sides = max(found)[0] + 1, 1 + max(side for _, side in found)
     if len(found) != layers * sides or any(len(parts) != 2 for parts in found.values()):
@@ -167,11 +175,13 @@ def all_names(variables: CellVariables) -> list[str]:
     return sorted(name for parts in variables.values() for name in parts.values())
 
 
-def parse(name: str) -> VariableName | None:
-    """Return the parts of a cell's variable name, or None if it is not one."""
+def parse(name: str, custom: Mapping[str, str] | None = None) -> VariableName | None:
+    """Return the parts of a cell's variable name, or None if it is not one; `custom` as for `find_cells`."""
     scopes, _, end = name.rpartition("/")
     scopes, _, cell = scopes.rpartition("/")
-    if end in _PARTS and (match := _CELL.fullmatch(cell)):
+    if end in _PARTS and custom and cell in custom:
+        cell, part = custom[cell], _PARTS[end]
+    elif end in _PARTS and (match := _CELL.fullmatch(cell)):
         cell, part = match[1], _PARTS[end]
     elif end in ("W_0", "B") and cell == "LSTMCell":
         cell, part = "lstm_cell", _OLD_PARTS[end]

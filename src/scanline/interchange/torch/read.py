@@ -25,6 +25,7 @@ from scanline.formats.tensor_bundle_files import is_table, v1_error
 from scanline.interchange.checks import check_finite, check_sizes, listed
 from scanline.interchange.imported import ImportedNetwork
 from scanline.interchange.options import ImportOptions
+from scanline.interchange.torch.parametrized import whole_tensors
 from scanline.model.network import Architecture
 from scanline.storage.tensors import read_tensor_file
 
@@ -67,6 +68,7 @@ def read_state_dict(path: str | Path, options: ImportOptions | None = None) -> I
     The state_dict must have one nn.LSTM, nn.GRU or nn.RNN and one nn.Linear with a weight (K, D*H), under any
     names. The cell is recognised by the number of rows of its weights, 4, 3 or 1 times H; layers, directions
     D and sizes by names and shapes. The two biases of an LSTM or RNN become one; missing biases are 0.
+    Weight norm and pruning masks become part of the weights; single numbers are ignored, with a note.
 
     Args:
         path: The file.
@@ -76,9 +78,15 @@ def read_state_dict(path: str | Path, options: ImportOptions | None = None) -> I
         ModelError: If the file is missing or damaged, or tensors cannot be mapped; names them.
     """
     options, source = options or ImportOptions(), Path(path)
-    tensors = _load(source)
+    tensors, folded = whole_tensors(source, _load(source))
     found = _recurrent(source, tensors)
     rest = tensors.keys() - set(found.names.values())
+    if scalars := sorted(name for name in rest if _is_scalar(name, tensors[name])):
+        folded.append(
+            f"ignored, as single numbers: {listed(scalars)}; if one scales logits, probabilities differ"
+        )
+        rest -= set(scalars)
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in scalars}
     weight, bias = _linear(source, {name: tuple(tensors[name].shape) for name in rest}, found)
     classes = tensors[weight].shape[0]
     check_sizes(
@@ -107,7 +115,7 @@ def read_state_dict(path: str | Path, options: ImportOptions | None = None) -> I
         architecture,
         {name: _narrow(source, name, values) for name, values in weights.items()},
         f"imported from the PyTorch state_dict {source.name}",
-        _notes(found, tensors, bias, options),
+        [*_notes(found, tensors, bias, options), *folded],
     )
 
 
@@ -213,6 +221,11 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
                 f"found {one_line(shape)}"
             )
     return _Recurrent(names, by_gates[gates], inputs, hidden, layers, sides)
+
+
+def _is_scalar(name: str, tensor: Tensor) -> bool:
+    """Whether it is one number, such as a counter or a temperature, and not the bias of one output."""
+    return tensor.dim() == 0 or (tensor.shape == (1,) and name.rpartition(".")[2] not in ("weight", "bias"))
 
 
 def _linear(source: Path, shapes: dict[str, tuple[int, ...]], found: _Recurrent) -> tuple[str, str | None]:
