@@ -15,10 +15,10 @@ from scanline.data.memory import MemorySource
 from scanline.data.partition import partition
 from scanline.data.published import FILES, PUBLISHED, SHAPES, Entry
 from scanline.data.readers.arrays import Arrays
+from scanline.data.readers.idx_files import idx_file
 from scanline.data.readers.idx_folder import (
     MNIST_TRAINING_FILE,
     MNIST_VALIDATION,
-    idx_file,
     idx_format,
     tutorials_split,
 )

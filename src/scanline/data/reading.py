@@ -13,7 +13,8 @@ from scanline.data.class_names import without_unused_classes
 from scanline.data.dataset import ALL, SPLITS, Dataset
 from scanline.data.memory import MemorySource
 from scanline.data.readers.array_files import read_npy, read_npz
-from scanline.data.readers.idx_folder import is_idx_folder, read_idx_folder
+from scanline.data.readers.idx_files import is_idx_folder, is_idx_stem
+from scanline.data.readers.idx_folder import read_idx_folder
 from scanline.data.readers.pictures import is_picture_folder, read_picture_folder
 from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.data.readers.split_files import named_like, pair_in
@@ -42,7 +43,7 @@ def exists(path: Path) -> bool:
 
 def has_source(path: Path) -> bool:
     """Return whether `read_sources` would try to read `path`."""
-    return exists(path) or bool(named_like(path))
+    return exists(path) or bool(named_like(path)) or is_idx_stem(path)
 
 
 def read_sources(
@@ -72,6 +73,8 @@ def read_sources(
         files = named_like(path)
         if files:
             return _check_sizes(_read_split_files(path, files, settings, optional))
+        if is_idx_stem(path):
+            return _check_sizes(read_idx_folder(path, settings))
     except OSError as error:  # from looking up paths; readers report their own errors
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     raise DataError(f"{path}: no such file or folder; expected {KINDS}")

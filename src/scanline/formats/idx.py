@@ -90,7 +90,8 @@ def read_pair(
 
     Args:
         images_path: File with 3 dimensions (N, rows, columns) of unsigned bytes.
-        labels_path: File with 1 dimension (N,) of unsigned bytes.
+        labels_path: File with 1 dimension (N,) of unsigned bytes; or, if its name has "idx2-int" as in
+            QMNIST, with 2 dimensions (N, columns) of integers, of which the first column is the class.
         classes: Number of classes: labels are 0 to `classes` - 1.
         digests: Updated with the uncompressed bytes of the images and of the labels.
         remedy: Advice at the end of error messages.
@@ -102,7 +103,7 @@ def read_pair(
         FormatError: As for `read_idx`, and if the counts differ or a label is out of range.
     """
     images = read_unsigned(images_path, 3, digests[0], remedy)
-    labels = read_unsigned(labels_path, 1, digests[1], remedy)
+    labels = _read_labels(labels_path, digests[1], remedy)
     if len(images) != len(labels):
         raise FormatError(
             file=labels_path,
@@ -110,7 +111,7 @@ def read_pair(
             found=f"{len(labels):,}",
             remedy=remedy,
         )
-    wrong = np.flatnonzero(labels >= classes)
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         first = int(wrong[0])
         raise FormatError(
@@ -120,7 +121,18 @@ def read_pair(
             found=f"{labels[first]} ({wrong.size:,} of {len(labels):,} are out of range)",
             remedy=remedy,
         )
-    return images, labels
+    return images, labels.astype(np.uint8, copy=False)
+
+
+def _read_labels(path: Path, digest: Digest | None, remedy: str) -> NDArray[Any]:
+    if "idx2-int" not in path.name:
+        return read_unsigned(path, 1, digest, remedy)
+    table = read_idx(path, dimensions=2, digest=digest, remedy=remedy)
+    if table.dtype.kind != "i" or table.shape[1] < 1:
+        raise FormatError(
+            file=path, expected="columns of integers", found=f"{table.dtype} {table.shape}", remedy=remedy
+        )
+    return np.asarray(table[:, 0])
 
 
 def read_unsigned(

@@ -1,4 +1,4 @@
-"""A folder of four IDX files, named like MNIST's."""
+"""Reads the four IDX files of a data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
 from scanline.data.picture_format import PictureFormat
-from scanline.data.published import FILES
+from scanline.data.readers.idx_files import find_idx_files
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError
 from scanline.formats.idx import REMEDY, read_pair
@@ -21,23 +21,11 @@ _ANY_BYTE = tuple(range(256))
 MNIST_TRAINING_FILE, MNIST_VALIDATION = 60_000, 5_000
 
 
-def idx_file(folder: Path, name: str) -> Path | None:
-    """Return the file `name` in `folder`, compressed or not, also as "train-images.idx3-ubyte", or None."""
-    # Packed first: `fetch --force` writes the .gz, which must win over a damaged raw file beside it.
-    spellings = (name, name.replace("-idx", ".idx"))
-    paths = [folder / (spelling + end) for spelling in spellings for end in (".gz", "")]
-    return next((path for path in paths if path.exists()), None)
+def read_idx_folder(path: Path, settings: DataSettings) -> dict[str, MemorySource]:
+    """Read four IDX files, raw or .gz; see `find_idx_files` for the names and the folder.
 
-
-def is_idx_folder(folder: Path) -> bool:
-    """Return whether `folder` has one of the four files."""
-    return any(idx_file(folder, name) for name in FILES)
-
-
-def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySource]:
-    """Read the four IDX files in `folder`, raw or .gz, named like MNIST's.
-
-    The classes are the labels in the training file.
+    The classes are the labels in the training file. EMNIST's pictures, which are stored by columns, are
+    turned upright.
 
     Returns:
         {"train": source, "test": source}. A training file of 60,000 images also has a "validation" split,
@@ -46,16 +34,12 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySou
     Raises:
         DataError: Names the files that are missing or damaged, or do not fit together.
     """
-    paths = [idx_file(folder, file) for file in FILES]
-    missing = [file for file, path in zip(FILES, paths, strict=True) if path is None]
-    if missing:
-        raise DataError(
-            f"{folder}: expected four IDX files, raw or .gz, found no {', no '.join(missing)}; "
-            "add the missing files"
-        )
-    train_images, train_labels, test_images, test_labels = (path for path in paths if path is not None)
+    files = find_idx_files(path)
+    if files is None:
+        raise DataError(f"{path}: expected four IDX files, found none; add the missing files")
+    train_images, train_labels, test_images, test_labels = files.paths
     train, test = (
-        MemorySource.from_array(*read_pair(images, labels, len(_ANY_BYTE)), _ANY_BYTE, str(images))
+        _read(images, labels, files.transposed)
         for images, labels in ((train_images, train_labels), (test_images, test_labels))
     )
     # Labels need not be 0 to K - 1: EMNIST letters start from 1.
@@ -75,9 +59,17 @@ def read_idx_folder(folder: Path, settings: DataSettings) -> dict[str, MemorySou
     def locate(index: int, step: int = 0, /) -> str:
         return f"item {index}"
 
-    info = SourceInfo(chosen, locate, full_scale=255.0, picture=form)
+    notes = (f"{files.folder}: EMNIST's pictures were turned upright",) if files.transposed else ()
+    info = SourceInfo(chosen, locate, notes=notes, full_scale=255.0, picture=form)
     splits = {**tutorials_split(train), "test": test}
     return {name: replace(source, info=info) for name, source in splits.items()}
+
+
+def _read(images: Path, labels: Path, transposed: bool) -> MemorySource:
+    pictures, targets = read_pair(images, labels, len(_ANY_BYTE))
+    if transposed:
+        pictures = np.ascontiguousarray(pictures.transpose(0, 2, 1))
+    return MemorySource.from_array(pictures, targets, _ANY_BYTE, str(images))
 
 
 def idx_format(pictures: MemorySource, box: int, settings: DataSettings | None = None) -> PictureFormat:

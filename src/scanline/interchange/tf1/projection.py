@@ -56,8 +56,8 @@ def find_projection(bundle: TensorBundle, names: list[str], inputs: int, width: 
     what = "shapes fit in more than one way" if fitting else "found others"
     raise ModelError(
         f"{bundle.prefix}: expected, beside the cells, a matrix (features, {inputs}) and a vector "
-        f"({inputs},) that project the input, and a matrix ({width}, classes) and a vector (classes,) of the logits; "
-        f"{what}: {found}"
+        f"({inputs},) that project the input, and a matrix ({width}, classes) and a vector (classes,) of "
+        f"the logits; {what}: {found}"
     )
 
 
