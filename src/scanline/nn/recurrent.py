@@ -12,7 +12,6 @@ torch, so that the file needs nothing of Scanline. What torch's module refuses i
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from scanline import cells
 from scanline.cells import Cell
 from scanline.kernels.abi import PRECISIONS
 from scanline.kernels.backends import Backend, choose_backend, run_layer
+from scanline.nn.torch_tools import TorchTools
 
 # By torch.nn.RNNBase.mode.
 _CELLS = {
@@ -35,7 +35,7 @@ _CELLS = {
 State = Tensor | tuple[Tensor, Tensor]  # h, or (h, c) of an LSTM
 
 
-class _Recurrent(nn.RNNBase):
+class _Recurrent(TorchTools, nn.RNNBase):
     """What the modules have in common. Comes before torch's class among the bases.
 
     Attributes:
@@ -100,7 +100,7 @@ class _Recurrent(nn.RNNBase):
         """
         if type(input) is not Tensor:
             if isinstance(input, torch.fx.Proxy):
-                return self._proxy(input, hx, lengths)
+                return self.as_node(input, hx, lengths)
             if isinstance(input, PackedSequence):
                 if lengths is not None:
                     raise ValueError("lengths must be left out with packed sequences, which have their own")
@@ -152,56 +152,6 @@ class _Recurrent(nn.RNNBase):
     def _expected_states(self) -> str:
         names = " and ".join(f"{state}0" for state in self.cell.states)
         return f"{names}, each (D*layers, N, {self.hidden_size}), or None"
-
-    def _proxy(self, *arguments: Any) -> Any:
-        """Return the call as one node of a `torch.fx` graph, as torch's own modules are."""
-        tracer = arguments[0].tracer
-        return tracer.create_proxy("call_module", tracer.path_of_module(self), arguments, {})
-
-    def to_torch(self) -> nn.RNNBase:
-        """Return torch's own module with the same parameters (shared, not copied) and settings.
-
-        `torch.ao.quantization.quantize_dynamic` knows modules by their class: quantise what this returns.
-        """
-        names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
-        settings = {name: getattr(self, name) for name in names}
-        if self.mode.startswith("RNN_"):
-            settings["nonlinearity"] = self.mode.removeprefix("RNN_").lower()
-        else:
-            settings["proj_size"] = self.proj_size
-        if isinstance(self, nn.GRU):
-            del settings["proj_size"]
-        torch_class = next(c for c in type(self).__mro__ if c.__module__ == nn.RNNBase.__module__)
-        module: nn.RNNBase = torch_class(**settings, device="meta")
-        for name in module._parameters:
-            setattr(module, name, getattr(self, name))
-        module._init_flat_weights()
-        return module.train(self.training)
-
-    def __prepare_scriptable__(self) -> nn.RNNBase:
-        """Return what `torch.jit.script` compiles in the place of this module."""
-        return self.to_torch()
-
-    @property
-    def qconfig(self) -> Any:
-        """What `torch.ao.quantization` asks for; it knows only torch's own classes."""
-        if "_qconfig" not in self.__dict__:
-            raise AttributeError(f"'{type(self).__name__}' object has no attribute 'qconfig'")
-        return self.__dict__["_qconfig"]
-
-    @qconfig.setter
-    def qconfig(self, value: Any) -> None:
-        if value is None:
-            warnings.warn(
-                f"scanline.nn.{type(self).__name__} is not quantised: torch.ao.quantization knows modules by "
-                "their class; replace the module by module.to_torch() first",
-                stacklevel=2,
-            )
-        self.__dict__["_qconfig"] = value
-
-    @qconfig.deleter
-    def qconfig(self) -> None:
-        self.__dict__.pop("_qconfig", None)
 
     def _forward_single(
         self, backend: Backend, input: Tensor, hx: State | None, lengths: Tensor | None
