@@ -12,6 +12,7 @@ from pathlib import Path
 from scanline.data import digits, download
 from scanline.data.dataset import Dataset, Provenance
 from scanline.data.memory import MemorySource
+from scanline.data.padding import without_padding
 from scanline.data.partition import partition
 from scanline.data.published import FILES, PUBLISHED, SHAPES, Entry
 from scanline.data.readers.arrays import Arrays
@@ -174,7 +175,9 @@ def read(
         ScanlineError: If the cache cannot be written.
     """
     if isinstance(source, Arrays):
-        return Dataset(source.name, source.read(settings))
+        arrays = source.read(settings)
+        cut = {name: without_padding(each, settings.pad_value) for name, each in arrays.items()}
+        return Dataset(source.name, cut)
     if source in names():
         return _load_named(source, settings, on_progress)
     path = locate(source)

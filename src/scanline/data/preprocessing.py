@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
+from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.readers.pictures import picture_format
 from scanline.data.transforms.imputer import Imputer
@@ -130,6 +131,7 @@ class Preprocessing:
             DataError: If the shape does not fit; names both shapes.
         """
         self.check(source.shape, source.name)
+        source = without_padding(source, self.settings.pad_value)
         imputer = self.imputer
         # Carry before cutting, fill after: a cut step may hold several values of one feature side by side.
         return imputer.fill(self.cut(imputer.carry(source)))

@@ -12,6 +12,7 @@ from scanline import formats
 from scanline.data.class_names import without_unused_classes
 from scanline.data.dataset import ALL, SPLITS, Dataset
 from scanline.data.memory import MemorySource
+from scanline.data.padding import padding_note, without_padding
 from scanline.data.readers.array_files import read_npy, read_npz
 from scanline.data.readers.idx_files import is_idx_folder, is_idx_stem
 from scanline.data.readers.idx_folder import read_idx_folder
@@ -67,17 +68,28 @@ def read_sources(
     """
     try:
         if exists(path) and path.is_dir():
-            return _check_sizes(_read_folder(path, settings, optional))
+            return _finish(_read_folder(path, settings, optional))
         if exists(path):
-            return _check_sizes(_read_file(path, settings, optional))
+            return _finish(_read_file(path, settings, optional))
         files = named_like(path)
         if files:
-            return _check_sizes(_read_split_files(path, files, settings, optional))
+            return _finish(_read_split_files(path, files, settings, optional))
         if is_idx_stem(path):
-            return _check_sizes(read_idx_folder(path, settings))
+            return _finish(read_idx_folder(path, settings))
     except OSError as error:  # from looking up paths; readers report their own errors
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     raise DataError(f"{path}: no such file or folder; expected {KINDS}")
+
+
+def _finish(sources: dict[str, MemorySource]) -> dict[str, MemorySource]:
+    """Return the sources without padding, and with a note where it is not known whether there is any."""
+    finished = {}
+    for name, source in sources.items():
+        pad_value = source.info.settings.pad_value if source.info.settings else "none"
+        note = padding_note(source, pad_value)
+        info = replace(source.info, notes=(*source.info.notes, note)) if note else source.info
+        finished[name] = without_padding(replace(source, info=info), pad_value)
+    return _check_sizes(finished)
 
 
 def _check_sizes(sources: dict[str, MemorySource]) -> dict[str, MemorySource]:

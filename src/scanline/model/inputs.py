@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
+from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import as_numbers, from_arrays
@@ -39,6 +40,8 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
         values = values[None]  # a single sequence
     source = from_arrays(values, lengths=lengths, settings=_SETTINGS)
     preprocessing.check(source.shape, source.name, trained_on)
+    if not preprocessing.picture:
+        source = without_padding(source, preprocessing.settings.pad_value)
     check_values(source, preprocessing.missing != "error")
     return preprocessing.prepare(source)
 

@@ -11,6 +11,7 @@ from scanline.data import catalogue
 from scanline.data.dataset import Dataset
 from scanline.data.default import FALLBACK, read_or_default
 from scanline.data.download import Progress
+from scanline.data.padding import check_padding
 from scanline.data.partition import partition
 from scanline.data.readers.arrays import Arrays
 from scanline.data.readers.tables import is_table
@@ -53,6 +54,7 @@ def read_inputs(
         reading = recipes.load(recipes.DEFAULT, how).data
         read, note = read_or_default(data or reading.name, reading, on_progress)
         chosen = recipes.load(_default_recipe(read), settings)
+    check_padding(read)
     dataset = partition(read, chosen.split, chosen.input.missing)
     if note:
         dataset = replace(dataset, notes=(note, *dataset.notes))

@@ -113,7 +113,8 @@ def _separate_length(table: Table) -> Table:
         if not ((np.trunc(lengths) == lengths) & (lengths >= 1) & (lengths <= len(features) - 1)).all():
             continue
         # The column itself is one of the filled cells; blanks before it do not count.
-        if (lengths == ends - 1).all() and (name in usual or len(np.unique(ends)) > 1):
+        by_values = len(np.unique(ends)) > 1 and not _in_series(name, features)
+        if (lengths == ends - 1).all() and (name in usual or by_values):
             made = _without(table, name, f"length column {name}, the number of filled cells")
             return replace(
                 made, counts=lengths.astype(np.float64), columns=replace(made.columns, length=name)
