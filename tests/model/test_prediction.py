@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import scanline
@@ -75,6 +76,14 @@ def test_a_prediction_keeps_the_pictures_that_were_read_in_grey_levels_of_a_byte
     expected = np.rint(images[:4] * (255 / 16)).astype(np.uint8)
     for given in (images[:4], images[:4] / 16):
         assert np.array_equal(np.stack(model.prediction(given).pictures), expected)
+
+
+def test_booleans_are_black_and_white(model, images):
+    black_and_white = images[:50] > 8
+    expected = model.predict_proba(black_and_white * np.uint8(16))
+    for given in (black_and_white, torch.from_numpy(black_and_white), black_and_white.tolist()):
+        assert np.array_equal(model.predict_proba(given), expected)
+    assert np.array_equal(model.predict_proba(black_and_white.astype(float)), expected)
 
 
 def test_a_single_picture_is_one_answer(model, images):

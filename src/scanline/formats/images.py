@@ -40,7 +40,6 @@ _OTHER_KINDS = (
     (128, b"DICM", "a DICOM picture"),
     (0, b"8BPS", "a Photoshop file"),
     (0, b"\x00\x00\x01\x00", "an icon"),
-    (0, b"<svg", "an SVG drawing"),
     (0, b"%PDF", "a PDF document"),
     (0, b"\x93NUMPY", "an array without the suffix .npy"),
 )

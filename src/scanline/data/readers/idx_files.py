@@ -70,8 +70,8 @@ def find_idx_files(path: Path) -> IdxFiles | None:
 
 def _several(folder: Path, names: list[str]) -> UsageError:
     return UsageError(
-        f"{folder}: expected one data set of IDX files, found {join_names(names)}; give the path of one, such as "
-        f"{folder / names[0]}"
+        f"{folder}: expected one data set of IDX files, found {join_names(names)}; give the path of one, "
+        f"such as {folder / names[0]}"
     )
 
 

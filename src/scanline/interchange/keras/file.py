@@ -229,7 +229,7 @@ def open_keras(source: Path) -> Iterator[KerasFile]:
     """
     try:
         if source.exists() and not source.is_file() and not source.is_dir():
-            raise ModelError(f"{source} is no Keras model: expected a file, found something that is none")
+            raise ModelError(f"{source} is no Keras model: expected a regular file, got something else")
         with source.open("rb") as file:
             magic = file.read(len(SIGNATURE))
             size = file.seek(0, io.SEEK_END)
@@ -289,14 +289,14 @@ def _legacy(source: Path, content: mmap.mmap) -> KerasFile:
     """Read an `.h5` file, which is HDF5 as a whole."""
     found = _hdf5(source, content)
     with _reading(source, "its description"):
-        said = found.text(found.root, "model_config", limit_of("JSON_BYTES"))
+        description = found.text(found.root, "model_config", limit_of("JSON_BYTES"))
         version = found.text(found.root, "keras_version", limit_of("JSON_BYTES")) or b""
-    if said is None:
+    if description is None:
         raise ModelError(
             f"{source} does not say what model its weights belong to: expected the attribute model_config; "
-            "save the whole by model.save('NAME.keras'), not model.save_weights"
+            "save the whole model with model.save('NAME.keras'), not model.save_weights"
         )
-    config = _json(source, "model_config", said)
+    config = _json(source, "model_config", description)
     return KerasFile(source, config, _version(version.decode(errors="replace")), True, found)
 
 
@@ -345,5 +345,5 @@ def _reading(source: Path, what: str, faults: tuple[type[Exception], ...] = (For
     try:
         yield
     except faults as error:
-        said = one_line(error, 160) or type(error).__name__
-        raise ModelError(f"{source} is damaged: {what} cannot be read ({said}); copy it again") from error
+        reason = one_line(error, 160) or type(error).__name__
+        raise ModelError(f"{source} is damaged: {what} cannot be read ({reason}); copy it again") from error
