@@ -14,12 +14,14 @@ from scanline.errors import (
     ModelError,
     ScanlineError,
     UsageError,
+    closest,
     did_you_mean,
     join_names,
     one_line,
     printable,
     quoted,
 )
+from scanline.python_terms import in_python, python_terms
 
 
 @pytest.mark.parametrize(
@@ -116,3 +118,42 @@ def test_errors_survive_pickling(error):
 def test_a_misspelt_name_gets_a_suggestion():
     assert did_you_mean("rwos", ["rows", "columns"]) == "; did you mean 'rows'?"
     assert did_you_mean("x", ["rows"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "expected"),
+    [
+        ("temp", ["timestamp", "stamp", "temperature"], "temperature"),
+        ("ZUSTAND", ["stand", "Zustand"], "Zustand"),
+        ("temperature_2", ["time", "temperature"], "temperature"),
+        ("rwos", ["rows", "digits"], "rows"),
+        ("x", ["x_axis", "y"], None),
+        ("", ["rows"], None),
+        ("epochs", ["report", "device"], None),
+    ],
+)
+def test_the_name_that_is_meant_is_suggested(name, known, expected):
+    assert closest(name, known) == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("use --missing mean", 'use settings["input.missing"] mean'),
+        ("--id-column or --shape", 'settings["data.id_column"] or settings["data.shape"]'),
+        ("choose another --run", "choose another run"),
+        ("resume with `scanline train --resume --run x`", "resume with `scanline train --resume --run x`"),
+        ("a--b and -- c", "a--b and -- c"),
+    ],
+)
+def test_options_have_their_python_names(message, expected):
+    assert in_python(message) == expected
+
+
+def test_an_error_keeps_its_type_and_fields_in_python():
+    with pytest.raises(DataError, match="no labels; settings") as caught, python_terms():
+        raise DataError("no labels", remedy="--label-column chooses them", code="labels")
+    assert (caught.value.code, caught.value.remedy) == (
+        "labels",
+        'settings["data.label_column"] chooses them',
+    )

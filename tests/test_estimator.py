@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -149,11 +150,14 @@ def test_steps_of_another_width_are_refused(fitted):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"hidden_size": 0}, "model.hidden_size must be >= 1, got 0"),
-        ({"readout": "first"}, "model.readout must be one of 'last', 'mean' or 'max'"),
-        ({"patience": 3}, "train.patience requires a validation split"),
-        ({"settings": {"train.precission": "bfloat16"}}, "did you mean 'train.precision'"),
-        ({"learning_rate": -1.0}, "train.learning_rate must be > 0"),
+        ({"hidden_size": 0}, "hidden_size must be >= 1, got 0"),
+        ({"readout": "first"}, "readout must be one of 'last', 'mean'"),
+        ({"patience": 3}, "patience requires a validation split"),
+        (
+            {"settings": {"train.precission": "bfloat16"}},
+            "unknown key 'train.precission'; did you mean 'train.precision'",
+        ),
+        ({"learning_rate": -1.0}, "learning_rate must be > 0"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused_by_the_recipes_rules(parameters, message):
@@ -354,3 +358,30 @@ def test_importing_scanline_imports_no_scikit_learn():
     program = "import sys, scanline; print([m for m in ('sklearn', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number >= 1, got 0"),
+        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"validation_fraction": 2.0}, "validation_fraction must be a number from 0 to below 1, got 2.0"),
+        ({"hidden_size": -1, "dropout": 2}, "hidden_size must be >= 1, got -1; dropout must be < 1, got 2"),
+        ({"patience": 3}, "patience requires a validation split: set validation_fraction above 0"),
+        ({"device": "gpu"}, "device must be one of auto, cpu, cuda, got 'gpu'; did you mean 'cpu'?"),
+    ],
+)
+def test_a_parameter_that_is_not_valid_is_named_as_the_estimator_has_it(parameters, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        LSTMClassifier(**parameters).fit([np.ones((3, 1))] * 4, [0, 1, 0, 1])
+
+
+def test_missing_values_are_refused_in_terms_of_python_and_replaced_on_request():
+    X = [np.array([[np.nan], [number]]) for number in (0.0, 1.0, 0.0, 1.0)]
+    with pytest.raises(ValueError, match=r'use settings\["input\.missing"\] forward-fill, zero or mean'):
+        LSTMClassifier(epochs=1).fit(X, [0, 1, 0, 1])
+    filled = LSTMClassifier(epochs=1, hidden_size=4, settings={"input.missing": "zero"}).fit(X, [0, 1, 0, 1])
+    zeros = [np.nan_to_num(each) for each in X]
+    assert np.array_equal(filled.predict_proba(X), filled.predict_proba(zeros))
+    table = np.array([[np.nan, 0.0], [np.nan, 1.0]] * 2)
+    assert filled.fit(table, [0, 1, 0, 1]).predict_proba(table).shape == (4, 2)

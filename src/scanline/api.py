@@ -15,6 +15,7 @@ from scanline.errors import UsageError
 from scanline.explanation.explain import explain as explain_values
 from scanline.explanation.explanation import Explanation
 from scanline.model.artifact import Model, load
+from scanline.python_terms import python_terms
 from scanline.reporting.notebooks import run_html
 from scanline.reporting.report import report
 from scanline.training.events import Stepped
@@ -59,7 +60,8 @@ def explain(model: Model | PathLike, values: Any, *, name: str = "the given sequ
     Raises:
         DataError: If the shape does not fit the model; names the expected and the actual one.
     """
-    return explain_values(_model(model), values, name)
+    with python_terms():
+        return explain_values(_model(model), values, name)
 
 
 def export(
@@ -87,7 +89,13 @@ def export(
         UsageError: If the model cannot be exported to this format, or a package is missing.
         ModelError: If the file does not compute what the model does. Nothing is written then.
     """
-    target, exported = Path(path), _model(model)
+    with python_terms():
+        return _export(_model(model), Path(path), step, probabilities, opset)
+
+
+def _export(
+    exported: Model, target: Path, step: bool, probabilities: bool, opset: int | None
+) -> dict[str, Any]:
     suffix = target.suffix.lower()
     if suffix == ".onnx":
         # Imported here, since ONNX and Keras are optional dependencies.
@@ -140,6 +148,10 @@ def train(
         Interrupted: After Ctrl-C or SIGTERM in the main thread, once the step has ended and the run is saved;
             a second signal acts at once.
     """
+    if not isinstance(data, str | os.PathLike | Arrays | None):
+        raise UsageError(
+            f"data must be a name, a path or scanline.Arrays(values, labels), got {type(data).__name__}"
+        )
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     if resume is not None and run is not None:
         raise UsageError("run must be None if resume names the run directory")
@@ -148,14 +160,15 @@ def train(
         data = arrays_of(data, recipes.load(recipes.DEFAULT, chosen).data)
     # One path for new and resumed runs: both yield the same events.
     start = TrainingRun.begin if resume is None else TrainingRun.resume
-    training = start(
-        data if data is None or isinstance(data, Arrays) else os.fspath(data),
-        None if recipe is None else os.fspath(recipe),
-        changes,
-        run if resume is None else resume,
-        device,
-        tensorboard,
-    )
+    with python_terms():
+        training = start(
+            data if data is None or isinstance(data, Arrays) else os.fspath(data),
+            None if recipe is None else os.fspath(recipe),
+            changes,
+            run if resume is None else resume,
+            device,
+            tensorboard,
+        )
     say = log or (lambda line: None)
     for note in training.notes:
         say(note)

@@ -219,5 +219,22 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     Returns:
         Text such as `; did you mean 'rows'?`, or an empty string if no legal name is close.
     """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = closest(name, known)
+    return "" if near is None else f"; did you mean {near!r}?"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the legal name that a misspelt one most probably stands for, or None.
+
+    A name that differs in its case only comes first, then names that begin with the given one, so
+    that "temp" is "temperature" rather than "stamp", then similar names, then names that the given one
+    begins with.
+    """
+    names, lower = list(known), name.lower()
+    lowered = [(each, each.lower()) for each in names]
+    same = [each for each, low in lowered if low == lower]
+    longer = [each for each, low in lowered if len(name) >= 3 and low.startswith(lower)]
+    similar = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    shorter = [each for each, low in lowered if len(each) >= 3 and lower.startswith(low)]
+    candidates = [*same, *sorted(longer, key=len), *similar, *sorted(shorter, key=len, reverse=True)]
+    return candidates[0] if candidates else None

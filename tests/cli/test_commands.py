@@ -377,3 +377,22 @@ def test_a_library_that_is_none_is_named(tmp_path):
     )
     assert ran.returncode == 2
     assert ran.stderr.startswith(f"scanline: SCANLINE_LIBRARY={fake} cannot be loaded")
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("--epochs", "it is a setting: --set train.epochs=VALUE"),
+        ("--batch-size", "it is a setting: --set train.batch_size=VALUE"),
+        ("--lr", "it is a setting: --set train.learning_rate=VALUE"),
+        ("--labelcolumn", "did you mean '--label-column'?"),
+    ],
+)
+def test_an_unknown_option_names_the_setting_or_option_that_is_meant(scanline, option, hint):
+    code, _, err = scanline("train", option, "3")
+    assert (code, err) == (2, f"scanline: no such option {option!r}; {hint} (see `scanline train --help`)\n")
+
+
+def test_an_unknown_option_without_a_similar_one_has_no_suggestion(scanline):
+    code, _, err = scanline("evaluate", "runs/x", "--epochs", "3")
+    assert (code, err) == (2, "scanline: no such option '--epochs' (see `scanline evaluate --help`)\n")

@@ -36,7 +36,7 @@ def test_the_first_value_that_is_missing_is_refused_unless_something_may_stand_i
     with pytest.raises(
         DataError,
         match=r"place 1\.0, step 0, feature 1: expected a finite number, found a missing value; "
-        "--missing forward-fill, zero or mean replaces missing values$",
+        "use --missing forward-fill, zero or mean to replace missing values$",
     ):
         check_values(part, missing=False)
     check_values(part, missing=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ import scanline
 from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
-from scanline.errors import DataError
+from scanline.errors import DataError, UsageError
+from scanline.model.artifact import load
 from scanline.model.prediction import Prediction
 from tests.reporting.pages import HTML, Reader, words
 
@@ -168,3 +171,24 @@ def test_class_names_with_markup_are_words(name):
     text = told._repr_html_()
     assert not list(fragment(text).iter("img"))
     assert cells(text)[1] == [name, f"{name}: 0.9000other: 0.1000"]
+
+
+def test_a_model_is_evaluated_on_a_named_data_set_and_on_arrays(trained):
+    model = load(trained)
+    recorded = json.loads((trained / "result.json").read_text())["test"]
+    assert model.evaluate("digits").correct == recorded["correct"]
+    blank = Arrays(np.zeros((4, 8, 8), np.uint8), [int(model.predict(np.zeros((1, 8, 8), np.uint8))[0])] * 4)
+    assert model.evaluate(blank).correct == 4
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "prediction", "read"])
+@pytest.mark.parametrize("name", ["digits", Path("x.csv")])
+def test_a_name_in_place_of_values_is_refused_with_what_reads_it(trained, method, name):
+    with pytest.raises(UsageError, match=r"expected values, got the name .*model\.evaluate\(name\)"):
+        getattr(load(trained), method)(name)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "align", "probabilities", "outputs"])
+def test_a_list_in_place_of_a_source_is_refused(trained, method):
+    with pytest.raises(UsageError, match=r"expected .*, got list"):
+        getattr(load(trained), method)([np.zeros((8, 8))])

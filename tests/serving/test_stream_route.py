@@ -285,6 +285,7 @@ def test_a_model_in_both_directions_refuses_the_handshake():
         assert server.get("/v1/model").json()["streams"] is False
         found = problem(handshake(server), "wrong-values")
         assert found["detail"].startswith("this model has to know the end of a sequence")
+        assert "train with model.bidirectional=false to stream" in found["detail"]
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/model", "/v1/predict", "/v1/stream/", "//v1/stream", "/nothing"])

@@ -37,6 +37,15 @@ COMMANDS = {
 _MODULES = {"import": "import_"}  # `import` is a Python keyword
 
 
+# What other programs call some settings.
+_ABBREVIATIONS = {
+    "lr": "learning_rate",
+    "hidden": "hidden_size",
+    "units": "hidden_size",
+    "num_layers": "layers",
+}
+
+
 class _Commands(click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -84,6 +93,8 @@ def main() -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 2
+    except click.NoSuchOption as error:
+        code = _complain(_unknown_option(error), error.exit_code)
     except click.ClickException as error:
         hint = (
             f" (see `{error.ctx.command_path} --help`)"
@@ -109,6 +120,23 @@ def main() -> None:
     # Otherwise the garbage collector inspects all of torch's objects at exit, for a second or two.
     gc.freeze()
     sys.exit(code)
+
+
+def _unknown_option(error: click.NoSuchOption) -> str:
+    """Return the message for an option that a command does not have: the setting or option that is meant."""
+    from scanline.recipe import keys
+
+    given, context = error.option_name, error.ctx
+    names = [name for each in context.command.params for name in each.opts] if context else []
+    options = [name for name in names if name.startswith("--")]
+    meant = given.lstrip("-").replace("-", "_")
+    settings = [key for key in keys() if key.rpartition(".")[2] == _ABBREVIATIONS.get(meant, meant)]
+    if settings and "--set" in options:
+        hint = f"; it is a setting: --set {settings[0]}=VALUE"
+    else:
+        hint = did_you_mean(given, options)
+    path = f" (see `{context.command_path} --help`)" if context else ""
+    return f"no such option {given!r}{hint}{path}"
 
 
 def _complain(message: str, code: int) -> int:

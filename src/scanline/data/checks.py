@@ -33,7 +33,7 @@ def check_values(source: MemorySource, missing: bool) -> None:
         return
     value = source.concatenated[place]
     if np.isnan(value):
-        found = "a missing value; --missing forward-fill, zero or mean replaces missing values"
+        found = "a missing value; use --missing forward-fill, zero or mean to replace missing values"
     else:
         found = f"{value}, or a number that does not fit into 32 bits"
     fail_at(source, *place, f"expected a finite number, found {found}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
@@ -23,6 +24,7 @@ from scanline.errors import ScanlineError
 from scanline.estimator.documentation import PARAMETERS
 from scanline.estimator.samples import SampleReader, merge_duplicates
 from scanline.model.artifact import Model
+from scanline.python_terms import in_python
 from scanline.recipe import Recipe
 from scanline.storage.tensors import pack_tensors
 from scanline.training.events import Stepped
@@ -32,6 +34,22 @@ from scanline.training.step import choose_computation, make_optimizer
 from scanline.training.trainer import Trainer
 
 _SEEDS = 2**31 - 1
+
+
+# Keys of the recipe and the parameters that set them.
+_PARAMETERS = {
+    "input.scaling": "scaling",
+    "model.hidden_size": "hidden_size",
+    "model.layers": "layers",
+    "model.bidirectional": "bidirectional",
+    "model.readout": "readout",
+    "model.dropout": "dropout",
+    "train.batch_size": "batch_size",
+    "train.learning_rate": "learning_rate",
+    "train.noise": "noise",
+    "train.patience": "patience",
+    "split.validation": "validation_fraction",
+}
 
 
 class _RecurrentClassifier(ClassifierMixin, SampleReader):
@@ -107,7 +125,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         prepared = self._prepare(source, seed)
         scaler = Scaler.fit(prepared.data.train, prepared.recipe.input.scaling)
         state = initial_state(
-            prepared.recipe, prepared.architecture, scaler.shift, scaler.scale, choose_device(self.device)
+            prepared.recipe, prepared.architecture, scaler.shift, scaler.scale, self._device()
         )
         self._train(state, prepared)
         self._first_seed, self._passes = seed, 1
@@ -152,7 +170,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         if first:
             scaler = Scaler.fit(prepared.data.train, prepared.recipe.input.scaling)
             state = initial_state(
-                prepared.recipe, prepared.architecture, scaler.shift, scaler.scale, choose_device(self.device)
+                prepared.recipe, prepared.architecture, scaler.shift, scaler.scale, self._device()
             )
         else:
             # Network and optimiser moments are carried over; the step restarts with each pass.
@@ -208,6 +226,12 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
 
     # --- from parameters to training
 
+    def _device(self) -> str:
+        try:
+            return choose_device(self.device)
+        except ScanlineError as error:
+            raise ValueError(self._in_parameters(str(error))) from error
+
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
             return int(self.random_state)
@@ -243,6 +267,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
     def _prepare(self, source: MemorySource, seed: int, one_pass: bool = False) -> Prepared:
         """Return recipe, data and architecture. Raises ValueError if the parameters are not valid."""
         held: MemorySource | None = None
+        self._check_parameters()
         try:
             if self.validation_fraction and not one_pass:
                 # Split after duplicates are merged, so that equal samples cannot be in both splits.
@@ -253,7 +278,25 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
             data = Dataset("arrays", splits)
             return prepare(plan, data)
         except ScanlineError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(self._in_parameters(str(error))) from error
+
+    def _check_parameters(self) -> None:
+        """Raise ValueError for what the recipe cannot report, as it is computed from the parameters."""
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+        fraction = self.validation_fraction
+        if not isinstance(fraction, int | float) or not 0 <= fraction < 1:
+            raise ValueError(f"validation_fraction must be a number from 0 to below 1, got {fraction!r}")
+
+    def _in_parameters(self, message: str) -> str:
+        """Return a message about a recipe with the names of the parameters that its keys come from."""
+        message = in_python(message.removeprefix("recipe sequences with these settings: "))
+        for key, parameter in _PARAMETERS.items():
+            if key not in (self.settings or {}):
+                message = re.sub(rf"\b{re.escape(key)}\b", parameter, message)
+        return message
 
     def _train(self, state: TrainState, prepared: Prepared) -> None:
         for event in Trainer(state, prepared.recipe, prepared.data, prepared.task).events():

@@ -25,6 +25,7 @@ from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.data.readers.containers import unpacked
 from scanline.errors import DataError
+from scanline.python_terms import in_python
 from scanline.recipe import DEFAULT_DATA
 
 SETTINGS = DEFAULT_DATA.model_copy(update={"picture": "none"})
@@ -37,6 +38,7 @@ class SampleReader(BaseEstimator):
     """
 
     features_per_step: int
+    settings: Any
     class_weight: Any
     classes_: NDArray[Any]
     _flat: bool  # whether X was a table in fit
@@ -71,7 +73,8 @@ class SampleReader(BaseEstimator):
             return self._read_steps(X, reset)
         given = (X,) if y is None else (X, y)
         # scikit-learn's own validation raises the messages that its estimator checks expect.
-        checked = validate_data(self, *given, reset=reset, dtype=np.float32)
+        finite = "allow-nan" if self._allows_missing else True
+        checked = validate_data(self, *given, reset=reset, dtype=np.float32, ensure_all_finite=finite)
         table = checked if y is None else checked[0]
         width = self.features_per_step
         if width < 1 or table.shape[1] % width:
@@ -79,11 +82,16 @@ class SampleReader(BaseEstimator):
         if reset:
             self._flat, self._width = True, width
         # (n, T * F) to (n, T, F): the features of a step are adjacent columns.
-        return _as_source(table.reshape(len(table), -1, width))
+        return _as_source(table.reshape(len(table), -1, width), self._allows_missing)
+
+    @property
+    def _allows_missing(self) -> bool:
+        """Whether the settings say how NaN is replaced."""
+        return bool((self.settings or {}).get("input.missing", "error") != "error")
 
     def _read_steps(self, X: Any, reset: bool) -> MemorySource:
         """Read an array (n, T, F) or a list of arrays (T_i, F)."""
-        sequences = _as_source(X)
+        sequences = _as_source(X, self._allows_missing)
         width = sequences.features
         if reset:
             for note in sequences.info.notes:
@@ -126,12 +134,12 @@ class SampleReader(BaseEstimator):
         return (source, weights) if len(kept) == len(source) else (source.take(kept), weights[kept])
 
 
-def _as_source(X: Any) -> MemorySource:
+def _as_source(X: Any, missing: bool) -> MemorySource:
     try:
         source = from_arrays(X, settings=SETTINGS, source="X")
-        check_values(source, missing=False)
+        check_values(source, missing)
     except DataError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(in_python(str(error))) from error
     return source
 
 

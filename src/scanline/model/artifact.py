@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from scanline.data.labels import class_array
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
+from scanline.data.readers.arrays import Arrays
 from scanline.data.source import ClassName
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import ModelError, UsageError, printable
@@ -22,7 +24,7 @@ from scanline.metrics.results import Metrics
 from scanline.model import model_files
 from scanline.model.card import model_card
 from scanline.model.description import PRINTED, SCHEMA, Description, Provenance, TaskState
-from scanline.model.inputs import read_values
+from scanline.model.inputs import read_targets, read_values
 from scanline.model.model_files import DESCRIPTION, REMEDY, WEIGHTS, build, describe_tensors, find_model
 from scanline.model.network import Network
 from scanline.model.prediction import Prediction
@@ -219,6 +221,7 @@ class Model:
 
     def outputs(self, source: MemorySource) -> NDArray[np.float32]:
         """Return the outputs (N, M) for sequences that are the network's steps, divided by `divisor`."""
+        _check_source(source)
         return Predictor(self.network).outputs(source) / np.float32(self.divisor)
 
     def probabilities(self, source: MemorySource) -> NDArray[np.float64]:
@@ -227,6 +230,7 @@ class Model:
 
     def steps(self, source: MemorySource) -> MemorySource:
         """Return sequences, as they were read, as the network's steps. Raises DataError for another shape."""
+        _check_source(source)
         self.preprocessing.check(source.shape, source.name, self.data)
         return self.preprocessing.prepare(source)
 
@@ -242,10 +246,28 @@ class Model:
         """
         return self.with_targets(self.steps(source))
 
-    def evaluate(self, source: MemorySource) -> Metrics:
-        """Return the metrics of the task on sequences with targets, as they were read."""
-        source = self.align(source)
+    def evaluate(self, data: MemorySource | Arrays | str | PathLike[str]) -> Metrics:
+        """Return the metrics of the task on sequences with targets.
+
+        Args:
+            data: `scanline.Arrays(values, labels)`, or the name or path of a data set: its test split is
+                taken, or all of it if it has no splits. It should hold none of the training sequences;
+                `scanline evaluate` finds the test split of the training data.
+
+        Raises:
+            UsageError: If `data` is something else.
+            DataError: If it cannot be read or does not fit the model.
+        """
+        source = self.align(read_targets(data, self.preprocessing))
         return self.task.metrics(self.outputs(source), source)
+
+
+def _check_source(source: object) -> None:
+    if not isinstance(source, MemorySource):
+        raise UsageError(
+            f"expected sequences of scanline.data, got {type(source).__name__}: predict takes arrays, "
+            "evaluate takes names and paths of data sets"
+        )
 
 
 def load(run: str | Path, device: str = "cpu", calibrated: bool = False) -> Model:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data import catalogue
 from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
 from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
-from scanline.data.readers.arrays import as_numbers, from_arrays
-from scanline.errors import DataError, UsageError
+from scanline.data.readers.arrays import Arrays, as_numbers, from_arrays
+from scanline.data.reading import TO_EVALUATE
+from scanline.errors import DataError, UsageError, one_line
+from scanline.python_terms import python_terms
 from scanline.recipe import DEFAULT_DATA
 
 _SETTINGS = DEFAULT_DATA.model_copy(update={"picture": "none"})
@@ -32,18 +36,51 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
         DataError: If shape or values do not fit; names both the expected and the actual.
         UsageError: If pictures are given with lengths.
     """
+    if isinstance(values, str | os.PathLike):
+        raise UsageError(
+            f"expected values, got the name {one_line(values)!r}: read a picture with model.prepare(path); "
+            "model.evaluate(name) reads a data set; `scanline predict` reads files"
+        )
     if preprocessing.picture:
         if lengths is not None:
             raise UsageError("lengths must be None for a model of pictures")
         values = _grey_levels(values, preprocessing.picture, trained_on)
     elif getattr(values, "ndim", 0) == 2 and preprocessing.source_features > 1:
         values = values[None]  # a single sequence
-    source = from_arrays(values, lengths=lengths, settings=_SETTINGS)
-    preprocessing.check(source.shape, source.name, trained_on)
-    if not preprocessing.picture:
-        source = without_padding(source, preprocessing.settings.pad_value)
-    check_values(source, preprocessing.missing != "error")
+    with python_terms():
+        source = from_arrays(values, lengths=lengths, settings=_SETTINGS)
+        preprocessing.check(source.shape, source.name, trained_on)
+        if not preprocessing.picture:
+            source = without_padding(source, preprocessing.settings.pad_value)
+        check_values(source, preprocessing.missing != "error")
     return preprocessing.prepare(source)
+
+
+def read_targets(values: Any, preprocessing: Preprocessing) -> MemorySource:
+    """Return the sequences with targets that are given to `Model.evaluate`, as they were read.
+
+    Args:
+        values: A source; arrays with labels; or the name or path of a data set, of which the test split is
+            taken, or all if it has no splits.
+        preprocessing: The model's.
+
+    Raises:
+        UsageError: If `values` are something else.
+        DataError: If the data cannot be read.
+    """
+    if isinstance(values, MemorySource):
+        return values
+    if not isinstance(values, str | os.PathLike | Arrays):
+        raise UsageError(
+            "expected scanline.Arrays(values, labels), or the name or path of a data set, "
+            f"got {type(values).__name__}"
+        )
+    source = values if isinstance(values, Arrays) else os.fspath(values)
+    known = isinstance(source, str) and source in catalogue.names()
+    settings = DEFAULT_DATA if known else preprocessing.settings
+    with python_terms():
+        dataset = catalogue.read(source, settings, optional=TO_EVALUATE)
+        return dataset.evaluation_source(preprocessing.missing)
 
 
 def _grey_levels(values: Any, picture: PictureFormat, trained_on: str) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from scanline.serving.access import Access
 from scanline.serving.admission import Admission, ending
 from scanline.serving.asgi import App, Receive, Scope, Send, refuse_websocket, send_json
 from scanline.serving.connections import Connections
-from scanline.serving.description import can_stream, describe_model
+from scanline.serving.description import describe_model, obstacle_to_streams
 from scanline.serving.limits import Limits
 from scanline.serving.metrics import MEDIA_TYPE, Metrics
 from scanline.serving.middleware import Guard
@@ -207,13 +207,13 @@ def _problem_response(problem: Problem) -> Response:
 def _stream_route(service: Service, parser: RequestParser, endpoint: PredictEndpoint) -> App:
     """Return the ASGI application of `/v1/stream`."""
     limits, metrics = service.limits, service.metrics
-    streams = can_stream(service.responder.model)
+    obstacle = obstacle_to_streams(service.responder.model)
 
     async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         problem = None
-        if not streams:
+        if obstacle is not None:
             detail = "this model has to know the end of a sequence before it can read the beginning"
-            problem = Problem("wrong-values", detail)
+            problem = Problem("wrong-values", f"{detail}: {obstacle}")
         elif service.admission.ending:
             problem = ending()
         elif metrics.open_streams >= limits.streams:

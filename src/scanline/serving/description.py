@@ -44,18 +44,18 @@ def describe_model(model: Model, name: str, digest: str, version: str, limits: L
         accuracy=accuracy,
         licence=model.provenance.licence or None,
         calibrated=model.calibrated,
-        streams=can_stream(model),
+        streams=obstacle_to_streams(model) is None,
         limits=RequestLimits(**{field: getattr(limits, field) for field in RequestLimits.model_fields}),
     )
 
 
-def can_stream(model: Model) -> bool:
-    """Return whether the model can predict while steps arrive."""
+def obstacle_to_streams(model: Model) -> str | None:
+    """Return why the model cannot predict while steps arrive, or None if it can."""
     try:
         model.stream()
-    except UsageError:
-        return False
-    return True
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def _describe_network(model: Model) -> NetworkDescription:

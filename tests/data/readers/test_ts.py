@@ -153,7 +153,7 @@ def test_a_missing_value_is_refused_with_its_place_unless_something_may_stand_in
     with pytest.raises(
         DataError,
         match=r"ours\.ts: line 8, step 2, feature 1: expected a finite number, found a missing value; "
-        r"--missing forward-fill, zero or mean replaces missing values",
+        r"use --missing forward-fill, zero or mean to replace missing values",
     ):
         check_values(found, missing=False)
     check_values(found, missing=True)

@@ -1,0 +1,47 @@
+"""Messages in the terms of a Python program: parameters and keys of `settings` in place of options."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from scanline.errors import ScanlineError
+from scanline.recipe import keys
+
+# Commands in backquotes stay as they are: they are meant for a shell.
+_OPTION = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*[a-z])")
+_SECTIONS = ("input", "data")  # sections with options of their own
+
+
+def in_python(message: str) -> str:
+    """Return a message with the Python name of each command-line option in it.
+
+    Args:
+        message: Text such as "name the column with --label-column".
+
+    Returns:
+        Text such as 'name the column with settings["data.label_column"]'.
+    """
+    known = set(keys())
+
+    def name(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0]
+        parameter = match[1].replace("-", "_")
+        settings = [key for section in _SECTIONS if (key := f"{section}.{parameter}") in known]
+        return f'settings["{settings[0]}"]' if settings else parameter
+
+    return _OPTION.sub(name, message)
+
+
+@contextlib.contextmanager
+def python_terms() -> Iterator[None]:
+    """Rewrite the messages of errors that leave the block; see `in_python`."""
+    try:
+        yield
+    except ScanlineError as error:
+        error.args = (in_python(str(error)), *error.args[1:])
+        if error.remedy is not None:
+            error.remedy = in_python(error.remedy)
+        raise
