@@ -1,17 +1,14 @@
 // Formats numbers and names.
 import type { LayerTrace, Model, WhatIf, Clamp, Silence } from "./types";
 
-const PARTS: Record<string, Record<string, string>> = {
-  lstm: { i: "input gate i", f: "forget gate f", g: "candidate g", o: "output gate o", c: "cell state c", h: "hidden state h" },
-  gru: { r: "reset gate r", z: "update gate z", n: "candidate n", h: "hidden state h" },
-  rnn: { h: "hidden state h" },
-};
-
-export const partName = (model: Model, part: string): string => PARTS[model.network.cell]?.[part] ?? part;
+/** For example "forget gate f". */
+export function partName(model: Model, part: string): string {
+  const title = model.network.titles[part];
+  return title ? `${title} ${part}` : part;
+}
 
 /** Whether values are 0 to 1; all others are around 0. */
-export const isGate = (model: Model, part: string): boolean =>
-  /gate/.test(partName(model, part)) || model.network.gates.includes(part);
+export const isGate = (model: Model, part: string): boolean => model.network.gates.includes(part);
 
 /** Formats a probability; never rounded to 0 or 100 %. The spaces do not break. */
 export function percent(probability: number): string {

@@ -6,6 +6,7 @@ import { percent } from "./format";
 
 interface Run {
   label: number;
+  from: number;
   to: number;
 }
 
@@ -16,7 +17,7 @@ function runsOf(trace: Trace): Run[] {
     const label = row.indexOf(Math.max(...row));
     const last = all[all.length - 1];
     if (last?.label === label) last.to = at + 1;
-    else all.push({ label, to: at + 1 });
+    else all.push({ label, from: at + 1, to: at + 1 });
   });
   return all;
 }
@@ -33,9 +34,12 @@ export function summary(trace: Trace, unit: string): string {
     const before = all.slice(0, -1).map((each) => `${name(each)} up to ${unit} ${each.to}`);
     return `Predicted ${before.join(", ")}; ${end}`;
   }
+  // Too many to list with their steps: the classes in their order, then where the last of them ended.
   const last = all[all.length - 2]!;
-  const reached = first < settled ? `${label} first at ${unit} ${first}, ` : "";
-  return `The prediction changed ${changes} times: ${reached}${name(last)} up to ${unit} ${last.to}, ${end}`;
+  const names = [...new Set(all.slice(0, -1).map(name))].join(", ");
+  const range = last.from === last.to ? `at ${unit} ${last.to}` : `from ${unit} ${last.from} to ${last.to}`;
+  const reached = first < settled ? `${label} first at ${unit} ${first}; ` : "";
+  return `The prediction changed ${changes} times (${names}): ${reached}${name(last)} ${range}, then ${end}`;
 }
 
 function comparison(plain: Result, altered: Result): string {

@@ -44,7 +44,9 @@ export interface Model {
     bidirectional: boolean;
     readout: string;
     parts: string[];
+    titles: Record<string, string>;
     gates: string[];
+    forget_gate: string | null;
     parameters: number;
   };
   accuracy: { accuracy: number; ci95: [number, number]; n: number } | null;

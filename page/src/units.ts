@@ -26,7 +26,7 @@ export function startUnits(): void {
   // Start with the last layer, whose outputs the prediction is computed from.
   state.layer = Math.max(0, layers.length - ways.length);
   layer.value = String(state.layer);
-  state.part = part.value = network.parts.includes("f") ? "f" : network.parts[network.parts.length - 1]!;
+  state.part = part.value = network.forget_gate ?? network.parts[network.parts.length - 1]!;
   field.max = String(network.hidden_size - 1);
 
   layer.addEventListener("change", () => {

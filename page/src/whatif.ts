@@ -76,7 +76,7 @@ export function startWhatIf(): void {
   const [from, to] = [get<HTMLInputElement>("what-if-from"), get<HTMLInputElement>("what-if-to")];
   const silent = get<HTMLInputElement>("what-if-unit");
   // The forget gate first: it decides what the network remembers.
-  const gates = [...network.gates].sort((a, b) => Number(b === "f") - Number(a === "f"));
+  const gates = [...network.gates].sort((a, b) => Number(b === network.forget_gate) - Number(a === network.forget_gate));
   options(gate, gates.map((name) => [name, partName(given, name)]));
   get("what-if-gates").hidden = !gates.length;
   const ways: (Direction | "")[] = network.bidirectional ? ["forward", "backward"] : [""];
@@ -123,9 +123,9 @@ export function startWhatIf(): void {
     for (const each of now.silence) {
       chips.push([`unit ${each.unit} silenced${place(given, each)}`, () => setWhatIf({ ...now, silence: now.silence.filter((other) => other !== each) })]);
     }
-    const said = chips.map(([words]) => words).join("\n");
-    if (list.dataset.text === said) return;
-    list.dataset.text = said;
+    const entries = chips.map(([words]) => words).join("\n");
+    if (list.dataset.text === entries) return;
+    list.dataset.text = entries;
     list.replaceChildren(
       ...chips.map(([words, remove]) => {
         const button = make("button", { type: "button", "aria-label": `Remove: ${words}` }, "×");

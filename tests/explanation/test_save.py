@@ -115,7 +115,7 @@ def test_an_svg_is_labelled_and_self_contained(digit, tmp_path):
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
     assert "<!DOCTYPE" not in text
     written_in_it = texts(text)
-    for words in ("input", "input gate i", "forget gate f", "candidate g", "output gate o", "cell c"):
+    for words in ("input", "input gate i", "forget gate f", "candidate g", "output gate o", "cell state c"):
         assert words in written_in_it
 
 

@@ -67,7 +67,14 @@ def test_the_gates_of_the_figures_are_those_of_the_bars(sample):
 
 def test_an_explanation_shows_every_gate_and_state(sample):
     found = written(sample.draw("explanation"))
-    for title in ("input gate i", "forget gate f", "candidate g", "output gate o", "cell c", "state h"):
+    for title in (
+        "input gate i",
+        "forget gate f",
+        "candidate g",
+        "output gate o",
+        "cell state c",
+        "hidden state h",
+    ):
         assert title in found
     assert f"attribution: for {sample.answer.label} (blue), against (red)" in found
 

@@ -35,7 +35,7 @@ CELL = Cell(
     states=("h",),
     traced=("h",),
     step=step,
-    titles={"h": "state"},
+    titles={"h": "hidden state"},
     torch_function="rnn_tanh",
     layouts={
         "torch": FormatLayout(("RNN",), ("h",)),

@@ -68,7 +68,9 @@ def _describe_network(model: Model) -> NetworkDescription:
         bidirectional=architecture.bidirectional,
         readout=architecture.readout,
         parts=list(cell.traced),
+        titles=dict(cell.titles),
         gates=list(cell.clampable),
+        forget_gate=cell.forget_gate,
         parameters=model.network.parameter_count,
     )
 

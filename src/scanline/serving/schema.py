@@ -177,7 +177,9 @@ class NetworkDescription(BaseModel):
     bidirectional: bool
     readout: str
     parts: Annotated[list[str], Field(description="Gates and states in a trace, in order of computation.")]
-    gates: Annotated[list[str], Field(description="The gates that can be clamped.")]
+    titles: Annotated[dict[str, str], Field(description="What the gates and states are, by name.")]
+    gates: Annotated[list[str], Field(description="The gates that can be clamped, with values from 0 to 1.")]
+    forget_gate: Annotated[str | None, Field(description="The gate that keeps the state, if there is one.")]
     parameters: int
 
 
