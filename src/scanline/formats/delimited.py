@@ -60,6 +60,7 @@ class Delimited:
         encoding: Encoding of the text, see `open_bytes`.
         sample: Cells of the first rows, incomplete if these are long.
         decimal: The mark before decimals, "." or ",".
+        before: Number of lines before the first line that is not empty.
         headed: Whether the names are those of a header line; otherwise they are 0, 1, 2, ....
     """
 
@@ -72,7 +73,22 @@ class Delimited:
     encoding: str = ""
     sample: tuple[tuple[str, ...], ...] = ()
     decimal: str = "."
+    before: int = 0
     headed: bool = True
+
+    def without_header(self) -> Delimited:
+        """Return the same file with its first line read as a row."""
+        names = tuple(map(str, range(len(self.names))))
+        note = f"no header line: columns are called 0 to {len(names) - 1}"
+        return replace(
+            self,
+            names=names,
+            skip=self.before,
+            first=self.names,
+            notes=(*self.notes, note),
+            sample=(self.names, *self.sample),
+            headed=False,
+        )
 
     def sampled(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the cells of some columns in the first rows."""
@@ -340,8 +356,8 @@ def open_delimited(path: Path, encoding: str = "") -> Delimited:
     )
     file = _with_header(path, names, separator, (blank, skip), tuple(first), notes)
     cells = dialect.cells_of(dialect.cut(sample), separator)
-    seen = cells if file.skip == blank else cells[1:]
-    return replace(file, encoding=encoding, sample=tuple(map(tuple, seen)))
+    seen = cells[1:] if file.headed else cells
+    return replace(file, encoding=encoding, sample=tuple(map(tuple, seen)), before=blank)
 
 
 def _first_lines(path: Path, encoding: str) -> list[str]:

@@ -151,6 +151,11 @@ def _assign_roles(
     return roles, notes
 
 
+def is_usual_label(names: Sequence[str]) -> bool:
+    """Return whether one of the columns has a usual name of the label column."""
+    return any(_is_usual(name, "label", names) for name in names)
+
+
 def _is_usual(name: str, role: str, names: Sequence[str]) -> bool:
     """Return whether `name` is usual for the role; y beside x or z is a coordinate, not a label."""
     plain = name.strip().lower()

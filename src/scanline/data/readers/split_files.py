@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from scanline import formats
+from scanline.data.readers.dialects import TEXT_SUFFIXES
 from scanline.data.readers.pictures import SPLIT_NAMES
 from scanline.data.readers.tables import SUFFIXES
 from scanline.errors import UsageError, join_names
@@ -24,13 +25,17 @@ def named_like(path: Path) -> dict[str, Path]:
 
 
 def pair_in(folder: Path) -> dict[str, Path]:
-    """Return the same for train.csv and test.csv in `folder`, with any common prefix."""
-    return _match(folder, r"(?:.*[-_])?", folder)
+    """Return the same for train.csv and test.csv in `folder`, with any common prefix.
+
+    train.txt beside folders of pictures is usually a list of their names, so `.txt` does not count.
+    """
+    return _match(folder, r"(?:.*[-_])?", folder, exclude=TEXT_SUFFIXES)
 
 
-def _match(folder: Path, stem: str, path: Path) -> dict[str, Path]:
+def _match(folder: Path, stem: str, path: Path, exclude: tuple[str, ...] = ()) -> dict[str, Path]:
     words = "|".join(SPLIT_NAMES)
-    endings = "|".join(map(re.escape, sorted((*_ENDINGS, *formats.suffixes()), key=len, reverse=True)))
+    kept = [ending for ending in (*_ENDINGS, *formats.suffixes()) if ending not in exclude]
+    endings = "|".join(map(re.escape, sorted(kept, key=len, reverse=True)))
     pattern = re.compile(rf"({stem})({words})({endings})", re.IGNORECASE)
     found: dict[str, list[Path]] = {}
     kinds = set()

@@ -12,20 +12,19 @@ from numpy.typing import NDArray
 
 from scanline.data.class_names import MAX_NAME_CHARACTERS, name_too_long
 from scanline.data.readers.column_roles import Columns, assign
+from scanline.data.readers.dialects import TEXT_SUFFIXES, decimal_mark, has_label_first, settle_header
 from scanline.data.readers.row_numbers import NumberFault, to_numbers
 from scanline.data.readers.row_times import TimeColumn, TimeFault
-from scanline.errors import UNPRINTABLE, DataError, FormatError, MissingExtraError, UsageError, one_line
+from scanline.errors import UNPRINTABLE, DataError, FormatError, MissingExtraError, one_line
 from scanline.formats.csv_pieces import RowBoundaryError
 from scanline.formats.delimited import Delimited, open_delimited
-from scanline.formats.dialect import decimal_of
-from scanline.formats.text import has_decimal_comma, may_be_thousands
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
 from scanline.recipe import DataSettings
 
 if TYPE_CHECKING:
     import pyarrow
 
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", *TEXT_SUFFIXES)
 _NAMES = ("label", "id", "group", "split")
 _NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
 _TEXTS = ("is_string", "is_large_string", "is_string_view")
@@ -130,10 +129,13 @@ def _cell(column: str) -> str:
 def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
     import pyarrow
 
-    file = open_delimited(path, settings.encoding)
+    file = settle_header(open_delimited(path, settings.encoding), settings, optional)
+    first = has_label_first(file, settings, optional)
+    if first:
+        settings = settings.model_copy(update={"label_column": file.names[0]})
     _check_header(file, settings)
     columns = assign(file.names, settings, str(path), optional, file.headed)
-    file = replace(file, decimal=_decimal(file, settings, columns))
+    file = replace(file, decimal=decimal_mark(file, settings, columns))
     # float64 first: decimal text is then rounded to float32 as values of Parquet files and programs are.
     types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
     text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
@@ -141,6 +143,8 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
     if columns.length:
         types[columns.length] = pyarrow.float64()
     notes = file.notes
+    if first:
+        notes = (*notes, "label column 0, as in the UCR archive")
     if file.decimal == ",":
         notes = (*notes, "decimal commas")
     if columns.time:
@@ -165,23 +169,6 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
     # The first times are integers, which are exact as such; others may be fractions.
     types[columns.time] = pyarrow.float64()
     return collect()
-
-
-def _decimal(file: Delimited, settings: DataSettings, columns: Columns) -> str:
-    """Return the mark before the decimals of the numbers in a file. Raises UsageError if it is in doubt."""
-    names = [*columns.features, *([columns.length] if columns.length else [])]
-    if settings.decimal == "," == file.separator and not any(map(has_decimal_comma, file.sampled(names))):
-        raise UsageError(
-            f"{file.path}: the comma separates the cells, so it cannot separate decimals; expected cells "
-            "separated by semicolons or tabs, or quotes around numbers with a comma, with --decimal ,"
-        )
-    if mark := settings.decimal or decimal_of(file.sampled(names)):
-        return mark
-    example = next(filter(may_be_thousands, file.sampled(names)))
-    raise UsageError(
-        f"{file.path}: does the comma in {one_line(example.strip())!r} separate decimals or thousands? Give "
-        "--decimal , for decimals; remove the comma if it separates thousands"
-    )
 
 
 def _check_header(file: Delimited, settings: DataSettings) -> None:
