@@ -276,3 +276,14 @@ def test_negative_views_are_read_with_their_sign(view, x):
             states = tuple(map(negative, hx)) if view == "states" else hx
             found = ours(negative(x) if view == "input" else x, states)[0]
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("features", [3, 5])
+def test_packed_sequences_with_other_features_are_refused(kind, dtype, features):
+    """torch.nn.LSTM reads beyond their memory."""
+    ours, _ = pair(kind)
+    packed = nn.utils.rnn.pack_sequence([torch.zeros(2, features, dtype=dtype)])
+    with pytest.raises(RuntimeError, match=f"Expected 4, got {features}"):
+        ours.to(dtype)(packed)

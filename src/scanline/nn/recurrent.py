@@ -170,6 +170,8 @@ class _Recurrent(TorchTools, nn.RNNBase):
         self, packed: PackedSequence, hx: State | None
     ) -> tuple[Tensor | PackedSequence, State]:
         """Read packed sequences: torch's path packed, the others padded."""
+        # torch's LSTM does not check this of packed sequences, and reads beyond their memory.
+        self.check_input(packed.data, packed.batch_sizes)
         backend = self._backend_now(packed.data.device)
         if backend == "torch" or not self._fits_packed(packed, hx):
             return super().forward(packed, hx)  # type: ignore[no-any-return]
