@@ -22,6 +22,9 @@ import sys
 import time
 import urllib.request
 from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -33,6 +36,17 @@ from scanline.serving.responses import Responder
 ROUNDS, SECONDS, PICTURES = 3, 4.0, 500
 CONCURRENCIES = (1, 8, 64)
 PORT = 8471
+OURS = "scanline serve"
+FIGURES = (
+    "per_s",
+    "of_peak",
+    "p50_ms",
+    "p99_ms",
+    "turned_away_per_s",
+    "turned_away_p50_ms",
+    "again_p50_ms",
+    "wrong",
+)
 
 
 class Connection(asyncio.Protocol):
@@ -50,7 +64,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error) -> None:
         self.load.lost += 1
 
-    def ask(self, index: int, due: float) -> None:
+    def send(self, index: int, due: float) -> None:
         self.index, self.sent = index, due
         self.transport.write(self.load.requests[index])
 
@@ -63,8 +77,8 @@ class Connection(asyncio.Protocol):
         size = int(self.buffer[place + 16 : self.buffer.index(b"\r", place)])
         if len(self.buffer) < head + 4 + size:
             return
-        answer, self.buffer = self.buffer, b""
-        self.load.answered(self, answer[9:12], answer[head + 4 :])
+        response, self.buffer = self.buffer, b""
+        self.load.responded(self, response[9:12], response[head + 4 :])
 
 
 class Load:
@@ -82,12 +96,12 @@ class Load:
         self.turn = (self.turn + 1) % len(self.requests)
         return self.turn
 
-    def answered(self, connection, status, body) -> None:
+    def responded(self, connection, status, body) -> None:
         now = time.perf_counter()
         self.statuses[status] += 1
         if status == b"200":
-            wanted = self.expected[connection.index]
-            if (body != wanted) if self.exact else (wanted not in body):
+            correct = self.expected[connection.index]
+            if (body != correct) if self.exact else (correct not in body):
                 self.wrong += 1
             self.delays.append(now - connection.sent)
             self.moments.append(now)
@@ -95,7 +109,7 @@ class Load:
             (self.turned_away if connection.patient else self.turned_away_again).append(now - connection.sent)
         connection.patient = status == b"200"
         if self.rate is None and now < self.end:
-            connection.ask(self.next(), now)
+            connection.send(self.next(), now)
         else:
             self.idle.append(connection)
 
@@ -108,14 +122,14 @@ class Load:
         sent = held_back = 0
         if self.rate is None:
             for connection in list(self.idle):
-                connection.ask(self.next(), time.perf_counter())
+                connection.send(self.next(), time.perf_counter())
             self.idle.clear()
             await asyncio.sleep(self.seconds)
         else:
             while (now := time.perf_counter()) < self.end:
                 due = int((now - begin) * self.rate)
                 while sent < due and self.idle:
-                    self.idle.popleft().ask(self.next(), now)
+                    self.idle.popleft().send(self.next(), now)
                     sent += 1
                 held_back, sent = held_back + due - sent, due  # as if those clients had given up
                 await asyncio.sleep(0.001)
@@ -141,12 +155,12 @@ class Load:
         }
 
 
-def work(given) -> dict:
+def work(arguments) -> dict:
     """Run the load, in its own process."""
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Load(*given).run())
+        return runner.run(Load(*arguments).run())
 
 
 def server(command, environment) -> subprocess.Popen:
@@ -161,86 +175,107 @@ def server(command, environment) -> subprocess.Popen:
     raise SystemExit(f"{command} does not respond")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--only", help="Measure only servers with this in their name.")
-    given = parser.parse_args()
+@dataclass(frozen=True)
+class Expected:
+    """Requests, the responses of `scanline serve`, and the labels that the plain servers must give."""
 
+    requests: list[bytes]
+    bodies: list[bytes]
+    labels: list[bytes]
+
+
+def prepare(run: str) -> Expected:
+    """Make the requests, and the responses by offline prediction, one picture at a time."""
     pictures = catalog.load("mnist").test.values[:PICTURES].reshape(-1, 28, 28)
-    model = scanline.load(given.run)
+    model = scanline.load(run)
     responder = Responder(model, scanline.__version__)
-    shares = np.concatenate([model.predict_proba(picture[None]) for picture in pictures])  # alone, offline
+    probabilities = np.concatenate([model.predict_proba(picture[None]) for picture in pictures])
     start = b'{"schema":1,"model":"%s","predictions":[' % responder.digest.encode()
-    answers = [start + row.encode() + b"]}" for row in responder.predictions(shares)]
+    bodies = [start + row.encode() + b"]}" for row in responder.predictions(probabilities)]
     labels = [b'"label":%d,' % label for label in model.predict(pictures)]
     requests = []
     for picture in pictures:
         body = json.dumps({"inputs": [picture.tolist()]}, separators=(",", ":")).encode()
         head = f"POST /v1/predict HTTP/1.1\r\nhost: 127.0.0.1:{PORT}\r\ncontent-type: application/json\r\n"
         requests.append(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+    return Expected(requests, bodies, labels)
 
+
+def server_commands(run: str) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Return the command and environment of each server by name."""
     plain = [sys.executable, "-m", "uvicorn", "benchmarks.serving_plain:app", "--port", str(PORT)]
-    own = [sys.executable, "-m", "scanline", "serve", given.run, "--port", str(PORT), "--no-gallery"]
-    servers = {
-        "scanline serve": (own, {}),
-        "FastAPI, torch.nn.LSTM": ([*plain, "--no-access-log"], {"RUN": given.run}),
-        "the same, tuned": (
-            [*plain, "--no-access-log"],
-            {"RUN": given.run, "PLAIN": "async", "THREADS": "1"},
-        ),
+    own = [sys.executable, "-m", "scanline", "serve", run, "--port", str(PORT), "--no-gallery"]
+    return {
+        OURS: (own, {}),
+        "FastAPI, torch.nn.LSTM": ([*plain, "--no-access-log"], {"RUN": run}),
+        "the same, tuned": ([*plain, "--no-access-log"], {"RUN": run, "PLAIN": "async", "THREADS": "1"}),
     }
-    if given.only:
-        servers = {name: each for name, each in servers.items() if given.only in name}
-    pool = get_context("spawn").Pool(1)
 
-    def measure(exact: bool, connections: int, seconds: float, rate: float | None = None) -> dict:
-        wanted = answers if exact else labels
-        return pool.apply(work, ((requests, wanted, exact, connections, seconds, rate),))
 
-    found: dict[tuple[str, str], list[dict]] = {}
-    for _ in range(given.rounds):
-        for name, (command, environment) in servers.items():
-            process = server(command, environment)
-            ours = name.startswith("scanline")
-            measure(ours, 8, 1.0)
-            for connections in CONCURRENCIES:
-                row = measure(ours, connections, given.seconds)
-                found.setdefault((name, f"{connections} at a time"), []).append(row)
-            if ours:
-                peak = row["per_s"]
-                over = measure(ours, 512, given.seconds, 4 * peak)
-                found.setdefault((name, "4 x overload"), []).append(over | {"of_peak": over["per_s"] / peak})
-                for second in ("first", "second"):
-                    row = measure(ours, 64, 1.0)
-                    row["of_peak"] = row["per_s"] / peak
-                    found.setdefault((name, f"{second} second after"), []).append(row)
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-    shown = (
-        "per_s",
-        "of_peak",
-        "p50_ms",
-        "p99_ms",
-        "turned_away_per_s",
-        "turned_away_p50_ms",
-        "again_p50_ms",
-        "wrong",
-    )
-    print("| server | load | " + " | ".join(shown) + " |\n|" + "---|" * (len(shown) + 2))
-    for (name, load), rounds in found.items():
-        cells = [_cell([each.get(figure) for each in rounds]) for figure in shown]
+Measure = Callable[..., dict]
+
+
+def measure_server(measure: Measure, seconds: float, ours: bool) -> Iterator[tuple[str, dict]]:
+    """Yield (load, figures) of the server that runs; overload and recovery only for `scanline serve`."""
+    measure(8, 1.0)  # warm-up
+    row: dict = {}
+    for connections in CONCURRENCIES:
+        row = measure(connections, seconds)
+        yield f"{connections} at a time", row
+    if not ours:
+        return
+    peak = row["per_s"]
+    over = measure(512, seconds, 4 * peak)
+    yield "4 x overload", over | {"of_peak": over["per_s"] / peak}
+    for second in ("first", "second"):
+        row = measure(64, 1.0)
+        yield f"{second} second after", row | {"of_peak": row["per_s"] / peak}
+
+
+def print_table(results: dict[tuple[str, str], list[dict]]) -> None:
+    """Print the medians over the rounds as a Markdown table."""
+    print("| server | load | " + " | ".join(FIGURES) + " |\n|" + "---|" * (len(FIGURES) + 2))
+    for (name, load), rounds in results.items():
+        cells = [_cell([each.get(figure) for each in rounds]) for figure in FIGURES]
         print(f"| {name} | {load} | " + " | ".join(cells) + " |", flush=True)
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--only", help="Measure only servers with this in their name.")
+    options = parser.parse_args()
+
+    expected = prepare(options.run)
+    commands = server_commands(options.run)
+    if options.only:
+        commands = {name: each for name, each in commands.items() if options.only in name}
+    pool = get_context("spawn").Pool(1)
+
+    def measure(ours: bool, connections: int, seconds: float, rate: float | None = None) -> dict:
+        responses = expected.bodies if ours else expected.labels
+        return pool.apply(work, ((expected.requests, responses, ours, connections, seconds, rate),))
+
+    results: dict[tuple[str, str], list[dict]] = {}
+    for _ in range(options.rounds):
+        for name, (command, environment) in commands.items():
+            process = server(command, environment)
+            ours = name == OURS
+            for load, row in measure_server(partial(measure, ours), options.seconds, ours):
+                results.setdefault((name, load), []).append(row)
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+    print_table(results)
+
+
 def _cell(values: list[float | None]) -> str:
-    there = [value for value in values if value is not None and value == value]
-    if not there:
+    numbers = [value for value in values if value is not None and value == value]
+    if not numbers:
         return ""
-    middle = statistics.median(there)
-    return f"{middle:,.0f}" if middle >= 100 or middle == 0 else f"{middle:.2f}"
+    median = statistics.median(numbers)
+    return f"{median:,.0f}" if median >= 100 or median == 0 else f"{median:.2f}"
 
 
 if __name__ == "__main__":

@@ -39,6 +39,22 @@ def server(started, digits):
     assert "a request failed" not in said, said
 
 
+@pytest.fixture
+def server_survives(server):
+    """After the test, the server still responds."""
+    yield
+    server.goes_on()
+
+
+@pytest.fixture(scope="module")
+def hasty():
+    """A server with short time limits and few connections."""
+    with in_thread(
+        made(), read_s=0.3, idle_s=2.0, connections=20, deadline_s=5.0, body_bytes=100_000
+    ) as started:
+        yield started
+
+
 @pytest.fixture(scope="module")
 def sequences():
     """A server of an LSTM that reads steps of five numbers."""

@@ -19,6 +19,7 @@ from scanline.interchange.onnx.verify import verify_steps
 from scanline.interchange.onnx.write import OLDEST_OPSET, export_onnx, export_step_graph, newest_opset
 from scanline.model.artifact import Model
 from scanline.model.predictor import Predictor
+from tests.interchange.onnx.test_verify import spoil
 from tests.interchange.onnx.test_write import (
     CELLS,
     PAIRS,
@@ -28,7 +29,6 @@ from tests.interchange.onnx.test_write import (
     form,
     picture_form,
     session,
-    spoil,
     unlabelled,
 )
 
