@@ -24,6 +24,7 @@ from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.data.readers.containers import unpacked
+from scanline.data.readers.frames import match_frames
 from scanline.errors import DataError
 from scanline.python_terms import in_python
 from scanline.recipe import DEFAULT_DATA
@@ -59,6 +60,11 @@ class SampleReader(BaseEstimator):
     def _read_sequences(self, X: Any, reset: bool, y: Any = None) -> MemorySource:
         """Return X as sequences; `reset` sets what later calls must fit, otherwise X is compared with it."""
         try:
+            if isinstance(X, list | tuple):  # of frames: scikit-learn checks the columns of a single one
+                known = () if reset else getattr(self, "_feature_columns", ())
+                settings = SETTINGS.model_copy(update={"feature_columns": known})
+                X, settings = match_frames(X, settings, "X")
+                self._feature_columns = settings.feature_columns if reset else known
             X, is_table = _as_array(unpacked(X, "X"))
         except DataError as error:
             raise ValueError(str(error)) from error

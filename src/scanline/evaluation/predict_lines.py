@@ -52,6 +52,8 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
         DataError: If a line is not valid; names the line, what was expected and what was found.
     """
     names = model.preprocessing.settings.feature_columns
+    if len(names) != model.preprocessing.source_features:
+        names = ()  # columns of a wide table are steps, not features
     # The session holds the recurrent states: each line costs one step, however long the sequence is.
     session, sequence, order = model.stream(), 0, None
     for number, line in enumerate(lines, 1):

@@ -15,6 +15,7 @@ from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import Arrays, as_numbers, from_arrays
+from scanline.data.readers.frames import column_names
 from scanline.data.reading import TO_EVALUATE
 from scanline.errors import DataError, UsageError, one_line
 from scanline.python_terms import python_terms
@@ -46,9 +47,11 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
             raise UsageError("lengths must be None for a model of pictures")
         values = _grey_levels(values, preprocessing.picture, trained_on)
     elif getattr(values, "ndim", 0) == 2 and preprocessing.source_features > 1:
-        values = values[None]  # a single sequence
+        values = [values] if column_names(values) else values[None]  # a single sequence
+    settings = preprocessing.settings
+    names = {"step_columns": settings.step_columns, "feature_columns": settings.feature_columns}
     with python_terms():
-        source = from_arrays(values, lengths=lengths, settings=_SETTINGS)
+        source = from_arrays(values, lengths=lengths, settings=_SETTINGS.model_copy(update=names))
         preprocessing.check(source.shape, source.name, trained_on)
         if not preprocessing.picture:
             source = without_padding(source, preprocessing.settings.pad_value)

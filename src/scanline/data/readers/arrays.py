@@ -15,6 +15,7 @@ from scanline.data.class_names import name_classes
 from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.readers.containers import unpacked
+from scanline.data.readers.frames import match_frames
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
@@ -103,8 +104,10 @@ def from_arrays(
         source: Name of the values, for messages.
 
     Raises:
-        DataError: If the arrays cannot be used; says what was expected.
+        DataError: If the arrays cannot be used, or the columns of data frames are not those of the training
+            data, which `settings` names; says what was expected.
     """
+    values, settings = match_frames(values, settings, source)
     values, labels, groups = (unpacked(each, source) for each in (values, labels, groups))
     channels = 1
     shape = _shape(values)
