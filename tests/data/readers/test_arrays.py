@@ -406,3 +406,13 @@ def test_booleans_of_pictures_are_black_and_white_and_of_sequences_features(kind
     assert pictures.dtype == np.uint8
     sequences = from_arrays(kind(array), settings=DEFAULT_DATA)
     np.testing.assert_array_equal(sequences.values, array.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_numbers_of_0_and_1_are_questioned_as_pictures(dtype):
+    values, settings = np.eye(2)[None], DEFAULT_DATA.model_copy(update={"picture": "2x2"})
+    with pytest.raises(
+        DataError, match=r"none above 1, .*; give booleans if 1 is white, and unsigned bytes if"
+    ):
+        from_arrays(values.astype(dtype), settings=settings)
+    assert from_arrays(values.astype(np.uint8), settings=settings).values.max() == 1

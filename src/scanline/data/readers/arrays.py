@@ -130,6 +130,11 @@ def from_arrays(
     if settings.picture_size:
         if _is_boolean(values):  # black and white; without a size they stay features of 0 and 1
             made = replace(made, concatenated=made.concatenated.astype(np.uint8) * np.uint8(255))
+        elif made.dtype != np.uint8 and steps.max() == 1:
+            raise DataError(
+                f"{source}: expected grey levels from 0 to 255, found none above 1, which may be white or "
+                "the darkest grey; give booleans if 1 is white, and unsigned bytes if they are grey levels"
+            )
         return as_pictures(made, settings.picture_size, "", channels)
     if made.dtype == np.uint8 and made.uniform and made.features > 1:
         size = made.max_length, made.features // channels
