@@ -76,6 +76,7 @@ def read_npz(path: Path, settings: DataSettings, labelled: bool = True) -> dict[
             if own["X"] is None and end:  # the names of MedMNIST
                 for key, theirs in _OTHER_KEYS.items():
                     own[key] = _member(path, archive, members, f"{end}_{theirs}")
+                    used.add(f"{end}_{theirs}".lower())
             if own["X"] is None:
                 continue
             if own["y"] is None and labelled:

@@ -66,8 +66,8 @@ def settle_header(file: Delimited, settings: DataSettings, optional: Collection[
     place = words[-1] if words else 0
     raise UsageError(
         f"{file.path}: is the first line a header or a sequence? It has numbers such as "
-        f"{one_line(fractions[0])} and {one_line(file.names[place])!r}: give --label-column {place} if there is "
-        "no header, or the name of the label column if there is one"
+        f"{one_line(fractions[0])} and {one_line(file.names[place])!r}: give --label-column {place} if "
+        "there is no header, or the name of the label column if there is one"
     )
 
 
