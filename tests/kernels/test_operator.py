@@ -81,11 +81,26 @@ def test_without_gradients_nothing_is_kept():
     assert reserve.numel() == 0
 
 
-def test_second_derivatives_are_refused():
+@pytest.mark.parametrize(
+    ("lengths", "reverse"), [(None, False), (torch.tensor([3, 1]), True)], ids=["full", "lengths, reversed"]
+)
+def test_second_derivatives(lengths, reverse):
+    arguments = [t.detach().double().requires_grad_() for t in make(2, 3, 1, 2).values()]
+    torch.autograd.gradgradcheck(lambda *tensors: lstm(*tensors, lengths, reverse=reverse), arguments)
+
+
+def test_second_derivatives_of_a_tensor_given_as_two_states():
+    x, h, _, *weights = (t.detach().double() for t in make(2, 3, 1, 2).values())
+    torch.autograd.gradgradcheck(lambda state: lstm(x, state, state, *weights), (h.requires_grad_(),))
+
+
+def test_a_recorded_backward_pass_has_the_bits_of_a_plain_one():
     x, *others = make(3, 4, 2, 5).values()
-    gradient = torch.autograd.grad(lstm(x, *others)[0].sum(), x, create_graph=True)[0]
-    with pytest.raises(RuntimeError, match="no second derivative"):
-        gradient.sum().backward()
+    total = lstm(x, *others)[0].square().sum()
+    (plain,) = torch.autograd.grad(total, x, retain_graph=True)
+    (recorded,) = torch.autograd.grad(total, x, create_graph=True)
+    assert torch.equal(plain, recorded)
+    assert recorded.requires_grad
 
 
 def test_every_tensor_that_does_not_fit_is_named():

@@ -4,7 +4,8 @@ For torch it is an operator like any other: it has a schema, shapes without data
 `torch.export`) and a gradient. On float32 tensors the native library computes it; on float64 ones, and
 without the library, the reference does, slowly.
 
-The gradient returns one bias gradient, as the C interface does: it suits cells with additive biases.
+The gradient returns one bias gradient, as the C interface does: it suits cells with additive biases. The
+reference computes second derivatives.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class LayerOperator:
         torch.library.register_autograd(
             forward, self._differentiate, setup_context=self._save_for_backward, lib=_ops
         )
-        torch.library.register_autograd(backward, self._refuse, lib=_ops)
+        torch.library.register_autograd(
+            backward, self._differentiate_backward, setup_context=self._save_backward, lib=_ops
+        )
 
     def __call__(
         self,
@@ -93,7 +96,7 @@ class LayerOperator:
             Outputs (N, T, H) and the last states, each (N, H).
 
         Raises:
-            RuntimeError: If shapes do not fit together, or when a second derivative is computed.
+            RuntimeError: If shapes do not fit together.
         """
         tensors = (x, *states, *weights)
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
@@ -191,8 +194,7 @@ class LayerOperator:
     def _batched_gradients(self, *arguments: Any) -> tuple[Tensor, ...]:
         """Return what `_backward` does, computed by torch's operators, which `torch.vmap` knows."""
         gradients, call, _, wants = self._split(arguments)
-        with torch.enable_grad():
-            return reference_call.differentiate(self.cell, call, gradients, wants)
+        return reference_call.differentiate(self.cell, call, gradients, wants)
 
     def _split(
         self, arguments: tuple[Any, ...]
@@ -250,12 +252,26 @@ class LayerOperator:
         # The trailing None are for lengths, the three options and `keep`, which have no gradient.
         return tuple(g if need else None for g, need in zip(results, needs, strict=False)) + (None,) * 5
 
-    def _refuse(self, ctx: Any, *gradients: Tensor | None) -> None:
-        title = self.cell.layout("torch").layers[0]
-        raise RuntimeError(
-            f"scanline::{self.name} has no second derivative; use torch.nn.{title}, "
-            f"or scanline.nn.{title} with backend='torch'"
-        )
+    # --- autograd of the backward pass: second derivatives
+
+    def _save_backward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        first = 1 + len(self.cell.states)
+        # Not y and the reserve: the reference computes them again.
+        ctx.save_for_backward(*inputs[: first + self._inputs])
+        ctx.others = (None, None, *inputs[first + self._inputs + 2 :])
+        ctx.set_materialize_grads(False)
+
+    def _differentiate_backward(self, ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the gradients by all arguments of `_backward`, computed by the reference."""
+
+        def backward(*tensors: Any) -> tuple[Tensor, ...]:
+            results, call, _, wants = self._split((*tensors, *ctx.others))
+            return reference_call.differentiate(self.cell, call, results, wants)
+
+        needs = ctx.needs_input_grad[: len(ctx.saved_tensors)]
+        derived = reference_call.differentiate_again(backward, ctx.saved_tensors, needs, gradients)
+        # Those by y and the reserve, which are functions of the other tensors, are part of theirs.
+        return (*derived, *(None for _ in ctx.others))
 
 
 class _Direct(torch.autograd.Function):
@@ -275,10 +291,10 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         operator = ctx.operator
-        if torch.is_grad_enabled():  # create_graph: through the dispatcher, whose gradient refuses
-            return operator._differentiate(ctx, *gradients, None)  # type: ignore[no-any-return]
         if any(gradient is not None and _is_batched(gradient) for gradient in gradients):
             return operator._gradients(ctx, gradients, operator._batched_gradients)  # type: ignore[no-any-return]
+        if torch.is_grad_enabled():  # create_graph: the dispatcher records the backward pass
+            return operator._differentiate(ctx, *gradients, None)  # type: ignore[no-any-return]
         return operator._gradients(ctx, gradients, operator._backward)  # type: ignore[no-any-return]
 
 

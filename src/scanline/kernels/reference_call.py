@@ -42,7 +42,8 @@ def gradients(
         results: Gradients of outputs and last states; None for zeros.
         wants: Whether those by x, by the states and by the weights are wanted; the others are empty.
     """
-    return _in_fresh_thread(lambda: differentiate(cell, call, results, wants))
+    with_no_graph = torch.no_grad()(differentiate)  # a new thread starts with gradients enabled
+    return _in_fresh_thread(lambda: with_no_graph(cell, call, results, wants))
 
 
 def differentiate(
@@ -51,7 +52,9 @@ def differentiate(
     results: Sequence[Tensor | None],
     wants: tuple[bool, bool, bool],
 ) -> tuple[Tensor, ...]:
-    """Return what `gradients` does. Autograd must be on in the calling thread.
+    """Return what `gradients` does, differentiable if gradients are enabled.
+
+    Torch's dispatcher must not have turned autograd off in the calling thread.
 
     Args:
         cell: As for `gradients`.
@@ -59,7 +62,9 @@ def differentiate(
         results: As for `gradients`.
         wants: As for `gradients`.
     """
-    derived = _differentiate(cell, call, results)
+    attached = torch.is_grad_enabled()
+    with torch.enable_grad():
+        derived = _differentiate(cell, call, results, attached)
     counts = zip(wants, (1, len(cell.states), 3), strict=True)
     wanted = [want for want, count in counts for _ in range(count)]
     # A gradient that passed no step is the tensor that came in; an operator must return new ones.
@@ -69,26 +74,75 @@ def differentiate(
     )
 
 
-def _differentiate(cell: Cell, call: LayerCall, results: Sequence[Tensor | None]) -> list[Tensor]:
+def differentiate_again(
+    backward: Callable[..., tuple[Tensor, ...]],
+    tensors: Sequence[Tensor | None],
+    needs: Sequence[bool],
+    gradients: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Return the gradients by the tensors that a backward pass read, for second derivatives.
+
+    Args:
+        backward: The backward pass, differentiable if gradients are enabled.
+        tensors: Its arguments.
+        needs: By which of them gradients are wanted; the others are None.
+        gradients: Gradients of its results; None for zeros.
+    """
+    attached = torch.is_grad_enabled()
+    with torch.enable_grad():
+        arguments = [
+            _variable(tensor, attached) if need and tensor is not None else tensor
+            for tensor, need in zip(tensors, needs, strict=True)
+        ]
+        variables = [
+            tensor for tensor, need in zip(arguments, needs, strict=True) if need and tensor is not None
+        ]
+        derived = iter(_grad(backward(*arguments), gradients, variables, attached))
+    return [
+        next(derived) if need and tensor is not None else None
+        for tensor, need in zip(arguments, needs, strict=True)
+    ]
+
+
+def _differentiate(
+    cell: Cell, call: LayerCall, results: Sequence[Tensor | None], attached: bool
+) -> list[Tensor]:
     """Run the reference again, with gradients, and return those by all inputs."""
     weight_ih, weight_hh, bias_ih, bias_hh = call.weights
     # Without biases a zero one stands in: the operator's schema returns its gradient all the same.
     bias = weight_hh.new_zeros(weight_hh.shape[0]) if bias_ih is None else bias_ih
     inputs = (call.x, *_states(call), weight_ih, weight_hh, bias)
-    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
-    x, *states, leaf_ih, leaf_hh, leaf_bias = leaves
-    weights = Weights(leaf_ih, leaf_hh, leaf_bias, bias_hh)
+    variables = [_variable(tensor, attached) for tensor in inputs]
+    x, *states, weight_ih, weight_hh, bias = variables
+    weights = Weights(weight_ih, weight_hh, bias, bias_hh)
     y, last = reference.scan(cell, call.turned(x), tuple(states), weights, call.lengths, call.reverse)
+    return _grad((call.turned(y), *last), results, variables, attached)
+
+
+def _variable(tensor: Tensor, attached: bool) -> Tensor:
+    """Return a tensor to differentiate by: in the graph of the given one if `attached`, else a new leaf."""
+    # A view, not the tensor: one that is passed as two arguments has a gradient for each.
+    return tensor.view_as(tensor) if attached and tensor.requires_grad else tensor.detach().requires_grad_()
+
+
+def _grad(
+    outputs: Sequence[Tensor], gradients: Sequence[Tensor | None], inputs: list[Tensor], attached: bool
+) -> list[Tensor]:
+    """Return the gradients by the inputs; zeros where the outputs do not depend on them."""
     # Without steps or sequences the outputs depend on nothing.
     pairs = [
-        (result, gradient)
-        for result, gradient in zip((call.turned(y), *last), results, strict=True)
-        if gradient is not None and result.requires_grad
+        (output, gradient)
+        for output, gradient in zip(outputs, gradients, strict=True)
+        if gradient is not None and output.requires_grad
     ]
     if not pairs:
-        return [torch.zeros_like(leaf) for leaf in leaves]
-    outputs, given = zip(*pairs, strict=True)
-    return list(torch.autograd.grad(outputs, leaves, given, allow_unused=True, materialize_grads=True))
+        return [torch.zeros_like(tensor) for tensor in inputs]
+    differentiated, given = zip(*pairs, strict=True)
+    return list(
+        torch.autograd.grad(
+            differentiated, inputs, given, create_graph=attached, allow_unused=True, materialize_grads=True
+        )
+    )
 
 
 def _states(call: LayerCall) -> tuple[Tensor, ...]:

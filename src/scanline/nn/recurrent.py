@@ -293,7 +293,8 @@ class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]  # `forward` has one more
             other dtypes, for `proj_size`, and without the library; `path()` returns which.
         **kwargs: As for `torch.nn.LSTM`.
 
-    Under autocast outputs stay float32, where torch's are bfloat16. Only torch's path has second derivatives.
+    Under autocast outputs stay float32, where torch's are bfloat16. Second derivatives are computed by the
+    reference, slowly.
     """
 
 
