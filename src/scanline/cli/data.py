@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scanline.recipe import DataSettings
 
 import click
 
 from scanline.cli.data_options import chosen_settings, data_options
 from scanline.cli.output import download_bar, print_json, print_text, say, shown_name
-from scanline.errors import DataError
+from scanline.errors import DataError, UsageError
 
 
 @click.group(name="data")
@@ -48,10 +53,18 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     """Read DATA, a name or a path, and print counts, lengths, classes and assumptions."""
     from scanline import recipe
     from scanline.data import catalogue as catalog
+    from scanline.data.readers.column_roles import AMBIGUOUS
     from scanline.data.summary import summarise
 
     settings = recipe.load(recipe.DEFAULT, chosen_settings(options)).data
-    dataset = catalog.read(data, settings)
+    try:
+        dataset = catalog.read(data, settings)
+    except UsageError as error:
+        path = catalog.locate(data)
+        if error.code != AMBIGUOUS or path is None or not path.is_file():
+            raise
+        _show_question(path, settings, str(error), as_json)
+        return
     # Splits of one source usually have the same notes: each is printed once.
     for note in {note for source in dataset.splits.values() for note in source.info.notes}:
         say(note)
@@ -69,6 +82,22 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     print_text(f"{shown_name(summary['name'])}: {content}")
     for name, part in summary["parts"].items():
         print_text(_split_line("" if name == "all" else f"{name}: ", part))
+
+
+def _show_question(path: Path, settings: DataSettings, question: str, as_json: bool) -> None:
+    """Print the first rows of a table whose meaning is not clear, and what has to be decided."""
+    from scanline.data.readers.table_preview import preview_table
+
+    table = preview_table(path, settings)
+    if as_json:
+        print_json({"name": path.name, "columns": table.types, "rows": table.rows, "question": question})
+        return
+    print_text(f"{shown_name(path.name)}: a table; what its columns mean is not clear")
+    for place, (name, kind) in enumerate(table.types.items()):
+        cells = ", ".join(shown_name(row[place]) or "(empty)" for row in table.rows if place < len(row))
+        role = f", {table.roles[name]}" if name in table.roles else ""
+        print_text(f"  {shown_name(name)}: {kind}{role}: {cells}, ...")
+    print_text(f"question: {shown_name(question, 2000)}")
 
 
 def _split_line(title: str, part: dict[str, Any]) -> str:

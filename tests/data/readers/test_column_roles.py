@@ -141,7 +141,7 @@ def test_a_label_may_be_absent_where_it_is_optional():
             ["x", "label"],
             {"label_column": "lable"},
             UsageError,
-            "unknown column 'lable'; did you mean 'label'.; expected",
+            "unknown column 'lable'; expected one of x, label; did you mean 'label'.$",
         ),
         (
             ["x", "label"],

@@ -92,8 +92,8 @@ def assign(
     for name in (*roles.values(), *features):
         if name and name not in there:
             raise UsageError(
-                f"{source}: unknown column {name!r}{did_you_mean(name, names)}; "
-                f"expected one of {_list(names)}"
+                f"{source}: unknown column {name!r}; expected one of {_list(names)}"
+                f"{did_you_mean(name, names)}"
             )
     _check_once(roles, features, source)
     if not features:
@@ -154,6 +154,11 @@ def _assign_roles(
 def is_usual_label(names: Sequence[str]) -> bool:
     """Return whether one of the columns has a usual name of the label column."""
     return any(_is_usual(name, "label", names) for name in names)
+
+
+def usual_roles(names: Sequence[str]) -> dict[str, str]:
+    """Return the role of each column whose name is usual for one, by the name of the column."""
+    return {name: role for role in _ROLES for name in names if _is_usual(name, role, names)}
 
 
 def _is_usual(name: str, role: str, names: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from scanline.data.class_names import name_classes
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.bookkeeping import separate_bookkeeping
-from scanline.data.readers.column_roles import Columns, settle
+from scanline.data.readers.column_roles import AMBIGUOUS, Columns, settle
 from scanline.data.readers.list_columns import has_lists, read_list_columns
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.row_order import order_rows
@@ -75,13 +75,15 @@ def _guess(table: Table) -> str:
     if columns.time and not columns.id:
         raise UsageError(
             f"{table.path}: which column identifies the sequence of a row? Give it with --id-column, or give "
-            "--shape wide if each row is a sequence"
+            "--shape wide if each row is a sequence",
+            code=AMBIGUOUS,
         )
     repeats = ids is not None and len(ids.texts) < len(ids.codes)
     if columns.time and not repeats:
         raise UsageError(
             f"{table.path}: is each row a step, or a sequence? There is a time column, {columns.time}, but "
-            f"each {columns.id} has a single row; give --shape long or wide"
+            f"each {columns.id} has a single row; give --shape long or wide",
+            code=AMBIGUOUS,
         )
     return "long" if repeats else "wide"
 

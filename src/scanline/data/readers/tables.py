@@ -15,6 +15,7 @@ from scanline.data.readers.column_roles import Columns, assign
 from scanline.data.readers.dialects import TEXT_SUFFIXES, decimal_mark, has_label_first, settle_header
 from scanline.data.readers.row_numbers import NumberFault, to_numbers
 from scanline.data.readers.row_times import TimeColumn, TimeFault
+from scanline.data.readers.text_columns import ask_for_id, with_hint
 from scanline.errors import UNPRINTABLE, DataError, FormatError, MissingExtraError, one_line
 from scanline.formats.csv_pieces import RowBoundaryError
 from scanline.formats.delimited import Delimited, open_delimited
@@ -135,6 +136,7 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
         settings = settings.model_copy(update={"label_column": file.names[0]})
     _check_header(file, settings)
     columns = assign(file.names, settings, str(path), optional, file.headed)
+    ask_for_id(path, columns, lambda name: file.sampled([name]), settings)
     file = replace(file, decimal=decimal_mark(file, settings, columns))
     # float64 first: decimal text is then rounded to float32 as values of Parquet files and programs are.
     types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
@@ -163,12 +165,15 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
 
     try:
         return collect()
-    except FormatError:
+    except FormatError as error:
         if not columns.time or types[columns.time] != pyarrow.int64():
-            raise
+            raise with_hint(error, columns, settings) from error
     # The first times are integers, which are exact as such; others may be fractions.
     types[columns.time] = pyarrow.float64()
-    return collect()
+    try:
+        return collect()
+    except FormatError as error:
+        raise with_hint(error, columns, settings) from error
 
 
 def _check_header(file: Delimited, settings: DataSettings) -> None:
