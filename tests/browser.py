@@ -1,4 +1,4 @@
-"""What every page must stand: no request abroad, no message, no axe violation, no sideways scrolling."""
+"""Checks for every page: no request elsewhere, no message, no axe violation, no horizontal scrolling."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from playwright.sync_api import Browser, Page
 
 @dataclass
 class Watched:
-    """A page, with what it said and where it went."""
+    """A page, with its console messages and requests."""
 
     page: Page
-    said: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def check(self, own: str) -> None:
-        """own: how every address that it may ask begins."""
-        assert self.said == []
-        assert [each for each in self.asked if not each.startswith((own, "data:", "blob:"))] == []
+        """Check messages and requests. own: prefix of every address that may be requested."""
+        assert self.messages == []
+        assert [each for each in self.requests if not each.startswith((own, "data:", "blob:"))] == []
 
     def violations(self) -> list[str]:
-        """What axe-core finds, WCAG 2.2 AA and its best practices."""
-        found = Axe().run(self.page).response["violations"]
+        """Return the violations that axe-core reports, WCAG 2.2 AA and its best practices."""
+        violations = Axe().run(self.page).response["violations"]
         return [
             f"{each['id']}: {each['help']} ({', '.join(str(node['target']) for node in each['nodes'][:4])})"
-            for each in found
+            for each in violations
         ]
 
     def sideways(self) -> int:
@@ -49,11 +49,11 @@ def watched(browser: Browser, width: int = 1280, scheme: str = "light", **option
         **options,
     )
     page = context.new_page()
-    found = Watched(page)
-    page.on("console", lambda message: found.said.append(message.text))
-    page.on("pageerror", lambda error: found.said.append(str(error)))
-    page.on("request", lambda request: found.asked.append(request.url))
+    watch = Watched(page)
+    page.on("console", lambda message: watch.messages.append(message.text))
+    page.on("pageerror", lambda error: watch.messages.append(str(error)))
+    page.on("request", lambda request: watch.requests.append(request.url))
     try:
-        yield found
+        yield watch
     finally:
         context.close()

@@ -1,4 +1,4 @@
-"""What every test stands on: an empty cache, no network, and the real data only where it is at hand."""
+"""Fixtures of all tests: an empty cache, no network, and real data only where they are available."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _own_cache_and_no_network(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _signals_as_a_terminal_has_them():
-    """A shell's background job is born with SIGINT ignored."""
+def _default_sigint():
+    """Restore the default handler: a background job of a shell starts with SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -34,17 +34,17 @@ def _signals_as_a_terminal_has_them():
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """The folder of TensorFlow's own figures."""
+    """The folder of TensorFlow's outputs."""
     if SHARED is None or not (SHARED / "golden").is_dir():
-        pytest.skip("TensorFlow's figures are not at hand: set SCANLINE_DATA to the folder that has golden/")
+        pytest.skip("TensorFlow's outputs are missing: set SCANLINE_DATA to the folder that has golden/")
     return SHARED / "golden"
 
 
 @pytest.fixture(scope="session")
 def mnist():
-    """The data set itself."""
+    """The real MNIST."""
     if SHARED is None or not (SHARED / "mnist").is_dir():
-        pytest.skip("MNIST is not at hand: set SCANLINE_DATA to the folder that has mnist/")
+        pytest.skip("MNIST is missing: set SCANLINE_DATA to the folder that has mnist/")
     from scanline.data import catalogue as catalog
 
     return catalog.load("mnist")
@@ -60,7 +60,7 @@ def make_sequences(
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
-    """A run on scikit-learn's digits: real, small, and left alone by every test."""
+    """A run on scikit-learn's digits, which no test changes."""
     from scanline.api import train
 
     path = tmp_path_factory.mktemp("trained") / "run"
@@ -72,11 +72,11 @@ def trained(tmp_path_factory) -> Path:
 def browser():
     """Headless Chromium: $CHROMIUM, or the one on the PATH.
 
-    For a module: while it is open, Playwright's event loop runs, and no other can.
+    Module scope: while it is open, Playwright's event loop runs, and no other can.
     """
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
-        pytest.skip("there is no Chromium: install Debian's package chromium, or set CHROMIUM")
+        pytest.skip("Chromium is missing: install Debian's package chromium, or set CHROMIUM")
     from playwright.sync_api import sync_playwright
 
     quiet = (

@@ -68,7 +68,7 @@ def test_they_predict_the_same_bytes(run):
     check(scanline.load(run).predict_proba(given(arrays)), arrays["probabilities"], run)
 
 
-def test_their_files_say_what_they_said(run):
+def test_exported_files_hold_the_printed_values(run):
     directory = RunDirectory(run)
     result, environment = directory.read_result(), directory.read_environment()
     assert (result.training.status == "interrupted") == (run.name == "gru-stopped")

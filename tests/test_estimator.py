@@ -1,4 +1,4 @@
-"""The scikit-learn face: its own checks, and what they do not ask."""
+"""The scikit-learn interface: scikit-learn's checks, and more."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_logarithms_are_those_of_the_probabilities(fitted):
     padding=st.sampled_from([0.0, 1.0, np.nan, -1e30]),
     seed=st.integers(0, 1000),
 )
-def test_an_answer_depends_on_its_own_sequence_alone(fitted, lengths, padding, seed):
+def test_a_prediction_depends_only_on_its_sequence(fitted, lengths, padding, seed):
     draw = np.random.default_rng(seed)
     X = [draw.normal(size=(length, 2)) * 3 for length in lengths]
     together = fitted.predict_proba(X)
@@ -85,7 +85,7 @@ def test_an_answer_depends_on_its_own_sequence_alone(fitted, lengths, padding, s
         assert np.abs(with_lengths[index] - together[index]).max() <= 1e-6
 
 
-def test_the_same_data_in_any_dress_give_the_same_classifier():
+def test_the_same_data_in_any_type_give_the_same_classifier():
     """A table, an array, lists, tensors: T * F columns are T steps of F features."""
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(24, 5, 3)).astype(np.float32), np.arange(24) % 3
@@ -135,7 +135,7 @@ def test_series_of_one_feature_may_be_one_dimensional():
         (np.zeros((2, 7)), "features_per_step must divide the 7 columns of X, got 2"),
     ],
 )
-def test_what_cannot_be_read_is_refused(X, message):
+def test_unreadable_input_is_refused(X, message):
     with pytest.raises(ValueError, match=message):
         LSTMClassifier(**SMALL, features_per_step=2).fit(X, [0, 1])
 
@@ -191,7 +191,7 @@ def test_the_cell_is_the_one_of_the_name(kind):
     assert kind.__name__.lower().startswith(made.model_.network.architecture.cell)
 
 
-def test_a_seed_decides_everything_and_no_seed_draws_anew():
+def test_a_seed_decides_everything_and_no_seed_draws_another():
     X, y = turns(12)
     one, two = (LSTMClassifier(**SMALL).fit(X, y).predict_proba(X) for _ in range(2))
     assert np.array_equal(one, two)
@@ -222,7 +222,7 @@ def test_a_weight_of_two_is_the_sample_twice_also_for_sequences_of_different_len
     assert not np.array_equal(weighted.predict_proba(X), LSTMClassifier(**SMALL).fit(X, y).predict_proba(X))
 
 
-def test_balanced_classes_answer_the_rare_one_more_often():
+def test_balanced_classes_predict_the_rare_one_more_often():
     draw = np.random.default_rng(0)
     y = np.array([0] * 90 + [1] * 10)
     X = draw.normal(size=(100, 6)) + 0.4 * y[:, None]
@@ -274,7 +274,7 @@ def test_passes_over_parts_of_the_data_learn():
     assert made.score(*turns(seed=2)) > 0.9
 
 
-def test_fit_begins_anew_and_partial_fit_goes_on():
+def test_fit_starts_again_and_partial_fit_continues():
     X, y = turns(16)
     made = LSTMClassifier(**SMALL).fit(X, y)
     before = made.predict_proba(X)
@@ -329,7 +329,7 @@ def test_searches_take_sequences_of_different_lengths():
     assert steps.score(X, y) == 1.0
 
 
-def test_an_unfitted_one_says_so_and_a_clone_is_unfitted(fitted):
+def test_an_unfitted_estimator_raises_and_a_clone_is_unfitted(fitted):
     with pytest.raises(NotFittedError):
         LSTMClassifier().predict([np.zeros((3, 2))])
     copy = clone(fitted)

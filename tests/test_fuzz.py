@@ -1,4 +1,4 @@
-"""A short turn of `make fuzz`: what it once found, and some changed files for every reader."""
+"""A short run of `make fuzz`: earlier faults, and some changed files for every reader."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read(target: Target, files, folder) -> None:
 
 
 @pytest.mark.parametrize(("name", "digest"), KEPT)
-def test_what_was_found_once_is_read_or_refused(name, digest, tmp_path):
+def test_earlier_faults_are_read_or_refused(name, digest, tmp_path):
     read(the(name), trying.kept(trying.SEEDS / name)[digest], tmp_path / "it")
 
 
@@ -49,7 +49,7 @@ def test_changed_files_are_read_or_refused(name, tmp_path):
         read(target, files, tmp_path / "it")
 
 
-def test_a_reader_that_fails_hangs_or_refuses_is_told_apart(tmp_path):
+def test_failures_hangs_and_refusals_of_a_reader_are_distinguished(tmp_path):
     def fails(folder):
         raise KeyError("x")
 

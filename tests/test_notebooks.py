@@ -1,4 +1,4 @@
-"""What Python programs call for words and pictures, and how runs show themselves in a notebook."""
+"""The Python functions for reports and explanations, and the display of runs in a notebook."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def small(tmp_path_factory) -> Run:
 # --- a run
 
 
-def test_a_run_shows_its_verdict_and_how_it_learnt(trained):
+def test_a_run_shows_its_result_and_learning_curve(trained):
     run = run_of(trained)
     text = run._repr_html_()
     told = lines(text)
@@ -69,7 +69,7 @@ def test_a_notebook_of_several_runs_has_every_name_once(trained, small):
     assert not set(names[0]) & set(names[1])
 
 
-def test_parts_that_were_not_judged_are_left_out(small, tmp_path):
+def test_splits_that_were_not_evaluated_are_left_out(small, tmp_path):
     for result, expected in [
         (small.result | {"test": None}, ["validation"]),
         (small.result | {"validation": None}, ["test"]),
@@ -79,7 +79,7 @@ def test_parts_that_were_not_judged_are_left_out(small, tmp_path):
         assert [line.split()[0] for line in told[1:-1]] == expected
 
 
-def test_without_its_course_a_run_still_shows_its_verdict(small, tmp_path):
+def test_without_its_history_a_run_still_shows_its_result(small, tmp_path):
     shutil.copytree(small.path, tmp_path / "run")
     moved = Run(tmp_path / "run", small.result)
     for content in (b"", b'{"event": "logg', b"\xff", None):
@@ -90,7 +90,7 @@ def test_without_its_course_a_run_still_shows_its_verdict(small, tmp_path):
         assert "<svg" not in text
 
 
-def test_without_matplotlib_a_run_shows_its_verdict(small, monkeypatch):
+def test_without_matplotlib_a_run_shows_its_result(small, monkeypatch):
     whole = small._repr_html_()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     text = small._repr_html_()
@@ -114,7 +114,7 @@ def test_names_of_runs_and_data_with_markup_are_words(small, tmp_path):
 # --- a report
 
 
-def test_a_run_writes_its_report_into_its_folder_or_where_it_is_told(small, tmp_path):
+def test_a_run_writes_its_report_into_its_folder_or_to_a_given_path(small, tmp_path):
     shutil.copytree(small.path, tmp_path / "run")
     run = Run(tmp_path / "run", small.result)
     assert run.report() == tmp_path / "run" / "report.html"

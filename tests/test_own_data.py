@@ -1,4 +1,4 @@
-"""Whole runs on data of one's own: tables, arrays, pictures; what the run and the model keep of them."""
+"""Whole runs on the user's data: tables, arrays, pictures; what the run and the model record of them."""
 
 from __future__ import annotations
 

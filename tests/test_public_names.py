@@ -1,4 +1,4 @@
-"""What a user meets first: the public names, and a model that is printed."""
+"""The public names of the package, and the printed form of a model."""
 
 from __future__ import annotations
 

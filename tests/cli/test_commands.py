@@ -1,4 +1,4 @@
-"""The program as it is typed: what goes where, and with which exit code."""
+"""The command line: what is printed where, and the exit codes."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_request_that_makes_no_sense_is_one_line_and_exits_with_2(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_named_data_set_that_is_not_at_hand_exits_with_3(scanline, tmp_path, monkeypatch):
+def test_a_missing_named_data_set_exits_with_3(scanline, tmp_path, monkeypatch):
     monkeypatch.delenv("SCANLINE_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     code, _, err = scanline("train", "mnist")
@@ -366,7 +366,7 @@ def test_the_environment_chooses_the_kernel(kernel, code, expected):
     assert "Traceback" not in ran.stderr
 
 
-def test_a_library_that_is_none_is_named(tmp_path):
+def test_an_invalid_library_is_named(tmp_path):
     fake = tmp_path / "libscanline.so"
     fake.write_bytes(b"not a library")
     environment = {k: v for k, v in os.environ.items() if k != "SCANLINE_KERNEL"} | {

@@ -1,4 +1,4 @@
-"""`scanline compare` and what `scanline evaluate` says of the same runs."""
+"""`scanline compare`, and `scanline evaluate` of the same runs."""
 
 from __future__ import annotations
 

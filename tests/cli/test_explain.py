@@ -1,4 +1,4 @@
-"""scanline explain: what it prints, what it writes, and one line for what cannot be."""
+"""`scanline explain`: output, files, and errors of one line."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_in_json_it_has_every_number_and_no_nan(scanline, trained):
     assert all(np.array(layer[part]).shape == (8, 128) for part in "ifgoch")
 
 
-def test_calibrated_probabilities_are_asked_for_by_an_option(scanline, trained):
+def test_an_option_selects_calibrated_probabilities(scanline, trained):
     image = catalog.load("digits").test.values[5]
     plain, calibrated = (
         json.loads(scanline("explain", trained, "5", "--json", *options)[1])["probabilities"][-1]

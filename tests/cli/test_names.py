@@ -1,4 +1,4 @@
-"""Names that strangers chose - of classes, files and runs - in what the program prints."""
+"""Names from untrusted sources - classes, files and runs - in the output of the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program on data of one's own: options, what is said, and one line for what cannot be."""
+"""The command line on the user's data: options, notes, and errors of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scanline report` and `scanline train --report` as they are typed: what goes where, and what is refused."""
+"""`scanline report` on the command line: output, files and errors."""
 
 from __future__ import annotations
 

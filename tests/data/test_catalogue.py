@@ -118,7 +118,7 @@ def test_digits_are_split_in_the_same_way_every_time_and_share_no_picture():
     assert len(set.union(*pictures)) == sum(len(part) for part in pictures)
 
 
-def test_digits_are_always_at_hand_and_verify():
+def test_digits_are_always_available_and_verify():
     assert catalog.find("digits") == catalog.fetch("digits", force=True)
     assert [(check.ok, check.note) for check in catalog.verify("digits")] == [(True, "SHA-256 matches")]
 

@@ -56,7 +56,7 @@ def test_bytes_are_finite():
     check_values(make(np.full((3, 2), 255, np.uint8), [1, 2]), missing=False)
 
 
-def test_a_wrong_value_is_found_in_any_bit(monkeypatch):
+def test_a_wrong_value_is_detected_in_any_bit(monkeypatch):
     monkeypatch.setattr(checks, "_ROWS", 4)
     for row in range(11):
         values = np.zeros((11, 3))

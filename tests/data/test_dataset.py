@@ -1,4 +1,4 @@
-"""Data sets: their splits, how these are described, and what finds the data again."""
+"""Data sets: their splits, descriptions of these, and how the data are located again."""
 
 from __future__ import annotations
 

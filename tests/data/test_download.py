@@ -122,7 +122,7 @@ def test_progress_counts_up_to_the_whole(serve, target):
     assert [received for received, _ in seen] == sorted({received for received, _ in seen})
 
 
-def test_the_total_is_none_where_the_server_does_not_say(serve, target):
+def test_the_total_is_none_without_a_content_length(serve, target):
     seen = []
     get(target, serve("no length"), on_progress=lambda received, total: seen.append((received, total)))
     assert seen[-1] == (300_000, None)
@@ -184,7 +184,7 @@ def test_an_unusable_answer_to_a_range_starts_again(serve, target, mode):
     assert target.read_bytes() == BODY
 
 
-def test_a_mixed_file_is_thrown_away_and_fetched_anew(serve, target):
+def test_a_mixed_file_is_deleted_and_downloaded_again(serve, target):
     target.parent.mkdir()
     target.with_name("file.gz.part").write_bytes(b"x" * 1000)
     mirror = serve()

@@ -1,4 +1,4 @@
-"""Batches as training gets them: gathered, moved, standardised."""
+"""Batches for training: gathered, shifted, standardised."""
 
 from __future__ import annotations
 

@@ -99,19 +99,19 @@ def test_a_set_with_known_gz_checksums_is_compared_only_if_packed_as_published(s
     assert notes == ["complete; recompressed, so the checksum cannot be compared"] + ["SHA-256 matches"] * 3
 
 
-def test_what_is_not_at_hand_cannot_be_verified():
+def test_a_missing_data_set_cannot_be_verified():
     with pytest.raises(DataError, match=r"mnist was not found: run `scanline data fetch mnist`"):
         catalog.verify("mnist")
 
 
-def test_offline_a_set_that_is_not_at_hand_is_an_error_with_the_remedy(tmp_path):
+def test_offline_a_missing_set_is_an_error_with_the_remedy(tmp_path):
     with pytest.raises(DataError, match=r"SCANLINE_OFFLINE is set.* folder that has mnist/train-images"):
         catalog.load("mnist")
     assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("form", ["raw_sha256", "gz_sha256"])
-def test_fetch_brings_all_four_files_checked_and_counts_the_bytes(small, tmp_path, monkeypatch, form):
+def test_fetch_downloads_and_verifies_all_four_files_and_counts_the_bytes(small, tmp_path, monkeypatch, form):
     packed = [gzip.compress(content) for content in small.values()]
     if form == "gz_sha256":
         digests = tuple(hashlib.sha256(content).hexdigest() for content in packed)
@@ -246,14 +246,14 @@ def test_a_scanline_data_that_may_not_be_entered_holds_nothing(data, monkeypatch
         ("shape", "wide"),
     ],
 )
-def test_nothing_is_to_be_said_of_how_a_named_set_is_read(key, value):
+def test_options_for_reading_are_refused_for_a_named_set(key, value):
     settings = DEFAULT_DATA.model_copy(update={"name": "digits", key: value})
     message = f"^data.{key} must not be set for digits, whose format and splits are fixed$"
     with pytest.raises(UsageError, match=message):
         catalog.read("digits", settings)
 
 
-def test_a_named_set_is_read_whole_whatever_the_split_says():
+def test_a_named_set_is_read_whole_for_any_split():
     samples = catalog.read("digits", DEFAULT_DATA.model_copy(update={"name": "digits"}))
     data_set = partition(samples, DEFAULT_SPLIT.model_copy(update={"test": 0.0}))
     assert [len(part) for part in data_set.splits.values()] == [1257, 180, 360]

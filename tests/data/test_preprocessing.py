@@ -1,4 +1,4 @@
-"""How what was read becomes what the network is given."""
+"""How data that were read become the input of the network."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_a_form_names_no_file():
     assert form.settings == DEFAULT_DATA.model_copy(update={"label_column": "y"})
 
 
-def test_a_form_says_how_pictures_are_fitted():
+def test_a_form_chooses_how_pictures_are_fitted():
     ink = PictureFormat(28, 28, 20, 255, "mass", 1, "ink")
     form = Preprocessing.fit(pictures(28, 28, picture=ink, settings=None), PLAIN)
     assert (form.settings.picture, form.settings.fit, form.settings.colour) == ("28x28", "ink", False)

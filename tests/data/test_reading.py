@@ -112,7 +112,7 @@ def test_arrays_of_a_program_are_read():
     assert (samples.name, samples.path, samples.picture) == ("mine", None, None)
 
 
-def test_nothing_is_a_data_error_that_says_what_could_be_there(tmp_path):
+def test_a_missing_source_names_the_formats_that_could_be_there(tmp_path):
     with pytest.raises(
         DataError, match=rf"^{tmp_path}/none: no such file or folder; expected a \.ts, .* files$"
     ):
@@ -132,7 +132,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
         read_sources(tmp_path / "one.csv", DEFAULT_DATA)
 
 
-def test_a_folder_with_nothing_in_it_says_what_could_be_there(tmp_path):
+def test_an_empty_folder_names_the_formats_that_could_be_there(tmp_path):
     message = (
         r"found a folder without train-images-idx3-ubyte, sub-folders of pictures, train and test files, or X"
     )
@@ -257,7 +257,7 @@ def test_a_test_file_alone_is_nothing_to_train_on(tmp_path):
         read_sources(tmp_path / "Vowels", DEFAULT_DATA)
 
 
-def test_two_formats_of_one_name_have_to_be_told_apart(tmp_path):
+def test_two_formats_of_one_name_are_ambiguous(tmp_path):
     ts(tmp_path / "m_TRAIN.ts", ONES)
     csv(tmp_path / "m_TRAIN.csv", WIDE)
     csv(tmp_path / "m_TEST.csv", WIDE)
@@ -266,7 +266,7 @@ def test_two_formats_of_one_name_have_to_be_told_apart(tmp_path):
         read_sources(tmp_path / "m", DEFAULT_DATA)
 
 
-def test_parts_in_two_formats_have_to_be_told_apart(tmp_path):
+def test_splits_in_two_formats_are_ambiguous(tmp_path):
     ts(tmp_path / "m_TRAIN.ts", ONES)
     csv(tmp_path / "m_TEST.csv", WIDE)
     with pytest.raises(
@@ -276,7 +276,7 @@ def test_parts_in_two_formats_have_to_be_told_apart(tmp_path):
         read_sources(tmp_path / "m", DEFAULT_DATA)
 
 
-def test_two_training_files_have_to_be_told_apart(tmp_path):
+def test_two_training_files_are_ambiguous(tmp_path):
     ts(tmp_path / "m_TRAIN.ts", ONES)
     ts(tmp_path / "m-train.ts", ONES)
     with pytest.raises(
@@ -328,7 +328,7 @@ def test_a_training_file_may_say_that_it_trains_but_not_that_it_tests(tmp_path):
 # --- what is judged
 
 
-def test_the_test_part_is_judged_or_all_where_there_are_no_parts(tmp_path):
+def test_the_test_split_is_evaluated_or_everything_where_there_are_no_splits(tmp_path):
     ts(tmp_path / "m_TRAIN.ts", ONES)
     ts(tmp_path / "m_TEST.ts", TWOS)
     assert set(
@@ -341,7 +341,7 @@ def test_the_test_part_is_judged_or_all_where_there_are_no_parts(tmp_path):
     assert named.picture is not None
 
 
-def test_a_folder_of_one_class_is_judged(tmp_path):
+def test_a_folder_of_one_class_is_evaluated(tmp_path):
     (tmp_path / "cat").mkdir()
     Image.new("L", (3, 2), 7).save(tmp_path / "cat" / "1.png")
     assert read_dataset(tmp_path, DEFAULT_DATA, TO_EVALUATE).evaluation_source("error").classes == ("cat",)

@@ -17,7 +17,7 @@ from tests.data.test_reading import ONES, TWOS, csv, said, split, ts, values_of
 SPLIT = "label,split,a\n" + "x,train,1\ny,train,1\n" * 3 + "x,test,2\ny,Validation,3\nx,val,3\n"
 
 
-def test_a_column_may_say_which_part_a_sequence_is_in(tmp_path):
+def test_a_column_may_name_the_split_of_a_sequence(tmp_path):
     data = partition(read_dataset(csv(tmp_path / "m.csv", SPLIT), DEFAULT_DATA), DEFAULT_SPLIT)
     assert {name: part.concatenated.ravel().tolist() for name, part in data.splits.items()} == {
         "train": [1] * 6,
@@ -40,7 +40,7 @@ def test_a_class_that_only_tests_is_refused_with_its_line(tmp_path):
         partition(read_dataset(path, DEFAULT_DATA), DEFAULT_SPLIT)
 
 
-def test_a_column_without_train_cannot_train_but_can_be_judged(tmp_path):
+def test_a_column_without_train_cannot_train_but_can_be_evaluated(tmp_path):
     path = csv(tmp_path / "m.csv", "label,split,a\nx,test,1\ny,validation,2\n")
     message = rf"^{path}: column split: expected some training sequences, found none$"
     with pytest.raises(DataError, match=message):
@@ -51,7 +51,7 @@ def test_a_column_without_train_cannot_train_but_can_be_judged(tmp_path):
     assert values_of(read_sources(path, DEFAULT_DATA, TO_PREDICT)) == {"validation": [2], "test": [1]}
 
 
-def test_an_archive_without_a_training_part_cannot_train_but_can_be_judged(tmp_path):
+def test_an_archive_without_a_training_split_cannot_train_but_can_be_evaluated(tmp_path):
     np.savez(tmp_path / "m.npz", X_test=np.ones((2, 3, 1)), y_test=[0, 1])
     with pytest.raises(DataError, match=r"m\.npz: expected a training split, found only test$"):
         read_dataset(tmp_path / "m.npz", DEFAULT_DATA)

@@ -1,4 +1,4 @@
-"""Which sequences train, which choose, and which judge."""
+"""Which sequences train, validate and test."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_as_much_is_held_out_as_was_asked_for_where_groups_allow(share):
     assert abs(len(held) / 200 - share) <= min(0.02, share / 2)
 
 
-def test_groups_are_told_apart_by_their_names_whatever_their_type():
+def test_groups_are_distinguished_by_name_for_any_type():
     part = labelled([0, 1] * 10)
     numbers = hold_out(replace(part, groups=np.arange(20) // 4), 0.2, 0)
     texts = hold_out(replace(part, groups=np.array([str(i // 4) for i in range(20)], dtype=object)), 0.2, 0)

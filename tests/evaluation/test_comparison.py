@@ -59,7 +59,7 @@ def rights(run: str) -> np.ndarray:
     return load(run).predict(test.values) == test.targets
 
 
-def test_every_run_and_every_two_are_told_of(compared, three):
+def test_every_run_and_every_pair_is_compared(compared, three):
     assert (compared["data"], compared["n"]) == ("digits", 360)
     assert [sheet["run"] for sheet in compared["runs"]] == three
     assert [(pair["first"], pair["second"]) for pair in compared["pairs"]] == list(combinations(three, 2))
@@ -84,7 +84,7 @@ def test_the_interval_and_the_test_are_of_those_counts(compared):
         assert low < pair["difference"] < high
 
 
-def test_disagreements_are_told_one_by_one(compared):
+def test_disagreements_are_listed(compared):
     test = catalog.load("digits").test
     for pair in compared["pairs"]:
         one, other = (load(pair[side]).predict(test.values) for side in ("first", "second"))
@@ -98,7 +98,7 @@ def test_disagreements_are_told_one_by_one(compared):
         assert list(pair["disagree_on"][0]) == ["index", "sequence", "true", "first", "second"]
 
 
-def test_each_sheet_tells_what_the_run_is(compared, three):
+def test_each_figure_names_the_run(compared, three):
     labels, values = catalog.load("digits").test.targets, catalog.load("digits").test.values
     for sheet, run in zip(compared["runs"], three, strict=True):
         result = json.loads((Path(run) / "result.json").read_text())
@@ -240,7 +240,7 @@ def test_data_that_one_of_them_cannot_read_is_refused(three, tables):
         compare_runs([three[0], str(tables / "a")], "digits")
 
 
-def test_runs_on_arrays_of_a_program_need_to_be_told_the_data(tmp_path):
+def test_runs_on_arrays_of_a_program_require_data(tmp_path):
     draw = np.random.default_rng(0)
     X, y = draw.normal(size=(40, 5, 2)).astype(np.float32), np.arange(40) % 2
     X[:, :, 0] += y[:, None]

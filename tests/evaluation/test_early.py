@@ -1,4 +1,4 @@
-"""What a network answers when every sequence ends earlier, against cutting the sequences off one by one."""
+"""Accuracy against steps read, compared with sequences that are cut off one by one."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_enough_is_the_step_from_which_on_the_accuracy_is_as_good_as_at_the_end(
     assert found["enough"] == enough
 
 
-def test_the_figures_along_the_way_end_where_the_run_was_judged(trained):
+def test_the_last_figures_equal_the_evaluation_of_the_run(trained):
     test = evaluate_run(str(trained), None).metrics.to_json()
     model = load(trained)
     part = model.align(catalog.load("digits").test)

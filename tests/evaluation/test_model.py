@@ -1,4 +1,4 @@
-"""A loaded model and what it accepts."""
+"""Evaluation of a loaded model on the inputs that it accepts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_evaluation_counts_what_predict_answers(trained, model, digits):
     assert judged.predictions().true == digits.test.targets.tolist()
 
 
-def test_grey_levels_and_shares_of_them_give_the_same_answer(model, digits):
+def test_grey_levels_and_fractions_of_them_give_the_same_prediction(model, digits):
     images = digits.test.values[:4]
     assert model.predict_proba(images / 16.0) == pytest.approx(model.predict_proba(images), abs=1e-6)
 

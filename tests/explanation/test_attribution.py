@@ -1,4 +1,4 @@
-"""Attributions: what they add up to, where they stand, and whether they mean something."""
+"""Attributions: their sums, their positions and their meaning."""
 
 from __future__ import annotations
 

@@ -235,12 +235,12 @@ def with_answers(explanation, answers):
         ([0, 1] * 5 + [0, 1], "after step 2, settled from step 12 of 12; the prediction changed 11 times"),
     ],
 )
-def test_the_summary_says_when_the_prediction_settled(model, answers, told):
+def test_the_summary_gives_the_step_at_which_the_prediction_settled(model, answers, told):
     found = with_answers(explain(model, np.ones((3, 2))), answers)
     assert found.lines()[1] == f"  first predicted {told}"
 
 
-def test_the_summary_says_whether_the_prediction_is_correct(model):
+def test_the_summary_states_whether_the_prediction_is_correct(model):
     found = with_answers(explain(model, np.ones((3, 2))), [0, 0])
     assert found.lines()[0] == "the given sequence: a (0.7500)"
     assert replace(found, true="a").lines()[0] == "the given sequence: a (0.7500), correct"

@@ -119,7 +119,7 @@ def test_an_svg_is_labelled_and_self_contained(digit, tmp_path):
         assert words in written_in_it
 
 
-def test_a_film_has_a_frame_for_every_step(digit, tmp_path):
+def test_an_animation_has_a_frame_for_every_step(digit, tmp_path):
     with Image.open(written(digit, tmp_path, ".gif")) as film:
         assert film.format == "GIF"
         assert film.n_frames == len(digit.values) == 8

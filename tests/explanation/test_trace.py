@@ -1,4 +1,4 @@
-"""The trace of one sequence: what it would have answered so far, and every gate and state."""
+"""The trace of one sequence: the prediction so far, and every gate and state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What-ifs: what the network would have answered with steps left blank, gates held and units silenced."""
+"""Interventions: predictions with blank steps, clamped gates and silenced units."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def agrees_with_hand(classifier, values, what_if):
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
-def test_the_changed_network_with_no_change_answers_as_the_network(which):
+def test_an_empty_intervention_predicts_as_the_network(which):
     classifier, values = network(*which), sequence()
     plain, forced = (trace(classifier, values, TASK, 1.5, each) for each in (None, Forced()))
     assert forced.probabilities == pytest.approx(plain.probabilities, abs=1e-6)

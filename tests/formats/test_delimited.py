@@ -1,4 +1,4 @@
-"""CSV as people write it: separators, headers, line ends, and the line of what is wrong."""
+"""CSV: separators, headers, line ends, and the line of an error."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_line_ends_empty_lines_quotes_spaces_and_a_bom_are_no_matter(read, conte
         ("OURS.TSV", "\t", None),
     ],
 )
-def test_the_separator_is_found_out_and_told_where_it_is_not_the_usual_one(read, name, mark, note):
+def test_an_unusual_separator_is_detected_with_a_note(read, name, mark, note):
     found = read(WIDE.replace(",", mark), name)
     assert is_wide(found)
     assert (note or "row for each sequence; label column") in found.info.notes[0]
@@ -87,7 +87,7 @@ def test_the_separator_is_found_out_and_told_where_it_is_not_the_usual_one(read,
 
 @pytest.mark.parametrize("name", ["ours.csv", "ours.csv.gz", "OURS.CSV.GZ", "ours.tsv.gz"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_gzip_is_told_by_its_bytes_and_not_by_its_name(read, name, pack):
+def test_gzip_is_recognised_by_its_bytes_and_not_by_its_name(read, name, pack):
     content = WIDE.replace(",", "\t") if "tsv" in name else WIDE
     assert is_wide(read(pack(content.encode()), name))
 
@@ -100,7 +100,7 @@ def test_a_gzip_file_of_two_members_is_one_stream(read):
 # --- headers
 
 
-def test_numbers_in_the_first_line_are_a_row_and_that_is_told(read):
+def test_numbers_in_the_first_line_are_a_row_with_a_note(read):
     found = read("0.5,2,7\n3,4,8\n", label_column="2")
     assert found.concatenated.ravel().tolist() == [0.5, 2, 3, 4]
     assert found.classes == (7, 8)
@@ -121,7 +121,7 @@ def test_the_columns_that_pandas_calls_0_to_n_are_a_header_and_reported(read):
 @pytest.mark.parametrize(
     ("name", "note"), [("", "a column without a name"), ("Unnamed: 0", "column Unnamed: 0")]
 )
-def test_the_index_of_pandas_is_left_out_and_that_is_told(read, name, note):
+def test_the_index_of_pandas_is_skipped_with_a_note(read, name, note):
     found = read(f"{name},x1,x2,label\n0,1,2,a\n1,3,4,b\n")
     assert is_wide(found)
     assert f"; {note} left out" in found.info.notes[0]
@@ -339,7 +339,7 @@ def test_fractions_may_begin_behind_the_first_block(read):
         ("inf", "1", "line 2, column time: expected a value, found inf"),
     ],
 )
-def test_a_time_that_is_none_or_of_another_kind_is_refused(read, first, second, message):
+def test_an_invalid_time_or_one_of_another_kind_is_refused(read, first, second, message):
     with pytest.raises(DataError, match=message):
         read(LONG + f"s,{first},1,a\ns,{second},2,a\n")
 

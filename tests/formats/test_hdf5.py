@@ -1,4 +1,4 @@
-"""What h5py wrote is read as h5py reads it; what is damaged or of another kind is refused, whatever it is."""
+"""Files of h5py are read as h5py reads them; damaged and unsupported ones are refused."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_a_free_list_along_which_hdf5_takes_all_memory_is_not_followed():
     np.testing.assert_array_equal(read(bytes(content), "x"), NUMBERS)
 
 
-def test_a_tree_that_is_none_is_refused():
+def test_an_invalid_tree_is_refused():
     content = bytearray(written(lambda file: [file.create_group(str(index)) for index in range(2000)]))
     places = [place for place in range(len(content) - 4) if content[place : place + 4] == b"TREE"]
     root = next(place for place in places if content[place + 5] > 0)  # its level

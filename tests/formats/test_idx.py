@@ -1,4 +1,4 @@
-"""The IDX reader: every file is written here by hand, byte by byte."""
+"""The IDX reader, on files written by hand, byte by byte."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_images_are_read_in_c_order(write):
     assert array.dtype == np.uint8
 
 
-def test_gzip_is_told_by_its_bytes_and_not_by_its_name(write):
+def test_gzip_is_recognised_by_its_bytes_and_not_by_its_name(write):
     assert read_idx(write(compress(LABELS), "labels")).tolist() == [1, 0]
     assert read_idx(write(LABELS, "labels.gz")).tolist() == [1, 0]
 

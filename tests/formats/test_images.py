@@ -214,7 +214,7 @@ def test_a_folder_is_not_a_picture(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "npy"])
-def test_a_file_of_no_bytes_is_said_to_be_empty(tmp_path, suffix):
+def test_a_file_of_no_bytes_is_reported_as_empty(tmp_path, suffix):
     (tmp_path / f"a.{suffix}").touch()
     with pytest.raises(DataError, match=r"found an empty file \(0 bytes\)"):
         read_pixels(tmp_path / f"a.{suffix}")

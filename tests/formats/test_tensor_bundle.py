@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoint format: what was written comes back, and nothing else ever does."""
+"""TensorFlow's checkpoint format: a round trip, and every damage is refused."""
 
 from __future__ import annotations
 
@@ -389,7 +389,7 @@ def replaced(key: bytes, value: bytes):
         (lambda items: [*items, (b"z", bytes(2**16 + 1))], "a value of at most 65536"),
     ],
 )
-def test_an_index_that_says_what_cannot_be_is_refused(tmp_path, edit, message):
+def test_an_impossible_index_is_refused(tmp_path, edit, message):
     refused(write(tmp_path, SMALL, edit=edit), message)
 
 

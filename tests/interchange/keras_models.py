@@ -1,4 +1,4 @@
-"""Keras models with random weights, what Keras and Scanline answer, and their files taken apart."""
+"""Keras models with random weights, predictions of Keras and Scanline, and edited files."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_groups_that_share_a_large_table_are_bounded():
     assert time.process_time() - start < MOST_SECONDS
 
 
-def test_names_that_lie_in_each_other_are_bounded():
+def test_nested_names_are_bounded():
     image = Image()
     table = image.table(30_000, (b"n" * 4000 + b"\0") * 8, step=1)
     file = Hdf5(image.whole(image.header((TABLE, table))))

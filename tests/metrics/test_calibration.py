@@ -251,7 +251,7 @@ def test_judging_calibrated_changes_probabilities_and_no_answer(trained):
     )
 
 
-def test_evaluate_judges_calibrated_probabilities_when_asked(scanline, trained):
+def test_evaluate_uses_calibrated_probabilities_when_asked(scanline, trained):
     code, out, _ = scanline("evaluate", trained, "--calibrated", "--json")
     assert code == 0
     assert json.loads(out)["test"] == evaluate_run(str(trained), None, calibrated=True).metrics.to_json()
@@ -276,7 +276,7 @@ def test_a_bundle_without_a_temperature_refuses_to_be_calibrated_in_one_line(sca
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, "1.0", True])
-def test_a_temperature_that_is_none_is_refused(trained, tmp_path, temperature):
+def test_an_invalid_temperature_is_refused(trained, tmp_path, temperature):
     shutil.copytree(trained / "model", tmp_path / "model")
     path = tmp_path / "model" / "model.json"
     tree = json.loads(path.read_text()) | {"temperature": temperature}

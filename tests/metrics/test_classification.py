@@ -1,4 +1,4 @@
-"""The figures of a test, worked by hand or by another program."""
+"""Metrics of classification, worked by hand or by another program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals and tests of shares: worked by hand, printed in the papers, or computed by another program."""
+"""Intervals and tests of proportions, by hand, as printed in the papers, or by another program."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def newcombe(e: int, f: int, g: int, h: int, level: float) -> tuple[float, float
 
 @settings(deadline=None)
 @given(pairs=tables, level=st.sampled_from([0.8, 0.95, 0.99]))
-def test_the_interval_of_a_paired_difference_is_that_of_the_formula_written_anew(pairs, level):
+def test_the_interval_of_a_paired_difference_equals_the_formula(pairs, level):
     expected = newcombe(pairs.both, pairs.first, pairs.second, pairs.neither, level)
     # A root of what is nearly 0 keeps half of the digits.
     assert paired_interval(pairs, level) == pytest.approx(expected, abs=1e-7)

@@ -1,4 +1,4 @@
-"""Bundles: what is saved comes back, and what is damaged is refused by name."""
+"""Model artifacts: a round trip, and damage is refused by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The card of a model: what a person should know, and nothing that is not so."""
+"""The model card: complete and correct."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 
-def test_the_card_of_a_trained_run_says_what_its_result_says(trained):
+def test_the_card_of_a_trained_run_agrees_with_its_result(trained):
     result = json.loads((trained / "result.json").read_text())["test"]
     parts = json.loads((trained / "environment.json").read_text())["data"]
     card = (trained / "model" / "README.md").read_text()

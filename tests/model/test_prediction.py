@@ -1,4 +1,4 @@
-"""Answers as one value: what they hold, and how a notebook shows them."""
+"""Predictions as values: their fields, and their display in a notebook."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def along(model: Model, sequence: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("cell", "layers", "readout"), NETWORKS)
-def test_every_step_answers_as_the_sequence_so_far_would(cell, layers, readout):
+def test_every_step_predicts_as_the_prefix_does(cell, layers, readout):
     model, sequence = made(cell, layers, readout), steps(11)
     session = model.stream()
     found = np.stack([session.feed(step) for step in sequence])
@@ -137,7 +137,7 @@ def test_without_the_library_torch_steps_an_lstm_to_the_same_answers(monkeypatch
 
 
 @pytest.mark.parametrize(("cell", "layers", "readout"), NETWORKS)
-def test_a_saved_session_goes_on_as_if_nothing_had_been(cell, layers, readout):
+def test_a_saved_session_continues_unchanged(cell, layers, readout):
     model, sequence = made(cell, layers, readout), steps(10)
     session = model.stream()
     session.feed(sequence[:4])
@@ -226,7 +226,7 @@ def sealed_anew(kept: bytes, said: dict, held: dict) -> bytes:
     ],
     ids=range(18),
 )
-def test_a_session_that_was_sealed_anew_is_refused_where_it_does_not_fit(said, held):
+def test_a_session_with_a_new_seal_is_refused_where_it_does_not_fit(said, held):
     model = made(hidden_size=3)
     kept = model.stream().to_bytes()
     assert model.resume(sealed_anew(kept, {}, {})).to_bytes() == kept

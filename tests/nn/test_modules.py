@@ -244,7 +244,7 @@ def test_weights_in_bfloat16_give_outputs_in_bfloat16():
 
 
 @NATIVE
-def test_precision_is_asked_for_by_name():
+def test_precision_is_chosen_by_name():
     exact, _ = pair()
     rough = scanline.nn.LSTM(3, 6, precision="bfloat16")
     rough.load_state_dict(exact.state_dict())
@@ -333,7 +333,7 @@ def test_lengths_where_they_make_no_sense_are_refused():
         ours(pack_sequence([torch.zeros(5, 3)]), None, torch.tensor([5]))
 
 
-def test_it_says_what_was_asked_for():
+def test_it_repeats_the_request():
     assert repr(scanline.nn.LSTM(3, 6)) == "LSTM(3, 6)"
     line = repr(scanline.nn.LSTM(3, 6, precision="bfloat16", backend="torch"))
     assert line == "LSTM(3, 6, precision=bfloat16, backend=torch)"

@@ -1,4 +1,4 @@
-"""scanline.nn's modules in the hands of torch's own tools: each does what it does with torch.nn's."""
+"""Modules of scanline.nn under torch's tools behave as those of torch.nn."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_a_png_is_drawn_dark_on_white(sample):
     assert (pixels.max(2) < 60).sum() > 500
 
 
-def test_a_film_stays_on_its_last_frame():
+def test_an_animation_stays_on_its_last_frame():
     frames = [plots.coverage_curve([0.5], [accuracy]) for accuracy in (0.2, 0.5, 0.8)]
     with Image.open(io.BytesIO(plots.to_gif(frames, 100))) as film:
         times = []

@@ -1,4 +1,4 @@
-"""What gates and units do, of networks whose weights are made by hand."""
+"""Activity of gates and units, of networks with weights made by hand."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_tenth_and_nine_tenths_are_the_borders(low, high):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("both", [False, True])
-def test_shares_add_up_to_one_and_every_layer_has_its_name(cell, both):
+def test_fractions_sum_to_one_and_every_layer_is_named(cell, both):
     torch.manual_seed(0)
     shape = silent(cell, 5, 2, both, 3).architecture
     classifier = Network(shape).eval()

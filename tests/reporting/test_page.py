@@ -1,4 +1,4 @@
-"""The page of a report says what the files of its run say."""
+"""The page of a report agrees with the files of its run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that says exactly the bytes it is told, and servers of the real kind to say them to."""
+"""A client that sends exact bytes, and real servers to send them to."""
 
 from __future__ import annotations
 

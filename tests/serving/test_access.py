@@ -1,4 +1,4 @@
-"""Who may ask, what for, and at what address the server listens."""
+"""Access to the server: who may send what, and at which address it listens."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_nothing_is_loaded_changed_or_stopped_over_http(sequences):
     }
 
 
-def test_asking_changes_nothing_that_the_model_says(server):
+def test_queries_do_not_change_predictions(server):
     before = server.get("/v1/model").body, server.get("/v1/gallery").body
     server.predict([[[1] * 8] * 8], trace=True, what_if={"silence": [{"unit": 0}]})
     assert (server.get("/v1/model").body, server.get("/v1/gallery").body) == before
@@ -230,7 +230,7 @@ def test_no_path_goes_around_the_token(guarded, path):
     assert guarded.ask("GET", path, plain=True).status in (401, 404)
 
 
-def test_a_token_in_the_query_is_none(guarded):
+def test_a_token_in_the_query_is_ignored(guarded):
     problem(guarded.ask("GET", f"/v1/model?token={TOKEN}", plain=True), "no-token")
 
 
@@ -280,7 +280,7 @@ def test_what_is_no_run_is_refused(scanline, tmp_path):
     assert "none" in err
 
 
-def test_unless_told_otherwise_only_this_machine_is_listened_to(server):
+def test_the_server_listens_on_this_machine_only_by_default(server):
     """Linux tells of every socket that listens, its address as the kernel holds it."""
     from pathlib import Path
 

@@ -42,7 +42,7 @@ def shares(answer: bytes) -> list[list[float]]:
     return [list(each["probabilities"].values()) for each in json.loads(answer)["predictions"]]
 
 
-def test_thirty_two_clients_are_answered_as_each_alone_to_the_last_bit(server):
+def test_thirty_two_clients_get_the_predictions_of_each_alone_bit_for_bit(server):
     given = pictures(160)
     expected = server.model.predict_proba(given)
     for each, row in zip(crowd(server, [body([each.tolist()]) for each in given]), expected, strict=True):
@@ -52,7 +52,7 @@ def test_thirty_two_clients_are_answered_as_each_alone_to_the_last_bit(server):
 @pytest.mark.parametrize(
     "made_of", [{}, {"layers": 2}, {"readout": "mean"}, {"bidirectional": True}], ids=str
 )
-def test_sequences_of_any_lengths_are_answered_as_each_alone_in_a_crowd(made_of):
+def test_sequences_in_a_batch_are_predicted_as_each_alone(made_of):
     model, draw = made(**made_of), np.random.default_rng(5)
     requests = [
         [steps(int(draw.integers(1, 40)), int(draw.integers(1 << 30))) for _ in range(draw.integers(1, 5))]
@@ -189,7 +189,7 @@ def test_those_turned_away_are_counted():
         assert server.given.metrics.registry.get_sample_value("scanline_turned_away_total") == 3
 
 
-def test_what_is_not_answered_before_the_deadline_is_given_up():
+def test_a_request_that_misses_the_deadline_is_abandoned():
     inputs = steps(10_000, sessions=8).round(2).tolist()
     with in_thread(made(hidden_size=400), deadline_s=0.1) as server:
         late = server.post(body(inputs))

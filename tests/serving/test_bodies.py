@@ -57,7 +57,7 @@ PACKED = gzip.compress(json.dumps({"inputs": [zeros()]}).encode())
     ],
     ids=["end", "half", "empty", "garbage", "damaged", "two", "more"],
 )
-def test_a_body_that_is_not_gzip_as_it_says_is_malformed(server, body):
+def test_a_body_that_claims_gzip_and_is_not_is_malformed(server, body):
     found = problem(server.post(body, headers={"content-encoding": "gzip"}), "malformed")
     assert found["detail"].startswith("expected a body packed with gzip, found ")
 
@@ -119,7 +119,7 @@ def test_a_query_of_too_many_parts_is_refused(server):
 # --- sizes and lengths of bodies
 
 
-def test_a_body_that_is_said_to_be_far_too_large_is_not_waited_for(server):
+def test_a_body_with_a_far_too_large_content_length_is_not_waited_for(server):
     with server.line() as line:
         line.say(
             head(
@@ -146,7 +146,7 @@ def test_a_body_too_large_is_refused_before_a_client_that_asks_first_sends_it(se
         problem(line.hear(), "too-large")
 
 
-def test_a_client_that_asks_first_is_told_to_go_on(server):
+def test_a_client_that_expects_100_continue_gets_it(server):
     body = json.dumps({"inputs": [zeros()]}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "expect": "100-continue"}
     with server.line() as line:

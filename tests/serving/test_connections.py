@@ -62,7 +62,7 @@ def test_a_chunked_body_that_is_not_read_ends_the_connection(small):
         assert line.closed
 
 
-def test_after_a_chunked_body_the_connection_goes_on(small):
+def test_after_a_chunked_body_the_connection_continues(small):
     body = json.dumps({"inputs": [[[0] * 5]]}).encode()
     headers = {"content-type": "application/json", "transfer-encoding": "chunked"}
     with small.line() as line:

@@ -1,4 +1,4 @@
-"""How the server ends: what is under way is finished, nothing more is taken, and its exit code is 0."""
+"""Shutdown of the server: pending requests finish, new ones are refused, and the exit code is 0."""
 
 from __future__ import annotations
 

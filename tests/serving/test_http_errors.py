@@ -215,12 +215,12 @@ def test_bodies_that_are_under_way_take_no_more_memory_than_is_set():
         assert server.post(body + b" " * 100_000).status == 200
 
 
-def test_a_connection_that_says_nothing_is_closed():
+def test_a_silent_connection_is_closed():
     with in_thread(made(), idle_s=0.3) as server, server.line() as line:
         assert line.closed
 
 
-def test_connections_past_the_limit_are_told_so_and_those_that_are_there_go_on():
+def test_connections_over_the_limit_are_refused_and_the_others_continue():
     with in_thread(made(), connections=5) as server:
         kept = [server.line() for _ in range(5)]
         try:

@@ -1,4 +1,4 @@
-"""What Prometheus and OpenAPI are told."""
+"""The interfaces for Prometheus and OpenAPI."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_the_page_is_accessible_and_fits(browser, address, width, scheme):
         seen.check(address)
 
 
-def test_a_drawing_is_answered_as_offline_prediction_answers_it(seen, digits):
+def test_a_drawing_gets_the_prediction_of_the_offline_model(seen, digits):
     after(seen.page, lambda: draw_one(seen.page))
     _, answer = of_page(seen.page)
     found = answer["predictions"][0]
@@ -253,7 +253,7 @@ def test_an_upload_is_answered(seen, tmp_path, digits):
     assert said(seen.page).startswith(str(digits.predict(digits.prepare(path))[0]))
 
 
-def test_what_is_no_picture_is_said_in_one_line(browser, address, tmp_path):
+def test_a_file_that_is_not_a_picture_is_one_line(browser, address, tmp_path):
     path = tmp_path / "letter.png"
     path.write_text("no picture")
     with watched(browser, 1440) as seen:

@@ -34,7 +34,7 @@ def stroke() -> np.ndarray:
     return picture
 
 
-def test_pictures_are_answered_as_the_model_answers_them_to_the_last_bit(server):
+def test_predictions_for_pictures_equal_those_of_the_model_bit_for_bit(server):
     given = pictures(5)
     np.testing.assert_array_equal(server.shares(given.tolist()), server.model.predict_proba(given))
 
@@ -107,7 +107,7 @@ def test_a_step_of_one_feature_may_be_a_bare_number():
         assert server.shares([[0.5, -1, 2]]) == server.shares([[[0.5], [-1], [2]]])
 
 
-def test_full_scale_says_what_stands_for_full_ink(server):
+def test_full_scale_is_the_value_of_full_ink(server):
     given = pictures(2)
     whole = server.shares(given.tolist())
     np.testing.assert_allclose(server.shares((given / 16).tolist(), full_scale=1), whole, rtol=0, atol=1e-6)
@@ -198,7 +198,7 @@ def test_a_blank_step_is_read_as_if_nothing_stood_there(server):
     )
 
 
-def test_a_silent_network_answers_what_its_head_says_to_nothing(server):
+def test_a_silenced_network_predicts_from_the_bias_of_its_head(server):
     hidden = server.get("/v1/model").json()["network"]["hidden_size"]
     wish = {"silence": [{"unit": unit} for unit in range(hidden)]}
     (found,) = server.predict(pictures(1).tolist(), what_if=wish).json()["predictions"]
@@ -280,7 +280,7 @@ def test_the_gallery_shows_the_mistakes_first_and_the_surest_of_them_before_the_
     assert unsure == sorted(unsure)
 
 
-def test_the_gallery_is_answered_as_it_says_when_it_is_sent_back(server):
+def test_gallery_pictures_get_the_predictions_that_the_gallery_shows(server):
     items = server.get("/v1/gallery").json()["items"]
     answers = server.predict([each["values"] for each in items]).json()["predictions"]
     assert [each["label"] for each in answers] == [each["label"] for each in items]

@@ -63,7 +63,7 @@ def handshake(server, path: str = "/v1/stream", **headers: str):
         return line.hear()
 
 
-def test_every_step_is_answered_as_the_sequence_so_far_would_be(sequences):
+def test_every_step_is_predicted_as_the_prefix(sequences):
     sequence = steps(9)
     with joined(sequences) as stream:
         first = say(stream, {"steps": sequence[:4].tolist()})
@@ -124,7 +124,7 @@ def test_a_saved_session_is_gone_on_with_in_another_process_to_the_last_bit(serv
         assert say(stream, {"steps": picture[5:]}) == expected
 
 
-def test_a_reset_begins_anew(sequences):
+def test_a_reset_starts_again(sequences):
     sequence = steps(3).tolist()
     with joined(sequences) as stream:
         fresh = say(stream, {"steps": sequence})
@@ -182,7 +182,7 @@ WIDE = "steps: expected shape (t, 5), t at most 10,000, found "
     ],
     ids=lambda each: str(each)[:50],
 )  # fmt: skip
-def test_a_message_that_cannot_be_read_is_told_and_the_session_is_as_it_was(sequences, message, name, detail):
+def test_an_invalid_message_is_reported_and_the_session_is_unchanged(sequences, message, name, detail):
     sequence = steps(4).tolist()
     with joined(sequences) as stream:
         say(stream, {"steps": sequence[:2]})
@@ -253,7 +253,7 @@ def test_text_that_is_not_utf8_ends_the_stream(sequences, caplog):
     caplog.clear()  # uvicorn logs it with its traceback
 
 
-def test_a_stream_that_says_nothing_is_closed():
+def test_a_silent_stream_is_closed():
     with in_thread(made(), idle_s=0.3) as server, joined(server) as stream:
         with pytest.raises(ConnectionClosed) as closed:
             stream.recv(20)
@@ -309,7 +309,7 @@ def test_a_handshake_shows_host_origin_and_token_as_a_request_does():
 @pytest.mark.parametrize(
     "headers", [{"sec-websocket-version": "8"}, {"sec-websocket-key": "short"}, {"sec-websocket-key": ""}]
 )
-def test_a_handshake_that_is_none_is_refused(sequences, headers):
+def test_an_invalid_handshake_is_refused(sequences, headers):
     answer = handshake(sequences, **headers)
     assert answer is not None
     assert 400 <= answer.status < 500

@@ -52,7 +52,7 @@ pytestmark = pytest.mark.usefixtures("server_survives")
     ],
     ids=lambda body: repr(body[:20]),
 )
-def test_what_is_not_json_is_malformed(server, body):
+def test_invalid_json_is_malformed(server, body):
     found = problem(server.post(body), "malformed")
     assert found["detail"].startswith("expected JSON: ")
 
@@ -116,7 +116,7 @@ def test_a_number_past_the_range_of_floats_is_refused(server):
     problem(answer, "malformed" if answer.status == 400 else "wrong-values")
 
 
-def test_ten_faults_are_told_and_no_more(server):
+def test_at_most_ten_errors_are_reported(server):
     assert len(problem(server.predict([[]] * 200), "wrong-values")["errors"]) == 10
 
 
@@ -211,7 +211,7 @@ def test_ten_faults_are_told_and_no_more(server):
     ],
     ids=str,
 )
-def test_a_wish_that_cannot_be_granted_is_refused_by_name(server, wish, pointer, message):
+def test_a_request_that_cannot_be_met_is_refused_by_name(server, wish, pointer, message):
     found = problem(server.predict([zeros()], **wish), "wrong-values")
     assert pointer in [each["pointer"] for each in found["errors"]]
     assert message in found["detail"]
@@ -222,7 +222,7 @@ def test_a_key_of_any_length_or_look_makes_a_short_line(server):
     assert "Extra inputs are not permitted" in found["detail"]
 
 
-def test_all_faults_of_a_what_if_are_told_at_once(server):
+def test_all_errors_of_a_what_if_are_reported_at_once(server):
     wish = {"blank": [9, 1, 12], "silence": [{"unit": 99_999, "layer": 3}]}
     found = problem(server.predict([zeros()], what_if=wish), "wrong-values")
     assert [each["pointer"] for each in found["errors"]] == [

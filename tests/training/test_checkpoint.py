@@ -114,7 +114,7 @@ def link_to_a_folder(spare, kept):
 
 
 @pytest.mark.parametrize("change", [hard_link, symbolic_link, write_protected, more, fewer, link_to_a_folder])
-def test_linked_or_foreign_files_are_never_written_over(tmp_path, change):
+def test_linked_or_unrelated_files_are_never_overwritten(tmp_path, change):
     checkpoints, kept = tmp_path / "checkpoints", tmp_path / "kept"
     for step in (1, 2, 3):
         checkpoint.save(checkpoints, checkpoint.snapshot(state(step), POSITION))

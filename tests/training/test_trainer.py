@@ -1,4 +1,4 @@
-"""The loop: what it tells, when, and that looking changes nothing."""
+"""The training loop: its events, and that observing them changes nothing."""
 
 from __future__ import annotations
 

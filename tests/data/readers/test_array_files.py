@@ -1,4 +1,4 @@
-"""Sequences in .npz and .npy files: which arrays are what, and what is no such file."""
+"""Sequences in .npz and .npy files: roles of the arrays, and invalid files."""
 
 from __future__ import annotations
 

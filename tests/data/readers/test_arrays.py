@@ -308,7 +308,7 @@ def test_groups_are_kept_and_refused_as_labels_are():
 # --- pictures
 
 
-def test_bytes_are_pictures_and_that_is_told():
+def test_bytes_are_pictures_with_a_note():
     values = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
     found = read(values)
     assert found.info.picture is not None
@@ -341,7 +341,7 @@ def test_bytes_are_no_pictures_if_that_is_said_or_they_have_one_feature_or_diffe
         assert found.info.notes == ()
 
 
-def test_floats_are_pictures_if_a_size_is_said_and_they_are_whole():
+def test_whole_floats_are_pictures_if_a_size_is_given():
     assert read([[0.0, 1, 2, 255]], picture="2x2").values.tolist() == [[[0, 1], [2, 255]]]
     with pytest.raises(
         DataError, match=r"sequence 0, step 1, feature 0: expected a grey level, .*found 0\.5"
@@ -370,7 +370,7 @@ def test_arrays_are_one_part_or_several():
         ((TWO, [0]), "the test split: expected 2 labels, one for each sequence, found int64"),
     ],
 )
-def test_a_part_that_is_none_is_refused(part, message):
+def test_an_invalid_split_is_refused(part, message):
     with pytest.raises(DataError, match=message):
         Arrays(TWO, [0, 1], test=part).read(DEFAULT_DATA)
 

@@ -1,4 +1,4 @@
-"""Which column is what: said, guessed where there is no doubt, and otherwise asked for."""
+"""Roles of columns: given, guessed where unambiguous, and otherwise asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def roles(columns) -> dict[str, str]:
     return {role: getattr(columns, role) for role in named if getattr(columns, role)}
 
 
-def test_usual_names_are_guessed_in_any_case_and_told():
+def test_usual_names_are_guessed_in_any_case_with_a_note():
     names = ["Series_ID", "TimeStamp", "x", "ClassLabel", "w", "Class", "Subject", "split"]
     columns = assign(names, DEFAULT_DATA, "t.csv")
     expected = {
@@ -52,7 +52,7 @@ def test_what_is_said_is_not_guessed_and_not_told():
     assert columns.notes == ()
 
 
-def test_features_are_those_said_in_the_order_said_and_the_rest_is_left_alone():
+def test_given_features_are_read_in_the_given_order_and_others_are_ignored():
     columns = assign(["a", "b", "c", "label"], say(feature_columns=("c", "a")), "t.csv")
     assert columns.features == ("c", "a")
     assert columns.named == ("label",)
@@ -92,7 +92,7 @@ def test_the_index_of_pandas_is_no_feature(name):
     assert columns.notes[1] == f"{f'column {name}' if name else 'a column without a name'} left out"
 
 
-def test_several_columns_without_a_name_are_left_out_and_told_once():
+def test_several_columns_without_a_name_are_skipped_with_one_note():
     columns = assign(["", "x", "label", "", ""], DEFAULT_DATA, "t.csv")
     assert columns.features == ("x",)
     assert columns.notes[1:] == ("a column without a name left out",)
@@ -102,7 +102,7 @@ def test_an_index_that_is_named_as_a_feature_is_one():
     assert assign(["Unnamed: 0", "label"], say(feature_columns=("Unnamed: 0",)), "t.csv").features
 
 
-def test_the_guessed_time_of_a_table_that_is_said_to_be_wide_is_left_out():
+def test_a_guessed_time_column_is_ignored_for_a_wide_table():
     columns = assign(["id", "date", "x", "label"], say(shape="wide"), "t.csv")
     assert (columns.time, columns.features) == ("", ("x",))
     assert "column date left out" in columns.notes
@@ -176,7 +176,7 @@ def test_a_label_may_be_absent_where_it_is_optional():
         ),
     ],
 )
-def test_what_cannot_be_told_is_one_line(names, said, error, message):
+def test_an_impossible_explanation_is_one_line(names, said, error, message):
     with pytest.raises(error, match=message) as caught:
         assign(names, say(**said), "t.csv")
     assert str(caught.value).startswith("t.csv: ")

@@ -70,7 +70,7 @@ def test_the_folder_of_torchvision_is_read(tmp_path, place):
     np.testing.assert_array_equal(read(tmp_path)["test"].values, PICTURES)
 
 
-def test_two_folders_of_torchvision_have_to_be_told_apart(tmp_path):
+def test_two_folders_of_torchvision_are_ambiguous(tmp_path):
     for name in ("MNIST", "KMNIST"):
         put(tmp_path / name / "raw", test="t10k")
     with pytest.raises(

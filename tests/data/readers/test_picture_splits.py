@@ -68,7 +68,7 @@ def test_a_test_folder_without_a_training_folder_cannot_train(tmp_path):
     assert samples.evaluation_source("error").targets.tolist() == [0, 1]
 
 
-def test_a_part_folder_without_pictures_is_left_out_and_told(tmp_path):
+def test_a_split_folder_without_pictures_is_skipped_with_a_note(tmp_path):
     build(tmp_path, train={"a": [1] * 9, "b": [2] * 9})
     (tmp_path / "test").mkdir()
     put(tmp_path / "loose.png", grey(1))
@@ -89,7 +89,7 @@ def test_a_class_of_the_test_part_that_does_not_train_is_named_with_its_file(tmp
         catalog.load(str(tmp_path))
 
 
-def test_a_test_part_of_one_class_is_judged(tmp_path):
+def test_a_test_split_of_one_class_is_evaluated(tmp_path):
     build(tmp_path, train={"a": [1] * 3, "b": [2] * 3}, test={"b": [3, 4]})
     data = catalog.load(str(tmp_path))
     assert data.test.classes == ("a", "b")
@@ -115,7 +115,7 @@ def test_test_pictures_of_another_size_are_refused_as_training_pictures_are(tmp_
         catalog.load(str(tmp_path))
 
 
-def test_test_pictures_are_fitted_where_a_size_was_said(tmp_path):
+def test_test_pictures_are_fitted_to_a_given_size(tmp_path):
     build(tmp_path, train={"a": [1] * 3, "b": [2] * 3})
     put(tmp_path / "test" / "a" / "1.png", grey(8, 9, 9))
     data = partition(catalog.read(str(tmp_path), said(picture="4x3")), DEFAULT_SPLIT)

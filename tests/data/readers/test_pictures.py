@@ -69,11 +69,11 @@ def test_each_sub_folder_is_a_class_and_each_row_a_step(folder):
     assert found.info.settings.picture == "4x3"
 
 
-def test_the_size_of_all_is_told(folder):
+def test_the_size_of_all_is_reported(folder):
     assert read(folder).info.notes == (f"{folder}: pictures of 4 x 3, the size of all files",)
 
 
-def test_a_said_size_that_all_have_needs_no_telling(folder):
+def test_a_given_size_that_all_pictures_have_is_not_reported(folder):
     assert read(folder, picture="4x3").info.notes == ()
 
 
@@ -199,7 +199,7 @@ def test_hidden_files_and_folders_are_not_looked_at(folder):
     assert len(found.info.notes) == 1
 
 
-def test_what_is_left_out_is_told(folder):
+def test_skipped_columns_are_reported(folder):
     (folder / "notes.txt").write_text("x")
     (folder / "docs").mkdir()
     (folder / "docs" / "a.txt").write_text("x")
@@ -278,7 +278,7 @@ def test_a_picture_of_another_size_is_named_with_both_sizes_and_the_remedy(folde
         read(folder)
 
 
-def test_pictures_of_any_size_are_fitted_to_the_size_that_was_said_and_it_is_told(folder):
+def test_pictures_of_any_size_are_fitted_to_the_given_size_with_a_note(folder):
     put(folder / "dog" / "2.png", grey(77, 50, 31))
     found = read(folder, picture="6x5")
     assert found.shape == (4, 6, 5)
@@ -288,7 +288,7 @@ def test_pictures_of_any_size_are_fitted_to_the_size_that_was_said_and_it_is_tol
 
 
 @pytest.mark.parametrize("fit", ["cover", "stretch"])
-def test_the_fit_that_was_said_is_taken(folder, fit):
+def test_a_given_fit_is_used(folder, fit):
     pixels = np.random.default_rng(0).integers(0, 256, (30, 20), np.uint8)
     put(folder / "dog" / "2.png", pixels)
     found = read(folder, picture="8x8", fit=fit)
@@ -433,7 +433,7 @@ def test_a_row_of_grey_levels_becomes_a_picture():
     assert made.info.notes == ("a note",)
 
 
-def test_a_guess_is_told_with_the_way_out():
+def test_a_guess_is_reported_with_the_option_that_changes_it():
     made = as_pictures(found([[[1], [2]]]), (1, 2), "by their names")
     assert (
         made.info.notes[1]

@@ -55,7 +55,7 @@ def test_rows_of_sequences_that_are_mixed_are_gathered(read):
     assert len(found.info.notes) == 1
 
 
-def test_rows_that_are_not_in_order_of_time_are_sorted_and_that_is_told(read):
+def test_rows_out_of_order_are_sorted_with_a_note(read):
     found = read(LONG + "b,3,1,p\na,10,2,q\nb,1,3,p\na,9,4,q\nc,1,5,q\nb,2,6,p\n")
     assert each(found) == {"b": [[3], [6], [1]], "a": [[4], [2]], "c": [[5]]}
     assert found.info.notes[1].endswith("ours.csv: 2 of 3 sequences were not sorted by time: sorted")
@@ -146,7 +146,7 @@ def test_a_group_without_a_name_is_refused(read):
 
 
 @pytest.mark.parametrize("word", ["", "foo", "train test"])
-def test_a_split_column_says_train_validation_or_test(read, word):
+def test_a_split_column_holds_train_validation_or_test(read, word):
     with pytest.raises(
         DataError, match=f"line 4, column split: expected train, validation or test, found '{word}'"
     ):
@@ -205,7 +205,7 @@ def test_a_missing_value_has_its_column(read):
     check_values(found, missing=True)
 
 
-def test_pixels_in_their_usual_names_are_a_picture_and_that_is_told(read):
+def test_columns_with_usual_pixel_names_are_a_picture_with_a_note(read):
     names = ",".join(f"{row}x{column}" for row in (1, 2) for column in (1, 2, 3))
     found = read(f"label,{names}\n7,0,1,2,3,4,255\n")
     assert found.values.tolist() == [[[0, 1, 2], [3, 4, 255]]]
@@ -228,7 +228,7 @@ def test_other_names_are_no_picture(read, names):
     assert read(f"label,{names}\n7{',1' * width}\n").shape == (1, width, 1)
 
 
-def test_a_picture_of_a_size_that_was_said(read):
+def test_a_picture_of_a_given_size(read):
     content = "label,a,b,c,d\n7,0,1,2,{}\n"
     assert read(content.format(3), picture="4x1").values.tolist() == [[[0], [1], [2], [3]]]
     with pytest.raises(DataError, match=r"line 2, column d: expected a grey level, .* found 256"):
@@ -282,7 +282,7 @@ def test_labels_may_be_absent_where_they_are_optional(tmp_path):
     assert (part.classes, part.targets.tolist()) == ((), [0])
 
 
-def test_a_table_that_was_guessed_is_read_the_same_when_all_is_said(read, tmp_path):
+def test_guessed_columns_read_the_same_when_given(read, tmp_path):
     for content in (LONG + "b,3,1,p\na,10,2,q\nb,1,3,p\n", "id,x1,x2,label\nb,3,1,p\na,10,2,q\n"):
         first = read(content)
         again = read_table_sequences(tmp_path / "ours.csv", first.info.settings)

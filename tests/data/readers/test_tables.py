@@ -1,4 +1,4 @@
-"""CSV and Parquet hold the same tables: their types, their names, and what is wrong in them."""
+"""CSV and Parquet hold the same tables: types, names and errors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_table_is_told_by_its_name(tmp_path, name, expected):
     assert is_table(tmp_path / name) is expected
 
 
-def test_a_parquet_file_is_read_and_what_was_guessed_is_told(read):
+def test_a_parquet_file_is_read_and_guesses_are_reported(read):
     found = read(COLUMNS)
     assert is_ours(found)
     assert found.ids.tolist() == ["b", "a"]
@@ -356,7 +356,7 @@ def test_a_fault_is_one_line_with_the_row_what_was_expected_and_what_was_found(r
         ([1, -(2**63)], "row 2, column n: expected a length of 1 to 2, found -9.22337e\\+18"),
     ],
 )
-def test_a_length_that_is_none_is_refused(read, column, message):
+def test_an_invalid_length_is_refused(read, column, message):
     with pytest.raises(DataError, match=message):
         read({"n": column, "x1": [1, 2], "x2": [3, 4], "label": ["p", "q"]}, length_column="n")
 

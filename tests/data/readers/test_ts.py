@@ -1,4 +1,4 @@
-"""The reader of .ts files: written here by hand, but for two of the UEA archive."""
+"""The reader of .ts files: files written by hand, and two of the UEA archive."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_a_folder_and_a_missing_file_are_data_errors(tmp_path):
 def test_the_archives_own_files_are_read_as_a_plain_split_reads_them(name, count, features, lengths, classes):
     path = None if SHARED is None else SHARED / "ts" / f"{name}_TRAIN.ts"
     if path is None or not path.is_file():
-        pytest.skip("the archive's files are not at hand: set SCANLINE_DATA to the folder that has ts/")
+        pytest.skip("the archive's files are missing: set SCANLINE_DATA to the folder that has ts/")
     part = read_sequence_file(path, formats.get("ts"), DEFAULT_DATA)
     assert (len(part), part.features, part.classes) == (count, features, classes)
     assert (part.lengths.min(), part.lengths.max()) == lengths

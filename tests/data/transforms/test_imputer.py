@@ -1,4 +1,4 @@
-"""What stands in for missing values."""
+"""Imputation of missing values."""
 
 from __future__ import annotations
 

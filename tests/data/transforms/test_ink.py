@@ -126,7 +126,7 @@ def test_a_thin_pen_in_a_large_scan_stays_bright():
     assert 1.8 <= np.median(found[top + 4 : bottom - 1].sum(1) / 255) <= 3  # pixels across, as in MNIST
 
 
-def test_a_small_character_in_a_large_scan_is_found():
+def test_a_small_character_in_a_large_scan_is_located():
     top, bottom, left, right = extent(prepare_picture(bar(3000, 2000, 2100, 300, 60, 30), MNIST))
     assert (bottom - top + 1, right - left + 1) == (20, 10)
 

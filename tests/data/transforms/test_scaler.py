@@ -111,7 +111,7 @@ def test_a_large_mean_does_not_swallow_a_small_deviation():
     weighed=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_any_sequences_are_scaled_as_numpy_says(lengths, rows, weighed, seed):
+def test_any_sequences_are_scaled_as_by_numpy(lengths, rows, weighed, seed):
     draw = np.random.default_rng(seed)
     flat = draw.normal([0, 50], [1, 7], (sum(lengths), 2)).astype(np.float32)
     weights = draw.uniform(0.1, 3, len(lengths)).astype(np.float32) if weighed else None

@@ -139,7 +139,7 @@ WEIGHT_EDITS: list[tuple[Callable[[Any], Any], str]] = [
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 @pytest.mark.parametrize(("edit", "message"), WEIGHT_EDITS)
-def test_weights_that_reach_out_or_are_none_are_refused(weighted, edit, message, ending):
+def test_missing_weights_and_paths_outside_are_refused(weighted, edit, message, ending):
     refused(weighted(edit, ending), message)
 
 
@@ -253,7 +253,7 @@ def test_an_archive_without_metadata_is_read(saved, tmp_path):
     assert network.made == "imported from the Keras model it.keras"
 
 
-def test_a_version_that_is_none_is_left_out(saved, tmp_path):
+def test_an_invalid_version_is_left_out(saved, tmp_path):
     parts = members(saved["keras"]) | {"metadata.json": b'{"keras_version": "3\\n\\u001b[31mrm -rf"}'}
     assert read_keras(packed(parts, tmp_path / "it.keras")).made == "imported from the Keras model it.keras"
 

@@ -59,7 +59,7 @@ def test_predictions_equal_those_of_keras(cell, count, both, readout, bias, styl
     assert apart(model, tmp_path / "it.h5") < 1e-6
 
 
-def test_the_architecture_is_told(tmp_path):
+def test_the_architecture_is_recognised(tmp_path):
     drawn(keras.Sequential(chain("gru", 2, True, "max"))).save(tmp_path / "it.keras")
     network = read_keras(tmp_path / "it.keras")
     a = network.architecture
@@ -77,7 +77,7 @@ def test_a_source_is_recognised_by_its_ending(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["keras", "h5"])
-def test_layers_with_names_of_ones_own_are_found(tmp_path, ending):
+def test_layers_with_custom_names_are_recognised(tmp_path, ending):
     made = [
         keras.Input((None, F)),
         layers.LSTM(H, return_sequences=True, name="zebra"),
@@ -112,7 +112,7 @@ def test_without_softmax_the_outputs_are_logits(tmp_path):
 
 
 @pytest.mark.parametrize("last", [layers.Softmax, lambda: layers.Activation("softmax")])
-def test_a_softmax_may_be_a_layer_of_its_own(tmp_path, last):
+def test_a_softmax_may_be_a_separate_layer(tmp_path, last):
     model = drawn(keras.Sequential([*chain(answers=None), last()]))
     assert apart(model, tmp_path / "it.keras") < 1e-6
     assert read_keras(tmp_path / "it.keras").notes == []

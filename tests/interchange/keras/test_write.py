@@ -1,4 +1,4 @@
-"""Keras files answer as we do, and come back as they went."""
+"""Exported Keras files predict as the model does and import unchanged."""
 
 from __future__ import annotations
 
@@ -270,13 +270,13 @@ def run_alone(target: Path, **said: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(find_spec("tensorflow") is not None, reason="Keras takes TensorFlow, which is there")
-def test_without_tensorflow_keras_runs_on_torch_unasked(tmp_path):
+def test_without_tensorflow_keras_runs_on_torch_by_default(tmp_path):
     found = run_alone(tmp_path / "it.keras")
     assert found.stdout == "torch None\n", found.stderr
     assert read_keras(tmp_path / "it.keras").architecture.classes == K
 
 
-def test_a_backend_that_is_none_is_named(tmp_path):
+def test_an_unknown_backend_is_named(tmp_path):
     found = run_alone(tmp_path / "it.keras", KERAS_BACKEND="abacus")
     assert found.stderr == (
         "Keras cannot start (Unable to import backend : abacus): install its backend, or set "

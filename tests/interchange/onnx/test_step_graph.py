@@ -1,4 +1,4 @@
-"""The graph of one step, driven step by step and held against the graph of whole sequences and the model."""
+"""The graph of one step, run step by step and compared with the graph of whole sequences and the model."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_missing_values_are_filled_step_by_step(missing, tmp_path):
         assert np.abs(told["logits"] - so_far(model, steps[:, :t])).max() < 1e-6, f"step {t}"
 
 
-def test_it_answers_as_a_session_does(trained, tmp_path):
+def test_it_predicts_as_a_session_does(trained, tmp_path):
     model, digits = scanline.load(trained, calibrated=True), catalog.load("digits").test
     export_step_graph(model, tmp_path / "step.onnx")
     images = digits.values[:5].astype(np.float32)
@@ -206,7 +206,7 @@ def test_the_file_passes_the_checker_in_every_opset(cell, readout, tmp_path):
         ),
     ],
 )
-def test_the_metadata_say_with_what_to_begin(cell, readout, missing, states, tmp_path):
+def test_the_metadata_describe_the_initial_states(cell, readout, missing, states, tmp_path):
     means = MEANS if missing == "forward-fill" else ()
     export_step_graph(
         build(cell, 2, readout=readout, read=form(missing=missing, means=means)), tmp_path / "m"
@@ -227,7 +227,7 @@ def test_probabilities_can_be_left_out(tmp_path):
     assert [each.name for each in onnx.load(tmp_path / "m.onnx").graph.output] == ["logits", "new_h"]
 
 
-def test_what_was_checked_is_told(tmp_path):
+def test_the_verification_is_reported(tmp_path):
     found = export_step_graph(build(), tmp_path / "m.onnx")
     assert (found.file, found.kind, found.opset) == (str(tmp_path / "m.onnx"), "onnx", 17)
     assert found.verification.batches == 1 + 48 + 17
@@ -303,7 +303,7 @@ def test_one_wrong_number_is_detected(name, exported):
 
 
 @pytest.mark.parametrize("state", ["h", "c", "sum", "count", "last"])
-def test_a_state_that_is_not_handed_on_is_found(state, tmp_path):
+def test_a_state_that_is_not_passed_on_is_detected(state, tmp_path):
     """Where the new state is the old one, every step is the first."""
     model = build("lstm", readout="mean", read=form(missing="forward-fill", means=MEANS))
     export_step_graph(model, tmp_path / "m.onnx")

@@ -19,7 +19,7 @@ from tests.interchange.onnx.test_write import build, form, picture_form
 # --- the check before it is written
 
 
-def test_what_was_checked_is_told(tmp_path):
+def test_the_verification_is_reported(tmp_path):
     found = export_onnx(build(), tmp_path / "m.onnx", opset=13)
     assert found.to_json() | {"difference": 0} == {
         "file": str(tmp_path / "m.onnx"),
@@ -67,7 +67,7 @@ def test_one_wrong_number_is_detected(name, exported):
         verify_sequences(spoil(path, name), model)
 
 
-def test_a_wrong_place_of_one_pixel_is_found(tmp_path):
+def test_one_misplaced_pixel_is_detected(tmp_path):
     model = build("gru", read=picture_form("permuted", 1, 1))
     export_onnx(model, tmp_path / "m.onnx")
     made = onnx.load(tmp_path / "m.onnx")
@@ -79,7 +79,7 @@ def test_a_wrong_place_of_one_pixel_is_found(tmp_path):
         verify_sequences(made.SerializeToString(), model)
 
 
-def test_a_graph_that_reads_padding_is_found(tmp_path):
+def test_a_graph_that_reads_padding_is_detected(tmp_path):
     model = build("lstm", readout="mean")
     export_onnx(model, tmp_path / "m.onnx")
     made = onnx.load(tmp_path / "m.onnx")
@@ -94,7 +94,7 @@ def test_a_graph_that_reads_padding_is_found(tmp_path):
 
 
 @pytest.mark.parametrize(("second", "fits"), [(0.5e-5, True), (1.5e-5, False)])
-def test_another_class_is_found_where_the_model_is_sure(second, fits):
+def test_another_class_is_detected_where_the_margin_is_large(second, fits):
     """A difference of 1e-5 may turn two logits round that are nearer than that, and no others."""
     ours = np.array([[0.0, second], [1.0, 0.0]], np.float32)
     theirs = np.array([[1e-5, second - 1e-5], [1.0, 0.0]], np.float32)
@@ -107,7 +107,7 @@ def test_another_class_is_found_where_the_model_is_sure(second, fits):
             compared.finish()
 
 
-def test_answers_of_another_shape_are_found():
+def test_outputs_of_another_shape_are_detected():
     with pytest.raises(ModelError, match=r"shape \(1, 2\) for one sequence, found \(1, 3\)"):
         Comparison(1.0).add({"logits": np.zeros((1, 3))}, np.zeros((1, 2), np.float32), 1, "one sequence")
 
@@ -122,7 +122,7 @@ def test_where_a_network_is_chaotic_it_is_compared_over_fewer_steps(tmp_path):
     assert found.verification.difference <= 1e-4
 
 
-def test_a_graph_that_is_none_is_refused_in_one_line():
+def test_an_invalid_graph_is_refused_in_one_line():
     with pytest.raises(ModelError, match=r"^ONNX Runtime .* cannot run the graph: .*; nothing was written$"):
         verify_sequences(b"no graph", build())
 

@@ -1,4 +1,4 @@
-"""A model as an ONNX file, run by ONNX Runtime and held against the model itself."""
+"""A model as an ONNX file, run by ONNX Runtime and compared with the model."""
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ def newest() -> int:
 
 
 @pytest.mark.parametrize(("cell", "layers", "bidirectional", "readout"), BATCHED)
-def test_random_batches_get_the_answers_of_the_model(cell, layers, bidirectional, readout, tmp_path, newest):
+def test_random_batches_get_the_predictions_of_the_model(
+    cell, layers, bidirectional, readout, tmp_path, newest
+):
     """28 batches for each of 36 networks: 1,008."""
     number = NETWORKS.index((cell, layers, bidirectional, readout))
     draw = np.random.default_rng(number)
@@ -183,7 +185,7 @@ def test_real_pictures_by_rows_get_the_same_answers(trained, tmp_path):
 
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_stands_in_the_padding_changes_not_a_bit(cell, readout, tmp_path):
+def test_padding_changes_no_bit(cell, readout, tmp_path):
     model = build(cell, 2, True, readout)
     export_onnx(model, tmp_path / "m.onnx")
     draw = np.random.default_rng(5)
@@ -250,7 +252,7 @@ def test_filling_forward_is_worked_by_hand(tmp_path):
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_value_that_is_no_number_never_gets_an_answer(cell, readout, wrong, tmp_path):
+def test_a_value_that_is_not_a_number_never_gets_a_prediction(cell, readout, wrong, tmp_path):
     """ONNX Runtime's LSTM makes numbers of NaN."""
     model = build(cell, 1, True, readout)
     export_onnx(model, tmp_path / "m.onnx")
@@ -382,7 +384,7 @@ def test_calibration_changes_the_probabilities_alone(tmp_path):
     assert np.abs(shares - plain.predict_proba(steps)).max() > 1e-3
 
 
-def test_the_metadata_say_what_it_is(tmp_path):
+def test_the_metadata_describe_the_model(tmp_path):
     tested = Figures(n=10, correct=9, accuracy=0.9, ci95=(0.6, 0.98))
     history = Provenance(made="by hand", licence="CC-BY-4.0", test=tested)
     model = build(temperature=1.5, calibrated=True, provenance=history)

@@ -282,7 +282,7 @@ def test_what_an_optimiser_and_a_counter_keep_is_left_out_and_named(tmp_path, rn
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16])
-def test_other_widths_are_read_and_told(tmp_path, rng, values, dtype):
+def test_other_widths_are_read_with_a_note(tmp_path, rng, values, dtype):
     pair = [array.astype(dtype) for array in weights(rng, 5, 4)]
     last = {name: array.astype(dtype) for name, array in head(rng, 4, 3).items()}
     network = read_checkpoint(write(tmp_path, cell("rnn/lstm_cell", pair) | last))
@@ -383,7 +383,7 @@ def test_what_a_network_has_besides_and_cannot_be_mapped_is_refused_by_name(tmp_
         ),
     ],
 )
-def test_what_a_network_lacks_is_told(tmp_path, rng, gone, message):
+def test_missing_parts_of_a_network_are_named(tmp_path, rng, gone, message):
     variables = {name: array for name, array in good(rng).items() if name not in gone}
     refused(write(tmp_path, variables), message)
 
@@ -424,13 +424,13 @@ def test_layers_of_different_sizes_are_refused(tmp_path, rng):
     )
 
 
-def test_a_layer_that_is_missing_is_told(tmp_path, rng):
+def test_a_missing_layer_is_named(tmp_path, rng):
     variables = cell("rnn/multi_rnn_cell/cell_0/lstm_cell", weights(rng, 5, 4)) | head(rng, 4, 3)
     variables |= cell("rnn/multi_rnn_cell/cell_999999/lstm_cell", weights(rng, 4, 4))
     refused(write(tmp_path, variables), "a kernel and a bias of each of 1000000 layers in 1 direction, found")
 
 
-def test_a_direction_that_is_missing_is_told(tmp_path, rng):
+def test_a_missing_direction_is_named(tmp_path, rng):
     variables = cell("bidirectional_rnn/bw/lstm_cell", weights(rng, 5, 4)) | head(rng, 8, 3)
     refused(
         write(tmp_path, variables), "of each of 1 layers in 2 directions, found bidirectional_rnn/bw/lstm"
@@ -462,7 +462,7 @@ def test_more_layers_than_a_model_has_are_refused(tmp_path, rng):
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_none_are_refused(tmp_path, rng, wrong):
+def test_invalid_numbers_are_refused(tmp_path, rng, wrong):
     variables = good(rng)
     variables["rnn/lstm_cell/kernel"][3, 4] = wrong
     refused(
@@ -550,7 +550,7 @@ def test_a_cell_with_a_name_of_the_users_is_read_by_its_scope(tmp_path, rng, val
 
 
 @pytest.mark.parametrize("scope", ["", "a/b", "enc=gru", "=lstm"])
-def test_a_cell_scope_that_is_none_is_refused(tmp_path, rng, scope):
+def test_a_scope_without_a_cell_is_refused(tmp_path, rng, scope):
     path = write(tmp_path, cell("rnn/enc", weights(rng, 5, 4)) | head(rng, 4, 3))
     with pytest.raises(UsageError, match="--cell-scope must be NAME"):
         read_checkpoint(path, options=ImportOptions(cell_scope=scope))

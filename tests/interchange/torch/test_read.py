@@ -147,7 +147,7 @@ def test_one_bias_that_is_missing_is_0(tmp_path, values, cell, gone):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_other_widths_become_float32_and_that_is_told(tmp_path, values, dtype):
+def test_other_widths_become_float32_with_a_note(tmp_path, values, dtype):
     theirs = made(both=True)
     state = {name: tensor.to(dtype) for name, tensor in theirs.state_dict().items()}
     network = read_state_dict(save(tmp_path, state))
@@ -241,7 +241,7 @@ def test_tensors_that_cannot_be_mapped_are_refused_by_name(tmp_path, more, messa
         ("", r"found no recurrent module: expected .*, found none"),
     ],
 )
-def test_what_a_network_lacks_is_told(tmp_path, gone, message):
+def test_missing_parts_of_a_network_are_named(tmp_path, gone, message):
     state = {name: tensor for name, tensor in singles(made()).items() if not name.startswith(gone)}
     refused(save(tmp_path, state), message)
 
@@ -271,7 +271,7 @@ def test_more_layers_than_a_model_has_are_refused(tmp_path):
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("name", ["rnn.weight_hh_l0", "rnn.bias_ih_l0", "fc.bias"])
-def test_numbers_that_are_none_are_refused(tmp_path, wrong, name):
+def test_invalid_numbers_are_refused(tmp_path, wrong, name):
     state = singles(made())
     state[name].view(-1)[1] = wrong
     refused(
