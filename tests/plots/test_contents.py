@@ -11,6 +11,7 @@ from PIL import Image
 
 from scanline import cells, plots
 from scanline.explanation.trace import Direction
+from scanline.plots.sequence import _on_one_axis
 from tests.plots.samples import (
     Sample,
     data_of,
@@ -115,3 +116,25 @@ def test_an_animation_stays_on_its_last_frame():
             film.seek(number)
             times.append(film.info["duration"])
     assert times == [100, 100, 2500]
+
+
+def test_features_of_different_scale_have_their_own_ranges():
+    pressure, temperature = 100_000 + np.arange(5.0), np.array([20.0, 22.0, np.nan, 21.0, 20.0])
+    lines, own = _on_one_axis(np.stack([pressure, temperature, np.full(5, 7.0)], axis=1))
+    assert own
+    np.testing.assert_allclose(lines[:, 0], [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(lines[:, 1], [0, 1, np.nan, 0.5, 0])
+    np.testing.assert_allclose(lines[:, 2], 0.5)
+    similar = np.array([[0.0, 3.0], [1.0, 9.0]])
+    lines, own = _on_one_axis(similar)
+    assert not own
+    np.testing.assert_array_equal(lines, similar)
+    assert not _on_one_axis(np.full((2, 2), np.nan))[1]
+
+
+def test_the_number_of_sufficient_steps_stands_above_the_curve():
+    accuracy = np.linspace(0.05, 0.95, 28)
+    figure = plots.accuracy_by_step(range(1, 29), plots.Estimates(accuracy, accuracy, accuracy), 27)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    assert axes.texts[0].get_window_extent().y0 >= axes.get_window_extent().y1

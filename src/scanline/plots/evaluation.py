@@ -150,15 +150,16 @@ def accuracy_by_step(
     axes.fill_between(steps, accuracy.low, accuracy.high, color=BLUE, alpha=0.2, lw=0)
     axes.plot(steps, accuracy.values, color=BLUE, lw=1.6)
     axes.axvline(sufficient, color=ORANGE, lw=1, ls="--")
-    # The text is on the side of the line that has more room.
+    # Above the axes, where no curve is, and on the side of the line that has more room.
     right_of_line = sufficient <= len(steps) / 2
     align: Literal["left", "right"] = "left" if right_of_line else "right"
     axes.annotate(
         f"{sufficient} {unit} suffice" if sufficient > 1 else f"1 {unit.removesuffix('s')} suffices",
-        (sufficient, 0.06),
-        xytext=(4 if right_of_line else -4, 0),
+        (sufficient, 1.02),
+        xytext=(0, 3),
         textcoords="offset points",
         ha=align,
+        va="bottom",
         fontsize=8.5,
     )
     axes.set_ylim(0, 1.02)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _FULL_WIDTH = 8.8  # inches, of the whole explanation, which is too wide for a phone
 _FEATURES_SHOWN = 12
 _ALL_CLASSES_LABELLED = 20
+_SCALES_APART = 20  # features whose ranges differ more than this do not share an axis
+_UNREAD = "#8a8f9830"  # behind the steps of a heat map that have not been read
 _SMALL = 8.0  # points, of the titles of a small figure
 
 
@@ -149,6 +151,9 @@ def explanation(data: SequenceData, upto: int | None = None) -> Figure:
     axes = np.array(figure.axes).reshape(rows, 2)
     shown = len(data.probabilities) if upto is None else upto
     _draw_input(axes[0, 0], data, upto)
+    if data.attribution is None:
+        # Without an attribution, as in the frames of a film, the input has the whole row.
+        axes[0, 0].set_subplotspec(axes[0, 0].get_gridspec()[0, :])
     _draw_attribution(axes[0, 1], data.attribution)
     _draw_probabilities(axes[1, 0], data, shown)
     _draw_all_probabilities(axes[1, 1], data, shown)
@@ -180,6 +185,7 @@ def _draw_panel(axes: Axes, panel: Panel, shown: int) -> None:
         interpolation="nearest",
         extent=(0.5, T + 0.5, H + 0.5, 0.5),
     )
+    axes.set_facecolor(_UNREAD)
     axes.set_title(panel.title)
     axes.set_ylabel("units, sorted")
     axes.set_yticks([])
@@ -210,11 +216,47 @@ def _draw_input(axes: Axes, data: SequenceData, upto: int | None) -> None:
         return
     T, F = values.shape
     steps = np.arange(1, T + 1)[:upto]
-    for index in range(min(F, _FEATURES_SHOWN)):
-        axes.plot(steps, values[:upto, index], marker_for(steps), ms=3, lw=1, alpha=0.8)
+    lines, own_ranges = _on_one_axis(values[:, :_FEATURES_SHOWN])
+    for line in lines.T:
+        axes.plot(steps, line[:upto], marker_for(steps), ms=3, lw=1, alpha=0.8)
     axes.set_xlim(0.5, T + 0.5)
     axes.locator_params(axis="x", integer=True)
-    axes.set_title("input" if F <= _FEATURES_SHOWN else f"input, {_FEATURES_SHOWN} of {F} features")
+    title = "input" if F <= _FEATURES_SHOWN else f"input, {_FEATURES_SHOWN} of {F} features"
+    if own_ranges:
+        axes.set_yticks([0, 1], ["lowest", "highest"])
+        title += ", each over its own range"
+    # From all steps, so that the axis stays the same in every frame.
+    if np.isfinite(lines).any():
+        low, high = float(np.nanmin(lines)), float(np.nanmax(lines))
+        margin = 0.05 * ((high - low) or 1.0)
+        axes.set_ylim(low - margin, high + margin)
+    axes.set_title(title)
+
+
+def _on_one_axis(values: NDArray[Any]) -> tuple[NDArray[np.float64], bool]:
+    """Return what to plot of features that share an axis, and whether each is scaled to its own range.
+
+    Args:
+        values: (T, F), NaN where missing.
+
+    Returns:
+        (T, F): the values, or, if the range of one feature would be a flat line beside the others, each
+        feature from 0 to 1.
+    """
+    lines = np.asarray(values, np.float64)
+    known = np.isfinite(lines)
+    low = np.where(known, lines, np.inf).min(0)
+    high = np.where(known, lines, -np.inf).max(0)
+    seen = known.any(0)
+    if not seen.any():
+        return lines, False
+    spans = np.where(seen, high - low, 0.0)
+    whole = float(high[seen].max() - low[seen].min())
+    if not ((spans > 0) & (spans * _SCALES_APART < whole)).any():
+        return lines, False
+    # A constant feature is a line in the middle.
+    scaled = (lines - np.where(seen, low, 0.0)) / np.where(spans > 0, spans, 1.0)
+    return scaled + np.where(spans > 0, 0.0, 0.5), True
 
 
 def _draw_attribution(axes: Axes, attribution: AttributionImage | None) -> None:
@@ -298,6 +340,7 @@ def _draw_all_probabilities(axes: Axes, data: SequenceData, shown: int) -> None:
         interpolation="nearest",
         extent=(0.5, T + 0.5, K - 0.5, -0.5),
     )
+    axes.set_facecolor(_UNREAD)
     if K <= _ALL_CLASSES_LABELLED:
         axes.set_yticks(range(K), [short_label(name) for name in data.class_names])
     hide_frame(axes)
