@@ -184,7 +184,7 @@ def test_evaluate_reads_other_files_in_the_same_way(scanline, table, tmp_path):
             "expected one label for a sequence, 'a' as in line 2",
         ),
         (TABLE + "99,0,0,1,c\n99,1,0,1,c\n", (), 3, "class c has a single sequence"),
-        (TABLE, ("--label-column", "knd"), 2, "unknown column 'knd'; did you mean 'kind'"),
+        (TABLE, ("--label-column", "knd"), 2, "; did you mean 'kind'?"),
         (TABLE, ("--view", "columns"), 2, "input.view must be rows for mine.csv, which has no pictures"),
         (
             TABLE,

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.readers.column_roles import AMBIGUOUS
+from scanline.data.readers.names import Names
 from scanline.data.readers.step_columns import is_counter_name
-from scanline.data.readers.tables import Names, Table
+from scanline.data.readers.tables import Table
 from scanline.errors import UsageError, one_line
 
 _LENGTH = re.compile(

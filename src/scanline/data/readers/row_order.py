@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.readers.tables import Names, Table
+from scanline.data.readers.names import Names
+from scanline.data.readers.tables import Table
 from scanline.errors import UsageError, one_line
 
 

@@ -18,9 +18,10 @@ from scanline.data.memory import MemorySource
 from scanline.data.readers.bookkeeping import separate_bookkeeping
 from scanline.data.readers.column_roles import AMBIGUOUS, Columns, settle
 from scanline.data.readers.list_columns import has_lists, read_list_columns
+from scanline.data.readers.names import Names
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.row_order import order_rows
-from scanline.data.readers.tables import Names, Table, read_table
+from scanline.data.readers.tables import Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
 from scanline.errors import UsageError, one_line
