@@ -192,7 +192,7 @@ def test_missing_files_are_all_named(tmp_path):
 
 def test_a_path_to_nothing_is_a_data_error(tmp_path):
     with pytest.raises(
-        DataError, match=r"nothing: no such file or folder; expected a \.ts, \.csv, .* a folder of IDX files"
+        DataError, match=r"nothing: no such file or folder; expected a \.ts, .* a folder of IDX files"
     ):
         catalog.load(str(tmp_path / "nothing"))
 
