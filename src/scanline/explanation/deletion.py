@@ -14,6 +14,7 @@ from scanline.metrics.probabilities import softmax
 from scanline.model.network import Network
 from scanline.model.predictor import Predictor, similar_length_batches, to_device
 from scanline.seeding import numpy_generator
+from scanline.tasks import Task
 
 _NODES = 16  # enough to rank the values
 _BATCH = 64
@@ -46,6 +47,7 @@ def check_by_deletion(
     background: NDArray[np.float32],
     share: float = 0.1,
     seed: int = 0,
+    task: Task | None = None,
 ) -> DeletionCheck:
     """Compare replacing the values with the largest attributions and replacing random values.
 
@@ -55,11 +57,13 @@ def check_by_deletion(
         background: (F,) what replaced values become.
         share: Fraction of values to replace.
         seed: Seed of the random choices.
+        task: Makes probabilities of the outputs; None: a classification.
 
     Returns:
         The mean drops in probability.
     """
-    probabilities = softmax(Predictor(network).outputs(source))
+    to_probabilities = softmax if task is None else task.probabilities
+    probabilities = to_probabilities(Predictor(network).outputs(source))
     predicted, before = probabilities.argmax(1), probabilities.max(1)
     generator = numpy_generator(seed, "deletion")
     replaced: dict[str, list[NDArray[np.float32]]] = {
@@ -87,7 +91,7 @@ def check_by_deletion(
             source.classes,
             source.name,
         )
-        after = softmax(Predictor(network).outputs(changed))[np.arange(len(rows)), predicted[rows]]
+        after = to_probabilities(Predictor(network).outputs(changed))[np.arange(len(rows)), predicted[rows]]
         drops[kind] = float((before[rows] - after).mean())
     return DeletionCheck(len(source), share, float(before.mean()), **drops)
 
