@@ -148,9 +148,10 @@ def train(
         Interrupted: After Ctrl-C or SIGTERM in the main thread, once the step has ended and the run is saved;
             a second signal acts at once.
     """
-    if not isinstance(data, str | os.PathLike | Arrays | None):
+    if not isinstance(data, str | os.PathLike | Arrays | None) and not is_dataset(data):
         raise UsageError(
-            f"data must be a name, a path or scanline.Arrays(values, labels), got {type(data).__name__}"
+            "data must be a name, a path, scanline.Arrays(values, labels) or a data set of Hugging Face, got "
+            f"{type(data).__name__}"
         )
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     if resume is not None and run is not None:
