@@ -59,6 +59,8 @@ __all__ = [
 NAMES = ("libscanline.so", "libscanline.dylib")
 _NUMPY = {torch.float32: np.float32, torch.uint8: np.uint8}
 LARGE_BYTES = 1 << 20  # smaller tensors are allocated by torch
+# Made once: a class made at every training step would be garbage that only the collector of cycles frees.
+_Form = ctypes.c_int64 * 3
 
 
 class Passes(NamedTuple):
@@ -183,7 +185,7 @@ class Library:
         """Return the bytes that a forward pass keeps for its backward pass; sizes may be torch's symbols."""
         # Bytes before the first block, units in a block, bytes of a block. Plain arithmetic on them works
         # for symbolic sizes, too, with which the library itself could not compute.
-        form = (ctypes.c_int64 * 3)()
+        form = _Form()
         self.check(self._form(precision, form))
         header, width, block = form
         return header + sequences * steps * ((units + width - 1) // width) * block

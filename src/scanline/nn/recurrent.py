@@ -52,7 +52,8 @@ class _Recurrent(TorchTools, nn.RNNBase):
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)} or None, got {precision!r}")
         self.precision, self.backend = precision, backend
-        self.path()
+        # Modules are made on the meta device to be moved to another before they compute.
+        self.path(torch.device("cpu") if self.weight_hh_l0.is_meta else None)
 
     @property
     def cell(self) -> Cell:
@@ -108,7 +109,8 @@ class _Recurrent(TorchTools, nn.RNNBase):
             if not isinstance(input, Tensor):
                 return super().forward(input, hx)  # refuses it
         backend = self._backend_now(input.device)
-        if lengths is None and (backend == "torch" or not self._fits(input, hx)):
+        fits = self._fits(input, hx)
+        if lengths is None and (backend == "torch" or not fits or input.device != self.weight_hh_l0.device):
             # Torch's own call computes all layers at once, which on a GPU is much faster than one by one, and
             # refuses what does not fit.
             return super().forward(input, hx)  # type: ignore[no-any-return]
@@ -116,7 +118,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
             return self._forward_single(backend, input, hx, lengths)
         if input.dim() != 3:
             raise ValueError(f"{self.mode}: Expected input to be 2D or 3D, got {input.dim()}D instead")
-        if not self._fits(input, hx):
+        if not fits:
             raise RuntimeError(f"{self.mode}: expected hx to be {self._expected_states()}")
         outputs, states = self._forward_batch(backend, input, self._split(hx), lengths)
         return outputs, self._join(states)
@@ -136,7 +138,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
         return backend
 
     def _fits(self, input: Tensor, hx: Any) -> bool:
-        """Return whether `hx` is None, or a state for each of the cell's, of the input's dtype and axes."""
+        """Return whether `hx` is None, or the cell's states with axes, dtype and device of the input."""
         if hx is None:
             return True
         count = len(self.cell.states)
@@ -146,12 +148,13 @@ class _Recurrent(TorchTools, nn.RNNBase):
             isinstance(states, tuple | list)
             and len(states) == count
             and all(isinstance(state, Tensor) and state.dim() == input.dim() for state in states)
+            and all(state.device == input.device for state in states)
             and (all(state.dtype == input.dtype for state in states) or _autocasts())
         )
 
     def _expected_states(self) -> str:
         names = " and ".join(f"{state}0" for state in self.cell.states)
-        return f"{names}, each (D*layers, N, {self.hidden_size}), or None"
+        return f"{names}, each (D*layers, N, {self.hidden_size}) of the input's dtype and device, or None"
 
     def _forward_single(
         self, backend: Backend, input: Tensor, hx: State | None, lengths: Tensor | None
@@ -177,7 +180,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
             return super().forward(packed, hx)  # type: ignore[no-any-return]
         # The native library reads padded batches only.
         values, lengths = pad_packed_sequence(packed, batch_first=self.batch_first)
-        outputs, states = self._forward_batch(backend, values, self._split(hx), lengths)
+        outputs, states = self._forward_batch(backend, values, self._split(hx), lengths, packed)
         # Packed data are sorted by length; `pad_packed_sequence` restored the caller's order.
         order = packed.sorted_indices
         if order is not None:
@@ -198,6 +201,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
         input: Tensor,
         states: tuple[Tensor, ...] | None,
         lengths: Tensor | None,
+        packed: PackedSequence | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run all layers over a padded batch.
 
@@ -206,6 +210,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
             input: (T, N, F), with batch_first (N, T, F).
             states: In the cell's order, each (D*layers, N, H); None for zeros.
             lengths: (N,), or None.
+            packed: What the input was padded from; None if it was not packed.
 
         Returns:
             Outputs laid out as the input, and the last states, each (D*layers, N, H).
@@ -244,13 +249,24 @@ class _Recurrent(TorchTools, nn.RNNBase):
                 outputs.append(output)
                 last.append(final or ())
             values = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # (..., D*H)
-            if self.dropout and layer < self.num_layers - 1:
-                values = nn.functional.dropout(values, self.dropout, self.training)
+            if self.dropout and self.training and layer < self.num_layers - 1:
+                values = values * self._noise(values, packed)
         # No views: callers detach or change states in place, which a view forbids. The native operator
         # returns new tensors; the reference may return the initial states themselves.
         if len(last) == 1 and backend == "native":
             return values, tuple(state.unsqueeze_(0) for state in last[0])
         return values, tuple(torch.stack(each) for each in zip(*last, strict=True))
+
+    def _noise(self, values: Tensor, packed: PackedSequence | None) -> Tensor:
+        """Return what dropout multiplies a layer's outputs by, of their shape."""
+        # Torch draws it time first or packed: in the same order, the same seed gives the same values.
+        if packed is not None:
+            ones = values.new_ones(packed.data.shape[0], values.shape[-1])
+            noises = packed._replace(data=nn.functional.dropout(ones, self.dropout))
+            return pad_packed_sequence(noises, self.batch_first)[0]
+        ones = torch.ones_like(values.transpose(0, 1) if self.batch_first else values)
+        noise = nn.functional.dropout(ones.contiguous(), self.dropout)
+        return noise.transpose(0, 1) if self.batch_first else noise
 
     def _chosen_precision(self, autocasts: bool) -> str:
         """Return `precision`, or what autocast and the weights' dtype ask for."""
