@@ -150,7 +150,7 @@ def test_the_index_of_pandas_is_skipped_with_a_note(read, name, note):
         ("x1,x2,label\n1,2,a\n\n\r\n3,4,5,b\n", "line 5: expected 3 cells, found 4"),
         ("x1,x2,label\n1,2,a\n   \n3,4,b\n", "line 3: expected 3 cells, found 1"),
         ("x1,x2,label\n1,2,a,\n", "line 2: expected 3 cells, found 4"),
-        ("x1,x2,label\n1,two,a\n", "line 2, column x2: expected a number, found 'two'"),
+        ("x1,x2,label\n1,2,a\n1,two,a\n", "line 3, column x2: expected a number, found 'two'"),
         ("\n\nx1,x2,label\n\n1,2,a\n\n\n3,1_0,b\n", "line 8, column x2: expected a number, found '1_0'"),
         (
             'x1,x2,label\n"1.5",2,a\n1,"2,5",a\n',
@@ -161,9 +161,9 @@ def test_the_index_of_pandas_is_skipped_with_a_note(read, name, note):
             "line 32, column x2: expected a number, found '2.5'; .* point",
         ),
         ("x1,x2,label\n1,?,a\n", r"line 2, column x2: expected a number, found '\?'"),
-        ("x1,x2,label\n1,True,a\n", "line 2, column x2: expected a number, found 'True'"),
+        ("x1,x2,label\n1,2,a\n1,True,a\n", "line 3, column x2: expected a number, found 'True'"),
         ('x1,x2,label\n1,"2\n3",a\n', r"line 2, column x2: expected a number, found '2\\n3'"),
-        ("x1,x2,label\n1,Row #7: 'x',a\n", r"line 2, column x2: expected a number, found .Row #7: 'x'."),
+        ("x1,x2,label\n1,2,a\n1,Row #7: 'x',a\n", r"line 3, column x2: expected a number, found .Row #7: 'x'."),
         (b"x1,x2,label\n1,2\0,a\n", r"line 2, column x2: expected a number, found '2\\x00'"),
         ("x1,x2,label\n1,,a\n", "line 2, column x2: expected a finite number, found a missing value"),
         (

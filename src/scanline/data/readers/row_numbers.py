@@ -10,14 +10,14 @@ from scanline.formats.text import is_number
 
 
 class NumberFault(Exception):
-    """A cell is not a number.
+    """A cell is not the number that it should be.
 
     Attributes:
         row: Its row in the batch.
     """
 
-    def __init__(self, row: int, cell: str) -> None:
-        super().__init__(f"expected a number, found {cell[:60]!r}")
+    def __init__(self, row: int, message: str) -> None:
+        super().__init__(message)
         self.row = row
 
 
@@ -47,7 +47,8 @@ def to_numbers(column: Any, decimal: str = "") -> NDArray[Any]:
             row = next(
                 at for at, text in enumerate(plain.to_pylist()) if text is not None and not _is_number(text)
             )
-            raise NumberFault(row, texts[row].as_py()) from None
+            cell = texts[row].as_py()
+            raise NumberFault(row, f"expected a number, found {cell[:60]!r}") from None
     elif not types.is_integer(kind) and not types.is_floating(kind):
         column = column.cast(pyarrow.float64())
     array: NDArray[Any] = column.to_numpy(zero_copy_only=False)

@@ -235,6 +235,22 @@ def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable
         raise DataError(f"{path}: column {one_line(name)}: expected {expected}, found {one_line(kind)}")
 
 
+def _measures(column: Any, times: TimeColumn | None, settings: DataSettings) -> NDArray[Any]:
+    """Return a column of times, or of lengths if `times` is None, as finite numbers.
+
+    Raises:
+        NumberFault: At the first value that is missing or not a number.
+        TimeFault: At the first value that is not a time.
+    """
+    values = to_numbers(column, settings.decimal) if times is None else times.convert(column)
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        value = values[wrong[0]]
+        found = "none" if np.isnan(value) else value
+        raise NumberFault(int(wrong[0]), f"expected a value, found {found}")
+    return values
+
+
 def _collect(
     path: Path,
     columns: Columns,
@@ -277,17 +293,9 @@ def _collect(
                 fail(wrong_name[0], name, wrong_name[1])
         for name, parts in measured.items():
             try:
-                if name == columns.time:
-                    part = times.convert(batch.column(name))
-                else:
-                    part = to_numbers(batch.column(name), settings.decimal)
+                parts.append(_measures(batch.column(name), times if name == columns.time else None, settings))
             except (TimeFault, NumberFault) as fault:
                 fail(fault.row, name, str(fault))
-            wrong = np.flatnonzero(~np.isfinite(part))
-            if wrong.size:
-                value = part[wrong[0]]
-                fail(int(wrong[0]), name, f"expected a value, found {'none' if np.isnan(value) else value}")
-            parts.append(part)
         first = end
     if first == 0:
         raise DataError(f"{path}: expected rows, found none")
