@@ -586,3 +586,16 @@ def test_an_exported_program_computes_the_same(kind):
             return listed(torch.export.export(module.eval(), (X,), strict=False).module()(X))
 
     assert_same(check, kind)
+
+
+@pytest.mark.skipif(library.load() is None, reason="no native library")
+@pytest.mark.parametrize("steps", ["input", "lengths"])
+def test_no_steps_are_read_where_torch_refuses_them(steps):
+    """One of the differences that docs/python.md lists."""
+    ours, theirs = pair()
+    with pytest.raises(RuntimeError, match=r"[Ll]ength"):
+        theirs(X[:0] if steps == "input" else rnn.pack_padded_sequence(X, [5, 2, 1, 0]))
+    h = torch.ones(1, 4, 5)
+    y, (last, _) = ours(X[:0], (h, h)) if steps == "input" else ours(X, (h, h), torch.zeros(4))
+    assert not y.any()
+    assert torch.equal(last, h)
