@@ -163,7 +163,10 @@ def test_the_index_of_pandas_is_skipped_with_a_note(read, name, note):
         ("x1,x2,label\n1,?,a\n", r"line 2, column x2: expected a number, found '\?'"),
         ("x1,x2,label\n1,2,a\n1,True,a\n", "line 3, column x2: expected a number, found 'True'"),
         ('x1,x2,label\n1,"2\n3",a\n', r"line 2, column x2: expected a number, found '2\\n3'"),
-        ("x1,x2,label\n1,2,a\n1,Row #7: 'x',a\n", r"line 3, column x2: expected a number, found .Row #7: 'x'."),
+        (
+            "x1,x2,label\n1,2,a\n1,Row #7: 'x',a\n",
+            r"line 3, column x2: expected a number, found .Row #7: 'x'.",
+        ),
         (b"x1,x2,label\n1,2\0,a\n", r"line 2, column x2: expected a number, found '2\\x00'"),
         ("x1,x2,label\n1,,a\n", "line 2, column x2: expected a finite number, found a missing value"),
         (
