@@ -163,7 +163,7 @@ class Classification(Task):
 
     @classmethod
     def from_json(cls, state: JsonObject) -> Self:
-        """Return the task with the class names of `state`. Raises ValueError if there are none."""
+        """Return the task with the class names of `state`. Raises ValueError for fewer than two."""
         classes = state.get("classes")
         if not isinstance(classes, list) or not all(
             type(name) in (bool, int, float, str) for name in classes
@@ -173,8 +173,11 @@ class Classification(Task):
             raise ValueError("expected classes that are finite numbers")
         names = [str(name) for name in classes]
         # Different as text: 3 and "3" would be the same key in JSON and in `encode`.
-        if not names or len(set(names)) != len(names):
+        if len(set(names)) != len(names):
             raise ValueError("expected classes with different names")
+        # Older versions imported networks with one output, and predicted their only class for everything.
+        if len(names) < 2:
+            raise ValueError(f"expected at least 2 classes, got {len(names)}; import the network again")
         # json.loads accepts escaped lone surrogates, but they cannot be encoded as UTF-8 for any output.
         if re.search("[\ud800-\udfff]", "".join(names)):
             raise ValueError("expected class names in Unicode, got a lone surrogate")
