@@ -63,6 +63,9 @@ class Campaign:
         import sklearn.metrics
         import sklearn.model_selection  # noqa: F401
 
+        # The optimizer imports torch's compiler; imported here, not in every child.
+        import torch._dynamo  # noqa: F401
+
         import scanline.cli.train
         import scanline.cli.watch
         import scanline.training.run  # noqa: F401
