@@ -234,7 +234,9 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     lowered = [(each, each.lower()) for each in names]
     same = [each for each, low in lowered if low == lower]
     longer = [each for each, low in lowered if len(name) >= 3 and low.startswith(lower)]
-    similar = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    # Without the dashes, which all options have in common: "--epochs" is not "--steps".
+    bare = {each.lstrip("-"): each for each in names}
+    similar = [bare[each] for each in difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=0.6)]
     shorter = [each for each, low in lowered if len(each) >= 3 and lower.startswith(low)]
     candidates = [*same, *sorted(longer, key=len), *similar, *sorted(shorter, key=len, reverse=True)]
     return candidates[0] if candidates else None

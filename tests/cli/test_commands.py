@@ -57,7 +57,7 @@ def test_the_version_is_the_packages(scanline):
     ("arguments", "message"),
     [
         (["trian"], "no such command 'trian': expected one of train, .*did you mean 'train'"),
-        (["train", "--sed", "1"], "No such option.*--seed"),
+        (["train", "--sed", "1"], "no such option.*--seed"),
         (["train", "--seed", "-1"], "-1 is not in the range x>=0"),
         (["train", "mnsit"], "unknown data set 'mnsit': .* did you mean 'mnist'"),
         (["train", "digits", "--recipe", "rosw"], "unknown recipe 'rosw'.* did you mean 'rows'"),
