@@ -19,18 +19,8 @@ from scanline.recipe import DEFAULT_DATA
 
 
 @pytest.fixture
-def read(tmp_path):
-    def read(table, **said):
-        path = tmp_path / "ours.parquet"
-        if isinstance(table, bytes):
-            path.write_bytes(table)
-        elif isinstance(table, pd.DataFrame):
-            table.to_parquet(path)
-        else:
-            parquet.write_table(table if isinstance(table, pa.Table) else pa.table(table), path)
-        return read_table_sequences(path, DEFAULT_DATA.model_copy(update=said))
-
-    return read
+def read(read_parquet):
+    return read_parquet
 
 
 # --- one table in every format

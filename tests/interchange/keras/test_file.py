@@ -26,15 +26,9 @@ from tests.interchange.keras_models import (
     packed,
     read_or_refused,
     refused,
-    save_small,
 )
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> dict[str, bytes]:
-    return save_small(tmp_path_factory.mktemp("keras"))
 
 
 @pytest.fixture

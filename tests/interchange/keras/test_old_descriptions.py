@@ -18,17 +18,11 @@ from tests.interchange.keras_models import (
     packed,
     read_or_refused,
     refused,
-    save_small,
 )
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
 # --- descriptions that no Keras of today writes
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> dict[str, bytes]:
-    return save_small(tmp_path_factory.mktemp("keras"))
 
 
 @pytest.fixture
