@@ -293,6 +293,13 @@ def test_there_are_no_streams_at_other_paths(sequences, path):
     problem(handshake(sequences, path), "unknown-route")
 
 
+def test_a_refused_handshake_is_no_error_in_the_log(sequences, caplog):
+    for _ in range(20):
+        problem(handshake(sequences, "/nothing"), "unknown-route")
+        sequences.goes_on()  # the event loop has finished the handshake
+    assert not caplog.records
+
+
 def test_a_handshake_shows_host_origin_and_token_as_a_request_does():
     token = "correct-horse-battery"
     with in_thread(made(), Access(frozenset({"127.0.0.1"}), token=token)) as server:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -12,6 +14,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CLOSE_S = 1.0  # for a connection to close after a handshake was refused
 
 
 async def send_json(send: Send, body: bytes) -> None:
@@ -52,3 +56,9 @@ async def refuse_websocket(scope: Scope, receive: Receive, send: Send, problem: 
         await send({**message, "type": "websocket." + message["type"]})
 
     await send_problem(respond, problem)
+    # uvicorn logs an error if the application returns before the connection is closed. It puts one disconnect
+    # in the queue with the response, and another when the connection is closed.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_S):
+            await receive()
+            await receive()
