@@ -57,14 +57,14 @@ def choose_backend(choice: str, cell: Cell, dtype: torch.dtype, device: torch.de
     """
     if choice not in CHOICES:
         raise UsageError(f"backend must be one of {', '.join(CHOICES)}, got {choice!r}")
-    plain: Backend = "reference" if cell.torch_function is None else "torch"
+    if choice != "torch":
+        reason = why_not_native(cell, dtype, device)
+        if not reason:
+            return "native"
+        if choice == "native":
+            raise UsageError(f"backend=native is not possible: {reason}; use backend=auto")
     # "torch" only excludes the native library: the reference is plain torch, too.
-    if choice == "torch":
-        return plain
-    reason = why_not_native(cell, dtype, device)
-    if choice == "native" and reason:
-        raise UsageError(f"backend=native is not possible: {reason}; use backend=auto")
-    return plain if reason else "native"
+    return "reference" if cell.torch_function is None else "torch"
 
 
 def computed_precision(backend: str, precision: str) -> str:
@@ -147,8 +147,8 @@ def _run_native(
     dtype = x.dtype
     states = states or (None,) * len(cell.states)
     if dtype != torch.float32:
-        x, states = x.float(), [None if state is None else state.float() for state in states]
-    weights = [None if weight is None else weight.float() for weight in weights]
+        x = x.float()
+        states, weights = ([None if t is None else t.float() for t in each] for each in (states, weights))
     y, *last = OPERATORS[str(cell.native_operator)](
         x, states, weights, lengths, reverse=reverse, batch_first=batch_first, precision=precision
     )

@@ -56,7 +56,7 @@ class LayerOperator:
         )
         # On CUDA the reference computes; registered, so that a model moved there does not fail.
         for key in ("CPU", "CUDA"):
-            _ops.impl(name, self._forward, key)
+            _ops.impl(name, self._dispatched, key)
             _ops.impl(f"{name}_backward", self._backward, key)
         forward, backward = f"scanline::{name}", f"scanline::{name}_backward"
         torch.library.register_fake(forward, self._forward_shapes, lib=_ops)
@@ -120,7 +120,12 @@ class LayerOperator:
 
     # --- forward
 
-    def _forward(self, *arguments: Any) -> tuple[Tensor, ...]:
+    def _dispatched(self, *arguments: Any) -> tuple[Tensor, ...]:
+        *results, reserve = self._forward(*arguments)
+        # The schema has a tensor, which takes 2 us: calls without torch's dispatcher do without.
+        return (*results, arguments[0].new_empty(0, dtype=torch.uint8) if reserve is None else reserve)
+
+    def _forward(self, *arguments: Any) -> tuple[Any, ...]:
         """Return y, the last states, and what the backward pass needs if `keep`, the last argument."""
         call, keep = LayerCall.of(arguments[: self._inputs], arguments[self._inputs : -1]), arguments[-1]
         call.check(self.cell)
@@ -139,15 +144,18 @@ class LayerOperator:
         call = call.dense()
         y = library.empty(call.x, *call.like_x(H))
         last = [library.empty(call.x, N, H) for _ in self.cell.states]
-        kept = library.reserve_bytes(precision, N, T, H) if keep else 0
-        reserve = library.empty(call.x, kept, dtype=torch.uint8)
-        if keep and reserve.numel() < LARGE_BYTES:
-            # Steps past a sequence's end leave parts of it unwritten: zeroed, equal calls give equal bytes.
-            reserve.zero_()
+        reserve = None
+        if keep:
+            kept = library.reserve_bytes(precision, N, T, H)
+            reserve = library.empty(call.x, kept, dtype=torch.uint8)
+            if kept < LARGE_BYTES:
+                # Steps past a sequence's end leave parts of it unwritten: zeroed, equal calls give equal
+                # bytes.
+                reserve.zero_()
         # NULL (0) for packed weights: the library packs them itself, as they change at every training step.
         native_call = FORWARD.pack(
             *call.layer(precision), 0, y.data_ptr(), *call.strides(y),
-            *pair(last), reserve.data_ptr() if keep else 0,
+            *pair(last), address(reserve),
         )  # fmt: skip
         library.check(library.passes[self.name].forward(native_call))
         return (y, *last, reserve)

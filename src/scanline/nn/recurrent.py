@@ -69,11 +69,13 @@ class _Recurrent(TorchTools, nn.RNNBase):
         Raises:
             UsageError: If `backend` is "native" and that is not possible.
         """
-        weight, backend = self.weight_hh_l0, self.backend
+        weight = self.weight_hh_l0
+        return self._path(weight, device or weight.device)
+
+    def _path(self, weight: Tensor, device: torch.device) -> Backend:
         # No native operator projects its outputs.
-        if self.proj_size and backend == "auto":
-            backend = "torch"
-        return choose_backend(backend, self.cell, weight.dtype, device or weight.device)
+        backend = "torch" if self.proj_size and self.backend == "auto" else self.backend
+        return choose_backend(backend, _CELLS[self.mode], weight.dtype, device)
 
     def forward(
         self,
@@ -108,9 +110,10 @@ class _Recurrent(TorchTools, nn.RNNBase):
                 return self._forward_packed(input, hx)
             if not isinstance(input, Tensor):
                 return super().forward(input, hx)  # refuses it
-        backend = self._backend_now(input.device)
+        weight, device = self.weight_hh_l0, input.device  # each access takes 0.5 us
+        backend = self._backend_now(weight, device)
         fits = self._fits(input, hx)
-        if lengths is None and (backend == "torch" or not fits or input.device != self.weight_hh_l0.device):
+        if lengths is None and (backend == "torch" or not fits or device != weight.device):
             # Torch's own call computes all layers at once, which on a GPU is much faster than one by one, and
             # refuses what does not fit.
             return super().forward(input, hx)  # type: ignore[no-any-return]
@@ -123,9 +126,9 @@ class _Recurrent(TorchTools, nn.RNNBase):
         outputs, states = self._forward_batch(backend, input, self._split(hx), lengths)
         return outputs, self._join(states)
 
-    def _backend_now(self, device: torch.device) -> Backend:
+    def _backend_now(self, weight: Tensor, device: torch.device) -> Backend:
         """Return what computes a call on `device`: `path`, unless torch is tracing or transforming it."""
-        backend = self.path(device)
+        backend = self._path(weight, device)
         if torch.compiler.is_compiling():
             return "torch" if torch.onnx.is_in_onnx_export() else backend
         if torch._C._get_tracing_state() is not None:
@@ -175,7 +178,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
         """Read packed sequences: torch's path packed, the others padded."""
         # torch's LSTM does not check this of packed sequences, and reads beyond their memory.
         self.check_input(packed.data, packed.batch_sizes)
-        backend = self._backend_now(packed.data.device)
+        backend = self._backend_now(self.weight_hh_l0, packed.data.device)
         if backend == "torch" or not self._fits_packed(packed, hx):
             return super().forward(packed, hx)  # type: ignore[no-any-return]
         # The native library reads padded batches only.
