@@ -147,7 +147,7 @@ $(VENV)/.dev: $(SOURCES) | $(BIN)/python
 	@touch $@ $(VENV)/.core
 
 # The other frameworks have an environment of their own, so that none of them reaches the tests.
-.venv-bench/.installed: $(SOURCES)
+.venv-bench/.installed: pyproject.toml benchmarks/constraints.txt $(wildcard csrc/* csrc/*/*)
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	.venv-bench/bin/python -m pip install --quiet --constraint benchmarks/constraints.txt --editable '.[bench]'
 	@touch $@
