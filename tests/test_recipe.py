@@ -104,7 +104,7 @@ def test_a_recipe_with_a_base_contains_only_what_differs():
         (
             "model.cell",
             "lstn",
-            "model.cell must be one of 'lstm', 'gru', 'rnn', got 'lstn'; did you mean 'lstm'",
+            "model.cell must be one of .*'rnn', 'gru-reset-before', got 'lstn'; did you mean 'lstm'",
         ),
         ("train.bach_size", 3, "unknown key 'train.bach_size'; did you mean 'train.batch_size'"),
         ("batch_size", 3, "unknown key 'batch_size'; did you mean 'train.batch_size'"),

@@ -44,6 +44,23 @@ def test_the_relu_variant_is_torchs():
     torch.testing.assert_close(result["h"], theirs(x, h))
 
 
+@pytest.mark.parametrize("shape", [(), (4,)], ids=["one sequence", "a batch"])
+def test_the_reset_gate_before_the_product_scales_the_state_and_not_the_bias(shape):
+    _, weights = torch_cell("gru")
+    x, h = torch.randn(*shape, F).double(), torch.randn(*shape, H).double()
+    cell = cells.get("gru-reset-before")
+    result = cell.step(weights.from_input(x), (h,), weights, NO_INTERVENTION)
+    ih, hh = weights.weight_ih.split(H), weights.weight_hh.split(H)
+    bias = [one + two for one, two in zip(weights.bias_ih.split(H), weights.bias_hh.split(H), strict=True)]
+    r = 1 / (1 + (-(x @ ih[0].T + h @ hh[0].T + bias[0])).exp())
+    z = 1 / (1 + (-(x @ ih[1].T + h @ hh[1].T + bias[1])).exp())
+    n = torch.tanh(x @ ih[2].T + (r * h) @ hh[2].T + bias[2])
+    expected = {"r": r, "z": z, "n": n, "h": n + z * (h - n)}
+    assert tuple(result) == cell.traced
+    for name, value in expected.items():
+        torch.testing.assert_close(result[name], value)
+
+
 @NAMES
 def test_every_clampable_gate_and_the_output_pass_the_intervention(name):
     class Held(Intervention):
@@ -107,9 +124,10 @@ def test_a_format_without_an_equivalent_is_refused_by_name():
 
 
 def test_a_layer_of_a_format_names_its_cell():
-    found = {layer: cell.name for layer, cell in cells.by_layer("keras").items()}
-    assert found == {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
-    assert set(cells.by_layer("tf1")) == {"basic_lstm_cell", "lstm_cell", "basic_rnn_cell"}
+    named = {layer: [cell.name for cell in found] for layer, found in cells.by_layer("keras").items()}
+    assert named == {"LSTM": ["lstm"], "GRU": ["gru", "gru-reset-before"], "SimpleRNN": ["rnn"]}
+    tf1 = {"basic_lstm_cell", "lstm_cell", "basic_rnn_cell", "gru_cell", "gru_block_cell"}
+    assert set(cells.by_layer("tf1")) == tf1
 
 
 def test_rows_of_a_gate_are_its_block():

@@ -25,6 +25,7 @@ F, H, K, T = 3, 4, 5, 7
 CLASSES = tuple("abcde")
 TASK = Classification(CLASSES)
 NETWORKS = list(itertools.product(["rnn", "gru", "lstm"], [1, 2], [False, True], ["last", "mean", "max"]))
+NETWORKS.append(("gru-reset-before", 2, True, "last"))
 
 
 def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, hidden_size=H):
@@ -96,6 +97,20 @@ def gru_by_hand(x, w_ih, w_hh, b_ih, b_hh):
     return rows
 
 
+def gru_reset_before_by_hand(x, w_ih, w_hh, b_ih, b_hh):
+    size = len(w_hh) // 3
+    h, rows = np.zeros(size), []
+    for step in x:
+        read, kept = w_ih @ step + b_ih + b_hh, w_hh[: 2 * size] @ h
+        r = [sigmoid(read[unit] + kept[unit]) for unit in range(size)]
+        z = [sigmoid(read[size + unit] + kept[size + unit]) for unit in range(size)]
+        scaled = w_hh[2 * size :] @ (np.array(r) * h)
+        n = [math.tanh(read[2 * size + unit] + scaled[unit]) for unit in range(size)]
+        h = np.array([(1 - z[unit]) * n[unit] + z[unit] * h[unit] for unit in range(size)])
+        rows.append({"r": r, "z": z, "n": n, "h": h.tolist()})
+    return rows
+
+
 def rnn_by_hand(x, w_ih, w_hh, b_ih, b_hh):
     h, rows = np.zeros(len(w_hh)), []
     for step in x:
@@ -104,7 +119,12 @@ def rnn_by_hand(x, w_ih, w_hh, b_ih, b_hh):
     return rows
 
 
-BY_HAND = {"lstm": lstm_by_hand, "gru": gru_by_hand, "rnn": rnn_by_hand}
+BY_HAND = {
+    "lstm": lstm_by_hand,
+    "gru": gru_by_hand,
+    "rnn": rnn_by_hand,
+    "gru-reset-before": gru_reset_before_by_hand,
+}
 
 
 def read_by_hand(classifier, values):

@@ -30,7 +30,7 @@ NETWORKS = [
     for cell in ("lstm", "gru", "rnn")
     for layers in (1, 2)
     for readout in ("last", "mean", "max")
-]
+] + [("gru-reset-before", 2, "last")]
 
 
 def made(cell="lstm", layers=1, readout="last", missing="error", temperature=None, **changes) -> Model:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from scanline import registry
-from scanline.cells import gru, lstm, rnn
+from scanline.cells import gru, gru_reset_before, lstm, rnn
 from scanline.cells.base import (
     FORMATS,
     NO_INTERVENTION,
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 GROUP = "scanline.cells"
-_BUILT_IN = {cell.name: cell for cell in (lstm.CELL, gru.CELL, rnn.CELL)}
+_BUILT_IN = {cell.name: cell for cell in (lstm.CELL, gru.CELL, rnn.CELL, gru_reset_before.CELL)}
 
 
 def names() -> tuple[str, ...]:
@@ -51,14 +51,16 @@ def get(name: str) -> Cell:
     return _BUILT_IN[name] if name in _BUILT_IN else _load(name)
 
 
-def by_layer(target: str) -> dict[str, Cell]:
-    """Return the built-in cells by the names of a format's layers; `target` is one of `FORMATS`."""
-    return {
-        layer: cell
-        for cell in _BUILT_IN.values()
-        if target in cell.layouts
-        for layer in cell.layouts[target].layers
-    }
+def by_layer(target: str) -> dict[str, tuple[Cell, ...]]:
+    """Return the built-in cells by the names of a format's layers; `target` is one of `FORMATS`.
+
+    A layer computes several cells if its settings choose among them.
+    """
+    layers: dict[str, tuple[Cell, ...]] = {}
+    for cell in _BUILT_IN.values():
+        for layer in cell.layouts[target].layers if target in cell.layouts else ():
+            layers[layer] = (*layers.get(layer, ()), cell)
+    return layers
 
 
 @cache

@@ -46,6 +46,6 @@ CELL = Cell(
             ("GRU",), ("z", "r", "n"), {"recurrent_activation": "sigmoid", "reset_after": True}
         ),
         "onnx": FormatLayout(("GRU",), ("z", "r", "n"), {"linear_before_reset": 1}),
-        # None for tf1: its GRUCell applies the reset gate before the recurrent product.
+        # None for tf1: its GRUCell is `gru_reset_before`.
     },
 )

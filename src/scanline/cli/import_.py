@@ -42,7 +42,7 @@ _UNSCALED = (
 @click.option(
     "--cell-scope",
     metavar="NAME[=KIND]",
-    help="Scope of a TensorFlow 1 cell with a name of your own; KIND is lstm or rnn.",
+    help="Scope of a TensorFlow 1 cell with a custom name; KIND is lstm, rnn or gru.",
 )
 @click.option(
     "--input-projection",

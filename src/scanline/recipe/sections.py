@@ -254,7 +254,9 @@ class InputSettings(_Section):
 class ModelSettings(_Section):
     """The network and the initialisation of its weights."""
 
-    cell: Cell = Field(description="recurrent cell: lstm, gru, rnn, or a cell of another package")
+    cell: Cell = Field(
+        description="recurrent cell: lstm, gru, rnn, gru-reset-before, or a cell of another package"
+    )
     layers: Layers = Field(description="number of recurrent layers")
     hidden_size: Size = Field(description="units per layer and direction")
     bidirectional: Flag = Field(description="also read each sequence backwards")

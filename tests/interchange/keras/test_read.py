@@ -331,7 +331,8 @@ def test_a_functional_model_of_keras_2_is_read(tmp_path):
 
 def old_file(path: Path, kind: str, **own: Any) -> tuple[Any, Path]:
     """A model and the same as Keras 2.1 wrote it: a list of layers, and no cell in the names of weights."""
-    model = drawn(keras.Sequential(chain({"LSTM": "lstm", "GRU": "gru"}[kind])))
+    after = {"reset_after": own["reset_after"]} if "reset_after" in own else {}
+    model = drawn(keras.Sequential(chain({"LSTM": "lstm", "GRU": "gru"}[kind], **after)))
     cell = keras2_cell("lstm_1", batch_input_shape=[None, 7, F], **own)
     dense = keras2_layer("Dense", "dense_1", units=K, activation="softmax", use_bias=True)
     config = {"class_name": "Sequential", "config": [{"class_name": kind, "config": cell}, dense]}
@@ -350,9 +351,33 @@ def test_a_sequential_model_of_keras_2_1_is_read(tmp_path):
     assert network.notes == ["made for sequences of 7 steps; here the number of steps is free"]
 
 
+def test_a_gru_of_keras_2_1_has_the_reset_gate_before_the_product(tmp_path):
+    model, path = old_file(tmp_path / "it.h5", "GRU", reset_after=False)
+    network = read_keras(path)
+    assert network.architecture.cell == "gru-reset-before"
+    assert np.abs(ours(network, values()) - theirs(model, values())).max() < 1e-6
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+@pytest.mark.parametrize(("count", "both", "readout"), [(1, False, "last"), (2, True, "max")])
+def test_a_gru_with_the_reset_gate_before_the_product_is_read(tmp_path, ending, count, both, readout):
+    model = drawn(keras.Sequential(chain("gru", count, both, readout, reset_after=False)))
+    assert apart(model, tmp_path / f"it.{ending}") < 1e-6
+    assert read_keras(tmp_path / f"it.{ending}").architecture.cell == "gru-reset-before"
+
+
+def test_grus_of_both_kinds_in_one_model_are_refused(tmp_path):
+    made = [keras.Input((None, F)), layers.GRU(H, return_sequences=True), layers.GRU(H, reset_after=False)]
+    keras.Sequential([*made, layers.Dense(K, "softmax")]).save(tmp_path / "it.keras")
+    with pytest.raises(ModelError, match=r"to be equal: GRU of 4 units .* GRU \(reset before\) of 4 units"):
+        read_keras(tmp_path / "it.keras")
+
+
 def test_what_keras_2_1_took_for_granted_is_refused(tmp_path):
-    with pytest.raises(ModelError, match=r"'lstm_1' \(GRU\): reset_after must be True, found 'False'"):
-        read_keras(old_file(tmp_path / "it.h5", "GRU")[1])
+    with pytest.raises(
+        ModelError, match=r"'lstm_1' \(GRU\): recurrent_activation must be 'sigmoid', found 'h"
+    ):
+        read_keras(old_file(tmp_path / "it.h5", "GRU", recurrent_activation="hard_sigmoid")[1])
     _, path = old_file(tmp_path / "other.h5", "LSTM", recurrent_activation="hard_sigmoid")
     with pytest.raises(ModelError, match="recurrent_activation must be 'sigmoid', found 'hard_sigmoid'"):
         read_keras(path)

@@ -62,7 +62,9 @@ def steps(n: int = 5, T: int = 9, seed: int = 3) -> np.ndarray:
     [
         # Where time counts: one plain and one deep bidirectional network of each cell and readout.
         pytest.param(*each, marks=() if (each[1] == 2) == each[2] else pytest.mark.campaign)
-        for each in itertools.product(("lstm", "gru", "rnn"), (1, 2), (False, True), ("last", "mean", "max"))
+        for each in itertools.product(
+            ("lstm", "gru", "rnn", "gru-reset-before"), (1, 2), (False, True), ("last", "mean", "max")
+        )
     ],
 )
 def test_an_exported_model_predicts_the_same_and_imports_unchanged(tmp_path, cell, layers, both, readout):

@@ -31,7 +31,7 @@ from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 
 F, K = 3, 4
-CELLS, READOUTS = ("lstm", "gru", "rnn"), ("last", "mean", "max")
+CELLS, READOUTS = ("lstm", "gru", "rnn", "gru-reset-before"), ("last", "mean", "max")
 NETWORKS = list(itertools.product(CELLS, (1, 2), (False, True), READOUTS))
 # Where time counts: one plain and one deep bidirectional network of each cell and readout.
 BATCHED = [

@@ -45,6 +45,26 @@ def rnn(values, kernel, bias, forget_bias=None):
     return np.stack(outputs, 1)
 
 
+def gru(values, kernel, bias, candidate_kernel, candidate_bias):
+    """Outputs (N, T, units) of GRUCell: the reset gate scales the state that the candidate reads."""
+    h, outputs = np.zeros((len(values), len(candidate_bias))), []
+    for step in range(values.shape[1]):
+        x = values[:, step]
+        r, u = np.split(sigmoid(np.concatenate([x, h], 1) @ kernel + bias), 2, axis=1)
+        c = np.tanh(np.concatenate([x, r * h], 1) @ candidate_kernel + candidate_bias)
+        h = u * h + (1 - u) * c
+        outputs.append(h)
+    return np.stack(outputs, 1)
+
+
+GRU_NAMES = ("gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias")
+
+
+def gru_weights(rng, inputs: int, units: int) -> tuple[np.ndarray, ...]:
+    """Kernels and biases of both gates and of the candidate."""
+    return *weights(rng, inputs, units, 2), *weights(rng, inputs, units, 1)
+
+
 def weights(rng, inputs: int, units: int, gates: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """A kernel and a bias; no two gates alike, and none near zero."""
     kernel = rng.normal(size=(inputs + units, gates * units)).astype(np.float32)
@@ -164,6 +184,70 @@ def test_stacked_lstms_are_read_in_the_order_of_their_numbers(tmp_path, rng, val
     network = read_checkpoint(write(tmp_path, variables | last, shards=3, block_bytes=200))
     assert network.architecture.layers == layers
     close(network, values, features[:, -1], last)
+
+
+@pytest.mark.parametrize(
+    ("scope", "names"),
+    [
+        ("rnn/gru_cell", GRU_NAMES),
+        ("gru_cell_1", GRU_NAMES),
+        ("RNN/gru_cell", ("gates/weights", "gates/biases", "candidate/weights", "candidate/biases")),
+        (
+            "RNN/GRUCell",
+            (
+                "Gates/Linear/Matrix",
+                "Gates/Linear/Bias",
+                "Candidate/Linear/Matrix",
+                "Candidate/Linear/Bias",
+            ),
+        ),
+        ("rnn/gru_block_cell", ("w_ru", "b_ru", "w_c", "b_c")),
+    ],
+)
+def test_a_gru_is_read_with_the_reset_gate_before_the_product(tmp_path, rng, values, scope, names):
+    arrays, last = gru_weights(rng, 5, 4), head(rng, 4, 3)
+    network = read_checkpoint(write(tmp_path, cell(scope, arrays, names) | last))
+    assert network.architecture.cell == "gru-reset-before"
+    close(network, values, gru(values, *arrays)[:, -1], last)
+
+
+def test_stacked_grus_of_both_directions_are_read(tmp_path, rng, values):
+    one, two = [[gru_weights(rng, width, 4) for _ in range(2)] for width in (5, 8)]
+    stored, read = head(rng, 8, 3), values
+    for layer, pair in enumerate((one, two)):
+        outputs = []
+        for side, arrays in zip(("fw", "bw"), pair, strict=True):
+            stored |= cell(f"stack/cell_{layer}/bidirectional_rnn/{side}/gru_cell", arrays, GRU_NAMES)
+            steps = read[:, ::-1] if side == "bw" else read
+            outputs.append(gru(steps, *arrays))
+        states = np.concatenate([each[:, -1] for each in outputs], 1)
+        read = np.concatenate([outputs[0], outputs[1][:, ::-1]], 2)
+    close(read_checkpoint(write(tmp_path, stored)), values, states, stored)
+
+
+def test_a_gru_without_its_candidate_is_refused(tmp_path, rng):
+    arrays = cell("rnn/gru_cell", gru_weights(rng, 5, 4), GRU_NAMES)
+    del arrays["rnn/gru_cell/candidate/bias"]
+    with pytest.raises(ModelError, match="expected kernels and biases of each of 1 layers"):
+        read_checkpoint(write(tmp_path, arrays | head(rng, 4, 3)))
+
+
+def test_a_candidate_of_another_size_than_the_gates_is_refused(tmp_path, rng):
+    arrays = (*weights(rng, 5, 4, 2), *weights(rng, 5, 3, 1))
+    path = write(tmp_path, cell("rnn/gru_cell", arrays, GRU_NAMES) | head(rng, 4, 3))
+    expected = r"a kernel \(inputs \+ units, 1 x units\).*rnn/gru_cell/candidate/kernel \(8, 3\)"
+    with pytest.raises(ModelError, match=expected):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("scope", ["enc", "enc=gru"])
+def test_a_gru_with_a_name_of_the_users_is_read_by_its_scope(tmp_path, rng, values, scope):
+    arrays, last = gru_weights(rng, 5, 4), head(rng, 4, 3)
+    path = write(tmp_path, cell("rnn/enc", arrays, GRU_NAMES) | last)
+    with pytest.raises(ModelError, match="--cell-scope NAME"):
+        read_checkpoint(path)
+    network = read_checkpoint(path, options=ImportOptions(cell_scope=scope))
+    close(network, values, gru(values, *arrays)[:, -1], last)
 
 
 @pytest.mark.parametrize("forget_bias", [0.0, 1.0, -0.75])
@@ -318,12 +402,6 @@ ZEROS = np.zeros(4, np.float32)
             "cannot map rnn/lstm_cell/projection/kernel: a projection",
         ),
         (
-            {"rnn/gru_cell/gates/kernel": np.zeros((9, 8), np.float32), "rnn/gru_cell/candidate/bias": ZEROS},
-            "cannot map rnn/gru_cell/candidate/bias, rnn/gru_cell/gates/kernel: GRUCell, whose reset gate "
-            "acts before the product with the candidate's weights; here, as in PyTorch and cuDNN, it acts "
-            "after",
-        ),
-        (
             {"lstm/recurrent_kernel": np.zeros((4, 16), np.float32)},
             r"cannot map lstm/recurrent_kernel: Keras's variables.*as \.keras or \.h5",
         ),
@@ -374,7 +452,7 @@ def test_what_a_network_has_besides_and_cannot_be_mapped_is_refused_by_name(tmp_
         (["Variable", "Variable_1"], "that compute the logits, found none;"),
         (
             ["rnn/lstm_cell/bias"],
-            "expected a kernel and a bias of each of 1 layers in 1 direction, found rnn/lstm_cell/kernel",
+            "expected kernels and biases of each of 1 layers in 1 direction, found rnn/lstm_cell/kernel",
         ),
         (
             ["rnn/lstm_cell/kernel", "rnn/lstm_cell/bias"],
@@ -427,7 +505,7 @@ def test_layers_of_different_sizes_are_refused(tmp_path, rng):
 def test_a_missing_layer_is_named(tmp_path, rng):
     variables = cell("rnn/multi_rnn_cell/cell_0/lstm_cell", weights(rng, 5, 4)) | head(rng, 4, 3)
     variables |= cell("rnn/multi_rnn_cell/cell_999999/lstm_cell", weights(rng, 4, 4))
-    refused(write(tmp_path, variables), "a kernel and a bias of each of 1000000 layers in 1 direction, found")
+    refused(write(tmp_path, variables), "kernels and biases of each of 1000000 layers in 1 direction, found")
 
 
 def test_a_missing_direction_is_named(tmp_path, rng):
@@ -549,7 +627,7 @@ def test_a_cell_with_a_name_of_the_users_is_read_by_its_scope(tmp_path, rng, val
         close(network, values, run(values, *pair)[:, -1], last)
 
 
-@pytest.mark.parametrize("scope", ["", "a/b", "enc=gru", "=lstm"])
+@pytest.mark.parametrize("scope", ["", "a/b", "enc=lsmt", "=lstm"])
 def test_a_scope_without_a_cell_is_refused(tmp_path, rng, scope):
     path = write(tmp_path, cell("rnn/enc", weights(rng, 5, 4)) | head(rng, 4, 3))
     with pytest.raises(UsageError, match="--cell-scope must be NAME"):

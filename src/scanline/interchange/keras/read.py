@@ -114,10 +114,8 @@ def _check_equal(file: KerasFile, recurrent: list[Recurrent], stack: list[StackL
     """Check that all layers have one cell, and that they can be padded if their sizes differ."""
     first, shape = recurrent[0], StackShape.of(stack)
     for each, layer in zip(recurrent, stack, strict=True):
-        kind = each.direction.kind
-        if kind != first.direction.kind or (
-            shape.is_padding(layer) and first.direction.cell.name not in PADDED_CELLS
-        ):
+        cell = each.direction.cell
+        if cell is not first.direction.cell or (shape.is_padding(layer) and cell.name not in PADDED_CELLS):
             raise file.fault(
                 each.layer,
                 "expected all recurrent layers to be equal: "

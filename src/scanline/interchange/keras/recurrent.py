@@ -17,8 +17,7 @@ from scanline.interchange.keras.layers import check_own
 
 _WHY = {
     "recurrent_activation": "the gates here have no other",
-    "reset_after": "here, as in PyTorch and cuDNN, the reset gate acts after the product; no weights make "
-    "up for it",
+    "reset_after": "it states where the reset gate acts",
 }
 # What Keras takes if a file does not state a setting: the defaults of Keras 2.
 _DEFAULTS = {"recurrent_activation": "hard_sigmoid", "reset_after": False}
@@ -30,6 +29,7 @@ class Direction:
 
     Attributes:
         kind: Keras' class.
+        cell: The cell that computes the same.
         units: H.
         bias: Whether it has biases.
         sequences: Whether it returns the outputs of all steps.
@@ -39,17 +39,13 @@ class Direction:
     """
 
     kind: str
+    cell: Cell
     units: int
     bias: bool
     sequences: bool
     zero_output: bool
     dropout: bool
     reversed: bool = False
-
-    @property
-    def cell(self) -> Cell:
-        """The cell that computes the same."""
-        return cells.by_layer("keras")[self.kind]
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class Recurrent:
 
     def __str__(self) -> str:
         directions = "both directions" if self.bidirectional else "one direction"
-        return f"{self.direction.kind} of {self.direction.units} units in {directions}"
+        return f"{self.direction.cell.title} of {self.direction.units} units in {directions}"
 
 
 def parse_recurrent(file: KerasFile, layer: Layer) -> Recurrent:
@@ -90,7 +86,7 @@ def parse_recurrent(file: KerasFile, layer: Layer) -> Recurrent:
         # A given backward layer may differ in settings; without one Keras derives it from the forward layer.
         backward = _direction(file, layer, *_inner(file, layer, "backward_layer"), backward=True)
         for what, one, two in (
-            ("cell", forward.kind, backward.kind),
+            ("cell", forward.cell.title, backward.cell.title),
             ("units", forward.units, backward.units),
             ("use_bias", forward.bias, backward.bias),
             ("return_sequences", forward.sequences, backward.sequences),
@@ -124,7 +120,8 @@ def _direction(
             raise file.fault(layer, f"{key} must be {wanted!r}, found {one_line(found)!r}: {why}")
 
     must("activation", "tanh", "tanh", "the cells here have no other")
-    for key, value in cells.by_layer("keras")[kind].layout("keras").settings.items():
+    cell = _nearest_cell(kind, config)
+    for key, value in cell.layout("keras").settings.items():
         must(key, value, _DEFAULTS.get(key, value), _WHY.get(key, "the cells here have no other"))
     reversed_ = config.get("go_backwards", backward)
     if type(reversed_) is not bool or (layer.kind == "Bidirectional" and reversed_ is not backward):
@@ -144,7 +141,17 @@ def _direction(
     check_sizes(file.source, units=units)
     dropout = bool(config.get("dropout") or config.get("recurrent_dropout"))
     zeros = config.get("zero_output_for_mask") is True
-    return Direction(kind, units, bias, sequences, zeros, dropout, reversed_)
+    return Direction(kind, cell, units, bias, sequences, zeros, dropout, reversed_)
+
+
+def _nearest_cell(kind: str, config: dict[str, Any]) -> Cell:
+    """Return the cell with the fewest settings that differ from those of a layer."""
+
+    def differences(cell: Cell) -> int:
+        settings = cell.layout("keras").settings
+        return sum(config.get(key, _DEFAULTS.get(key, value)) != value for key, value in settings.items())
+
+    return min(cells.by_layer("keras")[kind], key=differences)
 
 
 def direction_weights(

@@ -1,7 +1,8 @@
 """Recurrent layers of different widths and directions as the equal layers that the network has.
 
 Narrower layers are padded with units, and layers of one direction with a second one, whose weights are 0.
-Such a unit of an LSTM, GRU or plain RNN has the output 0 at every step, so nothing changes but the cost.
+Such a unit of an LSTM, a GRU of either kind or a plain RNN has the output 0 at every step, so nothing
+changes but the cost.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scanline.cells import Cell
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-PADDED_CELLS = ("lstm", "gru", "rnn")  # whose output is 0 if all their weights are
+PADDED_CELLS = ("lstm", "gru", "gru-reset-before", "rnn")  # whose output is 0 if all their weights are
 
 Array = NDArray[np.floating]
 

@@ -29,6 +29,7 @@ from scanline.interchange.tf1.projection import find_projection, fold
 from scanline.interchange.tf1.variables import (
     CellVariables,
     all_names,
+    blocks_of,
     check_supported,
     find_cells,
     is_counter,
@@ -37,7 +38,11 @@ from scanline.interchange.tf1.variables import (
 )
 from scanline.model.network import Architecture
 
-_KINDS = {"lstm": "basic_lstm_cell", "rnn": "basic_rnn_cell"}  # of cells in scopes of the user's
+_KINDS = {
+    "lstm": "basic_lstm_cell",
+    "rnn": "basic_rnn_cell",
+    "gru": "gru_cell",
+}  # of cells in scopes of the user's
 
 
 def read_checkpoint(
@@ -45,10 +50,12 @@ def read_checkpoint(
 ) -> ImportedNetwork:
     """Read the network whose variables a TensorFlow 1 checkpoint holds.
 
-    Supported are BasicLSTMCell, LSTMCell and BasicRNNCell, alone, in a MultiRNNCell, or in both directions,
-    under the names of static_rnn and dynamic_rnn and those of TensorFlow 0.11 to 1.1, and one matrix
-    (units, K) and one vector (K,) of any name that compute logits from the last output. A kernel is (inputs
-    + units, 4 units), with the rows of the inputs first and the gates in the order i, j, f, o.
+    Supported are BasicLSTMCell, LSTMCell, BasicRNNCell and GRUCell, alone, in a MultiRNNCell, or in both
+    directions, under the names of static_rnn and dynamic_rnn and those of TensorFlow 0.11 to 1.1, and one
+    matrix (units, K) and one vector (K,) of any name that compute logits from the last output. A kernel is
+    (inputs + units, 4 units), with the rows of the inputs first and the gates in the order i, j, f, o. A
+    GRUCell has two, (inputs + units, 2 units) of the gates r, u and (inputs + units, units) of the
+    candidate.
 
     Args:
         path: As for `open_bundle`.
@@ -67,7 +74,7 @@ def read_checkpoint(
         bundle = open_bundle(Path(path))
         made: list[ImportedNetwork] = []
         errors: list[ModelError] = []
-        for custom in _custom_cells(options.cell_scope):
+        for custom in _custom_cells(bundle, options.cell_scope):
             try:
                 made.append(_network(bundle, forget_bias, options, custom))
             except ModelError as error:
@@ -82,7 +89,7 @@ def read_checkpoint(
     return made[0]
 
 
-def _custom_cells(scope: str | None) -> list[dict[str, str]]:
+def _custom_cells(bundle: TensorBundle, scope: str | None) -> list[dict[str, str]]:
     """Return what the cells with these scopes may be, for NAME, NAME,NAME or NAME=KIND."""
     if scope is None:
         return [{}]
@@ -90,11 +97,14 @@ def _custom_cells(scope: str | None) -> list[dict[str, str]]:
     scopes = [name.strip().strip("/") for name in names.split(",")]
     if not all(scopes) or any("/" in name for name in scopes) or kind not in ("", *_KINDS):
         raise UsageError(
-            "--cell-scope must be NAME, or NAME=lstm or NAME=rnn, with the last scope before kernel and "
-            f"bias; got {scope!r}"
+            "--cell-scope must be NAME, or NAME=lstm, NAME=rnn or NAME=gru, with the last scope before "
+            f"kernel and bias, or before gates and candidate; got {scope!r}"
         )
     kinds = [kind] if kind else list(_KINDS)
-    return [dict.fromkeys(scopes, _KINDS[each]) for each in kinds]
+    possible = [dict.fromkeys(scopes, _KINDS[each]) for each in kinds]
+    # A GRUCell has other names than the cells with one kernel: only those that occur are tried.
+    named = [custom for custom in possible if any(parse(name, custom) for name in bundle.entries)]
+    return named or possible[:1]
 
 
 def _network(
@@ -124,7 +134,7 @@ def _network(
     for (layer, side), parts in variables.items():
         end = f"_l{layer}" + ("_reverse" if side else "")
         # TensorFlow keeps one kernel for [inputs, state]; its columns are split into weight_ih and weight_hh.
-        kernel, bias = _in_our_order(cell, _values(bundle, parts["kernel"]), _values(bundle, parts["bias"]))
+        kernel, bias = _in_our_order(cell, *_kernel_and_bias(bundle, parts))
         if cell.forget_gate is not None:
             # In place on the copy that _in_our_order made; the arrays of the bundle are not modified.
             bias[cell.rows(cell.forget_gate, units)] += np.float32(forget_bias)
@@ -155,29 +165,29 @@ def _sizes(bundle: TensorBundle, variables: CellVariables, custom: dict[str, str
     """Return (cell, units, inputs); check that all cells are of one kind and size and fit on each other."""
     names = all_names(variables)
     known = cells.by_layer("tf1")
-    found = {known[parsed.cell].name for name in names if (parsed := parse(name, custom))}
+    found = {known[parsed.cell][0].name for name in names if (parsed := parse(name, custom))}
     if len(found) > 1:
         raise ModelError(f"{bundle.prefix}: expected cells of one kind, found {listed(names)}")
     cell = cells.get(found.pop())
     gates, sides = len(cell.gates), 1 + max(side for _, side in variables)
     units, inputs = 0, 0
     for (layer, side), parts in sorted(variables.items()):
-        kernel, bias = (bundle.entries[parts[part]].shape for part in ("kernel", "bias"))
-        if (layer, side) == (0, 0) and len(kernel) == 2:
-            units = kernel[1] // gates
-            # Only the first cell defines the sizes; all others are compared with them below.
-            inputs = kernel[0] - units
-        width = inputs if layer == 0 else units * sides
-        if kernel != (width + units, gates * units) or bias != kernel[1:] or min(units, inputs) < 1:
-            first = (layer, side) == (0, 0)
-            rows, each = ("inputs", "units") if first else (str(width), str(units))
-            kernel_name, bias_name = (one_line(parts[part], NAME_WIDTH) for part in ("kernel", "bias"))
-            raise ModelError(
-                f"{bundle.prefix}: expected a kernel ({rows} + {each}, {gates} x {each}) and a bias of as "
-                "many "
-                f"columns{'' if first else ', as all layers have the same size'}; found {kernel_name} "
-                f"{one_line(kernel)} and {bias_name} {one_line(bias)}"
-            )
+        for kernel_name, bias_name, own in blocks_of(parts):
+            kernel, bias = (bundle.entries[name].shape for name in (kernel_name, bias_name))
+            count, first = own or gates, (layer, side) == (0, 0)
+            if first and len(kernel) == 2 and not units:
+                units = kernel[1] // count
+                # Only the first kernel defines the sizes; all others are compared with them below.
+                inputs = kernel[0] - units
+            width = inputs if layer == 0 else units * sides
+            if kernel != (width + units, count * units) or bias != kernel[1:] or min(units, inputs) < 1:
+                rows, each = ("inputs", "units") if first else (str(width), str(units))
+                raise ModelError(
+                    f"{bundle.prefix}: expected a kernel ({rows} + {each}, {count} x {each}) and a bias of "
+                    f"as many columns{'' if first else ', as all layers have the same size'}; found "
+                    f"{one_line(kernel_name, NAME_WIDTH)} {one_line(kernel)} and "
+                    f"{one_line(bias_name, NAME_WIDTH)} {one_line(bias)}"
+                )
     return cell, units, inputs
 
 
@@ -224,6 +234,17 @@ def _values(bundle: TensorBundle, name: str) -> NDArray[np.float32]:
     values = bundle.read(name)
     check_finite(bundle.prefix, name, values)
     return values
+
+
+def _kernel_and_bias(
+    bundle: TensorBundle, parts: dict[str, str]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a cell's kernel (inputs + H, G*H) and bias (G*H,); several are put side by side."""
+    kernels, biases = zip(
+        *((_values(bundle, kernel), _values(bundle, bias)) for kernel, bias, _ in blocks_of(parts)),
+        strict=True,
+    )
+    return np.concatenate(kernels, axis=1), np.concatenate(biases)
 
 
 def _in_our_order(

@@ -19,10 +19,19 @@ from scanline.limits import limit_of
 # A file may have ten thousand names of hundreds of scopes. Names are split at their last slashes, and
 # patterns are applied to one scope only, so that the time is bounded.
 _CELL = re.compile(rf"({'|'.join(cells.by_layer('tf1'))})(_\d+)?")
+_JOINED = ("basic_lstm_cell", "lstm_cell", "basic_rnn_cell")  # cells with one kernel
 _PARTS = {"kernel": "kernel", "weights": "kernel", "bias": "bias", "biases": "bias"}
 # Names of TensorFlow 0.11 to 1.1.
-_OLD_CELLS = {"BasicLSTMCell": "basic_lstm_cell", "BasicRNNCell": "basic_rnn_cell"}
+_OLD_CELLS = {"BasicLSTMCell": "basic_lstm_cell", "BasicRNNCell": "basic_rnn_cell", "GRUCell": "gru_cell"}
 _OLD_PARTS = {"Matrix": "kernel", "Bias": "bias", "W_0": "kernel", "B": "bias"}
+# A GRUCell has a kernel and a bias of both gates, and others of the candidate; a GRUBlockCell, too.
+_BLOCKS = {"gates": "gates", "candidate": "candidate", "Gates": "gates", "Candidate": "candidate"}
+_BLOCK_CELL = {
+    "w_ru": "gates/kernel",
+    "b_ru": "gates/bias",
+    "w_c": "candidate/kernel",
+    "b_c": "candidate/bias",
+}
 _OLD_STACK = re.compile(r"(^|/)MultiRNNCell/Cell(\d+)/")
 _SLOT = re.compile(
     r"(Adam|AdaMax|Momentum|RMSProp|Adagrad|AdagradDA|Adadelta|Ftrl|ProximalAdagrad"
@@ -42,12 +51,6 @@ _UNSUPPORTED = (
         "a projection of the cell's output (num_proj), which no cell here has",
     ),
     (
-        ("gru_cell", "GRUCell", "gru_block_cell"),
-        r"(^|/)(gru_cell|GRUCell|gru_block_cell)(_\d+)?/",
-        "GRUCell, whose reset gate acts before the product with the candidate's weights; here, as in PyTorch "
-        "and cuDNN, it acts after, and no weights make the two equal",
-    ),
-    (
         ("/.ATTRIBUTES/", "recurrent_kernel"),
         r"/\.ATTRIBUTES/|(^|/)recurrent_kernel$",
         "Keras's variables, not those of TensorFlow 1's cells: save the model as .keras or .h5 and import "
@@ -55,11 +58,11 @@ _UNSUPPORTED = (
     ),
 )
 _EXPECTED = (
-    ".../basic_lstm_cell/kernel and bias, or those of lstm_cell or basic_rnn_cell, in rnn/, in "
-    "rnn/multi_rnn_cell/cell_0/, ... or in bidirectional_rnn/fw/ and bw/"
+    ".../basic_lstm_cell/kernel and bias, or those of lstm_cell, basic_rnn_cell or gru_cell (gates/kernel, "
+    "candidate/kernel, ...), in rnn/, in rnn/multi_rnn_cell/cell_0/, ... or in bidirectional_rnn/fw/ and bw/"
 )
 
-# Names of kernel and bias by (layer, side); side 0 reads forward, 1 backward.
+# Names of the variables by their parts, by (layer, side); side 0 reads forward, 1 backward.
 CellVariables = dict[tuple[int, int], dict[str, str]]
 
 
@@ -87,7 +90,8 @@ class VariableName:
     Attributes:
         scopes: The scopes around the cell.
         cell: Name of the cell.
-        part: "kernel" or "bias".
+        part: "kernel" or "bias"; of a gru_cell "gates/kernel", "gates/bias", "candidate/kernel" or
+            "candidate/bias".
     """
 
     scopes: str
@@ -124,7 +128,7 @@ def check_supported(bundle: TensorBundle, names: list[str]) -> None:
 def find_cells(
     bundle: TensorBundle, names: list[str], custom: Mapping[str, str] | None = None
 ) -> CellVariables:
-    """Return the names of each cell's kernel and bias; no layer and no side is missing.
+    """Return the names of each cell's variables; no layer and no side is missing.
 
     Args:
         bundle: The checkpoint.
@@ -157,9 +161,9 @@ def find_cells(
             f"{listed(names) or 'none'}; if a cell has a scope of your own name, give --cell-scope NAME"
         )
     layers, sides = max(found)[0] + 1, 1 + max(side for _, side in found)
-    if len(found) != layers * sides or any(len(parts) != 2 for parts in found.values()):
+    if len(found) != layers * sides or not all(map(_is_complete, found.values())):
         raise ModelError(
-            f"{bundle.prefix}: expected a kernel and a bias of each of {layers} layers in {sides} "
+            f"{bundle.prefix}: expected kernels and biases of each of {layers} layers in {sides} "
             f"direction{'s' * (sides - 1)}, found {listed(all_names(found))}"
         )
     if layers > 1 and any(position.separate for position in positions):
@@ -179,9 +183,16 @@ def parse(name: str, custom: Mapping[str, str] | None = None) -> VariableName | 
     """Return the parts of a cell's variable name, or None if it is not one; `custom` as for `find_cells`."""
     scopes, _, end = name.rpartition("/")
     scopes, _, cell = scopes.rpartition("/")
-    if end in _PARTS and custom and cell in custom:
+    if cell == "Linear" and end in ("Matrix", "Bias") and scopes.rpartition("/")[2] in _BLOCKS:
+        scopes, _, cell = scopes.rpartition("/")  # GRUCell/Gates/Linear/Matrix, of 0.11
+    if end in _BLOCK_CELL or cell in _BLOCKS:
+        block = cell
+        if end not in _BLOCK_CELL:
+            scopes, _, cell = scopes.rpartition("/")
+        return _gru_variable(scopes, cell, block, end, custom or {})
+    if end in _PARTS and custom and custom.get(cell) in _JOINED:
         cell, part = custom[cell], _PARTS[end]
-    elif end in _PARTS and (match := _CELL.fullmatch(cell)):
+    elif end in _PARTS and (match := _CELL.fullmatch(cell)) and match[1] in _JOINED:
         cell, part = match[1], _PARTS[end]
     elif end in ("W_0", "B") and cell == "LSTMCell":
         cell, part = "lstm_cell", _OLD_PARTS[end]
@@ -191,6 +202,38 @@ def parse(name: str, custom: Mapping[str, str] | None = None) -> VariableName | 
     else:
         return None
     return VariableName(scopes, cell, part) if cell else None
+
+
+def _gru_variable(
+    scopes: str, cell: str, block: str, end: str, custom: Mapping[str, str]
+) -> VariableName | None:
+    """Return the parts of the name of a variable of a GRUCell or GRUBlockCell, or None if it is not one."""
+    match = _CELL.fullmatch(cell)
+    kind = custom.get(cell) or _OLD_CELLS.get(cell) or (match[1] if match else "")
+    is_gru = bool(kind) and kind not in _JOINED
+    part = _BLOCK_CELL.get(end)
+    if part is None and (old := _PARTS.get(end) or _OLD_PARTS.get(end)):
+        part = f"{_BLOCKS[block]}/{old}"
+    return VariableName(scopes, kind, part) if is_gru and part else None
+
+
+def _is_complete(parts: Mapping[str, str]) -> bool:
+    """Return whether these are all the parts of a cell."""
+    return parts.keys() in ({"kernel", "bias"}, set(_BLOCK_CELL.values()))
+
+
+def blocks_of(parts: Mapping[str, str]) -> list[tuple[str, str, int]]:
+    """Return (kernel, bias, gates) of each kernel of a cell; 0 gates are all that the cell has.
+
+    Args:
+        parts: Names of the cell's variables by their parts.
+    """
+    if "kernel" in parts:
+        return [(parts["kernel"], parts["bias"], 0)]
+    return [
+        (parts[f"{block}/kernel"], parts[f"{block}/bias"], gates)
+        for block, gates in (("gates", 2), ("candidate", 1))
+    ]
 
 
 def _position(bundle: TensorBundle, name: str, around: str) -> _Position:

@@ -205,7 +205,7 @@ def _recurrent(source: Path, tensors: dict[str, Tensor]) -> _Recurrent:
         inputs, (rows, hidden) = shapes["weight_ih", 0, 0][1], shapes["weight_hh", 0, 0]
         gates = rows // hidden if hidden and rows % hidden == 0 else 0
     # The ratio of rows to H identifies the cell: 4 gates LSTM, 3 GRU, 1 RNN.
-    by_gates = {len(cell.gates): cell for cell in cells.by_layer("torch").values()}
+    by_gates = {len(cell.gates): cell for (cell,) in cells.by_layer("torch").values()}
     if gates not in by_gates:
         raise ModelError(
             f"{source}: {one_line(names['weight_hh', 0, 0], 120)}: expected (4 H, H) of an LSTM, (3 H, H) of "
