@@ -17,10 +17,10 @@ from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import Arrays, from_arrays
 from scanline.data.readers.column_roles import Columns, assign
+from scanline.data.readers.parquet_sizes import arrow_errors, check_unpacked
 from scanline.data.readers.row_numbers import NumberFault, to_numbers
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError, UsageError, join_names, one_line
-from scanline.limits import exceeded_unpacked, unpacked_limit
 from scanline.recipe import DEFAULT_DATA, DataSettings
 
 
@@ -33,7 +33,7 @@ def has_lists(path: Path) -> bool:
         return False  # as for other files, the reader of tables names the package
     try:
         return any(_is_list(field.type) for field in parquet.read_schema(path))
-    except (pyarrow.ArrowException, OSError):
+    except (pyarrow.ArrowException, OSError, UnicodeError):
         return False  # the reader of tables reports what is wrong
 
 
@@ -51,16 +51,8 @@ def read_list_columns(path: Path, settings: DataSettings, optional: Collection[s
     """
     from pyarrow import parquet
 
-    with parquet.ParquetFile(path) as file:
-        groups = [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
-        chunks = [group.column(at) for group in groups for at in range(group.num_columns)]
-        # Run-length codes may repeat a value any number of times, so that both sizes are checked.
-        needed = max(
-            sum(chunk.total_uncompressed_size for chunk in chunks),
-            sum(4 * chunk.num_values for chunk in chunks),
-        )
-        if needed > unpacked_limit(packed := path.stat().st_size):
-            raise DataError(f"{path}: {exceeded_unpacked(packed, needed)}")
+    with arrow_errors(path), parquet.ParquetFile(path) as file:
+        check_unpacked(path, file.schema)
         table = file.read()
     return _from_table(table, settings, optional, str(path))
 

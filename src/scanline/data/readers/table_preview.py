@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scanline.data.readers.column_roles import usual_roles
+from scanline.data.readers.parquet_sizes import arrow_errors, check_unpacked
 from scanline.formats.delimited import open_delimited
 from scanline.formats.text import is_number
 from scanline.recipe import DataSettings
@@ -39,7 +40,8 @@ def preview_table(path: Path, settings: DataSettings) -> TablePreview:
     if path.suffix.lower() == ".parquet":
         from pyarrow import parquet
 
-        with parquet.ParquetFile(path) as file:
+        with arrow_errors(path), parquet.ParquetFile(path) as file:
+            check_unpacked(path, file.schema)
             names = file.schema_arrow.names
             batch = next(file.iter_batches(_ROWS), None)
         columns = [] if batch is None else batch.to_pydict().values()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.class_names import MAX_NAME_CHARACTERS
 from scanline.data.readers.column_roles import Columns, assign
 from scanline.data.readers.dialects import TEXT_SUFFIXES, decimal_mark, has_label_first, settle_header
 from scanline.data.readers.names import Names, NamesCollector
+from scanline.data.readers.parquet_sizes import BATCH_CELLS, arrow_errors, named_sizes
 from scanline.data.readers.row_numbers import NumberFault, to_numbers
 from scanline.data.readers.row_times import TimeColumn, TimeFault
 from scanline.data.readers.text_columns import ask_for_id, with_hint
@@ -30,9 +30,6 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", *TEXT_SUFFIXES)
 _NAMES = ("label", "id", "group", "split")
 _NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
 _TEXTS = ("is_string", "is_large_string", "is_string_view")
-_BATCH_CELLS = 2**20
-_BATCH_BYTES = 2**24  # of a column of names that is not dictionary-encoded
-_DICTIONARY_CODES = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,17 +78,13 @@ def read_table(path: Path, settings: DataSettings, optional: Collection[str] = (
         UsageError: If the roles of columns are ambiguous, or PyArrow is not installed.
     """
     try:
-        import pyarrow
+        import pyarrow  # noqa: F401
     except ImportError:
         raise MissingExtraError(f"reading {path}", ["pyarrow"], "tables") from None
-    try:
+    with arrow_errors(path):
         if path.suffix.lower() == ".parquet":
             return _read_parquet(path, settings, optional)
         return _read_csv(path, settings, optional)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({one_line(error.strerror or error, 200)})") from error
-    except (pyarrow.ArrowException, UnicodeError) as error:
-        raise DataError(f"{path}: cannot be read ({one_line(error, 200)})") from error
 
 
 def _cell(column: str) -> str:
@@ -179,52 +172,16 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
                     f"{path}: column {one_line(name)}: expected text, found {one_line(kinds[name])}"
                 )
         rows, packed = file.metadata.num_rows, path.stat().st_size
-        named = _named_parquet(path, file, columns.named)
-        needed = max(4 * len(columns.features) * rows, named.size)
+        named = named_sizes(path, file.schema, columns.named)
+        needed = max(4 * len(columns.features) * rows, named.unpacked_bytes)
         if needed > unpacked_limit(packed):
             raise DataError(f"{path}: {exceeded_unpacked(packed, needed)}")
         metadata = file.metadata
     # Dictionary-encoded columns: a text that many rows have in common is unpacked once.
     with parquet.ParquetFile(path, metadata=metadata, read_dictionary=named.shared) as file:
-        size = max(1, min(_BATCH_CELLS // len(kinds), named.rows))
+        size = max(1, min(BATCH_CELLS // len(kinds), named.rows))
         batches = file.iter_batches(size, columns=list(kinds))
         return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), rows, settings)
-
-
-@dataclass(frozen=True)
-class _NamedParquet:
-    """Sizes of the columns of names.
-
-    size: bytes that they unpack to, as the file declares. shared: columns that are read as dictionaries.
-    rows: number of rows of the other columns that may be unpacked at once.
-    """
-
-    size: int
-    shared: list[str]
-    rows: int
-
-
-def _named_parquet(path: Path, file: Any, names: Collection[str]) -> _NamedParquet:
-    size, rows, shared = 0, _BATCH_CELLS, []
-    schema, groups = file.schema, [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-    for index in range(len(schema)):
-        column = schema.column(index)
-        if column.path not in names:
-            continue
-        chunks = [group.column(index) for group in groups]
-        sizes = [chunk.total_uncompressed_size for chunk in chunks]
-        size += sum(sizes)
-        if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
-            if column.length > 4 * MAX_NAME_CHARACTERS:
-                what = f"expected names of at most {4 * MAX_NAME_CHARACTERS:,} bytes, found {column.length:,}"
-                raise DataError(f"{path}{_cell(column.path)}: {what}")
-            rows = min(rows, _BATCH_BYTES // max(column.length, 1))
-        elif column.physical_type == "BYTE_ARRAY":
-            if all(_DICTIONARY_CODES.issuperset(chunk.encodings) for chunk in chunks):
-                shared.append(column.path)
-            else:  # DELTA_BYTE_ARRAY: a few bytes may repeat a long text in each row
-                rows = min(rows, max(4_096, _BATCH_BYTES // max(1, *sizes)))
-    return _NamedParquet(size, shared, rows)
 
 
 def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
