@@ -58,7 +58,9 @@ def main(run: str, pictures: str | None = None) -> None:
         f"{len(found)} explained: largest error of the sum of attributions {sums:.1e}, "
         f"of the last step {ends:.1e}"
     )
-    check = check_by_deletion(network, part, baseline(network, evaluation.has_pictures))
+    check = check_by_deletion(
+        network, evaluation.model.task, part, baseline(network, evaluation.has_pictures)
+    )
     print(
         f"removing the {100 * check.share:.0f} % of values with the largest attribution lowers the predicted "
         f"probability ({check.before:.4f} on average) by {check.by_attribution:.4f}; the same number of "

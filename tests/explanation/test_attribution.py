@@ -17,6 +17,7 @@ from scanline.data.transforms.views import View
 from scanline.explanation.attribution import baseline, integrated_gradients, to_pixels
 from scanline.explanation.deletion import check_by_deletion
 from scanline.model.network import Architecture, Network
+from scanline.tasks.classification import Classification
 
 F, H, K = 3, 4, 5
 CLASSES = tuple("abcde")
@@ -140,7 +141,7 @@ def test_the_network_is_left_as_it_was():
     trained = [weight.requires_grad for weight in classifier.parameters()]
     part = MemorySource.from_list([np.ones((3, F), np.float32)], np.zeros(1, np.int64), CLASSES, "made up")
     integrated_gradients(classifier, np.ones((3, F), np.float32), 0, np.zeros(F, np.float32))
-    check_by_deletion(classifier, part, np.zeros(F, np.float32))
+    check_by_deletion(classifier, Classification(CLASSES), part, np.zeros(F, np.float32))
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
     assert [weight.requires_grad for weight in classifier.parameters()] == trained
     assert all(weight.grad is None for weight in classifier.parameters())

@@ -14,19 +14,22 @@ from scanline.data.memory import MemorySource
 from scanline.explanation import deletion
 from scanline.explanation.attribution import baseline
 from scanline.explanation.deletion import check_by_deletion
+from scanline.tasks.classification import Classification
 from tests.explanation.test_attribution import CLASSES, F, K, network, no_memory
+
+TASK = Classification(CLASSES)
 
 
 @pytest.fixture(scope="module")
 def digits(trained):
-    """The classifier of the digits' run, and its test pictures as its steps."""
+    """Network, task and test pictures, as its steps, of the run on the digits."""
     model = scanline.load(trained)
-    return model.network, model.align(catalog.load("digits").test)
+    return model.network, model.task, model.align(catalog.load("digits").test)
 
 
 def test_values_with_large_attributions_matter_more_than_random_ones(digits):
-    classifier, part = digits
-    found = check_by_deletion(classifier, part, baseline(classifier, True))
+    classifier, task, part = digits
+    found = check_by_deletion(classifier, task, part, baseline(classifier, True))
     assert (found.n, found.share) == (360, 0.1)
     assert found.before > 0.9
     assert found.by_attribution > 3 * found.at_random_present > 3 * found.at_random > 0
@@ -41,8 +44,8 @@ def test_shuffled_attributions_do_no_better_than_random_ones(digits, monkeypatch
             yield index, values, draw.permuted(flat, axis=1).reshape(weights.shape)
 
     monkeypatch.setattr(deletion, "_ranking_attributions", shuffled)
-    classifier, part = digits
-    found = check_by_deletion(classifier, part, baseline(classifier, True))
+    classifier, task, part = digits
+    found = check_by_deletion(classifier, task, part, baseline(classifier, True))
     assert abs(found.by_attribution - found.at_random) < 0.03
     assert found.by_attribution < found.at_random_present + 0.03
 
@@ -54,22 +57,24 @@ def test_a_constant_network_loses_no_probability():
     with torch.no_grad():
         classifier.head.weight.zero_()
         classifier.head.bias.zero_()
-    found = check_by_deletion(classifier, part, baseline(classifier, False))
+    found = check_by_deletion(classifier, TASK, part, baseline(classifier, False))
     assert found.before == pytest.approx(1 / K)
     assert (found.by_attribution, found.at_random, found.at_random_present) == (0, 0, 0)
 
 
 def test_removing_all_values_is_the_same_in_any_order(digits):
-    classifier, part = digits
-    found = check_by_deletion(classifier, part.take(slice(0, 50)), baseline(classifier, True), share=1.0)
+    classifier, task, part = digits
+    found = check_by_deletion(
+        classifier, task, part.take(slice(0, 50)), baseline(classifier, True), share=1.0
+    )
     assert found.by_attribution == pytest.approx(found.at_random, abs=1e-12)
     assert found.by_attribution == pytest.approx(found.at_random_present, abs=1e-12)
 
 
 def test_the_random_choices_depend_on_the_seed_only(digits):
-    classifier, part = digits
+    classifier, task, part = digits
     few, background = part.take(slice(0, 50)), baseline(classifier, True)
-    one, same, other = (check_by_deletion(classifier, few, background, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (check_by_deletion(classifier, task, few, background, seed=seed) for seed in (0, 0, 1))
     assert one == same
     assert one.by_attribution == other.by_attribution
     assert one.at_random != other.at_random
@@ -80,11 +85,15 @@ def test_sequences_of_different_lengths_are_checked_as_each_alone():
     parts = [draw.normal(size=(length, F)).astype(np.float32) for length in (5, 1, 9, 3, 7, 2)]
     labels, background = np.zeros(6, np.int64), baseline(classifier, False)
     together = check_by_deletion(
-        classifier, MemorySource.from_list(parts, labels, CLASSES, "made up"), background, share=0.3
+        classifier, TASK, MemorySource.from_list(parts, labels, CLASSES, "made up"), background, share=0.3
     )
     alone = [
         check_by_deletion(
-            classifier, MemorySource.from_list([each], labels[:1], CLASSES, "made up"), background, share=0.3
+            classifier,
+            TASK,
+            MemorySource.from_list([each], labels[:1], CLASSES, "made up"),
+            background,
+            share=0.3,
         )
         for each in parts
     ]
@@ -95,11 +104,13 @@ def test_sequences_of_different_lengths_are_checked_as_each_alone():
 
 
 def test_the_deciding_value_is_removed_first():
-    """Logit 0 hears the last step's first feature alone: without it the two classes are even."""
+    """Without the first feature of the last step, both classes have the same logit."""
     classifier = no_memory("last", w=(3.0, 0.0), bias=0.0, out=4.0)
     values = np.full((10, 2), 0.9, np.float32)
     part = MemorySource(values, np.array([10]), np.zeros(1, np.int64), ("a", "b"), "made up")
-    found = check_by_deletion(classifier, part, np.zeros(2, np.float32), share=0.05)  # one of 20
+    found = check_by_deletion(
+        classifier, Classification(("a", "b")), part, np.zeros(2, np.float32), share=0.05
+    )  # one of 20
     before = 1 / (1 + math.exp(-4 * math.tanh(2.7)))
     assert found.before == pytest.approx(before, abs=1e-6)
     assert found.by_attribution == pytest.approx(before - 0.5, abs=1e-6)

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
-from scanline.metrics.probabilities import softmax
 from scanline.model.network import Network
 from scanline.model.predictor import Predictor, similar_length_batches, to_device
 from scanline.seeding import numpy_generator
@@ -22,12 +21,14 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class DeletionCheck:
-    """Mean drop of the predicted class's probability when values are replaced by the baseline.
+    """Mean drop of the explained output when values are replaced by the baseline.
+
+    The explained output is the predicted class's probability, or what else the task explains.
 
     Attributes:
         n: Number of sequences.
         share: Fraction of the values of each sequence that were replaced.
-        before: Mean probability of the predicted class.
+        before: Mean of the explained output.
         by_attribution: Mean drop if the values with the largest attributions are replaced.
         at_random: Mean drop if as many random values are replaced.
         at_random_present: Mean drop if as many random values that differ from the baseline are replaced.
@@ -43,34 +44,34 @@ class DeletionCheck:
 
 def check_by_deletion(
     network: Network,
+    task: Task,
     source: MemorySource,
     background: NDArray[np.float32],
     share: float = 0.1,
     seed: int = 0,
-    task: Task | None = None,
 ) -> DeletionCheck:
     """Compare replacing the values with the largest attributions and replacing random values.
 
     Args:
         network: The network.
+        task: Its task.
         source: The network's steps.
         background: (F,) what replaced values become.
         share: Fraction of values to replace.
         seed: Seed of the random choices.
-        task: Makes probabilities of the outputs; None: a classification.
 
     Returns:
-        The mean drops in probability.
+        The mean drops of the explained output.
     """
-    to_probabilities = softmax if task is None else task.probabilities
-    probabilities = to_probabilities(Predictor(network).outputs(source))
-    predicted, before = probabilities.argmax(1), probabilities.max(1)
+    probabilities = task.probabilities(Predictor(network).outputs(source))
+    explained = np.array([task.explained_output(row) for row in probabilities])
+    before = probabilities[np.arange(len(source)), explained]
     generator = numpy_generator(seed, "deletion")
     replaced: dict[str, list[NDArray[np.float32]]] = {
         kind: [] for kind in ("by_attribution", "at_random", "at_random_present")
     }
     order: list[int] = []
-    for indices, values, attributions in _ranking_attributions(network, source, predicted, background):
+    for indices, values, attributions in _ranking_attributions(network, source, explained, background):
         for row, sequence, attribution in zip(indices, values, attributions, strict=True):
             # Padding is cut off before ranking, or its values could be chosen.
             length = int(source.lengths[row])
@@ -91,7 +92,7 @@ def check_by_deletion(
             source.classes,
             source.name,
         )
-        after = to_probabilities(Predictor(network).outputs(changed))[np.arange(len(rows)), predicted[rows]]
+        after = task.probabilities(Predictor(network).outputs(changed))[np.arange(len(rows)), explained[rows]]
         drops[kind] = float((before[rows] - after).mean())
     return DeletionCheck(len(source), share, float(before.mean()), **drops)
 
@@ -117,7 +118,7 @@ def _chosen_places(
 def _ranking_attributions(
     network: Network,
     source: MemorySource,
-    predicted: NDArray[np.int64],
+    explained: NDArray[np.int64],
     background: NDArray[np.float32],
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
     """Yield indices (n,), values and attributions (n, T, F); accurate enough to rank the values."""
@@ -132,7 +133,7 @@ def _ranking_attributions(
             values, lengths = to_device(source.gather(indices), device)
             values = values.float()
             start = torch.as_tensor(background, device=device).expand_as(values)
-            target = torch.as_tensor(predicted[indices], device=device)[:, None]
+            target = torch.as_tensor(explained[indices], device=device)[:, None]
             total = torch.zeros_like(values)
             for node in range(_NODES):
                 # Midpoint rule: the nodes lie at the middle of _NODES equal intervals.

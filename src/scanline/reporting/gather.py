@@ -236,7 +236,7 @@ def _measure(facts: ReportFacts, model: Model, evaluation: Evaluation) -> Report
         # Integrated gradients of each error shown: by far the most expensive part for long sequences.
         explanations = [explain_sequence(model, source, index) for index in _errors(evaluation)]
         background = baseline(network, evaluation.has_pictures)
-        deletion = check_by_deletion(network, source.subsample(_CHECKED), background, task=model.task)
+        deletion = check_by_deletion(network, model.task, source.subsample(_CHECKED), background)
     return dataclasses.replace(
         facts,
         by_step=accuracy_by_step(network, model.task, subsample),
