@@ -7,6 +7,8 @@ squared error. Nothing of it is known to Scanline but its entry point.
 from __future__ import annotations
 
 import json
+import math
+import tomllib
 from dataclasses import dataclass
 from importlib.metadata import EntryPoints
 from typing import Any, ClassVar, Self
@@ -55,15 +57,13 @@ class BoundedNumber(Task):
     low: float
     high: float
     name: ClassVar[str] = "bounded-number"
+    targets: ClassVar[str] = "numbers"  # type: ignore[misc]
     output_size: ClassVar[int] = 1  # type: ignore[misc]
     output_names: ClassVar[tuple[str, ...]] = ("number",)  # type: ignore[misc]
 
     @classmethod
     def fit(cls, source: MemorySource, name: str) -> Self:
-        numbers = [each for each in source.classes if not isinstance(each, str)]
-        if len(numbers) < len(source.classes):
-            raise DataError(f"{name}: expected numbers as targets")
-        return cls(float(min(numbers)), float(max(numbers)))
+        return cls(float(min(source.classes)), float(max(source.classes)))
 
     def encode(self, source: MemorySource, owner: str = "the model") -> np.ndarray:
         return np.array(source.classes, np.float32)[source.targets]
@@ -123,13 +123,13 @@ def _package(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """Sequences of 3 to 8 steps, whose target is the number of steps with a positive x, up to 5."""
+    """Sequences of 3 to 8 steps, whose target is half the number of steps with a positive x, up to 2.5."""
     draw = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("data") / "counts.csv"
     lines = ["id,time,x,y,label"]
     for index in range(240):
         steps = draw.normal(size=(int(draw.integers(3, 9)), 2)).round(3)
-        label = min(int((steps[:, 0] > 0).sum()), 5)
+        label = min(int((steps[:, 0] > 0).sum()), 5) / 2
         lines += [f"s{index},{time},{x},{y},{label}" for time, (x, y) in enumerate(steps)]
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -174,12 +174,12 @@ def test_an_entry_point_that_names_no_task_is_refused():
 
 def test_training_learns_the_number(run):
     test, validation = run.result["test"], run.result["validation"]
-    assert test["mean_error"] < 0.8  # predicting the mean of the targets gives about 1
+    assert test["mean_error"] < 0.4  # predicting the mean of the targets gives about 0.5
     assert set(test) == {"n", "loss", "mean_error"} == set(validation)
 
 
 def test_the_model_keeps_the_task(model):
-    assert model.task == BoundedNumber(0.0, 5.0)
+    assert model.task == BoundedNumber(0.0, 2.5)
     assert "a number from 0 to" in str(model).splitlines()[1]
     assert len(str(model).splitlines()) == 3
 
@@ -252,10 +252,78 @@ def test_accuracy_by_step_refuses_the_task_by_name(run):
     assert "bounded-number" in str(error)
 
 
-def test_text_as_targets_is_refused_by_the_task(tmp_path):
-    data = scanline.Arrays(np.zeros((8, 3, 2), np.float32), ["a", "b"] * 4)
-    with pytest.raises(DataError, match="expected numbers as targets"):
+def test_the_recipe_and_the_splits_record_that_targets_are_numbers(run):
+    recipe = tomllib.loads((run.path / "recipe.toml").read_text())
+    assert recipe["data"]["targets"] == "numbers"
+    splits = json.loads((run.path / "split.json").read_text())["parts"]
+    assert {name: part["n"] for name, part in splits.items()} == {"train": 154, "validation": 38, "test": 48}
+    assert "drawn at random with seed 0" in splits["test"]["from"]
+    assert splits["train"]["classes"] == {}
+    assert 0 <= splits["train"]["targets"]["min"] < splits["train"]["targets"]["max"] <= 2.5
+
+
+def test_other_data_may_have_numbers_that_training_had_not(run, tmp_path):
+    path = tmp_path / "other.csv"
+    path.write_text("id,time,x,y,label\na,0,1,1,0.123\na,1,1,1,0.123\nb,0,-1,0,7.5\nb,1,-1,0,7.5\n")
+    out, error = command("evaluate", run.path, "--data", path, "--json")
+    assert (error, json.loads(out)["test"]["n"]) == (None, 2)
+
+
+def test_numbers_that_occur_once_can_be_split(tmp_path):
+    values = np.random.default_rng(4).normal(size=(20, 3, 2)).astype(np.float32)
+    data = scanline.Arrays(values, values[:, 0, 0])
+    settings = SETTINGS | {"train.steps": 2, "train.log_every": 1, "train.validate_every": 1}
+    run = scanline.train(data, settings=settings, run=tmp_path / "run", log=None)
+    assert (run.result["test"]["n"], run.result["validation"]["n"]) == (4, 3)
+
+
+def test_groups_of_sequences_with_numbers_stay_together(tmp_path):
+    values, groups = np.random.default_rng(5).normal(size=(20, 3, 2)).astype(np.float32), np.arange(20) // 4
+    data = scanline.Arrays(values, values[:, 0, 0], groups=groups)
+    settings = SETTINGS | {"train.steps": 2, "train.log_every": 1, "train.validate_every": 1}
+    run = scanline.train(data, settings=settings, run=tmp_path / "run", log=None)
+    splits = json.loads((run.path / "split.json").read_text())["parts"]
+    assert sorted([group for part in splits.values() for group in part["groups"]]) == list("01234")
+
+
+def test_a_decimal_comma_is_read_in_targets_too(tmp_path):
+    path = tmp_path / "comma.csv"
+    path.write_text("id;time;x;label\na;0;1,5;0,25\na;1;1,5;0,25\nb;0;2,5;3\nb;1;2,5;3\n")
+    out, error = command("data", "show", path, "--targets", "numbers")
+    assert error is None
+    assert "targets 0.25 to 3, mean 1.625" in out
+
+
+def test_text_as_a_target_is_refused_with_its_place(tmp_path):
+    path = tmp_path / "text.csv"
+    path.write_text("id,time,x,label\na,0,1,0.5\na,1,1,0.5\nb,0,1,high\nb,1,2,high\n")
+    with pytest.raises(DataError, match="line 4: expected a label that is a finite number, found high"):
+        scanline.train(path, settings=SETTINGS, run=tmp_path / "run", log=None)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("label", [math.nan, math.inf, True])
+def test_targets_that_are_not_finite_numbers_are_refused(tmp_path, label):
+    data = scanline.Arrays(np.zeros((8, 3, 2), np.float32), np.array([label] * 8))
+    with pytest.raises(DataError, match="expected"):
         scanline.train(data, settings=SETTINGS, run=tmp_path / "run", log=None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("data.targets", "classes", r'data\.targets must be "numbers" or empty for the task bounded-number'),
+        ("train.class_weights", "balanced", 'train.class_weights must be "none" for the task bounded-number'),
+    ],
+)
+def test_settings_that_assume_classes_are_refused(table, tmp_path, key, value, message):
+    with pytest.raises(UsageError, match=message):
+        scanline.train(table, settings=SETTINGS | {key: value}, run=tmp_path / "run", log=None)
+
+
+def test_a_classification_refuses_targets_that_are_numbers(table, tmp_path):
+    with pytest.raises(UsageError, match=r'data\.targets must be "classes" or empty for the task classific'):
+        scanline.train(table, settings={"data.targets": "numbers"}, run=tmp_path / "run", log=None)
 
 
 def test_a_model_whose_task_is_not_installed_names_the_task(run, monkeypatch):

@@ -109,6 +109,8 @@ def _split_line(title: str, part: dict[str, Any]) -> str:
         line += f", {part['groups']:,} groups"
     if part["missing"]:
         line += f", {part['missing']:,} missing values"
+    if targets := part.get("targets"):
+        return f"{line}\n    targets {targets['min']:g} to {targets['max']:g}, mean {targets['mean']:g}"
     shown = list(classes.items())[:20]
     counts = ", ".join(f"{shown_name(name)} {count:,}" for name, count in shown)
     more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""

@@ -131,12 +131,21 @@ class Dataset:
         return {name: _describe(source, self.provenance.get(name)) for name, source in self.splits.items()}
 
 
-def _describe(source: MemorySource, provenance: Provenance | None) -> dict[str, Any]:
+def describe_targets(source: MemorySource) -> dict[str, Any]:
+    """Return the number of sequences of each class, or the range and mean of targets that are numbers."""
+    if source.info.numeric_targets and source.has_targets:
+        numbers = np.array(source.classes, float)[source.targets]
+        range_ = {"min": float(numbers.min()), "mean": float(numbers.mean()), "max": float(numbers.max())}
+        return {"classes": {}, "targets": range_}
     counts = np.bincount(source.targets, minlength=len(source.classes))
+    return {"classes": {str(name): int(count) for name, count in zip(source.classes, counts, strict=False)}}
+
+
+def _describe(source: MemorySource, provenance: Provenance | None) -> dict[str, Any]:
     content: dict[str, Any] = {
         "n": len(source),
         "from": provenance.text if provenance else source.name,
-        "classes": {str(name): int(count) for name, count in zip(source.classes, counts, strict=True)},
+        **describe_targets(source),
     }
     # Groups and identifiers make the split reproducible by another program without its random generator.
     if source.groups is not None:

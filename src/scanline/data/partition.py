@@ -67,7 +67,8 @@ def _draw(
         # The fraction refers to what is left: validation is drawn from the rest after the test split.
         kept, held = hold_out(replace(train, name=origin), fraction, settings.seed)
         column = whole.info.settings.group_column if whole.info.settings else ""
-        by = f"by {column or 'group'}" if train.groups is not None else "by class"
+        drawn = "at random" if train.info.numeric_targets else "by class"
+        by = f"by {column or 'group'}" if train.groups is not None else drawn
         text = f"{fraction:g} of {origin}, drawn {by} with seed {settings.seed}"
         splits[name], provenance[name] = train.take(held), Provenance(text, index[held])
         train, index = train.take(kept), index[kept]
@@ -76,12 +77,15 @@ def _draw(
 
 
 def _like(train: MemorySource, other: MemorySource) -> MemorySource:
-    """Return `other` with the classes of the training split.
+    """Return `other` with the classes of the training split; targets that are numbers stay as they are.
 
     Raises:
         DataError: If it has unknown classes, steps of another width, or pictures of another size.
     """
-    other = with_classes(other, train.classes, "the training split")
+    if not train.info.numeric_targets:
+        other = with_classes(other, train.classes, "the training split")
+    elif not other.has_targets:
+        raise DataError(f"{other.name}: expected labels, as the training split has them, found none")
     if train.info.picture:
         fits = other.info.picture is not None and train.shape[1:] == other.shape[1:]
     else:

@@ -47,6 +47,11 @@ class SourceInfo:
     full_scale: float = 1.0
     picture: PictureFormat | None = None
 
+    @property
+    def numeric_targets(self) -> bool:
+        """Whether targets are numbers, each of which stands for itself, rather than classes."""
+        return self.settings is not None and self.settings.targets == "numbers"
+
     def take(self, indices: NDArray[np.int64]) -> SourceInfo:
         """Return the information about the sequences at `indices`."""
         locate, splits = self.locate, self.assigned_splits

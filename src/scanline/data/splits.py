@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -20,7 +21,7 @@ def hold_out(source: MemorySource, fraction: float, seed: int) -> tuple[Indices,
     """Split sequences in two.
 
     Sequences with groups are split by group: each group is on one side. Classes keep their proportions as
-    well as possible.
+    well as possible. Sequences whose targets are numbers are drawn at random.
 
     Args:
         source: Sequences with targets.
@@ -33,6 +34,14 @@ def hold_out(source: MemorySource, fraction: float, seed: int) -> tuple[Indices,
     Raises:
         DataError: If a class or the groups are too few to be on both sides; names the class.
     """
+    if source.info.numeric_targets:
+        if len(source) < 2:
+            raise DataError(
+                f"{source.name}: expected at least 2 sequences to split, found 1; add sequences, or set "
+                "split.validation and split.test to 0"
+            )
+        # As if all were of one class: each number may occur once, and needs to be on no particular side.
+        source = replace(source, targets=np.zeros_like(source.targets), classes=("number",))
     if source.groups is not None:
         return grouped(source, fraction, seed)
     return stratified(source, fraction, seed)

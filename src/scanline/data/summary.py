@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scanline.data.dataset import Dataset
+from scanline.data.dataset import Dataset, describe_targets
 from scanline.data.memory import MemorySource
 
 
@@ -22,7 +22,6 @@ def summarise(data: Dataset) -> dict[str, Any]:
 
 
 def _summarise_split(source: MemorySource) -> dict[str, Any]:
-    counts = np.bincount(source.targets, minlength=len(source.classes))
     # Bytes cannot be NaN; np.isnan would convert a copy of them to floats.
     missing = 0 if source.dtype == np.uint8 else int(np.isnan(source.concatenated).sum())
     return {
@@ -33,7 +32,7 @@ def _summarise_split(source: MemorySource) -> dict[str, Any]:
             "max": source.max_length,
         },
         "features": source.features,
-        "classes": {str(name): int(count) for name, count in zip(source.classes, counts, strict=False)},
+        **describe_targets(source),
         "groups": None if source.groups is None else len(np.unique(source.groups.astype(str))),
         "missing": missing,
     }

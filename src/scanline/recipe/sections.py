@@ -115,7 +115,11 @@ class DataSettings(_Section):
     )
     id_column: Column = Field(description="column that identifies the sequence of a row")
     time_column: Column = Field(description="column by which the rows of a sequence are sorted")
-    label_column: Column = Field(description="column with the class labels")
+    label_column: Column = Field(description="column with the labels")
+    targets: Literal["", "classes", "numbers"] = Field(
+        description="what labels are; classes: integers or text that name classes; numbers: finite numbers, "
+        "with fractions; empty: what the task predicts"
+    )
     length_column: Column = Field(description="wide tables: column with the number of steps of a row")
     group_column: Column = Field(
         description="column with groups; all sequences of a group are in the same split"
@@ -161,7 +165,7 @@ class DataSettings(_Section):
             return tree
         # These versions read every column of a wide table as a step, and matched no names.
         before = {"step_columns": ["*"] if tree["shape"] == "wide" else [], "pad_value": ""}
-        before |= dict.fromkeys(("decimal", "encoding", "time_format"), "")
+        before |= dict.fromkeys(("decimal", "encoding", "time_format", "targets"), "")
         return before | tree
 
     @field_validator("pad_value")
@@ -205,6 +209,7 @@ DEFAULT_DATA = DataSettings(
     id_column="",
     time_column="",
     label_column="",
+    targets="",
     length_column="",
     group_column="",
     split_column="",

@@ -10,7 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,9 +89,15 @@ class Task(ABC):
     Outputs are what the network's head computes, (N, M) with M = `output_size`; they are float32, or float64
     where more precision is needed. M probabilities (N, M), or whatever else `probabilities` returns, are what
     is shown after each step of a stream or a trace.
+
+    Attributes:
+        name: Name in recipes and in the entry point.
+        targets: What labels are: "classes", or "numbers". Numbers keep their fractions, their splits are
+            drawn at random, and `MemorySource.classes` has the distinct numbers; see `data.targets`.
     """
 
     name: ClassVar[str]
+    targets: ClassVar[Literal["classes", "numbers"]] = "classes"
 
     @classmethod
     @abstractmethod

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scanline import recipe as recipes
+from scanline import tasks
 from scanline.data import catalogue
 from scanline.data.dataset import Dataset
 from scanline.data.default import FALLBACK, read_or_default
@@ -45,20 +46,41 @@ def read_inputs(
         DataError: If the data cannot be read.
     """
     if recipe is not None:
-        chosen = recipes.load(recipe, settings)
+        chosen = _with_targets(recipes.load(recipe, settings), data)
         read, note = read_or_default(data or chosen.data.name, chosen.data, on_progress)
     else:
         # The default recipe depends on the data, which are read first, with the settings for reading only.
         _check_for_some_default(data, settings)
-        how = {key: value for key, value in (settings or {}).items() if key.partition(".")[0] == "data"}
-        reading = recipes.load(recipes.DEFAULT, how).data
+        how = {
+            key: value for key, value in (settings or {}).items() if key.partition(".")[0] in ("data", "task")
+        }
+        reading = _with_targets(recipes.load(recipes.DEFAULT, how), data).data
         read, note = read_or_default(data or reading.name, reading, on_progress)
-        chosen = recipes.load(_default_recipe(read), settings)
+        chosen = _with_targets(recipes.load(_default_recipe(read), settings), data)
     check_padding(read)
     dataset = partition(read, chosen.split, chosen.input.missing)
     if note:
         dataset = replace(dataset, notes=(note, *dataset.notes))
     return _with_address(chosen, dataset), dataset
+
+
+def _with_targets(recipe: Recipe, data: str | Arrays | None) -> Recipe:
+    """Return the recipe with `data.targets` as its task needs them.
+
+    Raises:
+        UsageError: If the recipe asks for other targets than those of the task.
+    """
+    needed = tasks.get(recipe.task).targets
+    if recipe.data.targets not in ("", needed):
+        raise UsageError(
+            f'data.targets must be "{needed}" or empty for the task {recipe.task}, '
+            f"got {recipe.data.targets!r}"
+        )
+    # Data sets of the catalogue accept no settings: their labels are known.
+    named = recipe.data.name if data is None else data
+    if needed == "classes" or not named or named in catalogue.names():
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"targets": needed})})
 
 
 def read_again(recipe: Recipe, data: Arrays | None, on_progress: Progress | None = None) -> Dataset:

@@ -45,6 +45,11 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
     # The size of the training split is first known here: `train.epochs` becomes a number of steps.
     recipe = recipe.model_copy(update={"train": recipe.train.limited(len(steps.train))})
     if recipe.train.class_weights == "balanced":
+        if tasks.get(recipe.task).targets != "classes":
+            raise UsageError(
+                f'train.class_weights must be "none" for the task {recipe.task}, which has no classes, '
+                'got "balanced"'
+            )
         steps = steps.with_splits(train=replace(steps.train, weights=balanced(steps.train)))
     task = tasks.get(recipe.task).fit(steps.train, data.name)
     _check(recipe, steps, task)

@@ -92,6 +92,14 @@ class Environment(Machine, _Numbered):
     data: dict[str, SplitDigest] = Field(default_factory=dict)
 
 
+class TargetRange(Record):
+    """Range and mean of targets that are numbers."""
+
+    min: Finite
+    mean: Finite
+    max: Finite
+
+
 class SplitOrigin(Record):
     """Where one split comes from.
 
@@ -99,6 +107,7 @@ class SplitOrigin(Record):
         n: Number of sequences.
         source: File or rule that it comes from.
         classes: Number of sequences of each class.
+        targets: Range and mean of the targets, if they are numbers.
         groups: Groups that its sequences belong to.
         sequences: Indices of its sequences in the source.
         ids: Names of its sequences.
@@ -107,6 +116,7 @@ class SplitOrigin(Record):
     n: Count
     source: str = Field(default="", alias="from")
     classes: dict[str, Count] = Field(default_factory=dict)
+    targets: TargetRange | None = None
     groups: list[str] = Field(default_factory=list)
     sequences: list[Count] = Field(default_factory=list)
     ids: list[str] = Field(default_factory=list)

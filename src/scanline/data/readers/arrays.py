@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.checks import to_float32
-from scanline.data.class_names import name_classes
 from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.readers.containers import unpacked
@@ -19,6 +18,7 @@ from scanline.data.readers.frames import match_frames
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
+from scanline.data.targets import encode_labels
 from scanline.errors import DataError, one_line
 from scanline.recipe import DataSettings
 
@@ -121,7 +121,7 @@ def from_arrays(
     codes = np.zeros(n, np.int64)
     if labels is not None:
         names, codes = _distinct(_names(labels, n, "labels", source))
-        classes, codes = name_classes(names, codes, source, by_number, typed=True)
+        classes, codes = encode_labels(names, codes, source, by_number, settings, typed=True)
     members = None if groups is None else _without_blanks(_names(groups, n, "groups", source))
     info = SourceInfo(settings, notes=_transposed(shape, source))
     made = MemorySource(steps, counts, codes, classes, source, groups=members, info=info)

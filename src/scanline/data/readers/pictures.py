@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.checks import fail_at, first_wrong
-from scanline.data.class_names import check_names, name_classes
+from scanline.data.class_names import check_names
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.picture_format import PictureFormat
 from scanline.data.source_info import SourceInfo
+from scanline.data.targets import encode_labels
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError, join_names, printable
 from scanline.formats.images import read_pixels
@@ -269,7 +270,7 @@ def _read_classes(
     def locate(index: int, step: int = 0, /) -> str:
         return str(files[index].relative_to(folder))
 
-    classes, labels = name_classes(list(named), codes, str(folder), locate)
+    classes, labels = encode_labels(list(named), codes, str(folder), locate, settings)
     check_names(classes, str(folder))
     # Folder names sort as text; labels sort as numbers. A stable sort keeps the order of files in a class.
     order = np.argsort(labels, kind="stable")  # class 2 before class 10

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.class_names import check_names, name_classes
+from scanline.data.class_names import check_names
 from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
+from scanline.data.targets import encode_labels
 from scanline.errors import DataError
 from scanline.formats import SequenceFormat
 from scanline.formats.registry import TextFormat
@@ -61,7 +62,8 @@ def read_sequence_file(
         named = [as_class_name(label) for label in labels]
         known: dict[tuple[type, ClassName], int] = {}
         first = [known.setdefault((type(name), name), len(known)) for name in named]
-        classes, codes = name_classes([name for _, name in known], np.array(first), str(path), locate, True)
+        names = [name for _, name in known]
+        classes, codes = encode_labels(names, np.array(first), str(path), locate, settings, True)
     ids, groups = (
         None if column is None else np.array([str(name).strip() for name in column], object)
         for column in (_column(path, content.get(name), name, len(values)) for name in ("ids", "groups"))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.class_names import name_classes
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.bookkeeping import separate_bookkeeping
@@ -24,6 +23,7 @@ from scanline.data.readers.row_order import order_rows
 from scanline.data.readers.tables import Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
+from scanline.data.targets import encode_labels
 from scanline.errors import UsageError, one_line
 from scanline.recipe import DataSettings
 
@@ -230,7 +230,9 @@ def _make_source(
     if table.label is not None:
         label = table.label
         typed = bool(label.kind)
-        classes, labels = name_classes(label.values, label.codes[rows], str(table.path), locate, typed)
+        # Labels are written as the other numbers of the file are.
+        how = settings.model_copy(update={"decimal": table.decimal or settings.decimal})
+        classes, labels = encode_labels(label.values, label.codes[rows], str(table.path), locate, how, typed)
     return MemorySource(
         steps,
         lengths,

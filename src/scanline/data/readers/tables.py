@@ -40,6 +40,7 @@ class Table:
     day: length of a day in the unit of `time`, if that is a time of day; otherwise 0.
     counts: (R,) of the length column, or None. label, id, group and split are None without such a column.
     place: names the place of a row, counted from 0, in the file. notes: what was inferred, for the user.
+    decimal: mark before the decimals of its numbers, if that was inferred.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Table:
     counts: NDArray[Any] | None
     place: Callable[[int], str]
     notes: tuple[str, ...]
+    decimal: str = ""
 
     def fail(self, row: int, what: str, column: str = "") -> NoReturn:
         """Raise DataError naming the place of `row`, and the column if there is one."""
@@ -122,10 +124,11 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
     def collect() -> Table:
         about = file.estimate_rows()
         try:
-            return _collect(path, columns, file.batches(types), place, notes, about, settings)
+            table = _collect(path, columns, file.batches(types), place, notes, about, settings)
         except RowBoundaryError:  # lines within cells, and quotes within words
             batches = file.batches(types, in_pieces=False)
-            return _collect(path, columns, batches, place, notes, about, settings)
+            table = _collect(path, columns, batches, place, notes, about, settings)
+        return replace(table, decimal=file.decimal)
 
     try:
         return collect()

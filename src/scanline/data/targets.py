@@ -1,0 +1,74 @@
+"""Targets from labels as a reader read them: the names of classes, or numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.class_names import name_classes
+from scanline.data.source import ClassName
+from scanline.data.source_info import Locate
+from scanline.errors import DataError, one_line
+from scanline.recipe import DataSettings
+
+
+def encode_labels(
+    names: Sequence[Any],
+    codes: NDArray[np.integer[Any]],
+    source: str,
+    locate: Locate,
+    settings: DataSettings,
+    typed: bool = False,
+) -> tuple[tuple[ClassName, ...], NDArray[np.int64]]:
+    """Return the distinct targets, sorted, and the index of each sequence's target among them.
+
+    Args:
+        names: As for `name_classes`.
+        codes: (N,) as for `name_classes`.
+        source: Name of the source, for messages.
+        locate: Names the place of a sequence, for messages.
+        settings: Its `targets` decides whether labels name classes or are numbers.
+        typed: As for `name_classes`.
+
+    Raises:
+        DataError: Names the first label that cannot be used.
+    """
+    if settings.targets == "numbers":
+        return _numbers(names, codes, source, locate, settings.decimal)
+    return name_classes(names, codes, source, locate, typed)
+
+
+def _numbers(
+    names: Sequence[Any], codes: NDArray[np.integer[Any]], source: str, locate: Locate, decimal: str
+) -> tuple[tuple[float, ...], NDArray[np.int64]]:
+    """Return the distinct numbers and the index of each sequence's number; for the arguments see above."""
+    used = np.unique(codes)
+    numbers = np.array([_number(names[code], decimal) for code in used])
+    wrong = used[~np.isfinite(numbers)]
+    if wrong.size:
+        first = int(np.flatnonzero(np.isin(codes, wrong))[0])
+        text = one_line(str(names[int(codes[first])]).strip()) or "nothing"
+        raise DataError(f"{source}: {locate(first)}: expected a label that is a finite number, found {text}")
+    distinct, inverse = np.unique(numbers, return_inverse=True)
+    indices: NDArray[np.int64] = inverse.reshape(-1)[np.searchsorted(used, codes)].astype(np.int64)
+    return tuple(distinct.tolist()), indices
+
+
+def _number(label: Any, decimal: str) -> float:
+    """Return a label as a number; NaN if it is none."""
+    if isinstance(label, bool):
+        return math.nan
+    text = str(label).strip()
+    # float() accepts digits grouped by underscores, which no file format does.
+    if "_" in text:
+        return math.nan
+    if isinstance(label, str) and decimal == ",":
+        text = text.replace(",", ".")
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
