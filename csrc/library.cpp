@@ -5,6 +5,7 @@
 #include "kernels/registry.h"
 #include "runtime/memory.h"
 #include "runtime/pass.h"
+#include "runtime/peak.h"
 #include "runtime/threads.h"
 #include "scanline.h"
 
@@ -111,4 +112,15 @@ int scanline_activate(int tanh, const float *in, float *out, int64_t count) {
   if (!in || !out || count < 0) return SCANLINE_BAD_ARGUMENT;
   set_in_use(SCANLINE_FLOAT32)->activate(tanh, in, out, count);
   return SCANLINE_OK;
+}
+
+int scanline_peak(int precision, int threads, int64_t bytes, double seconds, double *rate) {
+  if (!known_precision(precision) || threads < 1 || bytes < 0 || !(seconds > 0 && seconds <= 60) || !rate)
+    return SCANLINE_BAD_ARGUMENT;
+  const KernelSet *const set = set_in_use(precision);
+  if (!set) return SCANLINE_NO_SUCH_KERNEL;
+  return guarded([&] {
+    *rate = bytes ? load_rate(*set, threads, bytes, seconds) : multiply_add_rate(*set, threads, seconds);
+    return SCANLINE_OK;
+  });
 }

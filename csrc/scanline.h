@@ -36,7 +36,7 @@ extern "C" {
 #endif
 
 /* The version of this interface. It changes whenever a structure or the meaning of an argument does. */
-#define SCANLINE_ABI 1
+#define SCANLINE_ABI 2
 
 enum scanline_code {
   SCANLINE_OK = 0,
@@ -131,6 +131,12 @@ SCANLINE_API void scanline_give(void *block);
 
 /* out[k] = tanh(in[k]) if tanh is 1, otherwise sigmoid(in[k]), as the float32 kernel in use computes it. */
 SCANLINE_API int scanline_activate(int tanh, const float *in, float *out, int64_t count);
+
+/* Measure a limit of the processor on `threads` threads at once, for about `seconds`, 0 < seconds <= 60.
+ * bytes = 0: *rate is the floating-point operations a second of independent multiply-adds in registers, as the kernel in
+ * use does them. bytes > 0: the bytes a second that all threads load, each from its own block of `bytes`. Of every
+ * thread the fastest 0.2 ms count, so that other processes hardly change the rate. */
+SCANLINE_API int scanline_peak(int precision, int threads, int64_t bytes, double seconds, double *rate);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 #include "driver/backward.h"
 #include "driver/forward.h"
 #include "driver/packing.h"
+#include "driver/peak.h"
 #include "driver/sizes.h"
 #include "driver/tile.h"
 #include "driver/weight_gradient.h"
@@ -44,7 +45,7 @@ void activate(int tanh, const float *in, float *out, int64_t count) {
 // Constant initialisation: no code of this instruction set runs when the library is loaded.
 template <class Operand>
 constexpr KernelSet kernel_set(const char *name) {
-  KernelSet set{name, Operand::precision, Operand::supported, {}, activate<Operand>};
+  KernelSet set{name, Operand::precision, Operand::supported, {}, activate<Operand>, peak<Operand>};
   set.cells[cell_lstm] = kernel_of<Lstm<Operand>>();
   return set;
 }

@@ -57,6 +57,13 @@ struct Kernel {
 
 enum CellIndex { cell_lstm, cell_count };
 
+// Loops at the limits of an instruction set (driver/peak.h).
+struct Peak {
+  size_t values;  // of multiply_adds, in floats
+  int64_t (*multiply_adds)(int64_t rounds, float *values);
+  void (*loads)(const float *from, int64_t count, int64_t rounds, float *result);
+};
+
 // All cells on one instruction set with one type of operands.
 struct KernelSet {
   const char *name;
@@ -64,6 +71,7 @@ struct KernelSet {
   bool (*supported)();
   Kernel cells[cell_count];
   void (*activate)(int tanh, const float *in, float *out, int64_t count);
+  Peak peak;
 };
 
 }  // namespace scanline

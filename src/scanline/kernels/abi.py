@@ -10,7 +10,7 @@ import ctypes
 import struct
 from typing import Any
 
-ABI = 1
+ABI = 2
 FLOAT32, BFLOAT16 = 0, 1
 PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16}
 ALIGNMENT = 64  # bytes; packed weights start at a multiple of it

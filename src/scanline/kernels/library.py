@@ -120,6 +120,8 @@ class Library:
         self._give.argtypes = (pointer,)
         self._activate = library.scanline_activate
         self._activate.argtypes = (integer, pointer, pointer, size)
+        self._peak = library.scanline_peak
+        self._peak.argtypes = (integer, integer, size, ctypes.c_double, pointer)
         self.passes = {"lstm": Passes(library.scanline_lstm_forward, library.scanline_lstm_backward)}
         # Before the first computation, as the library starts a pool of its own otherwise.
         library.scanline_use_parallel.argtypes = (pointer,)
@@ -243,6 +245,23 @@ class Library:
         tanh = int(function == "tanh")
         self.check(self._activate(tanh, values.data_ptr(), result.data_ptr(), values.numel()))
         return result
+
+    def peak(self, precision: int, threads: int, block_bytes: int = 0, seconds: float = 0.01) -> float:
+        """Measure a limit of the processor, which no computation on its vector units exceeds.
+
+        Args:
+            precision: FLOAT32 or BFLOAT16; the kernel in use for it computes.
+            threads: Number of threads that run at once.
+            block_bytes: 0 measures multiply-adds in registers; otherwise each thread loads its own block of
+                this size again and again.
+            seconds: About how long it takes, above 0 and at most 60.
+
+        Returns:
+            Floating-point operations or bytes a second, of all threads together.
+        """
+        rate = ctypes.c_double()
+        self.check(self._peak(precision, threads, block_bytes, seconds, ctypes.addressof(rate)))
+        return rate.value
 
 
 def _openmp_of_torch() -> int | None:
