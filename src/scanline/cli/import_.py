@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,15 +102,15 @@ def command(
     if as_json:
         print_json(
             {"source": source, "bundle": str(target), "made": network.made, "notes": notes}
-            | {"network": vars(a)}
+            | {"network": asdict(a)}
         )
         return
     for note in notes:
         say(note)
     both = ", bidirectional" if a.bidirectional else ""
     print_text(
-        f"{a.layers} x {a.cell} {a.hidden_size}{both}, readout {a.readout}: {a.input_size} features, "
-        f"{a.classes} classes; {network.made}"
+        f"{a.layers} x {a.cell} {a.hidden_size}{both}, readout {a.readout}: {a.dense_text}"
+        f"{a.input_size} features, {a.classes} classes; {network.made}"
     )
     print_text(f"model: {shown_name(target)}")
 

@@ -244,7 +244,7 @@ def _changed_logits(network: Network, layers: list[list[_Tracer]], steps: Tensor
     # Read forward only, the outputs of a prefix are the first outputs of the whole sequence.
     pooled = _pooled_prefixes(layers, steps, pooling) if both else pooling.along(outputs)
     weight, bias = (each.detach().double().cpu() for each in (network.head.weight, network.head.bias))
-    return functional.linear(pooled, weight, bias)
+    return functional.linear(network.dense(pooled), weight, bias)
 
 
 def _pooled_prefixes(layers: list[list[_Tracer]], steps: Tensor, pooling: Pooling) -> Tensor:

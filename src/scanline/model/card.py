@@ -69,7 +69,7 @@ def _network_line(description: Description, title: str, parameters: int) -> str:
     if provenance.recipe:
         made += f" with the recipe {_plain(provenance.recipe)}, seed {provenance.seed}"
     return (
-        f"{a.layers} x {title} with {a.hidden_size:,} units{both}, {a.readout} pooling, "
+        f"{a.layers} x {title} with {a.hidden_size:,} units{both}, {a.readout} pooling, {a.dense_text}"
         f"{parameters:,} parameters; {made}."
     )
 

@@ -36,6 +36,8 @@ def initialise(
     forget bias: Gers et al. (2000).
     """
     _initialise_recurrent(network.recurrent, init, forget_bias, generator)
+    for layer in network.dense.linears:
+        _initialise_head(layer, "xavier", generator)
     _initialise_head(network.head, head_init, generator)
 
 

@@ -1,14 +1,18 @@
-"""The network: normalisation, recurrent layers, pooling and the head."""
+"""The network: normalisation, recurrent layers, pooling, dense layers and the head."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from scanline.limits import limit_of
 from scanline.model import pooling
+from scanline.model.dense import DenseLayer, DenseLayers
 from scanline.model.layers import RecurrentLayers
 from scanline.recipe import Cell, DropoutOn, Fraction, Layers, Readout, Size
 
@@ -27,6 +31,8 @@ class Architecture:
         dropout_on: Which outputs dropout applies to.
         readout: Name of the pooling.
         classes: M, the number of outputs; for a classification K.
+        dense: Layers between the pooling and the head. Left out of `repr`, as sessions that were saved
+            before there were any have a digest of it.
     """
 
     cell: Cell
@@ -38,6 +44,14 @@ class Architecture:
     dropout_on: DropoutOn
     readout: Readout
     classes: Size
+    dense: Annotated[tuple[DenseLayer, ...], Field(max_length=limit_of("LAYERS"))] = field(
+        default=(), repr=False
+    )
+
+    @property
+    def dense_text(self) -> str:
+        """The dense layers in a list, such as "dense 64 relu, "; empty if there are none."""
+        return "".join(f"dense {layer.units:,} {layer.activation}, " for layer in self.dense)
 
 
 class Network(nn.Module):
@@ -64,7 +78,8 @@ class Network(nn.Module):
             a.cell, a.input_size, a.hidden_size, a.layers, a.bidirectional, a.dropout, a.dropout_on
         )
         self.pooling = pooling.get(a.readout)
-        self.head = nn.Linear(self.recurrent.output_size, a.classes, dtype=torch.float32)
+        self.dense = DenseLayers(self.recurrent.output_size, a.dense)
+        self.head = nn.Linear(self.dense.output_size, a.classes, dtype=torch.float32)
         if self.recurrent.cell.additive_biases:
             for layer in range(a.layers):
                 for direction in range(self.recurrent.directions):
@@ -107,12 +122,12 @@ class Network(nn.Module):
         return (values.to(self.scale.dtype) - self.shift) / self.scale
 
     def project(self, features: Tensor) -> Tensor:
-        """Return the head's outputs (..., M) for pooled features (..., D*H).
+        """Return the head's outputs (..., M) for pooled features (..., D*H), through the dense layers.
 
         Outside training on the CPU, sums are float64: the result then does not depend on the batch.
         """
         if self.training or features.device.type != "cpu":
-            outputs: Tensor = self.head(features)
+            outputs: Tensor = self.head(self.dense(features))
             return outputs
         weight, bias = self.head.weight.double(), self.head.bias.double()
-        return F.linear(features.double(), weight, bias).to(features.dtype)
+        return F.linear(self.dense(features.double()), weight, bias).to(features.dtype)

@@ -104,7 +104,10 @@ def misfit() -> ModelError:
 def model_digest(network: Network, preprocessing: Preprocessing) -> str:
     """Return the digest of everything that decides what a session computes."""
     tensors = {name: each.sha256 for name, each in describe_tensors(network.state_dict()).items()}
-    return sha256(json.dumps([tensors, repr(network.architecture), preprocessing.missing]).encode())
+    # Dense layers are added only where there are any: the digest of other models stays what it was.
+    dense = [repr(network.architecture.dense)] if network.architecture.dense else []
+    described = [tensors, repr(network.architecture), preprocessing.missing, *dense]
+    return sha256(json.dumps(described).encode())
 
 
 def _read(content: bytes) -> tuple[dict[str, Any], Arrays]:

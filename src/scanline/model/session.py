@@ -6,10 +6,12 @@ whole sequences, with the step-wise methods of its layers, pooling and imputer.
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from scanline.data.preprocessing import Preprocessing
@@ -67,6 +69,7 @@ class Session:
         # The head adds up in float64, as `Network.project` does, for the same bits in every batch.
         self._weight = np.ascontiguousarray(network.head.weight.detach().cpu().double().numpy().T)
         self._bias = network.head.bias.detach().cpu().double().numpy()
+        self._dense = copy.deepcopy(network.dense).cpu().double().requires_grad_(False)
         self._pooling = network.pooling
         self._steps = np.zeros(N, np.int64)
         # States of pooling and imputation, by name; replaced, never written to, so that a step that is
@@ -137,7 +140,7 @@ class Session:
         else:
             output = self._pool(output[None, None], None)[0, 0]
         # `_project`, without a division by 1.
-        logits = (output.astype(np.float64) @ self._weight + self._bias).astype(np.float32)
+        logits = (self._features(output) @ self._weight + self._bias).astype(np.float32)
         if self._temperature != 1:
             logits = logits / np.float32(self._temperature)
         return self._task.quick_probabilities(logits)
@@ -183,8 +186,13 @@ class Session:
 
     def _project(self, pooled: Floats) -> NDArray[np.float64]:
         """Return the probabilities (N, t, K) of pooled outputs (N, t, H)."""
-        logits = (pooled.astype(np.float64) @ self._weight + self._bias).astype(np.float32)
+        logits = (self._features(pooled) @ self._weight + self._bias).astype(np.float32)
         return self._task.quick_probabilities(logits / np.float32(self._temperature))
+
+    def _features(self, pooled: Floats) -> NDArray[np.float64]:
+        """Return what the head reads of pooled outputs (..., H), in float64."""
+        wide = pooled.astype(np.float64)
+        return self._dense(torch.from_numpy(wide)).numpy() if len(self._dense) else wide
 
     def to_bytes(self) -> bytes:
         """Return everything that `Model.resume` of the same model needs to continue, in any process."""

@@ -27,7 +27,7 @@ def summarise(
         accuracy = f"test accuracy {test.accuracy:.4f} ({low:.4f} to {high:.4f}, 95 % CI, n = {test.n:,})"
     size = f"{network.parameter_count:,} parameters"
     lines = (
-        f"{cells.get(a.cell).title}: {layers}{both}, {a.readout} pooling, {size}",
+        f"{cells.get(a.cell).title}: {layers}{both}, {a.readout} pooling, {a.dense_text}{size}",
         f"{task.name.capitalize()}, {task.describe()}; input: {reads}",
         f"{provenance.made} on {data}{recipe}; {accuracy}",
     )

@@ -87,7 +87,8 @@ def _network(network: Architecture) -> str:
     title = cells.get(network.cell).title
     layers = "1 layer" if network.layers == 1 else f"{network.layers} layers"
     directions = ", bidirectional" if network.bidirectional else ""
-    return f"{title}, {layers} of {network.hidden_size} units{directions}"
+    dense = f", {network.dense_text}".rstrip(", ")
+    return f"{title}, {layers} of {network.hidden_size} units{directions}{dense}"
 
 
 def _best_validation(report: ReportFacts) -> EvaluatedLine | None:

@@ -159,8 +159,20 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
         "expected Keras' own classes, found 'Own' of '.*test_layers'; nothing in a file is",
     ),
     (
-        lambda: keras.Sequential(between(layers.LSTM(H), after=(layers.ReLU(),))),
-        r"\(ReLU\): cannot be mapped: the network here has none",
+        lambda: keras.Sequential(between(layers.LSTM(H), after=(layers.PReLU(),))),
+        r"\(PReLU\): cannot be mapped: the network here has none",
+    ),
+    (
+        lambda: keras.Sequential(between(layers.LSTM(H), after=(layers.ReLU(6.0),))),
+        r"\(ReLU\): max_value must be None, found 6\.0",
+    ),
+    (
+        lambda: keras.Sequential([*chain(answers=None), layers.ReLU()]),
+        r"\(ReLU\): is a ReLU of the outputs; expected softmax, sigmoid or nothing",
+    ),
+    (
+        lambda: keras.Sequential([*chain(answers=None), layers.Softmax(), layers.BatchNormalization()]),
+        r"\(BatchNormalization\): is behind the activation of the outputs",
     ),
     (
         lambda: keras.Sequential(
@@ -202,8 +214,12 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
         "expected a Dense layer, found none among its 2 layers",
     ),
     (
-        lambda: keras.Sequential(between(layers.LSTM(H), layers.Dense(7, "relu"))),
-        r"\(Dense\): is a second Dense layer, after 'dense\w*' with the activation 'relu': the network here",
+        lambda: keras.Sequential(between(layers.LSTM(H), layers.Dense(7, "relu6"))),
+        r"\(Dense\): activation of a hidden layer must be one of elu, gelu, .*, tanh, found 'relu6'; train",
+    ),
+    (
+        lambda: keras.Sequential(between(layers.LSTM(H), layers.Dense(7, "softmax"))),
+        r"\(Dense\): activation of a hidden layer must be one of .*, found 'softmax'",
     ),
     (
         lambda: keras.Sequential([keras.Input((None, F)), layers.LSTM(H), layers.Dense(1, "softmax")]),

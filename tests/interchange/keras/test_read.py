@@ -14,6 +14,7 @@ import pytest
 from scanline.errors import ModelError
 from scanline.interchange.keras.read import read_keras
 from scanline.interchange.reading import read_network
+from scanline.model.dense import ACTIVATIONS
 from tests.interchange.keras_models import (
     CELLS,
     POOLING,
@@ -437,8 +438,40 @@ STACKS: dict[str, Any] = {
         cell(4, go_backwards=True),
     ],
     "forward above backwards": lambda cell: [cell(3, return_sequences=True, go_backwards=True), cell(4)],
+    "hidden Dense layers": lambda cell: [
+        cell(H),
+        layers.Dense(7, "relu"),
+        layers.Dense(6, "tanh", use_bias=False),
+        layers.Dropout(0.5),
+        layers.Dense(5),
+    ],
+    "norm around activations": lambda cell: [
+        cell(H),
+        layers.Activation("sigmoid"),
+        norm(),
+        layers.Dense(7),
+        norm(),
+        layers.ReLU(),
+        norm(),
+    ],
+    "narrower below a hidden layer": lambda cell: [
+        cell(6, return_sequences=True),
+        cell(2, return_sequences=True),
+        layers.GlobalAveragePooling1D(),
+        layers.Dense(7, "selu"),
+    ],
     "linear Dense layers": lambda cell: [cell(H), layers.Dense(7), layers.Dense(3, use_bias=False)],
 }
+
+
+@pytest.mark.parametrize("ending", ["keras", "h5"])
+def test_every_activation_of_hidden_layers_is_keras(tmp_path, ending):
+    names = [name for name in ACTIVATIONS if name != "linear"]
+    after = tuple(layers.Dense(6, name) for name in names)
+    model = random_weights(keras.Sequential(chain(after=after)))
+    assert apart(model, tmp_path / f"it.{ending}") < 2e-6
+    found = read_keras(tmp_path / f"it.{ending}").architecture.dense
+    assert [(layer.units, layer.activation) for layer in found] == [(6, name) for name in names]
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -20,6 +20,7 @@ from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageE
 from scanline.interchange.keras.read import read_keras
 from scanline.interchange.keras.write import export_keras
 from scanline.model.artifact import Model
+from scanline.model.dense import ACTIVATIONS, DenseLayer
 from scanline.model.network import Architecture, Network
 from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
@@ -42,7 +43,8 @@ def model(
     **own: Any,
 ) -> Model:
     """Random weights, drawn anew for each shape but the same each time."""
-    architecture = Architecture(cell, features, H, layers, both, 0.5, "every", readout, K)
+    dense = tuple(DenseLayer(6, activation) for activation in own.pop("dense", ()))
+    architecture = Architecture(cell, features, H, layers, both, 0.5, "every", readout, K, dense)
     with torch.random.fork_rng():
         torch.manual_seed(layers)
         classifier = Network(architecture).eval()
@@ -80,6 +82,15 @@ def test_an_exported_model_predicts_the_same_and_imports_unchanged(tmp_path, cel
     assert network.architecture == Architecture(cell, F, H, layers, both, 0.0, "between", readout, a.classes)
     for name, weight in classifier.state_dict().items():
         np.testing.assert_array_equal(network.weights[name], weight.numpy(), err_msg=name)
+
+
+def test_hidden_dense_layers_go_round_with_every_activation(tmp_path):
+    ours = model(readout="mean", both=True, dense=[name for name in ACTIVATIONS if name != "linear"])
+    assert export_keras(ours, tmp_path / "it.keras").verification.difference < 1e-5
+    network = read_keras(tmp_path / "it.keras")
+    assert network.architecture.dense == ours.network.architecture.dense
+    for name, weight in ours.network.dense.state_dict().items():
+        np.testing.assert_array_equal(network.weights[f"dense.{name}"], weight.numpy())
 
 
 def test_what_is_returned_says_what_was_done(tmp_path):

@@ -27,10 +27,11 @@ STAGES = {
     **dict.fromkeys(RECURRENT, 2),
     **dict.fromkeys(POOLING_LAYERS.values(), 3),
     "Dense": 4,
-    "Activation": 5,
+    "Activation": 4,
+    "ReLU": 4,
     "Softmax": 5,
 }
-_ONCE = {0: "InputLayer", 3: "pooling layer", 5: "activation after the Dense layer"}
+_ONCE = {0: "InputLayer", 3: "pooling layer", 5: "softmax"}
 NORM = "BatchNormalization"  # anywhere: outside training it is an affine map, folded into its neighbours
 _ENTRIES_A_LAYER = 16  # of a functional model, for each recurrent layer that there may be
 IDLE = (  # outside training
@@ -43,8 +44,8 @@ IDLE = (  # outside training
 )
 CHAIN = (
     "Input, Rescaling or Normalization, Masking, one or more LSTM, GRU or SimpleRNN, each in one direction "
-    "or Bidirectional, GlobalAveragePooling1D or GlobalMaxPooling1D, Dense, in this order, and "
-    "BatchNormalization anywhere"
+    "or Bidirectional, GlobalAveragePooling1D or GlobalMaxPooling1D, Dense and Activation, in this order, "
+    "and BatchNormalization anywhere"
 )
 _WHY = {
     "Lambda": "it holds code, and nothing in a file is run",
@@ -138,14 +139,6 @@ def _check_order(file: KerasFile, chain: list[Layer]) -> None:
             )
         if STAGES[before.kind] == stage and stage in _ONCE:
             raise file.fault(after, f"is a second {_ONCE[stage]}; expected {CHAIN}")
-        activation = before.config.get("activation")
-        if before.kind == after.kind == "Dense" and activation not in ("linear", None):
-            raise file.fault(
-                after,
-                f"is a second Dense layer, after {one_line(before.name)!r} with the activation "
-                f"{one_line(activation)!r}: the network here has one output layer, into which only linear "
-                "ones can be folded",
-            )
     for kinds, what in ((RECURRENT, "recurrent"), (("Dense",), "Dense")):
         if all(layer.kind not in kinds for layer in layers):
             raise ModelError(

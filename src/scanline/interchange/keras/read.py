@@ -17,12 +17,13 @@ from scanline.errors import one_line
 from scanline.interchange.checks import check_finite, check_sizes
 from scanline.interchange.imported import ImportedNetwork
 from scanline.interchange.keras.batch_norm import Affine, read_batch_norm
-from scanline.interchange.keras.file import KerasFile, Layer, Shape, Side, open_keras
+from scanline.interchange.keras.file import KerasFile, Layer, Side, open_keras
+from scanline.interchange.keras.head import check_output, read_head
 from scanline.interchange.keras.layers import CHAIN, IDLE, NORM, POOLING_LAYERS, RECURRENT, chain_of
 from scanline.interchange.keras.recurrent import Recurrent, direction_weights, parse_recurrent
 from scanline.interchange.keras.scaling import shift_and_scale
 from scanline.interchange.keras.stack import PADDED_CELLS, StackLayer, StackShape
-from scanline.limits import limit_of
+from scanline.model.dense import DenseLayer
 from scanline.model.network import Architecture
 from scanline.recipe import Readout
 
@@ -35,7 +36,7 @@ def read_keras(path: str | Path) -> ImportedNetwork:
 
     Supported are Sequential and functional models that are one chain of Input, Rescaling and Normalization,
     Masking, LSTM, GRU or SimpleRNN in one direction or Bidirectional, a global pooling over time or none, and
-    Dense layers: linear ones, and a last one with softmax or without, or with one output and sigmoid. Layers
+    Dense layers: hidden ones, and a last one with softmax or without, or with one output and sigmoid. Layers
     that act only in training, and BatchNormalization, may be anywhere. Preprocessing becomes `shift` and
     `scale`; a Masking layer becomes the lengths of the sequences; without softmax the outputs are taken as
     logits. Nothing in the file is executed.
@@ -55,14 +56,20 @@ def _network(file: KerasFile) -> ImportedNetwork:
     recurrent = [parse_recurrent(file, layer) for layer in layers if layer.kind in RECURRENT]
     readout = _readout(file, layers, recurrent)
     _check_masking(file, layers, recurrent, readout, notes)
-    sigmoid = _check_output(file, layers, notes)
+    sigmoid = check_output(file, layers, notes)
     _check_precision(file, layers, notes)
     stack, width = _read_stack(file, layers, recurrent, readout)
     shape = StackShape.of(stack)
     cell = recurrent[0].direction.cell
-    head, bias = _head(file, layers, stack[-1].width, readout)
+    dense, (head, bias) = read_head(file, layers[_last(layers, RECURRENT) + 1 :], stack[-1].width, readout)
     weights: dict[str, NDArray[Any]] = shape.weights(stack, cell, width)
-    weights |= {"head.weight": shape.head(head, stack[-1]), "head.bias": bias}
+    check_sizes(file.source, layers=max(len(dense), 1))
+    for index, layer in enumerate(dense):
+        weights |= {f"dense.{index}.weight": layer.weight, f"dense.{index}.bias": layer.bias}
+    # The first one reads the last recurrent layer, which may be padded.
+    first = "dense.0.weight" if dense else "head.weight"
+    weights |= {"head.weight": head, "head.bias": bias}
+    weights[first] = shape.head(weights[first], stack[-1])
     check_sizes(file.source, input_size=width, hidden_size=shape.units, classes=len(bias))
     if any(map(shape.is_padding, stack)):
         both = " in both directions" if shape.directions == 2 else ""
@@ -73,7 +80,16 @@ def _network(file: KerasFile) -> ImportedNetwork:
     if any(layer.kind in IDLE for layer in chain) or any(each.direction.dropout for each in recurrent):
         notes.append("dropout and noise act only in training, and are left out")
     architecture = Architecture(
-        cell.name, width, shape.units, len(stack), shape.directions == 2, 0.0, "between", readout, len(bias)
+        cell.name,
+        width,
+        shape.units,
+        len(stack),
+        shape.directions == 2,
+        0.0,
+        "between",
+        readout,
+        len(bias),
+        tuple(DenseLayer(len(layer.bias), layer.activation) for layer in dense),
     )
     version = f" {file.version}" if file.version else ""
     narrow = {name: _narrow(file, name, values) for name, values in weights.items()}
@@ -139,29 +155,6 @@ def _fold_between(
                 for arrays in stack[current].sides.values():
                     arrays[0], arrays[2] = affine.into(arrays[0], arrays[2])
             before = []
-
-
-def _head(
-    file: KerasFile, layers: list[Layer], width: int, readout: Readout
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return weight (K, M) and bias (K,) of all layers after the last recurrent one, which has M outputs."""
-    weight, bias = np.eye(width), np.zeros(width, np.float64)
-    pooled = readout == "last"
-    for layer in layers[_last(layers, RECURRENT) + 1 :]:
-        if layer.kind in _POOLINGS:
-            pooled = True
-        elif layer.kind == NORM:
-            affine = read_batch_norm(file, layer, len(bias), 2 if pooled else 3)
-            if not pooled and readout == "max" and (affine.factor <= 0).any():
-                raise file.fault(layer, "has factors of 0 or less, which do not commute with the maximum")
-            weight, bias = affine.after(weight, bias)
-        elif layer.kind == "Dense":
-            kernel, own = _dense(file, layer, len(bias), _positive(file, layer, "units"))
-            # An identity is not multiplied, so that the numbers of the only layer stay as they are.
-            first = weight.shape[0] == weight.shape[1] and (weight == np.eye(width)).all() and not bias.any()
-            wide = kernel.astype(np.float64)
-            weight, bias = (wide, own.astype(np.float64)) if first else (wide @ weight, wide @ bias + own)
-    return weight, bias
 
 
 def _last(layers: list[Layer], kinds: tuple[str, ...], first: bool = False) -> int:
@@ -239,61 +232,6 @@ def _check_masking(
     )
 
 
-def _dense(
-    file: KerasFile, layer: Layer, inputs: int, classes: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return weight (K, D*H) and bias (K,)."""
-    shapes: dict[str, Shape] = {"kernel": (inputs, classes)}
-    if layer.config.get("use_bias", True) is not False:
-        shapes["bias"] = (classes,)
-    kernel, *bias = file.weights(layer, shapes)
-    # Keras stores kernels as (inputs, outputs), torch as (outputs, inputs).
-    return kernel.T, bias[0] if bias else np.zeros(classes, np.float32)
-
-
-def _check_output(file: KerasFile, layers: list[Layer], notes: list[str]) -> bool:
-    """Check that the outputs are logits or probabilities; return whether one output is a probability."""
-    dense = _of_kind(layers, "Dense")[-1]
-    single = type(dense.config.get("units")) is int and dense.config["units"] == 1
-    allowed = ("sigmoid", "linear", None) if single else ("softmax", "linear", None)
-    activations = 0
-    for layer in layers:
-        if layer.kind in ("Dense", "Activation"):
-            found = layer.config.get("activation")
-            if found not in allowed:
-                why = " for one output" if single else ""
-                raise file.fault(
-                    layer, f"activation must be {allowed[0]} or linear{why}, found {one_line(found)!r}"
-                )
-            if found not in ("linear", None) and layer.kind == "Dense" and layers[-1].kind == NORM:
-                raise file.fault(
-                    layer, f"activation must be linear before BatchNormalization, found {found!r}"
-                )
-            activations += found not in ("linear", None)
-        elif layer.kind == "Softmax":
-            axis = layer.config.get("axis", -1)
-            if single:
-                raise file.fault(layer, "is a softmax of one output, which is always 1")
-            if axis not in (-1, 1, [-1], [1]):
-                raise file.fault(layer, f"axis must be -1, that of the classes, found {one_line(axis)}")
-            activations += 1
-    if activations > 1:
-        name = allowed[0]
-        raise file.fault(layers[-1], f"is a {name} of a {name}, which the network here does not have")
-    if single and not activations:
-        raise file.fault(
-            dense,
-            "expected an output for each of two classes or more, found 1 without sigmoid, which may be a "
-            "number that it predicts; if it is the logit of two classes, save the model with "
-            "activation='sigmoid'",
-        )
-    if single:
-        notes.append("one output with sigmoid: two classes, of which it is the probability of the second")
-    elif not activations:
-        notes.append("no softmax: the outputs are taken as logits")
-    return single
-
-
 def _check_input(file: KerasFile, layers: list[Layer], width: int, notes: list[str]) -> None:
     """Check that the input is (batch, steps, features)."""
     config = layers[0].config
@@ -332,12 +270,3 @@ def _check_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> 
         notes.append(
             f"it computed in {', '.join(names)}; here weights are float32, and outputs differ by rounding"
         )
-
-
-def _positive(file: KerasFile, layer: Layer, key: str) -> int:
-    """Return a setting that must be a positive whole number."""
-    value = layer.config.get(key)
-    # type() instead of isinstance, because JSON true is an int in Python.
-    if type(value) is not int or not 1 <= value <= limit_of("UNITS"):
-        raise file.fault(layer, f"expected {key} to be 1 to {limit_of('UNITS'):,}, found {one_line(value)}")
-    return value

@@ -174,6 +174,10 @@ def _build(keras: Any, model: Model, probabilities: bool) -> Any:
     if network.pooling.reads_outputs:
         pooling = getattr(layers, POOLING_LAYERS[network.pooling.name])
         read = pooling(data_format="channels_last", name=network.pooling.name, **settings)(read)
+    for index, (dense, linear) in enumerate(zip(a.dense, network.dense.linears, strict=True)):
+        hidden = layers.Dense(dense.units, activation=dense.activation, name=f"dense_{index}", **settings)
+        read = hidden(read)
+        hidden.set_weights([each.detach().cpu().numpy() for each in (linear.weight.T, linear.bias)])
     activation = "softmax" if probabilities else "linear"
     name = "probabilities" if probabilities else "logits"
     head = layers.Dense(a.classes, activation=activation, name=name, **settings)

@@ -96,6 +96,7 @@ def add_outputs(
         probabilities: Whether there is an output for them.
     """
     head, K = model.network.head, model.network.architecture.classes
+    features = _dense(graph, model, features)
     weight = graph.constant("head_weight", to_array(head.weight))
     bias = graph.constant("head_bias", to_array(head.bias))
     # transB=1: torch stores the weight of Linear as (K, D*H).
@@ -112,6 +113,35 @@ def add_outputs(
         calibrated = f" divided by the temperature {temperature:.6g}" if temperature != 1 else ""
         made.append(value_info("probabilities", ["N", K], f"Softmax of the logits{calibrated}."))
     return made
+
+
+def _dense(graph: GraphBuilder, model: Model, features: str) -> str:
+    """Add the dense layers and return what the head reads."""
+    layers = zip(model.network.dense.linears, model.network.architecture.dense, strict=True)
+    for index, (linear, layer) in enumerate(layers):
+        name = f"dense_{index}"
+        weight = graph.constant(f"{name}_weight", to_array(linear.weight))
+        bias = graph.constant(f"{name}_bias", to_array(linear.bias))
+        features = graph.add("Gemm", [features, weight, bias], f"{name}_sums", transB=1)
+        features = _activation(graph, layer.activation, features, name)
+    return features
+
+
+def _activation(graph: GraphBuilder, activation: str, values: str, name: str) -> str:
+    """Add an activation of dense layers; operators for gelu and silu came after the oldest opset."""
+    if activation == "linear":
+        return values
+    if activation == "silu":
+        gate = graph.add("Sigmoid", [values], f"{name}_gate")
+        return graph.add("Mul", [values, gate], f"{name}_outputs")
+    if activation == "gelu":  # x * (1 + erf(x / sqrt 2)) / 2
+        scaled = graph.add("Mul", [values, graph.constant(f"{name}_root", 0.5**0.5)], f"{name}_scaled")
+        erf = graph.add("Erf", [scaled], f"{name}_erf")
+        share = graph.add("Add", [erf, graph.constant(f"{name}_one", 1)], f"{name}_share")
+        half = graph.add("Mul", [values, graph.constant(f"{name}_half", 0.5)], f"{name}_halves")
+        return graph.add("Mul", [half, share], f"{name}_outputs")
+    # The other operators have the names of the activations, and their default constants.
+    return graph.add(activation.capitalize(), [values], f"{name}_outputs")
 
 
 def describe_input(form: Preprocessing) -> str:
