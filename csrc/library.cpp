@@ -24,14 +24,29 @@ int guarded(const Body &body) {
   }
 }
 
-const KernelSet *known_set(int precision) { return known_precision(precision) ? set_in_use(precision) : nullptr; }
+bool known_cell(int cell) { return cell >= 0 && cell < cell_count; }
 
-bool valid(const scanline_forward *call) { return call && valid_layer(call->layer) && call->hn && call->cn; }
+// Null for an unknown cell or precision, or if the processor supports no kernel.
+const Kernel *kernel_of(int cell, int precision) {
+  const KernelSet *const set = known_cell(cell) && known_precision(precision) ? set_in_use(precision) : nullptr;
+  return set ? &set->cells[cell] : nullptr;
+}
 
-bool valid(const scanline_backward *call) {
-  if (!call || !valid_layer(call->layer) || !call->y || !call->reserve) return false;
-  const bool weights = call->dweight_ih != nullptr;
-  return weights == (call->dweight_hh != nullptr) && weights == (call->dbias != nullptr);
+bool valid_call(const scanline_forward &call) { return call.hn && (call.cn || call.layer.cell != SCANLINE_LSTM); }
+
+bool valid_call(const scanline_backward &call) {
+  if (!call.y || !call.reserve || (call.dweight_ih == nullptr) != (call.dweight_hh == nullptr)) return false;
+  return call.dweight_ih || (!call.dbias_ih && !call.dbias_hh);
+}
+
+template <class Call>
+bool valid(const Call *calls, int64_t count) {
+  if (!calls || count < 1 || count > max_directions) return false;
+  for (int64_t k = 0; k < count; ++k)
+    if (!known_cell(calls[k].layer.cell) || !valid_layer(calls[k].layer) || !valid_call(calls[k]) ||
+        !same_batch(calls[0].layer, calls[k].layer))
+      return false;
+  return true;
 }
 
 }  // namespace
@@ -57,45 +72,43 @@ const char *scanline_kernel(int precision, int index) {
 int scanline_use_kernel(int precision, const char *name) { return choose_set(precision, name); }
 
 const char *scanline_kernel_in_use(int precision) {
-  const KernelSet *const set = known_set(precision);
+  const KernelSet *const set = known_precision(precision) ? set_in_use(precision) : nullptr;
   return set ? set->name : nullptr;
 }
 
 void scanline_use_parallel(scanline_parallel parallel) { use_parallel(parallel); }
 
-int scanline_reserve_form(int precision, int64_t form[3]) {
-  if (!known_precision(precision) || !form) return SCANLINE_BAD_ARGUMENT;
-  const KernelSet *const set = set_in_use(precision);
-  if (!set) return SCANLINE_NO_SUCH_KERNEL;
-  const Kernel &kernel = set->cells[cell_lstm];
+int scanline_reserve_form(int cell, int precision, int64_t form[3]) {
+  if (!known_cell(cell) || !known_precision(precision) || !form) return SCANLINE_BAD_ARGUMENT;
+  const Kernel *const kernel = kernel_of(cell, precision);
+  if (!kernel) return SCANLINE_NO_SUCH_KERNEL;
   form[0] = reserve_header_bytes;
-  form[1] = kernel.block_units;
-  form[2] = static_cast<int64_t>(kernel.saved_bytes(1));
+  form[1] = kernel->block_units;
+  form[2] = static_cast<int64_t>(kernel->saved_bytes(1));
   return SCANLINE_OK;
 }
 
-size_t scanline_packed_bytes(int precision, int64_t features, int64_t units) {
-  const KernelSet *const set = known_set(precision);
-  return set && features >= 1 && units >= 1 ? set->cells[cell_lstm].packed_bytes(features, units) : 0;
+size_t scanline_packed_bytes(int cell, int precision, int64_t features, int64_t units) {
+  const Kernel *const kernel = kernel_of(cell, precision);
+  return kernel && features >= 1 && units >= 1 ? kernel->packed_bytes(features, units) : 0;
 }
 
 int scanline_pack(const scanline_layer *layer, void *packed) {
-  if (!layer || !packed || !known_precision(layer->precision) || layer->features < 1 || layer->units < 1 ||
-      !layer->weight_ih || !layer->weight_hh)
+  if (!layer || !packed || !known_cell(layer->cell) || !known_precision(layer->precision) || layer->features < 1 ||
+      layer->units < 1 || !layer->weight_ih || !layer->weight_hh)
     return SCANLINE_BAD_ARGUMENT;
-  const KernelSet *const set = set_in_use(layer->precision);
-  if (!set) return SCANLINE_NO_SUCH_KERNEL;
-  const Kernel &kernel = set->cells[cell_lstm];
-  kernel.pack(*layer, packed, 0, (layer->units + kernel.block_units - 1) / kernel.block_units);
+  const Kernel *const kernel = kernel_of(layer->cell, layer->precision);
+  if (!kernel) return SCANLINE_NO_SUCH_KERNEL;
+  kernel->pack(*layer, packed, 0, (layer->units + kernel->block_units - 1) / kernel->block_units);
   return SCANLINE_OK;
 }
 
-int scanline_lstm_forward(const scanline_forward *call) {
-  return valid(call) ? guarded([&] { return forward_pass(cell_lstm, *call); }) : SCANLINE_BAD_ARGUMENT;
+int scanline_run_forward(const scanline_forward *calls, int count) {
+  return valid(calls, count) ? guarded([&] { return forward_pass(calls, count); }) : SCANLINE_BAD_ARGUMENT;
 }
 
-int scanline_lstm_backward(const scanline_backward *call) {
-  return valid(call) ? guarded([&] { return backward_pass(cell_lstm, *call); }) : SCANLINE_BAD_ARGUMENT;
+int scanline_run_backward(const scanline_backward *calls, int count) {
+  return valid(calls, count) ? guarded([&] { return backward_pass(calls, count); }) : SCANLINE_BAD_ARGUMENT;
 }
 
 void *scanline_take(size_t bytes) {

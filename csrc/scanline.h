@@ -1,17 +1,20 @@
-/* The C interface of Scanline's native library: LSTM layers over whole sequences, forward and backward.
+/* The C interface of Scanline's native library: recurrent layers over whole sequences, forward and backward.
  *
  * The interface uses plain C types, pointers and strides; it needs neither Python nor torch. A call allocates what
  * it needs and frees it before it returns. Functions never throw; they return an enum scanline_code, which
  * `scanline_error` describes.
  *
- * Sizes: N sequences, T steps, F features a step, H units. Gates are in torch's order i, f, g, o (input, forget,
- * candidate, output), so weight_ih is (4H, F) and weight_hh is (4H, H), row-major:
+ * Sizes: N sequences, T steps, F features a step, H units, G gates. Row-major weight_ih is (G H, F) and weight_hh
+ * (G H, H), with the gates in torch's order. With P = W_ih x + b_ih and Q = W_hh h + b_hh of each gate:
  *
- *     i = sigmoid(W_i [x, h] + b_i)   f = sigmoid(W_f [x, h] + b_f)
- *     g = tanh(W_g [x, h] + b_g)      o = sigmoid(W_o [x, h] + b_o)
- *     c' = f c + i g                  h' = o tanh(c')
+ *     LSTM (G = 4)  i = sigmoid(P_i + Q_i)   f = sigmoid(P_f + Q_f)   g = tanh(P_g + Q_g)   o = sigmoid(P_o + Q_o)
+ *                   c' = f c + i g           h' = o tanh(c')
+ *     GRU (G = 3)   r = sigmoid(P_r + Q_r)   z = sigmoid(P_z + Q_z)   n = tanh(P_n + r Q_n)
+ *                   h' = (1 - z) n + z h
+ *     RNN (G = 1)   h' = tanh(P + Q), or max(0, P + Q)
  *
- * Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+ * Sources: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000; Cho et al. 2014, with the reset
+ * gate after the product as in torch; Elman 1990.
  *
  * Strides count elements, not bytes. The last axis of every tensor is contiguous. "or NULL: ..." says what a NULL
  * pointer means; all other pointers are required.
@@ -36,7 +39,7 @@ extern "C" {
 #endif
 
 /* The version of this interface. It changes whenever a structure or the meaning of an argument does. */
-#define SCANLINE_ABI 2
+#define SCANLINE_ABI 3
 
 enum scanline_code {
   SCANLINE_OK = 0,
@@ -52,6 +55,8 @@ enum scanline_precision {
   SCANLINE_BFLOAT16 = 1
 };
 
+enum scanline_cell { SCANLINE_LSTM = 0, SCANLINE_GRU = 1, SCANLINE_RNN_TANH = 2, SCANLINE_RNN_RELU = 3 };
+
 /* Arguments that a forward pass and its backward pass share. */
 typedef struct scanline_layer {
   int64_t sequences, steps, features, units; /* N, T, F, H; each >= 1 */
@@ -59,12 +64,12 @@ typedef struct scanline_layer {
   int32_t reverse;                           /* 1: read each sequence from its own last step to its first */
   int32_t precision;                         /* enum scanline_precision */
   int32_t threads;                           /* the most threads to use, >= 1 */
-  int32_t unused;
+  int32_t cell;                              /* enum scanline_cell */
   const float *x; /* (N, T, F); steps at or past a sequence's length are not read */
   int64_t x_sequence, x_step;
-  const float *h0, *c0; /* (N, H) contiguous, or NULL: zeros */
+  const float *h0, *c0; /* (N, H) contiguous, or NULL: zeros. c0 and its like below: of the LSTM only */
   const float *weight_ih, *weight_hh;
-  const float *bias_ih, *bias_hh; /* (4H,), or NULL: zeros */
+  const float *bias_ih, *bias_hh; /* (G H,), or NULL: zeros */
 } scanline_layer;
 
 typedef struct scanline_forward {
@@ -72,7 +77,7 @@ typedef struct scanline_forward {
   const void *packed; /* from scanline_pack with these weights, or NULL: pack them for this call */
   float *y;           /* (N, T, H), filled with 0 past a sequence's length, or NULL: not wanted */
   int64_t y_sequence, y_step;
-  float *hn, *cn; /* (N, H) contiguous: the states after each sequence's last step */
+  float *hn, *cn; /* (N, H) contiguous: the states after each sequence's last step; cn may be NULL but for the LSTM */
   void *reserve;  /* values for the backward pass (scanline_reserve_form), or NULL: inference */
 } scanline_forward;
 
@@ -86,9 +91,9 @@ typedef struct scanline_backward {
   const float *dhn, *dcn; /* (N, H) contiguous, or NULL: zeros */
   float *dx;              /* (N, T, F), filled with 0 past a sequence's length, or NULL: not wanted */
   int64_t dx_sequence, dx_step;
-  float *dh0, *dc0;                /* (N, H) contiguous, or NULL: not wanted */
-  float *dweight_ih, *dweight_hh;  /* shaped as the weights, or NULL: not wanted */
-  float *dbias;                    /* (4H,), the gradient of bias_ih and of bias_hh; NULL exactly if both dweights are */
+  float *dh0, *dc0;               /* (N, H) contiguous, or NULL: not wanted */
+  float *dweight_ih, *dweight_hh; /* shaped as the weights, or both NULL: not wanted */
+  float *dbias_ih, *dbias_hh;     /* (G H,), or NULL: not wanted; NULL if the dweights are */
 } scanline_backward;
 
 /* SCANLINE_ABI of the library. */
@@ -111,18 +116,22 @@ SCANLINE_API const char *scanline_kernel_in_use(int precision);
 typedef void (*scanline_parallel)(void (*work)(void *), void *data, unsigned threads, unsigned flags);
 SCANLINE_API void scanline_use_parallel(scanline_parallel parallel);
 
-/* Sets form = {header, width, bytes}: with the kernel in use, a reserve takes at most
+/* Sets form = {header, width, bytes}: with the kernel in use, a cell's reserve takes at most
  *     header + N T ceil(H / width) bytes
  * bytes. Only the part for steps within the sequences' lengths is written. */
-SCANLINE_API int scanline_reserve_form(int precision, int64_t form[3]);
+SCANLINE_API int scanline_reserve_form(int cell, int precision, int64_t form[3]);
 /* Bytes of packed weights, or 0 for invalid arguments. */
-SCANLINE_API size_t scanline_packed_bytes(int precision, int64_t features, int64_t units);
+SCANLINE_API size_t scanline_packed_bytes(int cell, int precision, int64_t features, int64_t units);
 
 /* Copy the weights and biases of `layer` into `packed`, in the order in which the kernel in use reads them. `packed`
  * is scanline_packed_bytes long and 64-byte aligned. */
 SCANLINE_API int scanline_pack(const scanline_layer *layer, void *packed);
-SCANLINE_API int scanline_lstm_forward(const scanline_forward *call);
-SCANLINE_API int scanline_lstm_backward(const scanline_backward *call);
+
+/* Compute `count` calls: 1, or 2 for both directions of a layer, which the threads then share out. Two calls must have
+ * the same sizes, lengths, cell, precision and threads; they may write to parts of one y. The backward calls may have
+ * the same dx, which then gets the sum of both gradients. */
+SCANLINE_API int scanline_run_forward(const scanline_forward *calls, int count);
+SCANLINE_API int scanline_run_backward(const scanline_backward *calls, int count);
 
 /* Uninitialised memory, 64-byte aligned, or NULL if there is none. Large blocks are kept after scanline_give and
  * reused, which avoids the cost of fresh pages. scanline_give(NULL) does nothing. */

@@ -1,8 +1,8 @@
 """Runs written by an earlier version, kept in `tests/files/before`, load, predict and resume as before.
 
 `tests/files/before/make.py` made them, with predictions by the same version. Predictions and weights are
-compared bit for bit if this machine computes as that one did: processor, kernels, torch and threads are the
-same. Elsewhere the last bits may differ.
+compared bit for bit if this machine computes as that one did: processor, kernels, backend, torch and threads
+are the same. Elsewhere the last bits may differ.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ def given(arrays: dict[str, np.ndarray]) -> np.ndarray | list[np.ndarray]:
 def computes_alike(run: Path) -> bool:
     then, now = RunDirectory(run).read_environment(), describe("cpu")
     same = all(getattr(then, key) == getattr(now, key) for key in ("processor", "native", "threads"))
+    network = scanline.load(run).network
+    same = same and then.computes.backend == network.recurrent.path(network.scale, training=True)[0]
     return same and then.packages["torch"] == now.packages["torch"]
 
 

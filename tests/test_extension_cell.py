@@ -114,7 +114,7 @@ def test_it_is_trained_and_evaluated(run, tmp_path):
 
 
 def test_native_is_refused_by_name(tmp_path):
-    with pytest.raises(UsageError, match=r"backend=native .*computes LSTM, not Leaky integrator"):
+    with pytest.raises(UsageError, match=r"backend=native .*computes LSTM, GRU, RNN, not Leaky integrator"):
         scanline.train(
             scanline.Arrays(*sequences()),
             recipe="sequences",

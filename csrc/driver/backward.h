@@ -58,6 +58,8 @@ class BackwardPass {
   using Operand = typename Cell::Operand;
   using Vector = typename Operand::Vector;
   using Saved = typename Operand::Saved;
+  static constexpr SumRange of_h = sums_of<Cell>(Cell::hh_rows), of_x = sums_of<Cell>(Cell::ih_rows);
+  static_assert(adjacent<Cell>(Cell::hh_rows) && adjacent<Cell>(Cell::ih_rows), "such sums must be side by side");
 
  public:
   // `gradient`: gradient_bytes long, zeros or another group's; null: the weights' gradient is not wanted.
@@ -70,7 +72,7 @@ class BackwardPass {
         lanes_(z_.blocks * z_.units),
         scratch_(scratch, z_, group.count),
         weights_hh_(static_cast<const uint32_t *>(packed)),
-        weights_ih_(weights_hh_ + transposed_words(z_, z_.H)),
+        weights_ih_(weights_hh_ + transposed_words(z_, of_h, z_.H)),
         saved_end_(reinterpret_cast<const Saved *>(saved) + group.steps * z_.blocks * z_.saved),
         gradient_(gradient),
         dbias_(gradient ? gradient + weight_gradient_size(z_) : nullptr) {
@@ -157,10 +159,11 @@ class BackwardPass {
       sums_gradient_of_block(z_, step, scratch_.dy, b, gradient_ ? &collected : nullptr,
                              gradient_ ? dbias_ + b * z_.block : nullptr);
     if (gradient_) collect_rows(step.count);
-    input_gradient(z_, scratch_.dsums, weights_hh_, z_.H, step.count,
-                   [&](int64_t r) { return scratch_.dh + r * lanes_; });
+    input_gradient<Cell, of_h.first, of_h.end>(z_, scratch_.dsums, weights_hh_, z_.H, step.count,
+                                               [&](int64_t r) { return scratch_.dh + r * lanes_; });
     if (call_.dx)
-      input_gradient(z_, scratch_.dsums, weights_ih_, z_.F, step.count, [&](int64_t r) { return scratch_.dx[r]; });
+      input_gradient<Cell, of_x.first, of_x.end>(z_, scratch_.dsums, weights_ih_, z_.F, step.count,
+                                                 [&](int64_t r) { return scratch_.dx[r]; });
   }
 
   void collect_rows(int64_t count) {

@@ -21,15 +21,6 @@ struct ForwardStep {
   int64_t count;
 };
 
-// The sums that a word of h or x adds to, as bits.
-template <class Cell>
-constexpr unsigned columns_of(const int (&rows)[Cell::sums]) {
-  unsigned columns = 0;
-  for (int v = 0; v < Sizes<Cell>::vectors; ++v)
-    if (rows[v / Cell::unit_vectors] >= 0) columns |= 1u << v;
-  return columns;
-}
-
 template <class Cell, int rows>
 SCANLINE_INLINE void forward_product(typename Cell::Operand::vector (&sums)[rows][Sizes<Cell>::vectors],
                                      const Sizes<Cell> &z, const uint32_t *a, const uint32_t *weights) {

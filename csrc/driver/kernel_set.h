@@ -2,7 +2,9 @@
 #pragma once
 
 #include "cells/activations.h"
+#include "cells/gru.h"
 #include "cells/lstm.h"
+#include "cells/rnn.h"
 #include "driver/backward.h"
 #include "driver/forward.h"
 #include "driver/packing.h"
@@ -46,7 +48,10 @@ void activate(int tanh, const float *in, float *out, int64_t count) {
 template <class Operand>
 constexpr KernelSet kernel_set(const char *name) {
   KernelSet set{name, Operand::precision, Operand::supported, {}, activate<Operand>, peak<Operand>};
-  set.cells[cell_lstm] = kernel_of<Lstm<Operand>>();
+  set.cells[SCANLINE_LSTM] = kernel_of<Lstm<Operand>>();
+  set.cells[SCANLINE_GRU] = kernel_of<Gru<Operand>>();
+  set.cells[SCANLINE_RNN_TANH] = kernel_of<Rnn<Operand, Tanh>>();
+  set.cells[SCANLINE_RNN_RELU] = kernel_of<Rnn<Operand, Relu>>();
   return set;
 }
 

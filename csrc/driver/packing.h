@@ -64,29 +64,34 @@ void pack(const scanline_layer &layer, void *packed, int64_t first, int64_t end)
 }
 
 // Backward, the sums' gradient is multiplied by the weights to give the gradient of h and x. The product's columns
-// are those of the weights, in groups of `tile_vectors` vectors: [group][word of sums][vector in group][lane].
+// are those of the weights, in groups of `tile_vectors` vectors: [group][block of units][word][vector in group][lane]
+// with the words of those sums that have a product with h or x.
 template <class Cell>
-int64_t transposed_words(const Sizes<Cell> &z, int64_t columns) {
-  return round_up(columns, z.width) * z.sum_words;
+int64_t transposed_words(const Sizes<Cell> &z, SumRange range, int64_t columns) {
+  return round_up(columns, z.width) * (z.sum_words / Cell::sums * (range.end - range.first));
 }
 
 template <class Cell>
 size_t packed_backward_bytes(int64_t features, int64_t units) {
   const Sizes<Cell> z(features, units);
-  return static_cast<size_t>(transposed_words(z, z.H) + transposed_words(z, z.F)) * 4;
+  return static_cast<size_t>(transposed_words(z, sums_of<Cell>(Cell::hh_rows), z.H) +
+                             transposed_words(z, sums_of<Cell>(Cell::ih_rows), z.F)) *
+         4;
 }
 
 // `rows`: Cell::ih_rows or Cell::hh_rows.
 template <class Cell>
-void pack_transposed(const Sizes<Cell> &z, const float *weights, const int *rows, int64_t columns, uint32_t *to) {
+void pack_transposed(const Sizes<Cell> &z, const float *weights, const int (&rows)[Cell::sums], int64_t columns,
+                     uint32_t *to) {
   using Operand = typename Cell::Operand;
   constexpr int64_t group = tile_vectors * Sizes<Cell>::width;
   for (int64_t first = 0; first < round_up(columns, z.width); first += group) {
     const int64_t lanes = smaller(group, round_up(columns, z.width) - first);
     for (int64_t block_sum = 0; block_sum < z.blocks * Cell::sums; ++block_sum) {
       const int64_t row_block = rows[block_sum % Cell::sums], unit = block_sum / Cell::sums * z.units;
-      const float *row = weights + ((row_block < 0 ? 0 : row_block) * z.H + unit) * columns + first;
-      const int64_t units = row_block < 0 ? 0 : smaller(z.units, z.H - unit);
+      if (row_block < 0) continue;
+      const float *row = weights + (row_block * z.H + unit) * columns + first;
+      const int64_t units = smaller(z.units, z.H - unit);
       for (int64_t u = 0; u < z.units; u += Operand::per_word) {
         const int64_t real = u < units ? smaller(lanes, columns - first) : 0;
         const bool second = Operand::per_word == 2 && u + 1 < units;  // a word holds two adjacent units
@@ -104,7 +109,8 @@ void pack_backward(const scanline_layer &layer, bool inputs, void *packed) {
   const Sizes<Cell> z(layer.features, layer.units);
   auto *to = static_cast<uint32_t *>(packed);
   pack_transposed(z, layer.weight_hh, Cell::hh_rows, z.H, to);
-  if (inputs) pack_transposed(z, layer.weight_ih, Cell::ih_rows, z.F, to + transposed_words(z, z.H));
+  to += transposed_words(z, sums_of<Cell>(Cell::hh_rows), z.H);
+  if (inputs) pack_transposed(z, layer.weight_ih, Cell::ih_rows, z.F, to);
 }
 
 }  // namespace

@@ -71,6 +71,36 @@ struct Sizes {
   }
 };
 
+// The vectors of a block's columns that have a product with h or with x, as bits. `rows`: Cell::hh_rows or ih_rows.
+template <class Cell>
+constexpr unsigned columns_of(const int (&rows)[Cell::sums]) {
+  unsigned columns = 0;
+  for (int v = 0; v < Sizes<Cell>::vectors; ++v)
+    if (rows[v / Cell::unit_vectors] >= 0) columns |= 1u << v;
+  return columns;
+}
+
+// The sums first <= sum < end that have a product with h or with x.
+struct SumRange {
+  int first, end;
+};
+
+template <class Cell>
+constexpr SumRange sums_of(const int (&rows)[Cell::sums]) {
+  SumRange range{0, Cell::sums};
+  while (rows[range.first] < 0) ++range.first;
+  while (rows[range.end - 1] < 0) --range.end;
+  return range;
+}
+
+// Whether a cell declares them side by side, as the products of the backward pass need them.
+template <class Cell>
+constexpr bool adjacent(const int (&rows)[Cell::sums]) {
+  for (int sum = sums_of<Cell>(rows).first; sum < sums_of<Cell>(rows).end; ++sum)
+    if (rows[sum] < 0) return false;
+  return true;
+}
+
 // Divides one allocation into arrays, each at the start of a cache line. Without memory it only adds up sizes.
 class Arena {
  public:

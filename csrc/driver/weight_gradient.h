@@ -54,8 +54,8 @@ size_t gradient_bytes(int64_t features, int64_t units) {
   return static_cast<size_t>(weight_gradient_size(z) + z.blocks * z.block) * sizeof(float);
 }
 
-// `rows` values of [h | x] from `first` on.
-template <class Cell, int rows>
+// `rows` values of [h | x] from `first` on. `columns`: those that have a product with these values.
+template <class Cell, unsigned columns, int rows>
 SCANLINE_NOINLINE void weight_tile(const Collected<Cell> &from, const uint32_t *dsums, int64_t first,
                                    float *gradient) {
   using Vector = typename Cell::Operand::Vector;
@@ -64,12 +64,14 @@ SCANLINE_NOINLINE void weight_tile(const Collected<Cell> &from, const uint32_t *
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) sums[r][v] = Vector::load(gradient + r * block + v * width);
-  multiply<typename Cell::Operand, all_columns>(sums, from.rows + first, 1, from.row_words, dsums, block, from.filled);
+    for (int v = 0; v < vectors; ++v)
+      if (columns >> v & 1) sums[r][v] = Vector::load(gradient + r * block + v * width);
+  multiply<typename Cell::Operand, columns>(sums, from.rows + first, 1, from.row_words, dsums, block, from.filled);
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) Vector::store(gradient + r * block + v * width, sums[r][v]);
+    for (int v = 0; v < vectors; ++v)
+      if (columns >> v & 1) Vector::store(gradient + r * block + v * width, sums[r][v]);
 }
 
 // Add what has been collected to the gradient, and start anew.
@@ -78,9 +80,14 @@ void add_weight_gradient(const Sizes<Cell> &z, Collected<Cell> &from, float *gra
   for (int64_t b = 0; b < z.blocks; ++b) {
     const uint32_t *dsums = from.dsums + b * from.capacity * z.block;
     float *part = gradient + b * (z.H + z.F) * z.block;
-    for_each_tile<typename Cell::Operand::Vector>(z.H + z.F, [&](auto tile, int64_t first) {
-      weight_tile<Cell, decltype(tile)::value>(from, dsums, first, part + first * z.block);
+    constexpr unsigned of_h = columns_of<Cell>(Cell::hh_rows), of_x = columns_of<Cell>(Cell::ih_rows);
+    for_each_tile<typename Cell::Operand::Vector>(of_h == of_x ? z.H + z.F : z.H, [&](auto tile, int64_t first) {
+      weight_tile<Cell, of_h, decltype(tile)::value>(from, dsums, first, part + first * z.block);
     });
+    if constexpr (of_h != of_x)
+      for_each_tile<typename Cell::Operand::Vector>(z.F, [&](auto tile, int64_t first) {
+        weight_tile<Cell, of_x, decltype(tile)::value>(from, dsums, z.H + first, part + (z.H + first) * z.block);
+      });
   }
   from.filled = 0;
 }
@@ -116,8 +123,12 @@ void finish(const scanline_backward &call, const float *const *gradients, int64_
     };
     put(0, z.H, Cell::hh_rows[sum], call.dweight_hh);
     put(z.H, z.F, Cell::ih_rows[sum], call.dweight_ih);
-    store_partial<Vector>(call.dbias + sum * z.H + unit, total(weight_gradient_size(z) + b * z.block + v * width),
-                       units);
+    const vector bias = total(weight_gradient_size(z) + b * z.block + v * width);
+    const auto put_bias = [&](int row_block, float *to) {
+      if (to && row_block >= 0) store_partial<Vector>(to + row_block * z.H + unit, bias, units);
+    };
+    put_bias(Cell::hh_rows[sum], call.dbias_hh);
+    put_bias(Cell::ih_rows[sum], call.dbias_ih);
   }
 }
 

@@ -37,6 +37,8 @@ struct Avx2 {
   static type fnma(type a, type b, type c) { return _mm256_fnmadd_ps(a, b, c); }
 
   static type magnitude(type v) { return _mm256_andnot_ps(all(-0.0f), v); }
+  static type positive_part(type v) { return _mm256_max_ps(zero(), v); }
+  static type where_positive(type v, type of) { return _mm256_and_ps(v, _mm256_cmp_ps(of, zero(), _CMP_NLE_UQ)); }
   static type with_sign(type v, type of) { return _mm256_or_ps(v, _mm256_and_ps(of, all(-0.0f))); }
 
   static type clamp(type z) { return _mm256_max_ps(all(-126.0f), _mm256_min_ps(all(126.0f), z)); }

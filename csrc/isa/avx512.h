@@ -42,6 +42,11 @@ struct Avx512 {
   static type fnma(type a, type b, type c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
 
   static type magnitude(type v) { return _mm512_abs_ps(v); }
+  static type positive_part(type v) { return _mm512_max_ps(zero(), v); }  // max(0, v); NaN stays
+  // v where `of` is positive or NaN, else 0.
+  static type where_positive(type v, type of) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(of, zero(), _CMP_NLE_UQ), v);
+  }
   // v with the sign of `of`; v >= 0.
   static type with_sign(type v, type of) { return _mm512_or_ps(v, _mm512_and_ps(of, all(-0.0f))); }
 

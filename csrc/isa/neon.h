@@ -47,6 +47,8 @@ struct Neon {
   static type fnma(type a, type b, type c) { return vfmsq_f32(c, a, b); }
 
   static type magnitude(type v) { return vabsq_f32(v); }
+  static type positive_part(type v) { return vmaxq_f32(zero(), v); }
+  static type where_positive(type v, type of) { return vbslq_f32(vcleq_f32(of, zero()), zero(), v); }
   static type with_sign(type v, type of) { return vbslq_f32(vdupq_n_u32(0x80000000u), of, v); }
 
   static type clamp(type z) { return vmaxq_f32(all(-126.0f), vminq_f32(all(126.0f), z)); }

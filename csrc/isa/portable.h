@@ -64,6 +64,12 @@ struct Portable {
   static type magnitude(type v) {
     return each([&](int k) { return std::fabs(v.lane[k]); });
   }
+  static type positive_part(type v) {  // comparisons with NaN are false, so NaN passes
+    return each([&](int k) { return v.lane[k] <= 0.0f ? 0.0f : v.lane[k]; });
+  }
+  static type where_positive(type v, type of) {
+    return each([&](int k) { return of.lane[k] <= 0.0f ? 0.0f : v.lane[k]; });
+  }
   static type with_sign(type v, type of) {
     return each([&](int k) { return std::copysign(v.lane[k], of.lane[k]); });
   }

@@ -55,7 +55,7 @@ struct Kernel {
                  int64_t end);
 };
 
-enum CellIndex { cell_lstm, cell_count };
+constexpr int cell_count = SCANLINE_RNN_RELU + 1;
 
 // Loops at the limits of an instruction set (driver/peak.h).
 struct Peak {
@@ -69,7 +69,7 @@ struct KernelSet {
   const char *name;
   int precision;  // enum scanline_precision
   bool (*supported)();
-  Kernel cells[cell_count];
+  Kernel cells[cell_count];  // by enum scanline_cell
   void (*activate)(int tanh, const float *in, float *out, int64_t count);
   Peak peak;
 };

@@ -75,6 +75,9 @@ struct Bfloat16 {
     for (int k = 0; k < count; ++k) _mm512_storeu_si512(to + k * 16, pair(rows[0][k], rows[1][k]));
   }
 
+  static vector storable(vector v) {  // NaN, the second operand of both, stays
+    return _mm512_max_ps(_mm512_set1_ps(-65504.0f), _mm512_min_ps(_mm512_set1_ps(65504.0f), v));
+  }
   static void save(Saved *to, vector v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i *>(to),
                         _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

@@ -64,6 +64,8 @@ struct Float32 {
     put_row(to, rows[0]);
   }
 
+  // v, limited to the values that `save` can hold.
+  static vector storable(vector v) { return v; }
   static void save(Saved *to, vector v) { V::store(to, v); }
   static vector load_saved(const Saved *from) { return V::load(from); }
 };

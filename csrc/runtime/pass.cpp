@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <vector>
 
 #include "kernels/registry.h"
@@ -18,19 +19,25 @@ namespace {
 constexpr size_t shared_weight_bytes = 100 * 1024;
 
 struct Header {
-  char kernel[24];
-  int64_t sequences, steps, units, groups;
+  char kernel[16];
+  int64_t sequences, steps, units;
+  int64_t groups, lanes;  // of the plan
   int64_t cell;
 };
 static_assert(sizeof(Header) <= reserve_header_bytes, "the header must fit its place");
 
-Header header_of(const KernelSet &set, CellIndex cell, const scanline_layer &l, int64_t groups) {
+Header header_of(const KernelSet &set, const scanline_layer &l, int64_t groups, int64_t lanes) {
   Header header{};
   std::strncpy(header.kernel, set.name, sizeof header.kernel - 1);
   header.sequences = l.sequences, header.steps = l.steps, header.units = l.units;
-  header.groups = groups;
-  header.cell = cell;
+  header.groups = groups, header.lanes = lanes;
+  header.cell = l.cell;
   return header;
+}
+
+// The lanes of each direction such that all directions' lanes divide evenly among the threads.
+int64_t lanes_of(int64_t threads, int64_t directions) {
+  return threads % directions == 0 ? threads / directions : threads;
 }
 
 int64_t blocks_of(const Kernel &kernel, const scanline_layer &l) {
@@ -65,66 +72,121 @@ unsigned char *saved_of(const Kernel &kernel, const scanline_forward &call, cons
   return reserve ? reserve + reserve_header_bytes + group.saved * kernel.saved_bytes(call.layer.units) : nullptr;
 }
 
-// For a single group: up to `members` threads each compute some of its blocks of units.
-void forward_shared(const Kernel &kernel, const scanline_forward &call, const Group &group, int64_t members) {
-  const scanline_layer &l = call.layer;
+// A single group of one direction, whose blocks of units are divided among threads.
+struct SharedGroup {
+  const PackedWeights weights;
+  const Block scratch;
+  TeamBarrier barrier;
+
+  SharedGroup(const Kernel &kernel, const scanline_forward &call, const Group &group, int64_t members)
+      : weights(kernel, call),
+        scratch(kernel.forward_scratch_bytes(call.layer.features, call.layer.units, group.count)),
+        barrier(members) {}
+};
+
+// Up to `members` threads compute each direction.
+void forward_shared(const Kernel &kernel, const scanline_forward *calls, int64_t count, const Group &group,
+                    int64_t members) {
+  const scanline_layer &l = calls[0].layer;
   const int64_t blocks = blocks_of(kernel, l);
-  const PackedWeights weights(kernel, call);
-  const Block scratch(kernel.forward_scratch_bytes(l.features, l.units, group.count));
-  TeamBarrier barrier(members);
-  parallel_for(members, l.threads, [&](int64_t k) {
-    const int64_t member = barrier.enter(k == 0);
+  std::deque<SharedGroup> shared;
+  for (int64_t k = 0; k < count; ++k) shared.emplace_back(kernel, calls[k], group, members);
+  parallel_for(count * members, l.threads, [&](int64_t task) {
+    const scanline_forward &call = calls[task / members];
+    SharedGroup &own = shared[task / members];
+    const int64_t member = own.barrier.enter(task % members == 0);
     if (member < 0) return;
-    const int64_t all = barrier.members();
-    if (!call.packed) kernel.pack(l, weights.own.get(), blocks * member / all, blocks * (member + 1) / all);
+    const int64_t all = own.barrier.members();
+    if (!call.packed)
+      kernel.pack(call.layer, own.weights.own.get(), blocks * member / all, blocks * (member + 1) / all);
     const auto wait = [](void *data, int64_t me) { static_cast<TeamBarrier *>(data)->wait(me); };
-    kernel.forward(call, group, weights.packed, saved_of(kernel, call, group), scratch.get(),
-                   {member, all, wait, &barrier});
+    kernel.forward(call, group, own.weights.packed, saved_of(kernel, call, group), own.scratch.get(),
+                   {member, all, wait, &own.barrier});
   });
 }
 
 // Each lane computes its groups, one after the other, on one thread.
-void forward_lanes(const Kernel &kernel, const scanline_forward &call, const Plan &plan) {
-  const scanline_layer &l = call.layer;
-  const PackedWeights weights(kernel, call);
-  if (!call.packed) kernel.pack(l, weights.own.get(), 0, blocks_of(kernel, l));
+void forward_lanes(const Kernel &kernel, const scanline_forward *calls, int64_t count, const Plan &plan) {
+  const scanline_layer &l = calls[0].layer;
+  const int64_t lanes = static_cast<int64_t>(plan.lanes.size()), blocks = blocks_of(kernel, l);
+  std::deque<PackedWeights> weights;
+  for (int64_t k = 0; k < count; ++k) {
+    weights.emplace_back(kernel, calls[k]);
+    if (!calls[k].packed && lanes > 1) kernel.pack(calls[k].layer, weights[k].own.get(), 0, blocks);
+  }
   const std::vector<size_t> starts = lane_starts(
-      plan, 0, [&](int64_t count) { return kernel.forward_scratch_bytes(l.features, l.units, count); });
-  const Block memory(starts.back());
-  parallel_for(static_cast<int64_t>(plan.lanes.size()), l.threads, [&](int64_t lane) {
+      plan, 0, [&](int64_t rows) { return kernel.forward_scratch_bytes(l.features, l.units, rows); });
+  const Block memory(count * starts.back());
+  parallel_for(count * lanes, l.threads, [&](int64_t task) {
+    const int64_t direction = task / lanes, lane = task % lanes;
+    const scanline_forward &call = calls[direction];
+    if (!call.packed && lanes == 1) kernel.pack(call.layer, weights[direction].own.get(), 0, blocks);
     for (const int64_t g : plan.lanes[lane])
-      kernel.forward(call, plan.groups[g], weights.packed, saved_of(kernel, call, plan.groups[g]),
-                     memory.get() + starts[lane], {0, 1, [](void *, int64_t) {}, nullptr});
+      kernel.forward(call, plan.groups[g], weights[direction].packed, saved_of(kernel, call, plan.groups[g]),
+                     memory.get() + direction * starts.back() + starts[lane],
+                     {0, 1, [](void *, int64_t) {}, nullptr});
   });
 }
 
-void backward_lanes(const Kernel &kernel, const scanline_backward &call, const Plan &plan) {
+// Add the second direction's gradient of x, (N, T, F) contiguous, to the first's.
+void add_input_gradient(const scanline_backward &call, const float *second) {
   const scanline_layer &l = call.layer;
-  const bool wants_weights = call.dweight_ih != nullptr;
-  const auto *const saved = static_cast<const unsigned char *>(call.reserve) + reserve_header_bytes;
-  const Block packed(kernel.packed_backward_bytes(l.features, l.units));
-  kernel.pack_backward(l, call.dx != nullptr, packed.get());
-  // A lane's memory is its gradient, then its scratch.
+  parallel_for(l.sequences, l.threads, [&](int64_t n) {
+    for (int64_t t = 0; t < l.steps; ++t) {
+      float *const to = call.dx + n * call.dx_sequence + t * call.dx_step;
+      const float *const from = second + (n * l.steps + t) * l.features;
+      for (int64_t k = 0; k < l.features; ++k) to[k] += from[k];
+    }
+  });
+}
+
+// What one direction of a backward pass needs: its weights, and for each lane its gradient, then its scratch.
+struct Direction {
+  const Block packed, memory;
+  std::vector<float *> gradients;
+
+  Direction(const Kernel &kernel, const scanline_layer &l, const std::vector<size_t> &starts)
+      : packed(kernel.packed_backward_bytes(l.features, l.units)), memory(starts.back()) {
+    for (size_t lane = 0; lane + 1 < starts.size(); ++lane)
+      gradients.push_back(reinterpret_cast<float *>(memory.get() + starts[lane]));
+  }
+};
+
+void backward_lanes(const Kernel &kernel, const scanline_backward *calls, int64_t count, const Plan &plan) {
+  const scanline_layer &l = calls[0].layer;
+  const int64_t lanes = static_cast<int64_t>(plan.lanes.size());
+  // A lane has a gradient whether or not a direction's weights want one: they differ in rare cases only.
+  const bool wants_weights = std::any_of(calls, calls + count, [](const auto &call) { return call.dweight_ih; });
   const size_t gradient = wants_weights ? (kernel.gradient_bytes(l.features, l.units) + 63) / 64 * 64 : 0;
   const std::vector<size_t> starts = lane_starts(
-      plan, gradient, [&](int64_t count) { return kernel.backward_scratch_bytes(l.features, l.units, count); });
-  const Block memory(starts.back());
-  std::vector<float *> gradients;
-  for (size_t lane = 0; lane < plan.lanes.size(); ++lane)
-    gradients.push_back(reinterpret_cast<float *>(memory.get() + starts[lane]));
-  parallel_for(static_cast<int64_t>(plan.lanes.size()), l.threads, [&](int64_t lane) {
-    std::memset(gradients[lane], 0, gradient);
+      plan, gradient, [&](int64_t rows) { return kernel.backward_scratch_bytes(l.features, l.units, rows); });
+  std::deque<Direction> directions;
+  for (int64_t k = 0; k < count; ++k) {
+    directions.emplace_back(kernel, l, starts);
+    if (lanes > 1) kernel.pack_backward(calls[k].layer, calls[k].dx != nullptr, directions[k].packed.get());
+  }
+  parallel_for(count * lanes, l.threads, [&](int64_t task) {
+    const int64_t lane = task % lanes;
+    const scanline_backward &call = calls[task / lanes];
+    const Direction &own = directions[task / lanes];
+    float *const weights = call.dweight_ih ? own.gradients[lane] : nullptr;
+    if (lanes == 1) kernel.pack_backward(call.layer, call.dx != nullptr, own.packed.get());
+    if (weights) std::memset(weights, 0, gradient);
+    const auto *const saved = static_cast<const unsigned char *>(call.reserve) + reserve_header_bytes;
     for (const int64_t g : plan.lanes[lane]) {
       const Group &group = plan.groups[g];
-      kernel.backward(call, group, packed.get(), saved + group.saved * kernel.saved_bytes(l.units),
-                      memory.get() + starts[lane] + gradient, wants_weights ? gradients[lane] : nullptr);
+      kernel.backward(call, group, own.packed.get(), saved + group.saved * kernel.saved_bytes(l.units),
+                      own.memory.get() + starts[lane] + gradient, weights);
     }
   });
   if (!wants_weights) return;
   const int64_t sums = blocks_of(kernel, l) * kernel.sums, parts = std::min<int64_t>(l.threads, sums);
-  parallel_for(parts, l.threads, [&](int64_t part) {
-    kernel.finish(call, gradients.data(), static_cast<int64_t>(gradients.size()), sums * part / parts,
-                  sums * (part + 1) / parts);
+  parallel_for(count * parts, l.threads, [&](int64_t task) {
+    const int64_t part = task % parts;
+    const scanline_backward &call = calls[task / parts];
+    if (call.dweight_ih)
+      kernel.finish(call, directions[task / parts].gradients.data(), lanes, sums * part / parts,
+                    sums * (part + 1) / parts);
   });
 }
 
@@ -141,35 +203,59 @@ bool valid_layer(const scanline_layer &l) {
   return true;
 }
 
-int forward_pass(CellIndex cell, const scanline_forward &call) {
-  const scanline_layer &l = call.layer;
+bool same_batch(const scanline_layer &a, const scanline_layer &b) {
+  if (a.sequences != b.sequences || a.steps != b.steps || a.features != b.features || a.units != b.units ||
+      a.cell != b.cell || a.precision != b.precision || a.threads != b.threads)
+    return false;
+  return a.lengths == b.lengths ||
+         (a.lengths && b.lengths && std::equal(a.lengths, a.lengths + a.sequences, b.lengths));
+}
+
+int forward_pass(const scanline_forward *calls, int64_t count) {
+  const scanline_layer &l = calls[0].layer;
   const KernelSet *const set = set_in_use(l.precision);
   if (!set) return SCANLINE_NO_SUCH_KERNEL;
-  const Kernel &kernel = set->cells[cell];
-  const Plan plan(l, choose_groups(l, kernel.sums));
-  if (call.reserve) {
-    const Header header = header_of(*set, cell, l, static_cast<int64_t>(plan.groups.size()));
-    std::memcpy(call.reserve, &header, sizeof header);
+  const Kernel &kernel = set->cells[l.cell];
+  const int64_t lanes = lanes_of(l.threads, count);
+  const Plan plan(l, choose_groups(l, lanes, kernel.sums), lanes);
+  for (int64_t k = 0; k < count; ++k) {
+    if (!calls[k].reserve) continue;
+    const Header header = header_of(*set, l, static_cast<int64_t>(plan.groups.size()), lanes);
+    std::memcpy(calls[k].reserve, &header, sizeof header);
   }
-  const int64_t members = std::min({int64_t{l.threads}, blocks_of(kernel, l), max_members});
+  const int64_t members = std::min({lanes, blocks_of(kernel, l), max_members});
   if (plan.groups.size() == 1 && members > 1 &&
       kernel.packed_bytes(l.features, l.units) >= shared_weight_bytes)
-    forward_shared(kernel, call, plan.groups[0], members);
+    forward_shared(kernel, calls, count, plan.groups[0], members);
   else
-    forward_lanes(kernel, call, plan);
+    forward_lanes(kernel, calls, count, plan);
   return SCANLINE_OK;
 }
 
-int backward_pass(CellIndex cell, const scanline_backward &call) {
-  const scanline_layer &l = call.layer;
+int backward_pass(const scanline_backward *calls, int64_t count) {
+  const scanline_layer &l = calls[0].layer;
   const KernelSet *const set = set_in_use(l.precision);
   if (!set) return SCANLINE_NO_SUCH_KERNEL;
   Header header;
-  std::memcpy(&header, call.reserve, sizeof header);
-  const Header expected = header_of(*set, cell, l, header.groups);
-  if (std::memcmp(&header, &expected, sizeof header) != 0 || header.groups < 1 || header.groups > l.sequences)
-    return SCANLINE_BAD_RESERVE;
-  backward_lanes(set->cells[cell], call, Plan(l, header.groups));
+  std::memcpy(&header, calls[0].reserve, sizeof header);
+  const Header expected = header_of(*set, l, header.groups, header.lanes);
+  for (int64_t k = 0; k < count; ++k)
+    if (std::memcmp(calls[k].reserve, &expected, sizeof expected) != 0) return SCANLINE_BAD_RESERVE;
+  if (header.groups < 1 || header.groups > l.sequences || header.lanes < 1) return SCANLINE_BAD_RESERVE;
+  const Kernel &kernel = set->cells[l.cell];
+  const Plan plan(l, header.groups, header.lanes);
+  if (count == 1 || !calls[1].dx || calls[0].dx != calls[1].dx) {
+    backward_lanes(kernel, calls, count, plan);
+    return SCANLINE_OK;
+  }
+  // The directions run at the same time, so that each writes a gradient of its own.
+  const Block second(static_cast<size_t>(l.sequences * l.steps * l.features) * sizeof(float));
+  scanline_backward both[max_directions] = {calls[0], calls[1]};
+  both[1].dx = reinterpret_cast<float *>(second.get());
+  both[1].dx_sequence = l.steps * l.features;
+  both[1].dx_step = l.features;
+  backward_lanes(kernel, both, count, plan);
+  add_input_gradient(calls[0], both[1].dx);
   return SCANLINE_OK;
 }
 

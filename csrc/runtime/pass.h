@@ -1,4 +1,5 @@
-// A forward or backward pass over a batch: plans groups, finds memory, packs weights and runs the kernel on threads.
+// A forward or backward pass over a batch, in one direction or both: plans groups, finds memory, packs weights and runs
+// the kernel on threads.
 #pragma once
 
 #include <cstddef>
@@ -11,10 +12,15 @@ namespace scanline {
 // Bytes at the start of a reserve that describe the forward pass that wrote it.
 constexpr size_t reserve_header_bytes = 64;
 
+// Calls that can be computed together: the directions of one layer.
+constexpr int64_t max_directions = 2;
+
 bool valid_layer(const scanline_layer &layer);
+// Whether two layers may be the directions of one.
+bool same_batch(const scanline_layer &a, const scanline_layer &b);
 
 // Both return an enum scanline_code and may throw std::bad_alloc.
-int forward_pass(CellIndex cell, const scanline_forward &call);
-int backward_pass(CellIndex cell, const scanline_backward &call);
+int forward_pass(const scanline_forward *calls, int64_t count);
+int backward_pass(const scanline_backward *calls, int64_t count);
 
 }  // namespace scanline

@@ -12,15 +12,15 @@ constexpr int64_t group_rows = 64, many_group_rows = 128, weights_in_cache = 1 <
 
 }  // namespace
 
-int64_t choose_groups(const scanline_layer &layer, int sums) {
+int64_t choose_groups(const scanline_layer &layer, int64_t lanes, int sums) {
   const int64_t weights = sums * layer.units * (layer.features + layer.units);
   const int64_t max_rows = weights > weights_in_cache ? many_group_rows : group_rows;
-  const int64_t lanes = std::min<int64_t>(layer.threads, layer.sequences);
+  lanes = std::min(lanes, layer.sequences);
   const int64_t rounds = (layer.sequences + lanes * max_rows - 1) / (lanes * max_rows);
   return std::min(layer.sequences, lanes * rounds);
 }
 
-Plan::Plan(const scanline_layer &layer, int64_t count) {
+Plan::Plan(const scanline_layer &layer, int64_t count, int64_t most_lanes) {
   const int64_t n = layer.sequences;
   order.resize(n);
   lengths.resize(n);
@@ -28,7 +28,7 @@ Plan::Plan(const scanline_layer &layer, int64_t count) {
   if (layer.lengths)
     std::stable_sort(order.begin(), order.end(),
                      [&](int64_t a, int64_t b) { return layer.lengths[a] > layer.lengths[b]; });
-  if (layer.lengths && count <= layer.threads) {  // round-robin, so that every thread gets as much of each length
+  if (layer.lengths && count <= most_lanes) {  // round-robin, so that every thread gets as much of each length
     std::vector<int64_t> dealt;
     for (int64_t g = 0; g < count; ++g)
       for (int64_t k = g; k < n; k += count) dealt.push_back(order[k]);
@@ -44,7 +44,7 @@ Plan::Plan(const scanline_layer &layer, int64_t count) {
     saved += steps;
   }
   // Longest groups first, each to the lane with the fewest steps.
-  lanes.resize(std::min<int64_t>(layer.threads, count));
+  lanes.resize(std::min(most_lanes, count));
   std::vector<int64_t> load(lanes.size(), 0);
   for (int64_t g = 0; g < count; ++g) {
     const auto lane = std::min_element(load.begin(), load.end()) - load.begin();

@@ -8,18 +8,19 @@
 
 namespace scanline {
 
-// Groups depend on the shape, the lengths and the number of groups only; a backward pass takes that number from its
-// forward pass's reserve and so arrives at the same groups. Lanes (one a thread) depend on the groups and the number
-// of threads, never on timing: the order of all summations is fixed before anything runs.
+// Groups and lanes (one a thread) depend on the shape, the lengths and the two numbers only, which a backward pass takes
+// from its forward pass's reserve. They never depend on timing: the order of all summations is fixed before anything
+// runs.
 struct Plan {
   std::vector<int64_t> order, lengths;
   std::vector<Group> groups;
   std::vector<std::vector<int64_t>> lanes;  // each lane's groups
 
-  Plan(const scanline_layer &layer, int64_t count);
+  Plan(const scanline_layer &layer, int64_t count, int64_t most_lanes);
 };
 
-// The number of groups that suits the threads and the caches. `sums`: products a unit.
-int64_t choose_groups(const scanline_layer &layer, int sums);
+// The number of groups that suits the threads and the caches. `lanes`: at most so many run at a time. `sums`: products
+// a unit.
+int64_t choose_groups(const scanline_layer &layer, int64_t lanes, int sums);
 
 }  // namespace scanline

@@ -16,7 +16,8 @@ struct Shape {
   int64_t N, T, F, H;
 };
 // One shape whose sequences are divided among threads, and one that threads share unit by unit.
-constexpr Shape shapes[] = {{12, 7, 5, 19}, {1, 6, 40, 150}};
+constexpr Shape shapes[2] = {{12, 7, 5, 19}, {1, 6, 40, 150}};
+constexpr int cells[] = {SCANLINE_LSTM, SCANLINE_GRU, SCANLINE_RNN_TANH};
 
 std::vector<float> values(int64_t count, float scale) {
   std::vector<float> result(static_cast<size_t>(count));
@@ -25,19 +26,20 @@ std::vector<float> values(int64_t count, float scale) {
 }
 
 // Every result of a forward and a backward pass.
-std::vector<float> train(const Shape &z, int threads) {
-  const auto x = values(z.N * z.T * z.F, 1.0f), weight_ih = values(4 * z.H * z.F, 0.1f);
-  const auto weight_hh = values(4 * z.H * z.H, 0.1f), bias = values(4 * z.H, 0.5f), dy = values(z.N * z.T * z.H, 1.0f);
+std::vector<float> train(int cell, const Shape &z, int threads) {
+  const int64_t gates = cell == SCANLINE_LSTM ? 4 : cell == SCANLINE_GRU ? 3 : 1;
+  const auto x = values(z.N * z.T * z.F, 1.0f), weight_ih = values(gates * z.H * z.F, 0.1f);
+  const auto weight_hh = values(gates * z.H * z.H, 0.1f), bias = values(gates * z.H, 0.5f), dy = values(z.N * z.T * z.H, 1.0f);
   scanline_layer layer{};
   layer.sequences = z.N, layer.steps = z.T, layer.features = z.F, layer.units = z.H;
-  layer.threads = threads;
+  layer.cell = cell, layer.threads = threads;
   layer.x = x.data(), layer.x_sequence = z.T * z.F, layer.x_step = z.F;
   layer.weight_ih = weight_ih.data(), layer.weight_hh = weight_hh.data(), layer.bias_ih = bias.data();
 
-  const int64_t y = z.N * z.T * z.H, states = z.N * z.H, dx = z.N * z.T * z.F, dih = 4 * z.H * z.F, dhh = 4 * z.H * z.H;
-  std::vector<float> results(static_cast<size_t>(y + 2 * states + dx + dih + dhh + 4 * z.H));
+  const int64_t y = z.N * z.T * z.H, states = z.N * z.H, dx = z.N * z.T * z.F, dih = gates * z.H * z.F, dhh = gates * z.H * z.H;
+  std::vector<float> results(static_cast<size_t>(y + 2 * states + dx + dih + dhh + 2 * gates * z.H));
   int64_t form[3];
-  scanline_reserve_form(SCANLINE_FLOAT32, form);
+  scanline_reserve_form(cell, SCANLINE_FLOAT32, form);
   const int64_t blocks = (z.H + form[1] - 1) / form[1];
   void *const reserve = scanline_take(static_cast<size_t>(form[0] + z.N * z.T * blocks * form[2]));
 
@@ -56,8 +58,8 @@ std::vector<float> train(const Shape &z, int threads) {
   backward.y = forward.y, backward.y_sequence = z.T * z.H, backward.y_step = z.H;
   backward.dy = dy.data(), backward.dy_sequence = z.T * z.H, backward.dy_step = z.H;
   backward.dx = take(dx), backward.dx_sequence = z.T * z.F, backward.dx_step = z.F;
-  backward.dweight_ih = take(dih), backward.dweight_hh = take(dhh), backward.dbias = take(4 * z.H);
-  if (scanline_lstm_forward(&forward) || scanline_lstm_backward(&backward)) results.clear();
+  backward.dweight_ih = take(dih), backward.dweight_hh = take(dhh), backward.dbias_ih = take(gates * z.H), backward.dbias_hh = take(gates * z.H);
+  if (scanline_run_forward(&forward, 1) || scanline_run_backward(&backward, 1)) results.clear();
   scanline_give(reserve);
   return results;
 }
@@ -71,14 +73,15 @@ bool equal(const std::vector<float> &a, const std::vector<float> &b) {
 int main() {
   // With another number of threads gradients are summed in another order, so both sides use two.
   std::vector<std::vector<float>> expected;
-  for (const Shape &shape : shapes) expected.push_back(train(shape, 2));
+  for (const int cell : cells)
+    for (const Shape &shape : shapes) expected.push_back(train(cell, shape, 2));
   int differences[callers] = {};
   std::vector<std::thread> threads;
   for (int caller = 0; caller < callers; ++caller)
     threads.emplace_back([&, caller] {
       for (int k = 0; k < repeats; ++k) {
         const size_t which = static_cast<size_t>(caller + k) % expected.size();
-        differences[caller] += !equal(train(shapes[which], 2), expected[which]);
+        differences[caller] += !equal(train(cells[which / 2], shapes[which % 2], 2), expected[which]);
         scanline_give(scanline_take(size_t{3} << 20));  // large enough to be kept and reused
       }
     });

@@ -1,7 +1,7 @@
 // Serves the library's functions over a pipe, for tests on an emulated processor or under a checker that cannot run a
 // whole Python process. tests/kernels/remote.py is the client.
 //
-// A request is one call. It consists of a frame, which holds the C arguments or the structure that they point to, and
+// A request is one call. It consists of a frame, which holds the C arguments or the structures that they point to, and
 // of arrays; the address of each array is written to its place in the frame before the call. The reply is the result
 // and the arrays that the request marks as returned. Both ends are little-endian with 64-bit pointers.
 #include <cstdint>
@@ -16,7 +16,7 @@
 namespace {
 
 struct Request {
-  int64_t function, frame_bytes, arrays;
+  int64_t function, calls, frame_bytes, arrays;
 };
 
 struct Array {
@@ -25,7 +25,7 @@ struct Array {
 
 // The arguments of functions that take no structure: numbers first, then pointers.
 struct Frame {
-  int64_t numbers[3];
+  int64_t numbers[4];
   void *pointers[2];
 };
 constexpr size_t text_bytes = 128;
@@ -71,7 +71,7 @@ int64_t copy_text(const char *text, void *to) {
 }
 
 // Function numbers are those of tests/kernels/remote.py.
-int64_t call(int64_t function, const void *frame) {
+int64_t call(int64_t function, const void *frame, int calls) {
   const auto &[numbers, pointers] = *static_cast<const Frame *>(frame);
   const int first = static_cast<int>(numbers[0]), second = static_cast<int>(numbers[1]);
   switch (function) {
@@ -80,13 +80,13 @@ int64_t call(int64_t function, const void *frame) {
     case 2: return copy_text(scanline_kernel(first, second), pointers[0]);
     case 3: return copy_text(scanline_kernel_in_use(first), pointers[0]);
     case 4: return scanline_use_kernel(first, static_cast<const char *>(pointers[0]));
-    case 5: return scanline_reserve_form(first, static_cast<int64_t *>(pointers[0]));
-    case 6: return static_cast<int64_t>(scanline_packed_bytes(first, numbers[1], numbers[2]));
+    case 5: return scanline_reserve_form(first, second, static_cast<int64_t *>(pointers[0]));
+    case 6: return static_cast<int64_t>(scanline_packed_bytes(first, second, numbers[2], numbers[3]));
     case 7:
       return scanline_activate(first, static_cast<const float *>(pointers[0]), static_cast<float *>(pointers[1]),
                                numbers[1]);
-    case 8: return scanline_lstm_forward(static_cast<const scanline_forward *>(frame));
-    case 9: return scanline_lstm_backward(static_cast<const scanline_backward *>(frame));
+    case 8: return scanline_run_forward(static_cast<const scanline_forward *>(frame), calls);
+    case 9: return scanline_run_backward(static_cast<const scanline_backward *>(frame), calls);
     default: std::fprintf(stderr, "scanline-remote: unknown function %lld\n", static_cast<long long>(function));
   }
   std::exit(1);
@@ -107,7 +107,7 @@ int main() {
       const void *const address = blocks.back().get();
       std::memcpy(static_cast<unsigned char *>(frame.get()) + array.place, &address, sizeof address);
     }
-    const int64_t result = call(request.function, frame.get());
+    const int64_t result = call(request.function, frame.get(), static_cast<int>(request.calls));
     send(&result, sizeof result);
     for (size_t k = 0; k < arrays.size(); ++k)
       if (arrays[k].returned) send(blocks[k].get(), arrays[k].bytes);

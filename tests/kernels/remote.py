@@ -7,6 +7,7 @@ send the arguments and the memory that they point to, and copy back what the cal
 from __future__ import annotations
 
 import ctypes
+import functools
 import shlex
 import struct
 import subprocess
@@ -17,11 +18,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from scanline.kernels.library import ABI, Backward, Forward, Layer, Library, Passes
+from scanline.kernels.library import ABI, CELLS, Backward, Forward, Layer, Library
+from scanline.kernels.operators import OPERATORS
 
 # Function numbers of csrc/tests/remote.cpp.
 LAYOUT, ERROR, KERNEL, IN_USE, USE, FORM, PACKED_BYTES, ACTIVATE, FORWARD, BACKWARD = range(10)
-NUMBERS, TEXT_BYTES = 3, 128
+NUMBERS, TEXT_BYTES = 4, 128
 
 
 class Memory(NamedTuple):
@@ -49,6 +51,7 @@ class Remote(Library):
         self.path = Path(command)
         self.parallel = "own"
         self._off = set()
+        self._computes = {}
         self._process = subprocess.Popen(shlex.split(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         layout = (ctypes.c_int64 * 4)()
         self._call(LAYOUT, (), layout)
@@ -57,12 +60,8 @@ class Remote(Library):
             raise RuntimeError(
                 f"{command} has a different interface version or structure size: {tuple(layout)}"
             )
-        self.passes = {
-            "lstm": Passes(
-                lambda call: self._request(FORWARD, bytes(call._obj), self._forward_memory(call._obj)),
-                lambda call: self._request(BACKWARD, bytes(call._obj), self._backward_memory(call._obj)),
-            )
-        }
+        self.forward = functools.partial(self._run, FORWARD, Forward, self._forward_memory)
+        self.backward = functools.partial(self._run, BACKWARD, Backward, self._backward_memory)
 
     def close(self) -> None:
         """End the process. Raises RuntimeError if its exit code is not 0."""
@@ -70,8 +69,8 @@ class Remote(Library):
         if self._process.returncode:
             raise self._exit_error()
 
-    def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.empty(shape, dtype=dtype)
+    def empty(self, like: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return like.new_empty(shape, dtype=dtype)
 
     # The C functions that Library would load from a file.
 
@@ -87,11 +86,11 @@ class Remote(Library):
     def _use(self, precision: int, name: bytes | None) -> int:
         return self._call(USE, (precision,), None if name is None else ctypes.create_string_buffer(name))
 
-    def _form(self, precision: int, form: Any) -> int:
-        return self._call(FORM, (precision,), form)
+    def _form(self, cell: int, precision: int, form: Any) -> int:
+        return self._call(FORM, (cell, precision), form)
 
-    def _packed_bytes(self, precision: int, features: int, units: int) -> int:
-        return self._call(PACKED_BYTES, (precision, features, units))
+    def _packed_bytes(self, cell: int, precision: int, features: int, units: int) -> int:
+        return self._call(PACKED_BYTES, (cell, precision, features, units))
 
     def _activate(self, tanh: int, values: int, result: int, count: int) -> int:
         arrays = [(ctypes.c_float * count).from_address(address) for address in (values, result)]
@@ -111,11 +110,19 @@ class Remote(Library):
         ]
         return self._request(function, frame, memory)
 
-    def _request(self, function: int, frame: bytes, memory: Sequence[Memory]) -> int:
+    def _run(self, function: int, structure: Any, memory_of: Any, frame: bytes, count: int) -> int:
+        """Run the calls of `frame`, `count` structures one after the other."""
+        memory = []
+        for place in range(0, len(frame), ctypes.sizeof(structure)):
+            call = structure.from_buffer_copy(frame, place)
+            memory += [block._replace(place=block.place + place) for block in memory_of(call)]
+        return self._request(function, frame, memory, count)
+
+    def _request(self, function: int, frame: bytes, memory: Sequence[Memory], calls: int = 1) -> int:
         """Return the result of a call, after copying back the memory that it wrote."""
         if self._process.returncode is not None:
             raise self._exit_error()
-        request = [struct.pack("<3q", function, len(frame), len(memory)), frame]
+        request = [struct.pack("<4q", function, calls, len(frame), len(memory)), frame]
         for place, address, length, sent, returned in memory:
             request.append(struct.pack("<4q", place, length, sent, returned))
             if sent:
@@ -148,7 +155,7 @@ class Remote(Library):
         N, F, H = layer.sequences, layer.features, layer.units
         return [
             *_layer_memory(layer),
-            *_pointers(call, packed=self.packed_bytes(layer.precision, F, H)),
+            *_pointers(call, packed=self.packed_bytes(layer.cell, layer.precision, F, H)),
             *_tensor(call, layer, "y", H, returned=True),
             *_pointers(call, sent=False, returned=True, hn=4 * N * H, cn=4 * N * H),
             # Sent too: the call writes only part of the reserve, and the rest must not change.
@@ -158,7 +165,8 @@ class Remote(Library):
     def _backward_memory(self, call: Backward) -> list[Memory]:
         layer = call.layer
         N, F, H = layer.sequences, layer.features, layer.units
-        weights = {"dweight_ih": 16 * H * F, "dweight_hh": 16 * H * H, "dbias": 16 * H}
+        rows = 4 * _gates(layer) * H
+        weights = {"dweight_ih": rows * F, "dweight_hh": rows * H, "dbias_ih": rows, "dbias_hh": rows}
         return [
             *_layer_memory(layer),
             *_tensor(call, layer, "y", H),
@@ -169,17 +177,23 @@ class Remote(Library):
         ]
 
     def _reserve_length(self, layer: Layer) -> int:
-        return self.reserve_bytes(layer.precision, layer.sequences, layer.steps, layer.units)
+        return self.reserve_bytes(layer.cell, layer.precision, layer.sequences, layer.steps, layer.units)
+
+
+def _gates(layer: Layer) -> int:
+    """Return the number of gates of a layer's cell."""
+    name = next(name for name, code in CELLS.items() if code == layer.cell)
+    return len(OPERATORS[name].cell.gates)
 
 
 def _layer_memory(layer: Layer) -> list[Memory]:
     """Both structures begin with the layer, so offsets in the layer are offsets in the frame."""
     N, F, H = layer.sequences, layer.features, layer.units
-    biases = {"bias_ih": 16 * H, "bias_hh": 16 * H}
-    weights = {"weight_ih": 16 * H * F, "weight_hh": 16 * H * H}
+    rows = 4 * _gates(layer) * H
+    weights = {"weight_ih": rows * F, "weight_hh": rows * H, "bias_ih": rows, "bias_hh": rows}
     return [
         *_tensor(layer, layer, "x", F),
-        *_pointers(layer, lengths=8 * N, h0=4 * N * H, c0=4 * N * H, **weights, **biases),
+        *_pointers(layer, lengths=8 * N, h0=4 * N * H, c0=4 * N * H, **weights),
     ]
 
 

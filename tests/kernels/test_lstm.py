@@ -13,10 +13,16 @@ from hypothesis import strategies as st
 from scanline.cells import Weights
 from scanline.cells.lstm import CELL
 from scanline.kernels import reference
-from scanline.kernels.lstm import lstm
+from scanline.kernels.operators import OPERATORS
 
 BOUNDS = {"float32": 1e-5, "bfloat16": 2e-2}  # of the largest value of each result
 NAMES = ("x", "h0", "c0", "weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def lstm(x, h0, c0, weight_ih, weight_hh, bias_ih=None, bias_hh=None, lengths=None, **options):
+    """The operator with positional arguments."""
+    weights = (weight_ih, weight_hh, bias_ih, bias_hh)
+    return OPERATORS["lstm"](x, (h0, c0), weights, lengths, **options)
 
 
 def make(N, T, F, H, seed=0, states=True, biases=True):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scanline.kernels.lstm import lstm
-from tests.kernels.test_lstm import NAMES, make
+from tests.kernels.test_lstm import NAMES, lstm, make
 
 OPERATOR = torch.ops.scanline.lstm.default
 BACKWARD = torch.ops.scanline.lstm_backward.default

@@ -16,7 +16,7 @@ def test_a_process_that_exits_raises_an_error_with_its_exit_code():
 
 
 def test_a_process_with_other_structure_sizes_is_rejected():
-    reply = "import sys; sys.stdin.buffer.read(128); sys.stdout.buffer.write(bytes(8 + 32))"
+    reply = "import sys; sys.stdin.buffer.read(136); sys.stdout.buffer.write(bytes(8 + 32))"
     with pytest.raises(RuntimeError, match=r"\(0, 0, 0, 0\)"):
         Remote(f'{sys.executable} -c "{reply}"')
 

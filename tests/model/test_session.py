@@ -121,11 +121,22 @@ def test_missing_values_are_filled_as_in_whole_sequences(missing):
     np.testing.assert_allclose(at_once.feed(sequence), found, rtol=0, atol=1e-6)
 
 
-def test_the_native_library_reads_an_lstm_and_torch_the_rest():
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_the_native_library_reads_every_cell(cell):
     if library() is None:
         pytest.skip("the native library is not there")
-    assert isinstance(made("lstm").stream()._stack, NativeStack)
-    assert isinstance(made("gru").stream()._stack, TorchStack)
+    assert isinstance(made(cell).stream()._stack, NativeStack)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_session_saved_without_the_library_continues_with_it(cell):
+    model, sequence = made(cell), steps(8)
+    model.network.recurrent.backend = "torch"
+    session = model.stream()
+    session.feed(sequence[:4])
+    model.network.recurrent.backend = "auto"
+    continued = model.resume(session.to_bytes()).feed(sequence[4:])
+    np.testing.assert_allclose(continued, along(model, sequence)[4:], rtol=0, atol=1e-6)
 
 
 def test_without_the_library_torch_steps_an_lstm_to_the_same_answers(monkeypatch):
@@ -220,7 +231,7 @@ def sealed_anew(kept: bytes, said: dict, held: dict) -> bytes:
         ({}, {"steps": np.full(1, -1)}),
         ({}, {"steps": np.zeros(1, np.float32)}),
         ({}, {"h": None}),
-        ({}, {"h": np.zeros((1, 1, 3), np.float64)}),
+        ({}, {"h": np.zeros((1, 1, 3), np.int64)}),
         ({}, {"h": np.zeros((1, 1, 3), np.complex64)}),
         ({}, {"more": np.zeros(1, np.float32)}),
     ],

@@ -195,13 +195,6 @@ def test_dropout_lies_between_layers_and_only_in_training(kind, lengths):
     assert torch.equal(ours(x, lengths=lengths)[0], ours(x, lengths=lengths)[0])
 
 
-@pytest.mark.parametrize("kind", ["GRU", "RNN"])
-def test_a_gru_and_an_rnn_run_on_torchs_path(kind):
-    assert pair(kind=kind)[0].path() == "torch"
-    with pytest.raises(UsageError, match=f"the native library computes LSTM, not {kind}"):
-        getattr(scanline.nn, kind)(3, 6, backend="native")
-
-
 def test_a_copy_computes_the_same():
     ours, _ = pair(num_layers=2)
     x = torch.randn(5, 4, 3)
@@ -265,8 +258,9 @@ def test_float64_and_projections_run_on_torchs_path():
 
 
 @NATIVE
-def test_what_can_runs_natively():
-    assert pair()[0].path() == "native"
+@KINDS
+def test_what_can_runs_natively(kind):
+    assert pair(kind=kind)[0].path() == "native"
 
 
 def test_native_where_it_cannot_be_had_is_an_error(monkeypatch):

@@ -40,6 +40,7 @@ CELL = Cell(
     clampable=("r", "z"),
     additive_biases=False,  # the reset gate scales the candidate's bias_hh, not its bias_ih
     torch_function="gru",
+    native_operator="gru",
     layouts={
         "torch": FormatLayout(("GRU",), ("r", "z", "n")),
         "keras": FormatLayout(

@@ -37,6 +37,7 @@ CELL = Cell(
     step=step,
     titles={"h": "hidden state"},
     torch_function="rnn_tanh",
+    native_operator="rnn_tanh",
     layouts={
         "torch": FormatLayout(("RNN",), ("h",)),
         "keras": FormatLayout(("SimpleRNN",), ("h",)),
@@ -46,4 +47,6 @@ CELL = Cell(
 )
 
 # Not registered under a name: only `scanline.nn.RNN` uses it.
-RELU = dataclasses.replace(CELL, step=relu_step, torch_function="rnn_relu", layouts={})
+RELU = dataclasses.replace(
+    CELL, step=relu_step, torch_function="rnn_relu", native_operator="rnn_relu", layouts={}
+)

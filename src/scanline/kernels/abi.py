@@ -10,9 +10,11 @@ import ctypes
 import struct
 from typing import Any
 
-ABI = 2
+ABI = 3
 FLOAT32, BFLOAT16 = 0, 1
 PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16}
+# By `Cell.native_operator`.
+CELLS = {"lstm": 0, "gru": 1, "rnn_tanh": 2, "rnn_relu": 3}
 ALIGNMENT = 64  # bytes; packed weights start at a multiple of it
 # Exit codes of the library's functions; any other is an error that scanline_error describes.
 OK, OUT_OF_MEMORY = 0, 2
@@ -30,7 +32,7 @@ class Layer(ctypes.Structure):
     _fields_ = (
         *((name, size) for name in ("sequences", "steps", "features", "units")),
         ("lengths", pointer),
-        *((name, integer) for name in ("reverse", "precision", "threads", "unused")),
+        *((name, integer) for name in ("reverse", "precision", "threads", "cell")),
         ("x", pointer),
         ("x_sequence", size),
         ("x_step", size),
@@ -66,7 +68,7 @@ class Backward(ctypes.Structure):
         *((name, pointer) for name in ("dhn", "dcn", "dx")),
         ("dx_sequence", size),
         ("dx_step", size),
-        *((name, pointer) for name in ("dh0", "dc0", "dweight_ih", "dweight_hh", "dbias")),
+        *((name, pointer) for name in ("dh0", "dc0", "dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh")),
     )
 
 

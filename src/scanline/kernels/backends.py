@@ -15,13 +15,13 @@ from torch import Tensor
 
 from scanline.cells import Cell, Weights
 from scanline.errors import UsageError
-from scanline.kernels import lstm, reference, torch_backend
+from scanline.kernels import reference, torch_backend
 from scanline.kernels.abi import PRECISIONS
 from scanline.kernels.library import load, why_absent
+from scanline.kernels.operators import OPERATORS
 
 Backend = Literal["native", "torch", "reference"]
 CHOICES = ("auto", "native", "torch")
-OPERATORS = {operator.name: operator for operator in (lstm.OPERATOR,)}
 
 
 def why_not_native(cell: Cell, dtype: torch.dtype, device: torch.device) -> str:
@@ -33,7 +33,7 @@ def why_not_native(cell: Cell, dtype: torch.dtype, device: torch.device) -> str:
         device: Of weights and inputs.
     """
     if cell.native_operator not in OPERATORS:
-        known = ", ".join(operator.cell.title for operator in OPERATORS.values())
+        known = ", ".join(dict.fromkeys(operator.cell.title for operator in OPERATORS.values()))
         return f"the native library computes {known}, not {cell.title}"
     if device.type != "cpu":
         return f"the native library runs on the CPU, not on {device.type}"

@@ -77,8 +77,12 @@ class LayerCall(NamedTuple):
                 break
         return LayerCall(contiguous_steps(x), states, weights, lengths, reverse, batch_first, precision)
 
-    def layer(self, precision: int) -> tuple[int, ...]:
+    def layer(self, cell: int, precision: int) -> tuple[int, ...]:
         """Return the fields of the library's `Layer`.
+
+        Args:
+            cell: One of CELLS.
+            precision: FLOAT32 or BFLOAT16.
 
         They hold addresses: keep the tensors referenced until the library has returned.
         """
@@ -86,12 +90,12 @@ class LayerCall(NamedTuple):
         h, c = pair(self.states)
         first, second, F = x.shape
         by_first, by_second, _ = x.stride()
-        # In the order of `Layer._fields_`; strides are in elements, and 0 is the unused field.
+        # In the order of `Layer._fields_`; strides are in elements.
         sizes = (first, second) if self.batch_first else (second, first)
         strides = (by_first, by_second) if self.batch_first else (by_second, by_first)
         return (
             *sizes, F, weights.weight_hh.shape[1], address(self.lengths),
-            self.reverse, precision, torch.get_num_threads(), 0,
+            self.reverse, precision, torch.get_num_threads(), cell,
             x.data_ptr(), *strides, h, c, weights.weight_ih.data_ptr(), weights.weight_hh.data_ptr(),
             address(weights.bias_ih), address(weights.bias_hh),
         )  # fmt: skip

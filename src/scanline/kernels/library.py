@@ -18,7 +18,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from scanline.kernels.abi import (
     ABI,
     ALIGNMENT,
     BFLOAT16,
+    CELLS,
     FLOAT32,
     OUT_OF_MEMORY,
     PRECISIONS,
@@ -44,6 +45,7 @@ from scanline.kernels.abi import (
 __all__ = [
     "ABI",
     "BFLOAT16",
+    "CELLS",
     "FLOAT32",
     "LARGE_BYTES",
     "PRECISIONS",
@@ -51,7 +53,6 @@ __all__ = [
     "Forward",
     "Layer",
     "Library",
-    "Passes",
     "load",
     "why_absent",
 ]
@@ -63,18 +64,6 @@ LARGE_BYTES = 1 << 20  # smaller tensors are allocated by torch
 _Form = ctypes.c_int64 * 3
 
 
-class Passes(NamedTuple):
-    """The C functions of a native operator; each takes a reference to its structure and returns a code.
-
-    Attributes:
-        forward: Takes a `Forward`.
-        backward: Takes a `Backward`.
-    """
-
-    forward: Callable[[Any], int]
-    backward: Callable[[Any], int]
-
-
 class Library:
     """The loaded library.
 
@@ -83,7 +72,9 @@ class Library:
 
     Attributes:
         path: File of the library.
-        passes: Functions by the name of the operator, `Cell.native_operator`.
+        forward: The C function scanline_run_forward: takes `Forward` structures, one after the other, and
+            their number, 1 or 2; returns a code.
+        backward: scanline_run_backward, with `Backward` structures.
         parallel: Whose threads compute: "torch's OpenMP" or "own".
 
     Raises:
@@ -110,7 +101,7 @@ class Library:
         self._form = library.scanline_reserve_form
         self._packed_bytes = library.scanline_packed_bytes
         self._packed_bytes.restype = ctypes.c_size_t
-        self._packed_bytes.argtypes = (integer, size, size)
+        self._packed_bytes.argtypes = (integer, integer, size, size)
         self._pack = library.scanline_pack
         self._take = library.scanline_take
         self._take.restype = pointer
@@ -122,7 +113,8 @@ class Library:
         self._activate.argtypes = (integer, pointer, pointer, size)
         self._peak = library.scanline_peak
         self._peak.argtypes = (integer, integer, size, ctypes.c_double, pointer)
-        self.passes = {"lstm": Passes(library.scanline_lstm_forward, library.scanline_lstm_backward)}
+        self.forward: Callable[[Any, int], int] = library.scanline_run_forward
+        self.backward: Callable[[Any, int], int] = library.scanline_run_backward
         # Before the first computation, as the library starts a pool of its own otherwise.
         library.scanline_use_parallel.argtypes = (pointer,)
         parallel = _openmp_of_torch()
@@ -183,18 +175,18 @@ class Library:
         if code:
             raise RuntimeError(f"native library: {self._error(code).decode()}")
 
-    def reserve_bytes(self, precision: int, sequences: Any, steps: Any, units: Any) -> Any:
+    def reserve_bytes(self, cell: int, precision: int, sequences: Any, steps: Any, units: Any) -> Any:
         """Return the bytes that a forward pass keeps for its backward pass; sizes may be torch's symbols."""
         # Bytes before the first block, units in a block, bytes of a block. Plain arithmetic on them works
         # for symbolic sizes, too, with which the library itself could not compute.
         form = _Form()
-        self.check(self._form(precision, form))
+        self.check(self._form(cell, precision, form))
         header, width, block = form
         return header + sequences * steps * ((units + width - 1) // width) * block
 
-    def packed_bytes(self, precision: int, features: int, units: int) -> int:
+    def packed_bytes(self, cell: int, precision: int, features: int, units: int) -> int:
         """Return the size of packed weights in bytes."""
-        return int(self._packed_bytes(precision, features, units))
+        return int(self._packed_bytes(cell, precision, features, units))
 
     def pack(self, layer: Layer) -> ctypes.Array[ctypes.c_char]:
         """Return the weights of `layer` in the order in which the kernel in use reads them.
@@ -202,7 +194,7 @@ class Library:
         Its address is `ctypes.addressof(block)`, a multiple of ALIGNMENT, valid as long as the block is
         referenced.
         """
-        length = self.packed_bytes(layer.precision, layer.features, layer.units)
+        length = self.packed_bytes(layer.cell, layer.precision, layer.features, layer.units)
         buffer = ctypes.create_string_buffer(length + ALIGNMENT)
         # from_buffer keeps a reference to `buffer`.
         block = (ctypes.c_char * length).from_buffer(buffer, -ctypes.addressof(buffer) % ALIGNMENT)

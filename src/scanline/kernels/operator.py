@@ -4,8 +4,7 @@ For torch it is an operator like any other: it has a schema, shapes without data
 `torch.export`) and a gradient. On float32 tensors the native library computes it; on float64 ones, and
 without the library, the reference does, slowly.
 
-The gradient returns one bias gradient, as the C interface does: it suits cells with additive biases. The
-reference computes second derivatives.
+The reference computes second derivatives.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from scanline.cells import Cell
 from scanline.kernels import reference_call
-from scanline.kernels.abi import BACKWARD, FORWARD, PRECISIONS
+from scanline.kernels.abi import BACKWARD, CELLS, FORWARD, PRECISIONS
 from scanline.kernels.layer_call import OPTIONS, LayerCall, address, contiguous_steps, pair, plain
 from scanline.kernels.library import LARGE_BYTES, Library, load
 
@@ -29,13 +28,14 @@ class LayerOperator:
     """A native operator: one layer of a cell in one direction over whole sequences.
 
     Args:
-        cell: A cell with a `native_operator`, which `Library.passes` has under that name.
+        cell: A cell with a `native_operator`, one of the C interface's CELLS.
     """
 
     def __init__(self, cell: Cell) -> None:
-        if cell.native_operator is None or not cell.additive_biases:
-            raise ValueError(f"{cell.title}: expected a native operator and additive biases")
+        if cell.native_operator is None:
+            raise ValueError(f"{cell.title}: expected a native operator")
         self.cell, self.name = cell, cell.native_operator
+        self._code = CELLS[self.name]
         self._inputs = 6 + len(cell.states)  # tensors: x, the states, four weights, lengths
         self._define()
 
@@ -52,7 +52,7 @@ class LayerOperator:
         _ops.define(
             f"{name}_backward({gradients}{inputs}Tensor y, Tensor reserve, {options}"
             "bool wants_x, bool wants_states, bool wants_weights)"
-            f" -> ({results}Tensor dweight_ih, Tensor dweight_hh, Tensor dbias)"
+            f" -> ({results}Tensor dweight_ih, Tensor dweight_hh, Tensor dbias_ih, Tensor dbias_hh)"
         )
         # On CUDA the reference computes; registered, so that a model moved there does not fail.
         for key in ("CPU", "CUDA"):
@@ -146,7 +146,7 @@ class LayerOperator:
         last = [library.empty(call.x, N, H) for _ in self.cell.states]
         reserve = None
         if keep:
-            kept = library.reserve_bytes(precision, N, T, H)
+            kept = library.reserve_bytes(self._code, precision, N, T, H)
             reserve = library.empty(call.x, kept, dtype=torch.uint8)
             if kept < LARGE_BYTES:
                 # Steps past a sequence's end leave parts of it unwritten: zeroed, equal calls give equal
@@ -154,10 +154,10 @@ class LayerOperator:
                 reserve.zero_()
         # NULL (0) for packed weights: the library packs them itself, as they change at every training step.
         native_call = FORWARD.pack(
-            *call.layer(precision), 0, y.data_ptr(), *call.strides(y),
+            *call.layer(self._code, precision), 0, y.data_ptr(), *call.strides(y),
             *pair(last), address(reserve),
         )  # fmt: skip
-        library.check(library.passes[self.name].forward(native_call))
+        library.check(library.forward(native_call, 1))
         return (y, *last, reserve)
 
     def _forward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
@@ -165,7 +165,7 @@ class LayerOperator:
         call.check(self.cell)
         N, T, _, H = call.sizes()
         native = self._native(call.x, call.precision)
-        length = native[0].reserve_bytes(native[1], N, T, H) if native is not None and keep else 0
+        length = native[0].reserve_bytes(self._code, native[1], N, T, H) if native is not None and keep else 0
         states = [call.x.new_empty(N, H) for _ in self.cell.states]
         reserve = call.x.new_empty(length, dtype=torch.uint8)
         return (call.x.new_empty(call.like_x(H)), *states, reserve)
@@ -173,7 +173,7 @@ class LayerOperator:
     # --- backward
 
     def _backward(self, *arguments: Any) -> tuple[Tensor, ...]:
-        """Return dx, the states' gradients, dweight_ih, dweight_hh, dbias; empty where not wanted."""
+        """Return dx and the gradients of the states and of the four weights; empty where not wanted."""
         gradients, call, (y, reserve), wants = self._split(arguments)
         native = self._native(call.x, call.precision)
         if native is None:
@@ -184,19 +184,19 @@ class LayerOperator:
         # Gradients that are not wanted are NULL (0) for the library and empty tensors for torch, which
         # requires an operator to return all of its results.
         results = self._gradient_tensors(call, wants, lambda *shape: library.empty(call.x, *shape))
-        dx, *dstates, dweight_ih, dweight_hh, dbias = results
+        dx, *dstates = results[:-4]
         dy, *dlast = gradients
         dy = None if dy is None else contiguous_steps(dy)
         dlast = [plain(d) for d in dlast]
         native_call = BACKWARD.pack(
-            *call.layer(precision),
+            *call.layer(self._code, precision),
             y.data_ptr(), *call.strides(y), reserve.data_ptr(),
             address(dy), *call.strides(dy), *pair(dlast),
             *((dx.data_ptr(), *call.strides(dx)) if wants_x else (0, 0, 0)),
             *(pair(dstates) if wants_states else (0, 0)),
-            *(map(address, (dweight_ih, dweight_hh, dbias)) if wants_weights else (0, 0, 0)),
+            *(map(address, results[-4:]) if wants_weights else (0, 0, 0, 0)),
         )  # fmt: skip
-        library.check(library.passes[self.name].backward(native_call))
+        library.check(library.backward(native_call, 1))
         return results
 
     def _batched_gradients(self, *arguments: Any) -> tuple[Tensor, ...]:
@@ -224,7 +224,7 @@ class LayerOperator:
         N, _, F, H = call.sizes()
         rows = len(self.cell.gates) * H
         states = ((N, H) if wants_states else (0,),) * len(self.cell.states)
-        weights = ((rows, F), (rows, H), (rows,)) if wants_weights else ((0,),) * 3
+        weights = ((rows, F), (rows, H), (rows,), (rows,)) if wants_weights else ((0,),) * 4
         return tuple(empty(*shape) for shape in (call.like_x(F) if wants_x else (0,), *states, *weights))
 
     def _backward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
@@ -253,12 +253,8 @@ class LayerOperator:
         weights = 1 + len(self.cell.states)  # index of the first
         wants_states, wants_weights = any(needs[1:weights]), any(needs[weights : weights + 4])
         derived = run(*gradients, *ctx.saved_tensors, *ctx.options, needs[0], wants_states, wants_weights)
-        dbias = derived[-1]
-        # Both biases have the same gradient; autograd needs a separate tensor for each.
-        second = dbias.clone() if needs[weights + 2] and needs[weights + 3] else dbias
-        results = (*derived, second)
         # The trailing None are for lengths, the three options and `keep`, which have no gradient.
-        return tuple(g if need else None for g, need in zip(results, needs, strict=False)) + (None,) * 5
+        return tuple(g if need else None for g, need in zip(derived, needs, strict=False)) + (None,) * 5
 
     # --- autograd of the backward pass: second derivatives
 

@@ -34,7 +34,7 @@ def gradients(
     results: Sequence[Tensor | None],
     wants: tuple[bool, bool, bool],
 ) -> tuple[Tensor, ...]:
-    """Return the gradients by x, the states, weight_ih, weight_hh and either bias.
+    """Return the gradients by x, the states and the four weights.
 
     Args:
         cell: What was computed.
@@ -65,7 +65,7 @@ def differentiate(
     attached = torch.is_grad_enabled()
     with torch.enable_grad():
         derived = _differentiate(cell, call, results, attached)
-    counts = zip(wants, (1, len(cell.states), 3), strict=True)
+    counts = zip(wants, (1, len(cell.states), len(call.weights)), strict=True)
     wanted = [want for want, count in counts for _ in range(count)]
     # A gradient that passed no step is the tensor that came in; an operator must return new ones.
     return tuple(
@@ -108,14 +108,14 @@ def _differentiate(
     cell: Cell, call: LayerCall, results: Sequence[Tensor | None], attached: bool
 ) -> list[Tensor]:
     """Run the reference again, with gradients, and return those by all inputs."""
-    weight_ih, weight_hh, bias_ih, bias_hh = call.weights
-    # Without biases a zero one stands in: the operator's schema returns its gradient all the same.
-    bias = weight_hh.new_zeros(weight_hh.shape[0]) if bias_ih is None else bias_ih
-    inputs = (call.x, *_states(call), weight_ih, weight_hh, bias)
-    variables = [_variable(tensor, attached) for tensor in inputs]
-    x, *states, weight_ih, weight_hh, bias = variables
-    weights = Weights(weight_ih, weight_hh, bias, bias_hh)
-    y, last = reference.scan(cell, call.turned(x), tuple(states), weights, call.lengths, call.reverse)
+    # Without biases zeros stand in: the operator's schema returns their gradients all the same.
+    zeros = call.weights.weight_hh.new_zeros(call.weights.weight_hh.shape[0])
+    weights = (zeros if weight is None else weight for weight in call.weights)
+    variables = [_variable(tensor, attached) for tensor in (call.x, *_states(call), *weights)]
+    x, *states = variables[:-4]
+    y, last = reference.scan(
+        cell, call.turned(x), tuple(states), Weights(*variables[-4:]), call.lengths, call.reverse
+    )
     return _grad((call.turned(y), *last), results, variables, attached)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.cells import Cell
-from scanline.kernels.abi import FLOAT32, Forward, Layer
+from scanline.kernels.abi import CELLS, FLOAT32, Forward, Layer
 from scanline.kernels.backends import run_layer
 from scanline.kernels.library import Library, load
 
@@ -79,7 +79,7 @@ class NativeStack:
         self, library: Library, cell: Cell, weights: Sequence[Sequence[Tensor]], sequences: int
     ) -> None:
         self._library, self._names = library, cell.states
-        self._forward = library.passes[str(cell.native_operator)].forward
+        self._cell = CELLS[str(cell.native_operator)]
         # Kept as attributes: the calls hold addresses of the weights, not references.
         self._weights = [[w.detach().float().contiguous() for w in each] for each in weights]
         self._units = H = self._weights[0][1].shape[1]
@@ -108,9 +108,9 @@ class NativeStack:
         Returns:
             Outputs (N, 1, H) of the last layer; the next call overwrites them.
         """
-        forward = self._forward
+        forward = self._library.forward
         for call in self._single[self._now]:
-            code = forward(call)
+            code = forward(call, 1)
             if code:
                 self._library.check(code)
         self._now = 1 - self._now
@@ -123,7 +123,7 @@ class NativeStack:
             x = np.ascontiguousarray(x)
             y = np.empty((*x.shape[:2], self._units), np.float32)
             call = self._call(layer, x, y, lengths, self._now)
-            self._library.check(self._forward(ctypes.byref(call)))
+            self._library.check(self._library.forward(ctypes.byref(call), 1))
             x = y
         self._now = 1 - self._now
         return x
@@ -141,7 +141,7 @@ class NativeStack:
     def _layer(self, layer: int) -> Layer:
         weights = self._weights[layer]
         native = Layer(sequences=1, steps=1, features=weights[0].shape[1], units=self._units)
-        native.precision, native.threads = FLOAT32, 1
+        native.cell, native.precision, native.threads = self._cell, FLOAT32, 1
         native.weight_ih, native.weight_hh, native.bias_ih, native.bias_hh = (w.data_ptr() for w in weights)
         return native
 

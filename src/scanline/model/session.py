@@ -226,12 +226,14 @@ class Session:
         saved = SavedSession.from_bytes(content, model_digest(network, preprocessing), least)
         sessions = None if saved.single else len(saved.steps)
         session = cls(network, task, preprocessing, sessions, saved.temperature)
-        # A new session has arrays of the right names, shapes and dtypes.
+        # A new session has arrays of the right names, shapes and kinds of numbers.
         expected = session._stack.states() | session._states
         if _forms(saved.arrays) != _forms(expected):
             raise misfit()
-        session._stack.restore(saved.arrays)
-        session._states = {name: saved.arrays[name].copy() for name in session._states}
+        # Another backend, or an earlier version, may have kept states in float64.
+        arrays = {name: array.astype(expected[name].dtype) for name, array in saved.arrays.items()}
+        session._stack.restore(arrays)
+        session._states = {name: arrays[name] for name in session._states}
         session._steps = saved.steps.copy()
         return session
 
@@ -250,6 +252,6 @@ def _check_streamable(network: Network, preprocessing: Preprocessing) -> None:
         )
 
 
-def _forms(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Return the shapes and dtypes of arrays by name."""
-    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+def _forms(arrays: dict[str, NDArray[Any]]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shapes and kinds of numbers of arrays by name."""
+    return {name: (array.shape, array.dtype.kind) for name, array in arrays.items()}
