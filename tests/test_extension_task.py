@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tomllib
 from dataclasses import dataclass
 from importlib.metadata import EntryPoints
@@ -24,7 +25,7 @@ from scanline import cli, registry, tasks
 from scanline.data.memory import MemorySource
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.metrics.results import Metrics
-from scanline.tasks import DecodedPrediction, Score, Task
+from scanline.tasks import DecodedPrediction, ReportTable, Score, Task
 from tests.installed import installed
 from tests.serving.asking import in_thread
 
@@ -95,6 +96,10 @@ class BoundedNumber(Task):
 
     def decode(self, probabilities: np.ndarray) -> DecodedPrediction:
         return DecodedPrediction(float(probabilities[0]))
+
+    def report_tables(self, outputs: np.ndarray, source: MemorySource) -> tuple[ReportTable, ...]:
+        worst = float(abs(self.predict(outputs) - self.encode(source)).max())
+        return (ReportTable("Largest <error>", ("error", "value"), (("absolute", f"{worst:.3f}"),)),)
 
     def explained_output(self, probabilities: np.ndarray) -> int:
         return 0
@@ -241,9 +246,42 @@ def test_exports_refuse_the_task_by_name(model, tmp_path, name):
     assert not (tmp_path / name).exists()
 
 
-def test_a_report_refuses_the_task_by_name(run):
-    with pytest.raises(UsageError, match="supports the task classification only, got bounded-number"):
-        scanline.report(run.path)
+def test_a_report_shows_the_metrics_and_the_tables_of_the_task(run, tmp_path):
+    page = scanline.report(run.path, tmp_path / "report.html")
+    text, numbers = page.read_text(), json.loads(page.with_suffix(".json").read_text())
+    assert numbers["figures"] == run.result["test"]
+    assert (numbers["tables"][0]["caption"], numbers["mistakes"], "along" in numbers) == (
+        "Largest <error>",
+        [],
+        False,
+    )
+    assert [line["score"] for line in numbers["course"]] == ["closeness"] * len(numbers["course"])
+    assert numbers["course"]
+    assert f"{run.result['test']['mean_error']:,.6g}" in text
+    assert "Largest &lt;error&gt;" in text
+    assert "best validation closeness" in text
+    words = text.partition("</style>")[2]
+    assert not [word for word in ("accuracy", "onfusion", "predicted class", "ross-entropy") if word in words]
+
+
+def test_a_notebook_shows_the_metrics_of_the_task(run, model):
+    assert f"mean_error <b>{run.result['test']['mean_error']:.6g}</b>" in run._repr_html_()
+    values = np.random.default_rng(6).normal(size=(2, 4, 2)).astype(np.float32)
+    shown = model.prediction(values)
+    assert shown.labels.tolist() == model.predict(values).tolist()
+    assert f"<b>{shown.labels[0]}</b>" in shown._repr_html_()
+
+
+def test_an_explanation_names_the_target_and_not_a_class(run):
+    out, error = command("explain", run.path, "0")
+    assert error is None
+    assert "the target is " in out
+    assert "class" not in out
+
+
+def test_two_runs_are_not_compared_by_accuracy(run, tmp_path):
+    with pytest.raises(UsageError, match="expected classification models to compare"):
+        scanline.report(run.path, tmp_path / "report.html", against=shutil.copytree(run.path, tmp_path / "b"))
 
 
 def test_accuracy_by_step_refuses_the_task_by_name(run):

@@ -312,3 +312,11 @@ def test_the_arrays_of_a_trace_are_named_by_layer_and_direction():
 
 def test_a_direction_is_named_as_people_count():
     assert [Direction(0, False, {}).title, Direction(1, True, {}).title] == ["layer 1", "layer 2, backward"]
+
+
+def test_a_class_named_by_a_fraction_has_a_probability():
+    """Class names may be floats, as 7.0 in a text file; predictions are classes and not numbers."""
+    names = tuple(float(index) for index in range(len(TASK.classes)))
+    traced = trace(network("lstm"), sequence(), Classification(names))
+    assert not traced.predicts_numbers
+    assert traced.to_json()["probability"] == pytest.approx(traced.probabilities[-1].max())

@@ -89,7 +89,7 @@ def test_booleans_are_black_and_white(model, images):
     assert np.array_equal(model.predict_proba(black_and_white.astype(float)), expected)
 
 
-def test_a_single_picture_is_one_answer(model, images):
+def test_a_single_picture_gives_one_prediction(model, images):
     told = model.prediction(images[0])
     assert len(told) == len(told.labels) == len(told.pictures) == 1
     assert len(cells(told._repr_html_())) == 2
@@ -118,11 +118,11 @@ def test_values_of_another_shape_are_refused_as_for_predict(model, sequences):
         sequences.prediction(np.zeros((1, 4, 3)))
 
 
-def test_a_notebook_shows_picture_answer_and_the_three_most_probable_classes(model, images):
+def test_a_notebook_shows_picture_prediction_and_the_three_most_probable_classes(model, images):
     told = model.prediction(images[:3])
     text = told._repr_html_()
     head, *rows = cells(text)
-    assert head == ["what was read", "answer", "probabilities"]
+    assert head == ["what was read", "prediction", "probabilities"]
     for row, label, shares in zip(rows, told.labels, told.probabilities, strict=True):
         best = np.argsort(-shares)[:3]
         listed = "".join(f"{index}: {shares[index]:.4f}" for index in best)
@@ -134,31 +134,31 @@ def test_a_notebook_shows_picture_answer_and_the_three_most_probable_classes(mod
         assert np.array_equal(pixels(image), picture)
 
 
-def test_a_notebook_shows_twenty_answers_and_counts_the_rest(model, images):
+def test_a_notebook_shows_twenty_predictions_and_counts_the_rest(model, images):
     for count, more in [(20, ""), (21, "and 1 more"), (360, "and 340 more")]:
         text = model.prediction(images[:count])._repr_html_()
         assert len(cells(text)) == 21
         assert words(fragment(text)).endswith(more)
         assert ("more" in text) == bool(more)
-    many = Prediction(np.full((5000, 2), 0.5), np.array(["a", "b"]))
+    many = Prediction(np.full(5000, "a"), np.full((5000, 2), 0.5), np.array(["a", "b"]))
     assert "and 4,980 more" in many._repr_html_()
 
 
 def test_a_notebook_shows_sequences_without_a_column_for_pictures(sequences):
     told = sequences.prediction(np.zeros((2, 4, 2)))
     head, *rows = cells(told._repr_html_())
-    assert head == ["answer", "probabilities"]
+    assert head == ["prediction", "probabilities"]
     assert [row[0] for row in rows] == told.labels.tolist()
 
 
 def test_two_classes_are_both_shown():
-    told = Prediction(np.array([[0.25, 0.75]]), np.array([7, 8]))
+    told = Prediction(np.array([8]), np.array([[0.25, 0.75]]), np.array([7, 8]))
     assert cells(told._repr_html_())[1] == ["8", "8: 0.75007: 0.2500"]
 
 
 def test_pictures_in_colour_are_shown_in_colour():
     picture = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
-    told = Prediction(np.array([[1.0, 0.0]]), np.array(["a", "b"]), [picture])
+    told = Prediction(np.array(["a"]), np.array([[1.0, 0.0]]), np.array(["a", "b"]), [picture])
     (image,) = fragment(told._repr_html_()).iter("img")
     assert np.array_equal(pixels(image), picture)
 
@@ -167,7 +167,7 @@ def test_pictures_in_colour_are_shown_in_colour():
     "name", ["<img src=x onerror=alert(1)>", "</td></table><script>alert(1)</script>", "&amp;", "\"'", "中文"]
 )
 def test_class_names_with_markup_are_words(name):
-    told = Prediction(np.array([[0.9, 0.1]]), np.array([name, "other"]))
+    told = Prediction(np.array([name]), np.array([[0.9, 0.1]]), np.array([name, "other"]))
     text = told._repr_html_()
     assert not list(fragment(text).iter("img"))
     assert cells(text)[1] == [name, f"{name}: 0.9000other: 0.1000"]

@@ -60,14 +60,13 @@ def curve(metrics: Path) -> list[str]:
         metrics: The run's metrics.jsonl.
 
     Returns:
-        The loss of the training batches, on a logarithmic scale, and the accuracy on the validation split;
-        each only if it was measured more than once.
+        The loss of the training batches, on a logarithmic scale, and the score on the validation split, for a
+        classification the accuracy; each only if it was measured more than once.
     """
     lines = read_metrics(metrics)
     losses = [line.loss for line in lines if isinstance(line, LoggedLine)]
-    accuracies = [
-        line.accuracy for line in lines if isinstance(line, EvaluatedLine) and line.part == "validation"
-    ]
+    evaluated = [line for line in lines if isinstance(line, EvaluatedLine) and line.part == "validation"]
+    scores = [line.value for line in evaluated]
     columns = min(shutil.get_terminal_size().columns, 80)
     split = " (validation)" if columns >= 60 else ""
     width = max(
@@ -78,7 +77,8 @@ def curve(metrics: Path) -> list[str]:
         # The lower bound keeps a loss of 0 finite.
         drawn = sparkline([math.log(max(loss, 1e-9)) for loss in losses], width)
         drawn_lines.append(f"loss:     {losses[0]:.4f} {drawn} {losses[-1]:.4f}")
-    if len(accuracies) > 1:
-        drawn = sparkline(accuracies, width)
-        drawn_lines.append(f"accuracy: {accuracies[0]:.4f} {drawn} {accuracies[-1]:.4f}{split}")
+    if len(scores) > 1:
+        drawn = sparkline(scores, width)
+        title = f"{evaluated[0].score_name}:"
+        drawn_lines.append(f"{title:<9} {scores[0]:.4f} {drawn} {scores[-1]:.4f}{split}")
     return drawn_lines

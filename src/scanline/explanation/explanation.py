@@ -85,7 +85,9 @@ class Explanation:
         probability = trace.probabilities[-1, trace.prediction]
         prediction = f"{self.name}: {self.label}"
         prediction += "" if trace.predicts_numbers else f" ({probability:.4f})"
-        if self.true is not None:
+        if self.true is not None and trace.predicts_numbers:
+            prediction += f"; the target is {self.true}"
+        elif self.true is not None:
             correct = str(self.true) == str(self.label)
             prediction += ", correct" if correct else f", wrong: the true class is {self.true}"
         changes = {0: "never changed", 1: "changed once"}.get(trace.changes, f"changed {trace.changes} times")

@@ -56,12 +56,14 @@ class Trace:
         classes: Names of the K classes, or of the task's K outputs.
         directions: Values of all layers and directions.
         labels: (T,) prediction after each step; by default the most probable classes.
+        predicts_numbers: Whether predictions are numbers, which have no probability, and not classes.
     """
 
     probabilities: NDArray[np.float64]
     classes: tuple[ClassName, ...]
     directions: tuple[Direction, ...]
     labels: tuple[ClassName | float, ...] = ()
+    predicts_numbers: bool = False
 
     def __post_init__(self) -> None:
         if not self.labels:
@@ -71,11 +73,6 @@ class Trace:
     def label(self) -> ClassName | float:
         """The prediction after the last step."""
         return self.labels[-1]
-
-    @property
-    def predicts_numbers(self) -> bool:
-        """Whether predictions are numbers and not classes."""
-        return isinstance(self.label, float)
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -184,8 +181,10 @@ def trace(
     else:
         logits = outputs_by_step(network, batch, None)[0].double()
     outputs_after = (logits / temperature).cpu().numpy()
-    labels = tuple(task.labels(outputs_after))
-    return Trace(task.probabilities(outputs_after), task.output_names, tuple(directions), labels)
+    labels, probabilities = tuple(task.labels(outputs_after)), task.probabilities(outputs_after)
+    # Not the type of the labels: a class may be named 7.0.
+    predicts_numbers = task.decode(probabilities[-1]).probability is None
+    return Trace(probabilities, task.output_names, tuple(directions), labels, predicts_numbers)
 
 
 @dataclass(frozen=True, eq=False)

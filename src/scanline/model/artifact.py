@@ -169,7 +169,8 @@ class Model:
         if form.picture is not None:
             steps = source.values
             pictures = [picture for each in steps if (picture := form.as_picture(each)) is not None]
-        return Prediction(self.task.probabilities(self.outputs(source)), self.classes, pictures)
+        outputs, task = self.outputs(source), self.task
+        return Prediction(task.predict(outputs), task.probabilities(outputs), self.classes, pictures)
 
     def prepare(self, path: str | Path) -> NDArray[np.uint8]:
         """Return a picture file as the network reads it: grey levels (height, width), or (height, width, 3).

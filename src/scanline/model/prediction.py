@@ -20,12 +20,14 @@ class Prediction:
     """Predictions for N sequences, as `Model.prediction` returns them.
 
     Attributes:
-        probabilities: (N, K).
-        classes: (K,) class names.
+        labels: (N,) predictions: for a classification the names of the most probable classes.
+        probabilities: (N, K), see `Task.probabilities`.
+        classes: (K,) what the columns of `probabilities` are called: class names.
         pictures: What the network saw, N arrays (height, width) or (height, width, 3) from 0 to 255; None if
             the sequences are not pictures.
     """
 
+    labels: NDArray[Any]
     probabilities: NDArray[np.float64]
     classes: NDArray[Any]
     pictures: list[NDArray[np.uint8]] | None = None
@@ -33,17 +35,11 @@ class Prediction:
     def __len__(self) -> int:
         return len(self.probabilities)
 
-    @property
-    def labels(self) -> NDArray[Any]:
-        """(N,) predicted class names."""
-        labels: NDArray[Any] = self.classes[self.probabilities.argmax(1)]
-        return labels
-
     def _repr_html_(self) -> str:
         rows = "".join(self._row(index) for index in range(min(len(self), _SHOWN)))
         more = f"<p>and {len(self) - _SHOWN:,} more</p>" if len(self) > _SHOWN else ""
         seen = "" if self.pictures is None else "<th>what was read</th>"
-        head = f"<tr>{seen}<th>answer</th><th>probabilities</th></tr>"
+        head = f"<tr>{seen}<th>prediction</th><th>probabilities</th></tr>"
         return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>{more}"
 
     def _row(self, index: int) -> str:
@@ -52,8 +48,8 @@ class Prediction:
             source = data_uri(self.pictures[index])
             style = "height:42px;image-rendering:pixelated"
             cells.append(f'<img src="{source}" alt="what was read" style="{style}">')
-        shares = self.probabilities[index]
+        probabilities = self.probabilities[index]
         cells.append(f"<b>{escape(str(self.labels[index]))}</b>")
-        best = np.argsort(-shares, kind="stable")[:_NAMED]
-        cells.append("<br>".join(f"{escape(str(self.classes[k]))}: {shares[k]:.4f}" for k in best))
+        best = np.argsort(-probabilities, kind="stable")[:_NAMED]
+        cells.append("<br>".join(f"{escape(str(self.classes[k]))}: {probabilities[k]:.4f}" for k in best))
         return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"

@@ -35,7 +35,7 @@ def _of_training(report: ReportFacts) -> dict[str, Chart]:
     if report.files is None or not report.files.history:
         return {}
     history = report.files.history
-    title = f"Loss and accuracy over {history[-1].step:,} training steps"
+    title = f"Loss and {history[0].score_name} over {history[-1].step:,} training steps"
     return {"learning": (lambda: figures.learning_curve(history), title)}
 
 

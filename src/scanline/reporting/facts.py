@@ -16,6 +16,7 @@ from scanline.metrics.results import Metrics
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture
 from scanline.reporting.activity import GateActivity
+from scanline.tasks import ReportTable
 from scanline.training.records import JsonObject
 from scanline.training.run_files import Environment, MetricsLine, SplitFile, TrainingSummary
 
@@ -155,7 +156,8 @@ class ReportFacts:
         n_by_step: Number of sequences that this was measured on.
         activity: Saturation of the gates.
         deletion: Deletion check of the attributions; None if the sequences are too long.
-        errors: The most confident errors.
+        errors: The most confident errors; none except for a classification.
+        task_tables: Tables of the model's task.
         evaluation: The evaluation behind `metrics`.
         loaded: The model.
         explanations: The explanation of each of `errors`.
@@ -173,6 +175,7 @@ class ReportFacts:
     activity: GateActivity | None = None
     deletion: DeletionCheck | None = None
     errors: list[ErrorTrace] = field(default_factory=list)
+    task_tables: tuple[ReportTable, ...] = ()
     evaluation: Evaluation | None = None
     loaded: Model | None = None
     explanations: list[Explanation] = field(default_factory=list)
@@ -190,8 +193,14 @@ class ReportFacts:
             tree["figures"] = self.metrics.to_json()
         if self.by_step is not None:
             tree["along"] = {"n": self.n_by_step, **self.by_step.to_json()}
-            tree["activity"] = {} if self.activity is None else self.activity.to_json()
+        if self.activity is not None:
+            tree["activity"] = self.activity.to_json()
             if self.deletion is not None:
                 tree["deletion"] = dataclasses.asdict(self.deletion)
             tree["mistakes"] = [dataclasses.asdict(each) for each in self.errors]
+        if self.task_tables:
+            tree["tables"] = [
+                {"caption": each.caption, "heads": [*each.heads], "rows": [[*row] for row in each.rows]}
+                for each in self.task_tables
+            ]
         return tree

@@ -23,7 +23,13 @@ def learning_curve(history: Sequence[MetricsLine]) -> Figure:
     """Plot the lines of `metrics.jsonl`: training batches and the validation split."""
     batches = [line for line in history if isinstance(line, LoggedLine)]
     validation = [line for line in history if isinstance(line, EvaluatedLine) and line.part == "validation"]
-    return plots.learning_curve(_curve(batches), _curve(validation))
+    score = history[0].score_name if history else "accuracy"
+    return plots.learning_curve(_curve(batches), _curve(validation), loss_name(score), score)
+
+
+def loss_name(score_name: str) -> str:
+    """Return what the loss is called that belongs to a score."""
+    return "cross-entropy" if score_name == "accuracy" else "loss"
 
 
 def class_metrics(classes: Sequence[ClassMetrics]) -> Figure:
@@ -86,7 +92,7 @@ def span(first: int, last: int, dash: str = "\N{EN DASH}") -> str:
 
 def _curve(lines: Sequence[LoggedLine] | Sequence[EvaluatedLine]) -> plots.LearningCurve:
     return plots.LearningCurve(
-        [line.step for line in lines], [line.loss for line in lines], [line.accuracy for line in lines]
+        [line.step for line in lines], [line.loss for line in lines], [line.value for line in lines]
     )
 
 

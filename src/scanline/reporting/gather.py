@@ -27,7 +27,6 @@ from scanline.recipe import read_tree
 from scanline.reporting.activity import gate_activity
 from scanline.reporting.facts import ErrorTrace, EvaluatedSplit, ModelFacts, ReportFacts, RunFacts
 from scanline.storage.json_files import read_json
-from scanline.tasks.classification import require
 from scanline.training.provenance import trained_on
 from scanline.training.records import parse
 from scanline.training.run_directory import RunDirectory
@@ -96,7 +95,6 @@ def gather(
         return dataclasses.replace(facts, notes=[*facts.notes, note])
     # Phase 2: model and evaluation, then everything derived from them.
     model = load(run, choose_device(device))
-    require(model.task, "a report")
     facts = dataclasses.replace(facts, model=_model_facts(model, folder), loaded=model)
     facts = _evaluate(facts, model, request)
     if against is not None:
@@ -239,8 +237,9 @@ def _measure(facts: ReportFacts, model: Model, evaluation: Evaluation) -> Report
         deletion = check_by_deletion(network, model.task, source.subsample(_CHECKED), background)
     return dataclasses.replace(
         facts,
-        by_step=accuracy_by_step(network, model.task, subsample),
+        by_step=accuracy_by_step(network, model.task, subsample) if model.task.has_accuracy else None,
         n_by_step=len(subsample),
+        task_tables=model.task.report_tables(evaluation.outputs, source),
         activity=gate_activity(network, model.task, source),
         deletion=deletion,
         errors=[_error_trace(each) for each in explanations],

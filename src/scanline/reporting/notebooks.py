@@ -24,7 +24,14 @@ def run_html(path: Path, result: dict[str, Any]) -> str:
     # Names and paths are untrusted and escaped; numbers need no escaping.
     for split in ("test", "validation"):
         metrics = result.get(split)
-        if metrics:
+        if metrics and metrics.get("accuracy") is None:
+            named = ", ".join(
+                f"{escape(str(name))} <b>{value:.6g}</b>"
+                for name, value in metrics.items()
+                if isinstance(value, float)
+            )
+            lines.append(f"{split}: {named}, {metrics['n']:,} sequences")
+        elif metrics:
             interval = "\N{EN DASH}".join(f"{100 * end:.2f}" for end in metrics["ci95"])
             lines.append(
                 f"{split} accuracy <b>{100 * metrics['accuracy']:.2f} %</b> (95 % interval {interval} %), "

@@ -16,8 +16,9 @@ from scanline.model.network import Architecture
 from scanline.reporting.charts import charts, mistake_figures, unit
 from scanline.reporting.confusion import CellExamples, cell_examples, confusion_matrix
 from scanline.reporting.facts import ReportFacts
+from scanline.reporting.figures import loss_name
 from scanline.reporting.findings import findings
-from scanline.reporting.tables import MAX_DISAGREEMENTS, tables
+from scanline.reporting.tables import MAX_DISAGREEMENTS, Table, tables
 from scanline.reporting.text import duration
 from scanline.training.run_files import EvaluatedLine
 from scanline.version import __version__
@@ -61,6 +62,8 @@ def render(report: ReportFacts, numbers: str) -> str:
         findings=findings(report),
         charts=charts(report),
         tables=tables(report),
+        task_tables=[Table(each.caption, each.heads, each.rows) for each in report.task_tables],
+        learning_caption=_learning_caption(report),
         mistakes=mistake_figures(report),
         best=_best_validation(report),
         matrix=matrix,
@@ -92,10 +95,20 @@ def _network(network: Architecture) -> str:
 
 
 def _best_validation(report: ReportFacts) -> EvaluatedLine | None:
-    """Return the validation with the highest accuracy, or None if there was none."""
+    """Return the validation with the highest score, or None if there was none."""
     lines = report.files.history if report.files else []
     validations = [line for line in lines if isinstance(line, EvaluatedLine) and line.part == "validation"]
-    return max(validations, key=lambda line: line.accuracy, default=None)
+    return max(validations, key=lambda line: line.value, default=None)
+
+
+def _learning_caption(report: ReportFacts) -> str:
+    """Return the caption of the learning curve."""
+    lines = report.files.history if report.files else []
+    score = lines[0].score_name if lines else "accuracy"
+    return (
+        f"{loss_name(score).capitalize()} and {score} of the training batch at each logged step, and of the "
+        "validation split."
+    )
 
 
 def _command(report: ReportFacts) -> str | None:

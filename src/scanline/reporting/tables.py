@@ -9,10 +9,11 @@ from scanline.evaluation.comparison import ComparedPair, Comparison
 from scanline.evaluation.early import EarlyStop, StepAccuracy
 from scanline.metrics.calibration import ReliabilityBin
 from scanline.metrics.classification import ClassificationMetrics, ClassMetrics, CoveragePoint, LengthGroup
+from scanline.metrics.results import Metrics
 from scanline.reporting.activity import GateSaturation
 from scanline.reporting.charts import unit
 from scanline.reporting.facts import ReportFacts, RunFacts
-from scanline.reporting.figures import span
+from scanline.reporting.figures import loss_name, span
 from scanline.reporting.text import count, duration, estimate, percent
 from scanline.training.run_files import Environment, LoggedLine, MetricsLine, SplitOrigin
 
@@ -49,6 +50,8 @@ def tables(report: ReportFacts) -> dict[str, Table]:
             "coverage": _coverage(test.coverage),
             "lengths": _lengths(test.by_length),
         }
+    elif test is not None:
+        made["metrics"] = _metrics(test)
     if report.by_step is not None:
         made |= {
             "along": _by_step(report.by_step.steps, unit(report)),
@@ -76,20 +79,27 @@ def _of_run(files: RunFacts) -> dict[str, Table]:
 
 
 def _history(history: Sequence[MetricsLine]) -> Table:
-    heads = ("step", "sequences", "split", "cross-entropy", "accuracy", "learning rate", "seconds")
+    score = history[0].score_name
+    heads = ("step", "sequences", "split", loss_name(score), score, "learning rate", "seconds")
     rows = [
         (
             f"{line.step:,}",
             f"{line.samples:,}",
             "training batch" if isinstance(line, LoggedLine) else line.part,
             estimate(line.loss),
-            estimate(line.accuracy),
+            estimate(line.value),
             f"{line.learning_rate:.3g}" if isinstance(line, LoggedLine) else "",
             f"{line.seconds:.1f}",
         )
         for line in history
     ]
     return Table("Training history", heads, rows)
+
+
+def _metrics(metrics: Metrics) -> Table:
+    """Return the numbers among the metrics of a task, by their names."""
+    numbers = {name: value for name, value in metrics.to_json().items() if type(value) in (int, float)}
+    return Table("Metrics", ("metric", "value"), [(name, f"{value:,.6g}") for name, value in numbers.items()])
 
 
 def _classes(classes: Sequence[ClassMetrics]) -> Table:

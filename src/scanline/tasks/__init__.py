@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from scanline import registry
 from scanline.errors import UsageError
-from scanline.tasks.base import DecodedPrediction, Score, Task
+from scanline.tasks.base import DecodedPrediction, ReportTable, Score, Task
 
-__all__ = ["DecodedPrediction", "Score", "Task", "get", "names"]
+__all__ = ["DecodedPrediction", "ReportTable", "Score", "Task", "get", "names"]
 
 ENTRY_POINTS = "scanline.tasks"
 _BUILT_IN = ("classification",)

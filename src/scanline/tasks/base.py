@@ -49,8 +49,9 @@ class Score:
         return f"loss: {self.loss:.6f} / {self.short_name}: {self.value:.5f}"
 
     def to_json(self) -> JsonObject:
-        """Return loss and value, by their names."""
-        return {"loss": self.loss, self.name: self.value}
+        """Return loss and value, by their names; another name than "accuracy" is a key "score" of its own."""
+        named = {} if self.name == "accuracy" else {"score": self.name}
+        return {"loss": self.loss, self.name: self.value, **named}
 
     def split_text(self) -> str:
         """Return the text of a log line about a split, as "0.96340 (4817 of 5000)"."""
@@ -81,6 +82,21 @@ class DecodedPrediction:
         if self.probabilities is not None:
             found["probabilities"] = dict(self.probabilities)
         return found
+
+
+@dataclass(frozen=True)
+class ReportTable:
+    """A table that a task adds to the report of a run.
+
+    Attributes:
+        caption: Its title.
+        heads: Heads of the C columns.
+        rows: Rows of C cells, as text; the first cell is the head of its row.
+    """
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 class Task(ABC):
@@ -211,9 +227,23 @@ class Task(ABC):
         """
         raise UsageError(f"the task {self.name} has no accuracy: its predictions are not right or wrong")
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether predictions are right or wrong, so that `correct` is defined."""
+        return type(self).correct is not Task.correct
+
     @abstractmethod
     def explained_output(self, probabilities: NDArray[np.float64]) -> int:
         """Return the index of the output, 0 to M - 1, that an attribution of the prediction explains."""
+
+    def report_tables(self, outputs: NDArray[np.float32], source: MemorySource) -> tuple[ReportTable, ...]:
+        """Return tables that a report shows below the metrics; none by default.
+
+        Args:
+            outputs: (N, M).
+            source: The N evaluated sequences, with targets.
+        """
+        return ()
 
     @abstractmethod
     def describe(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -200,19 +200,43 @@ class Result(_Numbered):
     training: TrainingSummary
 
 
-class LoggedLine(Record):
-    """A line of `metrics.jsonl`: loss and accuracy of a training batch, see `events.Logged`."""
+class _Scored(Record):
+    """What the lines of `metrics.jsonl` have in common: a score, which is the accuracy or has a name."""
+
+    @property
+    def score_name(self) -> str:
+        """Name of the score."""
+        return str((self.model_extra or {}).get("score", "accuracy"))
+
+    @property
+    def value(self) -> float:
+        """The score, from 0 to 1."""
+        # The accuracy is a field, a score of another name is an unknown key.
+        keys: dict[str, Any] = {"accuracy": getattr(self, "accuracy", None)} | (self.model_extra or {})
+        value = keys.get(self.score_name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"expected a {self.score_name} from 0 to 1")
+        return float(value)
+
+    @model_validator(mode="after")
+    def _check_value(self) -> Self:
+        _ = self.value
+        return self
+
+
+class LoggedLine(_Scored):
+    """A line of `metrics.jsonl`: loss and score of a training batch, see `events.Logged`."""
 
     event: Literal["logged"]
     step: Count
     samples: Count = 0
     loss: Loss
-    accuracy: Fraction
+    accuracy: Fraction | None = None
     learning_rate: Finite = 0.0
     seconds: Finite = 0.0
 
 
-class EvaluatedLine(Record):
+class EvaluatedLine(_Scored):
     """A line of `metrics.jsonl`: an evaluation of a split (`part`), see `events.Evaluated`."""
 
     event: Literal["judged"]
@@ -220,7 +244,7 @@ class EvaluatedLine(Record):
     samples: Count = 0
     part: str
     loss: Loss
-    accuracy: Fraction
+    accuracy: Fraction | None = None
     correct: Count = 0
     total: Count = 0
     best: bool = False
