@@ -142,7 +142,9 @@ def test_the_name_that_is_meant_is_suggested(name, known, expected):
         ("use --missing mean", 'use settings["input.missing"] mean'),
         ("--id-column or --shape", 'settings["data.id_column"] or settings["data.shape"]'),
         ("choose another --run", "choose another run"),
-        ("resume with `scanline train --resume --run x`", "resume with `scanline train --resume --run x`"),
+        ("resume with `scanline train --resume --run x`", "resume with `scanline.train(resume='x')`"),
+        ("with `scanline train --resume --run 'a b'`", "with `scanline.train(resume='a b')`"),
+        ("run `scanline data fetch mnist --force`", "run `scanline data fetch mnist --force`"),
         ("a--b and -- c", "a--b and -- c"),
     ],
 )

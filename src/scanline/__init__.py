@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from scanline.api import Run as Run
     from scanline.api import explain as explain
     from scanline.api import export as export
+    from scanline.api import load as load
+    from scanline.api import report as report
     from scanline.api import train as train
     from scanline.data.readers.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
@@ -43,20 +45,18 @@ if TYPE_CHECKING:
     from scanline.estimator import RNNClassifier as RNNClassifier
     from scanline.explanation.explanation import Explanation as Explanation
     from scanline.model.artifact import Model as Model
-    from scanline.model.artifact import load as load
     from scanline.model.prediction import Prediction as Prediction
-    from scanline.reporting.report import report as report
 
 _MODULES = {
     "Arrays": "scanline.data.readers.arrays",
     "Model": "scanline.model.artifact",
-    "load": "scanline.model.artifact",
+    "load": "scanline.api",
     "Run": "scanline.api",
     "explain": "scanline.api",
     "export": "scanline.api",
     "Prediction": "scanline.model.prediction",
     "Explanation": "scanline.explanation.explanation",
-    "report": "scanline.reporting.report",
+    "report": "scanline.api",
     "train": "scanline.api",
     "ScanlineError": "scanline.errors",
     "LSTMClassifier": "scanline.estimator",

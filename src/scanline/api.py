@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from scanline import recipe as recipes
+from scanline.data.download import Progress
 from scanline.data.readers.arrays import Arrays
 from scanline.data.readers.list_columns import arrays_of, is_dataset
 from scanline.errors import UsageError
 from scanline.explanation.explain import explain as explain_values
 from scanline.explanation.explanation import Explanation
-from scanline.model.artifact import Model, load
-from scanline.python_terms import python_terms
+from scanline.model import artifact
+from scanline.model.artifact import Model
+from scanline.python_terms import in_python, python_terms
+from scanline.reporting import report as reports
 from scanline.reporting.notebooks import run_html
-from scanline.reporting.report import report
 from scanline.training.events import Stepped
 from scanline.training.run import TrainingRun
 
@@ -47,6 +49,54 @@ class Run:
 
     def _repr_html_(self) -> str:
         return run_html(self.path, self.result)
+
+
+def load(run: PathLike, device: str = "cpu", calibrated: bool = False) -> Model:
+    """Read the model of a run.
+
+    Args:
+        run: A run directory, or a model folder (`runs/<name>/model`).
+        device: "cpu" or "cuda".
+        calibrated: Whether probabilities are calibrated.
+
+    Raises:
+        ModelError: If a file is missing or damaged, or if the model has no temperature to calibrate with.
+    """
+    with python_terms():
+        return artifact.load(Path(run), device, calibrated)
+
+
+def report(
+    run: PathLike,
+    output: PathLike | None = None,
+    *,
+    against: PathLike | None = None,
+    data: PathLike | None = None,
+    device: str = "auto",
+    on_progress: Progress | None = None,
+) -> Path:
+    """Write the report of a run: metrics, errors, explanations, and how to reproduce it.
+
+    Args:
+        run: Run directory or model directory.
+        output: The .html file; None writes report.html into the run directory. A JSON file of the same name
+            with every number is written beside it.
+        against: A second run to compare with.
+        data: Data set to evaluate on; None takes the test split of what the run was trained on.
+        device: "auto", "cpu" or "cuda".
+        on_progress: Called with the received and the total bytes of a download.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ModelError: If a run or model is missing or damaged.
+        DataError: If the data cannot be read or do not fit the model.
+        UsageError: If an argument does not make sense, or an optional dependency is missing.
+        ScanlineError: If a file cannot be written.
+    """
+    with python_terms():
+        return reports.report(run, output, against=against, data=data, device=device, on_progress=on_progress)
 
 
 def explain(model: Model | PathLike, values: Any, *, name: str = "the given sequence") -> Explanation:
@@ -172,11 +222,12 @@ def train(
         )
     say = log or (lambda line: None)
     for note in training.notes:
-        say(note)
-    # `Stepped` is yielded after every step and is only useful to a progress bar.
-    for event in training.events():
-        if not isinstance(event, Stepped):
-            say(event.line())
+        say(in_python(note))
+    with python_terms():
+        # `Stepped` is yielded after every step and is only useful to a progress bar.
+        for event in training.events():
+            if not isinstance(event, Stepped):
+                say(event.line())
     return Run(training.directory.path, training.finished().to_json())
 
 

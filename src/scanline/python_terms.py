@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator
 
 from scanline.errors import ScanlineError
 from scanline.recipe import keys
 
-# Commands in backquotes stay as they are: they are meant for a shell.
+# Other commands in backquotes stay as they are: they are meant for a shell.
+_RESUME = re.compile(r"`scanline train --resume --run ([^`]+)`")
 _OPTION = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*[a-z])")
 _SECTIONS = ("input", "data")  # sections with options of their own
 
@@ -32,7 +34,12 @@ def in_python(message: str) -> str:
         settings = [key for section in _SECTIONS if (key := f"{section}.{parameter}") in known]
         return f'settings["{settings[0]}"]' if settings else parameter
 
-    return _OPTION.sub(name, message)
+    return _OPTION.sub(name, _RESUME.sub(_resume, message))
+
+
+def _resume(match: re.Match[str]) -> str:
+    """Return the call that resumes the run of a command."""
+    return f"`scanline.train(resume={' '.join(shlex.split(match[1]))!r})`"
 
 
 @contextlib.contextmanager

@@ -286,7 +286,7 @@ def test_what_reads_in_both_directions_cannot_stream():
         (
             np.full(5, np.nan),
             None,
-            "expected finite numbers, found nan; the model was trained with --missing",
+            "expected finite numbers, found nan; the model was trained with input.missing",
         ),
         (np.array([[0, 0, np.inf, 0, 0]]), None, "expected finite numbers, found inf"),
         (np.zeros((2, 5)), [3], "lengths: expected 1 whole numbers of 0 to 2, found"),

@@ -253,7 +253,7 @@ def test_inputs_must_be_there(server, body):
         (
             {"inputs": [[[0, 0, None, 0, None]]]},
             "wrong-values",
-            "inputs[0]: expected numbers, found 2 null; the model was trained with --missing error",
+            "inputs[0]: expected numbers, found 2 null; the model was trained with input.missing=error",
         ),
         (
             {"inputs": [[[1e39, 0, 0, 0, 0]]]},

@@ -14,12 +14,13 @@ from scanline.errors import DataError, one_line
 _ROWS = 2**16  # steps checked at a time, which bounds the memory of the boolean masks
 
 
-def check_values(source: MemorySource, missing: bool) -> None:
+def check_values(source: MemorySource, missing: bool, *, trained: bool = False) -> None:
     """Check that all values are finite.
 
     Args:
         source: Sequences as they were read.
         missing: Whether values may be missing, that is NaN.
+        trained: Whether a trained model reads them, so that it is too late to choose how they are replaced.
 
     Raises:
         DataError: Names the place of the first value that is infinite or, unless allowed, missing.
@@ -33,7 +34,10 @@ def check_values(source: MemorySource, missing: bool) -> None:
         return
     value = source.concatenated[place]
     if np.isnan(value):
-        found = "a missing value; use --missing forward-fill, zero or mean to replace missing values"
+        remedy = "use --missing forward-fill, zero or mean to replace missing values"
+        if trained:
+            remedy = "the model was trained with input.missing=error; replace missing values before"
+        found = f"a missing value; {remedy}"
     else:
         found = f"{value}, or a number that does not fit into 32 bits"
     fail_at(source, *place, f"expected a finite number, found {found}")

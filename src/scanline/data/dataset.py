@@ -123,7 +123,7 @@ class Dataset:
         source = self.test or self.first
         # Fixed splits are those of the catalogue, whose bytes cannot be missing or infinite.
         if not self.fixed:
-            check_values(source, missing != "error")
+            check_values(source, missing != "error", trained=True)
         return source
 
     def describe_splits(self) -> dict[str, Any]:

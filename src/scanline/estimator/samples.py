@@ -101,7 +101,7 @@ class SampleReader(BaseEstimator):
         width = sequences.features
         if reset:
             for note in sequences.info.notes:
-                warnings.warn(note, stacklevel=3)
+                warnings.warn(in_python(note), stacklevel=3)
             self._flat, self._width, self.n_features_in_ = False, width, width
             # Left over from an earlier fit on a data frame; scikit-learn would compare later inputs with
             # it.

@@ -102,7 +102,7 @@ def _predict_sequences(model: Model, file: str) -> Iterator[FilePrediction]:
     form = model.preprocessing
     # One source at a time, so that predictions appear before the next split of the file is processed.
     for source in read_sources(Path(file), form.settings, TO_PREDICT).values():
-        check_values(source, form.missing != "error")
+        check_values(source, form.missing != "error", trained=True)
         for index, row in enumerate(model.probabilities(source)):
             yield FilePrediction(file, model.task.decode(row), source.identifier(index))
 

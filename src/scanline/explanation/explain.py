@@ -105,7 +105,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
             raise UsageError(f"--sequence applies to files of several sequences; {given} is a picture")
         return explain(model, model.prepare(path), given)
     read = next(iter(read_sources(path, preprocessing.settings, TO_PREDICT).values()))
-    check_values(read, preprocessing.missing != "error")
+    check_values(read, preprocessing.missing != "error", trained=True)
     index = 0 if sequence is None else _index_of(read, sequence)
     labelled = bool(read.classes)
     source = model.align(read) if labelled else preprocessing.prepare(read)

@@ -31,6 +31,7 @@ from scanline.model.prediction import Prediction
 from scanline.model.predictor import Predictor
 from scanline.model.session import Session
 from scanline.model.summary import summarise
+from scanline.python_terms import python_terms
 from scanline.tasks import Task
 from scanline.version import __version__
 
@@ -259,7 +260,8 @@ class Model:
             UsageError: If `data` is something else.
             DataError: If it cannot be read or does not fit the model.
         """
-        source = self.align(read_targets(data, self.preprocessing))
+        with python_terms():
+            source = self.align(read_targets(data, self.preprocessing))
         return self.task.metrics(self.outputs(source), source)
 
 

@@ -55,7 +55,7 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
         preprocessing.check(source.shape, source.name, trained_on)
         if not preprocessing.picture:
             source = without_padding(source, preprocessing.settings.pad_value)
-        check_values(source, preprocessing.missing != "error")
+        check_values(source, preprocessing.missing != "error", trained=True)
     return preprocessing.prepare(source)
 
 

@@ -164,7 +164,7 @@ class Session:
         wrong = ~np.isfinite(real) if self._preprocessing.missing == "error" else np.isinf(real)
         if wrong.any():
             value = real[wrong][0]
-            hint = "" if np.isinf(value) else "; the model was trained with --missing error"
+            hint = "" if np.isinf(value) else "; the model was trained with input.missing=error"
             raise DataError(f"the steps: expected finite numbers, found {value}{hint}")
         return counts
 
@@ -248,7 +248,7 @@ def _check_streamable(network: Network, preprocessing: Preprocessing) -> None:
     if preprocessing.missing == "forward-fill" and preprocessing.features != preprocessing.source_features:
         raise UsageError(
             f"this model cuts steps of {preprocessing.source_features} into {preprocessing.features} after "
-            "filling missing values forward: fill them before, and train with --missing error to stream"
+            "filling missing values forward: fill them before, and train with input.missing=error to stream"
         )
 
 

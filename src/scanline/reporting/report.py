@@ -51,7 +51,7 @@ def report(
     if output is None and not (folder / "recipe.toml").is_file():
         find_model(folder)  # if this is not a model either, say so first
         raise UsageError(
-            f"{folder} is a model directory, not a run directory: name the report by --output FILE.html"
+            f"{folder} is a model directory, not a run directory: name the file with --output FILE.html"
         )
     check_installed()
     page = folder / "report.html" if output is None else Path(output)

@@ -234,7 +234,7 @@ class RequestParser:
         missing = int(np.isnan(values).sum())
         if missing and preprocessing.missing == "error":
             raise DataError(
-                f"expected numbers, found {missing:,} null; the model was trained with --missing error"
+                f"expected numbers, found {missing:,} null; the model was trained with input.missing=error"
             )
         return narrow(values)
 

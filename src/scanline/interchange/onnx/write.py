@@ -115,7 +115,7 @@ def _check(model: Model, opset: int, whole: bool) -> None:
         raise UsageError(
             f"this model cuts steps of {form.source_features} values into steps of {form.features} after it "
             "fills missing values forward, which a graph of its steps cannot do: fill them before, and train "
-            "with --missing error"
+            "with input.missing=error"
         )
     if not whole:
         _check_causal(model)
