@@ -6,7 +6,12 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from scanline.api import train
+from scanline.model.artifact import load
 
 QUICK = ("--set", "train.samples=0", "--set", "train.steps=3", "--set", "model.hidden_size=8")
 ROWS = [
@@ -242,3 +247,97 @@ def test_resuming_with_other_data_is_refused(scanline, tmp_path, trained):
     code, _, err = scanline("train", "digits", "--resume")
     assert code == 2
     assert "--resume requires --run DIR" in one_line(err)
+
+
+@pytest.fixture(scope="module")
+def wide_run(tmp_path_factory):
+    """A run on a wide table with decimal points, in the folder of its file a.csv."""
+    folder = tmp_path_factory.mktemp("wide")
+    (folder / "a.csv").write_text(wide_table())
+    few = {"train.samples": 0, "train.steps": 3, "model.hidden_size": 4}
+    train(folder / "a.csv", settings=few, run=folder / "run", log=None)
+    return folder / "run"
+
+
+def wide_table(separator: str = ",", decimal: str = ".") -> str:
+    rows = [f"{index % 2 + step / 7:.3f}".replace(".", decimal) for index in range(24) for step in range(3)]
+    lines = [["ba"[index % 2], *rows[3 * index : 3 * index + 3]] for index in range(24)]
+    return "\n".join(separator.join(line) for line in [["label", "t0", "t1", "t2"], *lines]) + "\n"
+
+
+DIALECTS = [
+    (wide_table(";", ","), ("--decimal", ",")),
+    (wide_table(":"), ("--separator", ":")),
+    (wide_table("|", ","), ("--separator", "|", "--decimal", ",")),
+    (wide_table(), ("--encoding", "utf-16-le")),
+]
+
+
+@pytest.mark.parametrize(("content", "options"), DIALECTS)
+def test_a_model_predicts_and_explains_files_of_another_dialect(
+    scanline, wide_run, tmp_path, content, options
+):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content.encode("utf-16-le" if "utf-16-le" in options else "utf-8"))
+    plain = wide_run.parent / "a.csv"
+    for command in ("predict", "explain"):
+        code, out, err = scanline(command, wide_run, path, *options)
+        assert code == 0, err
+        assert out.replace(str(path), "") == scanline(command, wide_run, plain)[1].replace(str(plain), "")
+
+
+@pytest.mark.parametrize(("content", "options"), DIALECTS[:3])
+def test_a_model_is_evaluated_on_files_of_another_dialect(scanline, wide_run, tmp_path, content, options):
+    path = tmp_path / "b.csv"
+    path.write_text(content)
+    code, out, err = scanline("evaluate", wide_run, "--data", path, *options, "--json")
+    assert code == 0, err
+    assert json.loads(out)["test"]["n"] == 24
+
+
+def test_a_dialect_is_refused_where_it_has_no_effect_or_is_not_legal(scanline, wide_run):
+    code, _, err = scanline("evaluate", wide_run, "--encoding", "latin-1")
+    assert code == 2
+    assert "name the data to read by encoding with --data" in one_line(err)
+    code, _, err = scanline("serve", wide_run, "--decimal", ",")
+    assert code == 2
+    assert "name the data to read by decimal with --data" in one_line(err)
+    for option, value, message in (
+        ("--separator", "x", "data.separator must be tab, blanks or one of"),
+        ("--decimal", "x", "data.decimal must be one of '', '.' or ','"),
+        ("--encoding", "klingon", "data.encoding must be a text encoding"),
+        ("--white", "-1", "--white must be a whole number such as 4095, got '-1'"),
+    ):
+        code, _, err = scanline("predict", wide_run, "a.csv", option, value)
+        assert code == 2
+        assert message in one_line(err)
+
+
+def test_white_is_named_in_training_and_for_other_files(scanline, tmp_path):
+    draw = np.random.default_rng(0)
+    for index in range(24):
+        folder = tmp_path / "data" / "ab"[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        values = draw.integers(0, 4096, (6, 6), np.uint16) // (4 if index % 2 else 1)
+        values[0, 0] = 4095
+        Image.fromarray(values).save(folder / f"{index}.png")
+    path, eight = tmp_path / "data" / "a" / "0.png", tmp_path / "eight.png"
+    Image.fromarray(np.rint(np.asarray(Image.open(path)) / 4095 * 255).astype(np.uint8)).save(eight)
+    code, _, err = scanline("train", tmp_path / "data", "--run", tmp_path / "refused", *QUICK)
+    assert code == 3
+    assert "such as --white 4095" in one_line(err)
+    run = tmp_path / "run"
+    code, _, err = scanline("train", tmp_path / "data", "--white", "4095", "--run", run, *QUICK)
+    assert code == 0, err
+
+    def answer(file, *options):
+        code, out, err = scanline("predict", run, file, *options)
+        assert code == 0, err
+        return out.replace(str(file), "")
+
+    assert answer(path) == answer(eight)
+    Image.fromarray(np.asarray(Image.open(path)) // 4).save(ten := tmp_path / "ten.png")
+    assert answer(ten) != answer(ten, "--white", "1023")
+    code, _, err = scanline("evaluate", run, "--data", tmp_path / "data", "--white", "4095")
+    assert code == 0, err
+    assert load(run).preprocessing.settings.white == 4095

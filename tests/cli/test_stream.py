@@ -77,6 +77,26 @@ def test_a_byte_order_mark_is_skipped(named, stream, text):
     assert first.prediction == next(predict_lines(load(named), text.splitlines())).prediction
 
 
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("0,5;-1\n", ("--decimal", ",")),
+        ("y;x\n-1,0;0,5\n", ("--decimal", ",")),
+        ('"0,5",-1\n', ("--decimal", ",", "--separator", ",")),
+        ("0.5\t-1\n", ("--separator", "tab")),
+        ("0,5   -1\n", ("--separator", "blanks", "--decimal", ",")),
+    ],
+)
+def test_lines_may_have_another_dialect(named, stream, text, options):
+    assert stream(named, text, *options) == stream(named, "0.5,-1\n")
+
+
+def test_a_comma_between_decimals_separates_no_features(named, stream):
+    code, out, err = stream(named, "1,5\n", "--decimal", ",")
+    assert (code, out) == (3, "")
+    assert "line 1: the steps: expected shape" in err
+
+
 def test_a_byte_order_mark_within_the_stream_is_no_number(named, stream):
     code, _, err = stream(named, "0.5,-1\n\ufeff2,0.25\n")
     assert code == 3

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from scanline.data.checks import check_values
 from scanline.data.readers.table_sequences import read_table_sequences
-from scanline.errors import DataError, ScanlineError
+from scanline.errors import DataError, ScanlineError, UsageError
 from scanline.formats import delimited
 from scanline.formats.csv_pieces import RowBoundaryError
 from scanline.formats.delimited import open_delimited
-from scanline.recipe import DEFAULT_DATA
+from scanline.recipe import DEFAULT_DATA, change_data_settings
 
 WIDE = "x1,x2,label\n1,2,a\n3,4,b\n"
 LONG = "id,time,x,label\n"
@@ -31,6 +31,19 @@ def read(tmp_path):
         found = read_table_sequences(path, DEFAULT_DATA.model_copy(update=said))
         check_values(found, missing=False)
         return found
+
+    return read
+
+
+@pytest.fixture
+def read_named(tmp_path):
+    def read(text, separator):
+        path = tmp_path / "a.csv"
+        path.write_text(text)
+        table = read_table_sequences(path, change_data_settings(DEFAULT_DATA, {"separator": separator}))
+        return table.concatenated.reshape(len(table), -1).tolist(), [
+            table.classes[at] for at in table.targets
+        ]
 
     return read
 
@@ -83,6 +96,49 @@ def test_an_unusual_separator_is_detected_with_a_note(read, name, mark, note):
     found = read(WIDE.replace(",", mark), name)
     assert is_wide(found)
     assert (note or "row for each sequence; label column") in found.info.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("mark", "named"),
+    [
+        (":", ":"),
+        ("/", "/"),
+        (";", ";"),
+        ("\t", "tab"),
+        ("\t", "\\t"),
+        ("  ", "blanks"),
+        (" ", " "),
+        ("\t ", "blanks"),
+    ],
+)
+def test_a_separator_that_is_named_is_used(read_named, mark, named):
+    text = "x1,x2,label\n1,-2.5,a\n3,4,b\n".replace(",", mark)
+    values, labels = read_named(text, named)
+    assert values == [[1, -2.5], [3, 4]]
+    assert labels == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "message"),
+    [
+        (
+            "x1,x2,label\n1,2,a\n3,4,b\n",
+            ";",
+            "expected cells separated by ';', found a first line with ',' only",
+        ),
+        ("x1;x2;label\n1;2;a\n3;4;b\n", "blanks", "separated by blanks, found a first line with ';' only"),
+        ('x1 x2 label\n1 2 "a b"\n3 4 b\n', "blanks", "expected cells without quotes, .* found quotes"),
+    ],
+)
+def test_a_file_with_another_separator_than_the_named_one_is_refused(read_named, text, named, message):
+    with pytest.raises(DataError, match=message):
+        read_named(text, named)
+
+
+@pytest.mark.parametrize("name", ["x", "5", ".", "-", '"', "'", ",,", "comma"])
+def test_what_numbers_and_words_have_is_no_separator(name):
+    with pytest.raises(UsageError, match=r"data\.separator must be tab, blanks or one of"):
+        change_data_settings(DEFAULT_DATA, {"separator": name})
 
 
 @pytest.mark.parametrize("name", ["ours.csv", "ours.csv.gz", "OURS.CSV.GZ", "ours.tsv.gz"])

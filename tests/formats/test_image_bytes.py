@@ -256,9 +256,28 @@ def test_a_transparent_colour_of_sixteen_bits_lies_on_white(tmp_path):
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_sixteen_bits_that_hold_fewer_are_refused_with_both_readings(tmp_path, suffix, largest):
     path = saved(Image.fromarray(np.array([[0, largest]], np.uint16)), tmp_path / f"a.{suffix}")
-    message = rf"values up to {largest}: white may be {largest} .* or 65535 .*; save it with 8 bits"
+    message = rf"values up to {largest}: white may be {largest} .* or 65535 .*; .* such as --white {largest}"
     with pytest.raises(DataError, match=message):
         read_pixels(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.npy"])
+def test_white_may_be_named_for_samples_of_more_than_eight_bits(tmp_path, name):
+    path, values = tmp_path / name, np.array([[0, 819, 4095]], np.uint16)
+    np.save(path, values) if name == "a.npy" else saved(Image.fromarray(values), path)
+    close(read_pixels(path, white=4095), [[0, 0.2, 1]])
+    with pytest.raises(DataError, match=r"0\.\.4000, found 0\.\.4095; name the value of white"):
+        read_pixels(path, white=4000)
+
+
+def test_white_that_is_named_does_not_replace_what_a_file_declares(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5 2 1 4095\n" + struct.pack(">HH", 0, 819))
+    wide = Image.fromarray(np.array([[0, 819]], np.uint16))
+    saved(wide, tmp_path / "a.tif", tiffinfo={281: 4095})
+    saved(Image.fromarray(np.array([[0, 51]], np.uint8)), tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.array([[0, 51]], np.uint8))
+    for name in ("a.pgm", "a.tif", "a.png", "a.npy"):
+        close(read_pixels(tmp_path / name, white=1023), [[0, 0.2]])
 
 
 def test_a_black_picture_of_sixteen_bits_and_one_of_a_quarter_are_read(tmp_path):

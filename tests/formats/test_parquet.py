@@ -195,7 +195,7 @@ print(refused)
     ("name", "dialect", "step"),
     [
         ("plain", "bare", 128),
-        pytest.param("plain", "bare", 1, marks=pytest.mark.campaign),
+        pytest.param("plain", "bare", 4, marks=pytest.mark.campaign),
         *(
             pytest.param(name, dialect, 16, marks=pytest.mark.campaign)
             for name in ("plain", "lists", "categories", "bytes")

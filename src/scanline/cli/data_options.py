@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
 import click
+
+from scanline.errors import UsageError
 
 # Option, the setting that it stands for, placeholder of its value, and help text.
 _OPTIONS = (
@@ -58,6 +62,15 @@ _OPTIONS = (
         "A,B,...",
         "Columns with the values.  [default: all others]",
     ),
+)
+# Of these, what another file may have than that of the training.
+_DIALECT = (
+    (
+        "--separator",
+        "data.separator",
+        "MARK",
+        "What separates the cells of text: a mark such as ';', tab or blanks.  [default: inferred]",
+    ),
     ("--decimal", "data.decimal", ".|,", "Mark before decimals in text.  [default: inferred]"),
     ("--encoding", "data.encoding", "NAME", "Encoding of text, such as cp1252.  [default: UTF-8]"),
     (
@@ -66,22 +79,51 @@ _OPTIONS = (
         "FORMAT",
         "How times are written, such as '%d.%m.%Y %H:%M'.  [default: numbers or ISO 8601]",
     ),
+    (
+        "--white",
+        "data.white",
+        "N",
+        "Value of white in pictures of more than 8 bits, such as 4095 for 12 bits in 16.",
+    ),
 )
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add all these options to a click command; `chosen_settings` turns their values into settings."""
     # Decorators apply from the inside out: reversed, `--help` lists the options in the order of the table.
-    for option, _, metavar, text in reversed(_OPTIONS):
+    for option, _, metavar, text in reversed((*_OPTIONS, *_DIALECT)):
         command = click.option(option, metavar=metavar, help=text)(command)
     return command
 
 
+def dialect_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for files of another dialect to a command that uses a model.
+
+    The command gets `reading`, the settings that were chosen, for `Model.with_reading`.
+    """
+    names = [option.removeprefix("--").replace("-", "_") for option, *_ in _DIALECT]
+
+    @functools.wraps(command)
+    def chosen(**options: Any) -> Any:
+        reading = chosen_settings({name: options.pop(name) for name in names})
+        return command(reading={key.removeprefix("data."): each for key, each in reading.items()}, **options)
+
+    for option, _, metavar, text in reversed(_DIALECT):
+        text = text.partition("  [default")[0] + "  [default: as in training]"
+        chosen = click.option(option, metavar=metavar, help=text)(chosen)
+    return chosen
+
+
 def chosen_settings(options: dict[str, str | None]) -> dict[str, Any]:
     """Return the chosen options as settings: {"input.view": "columns"} for {"view": "columns"}."""
-    keys = {option.removeprefix("--").replace("-", "_"): key for option, key, *_ in _OPTIONS}
+    keys = {option.removeprefix("--").replace("-", "_"): key for option, key, *_ in (*_OPTIONS, *_DIALECT)}
     settings: dict[str, Any] = {keys[name]: value for name, value in options.items() if value is not None}
     listed = settings.get("data.feature_columns")
     if listed is not None:
         settings["data.feature_columns"] = [name.strip() for name in listed.split(",")]
+    white = settings.get("data.white")
+    if white is not None:
+        if not re.fullmatch(r"[0-9]{1,10}", white):
+            raise UsageError(f"--white must be a whole number such as 4095, got {white[:40]!r}")
+        settings["data.white"] = int(white)
     return settings

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from scanline.cli.data_options import dialect_options
 from scanline.cli.output import NAME_WIDTH, bar_of, download_bar, print_json, print_text, shown_name
 
 WIDEST_CONFUSION = 30
@@ -16,6 +17,7 @@ SHOWN_MISTAKES = 5
 @click.command(name="evaluate")
 @click.argument("run", type=click.Path())
 @click.option("--data", metavar="DATA", help="Name or path of a data set.  [default: the run's own]")
+@dialect_options
 @click.option(
     "--calibrated",
     is_flag=True,
@@ -46,6 +48,7 @@ def command(
     stops: tuple[float, ...],
     device: str,
     as_json: bool,
+    reading: dict[str, str | int],
 ) -> None:
     """Evaluate RUN, a run or model directory, on all test sequences.
 
@@ -58,7 +61,7 @@ def command(
     from scanline.metrics.classification import ClassificationMetrics
 
     with download_bar() as on_progress:
-        evaluation = evaluate_run(run, data, device, on_progress, calibrated)
+        evaluation = evaluate_run(run, data, device, on_progress, calibrated, reading)
     # JSON and text are made from the same tree, so that they cannot differ.
     metrics, along = evaluation.metrics.to_json(), None
     if steps or stops:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from scanline.cli.data_options import dialect_options
 from scanline.cli.output import bar_of, print_json, print_text, say, shown_name
 
 
@@ -24,6 +25,7 @@ from scanline.cli.output import bar_of, print_json, print_text, say, shown_name
     metavar="FILE",
     help="Also save a figure (.png, .svg), a film (.gif) or every number (.json, .npz).",
 )
+@dialect_options
 @click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")
 @click.option(
     "--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
@@ -37,6 +39,7 @@ def command(
     calibrated: bool,
     device: str,
     as_json: bool,
+    reading: dict[str, str | int],
 ) -> None:
     """Explain the prediction of RUN, a run or model directory, for INPUT.
 
@@ -52,7 +55,7 @@ def command(
 
     for target in targets:  # before anything is computed or written
         check_suffix(Path(target))
-    model = load(run, choose_device(device), calibrated)
+    model = load(run, choose_device(device), calibrated).with_reading(**reading)
     explanation = explain_input(model, run, given, sequence)
     for target in targets:
         save(explanation, Path(target))

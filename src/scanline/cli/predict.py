@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from scanline.cli.data_options import dialect_options
 from scanline.cli.output import print_json, print_text, say, shown_name
 from scanline.errors import ScanlineError, UsageError
 
@@ -25,6 +26,7 @@ from scanline.errors import ScanlineError, UsageError
 @click.option(
     "--stream", is_flag=True, help="Read steps from standard input (FILES is -) and predict after each."
 )
+@dialect_options
 @click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")
 @click.option(
     "--device", default="cpu", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
@@ -38,6 +40,7 @@ def command(
     calibrated: bool,
     device: str,
     as_json: bool,
+    reading: dict[str, str | int],
 ) -> int:
     """Classify FILES with the model of RUN, a run or model directory.
 
@@ -51,11 +54,11 @@ def command(
     if stream or files == ("-",):
         if files != ("-",) or not stream or save_input:
             raise UsageError("expected `scanline predict RUN - --stream` for a stream, without --save-input")
-        return _stream(run, calibrated, device, as_json)
+        return _stream(run, calibrated, device, as_json, reading)
     from scanline.evaluation.predict_files import predict_files
 
     predictions, errors, code = [], [], 0
-    for result in predict_files(run, files, device, save_input, calibrated):
+    for result in predict_files(run, files, device, save_input, calibrated, reading):
         if isinstance(result, ScanlineError):
             say(f"scanline: {result}")
             errors.append(str(result))
@@ -70,13 +73,13 @@ def command(
     return code
 
 
-def _stream(run: str, calibrated: bool, device: str, as_json: bool) -> int:
+def _stream(run: str, calibrated: bool, device: str, as_json: bool, reading: dict[str, str | int]) -> int:
     from scanline.device import choose_device
     from scanline.evaluation.predict_lines import predict_lines
     from scanline.model.artifact import load
 
     # Loaded before the first line is read, so that a wrong run is reported without input.
-    model = load(run, choose_device(device), calibrated)
+    model = load(run, choose_device(device), calibrated).with_reading(**reading)
     for result in predict_lines(model, _input_lines()):
         if as_json:
             click.echo(json.dumps({"schema": 1} | result.to_json()))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from scanline.cli.data_options import dialect_options
 from scanline.cli.output import say
 
 
@@ -45,6 +46,7 @@ from scanline.cli.output import say
     metavar="PATH|NAME",
     help="Data of the test sequences on the page, for imported models.  [default: those of the run]",
 )
+@dialect_options
 @click.option("--gallery/--no-gallery", default=True, help="Offer test sequences on the page.")
 @click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")
 @click.option(
@@ -67,6 +69,7 @@ def command(
     gallery: bool,
     calibrated: bool,
     device: str,
+    reading: dict[str, str | int],
 ) -> None:
     """Serve RUN, a run or model directory, over HTTP, with an interactive page.
 
@@ -98,5 +101,6 @@ def command(
         data=data,
         calibrated=calibrated,
         device=device,
+        reading=reading,
         say=say,
     )

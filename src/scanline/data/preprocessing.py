@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from scanline.data.picture_format import PictureFormat
 from scanline.data.readers.pictures import picture_format
 from scanline.data.transforms.imputer import Imputer
 from scanline.data.transforms.views import View, cut_steps
-from scanline.errors import DataError, UsageError
+from scanline.errors import DataError, UsageError, join_names
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import (
     DEFAULT_DATA,
@@ -26,8 +27,11 @@ from scanline.recipe import (
     Missing,
     Size,
     ViewName,
+    change_data_settings,
 )
 
+# How files are written; `Preprocessing.with_reading` changes it.
+DIALECT = ("separator", "decimal", "encoding", "time_format", "white")
 FILES = ("name", "test", "validation")  # the settings that name a file
 
 
@@ -91,6 +95,19 @@ class Preprocessing:
         # Means belong to the features of the network's steps, so they are fitted after cutting.
         imputer = Imputer.fit(settings.missing, preprocessing.cut(data.train))
         return replace(preprocessing, means=imputer.means)
+
+    def with_reading(self, changes: Mapping[str, Any]) -> Self:
+        """Return the same, which reads files of another dialect.
+
+        Args:
+            changes: New values of the settings in `DIALECT`, by key.
+
+        Raises:
+            UsageError: If a setting is not one of them, or a value is not legal.
+        """
+        if unknown := [key for key in changes if key not in DIALECT]:
+            raise UsageError(f"expected settings {', '.join(DIALECT)}, got {join_names(unknown)}")
+        return replace(self, settings=change_data_settings(self.settings, changes))
 
     @property
     def picture_view(self) -> View | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from scanline.data.memory import MemorySource
 from scanline.data.partition import partition
 from scanline.data.reading import TO_EVALUATE
 from scanline.device import choose_device
-from scanline.errors import UsageError
+from scanline.errors import UsageError, join_names
 from scanline.metrics.results import Metrics
 from scanline.model.artifact import Model, load
 from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings, SplitSettings
@@ -80,6 +81,7 @@ def evaluate_run(
     device: str = "auto",
     on_progress: Progress | None = None,
     calibrated: bool = False,
+    reading: Mapping[str, str | int] | None = None,
 ) -> Evaluation:
     """Evaluate the model of a run.
 
@@ -90,13 +92,17 @@ def evaluate_run(
         device: "auto", "cpu" or "cuda".
         on_progress: Called with (received, total) bytes of a download.
         calibrated: Whether to evaluate calibrated probabilities.
+        reading: As for `Model.with_reading`; it applies to `data`.
 
     Raises:
         ModelError: If the model cannot be used.
         DataError: If the data cannot be used.
         UsageError: If it is unknown where the data are.
     """
-    return evaluate_model(load(run, choose_device(device), calibrated), run, data, on_progress)
+    if reading and data is None:
+        raise UsageError(f"name the data to read by {join_names(list(reading))} with --data")
+    model = load(run, choose_device(device), calibrated).with_reading(**(reading or {}))
+    return evaluate_model(model, run, data, on_progress)
 
 
 def evaluate_model(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,7 @@ def predict_files(
     device: str = "cpu",
     save_input: str | None = None,
     calibrated: bool = False,
+    reading: Mapping[str, str | int] | None = None,
 ) -> Iterator[FilePrediction | ScanlineError]:
     """Yield a prediction for each picture, or for each sequence of each file.
 
@@ -57,12 +58,13 @@ def predict_files(
         save_input: Where to write the prepared pictures: a .png file for a single picture,
             otherwise a folder.
         calibrated: Whether probabilities are calibrated.
+        reading: As for `Model.with_reading`.
 
     Raises:
         ModelError: If the run has no usable model.
         UsageError: If the arguments do not fit together.
     """
-    model = load(run, choose_device(device), calibrated)
+    model = load(run, choose_device(device), calibrated).with_reading(**(reading or {}))
     targets = _targets(files, save_input)
     if save_input is not None and model.preprocessing.picture is None:
         raise UsageError("--save-input is for models of pictures, this one reads sequences")

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.errors import DataError, join_names
-from scanline.formats.text import BYTE_ORDER_MARK
+from scanline.formats.text import BYTE_ORDER_MARK, has_decimal_comma
 from scanline.model.artifact import Model
+from scanline.recipe import DataSettings
 from scanline.tasks.base import DecodedPrediction, JsonObject
 
 LINE_LIMIT = 1_000_000  # characters
@@ -45,8 +46,9 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
     Args:
         model: The model.
         lines: CSV ("0.1,0.2") or JSON lines ([0.1, 0.2], or {"x": 0.1, "y": 0.2} with the names of the
-            model's features). CSV may begin with a line of these names, which gives their order. An empty
-            line ends a sequence. A byte-order mark before the first line is skipped.
+            model's features). CSV has the separator and the decimal mark that the model's settings name; it
+            may begin with a line of the feature names, which gives their order. An empty line ends a
+            sequence. A byte-order mark before the first line is skipped.
 
     Raises:
         DataError: If a line is not valid; names the line, what was expected and what was found.
@@ -56,6 +58,7 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
         names = ()  # columns of a wide table are steps, not features
     # The session holds the recurrent states: each line costs one step, however long the sequence is.
     session, sequence, order = model.stream(), 0, None
+    dialect = _Dialect.of(model.preprocessing.settings)
     for number, line in enumerate(lines, 1):
         # Lines may come from text that was decoded without regard to the mark.
         text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
@@ -69,33 +72,52 @@ def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction
             continue
         try:
             # Only the first line can be a header; later lines with the same text are invalid steps.
-            if number == 1 and text[0] not in _JSON and (order := _header(text, names)) is not None:
+            if number == 1 and text[0] not in _JSON and (order := _header(text, names, dialect)) is not None:
                 continue
-            probabilities = session.feed(_step(text, names, order))
+            probabilities = session.feed(_step(text, names, order, dialect))
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None
         yield StepPrediction(sequence, int(session.steps), model.task.decode(probabilities))
 
 
-def _header(text: str, names: tuple[str, ...]) -> list[int] | None:
+@dataclass(frozen=True)
+class _Dialect:
+    separator: str
+    decimal: str
+
+    @classmethod
+    def of(cls, settings: DataSettings) -> _Dialect:
+        # A comma between decimals separates no cells.
+        return cls(settings.separator or (";" if settings.decimal == "," else ","), settings.decimal)
+
+    def cells(self, text: str) -> list[str]:
+        """Return the cells of a CSV line. Raises DataError if it is not valid."""
+        if self.separator == "blanks":
+            return text.split()
+        try:
+            delimiter = "\t" if self.separator == "tab" else self.separator
+            return [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter))]
+        except csv.Error as error:  # a carriage return within the line, or a cell beyond Python's limit
+            raise DataError(f"not valid CSV ({error})") from None
+
+    def plain(self, cell: str) -> str:
+        """Return a number with a decimal point."""
+        return cell.replace(",", ".") if self.decimal == "," and has_decimal_comma(cell) else cell
+
+
+def _header(text: str, names: tuple[str, ...], dialect: _Dialect) -> list[int] | None:
     """Return the column of each feature if the line names them all, else None."""
-    cells = _cells(text)
+    cells = dialect.cells(text)
     if not names or not set(names) <= set(cells):
         return None
     return [cells.index(name) for name in names]
 
 
-def _cells(text: str) -> list[str]:
-    """The cells of a CSV line. Raises DataError if it is not valid."""
-    try:
-        return [cell.strip() for cell in next(csv.reader([text]))]
-    except csv.Error as error:  # a carriage return within the line, or a cell beyond Python's limit
-        raise DataError(f"not valid CSV ({error})") from None
-
-
-def _step(text: str, names: tuple[str, ...], order: list[int] | None) -> NDArray[np.float32]:
+def _step(
+    text: str, names: tuple[str, ...], order: list[int] | None, dialect: _Dialect
+) -> NDArray[np.float32]:
     """Return the (F,) values of a line; empty cells and null become NaN."""
-    cells = _json_cells(text, names) if text[0] in _JSON else _csv_cells(text, order)
+    cells = _json_cells(text, names) if text[0] in _JSON else _csv_cells(text, order, dialect)
     return np.array([_number(cell) for cell in cells], np.float32)
 
 
@@ -115,8 +137,8 @@ def _json_cells(text: str, names: tuple[str, ...]) -> list[Any]:
     return cells
 
 
-def _csv_cells(text: str, order: list[int] | None) -> list[str]:
-    cells = _cells(text)
+def _csv_cells(text: str, order: list[int] | None, dialect: _Dialect) -> list[str]:
+    cells = [dialect.plain(cell) for cell in dialect.cells(text)]
     if order is None:
         return cells
     if max(order) >= len(cells):

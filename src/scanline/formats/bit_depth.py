@@ -62,13 +62,14 @@ def widen_transparency(picture: Image.Image) -> None:
         picture.info["transparency"] = tuple(part >> 8 for part in value)
 
 
-def white_of(values: NDArray[Any], depth: BitDepth, name: str) -> float:
+def white_of(values: NDArray[Any], depth: BitDepth, name: str, given: int = 0) -> float:
     """Return the value of white in the samples (H, W) of a picture of more than 8 bits.
 
     Args:
         values: The samples: integers, or floats 0..1 or 0..255.
         depth: What the header says.
         name: Name of the picture for messages.
+        given: Value of white in integers if the header does not determine it; 0: it is inferred.
 
     Raises:
         FormatError: If samples are out of range, or fill so little of it that white is doubtful.
@@ -80,16 +81,17 @@ def white_of(values: NDArray[Any], depth: BitDepth, name: str) -> float:
                 file=name, expected="floats 0..1 or 0..255", found=f"{low:g}..{high:g}", remedy="scale them"
             )
         return 255 if high > 1 else 1
-    if low < 0 or (depth.white is not None and high > depth.white):
-        most = "" if depth.white is None else f"..{depth.white:g}"
+    known = depth.white or float(given)
+    if low < 0 or (known and high > known):
+        most = f"..{known:.0f}" if known else ""
         raise FormatError(
             file=name,
             expected=f"samples of 0{most or ' or more'}",
             found=f"{low:.0f}..{high:.0f}",
-            remedy="save it with 8 bits",
+            remedy="name the value of white with --white" if given else "save it with 8 bits",
         )
-    if depth.white is not None:
-        return depth.white
+    if known:
+        return known
     white = 65535 if high <= 65535 else _SIGNED_MAX
     if 0 < high <= white / _DARK:
         narrow = next(bits for bits in (8, 10, 12, 14, 16, 24, 29) if high < 2**bits)
@@ -98,7 +100,7 @@ def white_of(values: NDArray[Any], depth: BitDepth, name: str) -> float:
             expected="samples whose white is known",
             found=f"values up to {high:.0f}: white may be {2**narrow - 1} ({narrow} bits) or {white} (a dark "
             "picture)",
-            remedy="save it with 8 bits, in which 255 is white",
+            remedy=f"name the value of white, such as --white {2**narrow - 1}, or save it with 8 bits",
         )
     return white
 

@@ -318,19 +318,23 @@ class _BoundedLines:
         return text
 
 
-def open_delimited(path: Path, encoding: str = "") -> Delimited:
+def open_delimited(path: Path, encoding: str = "", separator: str = "") -> Delimited:
     """Detect the layout of a CSV file.
 
     Args:
         path: The file.
         encoding: Encoding of the text, see `open_bytes`.
+        separator: What separates the cells, see `DataSettings`; empty: it is inferred.
 
     Raises:
-        FormatError: If the file has no rows, or is not text.
+        FormatError: If the file has other separators or no rows, or is not text.
         OSError: If the file cannot be read.
     """
     sample = _first_lines(path, encoding)
-    separator = dialect.separator_of(path, sample)
+    if separator:
+        separator = dialect.given_separator(path, sample, separator)
+    else:
+        separator = dialect.separator_of(path, sample)
     blanks = separator == dialect.BLANKS
     delimiter = "\t" if blanks else separator
     with open_text(path, encoding, blanks) as text:

@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from scanline.errors import FormatError
 from scanline.formats.text import has_decimal_comma, is_number, may_be_thousands
 
 BLANKS = " "  # runs of blanks, read as tabs
@@ -36,6 +37,38 @@ def separator_of(path: Path, lines: Sequence[str]) -> str:
     sample = cut(lines)
     # `max` returns the first of equal ones, so that a comma has priority.
     return max(marks, key=lambda mark: _score(sample, mark))
+
+
+def given_separator(path: Path, lines: Sequence[str], name: str) -> str:
+    """Return the separator that the user named.
+
+    Args:
+        path: The file.
+        lines: Its first lines that are not empty.
+        name: A punctuation mark, "tab" or "blanks".
+
+    Raises:
+        FormatError: If the first line has other separators, or quotes that hide blanks.
+    """
+    separator = {"tab": "\t", "blanks": BLANKS}.get(name, name)
+    shown = name if len(name) > 1 else repr(name)
+    others = [mark for mark in _MARKS if mark in lines[0]]
+    absent = separator not in lines[0] and not (separator == BLANKS and "\t" in lines[0])
+    if absent and others:
+        raise FormatError(
+            file=path,
+            expected=f"cells separated by {shown}",
+            found=f"a first line with {' and '.join(map(repr, others))} only",
+            remedy="name the separator with --separator",
+        )
+    if separator == BLANKS and '"' in "".join(lines):
+        raise FormatError(
+            file=path,
+            expected="cells without quotes, separated by blanks",
+            found="quotes",
+            remedy="separate the cells by tabs or commas",
+        )
+    return separator
 
 
 def cut(lines: Sequence[str]) -> list[str]:

@@ -14,16 +14,17 @@ from scanline.formats.pixels import Floats, Layers, in_bands, on_background, to_
 from scanline.limits import limit_of
 
 
-def read_array_picture(path: Path, colour: bool) -> NDArray[np.uint8]:
+def read_array_picture(path: Path, colour: bool, white: int = 0) -> NDArray[np.uint8]:
     """Return the picture in a .npy file as bytes (H, W, 1) or (H, W, 3).
 
-    The array is (H, W) or (H, W, 3 or 4): whole numbers 0..255, floats 0..1, or booleans.
+    The array is (H, W) or (H, W, 3 or 4): whole numbers 0..255, floats 0..1, or booleans. A `white` other
+    than 0 is the value of white in whole numbers of more than 8 bits.
 
     Raises:
         FormatError: If the array has another shape, type or range, or is damaged or too large.
         OSError: If the file cannot be read.
     """
-    array, limit = _read(path)
+    array, limit = _read(path, white)
 
     def values(top: int, bottom: int) -> Floats:
         return array[top:bottom].astype(np.float32) / np.float32(limit)
@@ -43,7 +44,7 @@ def read_array_picture(path: Path, colour: bool) -> NDArray[np.uint8]:
     return in_bands(size, values if colour or array.ndim == 2 else grey, colour)
 
 
-def _read(path: Path) -> tuple[NDArray[Any], int]:
+def _read(path: Path, white: int) -> tuple[NDArray[Any], int]:
     """Return the array, and the value of white in it."""
     name = str(path)
     with open(path, "rb") as file:
@@ -58,12 +59,15 @@ def _read(path: Path) -> tuple[NDArray[Any], int]:
         file.seek(header.start)
         array = read_values(file, header, name)
     kind, limit = {"b": ("booleans", 1), "f": ("floats", 1)}.get(array.dtype.kind, ("whole numbers", 255))
+    if white and array.dtype.kind in "ui" and array.dtype.itemsize > 1:
+        limit = white
     rule = f"{kind} 0..{limit}"
     if not np.isfinite(array).all():
         raise FormatError(file=name, expected=rule, found="NaN or infinity", remedy="replace them")
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > limit:
-        raise FormatError(file=name, expected=rule, found=f"{low:g}..{high:g}", remedy="scale them first")
+        remedy = "name the value of white with --white" if low >= 0 and limit > 1 else "scale them first"
+        raise FormatError(file=name, expected=rule, found=f"{low:g}..{high:g}", remedy=remedy)
     return array, limit
 
 

@@ -47,7 +47,7 @@ _OTHER_KINDS = (
 _PNG_BITS = {"1": 1, "P": 1, "L": 2, "LA": 16, "I;16": 16, "RGB": 24, "RGBA": 32}
 
 
-def read_pixels(path: Path, colour: bool = False) -> NDArray[np.uint8]:
+def read_pixels(path: Path, colour: bool = False, white: int = 0) -> NDArray[np.uint8]:
     """Read a picture file as bytes.
 
     A name ending in .npy is read as an array, see `read_array_picture`. Any other file is decoded by its
@@ -57,6 +57,7 @@ def read_pixels(path: Path, colour: bool = False) -> NDArray[np.uint8]:
     Args:
         path: The file.
         colour: Whether to return colours instead of grey.
+        white: Value of white in samples of more than 8 bits if the file does not define it; 0: inferred.
 
     Returns:
         (H, W, 1) grey, or (H, W, 3) red, green and blue; 0 is black.
@@ -81,8 +82,8 @@ def read_pixels(path: Path, colour: bool = False) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # decoders warn of oddities that users cannot act on
             if path.suffix.lower() == ".npy":
-                return read_array_picture(path, colour)
-            return _read_still(path, name, colour)
+                return read_array_picture(path, colour, white)
+            return _read_still(path, name, colour, white=white)
     except FormatError:
         raise
     except OSError as error:  # errors of the system have a number, those of decoders have none
@@ -91,7 +92,9 @@ def read_pixels(path: Path, colour: bool = False) -> NDArray[np.uint8]:
         raise _damaged(name, str(error) or type(error).__name__) from error
 
 
-def decode_pixels(content: bytes, name: str, colour: bool, limit: int | None = None) -> NDArray[np.uint8]:
+def decode_pixels(
+    content: bytes, name: str, colour: bool, limit: int | None = None, white: int = 0
+) -> NDArray[np.uint8]:
     """Decode a picture in memory; as `read_pixels`, without .npy arrays.
 
     Args:
@@ -99,6 +102,7 @@ def decode_pixels(content: bytes, name: str, colour: bool, limit: int | None = N
         name: Name of the picture for messages.
         colour: Whether to return colours instead of grey.
         limit: The largest number of pixels, or None for the limit PIXELS.
+        white: As for `read_pixels`.
 
     Raises:
         FormatError: If it is empty, damaged, not a picture, or too large.
@@ -108,7 +112,7 @@ def decode_pixels(content: bytes, name: str, colour: bool, limit: int | None = N
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _read_still(io.BytesIO(content), name, colour, limit)
+            return _read_still(io.BytesIO(content), name, colour, limit, white)
     except FormatError:
         raise
     except Exception as error:  # decoders raise many kinds of exceptions for damaged bytes
@@ -127,7 +131,7 @@ def _damaged(name: str, reason: str) -> FormatError:
 
 
 def _read_still(
-    file: Path | io.BytesIO, name: str, colour: bool, limit: int | None = None
+    file: Path | io.BytesIO, name: str, colour: bool, limit: int | None = None, white: int = 0
 ) -> NDArray[np.uint8]:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -149,7 +153,7 @@ def _read_still(
             # Both need the raw mode, which decoding drops.
             depth = bit_depth(picture)
             widen_transparency(picture)
-            return picture_pixels(ImageOps.exif_transpose(picture), colour, depth, name)
+            return picture_pixels(ImageOps.exif_transpose(picture), colour, depth, name, white)
 
 
 def _other_kind(file: Path | io.BytesIO) -> str:

@@ -26,7 +26,9 @@ Rows = Callable[[int, int], Floats]  # (top, bottom) -> rows of grey (h, W) or c
 Layers = tuple[Floats, Floats, Floats]
 
 
-def picture_pixels(picture: Image.Image, colour: bool, depth: BitDepth, name: str) -> NDArray[np.uint8]:
+def picture_pixels(
+    picture: Image.Image, colour: bool, depth: BitDepth, name: str, white: int = 0
+) -> NDArray[np.uint8]:
     """Return a Pillow image as bytes.
 
     Args:
@@ -34,6 +36,7 @@ def picture_pixels(picture: Image.Image, colour: bool, depth: BitDepth, name: st
         colour: Whether to return colours instead of grey.
         depth: What the header says about samples of more than 8 bits.
         name: Name of the picture for messages.
+        white: As `given` in `white_of`.
 
     Returns:
         Grey (H, W, 1), or red, green and blue (H, W, 3).
@@ -42,7 +45,7 @@ def picture_pixels(picture: Image.Image, colour: bool, depth: BitDepth, name: st
         FormatError: If it is doubtful which value is white.
     """
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return _wide_pixels(picture, colour, depth, name)
+        return _wide_pixels(picture, colour, depth, name, white)
     if picture.has_transparency_data:
 
         def layers(top: int, bottom: int) -> Layers:
@@ -56,10 +59,12 @@ def picture_pixels(picture: Image.Image, colour: bool, depth: BitDepth, name: st
     return plain.reshape(*plain.shape[:2], -1)
 
 
-def _wide_pixels(picture: Image.Image, colour: bool, depth: BitDepth, name: str) -> NDArray[np.uint8]:
+def _wide_pixels(
+    picture: Image.Image, colour: bool, depth: BitDepth, name: str, white: int
+) -> NDArray[np.uint8]:
     """Return a grey picture of more than 8 bits as bytes."""
     values, clear = np.asarray(picture), is_transparent(picture)
-    full = np.float32(white_of(values, depth, name))
+    full = np.float32(white_of(values, depth, name, white))
 
     def grey(top: int, bottom: int) -> Floats:
         light = (values[top:bottom] / full).astype(np.float32)

@@ -9,6 +9,8 @@ import re
 BYTE_ORDER_MARK = "\ufeff"
 # A number with a decimal comma. 1,234,567 is not one: there the commas separate thousands.
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
+# Marks that neither numbers nor quotes nor words have.
+_SEPARATORS = ",;|:/!#$%&*=^~"
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*")
 
 
@@ -37,6 +39,22 @@ def has_decimal_comma(text: str) -> bool:
 def may_be_thousands(text: str) -> bool:
     """Return whether the commas of `text` may separate thousands, as in 1,250."""
     return _THOUSANDS.fullmatch(text) is not None
+
+
+def known_separator(name: str) -> str:
+    """Return the name of a separator of cells: a punctuation mark, "tab", "blanks", or "" to infer it.
+
+    A tab character and its escape are called "tab", a blank "blanks".
+
+    Raises:
+        ValueError: If cells cannot be separated by it.
+    """
+    name = {"\t": "tab", "\\t": "tab", " ": "blanks"}.get(name, name)
+    if name in ("", "tab", "blanks") or (len(name) == 1 and name in _SEPARATORS):
+        return name
+    raise ValueError(
+        f"data.separator must be tab, blanks or one of {' '.join(_SEPARATORS)}, got {name[:40]!r}"
+    )
 
 
 def known_encoding(name: str) -> str:

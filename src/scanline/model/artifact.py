@@ -186,8 +186,21 @@ class Model:
                 f"this model reads sequences of {self.preprocessing.source_features} features, "
                 f"not pictures; it was trained on {self.data}"
             )
-        seen = fit_picture(read_pixels(Path(path), form.channels == 3), form, str(path))
+        pixels = read_pixels(Path(path), form.channels == 3, self.preprocessing.settings.white)
+        seen = fit_picture(pixels, form, str(path))
         return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
+
+    def with_reading(self, **settings: str | int) -> Model:
+        """Return the same model, which reads files of another dialect than those of its training.
+
+        Args:
+            settings: `separator`, `decimal`, `encoding`, `time_format` or `white`, as in the recipe's section
+                "data"; others stay as they are.
+
+        Raises:
+            UsageError: If a setting is not one of them, or a value is not legal.
+        """
+        return replace(self, preprocessing=self.preprocessing.with_reading(settings))
 
     def read(self, values: Any, lengths: Any = None) -> MemorySource:
         """Return values, as for `predict_proba`, as the network's steps."""

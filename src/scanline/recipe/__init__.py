@@ -4,7 +4,7 @@ There are no hidden defaults: a recipe either contains every key, or names the r
 (`base = "rows"`) and contains only the keys that differ.
 """
 
-from scanline.recipe.reading import load, names, parse, parse_setting, read_tree
+from scanline.recipe.reading import change_data_settings, load, names, parse, parse_setting, read_tree
 from scanline.recipe.sections import (
     DEFAULT,
     DEFAULT_DATA,
@@ -47,6 +47,7 @@ __all__ = [
     "SplitSettings",
     "TrainSettings",
     "ViewName",
+    "change_data_settings",
     "check_view",
     "keys",
     "load",

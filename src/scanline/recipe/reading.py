@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from scanline.errors import UsageError, did_you_mean, quoted
 from scanline.limits import exceeded, limit_of
 from scanline.recipe.faults import describe
-from scanline.recipe.sections import ONE_LENGTH, Recipe, keys
+from scanline.recipe.sections import ONE_LENGTH, DataSettings, Recipe, keys
 
 # A dotted key with more parts than any legal key. tomllib builds n**2 / 2 objects for a key of n parts, and
 # tables nested that deeply exceed the recursion limit when they are merged or printed.
@@ -118,6 +118,25 @@ def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None 
         ):  # Pydantic checks this only if all fields are valid
             message += "; " + ONE_LENGTH.format(*lengths)
         raise UsageError(message) from None
+
+
+def change_data_settings(settings: DataSettings, changes: Mapping[str, Any]) -> DataSettings:
+    """Return the settings of data with some of them changed.
+
+    Args:
+        settings: The settings.
+        changes: New values by key of the section "data".
+
+    Raises:
+        UsageError: Lists all keys that are unknown, and all values that are not legal.
+    """
+    try:
+        return DataSettings.model_validate(settings.model_dump() | dict(changes))
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        for fault in faults:
+            fault["loc"] = ("data", *fault["loc"])
+        raise UsageError(describe("settings", faults, False)) from None
 
 
 def read_tree(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pydantic_core import PydanticKnownError
 
 from scanline import cells
 from scanline.errors import UNPRINTABLE, UsageError, did_you_mean, quoted
-from scanline.formats.text import is_number, known_encoding
+from scanline.formats.text import is_number, known_encoding, known_separator
 from scanline.formats.times import check_time_format
 from scanline.limits import limit_of
 
@@ -41,6 +41,7 @@ def _known_cell(name: str) -> str:
 Count = Annotated[int, Field(strict=True, ge=1)]
 Size = Annotated[int, Field(strict=True, ge=1, le=max(map(limit_of, ("UNITS", "FEATURES", "CLASSES"))))]
 CountOrOff = Annotated[int, Field(strict=True, ge=0)]
+White = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 PositiveOrOff = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
@@ -66,6 +67,7 @@ Decimal = Annotated[
         lambda mark: {"point": ".", "comma": ","}.get(mark, mark) if isinstance(mark, str) else mark
     ),
 ]
+Separator = Annotated[str, Field(strict=True, max_length=10), AfterValidator(known_separator)]
 Encoding = Annotated[str, Field(strict=True, max_length=40), AfterValidator(known_encoding)]
 TimeFormat = Annotated[str, Field(strict=True, max_length=100), AfterValidator(check_time_format)]
 # `--set data.step_columns=a,b` is parsed as text.
@@ -137,6 +139,10 @@ class DataSettings(_Section):
         description="value that fills sequences after their end: nan (empty cells) or a number; none: there "
         "is no padding; empty: ask"
     )
+    separator: Separator = Field(
+        description="what separates the cells of text: a punctuation mark such as ; or tab or blanks; empty: "
+        "inferred from the file"
+    )
     decimal: Decimal = Field(
         description="mark before the decimals of numbers in text: . or ,; empty: inferred from the file"
     )
@@ -151,6 +157,10 @@ class DataSettings(_Section):
         description="height x width to which pictures are resized, such as 28x28; none: do not read bytes as "
         "pictures"
     )
+    white: White = Field(
+        description="value of white in pictures of more than 8 bits whose files do not define it, such as "
+        "4095 for 12 bits in 16; 0: 65535, unless all values are far below"
+    )
     colour: Flag = Field(description="read pictures as red, green and blue; otherwise as grey levels")
     fit: Literal["", "ink", "contain", "cover", "stretch"] = Field(
         description="how pictures are resized; ink: scale and centre the ink; contain: add a margin; "
@@ -164,8 +174,10 @@ class DataSettings(_Section):
         if not isinstance(tree, dict) or "shape" not in tree:
             return tree
         # These versions read every column of a wide table as a step, and matched no names.
-        before = {"step_columns": ["*"] if tree["shape"] == "wide" else [], "pad_value": ""}
-        before |= dict.fromkeys(("decimal", "encoding", "time_format", "targets"), "")
+        before: dict[str, Any] = dict.fromkeys(
+            ("pad_value", "separator", "decimal", "encoding", "time_format", "targets"), ""
+        )
+        before |= {"step_columns": ["*"] if tree["shape"] == "wide" else [], "white": 0}
         return before | tree
 
     @field_validator("pad_value")
@@ -216,10 +228,12 @@ DEFAULT_DATA = DataSettings(
     feature_columns=(),
     step_columns=(),
     pad_value="",
+    separator="",
     decimal="",
     encoding="",
     time_format="",
     picture="",
+    white=0,
     colour=False,
     fit="",
 )

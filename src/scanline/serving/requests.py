@@ -107,10 +107,10 @@ class RequestParser:
         if not 1 <= len(files) <= self._limits.sequences:
             name = "too-large" if files else "wrong-values"
             raise Problem(name, f"expected 1 to {self._limits.sequences:,} images, found {len(files):,}")
-        sequences, faults = [], []
+        sequences, faults, white = [], [], self._preprocessing.settings.white
         for name, content in files:
             try:
-                pixels = decode_pixels(content, name, picture.channels == 3, self._limits.pixels)
+                pixels = decode_pixels(content, name, picture.channels == 3, self._limits.pixels, white)
                 sequences.append(fit_picture(pixels, picture, name).astype(np.float32))
             except DataError as error:
                 faults.append((name, str(error)))

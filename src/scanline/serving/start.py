@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scanline.device import choose_device
-from scanline.errors import MissingExtraError, ScanlineError, UsageError
+from scanline.errors import MissingExtraError, ScanlineError, UsageError, join_names
 from scanline.model.artifact import Model, load
 from scanline.model.model_files import find_model
 from scanline.serving.limits import Limits
@@ -37,6 +37,7 @@ def start(
     data: str | None = None,
     calibrated: bool = False,
     device: str = "cpu",
+    reading: Mapping[str, str | int] | None = None,
     say: Callable[[str], None],
 ) -> None:
     """Serve a model until a signal arrives.
@@ -55,6 +56,7 @@ def start(
         data: Dataset that they are from; None for the one that the model was trained on.
         calibrated: Whether to calibrate probabilities.
         device: "cpu", "cuda" or "auto".
+        reading: As for `Model.with_reading`; it applies to `data`, `white` to uploaded pictures as well.
         say: Called with a line that names the address.
 
     Raises:
@@ -78,7 +80,9 @@ def start(
             "so that only clients with the token are served"
         )
     torch.set_num_threads(threads)
-    model = load(run, choose_device(device), calibrated)
+    if data is None and (others := [key for key in reading or {} if key != "white"]):
+        raise UsageError(f"name the data to read by {join_names(others)} with --data")
+    model = load(run, choose_device(device), calibrated).with_reading(**(reading or {}))
     gallery = _gallery(model, run, data, say) if with_gallery else None
     listener = listen(host, port)
     port = listener.getsockname()[1]

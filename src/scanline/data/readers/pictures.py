@@ -309,7 +309,7 @@ def _read_files(
     """Read pictures: (N, height, width, channels), and notes about their size for the user."""
     channels = 3 if settings.colour else 1
     size = settings.picture_size
-    height, width = size or read_pixels(like, settings.colour).shape[:2]
+    height, width = size or read_pixels(like, settings.colour, settings.white).shape[:2]
     form = picture_format(height, width, channels, settings)
     try:
         # One allocation for all pictures; each is decoded into its place and released.
@@ -321,7 +321,7 @@ def _read_files(
         ) from error
     fitted = 0
     for index, path in enumerate(files):
-        pixels = read_pixels(path, settings.colour)
+        pixels = read_pixels(path, settings.colour, settings.white)
         if pixels.shape[:2] != (height, width):
             fitted += 1
             if size is None:

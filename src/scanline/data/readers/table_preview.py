@@ -47,7 +47,7 @@ def preview_table(path: Path, settings: DataSettings) -> TablePreview:
         columns = [] if batch is None else batch.to_pydict().values()
         rows = [["" if cell is None else str(cell) for cell in row] for row in zip(*columns, strict=True)]
     else:
-        table = open_delimited(path, settings.encoding)
+        table = open_delimited(path, settings.encoding, settings.separator)
         names = list(table.names)
         rows = [list(row) for row in (table.sample or (table.first,))[:_ROWS]]
     types = {}

@@ -96,7 +96,7 @@ def _cell(column: str) -> str:
 def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
     import pyarrow
 
-    file = settle_header(open_delimited(path, settings.encoding), settings, optional)
+    file = settle_header(open_delimited(path, settings.encoding, settings.separator), settings, optional)
     first = has_label_first(file, settings, optional)
     if first:
         settings = settings.model_copy(update={"label_column": file.names[0]})
