@@ -23,7 +23,7 @@ function bar(): Bar {
 }
 
 export function startBars(): void {
-  const { classes, input } = model();
+  const { class_names: classes, input } = model();
   const all = classes.length <= MAX_BARS;
   const bars = classes.slice(0, all ? MAX_BARS : 10).map(bar);
   get("bars").replaceChildren(...bars.map((each) => each.row));
@@ -36,7 +36,7 @@ export function startBars(): void {
     bars.forEach((each, place) => {
       const at = order[place]!;
       const probability = now?.[at];
-      text(each.name, String(classes[at]));
+      text(each.name, classes[at]!);
       text(each.probability, probability === undefined ? "" : percent(probability));
       each.fill.style.transform = `scaleX(${probability ?? 0})`;
       // A narrow outline would be all border.

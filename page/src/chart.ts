@@ -6,7 +6,7 @@ import { goTo } from "./player";
 import { model, panel, state, steps, trace } from "./state";
 import { theme } from "./theme";
 import { summary } from "./prediction";
-import { capital, percent, plural } from "./format";
+import { capital, className, percent, plural } from "./format";
 
 export function startChart(): void {
   const canvas = get<HTMLCanvasElement>("chart");
@@ -33,8 +33,8 @@ export function startChart(): void {
     fillTable(
       get<HTMLTableElement>("chart-table"),
       "Probability of each class after each step",
-      [capital(input.unit), "prediction", ...order.map((k) => String(now.classes[k]))],
-      now.probabilities.map((row, t) => [t + 1, String(now.classes[row.indexOf(Math.max(...row))]), ...order.map((k) => percent(row[k]!))]),
+      [capital(input.unit), "prediction", ...order.map((k) => className(model(), now.classes[k]!))],
+      now.probabilities.map((row, t) => [t + 1, className(model(), now.classes[row.indexOf(Math.max(...row))]!), ...order.map((k) => percent(row[k]!))]),
     );
   }
   numbers.addEventListener("toggle", fill);

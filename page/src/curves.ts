@@ -2,7 +2,9 @@
 import { Raster, write } from "./canvas";
 import type { Pen } from "./canvas";
 import type { Theme } from "./theme";
-import type { Trace } from "./types";
+import type { Label, Trace } from "./types";
+import { className } from "./format";
+import { model } from "./state";
 
 export const MAX_LINES = 12;
 const MAX_ROWS = 14;
@@ -10,14 +12,14 @@ const raster = new Raster();
 const MARGIN = { top: 10, bottom: 34 };
 const SHORT = 11; // characters of a name
 
-const short = (name: unknown): string => {
-  const whole = String(name);
+const short = (label: Label): string => {
+  const whole = className(model(), label);
   return whole.length > SHORT ? `${whole.slice(0, SHORT - 1)}…` : whole;
 };
 
 /** Margins left and right of the plot, for the scale and the names at the ends of the lines. */
 export function edges(trace: Trace, width: number): { left: number; right: number } {
-  const longest = Math.min(SHORT, Math.max(...trace.classes.map((name) => String(name).length)));
+  const longest = Math.min(SHORT, Math.max(...trace.classes.map((name) => className(model(), name).length)));
   if (trace.classes.length > MAX_LINES) return { left: Math.min(14 + 7 * longest, width / 3), right: 8 };
   return { left: 42, right: Math.min(14 + 8 * longest, width / 4) };
 }
@@ -56,7 +58,7 @@ export function drawChart(
     raster.done();
     raster.draw(pen, left, MARGIN.top, w, h);
     rows.forEach((k, r) => {
-      write(pen, short(trace.classes[k]), left - 6, MARGIN.top + ((r + 0.5) / rows.length) * h, r ? colours.quiet : colours.ink, 11, "right", r ? 400 : 650);
+      write(pen, short(trace.classes[k]!), left - 6, MARGIN.top + ((r + 0.5) / rows.length) * h, r ? colours.quiet : colours.ink, 11, "right", r ? 400 : 650);
     });
   } else {
     pen.lineWidth = 1;
@@ -101,7 +103,7 @@ export function drawChart(
       let level = Math.min(Math.max(y(values[at]!) - (end ? 0 : 9), 6), MARGIN.top + h);
       while (placed.some(([px, py]) => Math.abs(px - x(at)) < 14 && Math.abs(py - level) < 13)) level -= 13;
       placed.push([x(at), level]);
-      write(pen, short(trace.classes[k]), end ? left + w + 4 : x(at), level, colours.series[rank]!, 13, end ? "left" : "center", 650);
+      write(pen, short(trace.classes[k]!), end ? left + w + 4 : x(at), level, colours.series[rank]!, 13, end ? "left" : "center", 650);
     });
   }
   marks(pen, trace, x, MARGIN.top + h, left, w, unit, colours);

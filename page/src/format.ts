@@ -1,10 +1,16 @@
 // Formats numbers and names.
-import type { LayerTrace, Model, WhatIf, Clamp, Silence } from "./types";
+import type { LayerTrace, Label, Model, WhatIf, Clamp, Silence } from "./types";
 
 /** For example "forget gate f". */
 export function partName(model: Model, part: string): string {
   const title = model.network.titles[part];
   return title ? `${title} ${part}` : part;
+}
+
+/** A class as the server writes it, such as 1.0 or True; a predicted number as it is. */
+export function className(model: Model, label: Label): string {
+  const index = model.classes.indexOf(label);
+  return model.class_names[index] ?? String(label);
 }
 
 /** Whether values are 0 to 1; all others are around 0. */

@@ -7,7 +7,7 @@ import { autoplay } from "./player";
 import { model, panel, state } from "./state";
 import { pack } from "./theme";
 import type { GalleryItem, Input, Picture, PictureInput, Steps } from "./types";
-import { percent } from "./format";
+import { className, percent } from "./format";
 
 let items: GalleryItem[] = [];
 let data = "";
@@ -92,15 +92,15 @@ export async function startGallery(): Promise<void> {
   const list = get("gallery");
   const filter = get<HTMLSelectElement>("gallery-filter");
   const classes = model().classes.filter((name) => items.some((item) => item.true === name));
-  options(filter, [["all", "all"], ["wrong", "errors only"], ...classes.map((name, at): [string, string] => [`class ${at}`, `class ${name}`])]);
+  options(filter, [["all", "all"], ["wrong", "errors only"], ...classes.map((name, at): [string, string] => [`class ${at}`, `class ${className(model(), name)}`])]);
 
   const entries = items.map((item) => {
-    const answered = `predicted ${item.label}, ${percent(item.probability)}`;
+    const answered = `predicted ${className(model(), item.label)}, ${percent(item.probability)}`;
     const button = make(
       "button",
       { type: "button", tabindex: -1, class: item.right ? "right" : "wrong", title: `test ${item.index}: ${item.true}, ${answered}` },
       thumbnail(item),
-      make("span", {}, item.right ? String(item.true) : `${item.true} → ${item.label}`),
+      make("span", {}, item.right ? className(model(), item.true) : `${className(model(), item.true)} → ${className(model(), item.label)}`),
       make("span", { class: "hidden-text" }, `, ${answered}`),
     );
     button.addEventListener("click", (event) => {

@@ -39,6 +39,8 @@ function describe(given: Model): void {
   const about = get("about");
   about.replaceChildren(`${facts.join("; ")}. `, make("strong", {}, `${worth.charAt(0).toUpperCase()}${worth.slice(1)}.`));
   about.append(` Licence: ${given.licence ?? "not stated"}.${given.calibrated ? " Probabilities are calibrated." : ""}`);
+  const refused = given.streams_obstacle;
+  about.append(refused === null ? " Streams: predictions while steps arrive, over a WebSocket at v1/stream." : ` No streams: ${refused}.`);
   text(get("served-by"), `Scanline ${given.version}, model ${given.model}`);
 }
 

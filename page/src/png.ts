@@ -9,7 +9,7 @@ import { layerOf, model, partOf, shown, state, steps } from "./state";
 import { LIGHT } from "./theme";
 import type { Picture, Steps } from "./types";
 import { summary } from "./prediction";
-import { capital, isGate, layerName, partName, percent, place, plural, runs } from "./format";
+import { capital, className, isGate, layerName, partName, percent, place, plural, runs } from "./format";
 
 const WIDTH = 1200;
 const EDGE = 40;
@@ -30,7 +30,8 @@ export function compose(): HTMLCanvasElement {
   const result = shown()!;
   const given = model();
   const { input, network } = given;
-  const { label, probability, trace, seen } = result.prediction;
+  const { probability, trace, seen } = result.prediction;
+  const label = className(given, result.prediction.label);
   const before = state.altered ? state.plain!.prediction : null;
   const columns = Math.min(3, network.parts.length);
   const rows = Math.ceil(network.parts.length / columns);
@@ -42,10 +43,10 @@ export function compose(): HTMLCanvasElement {
   pen.fillStyle = LIGHT.paper;
   pen.fillRect(0, 0, WIDTH, height);
 
-  write(pen, String(label), EDGE, 62, LIGHT.ink, 56, "left", 650);
-  const after = EDGE + pen.measureText(String(label)).width + 18;
+  write(pen, label, EDGE, 62, LIGHT.ink, 56, "left", 650);
+  const after = EDGE + pen.measureText(label).width + 18;
   write(pen, percent(probability), after, 52, LIGHT.ink, 20, "left", 600);
-  const was = before ? `without the what-ifs: ${before.label}, ${percent(before.probability)}` : result.input.title;
+  const was = before ? `without the what-ifs: ${className(given, before.label)}, ${percent(before.probability)}` : result.input.title;
   write(pen, was, after, 78, LIGHT.quiet, 15);
   write(pen, summary(trace, input.unit), EDGE, 118, LIGHT.ink, 15);
   write(pen, changes(), EDGE, 142, LIGHT.series[1]!, 15);

@@ -2,7 +2,7 @@
 import { announce, get, make, text } from "./dom";
 import { model, panel, shown, state } from "./state";
 import type { Result, Trace } from "./types";
-import { percent } from "./format";
+import { className, percent } from "./format";
 
 interface Run {
   label: number;
@@ -24,11 +24,12 @@ function runsOf(trace: Trace): Run[] {
 
 /** For example "Predicted 3 up to row 17, then 7." */
 export function summary(trace: Trace, unit: string): string {
-  const { label, settled, first_reached: first, changes } = trace;
+  const { settled, first_reached: first, changes } = trace;
+  const label = className(model(), trace.label);
   const count = trace.probabilities.length;
   if (settled === 1) return count === 1 ? "" : `Predicted ${label} from the first ${unit} on.`;
   const all = runsOf(trace);
-  const name = (run: Run): string => String(trace.classes[run.label]);
+  const name = (run: Run): string => className(model(), trace.classes[run.label]!);
   const end = settled === count ? `${label} only at the last ${unit}, ${settled}.` : `${label} from ${unit} ${settled} on.`;
   if (all.length <= 4) {
     const before = all.slice(0, -1).map((each) => `${name(each)} up to ${unit} ${each.to}`);
@@ -44,7 +45,7 @@ export function summary(trace: Trace, unit: string): string {
 
 function comparison(plain: Result, altered: Result): string {
   const [a, b] = [plain.prediction, altered.prediction];
-  const without = `Without the what-ifs: ${a.label}, ${percent(a.probability)}.`;
+  const without = `Without the what-ifs: ${className(model(), a.label)}, ${percent(a.probability)}.`;
   return a.label === b.label ? `The predicted class stays the same. ${without}` : `The predicted class changes. ${without}`;
 }
 
@@ -61,20 +62,21 @@ export function startPrediction(): void {
       delete result.dataset.label;
       return;
     }
-    const { label, probability, trace } = now.prediction;
-    result.dataset.label = String(label);
+    const { probability, trace } = now.prediction;
+    const label = className(model(), now.prediction.label);
+    result.dataset.label = label;
     result.dataset.probability = String(probability);
-    const parts: (Node | string)[] = [make("strong", {}, String(label)), " ", make("small", {}, percent(probability))];
-    if (state.altered && state.plain && state.plain.prediction.label !== label) {
+    const parts: (Node | string)[] = [make("strong", {}, label), " ", make("small", {}, percent(probability))];
+    if (state.altered && state.plain && state.plain.prediction.label !== now.prediction.label) {
       // Read out after the new class, shown before it.
-      parts.push(make("span", { class: "hidden-text" }, ", previously "), make("s", {}, String(state.plain.prediction.label)));
+      parts.push(make("span", { class: "hidden-text" }, ", previously "), make("s", {}, className(model(), state.plain.prediction.label)));
     }
     result.replaceChildren(...parts);
-    result.classList.toggle("long", String(label).length > 6);
+    result.classList.toggle("long", label.length > 6);
     text(get("summary"), summary(trace, input.unit));
     const { truth, title, example } = now.input;
     const correct = state.plain?.prediction.label === truth ? "correct" : "wrong";
-    const known = truth === undefined ? "" : `True class: ${truth}; the prediction is ${correct}.`;
+    const known = truth === undefined ? "" : `True class: ${className(model(), truth)}; the prediction is ${correct}.`;
     text(get("truth"), [known, example ? "This is an example; draw to replace it." : ""].filter(Boolean).join(" "));
     if (input.kind !== "picture" || input.channels !== 1) text(get("truth"), known);
     const what = state.altered ? "what-if-summary" : "";

@@ -5,6 +5,7 @@ import { hashOf } from "./link";
 import { compose } from "./png";
 import { showError } from "./errors";
 import { model, panel, shown, state } from "./state";
+import { className } from "./format";
 
 let later = 0;
 
@@ -15,7 +16,8 @@ function showStatus(words: string): void {
 }
 
 function stem(): string {
-  const label = shown()?.prediction.label ?? "";
+  const now = shown();
+  const label = now ? className(model(), now.prediction.label) : "";
   return `scanline-${model().name}-${label}`.replace(/[^\w.-]+/g, "-");
 }
 

@@ -1,6 +1,6 @@
 // Requests and responses of the server, as described in docs/serving.md.
 
-export type Label = number | string;
+export type Label = number | string | boolean;
 export type Direction = "forward" | "backward";
 /** (height, width), or (height, width, 3) with colours. */
 export type Picture = (number | number[])[][];
@@ -36,6 +36,8 @@ export interface Model {
   version: string;
   trained_on: string;
   classes: Label[];
+  /** The classes as text: a class 1.0 is the number 1 here. */
+  class_names: string[];
   input: PictureInput | SequenceInput;
   network: {
     cell: string;
@@ -52,6 +54,8 @@ export interface Model {
   accuracy: { accuracy: number; ci95: [number, number]; n: number } | null;
   licence: string | null;
   calibrated: boolean;
+  streams: boolean;
+  streams_obstacle: string | null;
 }
 
 export interface LayerTrace {

@@ -274,6 +274,13 @@ def test_streams_past_the_limit_are_refused_until_one_ends():
             assert say(third, {"reset": True}) == {"steps": 0}
 
 
+def test_a_request_to_a_stream_is_asked_to_open_a_websocket(sequences):
+    response = sequences.get("/v1/stream")
+    assert problem(response, "no-websocket")["status"] == response.status == 426
+    assert response.header("upgrade") == "websocket"
+    assert sequences.get("/v1/model").json()["streams_obstacle"] is None
+
+
 def test_a_client_that_vanishes_gives_its_place_back():
     with in_thread(made(), streams=1) as server, joined(server) as stream:
         stream.socket.shutdown(socket.SHUT_RDWR)
@@ -282,8 +289,12 @@ def test_a_client_that_vanishes_gives_its_place_back():
 
 def test_a_model_in_both_directions_refuses_the_handshake():
     with in_thread(made(bidirectional=True)) as server:
-        assert server.get("/v1/model").json()["streams"] is False
+        described = server.get("/v1/model").json()
+        assert described["streams"] is False
         found = problem(handshake(server), "wrong-values")
+        # A page in a browser cannot read the response to its handshake: it asks in these two ways.
+        assert problem(server.get("/v1/stream"), "wrong-values") == found
+        assert found["detail"].endswith(described["streams_obstacle"])
         assert found["detail"].startswith("this model has to know the end of a sequence")
         assert "train with model.bidirectional=false to stream" in found["detail"]
 

@@ -95,6 +95,7 @@ def create_app(service: Service) -> Guard:
     )
     _add_predict(app, endpoint)
     _add_model(app, service)
+    _add_stream(app, service)
     _add_operations(app, service)
     _add_page(app)
     _add_problems(app)
@@ -204,20 +205,40 @@ def _problem_response(problem: Problem) -> Response:
     return Response(problem.to_bytes(), problem.status, headers, PROBLEM_TYPE)
 
 
+def _refusal(service: Service, obstacle: str | None) -> Problem | None:
+    """Return why the server accepts no stream now, or None if it does.
+
+    Args:
+        service: The server's parts.
+        obstacle: Why the model cannot predict while steps arrive, or None.
+    """
+    if obstacle is not None:
+        detail = "this model has to know the end of a sequence before it can read the beginning"
+        return Problem("wrong-values", f"{detail}: {obstacle}")
+    if service.admission.ending:
+        return ending()
+    if service.metrics.open_streams >= service.limits.streams:
+        return Problem("overloaded", f"{service.limits.streams} streams are open, which is the limit")
+    return None
+
+
+def _add_stream(app: FastAPI, service: Service) -> None:
+    """Add the route that tells a page why its WebSocket is refused: browsers hide the handshake's body."""
+    obstacle = obstacle_to_streams(service.responder.model)
+    upgrade = Problem("no-websocket", f"{STREAM_PATH} is a WebSocket", headers=[("upgrade", "websocket")])
+
+    @app.get(STREAM_PATH, summary="Why a WebSocket is refused here; it gives predictions while steps arrive.")
+    async def stream() -> Response:
+        return _problem_response(_refusal(service, obstacle) or upgrade)
+
+
 def _stream_route(service: Service, parser: RequestParser, endpoint: PredictEndpoint) -> App:
     """Return the ASGI application of `/v1/stream`."""
     limits, metrics = service.limits, service.metrics
     obstacle = obstacle_to_streams(service.responder.model)
 
     async def stream(scope: Scope, receive: Receive, send: Send) -> None:
-        problem = None
-        if obstacle is not None:
-            detail = "this model has to know the end of a sequence before it can read the beginning"
-            problem = Problem("wrong-values", f"{detail}: {obstacle}")
-        elif service.admission.ending:
-            problem = ending()
-        elif metrics.open_streams >= limits.streams:
-            problem = Problem("overloaded", f"{limits.streams} streams are open, which is the limit")
+        problem = _refusal(service, obstacle)
         if problem is not None:
             await refuse_websocket(scope, receive, send, problem)
             return

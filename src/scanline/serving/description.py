@@ -28,7 +28,7 @@ def describe_model(model: Model, name: str, digest: str, version: str, limits: L
         version: Version of Scanline.
         limits: The server's limits.
     """
-    tested = model.provenance.test
+    tested, obstacle = model.provenance.test, obstacle_to_streams(model)
     accuracy = None
     if tested is not None:
         accuracy = Accuracy(accuracy=tested.accuracy, ci95=list(tested.ci95), n=tested.n)
@@ -39,12 +39,14 @@ def describe_model(model: Model, name: str, digest: str, version: str, limits: L
         version=version,
         trained_on=model.data,
         classes=list(model.class_names),
+        class_names=list(map(str, model.class_names)),
         input=_describe_input(model),
         network=_describe_network(model),
         accuracy=accuracy,
         licence=model.provenance.licence or None,
         calibrated=model.calibrated,
-        streams=obstacle_to_streams(model) is None,
+        streams=obstacle is None,
+        streams_obstacle=obstacle,
         limits=RequestLimits(**{field: getattr(limits, field) for field in RequestLimits.model_fields}),
     )
 

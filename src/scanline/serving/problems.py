@@ -69,6 +69,9 @@ KINDS = {
     "wrong-values": ProblemKind(
         422, "The values are not valid", "The request is well-formed, but this model cannot read its values."
     ),
+    "no-websocket": ProblemKind(
+        426, "This route is for WebSockets", "Open a WebSocket at this path instead of sending a request."
+    ),
     "head-too-large": ProblemKind(431, "The request's head is too large", "Send fewer or shorter headers."),
     "failed": ProblemKind(500, "The server failed", "This is an error of the server; see its log."),
     "overloaded": ProblemKind(

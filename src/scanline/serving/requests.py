@@ -19,6 +19,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from scanline import cells
+from scanline.data.memory import MemorySource
+from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError
@@ -231,12 +233,22 @@ class RequestParser:
                 "too-large",
                 f"expected at most {self._limits.steps:,} steps a sequence, found {len(values):,}",
             )
+        values = self._without_padding(values)
         missing = int(np.isnan(values).sum())
         if missing and preprocessing.missing == "error":
             raise DataError(
                 f"expected numbers, found {missing:,} null; the model was trained with input.missing=error"
             )
         return narrow(values)
+
+    def _without_padding(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return steps (T, F) without the padding at their end, as `Model.predict` reads them."""
+        pad_value = self._preprocessing.settings.pad_value
+        source = MemorySource.from_list([narrow(values)], np.zeros(1, np.int64), (), "the input")
+        try:
+            return values[: without_padding(source, pad_value).lengths[0]]
+        except DataError:
+            raise DataError(f"expected values before the padding {pad_value}, found none") from None
 
     def _picture_rows(
         self, values: NDArray[Any], given: PredictRequest, picture: PictureFormat, index: int

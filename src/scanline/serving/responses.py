@@ -16,6 +16,7 @@ from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError
 from scanline.explanation.attribution import baseline
 from scanline.explanation.trace import Trace, trace
+from scanline.formats.text import is_number
 from scanline.model.artifact import Model
 from scanline.model.model_files import DESCRIPTION
 from scanline.serving.requests import Request
@@ -85,9 +86,11 @@ class Responder:
         if preprocessing.picture is not None:
             picture = preprocessing.picture
             shape = picture.height, picture.width * picture.channels
-        zeros = np.zeros(shape, np.float32)
-        self.respond_all([Request((zeros,))])
-        self.respond(Request((zeros,), show_input=True, trace=True))
+        pad_value = preprocessing.settings.pad_value
+        # Zeros, unless they are padding, of which a sequence cannot consist.
+        values = np.full(shape, is_number(pad_value) and float(pad_value) == 0, np.float32)
+        self.respond_all([Request((values,))])
+        self.respond(Request((values,), show_input=True, trace=True))
         if preprocessing.picture is not None:
             image = np.zeros((picture.height, picture.width, picture.channels), np.uint8)
             # A vertical stroke, so that the image is not empty.

@@ -211,12 +211,16 @@ class ModelDescription(BaseModel):
     version: str
     trained_on: str
     classes: list[ClassLabel]
+    class_names: Annotated[
+        list[str], Field(description="The classes as text: JavaScript does not keep 1.0 apart from 1.")
+    ]
     input: SequenceInput | PictureInput
     network: NetworkDescription
     accuracy: Accuracy | None
     licence: str | None
     calibrated: bool
     streams: Annotated[bool, Field(description="Whether the model can predict while steps arrive.")]
+    streams_obstacle: Annotated[str | None, Field(description="Why it cannot; null if it can.")]
     limits: RequestLimits
 
 
