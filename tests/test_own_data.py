@@ -282,8 +282,9 @@ def test_a_single_sequence_a_list_and_padded_ones_get_the_same_answers(table, tm
         np.array([" a", "b"]),
         np.array(["10", "9"], object),
         np.array([3, -1], np.int8),
+        np.array([b"a", b" b"]),
     ],
-    ids=["digits", "booleans", "floats", "blank", "object", "integers"],
+    ids=["digits", "booleans", "floats", "blank", "object", "integers", "bytes"],
 )
 def test_predictions_equal_the_labels_that_were_given(names, tmp_path):
     draw = np.random.default_rng(0)
@@ -303,9 +304,10 @@ def test_predictions_equal_the_labels_that_were_given(names, tmp_path):
     assert list(map(type, predicted.tolist())) == list(map(type, labels.tolist()))
     assert model.prediction(values).labels.tolist() == labels.tolist()
     # The same in the run's files, in an evaluation and in files of predictions.
-    classes = [repr(each["class"]) for each in run.result["test"]["classes"]]
-    assert classes == list(map(repr, model.classes.tolist()))
+    shown = [each.decode() if isinstance(each, bytes) else each for each in model.classes.tolist()]
+    assert [repr(each["class"]) for each in run.result["test"]["classes"]] == list(map(repr, shown))
     np.savez(tmp_path / "new.npz", X=values, y=labels.astype(str))
     predictions = list(predict_files(run.path, [str(tmp_path / "new.npz")]))
-    assert [repr(each.to_json()["label"]) for each in predictions] == list(map(repr, labels.tolist()))
+    texts = [each.decode() if isinstance(each, bytes) else each for each in labels.tolist()]
+    assert [repr(each.to_json()["label"]) for each in predictions] == list(map(repr, texts))
     assert evaluate_run(str(run.path), str(tmp_path / "new.npz")).metrics.accuracy == 1

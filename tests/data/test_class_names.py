@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import numpy as np
 import pytest
 
 from scanline.data.class_names import check_names, name_classes, with_classes
-from scanline.data.labels import class_array, match_names
+from scanline.data.labels import BytesName, as_class_name, class_array, match_names
 from scanline.data.memory import MemorySource
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError
@@ -84,6 +85,18 @@ def test_names_match_in_any_type_and_spelling_but_prefer_the_same_one():
 def test_an_array_of_names_keeps_the_type_of_each():
     assert class_array((1, "a")).tolist() == [1, "a"]
     assert class_array((False, True)).dtype == bool
+
+
+def test_bytes_are_names_of_text_that_become_bytes_again():
+    names = tuple(map(as_class_name, (b"a ", np.bytes_(b"b"), b"\xff")))
+    assert names == ("a ", "b", "\\xff")
+    assert class_array(names[:2]).tolist() == [b"a ", b"b"]
+    assert class_array((names[2], "a", 1)).tolist() == [b"\xff", "a", 1]
+    again = pickle.loads(pickle.dumps(names[2]))
+    assert (again, again.given) == (names[2], b"\xff")
+    labels = [BytesName(b"7"), BytesName(b" 7"), BytesName(b"8")]
+    classes, _ = name_classes(labels, np.arange(3), "s.npz", locate, typed=True)
+    assert class_array(classes).tolist() == [b"7", b"8"]
 
 
 def test_two_ways_to_write_a_class_are_one():

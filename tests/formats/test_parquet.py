@@ -15,9 +15,9 @@ from scanline.formats.thrift import BINARY, I32, LIST, STRUCT, CompactReader
 
 TABLES = {
     "plain": pa.table({"x1": [1.0, 2.0], "x2": [3.0, None], "label": ["a", "b"]}),
-    "lists": pa.table({"v": [[1.0, 2.0], [3.0]], "w": [[[1, 2]], [[5, 6]]], "label": ["a", "b"]}),
+    "lists": pa.table({"v": [[1.0, 2.0], [3.0]], "w": [[[1, 2], [3, 4]], [[5, 6]]], "label": ["a", "b"]}),
     "categories": pa.table({"x": [1, 2], "label": pa.array(["a", "b"]).dictionary_encode()}),
-    "bytes": pa.table({"x": [True, None], "k": pa.array([b"abcd", b"efgh"], pa.binary(4))}),
+    "bytes": pa.table({"x": [1, 2], "y": [3, 4], "label": pa.array([b"abcd", b"efgh"], pa.binary(4))}),
     "no rows": pa.table({"x": pa.array([], pa.float32())}),
     "no columns": pa.table({}),
 }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from scanline.data.labels import BytesName
 from scanline.data.memory import MemorySource
 from scanline.errors import DataError, UsageError
 from scanline.tasks.classification import Classification, require
@@ -108,3 +109,19 @@ def test_what_needs_a_classification_refuses_other_tasks_by_name():
     assert require(ABC, "a report") is ABC
     with pytest.raises(UsageError, match="a report supports the task classification only, got other"):
         require(type("Other", (), {"name": "other"})(), "a report")
+
+
+def test_classes_that_are_bytes_are_predicted_as_bytes_after_saving():
+    task = Classification((BytesName(b"a "), BytesName(b"\xff"), 3))
+    loaded = Classification.from_json(json.loads(json.dumps(task.to_json())))
+    assert loaded.predict(LOGITS).tolist() == [b"a ", 3]
+    assert loaded.predict(-LOGITS).tolist() == [3, b"a "]
+    assert Classification((BytesName(b"a"), BytesName(b"b"))).predict(LOGITS[:, :2]).dtype == "S1"
+    assert loaded.to_json() == task.to_json()
+    assert "bytes" not in ABC.to_json()
+
+
+@pytest.mark.parametrize("labels", [[], {"x": "x"}, {"a": 1}, {"a": "\u20ac"}, {"a": "b"}])
+def test_bytes_of_other_classes_are_refused(labels):
+    with pytest.raises(ValueError, match="expected bytes, the labels of classes as Latin-1"):
+        Classification.from_json({"classes": ["a", "b"], "bytes": labels})

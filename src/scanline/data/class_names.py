@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.labels import integer_of, match_names, same_names
+from scanline.data.labels import BytesName, integer_of, match_names, same_names
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate
@@ -97,6 +97,8 @@ def _typed_name(key: int | str, spellings: Sequence[Any]) -> ClassName:
     """Return the name of the class `key`, whose labels are `spellings`, in the type that they have."""
     if len(spellings) == 1 and isinstance(spellings[0], bool | int | float | str):
         return spellings[0]
+    if all(isinstance(each, BytesName) for each in spellings):
+        return BytesName(str(key).encode())
     return str(key) if all(isinstance(each, str) for each in spellings) else key
 
 

@@ -12,12 +12,32 @@ from numpy.typing import NDArray
 from scanline.data.source import ClassName
 
 
+class BytesName(str):
+    """The name of a class whose labels are bytes, as in NumPy arrays of dtype S: text that knows them."""
+
+    given: bytes
+
+    def __new__(cls, given: bytes) -> BytesName:
+        r"""Make a name of bytes; those that are not UTF-8 become escapes such as \xff."""
+        name = super().__new__(cls, given.decode(errors="backslashreplace"))
+        name.given = given
+        return name
+
+    def __reduce__(self) -> tuple[type[BytesName], tuple[bytes]]:
+        return BytesName, (self.given,)
+
+
 def as_class_name(label: Any) -> ClassName:
-    """Return a label of a Python program as a class name: a bool, an int, a float, and otherwise text."""
+    """Return a label of a Python program as a class name: a bool, an int, a float, and otherwise text.
+
+    Bytes are a `BytesName`.
+    """
     if isinstance(label, np.generic):
         label = label.item()
     if isinstance(label, bytes):
-        return label.decode(errors="backslashreplace")
+        return BytesName(label)
+    if isinstance(label, BytesName):
+        return label
     if isinstance(label, bool | int | float | str):
         return str(label) if isinstance(label, str) else label
     whole = integer_of(str(label))  # of a Decimal, for example
@@ -26,8 +46,8 @@ def as_class_name(label: Any) -> ClassName:
 
 def class_array(classes: Sequence[ClassName]) -> NDArray[Any]:
     """Return class names as an array, (K,), in which each keeps its type."""
-    kinds = {type(name) for name in classes}
-    return np.array(classes, dtype=object) if len(kinds) > 1 else np.asarray(classes)
+    labels = [name.given if isinstance(name, BytesName) else name for name in classes]
+    return np.array(labels, dtype=object) if len(set(map(type, labels))) > 1 else np.asarray(labels)
 
 
 def names_before_types(classes: Sequence[ClassName]) -> tuple[ClassName, ...]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scanline.data.class_names import MAX_NAME_CHARACTERS
-from scanline.data.labels import class_array, match_names, same_names
+from scanline.data.labels import BytesName, class_array, match_names, same_names
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.errors import DataError, UsageError, join_names
@@ -158,8 +158,11 @@ class Classification(Task):
         return f"{len(self.classes):,} classes: {join_names(self.classes)}"
 
     def to_json(self) -> JsonObject:
-        """Return {"classes": K names}."""
-        return {"classes": list(self.classes)}
+        """Return {"classes": K names}; "bytes" has the labels that are bytes as Latin-1, by name."""
+        labels = {
+            str(name): name.given.decode("latin-1") for name in self.classes if isinstance(name, BytesName)
+        }
+        return {"classes": list(map(_plain, self.classes))} | ({"bytes": labels} if labels else {})
 
     @classmethod
     def from_json(cls, state: JsonObject) -> Self:
@@ -186,11 +189,32 @@ class Classification(Task):
         longest = max(map(len, names))
         if longest > MAX_NAME_CHARACTERS or longest * len(names) > _NAMES_CHARACTERS:
             raise ValueError(f"class names are too long: {len(names)} names of up to {longest} characters")
-        return cls(tuple(classes))
+        return cls(tuple(_with_bytes(classes, state.get("bytes", {}))))
 
     def fit_temperature(self, outputs: NDArray[np.float32], targets: NDArray[np.int64]) -> float | None:
         """Return the temperature that minimises the mean cross-entropy of these sequences."""
         return fit_temperature(outputs, targets)
+
+
+def _plain(name: ClassName) -> ClassName:
+    return str(name) if isinstance(name, BytesName) else name
+
+
+def _with_bytes(classes: list[ClassName], labels: Any) -> list[ClassName]:
+    """Return class names of which some are bytes. Raises ValueError if these have other names."""
+    fault = ValueError("expected bytes, the labels of classes as Latin-1")
+    if not isinstance(labels, dict):
+        raise fault
+    names = list(classes)
+    for name, label in labels.items():
+        try:
+            index = classes.index(name)
+            names[index] = BytesName(label.encode("latin-1"))
+        except (AttributeError, UnicodeError, ValueError):
+            raise fault from None
+        if names[index] != name:
+            raise fault
+    return names
 
 
 def require(task: Task, what: str) -> Classification:

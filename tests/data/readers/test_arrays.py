@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from scanline import Arrays
 from scanline.data.checks import check_values
+from scanline.data.labels import BytesName
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.errors import DataError
 from scanline.recipe import DEFAULT_DATA
@@ -216,8 +217,8 @@ def test_numbers_are_not_copied_where_they_need_not_be():
         (["b", "a"], ("b", "a")),
         (["10", "9"], ("10", "9")),
         (["007", "9"], ("007", "9")),
-        ([b"b", "é".encode()], ("b", "é")),
-        (np.array([b"b", b"\xe9"]), ("b", "\\xe9")),
+        ([b"b", "é".encode()], (BytesName(b"b"), BytesName("é".encode()))),
+        (np.array([b"b", b"\xe9"]), (BytesName(b"b"), BytesName(b"\xe9"))),
         ([True, False], (True, False)),
         (["b", 1], ("b", "1")),
         (np.array([2, 1], np.uint8), (2, 1)),

@@ -304,7 +304,7 @@ def _names(values: Any, n: int, what: str, source: str) -> NDArray[Any]:
         )
     if array.dtype.kind in "fb":
         return array
-    if array.dtype.kind != "O":
+    if array.dtype.kind not in "OS":
         return np.array(names)
     typed = np.empty(n, dtype=object)
     typed[:] = [as_class_name(name) for name in given]
