@@ -1,4 +1,4 @@
-"""`make fuzz`: every reader in turn, for so many seconds each; a table of what was tried and found."""
+"""`make fuzz`: run every reader on mutated files for some seconds, and print a table of inputs and faults."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz import trying
+from fuzz import execution
 from fuzz.targets import BY_NAME, TARGETS, Target
 from fuzz.worker import State
 
-_STUCK_S = 15.0  # without an answer: foreign code that does not come back
+_STUCK_S = 15.0  # for one input: native code that does not return
 _STARTING_S = 120.0
 
 
 @dataclass
 class Row:
-    """What became of a target. slowest: of its inputs, in seconds of processor time."""
+    """Counts of one target.
+
+    Attributes:
+        tried: Number of inputs.
+        faults: Number of inputs that crashed, hung or raised.
+        slowest: Processor time of the slowest input, in seconds.
+        seconds: Duration.
+        note: Why it did not run or ended early, or "".
+    """
 
     tried: int = 0
     faults: int = 0
@@ -34,18 +42,20 @@ class Row:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz")
     parser.add_argument("targets", nargs="*", help="of " + ", ".join(BY_NAME))
-    parser.add_argument("--seconds", type=float, default=60.0, help="a reader")
-    parser.add_argument("--seed", type=int, help="repeats a run; drawn and printed where it is left out")
-    asked = parser.parse_args()
-    if unknown := [name for name in asked.targets if name not in BY_NAME]:
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration for each reader")
+    parser.add_argument("--seed", type=int, help="repeats a run; random by default, and printed")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.targets if name not in BY_NAME]:
         parser.error(f"no such reader: {', '.join(unknown)}; expected some of {', '.join(BY_NAME)}")
-    seed = asked.seed if asked.seed is not None else int.from_bytes(os.urandom(4), "little")
+    seed = arguments.seed if arguments.seed is not None else int.from_bytes(os.urandom(4), "little")
     print(f"FUZZ_SEED={seed}", flush=True)
     rows = {}
     for target in TARGETS:
-        if not asked.targets or target.name in asked.targets:
-            lacking = target.missing()
-            rows[target.name] = Row(note=f"needs {lacking}") if lacking else run(target, asked.seconds, seed)
+        if not arguments.targets or target.name in arguments.targets:
+            missing = target.missing()
+            rows[target.name] = (
+                Row(note=f"needs {missing}") if missing else run(target, arguments.seconds, seed)
+            )
             print(_line(target.name, rows[target.name]), flush=True)
     print("\n" + _line())
     for name, row in rows.items():
@@ -54,39 +64,39 @@ def main() -> int:
 
 
 def run(target: Target, seconds: float, seed: int) -> Row:
-    """Tries `target` for so long; a worker that dies or gets stuck is a fault, and another one goes on."""
+    """Run `target` for `seconds`. A worker that dies or hangs is a fault, and is replaced by another one."""
     row, end = Row(), time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as place:
         while (left := end - time.monotonic()) > 0.5 or row.tried == 0:
             state = State.make(Path(place) / "state")
             begin = time.monotonic()
-            said = _work(target.name, max(left, 1.0), seed, state, Path(place) / "state")
+            fault = _work(target.name, max(left, 1.0), seed, state, Path(place) / "state")
             content = state.look()
             row.tried, row.faults = row.tried + state.tried, row.faults + state.faults
             row.slowest = max(row.slowest, state.slowest)
             row.seconds += time.monotonic() - begin
-            if not said:
+            if not fault:
                 return row
             row.faults += 1
             seed += 1
-            files = trying.unpack(content)
-            if not files:  # it died before it began: of no input
-                row.note = said
+            files = execution.unpack(content)
+            if not files:  # it died before the first input
+                row.note = fault
                 return row
-            folder = trying.keep(files, trying.FOUND / target.name)
-            (folder / "fault.txt").write_text(said + "\n")
-            print(f"{target.name}: {said} ({folder})", flush=True)
+            folder = execution.save_input(files, execution.FAULTS / target.name)
+            (folder / "fault.txt").write_text(fault + "\n")
+            print(f"{target.name}: {fault} ({folder})", flush=True)
     return row
 
 
 def _work(name: str, seconds: float, seed: int, state: State, path: Path) -> str:
-    """Runs a worker to its end; what went wrong with it, or nothing."""
+    """Run a worker to its end; return what went wrong, or ""."""
     command = [sys.executable, "-m", "fuzz.worker", name, "--seconds", str(seconds), "--seed", str(seed)]
     own = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     log, end = path.with_name("log"), time.monotonic() + seconds + _STARTING_S
     with open(log, "wb") as errors:
         worker = subprocess.Popen(
-            [*command, "--state", str(path)], env=os.environ | own, stderr=errors, cwd=trying.HERE.parent
+            [*command, "--state", str(path)], env=os.environ | own, stderr=errors, cwd=execution.HERE.parent
         )
     try:
         while worker.poll() is None:
@@ -94,7 +104,7 @@ def _work(name: str, seconds: float, seed: int, state: State, path: Path) -> str
             state.look()
             stuck = state.begun and time.time() - state.begun > _STUCK_S
             if stuck or time.monotonic() > end:
-                worker.send_signal(signal.SIGABRT)  # faulthandler then says where
+                worker.send_signal(signal.SIGABRT)  # faulthandler prints the place
                 time.sleep(1)
                 worker.kill()
                 worker.wait()
@@ -114,7 +124,7 @@ def _end_of(log: Path) -> str:
 def _line(name: str = "", row: Row | None = None) -> str:
     if row is None:
         return f"{'reader':<12}{'inputs':>10}{'faults':>8}{'slowest ms':>12}{'seconds':>9}{'kept':>6}"
-    seeds = len(trying.kept(trying.SEEDS / name))
+    seeds = len(execution.load_inputs(execution.SEEDS / name))
     figures = f"{row.tried:>10,}{row.faults:>8,}{1000 * row.slowest:>12.1f}{row.seconds:>9.0f}{seeds:>6}"
     return f"{name:<12}{figures}  {row.note}".rstrip()
 

@@ -7,13 +7,13 @@ from random import Random
 
 import pytest
 
-from fuzz import trying
+from fuzz import execution
 from fuzz.targets import BY_NAME, TARGETS, Target
 
-ENDLESS_S = 30.0  # the first input of a process imports half the world
+ENDLESS_S = 30.0  # the first input of a process imports most modules
 # Changed files a reader; those that train, draw or compare take as long as many others.
 MANY, COUNTS = 100, {"run": 8, "compare": 10, "resume": 30, "folders": 40, "csv": 60}
-KEPT = [(name, digest) for name in BY_NAME for digest in trying.kept(trying.SEEDS / name)]
+KEPT = [(name, digest) for name in BY_NAME for digest in execution.load_inputs(execution.SEEDS / name)]
 
 
 @functools.cache
@@ -21,31 +21,33 @@ def seeds(target: Target) -> list:
     return target.seeds()
 
 
-def the(name: str) -> Target:
+def target_of(name: str) -> Target:
     target = BY_NAME[name]
-    if lacking := target.missing():
-        pytest.skip(f"{lacking} is not installed")
+    if missing := target.missing():
+        pytest.skip(f"{missing} is not installed")
     return target
 
 
 def read(target: Target, files, folder) -> None:
-    outcome = trying.attempt(target, files, folder, ENDLESS_S)
+    outcome = execution.attempt(target, files, folder, ENDLESS_S)
     if outcome.fault is not None:
-        pytest.fail(f"{outcome.fault}\n{outcome.trace}\n{trying.keep(files, trying.FOUND / target.name)}")
+        pytest.fail(
+            f"{outcome.fault}\n{outcome.trace}\n{execution.save_input(files, execution.FAULTS / target.name)}"
+        )
 
 
 @pytest.mark.parametrize(("name", "digest"), KEPT)
 def test_earlier_faults_are_read_or_refused(name, digest, tmp_path):
-    read(the(name), trying.kept(trying.SEEDS / name)[digest], tmp_path / "it")
+    read(target_of(name), execution.load_inputs(execution.SEEDS / name)[digest], tmp_path / "it")
 
 
 @pytest.mark.parametrize("name", [target.name for target in TARGETS])
 def test_changed_files_are_read_or_refused(name, tmp_path):
-    target, rng, files = the(name), Random(name), {}
+    target, rng, files = target_of(name), Random(name), {}
     for turn in range(COUNTS.get(name, MANY)):
-        if turn % 3 == 0:  # else further from what is valid
+        if turn % 3 == 0:  # otherwise mutate the last file further
             files = rng.choice(seeds(target))
-        files = trying.changed(target, files, seeds(target), rng) or files
+        files = execution.mutate(target, files, seeds(target), rng) or files
         read(target, files, tmp_path / "it")
 
 
@@ -54,14 +56,14 @@ def test_failures_hangs_and_refusals_of_a_reader_are_distinguished(tmp_path):
         raise KeyError("x")
 
     def refuses(folder):
-        raise trying.ScanlineError("no")
+        raise execution.ScanlineError("no")
 
     def hangs(folder):
         while True:
             pass
 
     def tried(read) -> str | None:
-        return trying.attempt(Target("it", list, read), {"a/b": b"c"}, tmp_path / "it", 0.1).fault
+        return execution.attempt(Target("it", list, read), {"a/b": b"c"}, tmp_path / "it", 0.1).fault
 
     assert tried(refuses) is None
     assert tried(lambda folder: (folder / "a/b").read_bytes()) is None
@@ -71,15 +73,18 @@ def test_failures_hangs_and_refusals_of_a_reader_are_distinguished(tmp_path):
 
 def test_files_are_packed_and_unpacked_and_kept(tmp_path):
     files = {"a": b"", "b/c": b"\0\xff" * 3}
-    assert trying.unpack(trying.pack(files)) == files
-    assert [trying.unpack(each) for each in (b"", b"\0", b"\0\0\0\1a", trying.pack(files)[:-1])] == [None] * 4
-    folder = trying.keep(files, tmp_path)
-    assert trying.kept(tmp_path) == {folder.name: files}
+    assert execution.unpack(execution.pack(files)) == files
+    assert [execution.unpack(each) for each in (b"", b"\0", b"\0\0\0\1a", execution.pack(files)[:-1])] == [
+        None
+    ] * 4
+    folder = execution.save_input(files, tmp_path)
+    assert execution.load_inputs(tmp_path) == {folder.name: files}
 
 
 def test_a_seed_repeats_its_changes():
     target = BY_NAME["npz"]
     one, other = (
-        [trying.changed(target, seeds(target)[0], seeds(target), Random(n)) for n in range(50)] for _ in "ab"
+        [execution.mutate(target, seeds(target)[0], seeds(target), Random(n)) for n in range(50)]
+        for _ in "ab"
     )
     assert one == other

@@ -56,7 +56,7 @@ def test_the_names_are_a_closed_list():
 def test_the_mnist_likes_are_described_with_their_counts(name):
     facts = catalog.describe(name)
     assert (facts.classes, facts.train, facts.validation, facts.test) == (10, 55_000, 5_000, 10_000)
-    assert facts.found is None
+    assert facts.path is None
     assert facts.licence
 
 

@@ -40,7 +40,7 @@ def test_scanline_data_is_looked_into_before_the_cache(small, tmp_path, monkeypa
     monkeypatch.setenv("SCANLINE_DATA", str(tmp_path / "data"))
     assert catalog.find("mnist") == given
     assert catalog.fetch("mnist") == given
-    assert catalog.describe("mnist").found == given
+    assert catalog.describe("mnist").path == given
 
 
 def test_an_incomplete_folder_does_not_count(small, tmp_path):

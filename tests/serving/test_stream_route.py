@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.serving.asking import Line, head, in_thread, problem, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from scanline.serving.access import Access
 from scanline.serving.problems import KINDS
 from tests.model.test_session import made, steps
-from tests.serving.asking import Line, head, in_thread, problem, until
 from tests.serving.test_predict import pictures
 
 

@@ -30,7 +30,7 @@ def list_sets(as_json: bool) -> None:
 
     data_sets = [catalog.describe(name) for name in catalog.names()]
     if as_json:
-        locations = [each.found and str(each.found) for each in data_sets]
+        locations = [each.path and str(each.path) for each in data_sets]
         entries = [dataclasses.asdict(each) for each in data_sets]
         print_json({"data": [entry | {"found": at} for entry, at in zip(entries, locations, strict=True)]})
         return
@@ -41,7 +41,7 @@ def list_sets(as_json: bool) -> None:
             f"{each.test:,} test sequences; {each.licence}"
         )
         hint = f"not downloaded: run `scanline data fetch {each.name}`"
-        place = shown_name(each.found) if each.found else hint
+        place = shown_name(each.path) if each.path else hint
         click.echo(f"  {place}")
 
 

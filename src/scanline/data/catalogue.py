@@ -35,7 +35,18 @@ _GZIP_SLACK_BYTES = 2**16
 
 @dataclass(frozen=True)
 class Description:
-    """A row of `scanline data list`. found: path of the files, or None if they must be downloaded."""
+    """A row of `scanline data list`.
+
+    Attributes:
+        name: Name in the catalogue.
+        about: Description.
+        licence: Licence of the data.
+        classes: Number of classes.
+        train: Number of training sequences.
+        validation: Number of validation sequences.
+        test: Number of test sequences.
+        path: Path of the files, or None if they must be downloaded.
+    """
 
     name: str
     about: str
@@ -44,12 +55,18 @@ class Description:
     train: int
     validation: int
     test: int
-    found: Path | None
+    path: Path | None
 
 
 @dataclass(frozen=True)
 class FileCheck:
-    """Result of verifying one file. ok: whether it can be used. note: what was checked, or the fault."""
+    """Result of verifying one file.
+
+    Attributes:
+        path: The file.
+        ok: Whether it can be used.
+        note: What was checked, or the fault.
+    """
 
     path: Path
     ok: bool

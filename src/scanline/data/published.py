@@ -1,4 +1,4 @@
-"""The data sets that others publish as four IDX files: what they are, their mirrors, their checksums."""
+"""Published data sets of four IDX files each, with their mirrors and checksums."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-# All of them copy MNIST's sizes.
+# All data sets have MNIST's sizes.
 SHAPES = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One named data set: the four files of FILES, in that order.
+    """A data set.
 
-    mirrors: HTTPS folders, tried in order. packed_bytes: sizes of the published .gz files.
-    raw_sha256: checksums of the uncompressed bytes, where known: they hold however a file was packed.
-    gz_sha256: checksums of the .gz files as published, where the raw ones are not known.
+    Attributes:
+        name: Name in the catalogue.
+        about: Description for `scanline data list`.
+        licence: Licence of the data.
+        classes: Names of the classes.
+        mirrors: HTTPS folders, tried in order.
+        packed_bytes: Sizes of the published .gz files, in the order of `FILES`.
+        raw_sha256: Checksums of the uncompressed files; empty if unknown.
+        gz_sha256: Checksums of the published .gz files, where those of the uncompressed files are unknown.
     """
 
     name: str
@@ -35,9 +41,8 @@ class Entry:
     gz_sha256: tuple[str, ...] = ()
 
 
-# Nothing below was downloaded to check it: a mirror whose bytes differ is passed over by its checksum.
-# MNIST's checksums are those of the original files. The other SHA-256 sums are the ones that torchvision's
-# prototype datasets and several other public programs agree on.
+# A mirror whose bytes have another checksum is skipped. MNIST's checksums are those of the original files,
+# the others those of torchvision's prototype datasets and several other public programs.
 PUBLISHED = (
     Entry(
         name="mnist",
@@ -86,9 +91,9 @@ PUBLISHED = (
         mirrors=(
             # Unreachable at times: https://github.com/rois-codh/kmnist/issues/29
             "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
-            # A copy whose four sizes are the published ones, pinned to the upload: later commits dropped it.
+            # A copy with the published sizes, pinned to the commit of the upload: later commits removed it.
             "https://huggingface.co/datasets/tanganke/kmnist/resolve/756d43e894032ce8838db8b32e7500c9c3b5d050/raw/",
-            # The archive's copy as it was served; whether it holds all four files is not known.
+            # The copy of the Internet Archive, which may not have all four files.
             "https://web.archive.org/web/2023id_/http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
         ),
         packed_bytes=(18_165_135, 29_497, 3_041_136, 5_120),

@@ -259,7 +259,7 @@ class Library:
 def _openmp_of_torch() -> int | None:
     """Return the address of the function that runs work on torch's own threads, or None.
 
-    torch brings the GNU OpenMP library. A second thread pool would compete for the cores: OpenMP's threads
+    torch loads the GNU OpenMP library. A second thread pool would compete for the cores: OpenMP's threads
     wait actively for a while after each of torch's operations.
     """
     if sys.platform != "linux" or "OpenMP" not in torch.__config__.parallel_info():

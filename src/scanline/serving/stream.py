@@ -66,7 +66,7 @@ async def serve_stream(
         send: ASGI's, of the WebSocket.
         respond: `Stream.respond`; runs in `thread`.
         limits: `idle_s` and `read_s` are enforced here.
-        thread: Where to compute, so that the event loop goes on.
+        thread: Where to compute, so that the event loop is not blocked.
     """
     loop = asyncio.get_running_loop()
     while True:

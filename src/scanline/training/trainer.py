@@ -71,7 +71,7 @@ class Trainer:
         Raises:
             Diverged: If the loss or the gradient becomes NaN or infinite.
             Abandoned: If an evaluation was abandoned. `state.pending_evaluation` is then True, and the
-                events of the step are yielded again when training goes on.
+                events of the step are yielded again when training continues.
         """
         state = self.state
         while state.pending_evaluation or not state.done(self.recipe):

@@ -79,7 +79,7 @@ def as_pictures(
     Args:
         source: Sequences as they were read.
         size: (height, width) of the pictures.
-        reason: Why they are taken for pictures, if that was inferred; "" if the user said so.
+        reason: Why they are taken for pictures, if that was inferred; "" if the user stated it.
         channels: Values of a pixel, 1 for grey levels, 3 for colours.
 
     Raises:

@@ -1,4 +1,4 @@
-"""One input given to a reader, and what became of it."""
+"""Run a reader on one input and report the outcome. Inputs are sets of files, which can be stored."""
 
 from __future__ import annotations
 
@@ -21,18 +21,23 @@ from fuzz.targets import Target
 from scanline.errors import ScanlineError
 
 HERE = Path(__file__).parent
-SEEDS, FOUND = HERE / "seeds", HERE / "found"
-LONGEST_S = 2.0  # of processor time: a busy machine is no hang
+SEEDS, FAULTS = HERE / "seeds", HERE / "found"
+LONGEST_S = 2.0  # processor time, so that a busy machine does not count as a hang
 
 
 class Hang(BaseException):
-    """An input took too long. No reader may take it for something that it can deal with."""
+    """An input took too long. A BaseException, so that no reader catches it as an error of its input."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """fault: what was raised and where, in a line; None if it was read or refused. trace: all of that.
-    seconds: of processor time."""
+    """Result of one input.
+
+    Attributes:
+        fault: The exception and its place in one line; None if the input was read or refused.
+        trace: The traceback of the exception, or "".
+        seconds: Processor time.
+    """
 
     fault: str | None
     trace: str
@@ -40,8 +45,8 @@ class Outcome:
 
 
 def attempt(target: Target, files: Files, folder: Path, longest_s: float = LONGEST_S) -> Outcome:
-    """Has `target` read `files`, laid into `folder`, which is emptied before."""
-    lay(files, folder)
+    """Write `files` into `folder`, which is emptied first, let `target` read it, and return the outcome."""
+    write_files(files, folder)
     begin = time.process_time()
     fault, trace = None, ""
     try:
@@ -50,7 +55,7 @@ def attempt(target: Target, files: Files, folder: Path, longest_s: float = LONGE
             target.read(folder)
     except ScanlineError:
         pass
-    except (Exception, Hang) as error:  # noqa: BLE001  that is what is looked for
+    except (Exception, Hang) as error:  # noqa: BLE001  any exception is a fault
         trace = traceback.format_exc()
         fault = f"{type(error).__name__} at {_place(error)}: {' '.join(str(error).split())[:160]}"
     return Outcome(fault, trace, time.process_time() - begin)
@@ -58,7 +63,7 @@ def attempt(target: Target, files: Files, folder: Path, longest_s: float = LONGE
 
 @contextlib.contextmanager
 def _bounded(seconds: float) -> Iterator[None]:
-    """Raises Hang after so much processor time, unless foreign code does not come back; see worker.py."""
+    """Raise Hang after `seconds` of processor time, unless native code does not return; see `__main__.py`."""
 
     def late(number: int, frame: object) -> None:
         raise Hang(f"more than {seconds:g} s")
@@ -73,15 +78,15 @@ def _bounded(seconds: float) -> Iterator[None]:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of Scanline's own that is to blame."""
+    """Return file and line of the innermost frame in Scanline, or of the innermost one."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [each for each in frames if f"{os.sep}scanline{os.sep}" in each.filename] or frames
     file = own[-1].filename
     return f"{file[file.rfind('scanline') :]}:{own[-1].lineno}"
 
 
-def lay(files: Files, folder: Path) -> None:
-    """The files in `folder`, and nothing else."""
+def write_files(files: Files, folder: Path) -> None:
+    """Replace the content of `folder` by the files."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, content in files.items():
@@ -90,10 +95,10 @@ def lay(files: Files, folder: Path) -> None:
         path.write_bytes(content)
 
 
-def changed(
+def mutate(
     target: Target, files: Files, others: list[Files], rng: Random, raw: Callable | None = None
 ) -> Files:
-    """`files` with one of them changed, or two, and, mostly, checksums put right."""
+    """Return `files` with one or two of them mutated; in nine of ten cases checksums are corrected."""
     files = dict(files)
     for _ in range(rng.choice((1, 1, 1, 2))):
         name = rng.choice(sorted(files))
@@ -107,17 +112,17 @@ def changed(
     return files
 
 
-# --- many files as one piece of bytes, and as a folder
+# --- sets of files as bytes and as folders
 
 
 def pack(files: Files) -> bytes:
-    """Each file's name and content, with their lengths before them."""
+    """Return names and contents of the files, each preceded by its length."""
     pieces = [part for name in sorted(files) for part in (name.encode(), files[name])]
     return b"".join(struct.pack(">I", len(piece)) + piece for piece in pieces)
 
 
 def unpack(content: bytes) -> Files | None:
-    """The inverse of `pack`; None for anything else."""
+    """Return the files that `pack` packed; None for other bytes."""
     pieces, at = [], 0
     while at + 4 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")
@@ -125,18 +130,18 @@ def unpack(content: bytes) -> Files | None:
         at += 4 + size
     if at != len(content) or not pieces or len(pieces) % 2:
         return None
-    return {name.decode(): held for name, held in zip(pieces[::2], pieces[1::2], strict=True)}
+    return {name.decode(): data for name, data in zip(pieces[::2], pieces[1::2], strict=True)}
 
 
-def keep(files: Files, parent: Path) -> Path:
-    """The files in a folder of their own in `parent`, called by their digest."""
+def save_input(files: Files, parent: Path) -> Path:
+    """Write the files into a new folder in `parent`, named by their digest, and return it."""
     folder = parent / hashlib.sha256(pack(files)).hexdigest()[:12]
-    lay(files, folder)
+    write_files(files, folder)
     return folder
 
 
-def kept(parent: Path) -> dict[str, Files]:
-    """What `keep` left in `parent`, by the names of the folders."""
+def load_inputs(parent: Path) -> dict[str, Files]:
+    """Return the inputs that `save_input` wrote to `parent`, by the names of their folders."""
     folders = sorted(path for path in parent.glob("*") if path.is_dir())
     return {
         folder.name: {
