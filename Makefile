@@ -9,7 +9,8 @@
 # make test-neon on an emulated AArch64; SANITIZE=ON adds the sanitizers (six times slower)
 # make fuzz      mutated files for every reader, a minute each; SECONDS=600 TARGETS="ts csv" FUZZ_SEED=1 choose
 # make crash     kill runs and fail their disk at every write operation; results must not change (half an hour)
-# make bench     time the LSTM beside torch, Keras, JAX and ONNX Runtime; writes benchmarks/RESULTS.md
+# make bench     time recurrent layers beside torch, Keras, JAX and ONNX Runtime; writes benchmarks/RESULTS.md;
+#                BENCH="--threads 1 rows" passes options and workloads on
 # make page      check and bundle the page of `scanline serve`, with Node
 # A second call installs nothing: the stamps in .venv are newer than everything they depend on.
 
@@ -57,7 +58,7 @@ page/node_modules/.installed: page/package.json page/package-lock.json
 	@touch $@
 
 bench: .venv-bench/.installed
-	.venv-bench/bin/scanline bench --markdown benchmarks/RESULTS.md
+	.venv-bench/bin/scanline bench --markdown benchmarks/RESULTS.md $(BENCH)
 
 # $(call needs,programs,Debian packages): says what is missing in one line.
 needs = @for program in $(1); do command -v $$program > /dev/null \

@@ -7,6 +7,8 @@ from importlib import metadata, util
 
 from scanline_bench.workloads import Workload
 
+SCANLINE, MODEL = "scanline", "scanline model"
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -33,18 +35,33 @@ class Peer:
 
 
 def peers_for(workload: Workload, precision: str, threads: int) -> list[Peer]:
-    """Return Scanline, then every peer that supports the workload, installed or not."""
+    """Return Scanline, its model if the workload predicts, then every peer that supports the workload.
+
+    Peers are returned whether they are installed or not.
+    """
+    onnx = Peer("ONNX Runtime", "onnx_graph", str(threads), ("onnx", "onnxruntime"))
+    if workload.kind == "stream":
+        return [Peer(SCANLINE, "scanline_model"), Peer("torch", "torch_stream"), onnx]
+    if workload.kind == "training":
+        return [Peer(SCANLINE, "scanline_model"), Peer("torch", "torch_layers", "torch")]
+    peers = [Peer(SCANLINE, "torch_layers", "scanline")]
+    predicts = not workload.trains and precision == "float32"
+    if predicts:
+        peers.append(Peer(MODEL, "scanline_model"))
     torch_variants = ("torch packed", "torch padded") if workload.lengths else ("torch",)
-    peers = [Peer(name, "torch_layers", name) for name in ("scanline", *torch_variants)]
+    peers += [Peer(name, "torch_layers", name) for name in torch_variants]
     peers.append(Peer("JAX", "jax_scan", needs=("jax", "optax")))
     if not workload.lengths:
         for backend in ("tensorflow", "jax"):
             needs = ("keras", backend)
             name = f"Keras on {'JAX' if backend == 'jax' else 'TensorFlow'}"
             peers.append(Peer(name, "keras_model", needs=needs, environment={"KERAS_BACKEND": backend}))
-    if workload.kind != "train" and precision == "float32":
-        peers.append(Peer("ONNX Runtime", "onnx_graph", str(threads), ("onnx", "onnxruntime")))
-    return peers
+    return [*peers, onnx] if predicts else peers
+
+
+def precisions_of(workload: Workload) -> tuple[str, ...]:
+    """Return the precisions that a workload can be measured in: a stream predicts in float32 only."""
+    return ("float32",) if workload.kind == "stream" else ("float32", "bfloat16")
 
 
 def versions() -> dict[str, str]:

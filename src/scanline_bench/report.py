@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from scanline_bench.results import BenchResult, Measurement, WorkloadResult
+from scanline_bench.results import BenchResult, Limit, Measurement, WorkloadResult
 
 HEAD = """# Speed
 
 Made by `{command}`. Each implementation runs in a process of its own. The processes take turns (A B C A B C
 ...), so that two never compute at once; every figure is the median of all runs, with its quartiles. All start
 from the same weights and data, and their losses are compared before anything is timed. A training step is
-forward, loss, backward, gradient clipping and Adam. Each gate has one bias, as in Keras.
+forward, loss, backward, gradient clipping and Adam. Each gate has one bias, as in Keras; a GRU's have two.
+
+`scanline` is a layer of `scanline.nn` and a head of torch, `scanline model` the same weights through
+`Model.predict_proba`, in its own batches.
 
 Operations are 2 x multiply-adds of the forward pass and, in training, of the gradient through the recurrence
-and between layers and of the weights' gradient. The matrix rate is that of torch's product of two 2048 x 2048
-matrices, measured in the same run; a share above 100 % means that torch's product does not use the whole
-processor.
+and between layers and of the weights' gradient. The measured peak is the processor's own: multiply-adds in
+registers, without any loads, timed between the turns of the same run. For one sequence, the limit is loading
+the weights: the recurrent ones at every step, the others once. It is the time that this takes at the measured
+rate of loads from blocks as large as each thread's weights. No program that computes on the vector units can
+exceed 100 %; matrix units such as AMX are not measured.
 
 {machine}
 """
@@ -24,15 +29,16 @@ def markdown(result: BenchResult) -> str:
     """Return the page for a run of `scanline bench`."""
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     kernels = ", ".join(f"{name}: {kernel}" for name, kernel in result.kernels.items())
+    threads = f"{result.threads} thread" + ("" if result.threads == 1 else "s")
     machine = [
-        f"- {result.processor}, {result.cores} cores, {result.threads} threads",
+        f"- {result.processor}, {result.cores} cores, {threads}",
         f"- {result.system}, Python {result.python}",
         f"- {versions}",
         f"- Scanline's kernels: {kernels or 'none'}",
     ]
     lines = [HEAD.format(command=result.command, machine="\n".join(machine))]
     lines.append("## Against the fastest peer\n")
-    lines.append("| workload | precision | Scanline | fastest peer | ratio | share of the matrix rate |")
+    lines.append("| workload | precision | Scanline | fastest peer | ratio | share of the measured peak |")
     lines.append("|---|---|---|---|---|---|")
     lines += [_summary(each) for each in result.workloads]
     lines.append("\n## Every implementation\n")
@@ -41,29 +47,44 @@ def markdown(result: BenchResult) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def percent(one: Measurement) -> str:
+    """Return the share of the limit in percent, or nothing without one."""
+    return "" if one.share is None else f"{100 * one.share:.0f} %"
+
+
+def limit_text(limit: Limit) -> str:
+    """Return a limit as a phrase."""
+    if limit.name == "loads":
+        amount, rate = f"{limit.amount * 1e3:.3g} MB of weights", f"{limit.rate:g} GB/s"
+    else:
+        amount, rate = f"{limit.amount:.3g} GFLOP", f"{limit.rate:g} GFLOP/s"
+    return f"{amount} at the measured {rate} of {limit.name}: at least {limit.bound_ms:.3g} ms"
+
+
 def _summary(each: WorkloadResult) -> str:
-    ours, peer = each.scanline, each.peer
-    share = "" if each.kind == "latency" else f"{100 * ours.share_of_matrix_rate:.0f} %"
-    return (
-        f"| {each.about} | {each.precision} | {_ms(ours)} | {_ms(peer)} ({peer.name}) "
-        f"| {each.ratio:.2f} | {share} |"
-    )
+    ours, model, peer = each.scanline, each.model, each.peer
+    time = _ms(ours) if model is None else f"{_ms(ours)} (model: {_ms(model)})"
+    share = percent(ours) + (" of the loads" if each.limits and each.limits[0].name == "loads" else "")
+    cells = (each.about, each.precision, time, f"{_ms(peer)} ({peer.name})", f"{each.ratio:.2f}", share)
+    return f"| {' | '.join(cells)} |"
 
 
 def _details(each: WorkloadResult) -> list[str]:
     infers = each.kind == "infer"
+    limits = "; ".join(map(limit_text, each.limits)) or f"{each.gflop:g} GFLOP; no limit was measured"
     lines = [
         f"### {each.about}, {each.precision}\n",
-        f"{each.gflop:g} GFLOP; matrix rate {each.matrix_gflops:g} GFLOP/s\n",
-        "| | median | quartiles | GFLOP/s | peak memory | above imports |" + (" batch |" if infers else ""),
-        "|---|---|---|---|---|---|" + ("---|" if infers else ""),
+        f"{limits}\n",
+        "| | median | quartiles | GFLOP/s | share | peak memory | above imports |"
+        + (" batch |" if infers else ""),
+        "|---|---|---|---|---|---|---|" + ("---|" if infers else ""),
     ]
     for one in each.implementations:
         low, high = one.quartiles_ms
         lines.append(
-            f"| {one.name} | {_ms(one)} | {low:.3g} to {high:.3g} ms | {one.gflops:g} "
+            f"| {one.name} | {_ms(one)} | {low:.3g} to {high:.3g} ms | {one.gflops:g} | {percent(one)} "
             f"| {one.peak_mb:.0f} MB | {one.above_imports_mb:.0f} MB |"
-            + (f" {one.batch} |" if infers else "")
+            + (f" {one.batch or 'its own'} |" if infers else "")
         )
     return lines
 

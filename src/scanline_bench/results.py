@@ -1,10 +1,17 @@
-"""The measurements as typed values; `scanline bench --json` prints them."""
+"""The measurements as typed values; `scanline bench --json` prints them, `--from` reads them again."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
+from scanline.errors import DataError
+from scanline_bench.peers import MODEL
 from scanline_bench.workloads import Kind
+
+SCHEMA = 2  # 1 had shares of torch's matrix product
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,7 @@ class Measurement:
         quartiles_ms: First and third quartile in milliseconds.
         runs: Number of timed steps.
         gflops: Rate in GFLOP/s at the median.
-        share_of_matrix_rate: `gflops` divided by the rate of torch's matrix product.
+        share: Share of the workload's first limit, as a fraction; None without the native library.
         peak_mb: Peak resident memory in MB.
         above_imports_mb: Peak memory above that after the imports, in MB.
         results: Losses, or sums of logits, of the first three steps.
@@ -29,11 +36,28 @@ class Measurement:
     quartiles_ms: tuple[float, float]
     runs: int
     gflops: float
-    share_of_matrix_rate: float
+    share: float | None
     peak_mb: float
     above_imports_mb: float
     results: tuple[float, ...]
     batch: int | None = None
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the processor allows at most, measured by the native library between the turns of the run.
+
+    Attributes:
+        name: "multiply-adds" (in registers) or "loads" (of blocks as large as each thread's weights).
+        rate: GFLOP/s or GB/s of all threads, the median of the rounds.
+        amount: GFLOP or GB that one measurement of the workload needs at least.
+        bound_ms: `amount` at this rate, in milliseconds: no implementation can be faster.
+    """
+
+    name: str
+    rate: float
+    amount: float
+    bound_ms: float
 
 
 @dataclass(frozen=True)
@@ -43,10 +67,11 @@ class WorkloadResult:
     Attributes:
         workload: Name of the workload.
         about: Description of the workload.
-        kind: "train", "infer" or "latency".
+        kind: As `Workload.kind`.
         precision: "float32" or "bfloat16".
-        gflop: Operations of a step in units of 1e9.
-        matrix_gflops: Rate of torch's product of two 2048 x 2048 matrices, GFLOP/s.
+        gflop: Operations of a measurement in units of 1e9.
+        limits: The limits, first the one that shares refer to: loads for one sequence, whose weights are
+            used once a step, otherwise multiply-adds. Empty without the native library.
         implementations: Scanline first.
         fastest_peer: Name of the fastest of the others.
         ratio: Median of the fastest peer divided by Scanline's.
@@ -57,7 +82,7 @@ class WorkloadResult:
     kind: Kind
     precision: str
     gflop: float
-    matrix_gflops: float
+    limits: tuple[Limit, ...]
     implementations: tuple[Measurement, ...]
     fastest_peer: str
     ratio: float
@@ -66,6 +91,11 @@ class WorkloadResult:
     def scanline(self) -> Measurement:
         """Scanline's own measurement."""
         return self.implementations[0]
+
+    @property
+    def model(self) -> Measurement | None:
+        """Scanline by way of `Model.predict_proba`, if it was measured."""
+        return next((each for each in self.implementations if each.name == MODEL), None)
 
     @property
     def peer(self) -> Measurement:
@@ -87,6 +117,7 @@ class BenchResult:
         versions: Version of each framework.
         kernels: Scanline's kernel for each precision.
         workloads: The results.
+        schema: Version of this form.
     """
 
     command: str
@@ -98,3 +129,39 @@ class BenchResult:
     versions: dict[str, str]
     kernels: dict[str, str | None]
     workloads: tuple[WorkloadResult, ...]
+    schema: int = SCHEMA
+
+
+_ADAPTER = TypeAdapter(BenchResult)
+
+
+def from_json(text: str | bytes, name: str) -> BenchResult:
+    """Return the results that `scanline bench --json` printed.
+
+    Args:
+        text: What it printed.
+        name: Name of the file, for messages.
+
+    Raises:
+        DataError: If it is something else, or of another schema.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError(
+            f"{name}: expected the output of `scanline bench --json`, got no JSON: {error}"
+        ) from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise DataError(
+            f"{name}: expected schema {SCHEMA} of `scanline bench --json`, got {schema!r}; measure again: "
+            "the shares of older results are of torch's matrix product, not of the processor's limits"
+        )
+    try:
+        return _ADAPTER.validate_python(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise DataError(
+            f"{name}: {place}: {fault['msg']}; measure again with `scanline bench --json`"
+        ) from error

@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from scanline.errors import ScanlineError
-from scanline_bench.peers import Peer, peers_for
-from scanline_bench.results import Measurement, WorkloadResult
+from scanline_bench.peers import MODEL, SCANLINE, Peer, peers_for
+from scanline_bench.results import Limit, Measurement, WorkloadResult
 from scanline_bench.workloads import BATCH_SIZES, CLASSES, Workload
 
 Say = Callable[[str], None]
 TURN_SECONDS = 0.25  # length of a turn; one step if that takes longer
+TRAININGS = 3  # rounds at most of a whole training
 TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-2}  # relative difference of losses
 
 
@@ -54,7 +55,6 @@ class Worker:
             "workload": workload.to_json(),
             "precision": precision,
             "threads": threads,
-            "sets_threads": peer.module == "torch_layers",
             "batch": BATCH_SIZES[0] if workload.kind == "infer" else 0,
         }
         ready = self.ask(task)
@@ -118,45 +118,85 @@ def run_workload(workload: Workload, precision: str, threads: int, rounds: int, 
     Raises:
         ScanlineError: If two implementations do not compute the same, or Scanline cannot run the workload.
     """
+    limits: list[dict[str, float | None]] = []
     with ExitStack() as stack:
         workers = list(_start(workload, precision, threads, say, stack))
         infers = workload.kind == "infer"
         batches = [_best_batch(worker) if infers else None for worker in workers]
-        # The minimum of three steps ignores interruptions by other processes.
-        times = [max(1, min(500, int(TURN_SECONDS / min(worker.turn(3))))) for worker in workers]
+        if workload.kind == "training":
+            rounds, times = min(rounds, TRAININGS), [1] * len(workers)
+        else:
+            # The minimum of three steps ignores interruptions by other processes.
+            times = [max(1, min(500, int(TURN_SECONDS / min(worker.turn(3))))) for worker in workers]
         for _ in range(rounds):
             for worker, count in zip(workers, times, strict=True):
                 worker.seconds += worker.turn(count)
-        # In Scanline's process, whose torch has the requested number of threads.
-        rate: float = workers[0].ask({"do": "rate", "precision": precision})["rate"]
-    operations = workload.operations()
+            limits.append(workers[0].ask({"do": "limits"}))
+    result = _result(workload, precision, workers, batches, limits)
+    for each in result.implementations:
+        if (each.share or 0) > 1:
+            say(
+                f"{workload.name}, {precision}: {each.name} takes {each.median_ms:.3g} ms, less than the "
+                f"processor needs at the measured rate of {result.limits[0].name}: its speed changed during "
+                "the run; measure again"
+            )
+    return result
+
+
+def _result(
+    workload: Workload,
+    precision: str,
+    workers: list[Worker],
+    batches: list[int | None],
+    measured_limits: list[dict[str, float | None]],
+) -> WorkloadResult:
+    limits = limits_of(workload, precision, measured_limits)
     measured = tuple(
-        _measurement(worker, operations, rate, batch) for worker, batch in zip(workers, batches, strict=True)
+        _measurement(worker, workload.operations(), limits, batch)
+        for worker, batch in zip(workers, batches, strict=True)
     )
-    fastest = min(measured[1:], key=lambda each: each.median_ms)
+    fastest = min(
+        (each for each in measured if each.name not in (SCANLINE, MODEL)), key=lambda each: each.median_ms
+    )
     return WorkloadResult(
         workload=workload.name,
         about=workload.about,
         kind=workload.kind,
         precision=precision,
-        gflop=round(operations / 1e9, 3),
-        matrix_gflops=rate,
+        gflop=round(workload.operations() / 1e9, 4),
+        limits=limits,
         implementations=measured,
         fastest_peer=fastest.name,
         ratio=round(fastest.median_ms / measured[0].median_ms, 2),
     )
 
 
-def _measurement(worker: Worker, operations: float, rate: float, batch: int | None) -> Measurement:
-    low, median, high = statistics.quantiles(worker.seconds, n=4)
-    gflops = operations / median / 1e9
+def limits_of(
+    workload: Workload, precision: str, measured: list[dict[str, float | None]]
+) -> tuple[Limit, ...]:
+    """Return the limits of a workload from the rates of all rounds; none if they could not be measured."""
+    amounts = {"multiply-adds": workload.operations(), "loads": float(workload.loaded_bytes(precision))}
+    limits = []
+    for name, amount in amounts.items():
+        rates = [rate for each in measured if (rate := each[name])]
+        if rates and (name != "loads" or workload.one_sequence):
+            rate = statistics.median(rates)
+            limits.append(Limit(name, round(rate / 1e9, 1), amount / 1e9, amount / rate * 1e3))
+    return tuple(reversed(limits))
+
+
+def _measurement(
+    worker: Worker, operations: float, limits: tuple[Limit, ...], batch: int | None
+) -> Measurement:
+    seconds = worker.seconds if len(worker.seconds) > 1 else worker.seconds * 2
+    low, median, high = statistics.quantiles(seconds, n=4)
     return Measurement(
         name=worker.peer.name,
         median_ms=median * 1e3,
         quartiles_ms=(low * 1e3, high * 1e3),
         runs=len(worker.seconds),
-        gflops=round(gflops, 1),
-        share_of_matrix_rate=round(gflops / rate, 3),
+        gflops=round(operations / median / 1e9, 1),
+        share=round(limits[0].bound_ms / (median * 1e3), 6) if limits else None,
         peak_mb=worker.peak_mb,
         above_imports_mb=round(worker.peak_mb - worker.imports_mb, 1),
         results=tuple(worker.results),
@@ -190,7 +230,7 @@ def _start(workload: Workload, precision: str, threads: int, say: Say, stack: Ex
 
 def difference(workload: Workload, results: list[float], expected: list[float]) -> float:
     """Return the largest difference: of losses relative to the first, of sums of logits per logit."""
-    scale = abs(expected[0]) if workload.kind == "train" else workload.N * CLASSES
+    scale = abs(expected[0]) if workload.trains else workload.N * CLASSES
     return max(abs(a - b) for a, b in zip(results, expected, strict=True)) / scale
 
 

@@ -1,4 +1,4 @@
-"""The LSTM in JAX: a scan over the steps, compiled as a whole, with Adam from Optax."""
+"""Recurrent layers in JAX: a scan over the steps, compiled as a whole, with Adam from Optax."""
 
 from __future__ import annotations
 
@@ -9,52 +9,81 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scanline_bench.workloads import Workload
+from scanline_bench.workloads import CLIP_NORM, LEARNING_RATE, LayerWeights, Weights, Workload
+
+
+def _lstm(inputs: Any, hidden: Any, state: Any) -> Any:
+    i, f, g, o = jnp.split(inputs + hidden, 4, axis=1)
+    c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+def _gru(inputs: Any, hidden: Any, state: Any) -> Any:
+    r, z, n = jnp.split(inputs, 3, axis=1)
+    hidden_r, hidden_z, hidden_n = jnp.split(hidden, 3, axis=1)
+    r, z = jax.nn.sigmoid(r + hidden_r), jax.nn.sigmoid(z + hidden_z)
+    n = jnp.tanh(n + r * hidden_n)
+    return ((1 - z) * n + z * state[0],)
+
+
+def _rnn(inputs: Any, hidden: Any, state: Any) -> Any:
+    return (jnp.tanh(inputs + hidden),)
+
+
+# From the products of a step's inputs and of h, and the states, the new states, h first.
+CELLS = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
 
 
 class JaxScan:
     """Weights, optimizer state and one batch on the CPU."""
 
     def __init__(self, workload: Workload, precision: str) -> None:
+        if workload.lengths and workload.bidirectional:
+            raise ValueError("both directions over sequences of different lengths are not measured with JAX")
         self.workload, self.batch = workload, workload.N
         values, labels = workload.make_data()
         self.x, self.y = jnp.asarray(values), jnp.asarray(labels)
         self.last = jnp.asarray(workload.make_lengths() - 1)
-        self.weights = [jnp.asarray(weight) for weight in workload.make_weights()]
+        self.weights = jax.tree.map(jnp.asarray, workload.make_weights())
         low = jnp.bfloat16 if precision == "bfloat16" else jnp.float32
-        layers, hidden = workload.layers, workload.H
+        cell, states = CELLS[workload.cell], 2 if workload.cell == "lstm" else 1
 
         def product(a: Any, b: Any) -> Any:
             return jnp.matmul(a.astype(low), b.T.astype(low), preferred_element_type=jnp.float32)
 
-        def logits(weights: Any, x: Any, last: Any) -> Any:
+        def read(sequence: Any, weights: LayerWeights, reverse: bool) -> Any:
+            # The products of all steps in one, outside the scan.
+            inputs = product(sequence, weights.weight_ih) + weights.bias_ih  # (T, N, G*H)
+
+            def step(state: Any, row: Any) -> Any:
+                hidden = product(state[0], weights.weight_hh)
+                if weights.bias_hh is not None:
+                    hidden = hidden + weights.bias_hh
+                state = cell(row, hidden, state)
+                return state, state[0]
+
+            # Sums and states stay float32; only the operands of the products are bfloat16.
+            zeros = jnp.zeros((sequence.shape[1], workload.H), jnp.float32)
+            return jax.lax.scan(step, (zeros,) * states, inputs, reverse=reverse)[1]
+
+        def logits(weights: Weights, x: Any, last: Any) -> Any:
             sequence = x.transpose(1, 0, 2)  # (T, N, F)
-            for layer in range(layers):
-                weight_ih, weight_hh, bias = weights[3 * layer : 3 * layer + 3]
-                # The products of all steps in one, outside the scan.
-                inputs = product(sequence, weight_ih) + bias  # (T, N, 4H)
+            for directions in weights.layers:
+                outputs = [read(sequence, each, reverse=k == 1) for k, each in enumerate(directions)]
+                sequence = jnp.concatenate(outputs, axis=2)
+            features = outputs[0][last, jnp.arange(x.shape[0])]
+            if workload.bidirectional:
+                features = jnp.concatenate((features, outputs[1][0]), axis=1)
+            return features @ weights.head.T + weights.head_bias
 
-                def step(state: Any, row: Any, weight_hh: Any = weight_hh) -> Any:
-                    h, c = state
-                    i, f, g, o = jnp.split(row + product(h, weight_hh), 4, axis=1)
-                    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-                    h = jax.nn.sigmoid(o) * jnp.tanh(c)
-                    return (h, c), h
-
-                # Sums and states stay float32; only the operands of the products are bfloat16.
-                zeros = jnp.zeros((x.shape[0], hidden), jnp.float32)
-                _, sequence = jax.lax.scan(step, (zeros, zeros), inputs)
-            features = sequence[last, jnp.arange(x.shape[0])]
-            return features @ weights[-2].T + weights[-1]
-
-        def loss(weights: Any, x: Any, y: Any, last: Any) -> Any:
+        def loss(weights: Weights, x: Any, y: Any, last: Any) -> Any:
             scores = logits(weights, x, last)
             return optax.softmax_cross_entropy_with_integer_labels(scores, y).mean()
 
-        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+        optimizer = optax.chain(optax.clip_by_global_norm(CLIP_NORM), optax.adam(LEARNING_RATE))
         self.state = optimizer.init(self.weights)
 
-        def update(weights: Any, state: Any, x: Any, y: Any, last: Any) -> Any:
+        def update(weights: Weights, state: Any, x: Any, y: Any, last: Any) -> Any:
             value, gradients = jax.value_and_grad(loss)(weights, x, y, last)
             changes, state = optimizer.update(gradients, state)
             return optax.apply_updates(weights, changes), state, value

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
-from scanline_bench.workloads import CLASSES, Workload
+from scanline_bench.workloads import CLASSES, CLIP_NORM, LEARNING_RATE, LayerWeights, Workload
+
+# Places of Keras's gates among torch's: of the GRU r, z, n they are z, r, n; the others are equal.
+GATES = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "rnn": (0,)}
+
+
+def _layer(workload: Workload, layer: int) -> Any:
+    options: dict[str, Any] = {"return_sequences": layer < workload.layers - 1}
+    if workload.cell == "gru":
+        recurrent = keras.layers.GRU(workload.H, reset_after=True, **options)
+    else:
+        recurrent = {"lstm": keras.layers.LSTM, "rnn": keras.layers.SimpleRNN}[workload.cell](
+            workload.H, **options
+        )
+    return keras.layers.Bidirectional(recurrent) if workload.bidirectional else recurrent
+
+
+def _arrays(workload: Workload, weights: LayerWeights) -> list[Any]:
+    """Return the kernels (F, G*H) and (H, G*H) and the bias (G*H,), of a GRU (2, G*H), of Keras."""
+    order = GATES[workload.cell]
+    arrays: list[Any] = []
+    for value in weights:
+        if value is not None:
+            gates = np.split(value, len(order))
+            arrays.append(np.concatenate([gates[k] for k in order]).T)
+    return [*arrays[:2], np.stack(arrays[2:])] if len(arrays) == 4 else arrays
 
 
 class KerasModel:
@@ -17,20 +44,16 @@ class KerasModel:
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
         self.workload, self.batch = workload, workload.N
         self.x, self.y = workload.make_data()
-        last = workload.layers - 1
-        layers = [
-            keras.layers.LSTM(workload.H, return_sequences=layer < last) for layer in range(workload.layers)
-        ]
+        layers = [_layer(workload, layer) for layer in range(workload.layers)]
         head = keras.layers.Dense(CLASSES, dtype="float32")
         self.model = keras.Sequential([keras.Input((workload.T, workload.F)), *layers, head])
         weights = workload.make_weights()
-        for layer in range(workload.layers):  # Keras: (F, 4H), gates i, f, c, o, which are torch's i, f, g, o
-            weights[3 * layer] = weights[3 * layer].T
-            weights[3 * layer + 1] = weights[3 * layer + 1].T
-        weights[-2] = weights[-2].T
-        self.model.set_weights(weights)
+        arrays = [_arrays(workload, each) for directions in weights.layers for each in directions]
+        self.model.set_weights(
+            [*(array for each in arrays for array in each), weights.head.T, weights.head_bias]
+        )
         self.model.compile(
-            keras.optimizers.Adam(1e-3, epsilon=1e-8, global_clipnorm=1.0),
+            keras.optimizers.Adam(LEARNING_RATE, epsilon=1e-8, global_clipnorm=CLIP_NORM),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
 
