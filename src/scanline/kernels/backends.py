@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,8 @@ from scanline.errors import UsageError
 from scanline.kernels import reference, torch_backend
 from scanline.kernels.abi import PRECISIONS
 from scanline.kernels.library import load, why_absent
-from scanline.kernels.operators import OPERATORS
+from scanline.kernels.operator import LayerOperator
+from scanline.kernels.operators import BIDIRECTIONAL, OPERATORS
 
 Backend = Literal["native", "torch", "reference"]
 CHOICES = ("auto", "native", "torch")
@@ -111,7 +112,8 @@ def run_layer(
         (N, H).
     """
     if backend == "native":
-        return _run_native(cell, x, states, weights, lengths, reverse, batch_first, precision)
+        options = {"reverse": reverse, "batch_first": batch_first, "precision": precision}
+        return _run_native(OPERATORS, cell, x, states, weights, lengths, **options)
     if not batch_first:
         x = x.transpose(0, 1)
     last: tuple[Tensor, ...] | None
@@ -132,15 +134,63 @@ def run_layer(
     return y if batch_first else y.transpose(0, 1), last
 
 
+def run_both(
+    backend: str,
+    cell: Cell,
+    x: Tensor,
+    states: Sequence[Tensor] | None,
+    weights: Sequence[Sequence[Tensor | None]],
+    lengths: Tensor | None = None,
+    *,
+    batch_first: bool = True,
+    precision: str = "float32",
+    final_states: bool = True,
+) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+    """Compute one layer in both directions; the native library does in one call.
+
+    Args:
+        backend: As for `run_layer`.
+        cell: As for `run_layer`.
+        x: As for `run_layer`.
+        states: Initial states in the cell's order, each (2, N, H); None for all zeros.
+        weights: Those of the forward direction and of the backward one, each as for `run_layer`.
+        lengths: As for `run_layer`.
+        batch_first: As for `run_layer`.
+        precision: As for `run_layer`.
+        final_states: As for `run_layer`.
+
+    Returns:
+        Outputs (N, T, 2H), 0 past each sequence's end, and the states after each direction's last step, each
+        (2, N, H), which are no views.
+    """
+    if backend == "native":
+        flat = [*weights[0], *weights[1]]
+        return _run_native(
+            BIDIRECTIONAL, cell, x, states, flat, lengths, batch_first=batch_first, precision=precision
+        )
+    outputs, last = [], []
+    for direction in (0, 1):
+        output, final = run_layer(
+            backend, cell, x, None if states is None else [state[direction] for state in states],
+            weights[direction], lengths, reverse=direction == 1, batch_first=batch_first,
+            precision=precision, final_states=final_states,
+        )  # fmt: skip
+        outputs.append(output)
+        last.append(final)
+    y = torch.cat(outputs, dim=-1)
+    if last[0] is None or last[1] is None:
+        return y, None
+    return y, tuple(torch.stack(each) for each in zip(last[0], last[1], strict=True))
+
+
 def _run_native(
+    operators: Mapping[str, LayerOperator],
     cell: Cell,
     x: Tensor,
     states: Sequence[Tensor | None] | None,
     weights: Sequence[Tensor | None],
     lengths: Tensor | None,
-    reverse: bool,
-    batch_first: bool,
-    precision: str,
+    **options: Any,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Run the native operator; weights in bfloat16 are computed from and returned as such."""
     # The library knows float32 arrays only; bfloat16 is a precision of its products, not a dtype.
@@ -149,9 +199,7 @@ def _run_native(
     if dtype != torch.float32:
         x = x.float()
         states, weights = ([None if t is None else t.float() for t in each] for each in (states, weights))
-    y, *last = OPERATORS[str(cell.native_operator)](
-        x, states, weights, lengths, reverse=reverse, batch_first=batch_first, precision=precision
-    )
+    y, *last = operators[str(cell.native_operator)](x, states, weights, lengths, **options)
     if dtype == torch.float32:
         return y, tuple(last)
     return y.to(dtype), tuple(state.to(dtype) for state in last)

@@ -1,4 +1,4 @@
-"""The arguments of a native operator: one layer, one direction, whole sequences."""
+"""The arguments of a native operator: one layer over whole sequences, in one direction or both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from torch import Tensor
 from scanline.cells import Cell, Weights
 from scanline.kernels.abi import PRECISIONS
 
-OPTIONS = 3  # reverse, batch_first, precision
+FLOAT_BYTES = 4
+# The options of an operator for one direction and of one for both.
+ONE_DIRECTION = ("bool reverse", "bool batch_first", "str precision")
+BOTH_DIRECTIONS = ONE_DIRECTION[1:]
 
 
 class LayerCall(NamedTuple):
@@ -19,17 +22,19 @@ class LayerCall(NamedTuple):
 
     Attributes:
         x: Inputs, (N, T, F), or (T, N, F) without batch_first.
-        states: Initial states in the cell's order, each (N, H) or None for zeros.
-        weights: (G*H, F), (G*H, H) and the biases (G*H,) or None.
+        states: Initial states in the cell's order, each (N, H), of both directions (2, N, H), or None for
+            zeros.
+        weights: Of each direction, (G*H, F), (G*H, H) and the biases (G*H,) or None.
         lengths: (N,) int64, or None if all are T.
-        reverse: Whether each sequence is read from its own last step to its first.
+        reverse: Whether the first direction reads each sequence from its own last step to its first. A second
+            one always does.
         batch_first: Which axis of x and of the outputs comes first.
         precision: One of PRECISIONS.
     """
 
     x: Tensor
     states: tuple[Tensor | None, ...]
-    weights: Weights
+    weights: tuple[Weights, ...]
     lengths: Tensor | None
     reverse: bool
     batch_first: bool
@@ -40,16 +45,19 @@ class LayerCall(NamedTuple):
         """Return the call for flat arguments in the order of the operator's schema.
 
         Args:
-            tensors: x, the states, four weights, lengths.
-            options: reverse, batch_first, precision.
+            tensors: x, the states, four weights of each direction, lengths.
+            options: reverse, batch_first, precision; without reverse for both directions.
         """
-        return cls(tensors[0], tensors[1:-5], Weights(*tensors[-5:-1]), tensors[-1], *options)
+        if len(options) == len(ONE_DIRECTION):
+            return cls(tensors[0], tensors[1:-5], (Weights(*tensors[-5:-1]),), tensors[-1], *options)
+        both = (Weights(*tensors[-9:-5]), Weights(*tensors[-5:-1]))
+        return cls(tensors[0], tensors[1:-9], both, tensors[-1], False, *options)
 
     def sizes(self) -> tuple[Any, Any, Any, Any]:
         """Return (N, T, F, H): numbers, or symbols where torch traces without data."""
         first, second, F = self.x.shape
         N, T = (first, second) if self.batch_first else (second, first)
-        return N, T, F, self.weights.weight_hh.shape[1]
+        return N, T, F, self.weights[0].weight_hh.shape[1]
 
     def strides(self, tensor: Tensor | None) -> tuple[int, int]:
         """Return the strides (sequence, step) of a tensor laid out as x, in elements."""
@@ -69,33 +77,40 @@ class LayerCall(NamedTuple):
     def dense(self) -> LayerCall:
         """Return the call with tensors as the library reads them: contiguous; of x the last axis only."""
         x, states, weights, lengths, reverse, batch_first, precision = self
-        for tensor in (*states, *weights, lengths):
+        for tensor in (*states, *[weight for each in weights for weight in each], lengths):
             if tensor is not None and (not tensor.is_contiguous() or tensor.is_neg()):
                 states = tuple([plain(state) for state in states])
-                weights = Weights(*[plain(weight) for weight in weights])  # type: ignore[arg-type]
+                weights = tuple([Weights(*map(plain, each)) for each in weights])  # type: ignore[arg-type]
                 lengths = plain(lengths)
                 break
         return LayerCall(contiguous_steps(x), states, weights, lengths, reverse, batch_first, precision)
 
-    def layer(self, cell: int, precision: int) -> tuple[int, ...]:
+    def state_shape(self) -> tuple[Any, ...]:
+        """Return the shape of a state: (N, H), of both directions (2, N, H)."""
+        N, _, _, H = self.sizes()
+        return (N, H) if len(self.weights) == 1 else (2, N, H)
+
+    def layer(self, cell: int, precision: int, direction: int) -> tuple[int, ...]:
         """Return the fields of the library's `Layer`.
 
         Args:
             cell: One of CELLS.
             precision: FLOAT32 or BFLOAT16.
+            direction: Index of the direction, 0 or 1.
 
         They hold addresses: keep the tensors referenced until the library has returned.
         """
-        x, weights = self.x, self.weights
-        h, c = pair(self.states)
+        x, weights = self.x, self.weights[direction]
+        H = weights.weight_hh.shape[1]
         first, second, F = x.shape
         by_first, by_second, _ = x.stride()
         # In the order of `Layer._fields_`; strides are in elements.
         sizes = (first, second) if self.batch_first else (second, first)
         strides = (by_first, by_second) if self.batch_first else (by_second, by_first)
+        h, c = pair(self.states, direction * sizes[0] * H)
         return (
-            *sizes, F, weights.weight_hh.shape[1], address(self.lengths),
-            self.reverse, precision, torch.get_num_threads(), cell,
+            *sizes, F, H, address(self.lengths),
+            self.reverse or direction, precision, torch.get_num_threads(), cell,
             x.data_ptr(), *strides, h, c, weights.weight_ih.data_ptr(), weights.weight_hh.data_ptr(),
             address(weights.bias_ih), address(weights.bias_hh),
         )  # fmt: skip
@@ -106,28 +121,29 @@ class LayerCall(NamedTuple):
         Raises:
             RuntimeError: Naming every tensor that does not fit.
         """
-        x, G = self.x, len(cell.gates)
-        weight_ih, weight_hh = self.weights[:2]
+        x, G, label = self.x, len(cell.gates), f"scanline::{cell.native_operator}"
+        weight_ih, weight_hh = self.weights[0][:2]
         if x.dim() != 3 or weight_ih.dim() != 2 or weight_hh.dim() != 2:
             raise RuntimeError(
-                f"{_label(cell)}: expected x (N, T, F), weight_ih ({G}H, F) and weight_hh ({G}H, H); got "
+                f"{label}: expected x (N, T, F), weight_ih ({G}H, F) and weight_hh ({G}H, H); got "
                 f"{tuple(x.shape)}, {tuple(weight_ih.shape)} and {tuple(weight_hh.shape)}"
             )
         if self.precision not in PRECISIONS:
             raise RuntimeError(
-                f"{_label(cell)}: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+                f"{label}: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
             )
         N, _, F, H = self.sizes()
-        state, rows = (N, H), G * H
-        shapes = (state,) * len(self.states) + ((rows, F), (rows, H), (rows,), (rows,))
+        rows = G * H
+        shapes = (self.state_shape(),) * len(self.states)
+        shapes += ((rows, F), (rows, H), (rows,), (rows,)) * len(self.weights)
         dtype, device, faults = x.dtype, x.device, []
         # Runs at every training step: names and messages are made only for what does not fit.
-        for index, tensor in enumerate((*self.states, *self.weights)):
+        for index, tensor in enumerate((*self.states, *[t for each in self.weights for t in each])):
             if tensor is None or (
                 tensor.shape == shapes[index] and tensor.dtype == dtype and tensor.device == device
             ):
                 continue
-            name, shape = _argument_names(cell)[index], shapes[index]
+            name, shape = argument_names(cell, len(self.weights))[1 + index], shapes[index]
             if tensor.shape != shape:
                 faults.append(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
             if tensor.dtype != dtype or tensor.device != device:
@@ -143,7 +159,7 @@ class LayerCall(NamedTuple):
                 f"got {lengths.dtype} of shape {tuple(lengths.shape)} on {lengths.device}"
             )
         if faults:
-            raise RuntimeError(f"{_label(cell)}: " + "; ".join(faults))
+            raise RuntimeError(f"{label}: " + "; ".join(faults))
 
 
 def address(tensor: Tensor | None) -> int:
@@ -151,9 +167,16 @@ def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def pair(states: Sequence[Tensor | None]) -> tuple[int, int]:
-    """Return the addresses of the states as the C interface takes them: h, and c or 0."""
-    return address(states[0]), address(states[1]) if len(states) > 1 else 0
+def pair(states: Sequence[Tensor | None], offset: int = 0) -> tuple[int, int]:
+    """Return the addresses of the states as the C interface takes them: h, and c or 0.
+
+    Args:
+        states: In the cell's order; None for NULL.
+        offset: Number of values before those of the direction.
+    """
+    h, c = states[0], states[1] if len(states) > 1 else None
+    offset *= FLOAT_BYTES
+    return 0 if h is None else h.data_ptr() + offset, 0 if c is None else c.data_ptr() + offset
 
 
 def plain(tensor: Tensor | None) -> Tensor | None:
@@ -169,10 +192,12 @@ def contiguous_steps(tensor: Tensor) -> Tensor:
     return tensor.resolve_neg().contiguous()
 
 
-def _label(cell: Cell) -> str:
-    return f"scanline::{cell.native_operator}"
+def argument_names(cell: Cell, directions: int) -> tuple[str, ...]:
+    """Return the schema's names of the tensors of a call.
 
-
-def _argument_names(cell: Cell) -> tuple[str, ...]:
-    """Return the schema's names of the states and weights."""
-    return (*(f"{state}0" for state in cell.states), *Weights._fields)
+    Args:
+        cell: What is computed.
+        directions: 1 or 2.
+    """
+    weights = tuple(f"{name}{suffix}" for suffix in ("", "_reverse")[:directions] for name in Weights._fields)
+    return ("x", *(f"{state}0" for state in cell.states), *weights, "lengths")

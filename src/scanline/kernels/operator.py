@@ -18,41 +18,64 @@ from torch import Tensor
 from scanline.cells import Cell
 from scanline.kernels import reference_call
 from scanline.kernels.abi import BACKWARD, CELLS, FORWARD, PRECISIONS
-from scanline.kernels.layer_call import OPTIONS, LayerCall, address, contiguous_steps, pair, plain
+from scanline.kernels.layer_call import (
+    BOTH_DIRECTIONS,
+    FLOAT_BYTES,
+    ONE_DIRECTION,
+    LayerCall,
+    address,
+    argument_names,
+    contiguous_steps,
+    pair,
+    plain,
+)
 from scanline.kernels.library import LARGE_BYTES, Library, load
 
 _ops = torch.library.Library("scanline", "DEF")
 
 
 class LayerOperator:
-    """A native operator: one layer of a cell in one direction over whole sequences.
+    """A native operator: one layer of a cell over whole sequences.
 
     Args:
         cell: A cell with a `native_operator`, one of the C interface's CELLS.
+        directions: 1, or 2 for a layer that reads each sequence from its first step and from its last one:
+            its states are then (2, N, H), and its outputs the halves of (N, T, 2H).
+
+    Attributes:
+        cell: As given.
+        directions: As given.
+        name: Name of the operator, `torch.ops.scanline.<name>`.
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, directions: int = 1) -> None:
         if cell.native_operator is None:
             raise ValueError(f"{cell.title}: expected a native operator")
-        self.cell, self.name = cell, cell.native_operator
-        self._code = CELLS[self.name]
-        self._inputs = 6 + len(cell.states)  # tensors: x, the states, four weights, lengths
+        self.cell, self.directions = cell, directions
+        self.name = cell.native_operator + ("" if directions == 1 else "_bidirectional")
+        self._code = CELLS[cell.native_operator]
+        self._weights = 4 * directions
+        self._inputs = 2 + len(cell.states) + self._weights  # tensors: x, the states, the weights, lengths
+        self._option_names = ONE_DIRECTION if directions == 1 else BOTH_DIRECTIONS
+        self._options = len(self._option_names)
         self._define()
 
     def _define(self) -> None:
         """Define the operator and its gradient for torch."""
         name, states = self.name, self.cell.states
-        inputs = "Tensor x, " + "".join(f"Tensor? {state}0, " for state in states)
-        inputs += "Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? lengths, "
-        options = "bool reverse, bool batch_first, str precision, "
+        names = argument_names(self.cell, self.directions)
+        inputs = "".join(
+            f"Tensor{'' if name == 'x' or name.startswith('weight') else '?'} {name}, " for name in names
+        )
+        options = "".join(f"{option}, " for option in self._option_names)
         last = "".join(f"Tensor {state}n, " for state in states)
         _ops.define(f"{name}({inputs}{options}bool keep) -> (Tensor y, {last}Tensor reserve)")
         gradients = "Tensor? dy, " + "".join(f"Tensor? d{state}n, " for state in states)
-        results = "Tensor dx, " + "".join(f"Tensor d{state}0, " for state in states)
+        results = ", ".join(f"Tensor d{name}" for name in names[:-1])
         _ops.define(
             f"{name}_backward({gradients}{inputs}Tensor y, Tensor reserve, {options}"
             "bool wants_x, bool wants_states, bool wants_weights)"
-            f" -> ({results}Tensor dweight_ih, Tensor dweight_hh, Tensor dbias_ih, Tensor dbias_hh)"
+            f" -> ({results})"
         )
         # On CUDA the reference computes; registered, so that a model moved there does not fail.
         for key in ("CPU", "CUDA"):
@@ -83,24 +106,26 @@ class LayerOperator:
 
         Args:
             x: Inputs, (N, T, F) float32 or float64 on the CPU, with any strides.
-            states: Initial states in the cell's order, each (N, H) or None for zeros.
-            weights: [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih, bias_hh], the biases (G*H,) or None.
+            states: Initial states in the cell's order, each (N, H), of both directions (2, N, H), or None
+                for zeros.
+            weights: [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih, bias_hh], the biases (G*H,) or None;
+                then those of the other direction.
             lengths: (N,) int64, each in 0..T, or None if all are T. Values past a sequence's end are never
                 read; outputs there are 0, and its states stay unchanged.
-            reverse: Whether each sequence is read from its own last step to its first.
+            reverse: Whether each sequence is read from its own last step to its first. One direction only.
             batch_first: False takes x and returns outputs as (T, N, ...).
             precision: "float32", or "bfloat16" for bfloat16 operands with float32 sums, states and outputs.
                 A processor without a bfloat16 kernel computes float32; float64 tensors stay float64.
 
         Returns:
-            Outputs (N, T, H) and the last states, each (N, H).
+            Outputs (N, T, H) and the last states, each (N, H); of both directions (N, T, 2H) and (2, N, H).
 
         Raises:
             RuntimeError: If shapes do not fit together.
         """
         tensors = (x, *states, *weights)
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-        options = (reverse, batch_first, precision)
+        options = (reverse, batch_first, precision) if self.directions == 1 else (batch_first, precision)
         # Ordinary training and prediction skip torch's dispatcher; tracing and transforms need it.
         # Both paths call the same `_forward`, so their results have the same bits.
         if _is_plain(tensors):
@@ -141,23 +166,27 @@ class LayerOperator:
             return reference_call.forward(self.cell, call)
         library, precision = native
         # The structures below hold addresses, not references: `call` keeps contiguous copies alive.
-        call = call.dense()
-        y = library.empty(call.x, *call.like_x(H))
-        last = [library.empty(call.x, N, H) for _ in self.cell.states]
-        reserve = None
+        call, D = call.dense(), self.directions
+        y = library.empty(call.x, *call.like_x(D * H))
+        last = [library.empty(call.x, *call.state_shape()) for _ in self.cell.states]
+        reserve, kept = None, 0
         if keep:
             kept = library.reserve_bytes(self._code, precision, N, T, H)
-            reserve = library.empty(call.x, kept, dtype=torch.uint8)
-            if kept < LARGE_BYTES:
+            reserve = library.empty(call.x, D * kept, dtype=torch.uint8)
+            if D * kept < LARGE_BYTES:
                 # Steps past a sequence's end leave parts of it unwritten: zeroed, equal calls give equal
                 # bytes.
                 reserve.zero_()
         # NULL (0) for packed weights: the library packs them itself, as they change at every training step.
-        native_call = FORWARD.pack(
-            *call.layer(self._code, precision), 0, y.data_ptr(), *call.strides(y),
-            *pair(last), address(reserve),
-        )  # fmt: skip
-        library.check(library.forward(native_call, 1))
+        native_calls = [
+            FORWARD.pack(
+                *call.layer(self._code, precision, k),
+                0, y.data_ptr() + k * H * FLOAT_BYTES, *call.strides(y),
+                *pair(last, k * N * H), 0 if reserve is None else reserve.data_ptr() + k * kept,
+            )
+            for k in range(D)
+        ]  # fmt: skip
+        library.check(library.forward(b"".join(native_calls), D))
         return (y, *last, reserve)
 
     def _forward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
@@ -166,14 +195,14 @@ class LayerOperator:
         N, T, _, H = call.sizes()
         native = self._native(call.x, call.precision)
         length = native[0].reserve_bytes(self._code, native[1], N, T, H) if native is not None and keep else 0
-        states = [call.x.new_empty(N, H) for _ in self.cell.states]
-        reserve = call.x.new_empty(length, dtype=torch.uint8)
-        return (call.x.new_empty(call.like_x(H)), *states, reserve)
+        states = [call.x.new_empty(call.state_shape()) for _ in self.cell.states]
+        reserve = call.x.new_empty(self.directions * length, dtype=torch.uint8)
+        return (call.x.new_empty(call.like_x(self.directions * H)), *states, reserve)
 
     # --- backward
 
     def _backward(self, *arguments: Any) -> tuple[Tensor, ...]:
-        """Return dx and the gradients of the states and of the four weights; empty where not wanted."""
+        """Return dx and the gradients of the states and weights; empty where not wanted."""
         gradients, call, (y, reserve), wants = self._split(arguments)
         native = self._native(call.x, call.precision)
         if native is None:
@@ -184,19 +213,26 @@ class LayerOperator:
         # Gradients that are not wanted are NULL (0) for the library and empty tensors for torch, which
         # requires an operator to return all of its results.
         results = self._gradient_tensors(call, wants, lambda *shape: library.empty(call.x, *shape))
-        dx, *dstates = results[:-4]
+        dx, *dstates = results[: -self._weights]
+        dweights = results[-self._weights :]
         dy, *dlast = gradients
         dy = None if dy is None else contiguous_steps(dy)
         dlast = [plain(d) for d in dlast]
-        native_call = BACKWARD.pack(
-            *call.layer(self._code, precision),
-            y.data_ptr(), *call.strides(y), reserve.data_ptr(),
-            address(dy), *call.strides(dy), *pair(dlast),
-            *((dx.data_ptr(), *call.strides(dx)) if wants_x else (0, 0, 0)),
-            *(pair(dstates) if wants_states else (0, 0)),
-            *(map(address, results[-4:]) if wants_weights else (0, 0, 0, 0)),
-        )  # fmt: skip
-        library.check(library.backward(native_call, 1))
+        N, _, _, H = call.sizes()
+        kept = reserve.numel() // self.directions
+        native_calls = []
+        for k in range(self.directions):
+            half, states = k * H * FLOAT_BYTES, k * N * H
+            # Both directions have the same dx, in which the library adds up.
+            native_calls.append(BACKWARD.pack(
+                *call.layer(self._code, precision, k),
+                y.data_ptr() + half, *call.strides(y), reserve.data_ptr() + k * kept,
+                0 if dy is None else dy.data_ptr() + half, *call.strides(dy), *pair(dlast, states),
+                *((dx.data_ptr(), *call.strides(dx)) if wants_x else (0, 0, 0)),
+                *(pair(dstates, states) if wants_states else (0, 0)),
+                *(map(address, dweights[4 * k : 4 * k + 4]) if wants_weights else (0, 0, 0, 0)),
+            ))  # fmt: skip
+        library.check(library.backward(b"".join(native_calls), self.directions))
         return results
 
     def _batched_gradients(self, *arguments: Any) -> tuple[Tensor, ...]:
@@ -213,19 +249,20 @@ class LayerOperator:
         first = 1 + len(self.cell.states)
         results = first + self._inputs
         options = results + 2
-        call = LayerCall.of(arguments[first:results], arguments[options : options + OPTIONS])
-        wants_x, wants_states, wants_weights = arguments[options + OPTIONS :]
+        call = LayerCall.of(arguments[first:results], arguments[options : options + self._options])
+        wants_x, wants_states, wants_weights = arguments[options + self._options :]
         return arguments[:first], call, arguments[results:options], (wants_x, wants_states, wants_weights)
 
     def _gradient_tensors(
         self, call: LayerCall, wants: tuple[bool, bool, bool], empty: Callable[..., Tensor]
     ) -> tuple[Tensor, ...]:
         wants_x, wants_states, wants_weights = wants
-        N, _, F, H = call.sizes()
+        _, _, F, H = call.sizes()
         rows = len(self.cell.gates) * H
-        states = ((N, H) if wants_states else (0,),) * len(self.cell.states)
+        states = (call.state_shape() if wants_states else (0,),) * len(self.cell.states)
         weights = ((rows, F), (rows, H), (rows,), (rows,)) if wants_weights else ((0,),) * 4
-        return tuple(empty(*shape) for shape in (call.like_x(F) if wants_x else (0,), *states, *weights))
+        shapes = (call.like_x(F) if wants_x else (0,), *states, *weights * self.directions)
+        return tuple(empty(*shape) for shape in shapes)
 
     def _backward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
         _, call, _, wants = self._split(arguments)
@@ -236,7 +273,7 @@ class LayerOperator:
     def _save_for_backward(self, ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         # The reserve is opaque bytes of the library: gates and states, laid out as its kernels read them.
         ctx.save_for_backward(*inputs[: self._inputs], output[0], output[-1])
-        ctx.options = inputs[self._inputs : self._inputs + OPTIONS]
+        ctx.options = inputs[self._inputs : self._inputs + self._options]
         # Unused results then have the gradient None, and the library skips them.
         ctx.set_materialize_grads(False)
 
@@ -251,10 +288,11 @@ class LayerOperator:
         """Return the gradients by all arguments; None for those that are no tensors or not wanted."""
         needs = ctx.needs_input_grad
         weights = 1 + len(self.cell.states)  # index of the first
-        wants_states, wants_weights = any(needs[1:weights]), any(needs[weights : weights + 4])
+        wants_states, wants_weights = any(needs[1:weights]), any(needs[weights : weights + self._weights])
         derived = run(*gradients, *ctx.saved_tensors, *ctx.options, needs[0], wants_states, wants_weights)
-        # The trailing None are for lengths, the three options and `keep`, which have no gradient.
-        return tuple(g if need else None for g, need in zip(derived, needs, strict=False)) + (None,) * 5
+        results = tuple(g if need else None for g, need in zip(derived, needs, strict=False))
+        # The trailing None are for lengths, the options and `keep`, which have no gradient.
+        return results + (None,) * (2 + self._options)
 
     # --- autograd of the backward pass: second derivatives
 

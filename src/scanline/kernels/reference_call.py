@@ -20,12 +20,10 @@ def forward(cell: Cell, call: LayerCall) -> tuple[Tensor, ...]:
         cell: What to compute.
         call: The operator's arguments.
     """
-    y, last = reference.scan(
-        cell, call.turned(call.x), _states(call), call.weights, call.lengths, call.reverse
-    )
+    y, last = _scan(cell, call, call.x, _states(call), call.weights)
     reserve = call.x.new_empty(0, dtype=torch.uint8)
     # A state that no step changed is the caller's own tensor; an operator must return new ones.
-    return (call.turned(y).contiguous(), *(state.clone() for state in last), reserve)
+    return (y.contiguous(), *(state.clone() for state in last), reserve)
 
 
 def gradients(
@@ -34,7 +32,7 @@ def gradients(
     results: Sequence[Tensor | None],
     wants: tuple[bool, bool, bool],
 ) -> tuple[Tensor, ...]:
-    """Return the gradients by x, the states and the four weights.
+    """Return the gradients by x, the states and the weights.
 
     Args:
         cell: What was computed.
@@ -65,7 +63,7 @@ def differentiate(
     attached = torch.is_grad_enabled()
     with torch.enable_grad():
         derived = _differentiate(cell, call, results, attached)
-    counts = zip(wants, (1, len(cell.states), len(call.weights)), strict=True)
+    counts = zip(wants, (1, len(cell.states), 4 * len(call.weights)), strict=True)
     wanted = [want for want, count in counts for _ in range(count)]
     # A gradient that passed no step is the tensor that came in; an operator must return new ones.
     return tuple(
@@ -109,14 +107,29 @@ def _differentiate(
 ) -> list[Tensor]:
     """Run the reference again, with gradients, and return those by all inputs."""
     # Without biases zeros stand in: the operator's schema returns their gradients all the same.
-    zeros = call.weights.weight_hh.new_zeros(call.weights.weight_hh.shape[0])
-    weights = (zeros if weight is None else weight for weight in call.weights)
+    first = 1 + len(cell.states)
+    zeros = call.x.new_zeros(call.weights[0].weight_hh.shape[0])
+    weights = (zeros if weight is None else weight for each in call.weights for weight in each)
     variables = [_variable(tensor, attached) for tensor in (call.x, *_states(call), *weights)]
-    x, *states = variables[:-4]
-    y, last = reference.scan(
-        cell, call.turned(x), tuple(states), Weights(*variables[-4:]), call.lengths, call.reverse
-    )
-    return _grad((call.turned(y), *last), results, variables, attached)
+    by_direction = [Weights(*variables[k : k + 4]) for k in range(first, len(variables), 4)]
+    y, last = _scan(cell, call, variables[0], tuple(variables[1:first]), by_direction)
+    return _grad((y, *last), results, variables, attached)
+
+
+def _scan(
+    cell: Cell, call: LayerCall, x: Tensor, states: tuple[Tensor, ...], weights: Sequence[Weights]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the outputs, laid out as x, and the last states in the shapes of the operator's results."""
+    x = call.turned(x)
+    if len(weights) == 1:
+        y, last = reference.scan(cell, x, states, weights[0], call.lengths, call.reverse)
+        return call.turned(y), last
+    both = [
+        reference.scan(cell, x, tuple(state[k] for state in states), weights[k], call.lengths, k == 1)
+        for k in (0, 1)
+    ]
+    y = torch.cat([y for y, _ in both], dim=-1)
+    return call.turned(y), tuple(torch.stack(each) for each in zip(*(last for _, last in both), strict=True))
 
 
 def _variable(tensor: Tensor, attached: bool) -> Tensor:
@@ -146,8 +159,8 @@ def _grad(
 
 
 def _states(call: LayerCall) -> tuple[Tensor, ...]:
-    N, _, _, H = call.sizes()
-    return tuple(call.x.new_zeros(N, H) if state is None else state for state in call.states)
+    shape = call.state_shape()
+    return tuple(call.x.new_zeros(shape) if state is None else state for state in call.states)
 
 
 def _in_fresh_thread(compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

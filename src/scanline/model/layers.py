@@ -16,7 +16,13 @@ from torch.backends.cudnn.rnn import get_cudnn_mode
 
 from scanline import cells
 from scanline.cells import Weights
-from scanline.kernels.backends import Backend, choose_backend, computed_precision, run_layer
+from scanline.kernels.backends import (
+    Backend,
+    choose_backend,
+    computed_precision,
+    run_both,
+    run_layer,
+)
 
 
 def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -168,34 +174,27 @@ class RecurrentLayers(nn.Module):
         if backend != "native" and not self.training and values.device.type == "cpu":
             # Torch adds up in an order that depends on the batch: differences stay below float32's rounding.
             values = values.double()
+        options: dict[str, Any] = {"precision": precision, "final_states": False}
         for layer in range(self.layers):
-            outputs, states = [], []
-            for direction in range(self.directions):
-                # Differentiable, and without a copy if the dtype is the same.
-                weights = [weight.to(values.dtype) for weight in self.weights(layer, direction)]
-                output, last = run_layer(
-                    backend,
-                    self.cell,
-                    values,
-                    None,
-                    weights,
-                    lengths,
-                    reverse=direction == 1,
-                    precision=precision,
-                    final_states=False,
-                )
-                outputs.append(output)
-                states += [] if last is None else [last[0]]
-            values = torch.cat(outputs, dim=-1) if len(outputs) == 2 else outputs[0]  # (N, T, D*H)
+            # Differentiable, and without a copy if the dtype is the same.
+            weights = [
+                [weight.to(values.dtype) for weight in self.weights(layer, direction)]
+                for direction in range(self.directions)
+            ]
+            if self.directions == 1:
+                values, last = run_layer(backend, self.cell, values, None, weights[0], lengths, **options)
+            else:
+                values, last = run_both(backend, self.cell, values, None, weights, lengths, **options)
             is_last = layer == self.layers - 1
             if self.training and self.dropout and (self.dropout_on == "every" or not is_last):
                 if generator is None:
                     raise ValueError("dropout needs a generator in training")
                 values = dropout(values, self.dropout, generator)
-                states = []  # without the outputs' dropout they are not the last outputs
-        if len(states) < self.directions:
+                last = None  # without the outputs' dropout they are not the last outputs
+        if last is None:
             return values.to(dtype), None
-        return values.to(dtype), (torch.cat(states, dim=-1) if len(states) == 2 else states[0]).to(dtype)
+        h = last[0] if self.directions == 1 else last[0].transpose(0, 1).flatten(1)  # (N, D*H)
+        return values.to(dtype), h.to(dtype)
 
     def path(self, values: Tensor, training: bool) -> tuple[Backend, str]:
         """Return the backend and the precision that compute such `values`.

@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from scanline import cells
 from scanline.cells import Cell
 from scanline.kernels.abi import PRECISIONS
-from scanline.kernels.backends import Backend, choose_backend, run_layer
+from scanline.kernels.backends import Backend, choose_backend, run_both, run_layer
 from scanline.nn.torch_tools import TorchTools
 
 # By torch.nn.RNNBase.mode.
@@ -230,32 +230,26 @@ class _Recurrent(TorchTools, nn.RNNBase):
             self.check_forward_args(input, self._join(states), None)  # type: ignore[arg-type]
         if lengths is not None:
             lengths = torch.as_tensor(lengths, dtype=torch.int64, device=input.device)
-        # One entry for each layer and direction, in torch's order: forward and backward alternate.
+        options: dict[str, Any] = {"batch_first": self.batch_first, "precision": precision}
         values = input
-        last: list[tuple[Tensor, ...]] = []
+        last: list[tuple[Tensor, ...]] = []  # of each layer (N, H), or (2, N, H) of both directions
         for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(2 if self.bidirectional else 1):
-                # len(last) is the index of this layer and direction in the stacked states.
-                initial = None if states is None else [state[len(last)] for state in states]
-                output, final = run_layer(
-                    backend,
-                    self.cell,
-                    values,
-                    initial,
-                    self._weights_of(layer, direction),
-                    lengths,
-                    reverse=direction == 1,
-                    batch_first=self.batch_first,
-                    precision=precision,
-                )
-                outputs.append(output)
-                last.append(final or ())
-            values = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)  # (..., D*H)
+            weights = self._weights_of(layer, 0)
+            if self.bidirectional:
+                # In the stacked states a layer's directions are neighbours.
+                initial = None if states is None else [state[2 * layer : 2 * layer + 2] for state in states]
+                both = (weights, self._weights_of(layer, 1))
+                values, final = run_both(backend, self.cell, values, initial, both, lengths, **options)
+            else:
+                initial = None if states is None else [state[layer] for state in states]
+                values, final = run_layer(backend, self.cell, values, initial, weights, lengths, **options)
+            last.append(final or ())
             if self.dropout and self.training and layer < self.num_layers - 1:
                 values = values * self._noise(values, packed)
         # No views: callers detach or change states in place, which a view forbids. The native operator
         # returns new tensors; the reference may return the initial states themselves.
+        if self.bidirectional:
+            return values, last[0] if len(last) == 1 else tuple(map(torch.cat, zip(*last, strict=True)))
         if len(last) == 1 and backend == "native":
             return values, tuple(state.unsqueeze_(0) for state in last[0])
         return values, tuple(torch.stack(each) for each in zip(*last, strict=True))
