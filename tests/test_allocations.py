@@ -47,7 +47,7 @@ def allocations(source: str) -> Iterator[tuple[int, str, set[str]]]:
         ("nn.Linear(2, 3)", {"dtype"}),
     ],
 )
-def test_the_rule_sees_what_is_missing(source, missing):
+def test_the_rule_reports_a_missing_assertion(source, missing):
     assert [each[2] for each in allocations(source)] == [missing]
 
 

@@ -58,11 +58,11 @@ def computes_alike(run: Path) -> bool:
     return same and then.packages["torch"] == now.packages["torch"]
 
 
-def check(found: np.ndarray, wanted: np.ndarray, run: Path) -> None:
-    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+def check(actual: np.ndarray, wanted: np.ndarray, run: Path) -> None:
+    assert (actual.dtype, actual.shape) == (wanted.dtype, wanted.shape)
+    np.testing.assert_allclose(actual, wanted, atol=1e-5)
     if computes_alike(run):
-        assert found.tobytes() == wanted.tobytes()
+        assert actual.tobytes() == wanted.tobytes()
 
 
 def test_they_predict_the_same_bytes(run):
@@ -78,11 +78,11 @@ def test_exported_files_hold_the_printed_values(run):
     assert directory.read_metrics()[0].step == 5
 
 
-def test_an_ended_run_is_evaluated_as_it_was(tmp_path):
+def test_a_finished_run_of_an_earlier_version_has_the_same_metrics(tmp_path):
     run = copy("lstm-rows", tmp_path)
-    kept, evaluated = RunDirectory(run).read_result().test, evaluate_run(str(run), None, "cpu")
-    assert (evaluated.metrics.n, evaluated.metrics.correct) == (kept.n, kept.correct)
-    assert evaluated.metrics.loss == pytest.approx(kept.loss, abs=1e-5)
+    recorded, evaluated = RunDirectory(run).read_result().test, evaluate_run(str(run), None, "cpu")
+    assert (evaluated.metrics.n, evaluated.metrics.correct) == (recorded.n, recorded.correct)
+    assert evaluated.metrics.loss == pytest.approx(recorded.loss, abs=1e-5)
     with pytest.raises(UsageError, match="finished"):
         TrainingRun.resume(run=run, device="cpu")
 

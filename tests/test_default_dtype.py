@@ -38,8 +38,8 @@ def test_a_model_predicts_and_explains(kind, default):
         explanation = scanline.explain(model, values[0])
         return model.predict_proba(values), explanation
 
-    (expected, explained), (found, other) = results(), default(results)
-    assert np.array_equal(found, expected)
+    (expected, explained), (result, other) = results(), default(results)
+    assert np.array_equal(result, expected)
     assert repr(other) == repr(explained)
 
 

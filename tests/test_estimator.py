@@ -99,28 +99,28 @@ def test_the_same_data_in_any_type_give_the_same_classifier():
         "objects": np.array([*X, None], dtype=object)[:-1],
         "table": X.reshape(24, 15),
     }
-    answers = {}
+    predicted = {}
     for name, dress in kinds.items():
-        made = LSTMClassifier(**SMALL | {"epochs": 3}, features_per_step=3).fit(dress, y)
-        answers[name] = made.predict_proba(dress)
-        assert made.n_features_in_ == (15 if name == "table" else 3)
-    for name, found in answers.items():
-        assert np.array_equal(found, answers["array"]), name
+        classifier = LSTMClassifier(**SMALL | {"epochs": 3}, features_per_step=3).fit(dress, y)
+        predicted[name] = classifier.predict_proba(dress)
+        assert classifier.n_features_in_ == (15 if name == "table" else 3)
+    for name, item in predicted.items():
+        assert np.array_equal(item, predicted["array"]), name
 
 
 def test_a_list_of_plain_rows_is_a_table_of_single_values():
     X = [[0.0, 1.0, 2.0], [3.0, 1.0, 0.0]] * 5
-    made = LSTMClassifier(**SMALL).fit(X, ["up", "down"] * 5)
-    assert made.n_features_in_ == 3
-    assert made.predict(X[:2]).tolist() == ["up", "down"]
+    classifier = LSTMClassifier(**SMALL).fit(X, ["up", "down"] * 5)
+    assert classifier.n_features_in_ == 3
+    assert classifier.predict(X[:2]).tolist() == ["up", "down"]
 
 
 def test_series_of_one_feature_may_be_one_dimensional():
     X = [np.arange(3.0), -np.arange(5.0), np.arange(4.0), -np.arange(2.0)] * 4
-    made = LSTMClassifier(**SMALL).fit(X, ["up", "down"] * 8)
-    assert made.n_features_in_ == 1
-    assert made.predict([np.arange(6.0)]).tolist() == ["up"]
-    assert made.predict(np.arange(4.0)[None]).tolist() == ["up"]  # (n, T), as one feature needs no axis
+    classifier = LSTMClassifier(**SMALL).fit(X, ["up", "down"] * 8)
+    assert classifier.n_features_in_ == 1
+    assert classifier.predict([np.arange(6.0)]).tolist() == ["up"]
+    assert classifier.predict(np.arange(4.0)[None]).tolist() == ["up"]  # (n, T), as one feature needs no axis
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ def test_parameters_that_make_no_sense_are_refused_by_the_recipes_rules(paramete
 
 
 def test_the_defaults_are_those_of_the_sequences_recipe():
-    plan, made = recipe.load("sequences"), LSTMClassifier()
+    plan, classifier = recipe.load("sequences"), LSTMClassifier()
     assert (
-        made.get_params()
+        classifier.get_params()
         | {
             "hidden_size": plan.model.hidden_size,
             "layers": plan.model.layers,
@@ -181,14 +181,14 @@ def test_the_defaults_are_those_of_the_sequences_recipe():
             "learning_rate": plan.train.learning_rate,
             "noise": plan.train.noise,
         }
-        == made.get_params()
+        == classifier.get_params()
     )
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)
 def test_the_cell_is_the_one_of_the_name(kind):
-    made = kind(**SMALL | {"epochs": 1}).fit(*turns(8))
-    assert kind.__name__.lower().startswith(made.model_.network.architecture.cell)
+    classifier = kind(**SMALL | {"epochs": 1}).fit(*turns(8))
+    assert kind.__name__.lower().startswith(classifier.model_.network.architecture.cell)
 
 
 def test_a_seed_decides_everything_and_no_seed_draws_another():
@@ -231,15 +231,15 @@ def test_balanced_classes_predict_the_rare_one_more_often():
     assert balanced.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean() + 0.1
 
 
-def test_a_part_can_be_held_out_and_end_the_training():
+def test_a_validation_split_can_be_drawn_and_stop_training_early():
     X, y = turns(60)
-    made = LSTMClassifier(**SMALL, validation_fraction=0.3, patience=2, batch_size=8)
-    made.set_params(epochs=200).fit(X, y)
-    assert made._state.step < 200 * 42 // 8
-    assert made.score(X, y) > 0.9
+    classifier = LSTMClassifier(**SMALL, validation_fraction=0.3, patience=2, batch_size=8)
+    classifier.set_params(epochs=200).fit(X, y)
+    assert classifier._state.step < 200 * 42 // 8
+    assert classifier.score(X, y) > 0.9
 
 
-def test_pickles_hold_the_bundle_and_answer_the_same(fitted):
+def test_a_pickled_estimator_predicts_the_same(fitted):
     X, _ = turns(seed=1)
     held = fitted.__getstate__()
     assert sorted(held["_model"]) == ["model.json", "model.safetensors"]
@@ -261,26 +261,26 @@ def test_training_on_after_a_pickle_is_training_on():
     X, y = turns(16)
     one = LSTMClassifier(**SMALL).partial_fit(X, y, classes=["falls", "rises"])
     two = pickle.loads(pickle.dumps(one))
-    for made in (one, two):
-        made.partial_fit(X, y)
+    for changed in (one, two):
+        changed.partial_fit(X, y)
     assert np.array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
 def test_passes_over_parts_of_the_data_learn():
     X, y = turns(60)
-    made = LSTMClassifier(**SMALL, learning_rate=0.01)
+    classifier = LSTMClassifier(**SMALL, learning_rate=0.01)
     for begin in [0, 20, 40] * 6:
-        made.partial_fit(X[begin : begin + 20], y[begin : begin + 20], classes=["falls", "rises"])
-    assert made.score(*turns(seed=2)) > 0.9
+        classifier.partial_fit(X[begin : begin + 20], y[begin : begin + 20], classes=["falls", "rises"])
+    assert classifier.score(*turns(seed=2)) > 0.9
 
 
 def test_fit_starts_again_and_partial_fit_continues():
     X, y = turns(16)
-    made = LSTMClassifier(**SMALL).fit(X, y)
-    before = made.predict_proba(X)
-    made.partial_fit(X, y)
-    assert not np.array_equal(made.predict_proba(X), before)
-    assert np.array_equal(made.fit(X, y).predict_proba(X), before)
+    classifier = LSTMClassifier(**SMALL).fit(X, y)
+    before = classifier.predict_proba(X)
+    classifier.partial_fit(X, y)
+    assert not np.array_equal(classifier.predict_proba(X), before)
+    assert np.array_equal(classifier.fit(X, y).predict_proba(X), before)
 
 
 @pytest.mark.parametrize(
@@ -294,9 +294,9 @@ def test_fit_starts_again_and_partial_fit_continues():
 def test_classes_are_settled_by_the_first_call_of_partial_fit(first, then, message):
     X = np.zeros((2, 3, 1))
     X[1] = 1
-    made = LSTMClassifier(**SMALL)
+    classifier = LSTMClassifier(**SMALL)
     with pytest.raises(ValueError, match=message):
-        made.partial_fit(X, [0, 1], **first).partial_fit(X, **{"y": [0, 1]} | (then or {}))
+        classifier.partial_fit(X, [0, 1], **first).partial_fit(X, **{"y": [0, 1]} | (then or {}))
 
 
 def test_one_class_is_not_enough():

@@ -21,7 +21,7 @@ from scanline.interchange.onnx.write import export_onnx, export_step_graph
 from scanline.model.artifact import load
 from scanline.model.layers import RecurrentLayers
 from tests.installed import installed
-from tests.serving.asking import in_thread
+from tests.serving.client import in_thread
 
 # h moves a fraction k towards a candidate: a leaky integrator with a learned, gated rate.
 LEAKY = """
@@ -183,9 +183,9 @@ def test_it_is_served(model):
     (values,), _ = sequences(1, seed=4)
     with in_thread(model) as server:
         body = json.dumps({"inputs": [values.tolist()], "trace": True}).encode()
-        answer = server.post(body)
-        assert answer.status == 200
-        (prediction,) = json.loads(answer.body)["predictions"]
+        response = server.post(body)
+        assert response.status == 200
+        (prediction,) = json.loads(response.body)["predictions"]
         assert prediction["label"] == model.predict([values])[0]
         assert set(prediction["trace"]["layers"][0]) == {"layer", "direction", "k", "m", "h"}
         with connect(f"ws://127.0.0.1:{server.port}/v1/stream", compression=None, open_timeout=20) as stream:

@@ -15,7 +15,7 @@ from scanline.errors import DataError, UsageError
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.recipe import DEFAULT_DATA
 from tests.installed import installed
-from tests.serving.asking import in_thread
+from tests.serving.client import in_thread
 
 # One line a sequence: its name, its label, then its steps, separated by bars.
 BARS = """
@@ -140,10 +140,10 @@ def test_a_file_is_trained_on_and_evaluated(run, tmp_path):
 
 
 def test_training_and_test_files_are_found_by_their_names(tmp_path):
-    for part, seed in (("TRAIN", 0), ("TEST", 1)):
-        write(tmp_path / f"drift_{part}.bars", 20, seed)
-    found = read_sources(tmp_path / "drift", DEFAULT_DATA)
-    assert {name: len(part) for name, part in found.items()} == {"train": 20, "test": 20}
+    for split, seed in (("TRAIN", 0), ("TEST", 1)):
+        write(tmp_path / f"drift_{split}.bars", 20, seed)
+    result = read_sources(tmp_path / "drift", DEFAULT_DATA)
+    assert {name: len(split) for name, split in result.items()} == {"train": 20, "test": 20}
 
 
 def test_a_file_without_labels_is_predicted_from_the_command_line(run, tmp_path, scanline):
@@ -163,5 +163,5 @@ def test_a_sequence_of_a_file_is_explained_streamed_and_served(run, tmp_path):
     assert scanline.explain(model, values).label == "up"
     np.testing.assert_allclose(model.stream().feed(values)[-1], expected, atol=1e-6)
     with in_thread(model) as server:
-        answer = server.post(json.dumps({"inputs": [values.tolist()]}).encode())
-        assert json.loads(answer.body)["predictions"][0]["label"] == "up"
+        response = server.post(json.dumps({"inputs": [values.tolist()]}).encode())
+        assert json.loads(response.body)["predictions"][0]["label"] == "up"

@@ -27,7 +27,7 @@ from scanline.errors import DataError, ModelError, UsageError
 from scanline.metrics.results import Metrics
 from scanline.tasks import DecodedPrediction, ReportTable, Score, Task
 from tests.installed import installed
-from tests.serving.asking import in_thread
+from tests.serving.client import in_thread
 
 SETTINGS = {
     "task": "bounded-number",
@@ -144,10 +144,10 @@ def table(tmp_path_factory):
 def run(table, tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "number"
     lines: list[str] = []
-    found = scanline.train(table, settings=SETTINGS, run=path, log=lines.append)
+    trained_run = scanline.train(table, settings=SETTINGS, run=path, log=lines.append)
     assert any("close: " in line for line in lines)
     assert any("validation: " in line for line in lines)
-    return found
+    return trained_run
 
 
 @pytest.fixture(scope="module")
@@ -199,9 +199,9 @@ def test_evaluation_gives_the_metrics_of_the_task(run):
 def test_prediction_gives_numbers(run, model, table):
     out, error = command("predict", run.path, table, "--json")
     assert error is None
-    found = json.loads(out)["predictions"]
-    assert len(found) == 240
-    assert all(set(each) == {"file", "sequence", "label"} for each in found)
+    prediction = json.loads(out)["predictions"]
+    assert len(prediction) == 240
+    assert all(set(each) == {"file", "sequence", "label"} for each in prediction)
     values = np.random.default_rng(1).normal(size=(3, 5, 2)).astype(np.float32)
     assert model.predict(values).dtype == np.float64
     assert ((model.task.low < model.predict(values)) & (model.predict(values) < model.task.high)).all()
@@ -219,11 +219,11 @@ def test_a_stream_ends_where_the_whole_sequence_does(model):
 
 def test_an_explanation_is_of_the_number(run, model, table):
     values = np.random.default_rng(3).normal(size=(6, 2)).astype(np.float32)
-    found = scanline.explain(model, values)
-    assert found.label == pytest.approx(model.predict(values[None])[0])
-    assert found.attribution.target == 0
-    assert found.to_json()["attribution"]["of"] == "number"
-    assert found.trace.probabilities.shape == (6, 1)
+    explanation = scanline.explain(model, values)
+    assert explanation.label == pytest.approx(model.predict(values[None])[0])
+    assert explanation.attribution.target == 0
+    assert explanation.to_json()["attribution"]["of"] == "number"
+    assert explanation.trace.probabilities.shape == (6, 1)
     out, error = command("explain", run.path, table)
     assert (error, "number" in out) == (None, True)
 
@@ -294,7 +294,11 @@ def test_the_recipe_and_the_splits_record_that_targets_are_numbers(run):
     recipe = tomllib.loads((run.path / "recipe.toml").read_text())
     assert recipe["data"]["targets"] == "numbers"
     splits = json.loads((run.path / "split.json").read_text())["parts"]
-    assert {name: part["n"] for name, part in splits.items()} == {"train": 154, "validation": 38, "test": 48}
+    assert {name: split["n"] for name, split in splits.items()} == {
+        "train": 154,
+        "validation": 38,
+        "test": 48,
+    }
     assert "drawn at random with seed 0" in splits["test"]["from"]
     assert splits["train"]["classes"] == {}
     assert 0 <= splits["train"]["targets"]["min"] < splits["train"]["targets"]["max"] <= 2.5
@@ -321,7 +325,7 @@ def test_groups_of_sequences_with_numbers_stay_together(tmp_path):
     settings = SETTINGS | {"train.steps": 2, "train.log_every": 1, "train.validate_every": 1}
     run = scanline.train(data, settings=settings, run=tmp_path / "run", log=None)
     splits = json.loads((run.path / "split.json").read_text())["parts"]
-    assert sorted([group for part in splits.values() for group in part["groups"]]) == list("01234")
+    assert sorted([group for name in splits.values() for group in name["groups"]]) == list("01234")
 
 
 def test_a_decimal_comma_is_read_in_targets_too(tmp_path):

@@ -20,10 +20,10 @@ TRAIN, TEST = 1600, 400
 def pictures(mnist) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """(images (N, 28, 28), labels (N,)) of 2,000 of MNIST's digits, in the order of their classes."""
     parts = {}
-    for name, part, count in (("train", mnist.train, TRAIN), ("test", mnist.test, TEST)):
-        labels = part.targets[:count]
+    for name, split, count in (("train", mnist.train, TRAIN), ("test", mnist.test, TEST)):
+        labels = split.targets[:count]
         order = np.argsort(labels, kind="stable")
-        parts[name] = part.values[:count][order], labels[order]
+        parts[name] = split.values[:count][order], labels[order]
     return parts
 
 
@@ -37,10 +37,10 @@ def write_idx(folder: Path, pictures) -> Path:
 
 
 def write_png(folder: Path, pictures) -> Path:
-    for part, (images, labels) in pictures.items():
+    for name, (images, labels) in pictures.items():
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-            (folder / part / str(label)).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(folder / part / str(label) / f"{number}.png")
+            (folder / name / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder / name / str(label) / f"{number}.png")
     return folder
 
 
@@ -54,8 +54,8 @@ def write_csv(folder: Path, pictures) -> Path:
     from pyarrow.csv import write_csv
 
     folder.mkdir()
-    for part, data in pictures.items():
-        write_csv(table(*data), folder / f"{part}.csv")
+    for name, data in pictures.items():
+        write_csv(table(*data), folder / f"{name}.csv")
     return folder
 
 
@@ -63,15 +63,15 @@ def write_parquet(folder: Path, pictures) -> Path:
     from pyarrow.parquet import write_table
 
     folder.mkdir()
-    for part, data in pictures.items():
-        write_table(table(*data), folder / f"digits_{part.upper()}.parquet")
+    for name, data in pictures.items():
+        write_table(table(*data), folder / f"digits_{name.upper()}.parquet")
     return folder / "digits"
 
 
 def write_npz(folder: Path, pictures) -> Path:
     folder.mkdir()
-    arrays = {f"X_{part}": images for part, (images, _) in pictures.items()}
-    arrays |= {f"y_{part}": labels for part, (_, labels) in pictures.items()}
+    arrays = {f"X_{name}": images for name, (images, _) in pictures.items()}
+    arrays |= {f"y_{name}": labels for name, (_, labels) in pictures.items()}
     np.savez(folder / "digits.npz", **arrays)
     return folder / "digits.npz"
 
@@ -85,7 +85,7 @@ def trained(source: Path, run: Path) -> tuple[dict[str, str], str, str]:
     experiment = TrainingRun.begin(str(source), settings=settings, run=run, device="cpu")
     for _ in experiment.events():
         pass
-    digests = {name: part.fingerprint() for name, part in experiment.data.splits.items()}
+    digests = {name: split.fingerprint() for name, split in experiment.data.splits.items()}
     last = run / "checkpoints" / "step-000060"
     names = (last / "optimizer.safetensors", run / "model" / "model.safetensors")
     return digests, *(sha256(path.read_bytes()) for path in names)
@@ -99,12 +99,12 @@ def reference(pictures, tmp_path_factory):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_the_same_pictures_give_the_same_sequences_and_weights(name, pictures, reference, tmp_path):
-    found = trained(WRITERS[name](tmp_path / name, pictures), tmp_path / "run")
-    assert found[0].keys() == {"train", "validation", "test"}
-    assert found == reference
+    result = trained(WRITERS[name](tmp_path / name, pictures), tmp_path / "run")
+    assert result[0].keys() == {"train", "validation", "test"}
+    assert result == reference
 
 
-def test_the_parts_hold_the_pictures_that_were_written(pictures, tmp_path):
+def test_splits_have_the_pictures_that_were_written(pictures, tmp_path):
     data = catalog.load(str(write_png(tmp_path / "png", pictures)))
     images, labels = pictures["test"]
     assert np.array_equal(data.test.values, images)

@@ -47,17 +47,17 @@ def small(tmp_path_factory) -> Run:
 def test_a_run_shows_its_result_and_learning_curve(trained):
     run = run_of(trained)
     text = run._repr_html_()
-    told = lines(text)
-    assert told[0] == "digits on digits, finished"
-    for line, part in zip(told[1:3], ("test", "validation"), strict=True):
-        figures = run.result[part]
+    shown = lines(text)
+    assert shown[0] == "digits on digits, finished"
+    for line, name in zip(shown[1:3], ("test", "validation"), strict=True):
+        figures = run.result[name]
         low, high = figures["ci95"]
         assert line == (
-            f"{part} accuracy {100 * figures['accuracy']:.2f} % (95 % interval {100 * low:.2f}"
+            f"{name} accuracy {100 * figures['accuracy']:.2f} % (95 % interval {100 * low:.2f}"
             f"\N{EN DASH}{100 * high:.2f} %), {figures['correct']:,} of {figures['n']:,} correct"
         )
-    assert told[3] == f"624 steps in {run.result['training']['seconds']:.1f} s; {trained}"
-    assert len(told) == 4
+    assert shown[3] == f"624 steps in {run.result['training']['seconds']:.1f} s; {trained}"
+    assert len(shown) == 4
     (drawn,) = fragment(text).iter("svg")
     assert drawn.get("aria-label") == f"Learning curve of {trained}"
     assert {"training batch", "validation", "cross-entropy"} <= {words(each) for each in drawn.iter("text")}
@@ -75,8 +75,8 @@ def test_splits_that_were_not_evaluated_are_left_out(small, tmp_path):
         (small.result | {"validation": None}, ["test"]),
         ({key: value for key, value in small.result.items() if key not in ("test", "validation")}, []),
     ]:
-        told = lines(Run(small.path, result)._repr_html_())
-        assert [line.split()[0] for line in told[1:-1]] == expected
+        shown = lines(Run(small.path, result)._repr_html_())
+        assert [line.split()[0] for line in shown[1:-1]] == expected
 
 
 def test_without_its_history_a_run_still_shows_its_result(small, tmp_path):
@@ -104,9 +104,9 @@ def test_names_of_runs_and_data_with_markup_are_words(small, tmp_path):
     odd = tmp_path / "<img src=x onerror=alert(1)> {{ 7*7 }} &amp;"
     shutil.copytree(small.path, odd)
     text = Run(odd, small.result | {"data": "<script>alert(1)</script>"})._repr_html_()
-    told = lines(text)
-    assert told[0] == "sequences on <script>alert(1)</script>, finished"
-    assert told[-1].endswith(f"; {odd}")
+    shown = lines(text)
+    assert shown[0] == "sequences on <script>alert(1)</script>, finished"
+    assert shown[-1].endswith(f"; {odd}")
     (drawn,) = fragment(text).iter("svg")
     assert drawn.get("aria-label") == f"Learning curve of {odd}"
 
@@ -141,12 +141,12 @@ def test_the_package_itself_reports_and_explains(small, tmp_path):
 def test_a_model_and_its_run_folder_explain_the_same(trained):
     picture = catalog.load("digits").test.values[3]
     model = scanline.load(trained)
-    told = [scanline.explain(given, picture).to_json() for given in (model, trained, str(trained))]
-    assert told[0] == told[1] == told[2]
-    assert told[0]["label"] == model.predict(picture)[0]
-    assert told[0]["sequence"] == "the given sequence"
-    assert told[0]["true"] is None
-    assert np.array_equal(told[0]["values"], picture)
+    explanation = [scanline.explain(given, picture).to_json() for given in (model, trained, str(trained))]
+    assert explanation[0] == explanation[1] == explanation[2]
+    assert explanation[0]["label"] == model.predict(picture)[0]
+    assert explanation[0]["sequence"] == "the given sequence"
+    assert explanation[0]["true"] is None
+    assert np.array_equal(explanation[0]["values"], picture)
 
 
 def test_an_explanation_shows_itself_under_the_name_that_it_was_given(small):
@@ -156,16 +156,16 @@ def test_an_explanation_shows_itself_under_the_name_that_it_was_given(small):
     text = explained._repr_html_()
     (drawn,) = fragment(text).iter("svg")
     assert drawn.get("aria-label") == "Explanation of <b>mine</b> & yours"
-    said = words(next(fragment(text).iter("p")))
-    share = explained.trace.probabilities[-1].max()
-    assert said.startswith(f"<b>mine</b> & yours: {explained.label} ({share:.4f})")
+    output = words(next(fragment(text).iter("p")))
+    fraction = explained.trace.probabilities[-1].max()
+    assert output.startswith(f"<b>mine</b> & yours: {explained.label} ({fraction:.4f})")
     assert not list(fragment(text).iter("b"))
 
 
 def test_values_that_do_not_fit_are_not_explained(small):
     unfit: Any
-    for unfit, found in [(np.zeros((3, 5)), r"\(1, 3, 5\)|\(3, 5\)"), (np.zeros((2, 3, 2)), "got 2")]:
-        with pytest.raises(DataError, match=found):
+    for unfit, each in [(np.zeros((3, 5)), r"\(1, 3, 5\)|\(3, 5\)"), (np.zeros((2, 3, 2)), "got 2")]:
+        with pytest.raises(DataError, match=each):
             scanline.explain(small.model, unfit)
     with pytest.raises(ModelError, match="there is no run"):
         scanline.explain("nowhere/at/all", np.zeros((3, 2)))

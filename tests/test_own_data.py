@@ -54,11 +54,11 @@ def test_a_table_is_trained_on_with_the_recipe_for_sequences(table, tmp_path):
     assert lines[0] in (run.path / "log.txt").read_text()
     assert run.result["test"]["n"] + run.result["validation"]["n"] < 48
     recipe = (run.path / "recipe.toml").read_text()
-    for kept in ('shape = "long"', 'id_column = "id"', f'name = "{table}"', '"x",', '"y2",'):
-        assert kept in recipe
+    for expected in ('shape = "long"', 'id_column = "id"', f'name = "{table}"', '"x",', '"y2",'):
+        assert expected in recipe
 
 
-def test_what_was_guessed_holds_for_prediction_and_judging(table, tmp_path):
+def test_inferred_settings_are_used_for_prediction_and_evaluation(table, tmp_path):
     run = train(table, settings=SHORT | {"train.steps": 200}, run=tmp_path / "run", log=None)
     assert evaluate_run(str(run.path), None).metrics.to_json() == run.result["test"]
     assert (
@@ -68,26 +68,26 @@ def test_what_was_guessed_holds_for_prediction_and_judging(table, tmp_path):
     frame[["y2", "id", "x", "time"]].to_csv(
         tmp_path / "new.csv", index=False
     )  # other order, no label, no person
-    answers = [each.to_json() for each in predict_files(run.path / "model", [str(tmp_path / "new.csv")])]
-    assert [answer["sequence"] for answer in answers] == [str(index) for index in range(10)]
-    assert [answer["label"] for answer in answers] == ["falls", "rises"] * 5
+    predictions = [each.to_json() for each in predict_files(run.path / "model", [str(tmp_path / "new.csv")])]
+    assert [prediction["sequence"] for prediction in predictions] == [str(index) for index in range(10)]
+    assert [prediction["label"] for prediction in predictions] == ["falls", "rises"] * 5
     frame.to_parquet(tmp_path / "new.parquet")
-    judged = evaluate_run(str(run.path), str(tmp_path / "new.parquet"))
-    assert (judged.metrics.n, judged.metrics.correct) == (10, 10)
+    evaluation = evaluate_run(str(run.path), str(tmp_path / "new.parquet"))
+    assert (evaluation.metrics.n, evaluation.metrics.correct) == (10, 10)
 
 
-def test_nobody_stands_on_both_sides_of_a_split_by_group(table, tmp_path):
+def test_no_group_is_in_two_splits(table, tmp_path):
     settings = SHORT | {"data.group_column": "person", "split.test": 0.3, "split.validation": 0.2}
-    parts = split_of(train(table, settings=settings, run=tmp_path / "run", log=None))
-    groups = [set(part["groups"]) for part in parts.values()]
+    splits = split_of(train(table, settings=settings, run=tmp_path / "run", log=None))
+    groups = [set(name["groups"]) for name in splits.values()]
     assert len(groups) == 3
     assert sum(map(len, groups)) == len(set.union(*groups)) == 6
-    sequences = sorted(index for part in parts.values() for index in part["sequences"])
+    sequences = sorted(index for name in splits.values() for index in name["sequences"])
     assert sequences == list(range(48))
-    assert "drawn by person with seed 0" in parts["test"]["from"]
+    assert "drawn by person with seed 0" in splits["test"]["from"]
 
 
-def test_features_are_standardised_by_the_training_steps_and_travel_with_the_model(table, tmp_path):
+def test_standardisation_is_fitted_to_the_training_split_and_saved_with_the_model(table, tmp_path):
     run = train(table, settings=SHORT, run=tmp_path / "run", log=None)
     chosen = split_of(run)["train"]["ids"]
     frame = recordings()
@@ -109,9 +109,9 @@ def test_missing_values_are_filled_in_training_and_in_prediction(table, tmp_path
     run = train(table, settings=SHORT | {"input.missing": how}, run=tmp_path / "run", log=None)
     assert run.model.preprocessing.missing == how
     assert len(run.model.preprocessing.means) == (0 if how == "zero" else 2)
-    answers = [each.to_json() for each in predict_files(run.path, [str(table)])]
-    assert len(answers) == 48
-    assert all(np.isfinite(answer["probability"]) for answer in answers)
+    predictions = [each.to_json() for each in predict_files(run.path, [str(table)])]
+    assert len(predictions) == 48
+    assert all(np.isfinite(prediction["probability"]) for prediction in predictions)
     one = np.array([[100.0, 0.0], [np.nan, 0.0]])
     filled = {
         "forward-fill": 100.0,
@@ -162,7 +162,7 @@ def test_balanced_classes_and_batches_by_length_are_settings_of_the_recipe(table
     )
 
 
-def test_a_part_may_be_left_out(table, tmp_path):
+def test_a_split_can_be_omitted(table, tmp_path):
     settings = SHORT | {"split.test": 0.0, "split.validation": 0.0}
     run = train(table, settings=settings, run=tmp_path / "run", log=None)
     assert (run.result["test"], run.result["validation"]) == (None, None)
@@ -200,11 +200,11 @@ def test_coloured_pictures_of_any_size_are_fitted_seen_and_named(tmp_path):
     assert model.network.architecture.input_size == 8 * 3
     seen = model.prepare(folder / "red" / "1.png")
     assert seen.shape == (8, 10, 3)
-    answers = [
+    predictions = [
         each.to_json()
         for each in predict_files(run.path, [str(folder / "red" / "1.png"), str(folder / "blue" / "2.png")])
     ]
-    assert [answer["label"] for answer in answers] == ["red", "blue"]
+    assert [prediction["label"] for prediction in predictions] == ["red", "blue"]
     assert model.predict(seen).tolist() == ["red"]
 
 
@@ -215,11 +215,11 @@ def test_a_model_keeps_its_view(tmp_path, view):
     run = train("digits", settings=SHORT | {"input.view": view}, run=tmp_path / "run", log=None)
     shape = {"rows": 8, "columns": 8, "pixels": 1, "permuted": 1, "patches:4": 16}
     assert run.model.network.architecture.input_size == shape[view]
-    judged = run.model.evaluate(catalog.load("digits").test)
-    assert judged.to_json() == run.result["test"]
+    evaluation = run.model.evaluate(catalog.load("digits").test)
+    assert evaluation.to_json() == run.result["test"]
 
 
-def test_the_permutation_is_the_recipes_and_not_the_runs(tmp_path):
+def test_the_permutation_depends_on_the_recipes_seed_and_not_on_the_runs(tmp_path):
     forms = []
     for name, changes in (("a", {}), ("b", {"seed": 7}), ("c", {"input.permutation_seed": 7})):
         settings = SHORT | {"input.view": "permuted", "train.steps": 1} | changes
@@ -259,17 +259,17 @@ def test_a_transposed_or_wrongly_wide_input_is_refused_with_both_shapes(table, t
         run.model.predict(values)
 
 
-def test_a_single_sequence_a_list_and_padded_ones_get_the_same_answers(table, tmp_path):
+def test_single_listed_and_padded_sequences_get_the_same_predictions(table, tmp_path):
     run = train(table, settings=SHORT, run=tmp_path / "run", log=None)
     draw = np.random.default_rng(0)
     X = [draw.normal(size=(length, 2)) + 100 for length in (3, 7, 5)]
     padded = np.full((3, 9, 2), np.nan)
     for row, sequence in zip(padded, X, strict=True):
         row[: len(sequence)] = sequence
-    shares = run.model.predict_proba(X)
-    assert np.array_equal(run.model.predict_proba(padded, [3, 7, 5]), shares)
+    probabilities = run.model.predict_proba(X)
+    assert np.array_equal(run.model.predict_proba(padded, [3, 7, 5]), probabilities)
     for index, sequence in enumerate(X):
-        assert np.array_equal(run.model.predict_proba(sequence)[0], shares[index])
+        assert np.array_equal(run.model.predict_proba(sequence)[0], probabilities[index])
     assert isinstance(run.model, scanline.Model)
 
 
@@ -286,7 +286,7 @@ def test_a_single_sequence_a_list_and_padded_ones_get_the_same_answers(table, tm
     ],
     ids=["digits", "booleans", "floats", "blank", "object", "integers", "bytes"],
 )
-def test_predictions_equal_the_labels_that_were_given(names, tmp_path):
+def test_predictions_have_the_type_of_the_labels(names, tmp_path):
     draw = np.random.default_rng(0)
     codes = np.arange(40) % 2
     values = draw.normal(size=(40, 5, 2)) + 4 * codes[:, None, None]

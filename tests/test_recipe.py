@@ -21,8 +21,8 @@ TUTORIALS = {
 
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_the_tutorials_have_their_published_values(name):
-    found = recipe.load(name)
-    model, train = found.model, found.train
+    loaded = recipe.load(name)
+    model, train = loaded.model, loaded.train
     assert TUTORIALS[name] == (
         model.layers, model.hidden_size, model.dropout, model.head_init,
         train.batch_size, train.total_steps, train.log_every, train.test_every,
@@ -35,7 +35,7 @@ def test_the_stacked_tutorial_drops_every_layers_output():
     assert recipe.load("tutorial-stacked").model.dropout_on == "every"
 
 
-def test_the_default_recipe_sees_at_most_100_000_samples():
+def test_the_default_recipe_trains_on_at_most_100_000_samples():
     train = recipe.load("rows").train
     assert 0 < train.total_steps * train.batch_size <= 100_000
 
@@ -46,9 +46,9 @@ def test_training_stops_before_the_product_reaches_the_samples():
 
 @pytest.mark.parametrize("name", recipe.names())
 def test_a_recipe_printed_as_toml_is_restored(name):
-    found = recipe.load(name)
-    assert found.name == name
-    assert recipe.parse(found.to_toml()) == found
+    loaded = recipe.load(name)
+    assert loaded.name == name
+    assert recipe.parse(loaded.to_toml()) == loaded
 
 
 def test_a_setting_changes_one_value():
@@ -79,8 +79,8 @@ def test_a_setting_without_key_or_value_is_refused(text):
 
 
 def test_a_recipe_with_a_base_contains_only_what_differs():
-    found = recipe.parse('base = "digits"\nname = "mine"\n[model]\ncell = "gru"\n')
-    assert (found.name, found.model.cell, found.train) == ("mine", "gru", recipe.load("digits").train)
+    loaded = recipe.parse('base = "digits"\nname = "mine"\n[model]\ncell = "gru"\n')
+    assert (loaded.name, loaded.model.cell, loaded.train) == ("mine", "gru", recipe.load("digits").train)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_an_invalid_value_is_refused_with_the_rule(key, value, message):
     assert "\n" not in str(caught.value)
 
 
-def lengths(found):
-    return found.train.samples, found.train.steps, found.train.epochs
+def lengths(actual):
+    return actual.train.samples, actual.train.steps, actual.train.epochs
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_two_lengths_in_one_recipe_contradict_each_other():
 def test_all_faults_are_shown_at_once():
     with pytest.raises(UsageError) as caught:
         recipe.load("rows", {"train.batch_size": 0, "model.cell": "x", "train.lerning_rate": 1, "seed": -1})
-    for part in (
+    for name in (
         "train.batch_size must",
         "model.cell must",
         "did you mean 'train.learning_rate'",
         "seed must",
     ):
-        assert part in str(caught.value)
+        assert name in str(caught.value)
 
 
 def test_a_recipe_file_may_begin_with_a_byte_order_mark(tmp_path):
@@ -268,12 +268,12 @@ def test_a_long_value_is_shortened_in_the_message(key):
 
 def test_characters_that_control_a_terminal_are_escaped_in_toml_and_restored():
     about = "a\u202eb\u200f\x1b[31m\x85\ufff9\u2028\ttab\nGröße"
-    made = recipe.load("rows").model_copy(update={"about": about})
-    text = made.to_toml()
+    changed = recipe.load("rows").model_copy(update={"about": about})
+    text = changed.to_toml()
     assert r"a\u202eb\u200f\u001b[31m\u0085\ufff9\u2028" in text
     assert "Größe" in text
     assert tomllib.loads(text)["about"] == about
-    assert recipe.parse(text) == made
+    assert recipe.parse(text) == changed
 
 
 def test_a_file_of_size_0_is_read_as_empty_without_opening_it(tmp_path, monkeypatch):

@@ -100,13 +100,13 @@ def test_every_implementation_is_given_the_same_numbers():
 def test_scanline_and_torch_have_the_same_loss_at_every_step(precision, changes):
     workload = replace(TINY, N=20, T=9, **changes)
     losses = {}
-    for peer in peers_for(workload, precision, 2):
-        if peer.module == "torch_layers":
-            implementation = torch_layers.make(workload, precision, peer.variant)
-            losses[peer.name] = []
+    for reference in peers_for(workload, precision, 2):
+        if reference.module == "torch_layers":
+            implementation = torch_layers.make(workload, precision, reference.variant)
+            losses[reference.name] = []
             for _ in range(5):
                 implementation.step()
-                losses[peer.name].append(implementation.result())
+                losses[reference.name].append(implementation.result())
     assert len(losses) == (3 if workload.lengths else 2)
     for theirs in losses.values():
         assert losses["scanline"] == pytest.approx(theirs, rel=runner.TOLERANCE[precision])
@@ -121,19 +121,19 @@ def test_predictions_do_not_depend_on_the_batch_size():
     implementation.use_batch(3)
     implementation.step()
     assert implementation.result() == pytest.approx(whole, rel=1e-5)
-    assert [len(part) for part in implementation.logits] == [3, 3, 3, 1]
+    assert [len(name) for name in implementation.logits] == [3, 3, 3, 1]
 
 
 @pytest.mark.parametrize("cell", GATES)
 def test_models_and_onnx_predict_the_same_as_the_layers(cell):
     workload = replace(TINY, N=7, kind="infer", cell=cell, bidirectional=True)
     results = {}
-    for peer in peers_for(workload, "float32", 1):
-        if peer.module in ("torch_layers", "scanline_model", "onnx_graph") and peer.installed():
-            module = importlib.import_module(f"scanline_bench.implementations.{peer.module}")
-            implementation = module.make(workload, "float32", peer.variant)
+    for reference in peers_for(workload, "float32", 1):
+        if reference.module in ("torch_layers", "scanline_model", "onnx_graph") and reference.installed():
+            module = importlib.import_module(f"scanline_bench.implementations.{reference.module}")
+            implementation = module.make(workload, "float32", reference.variant)
             implementation.step()
-            results[peer.name] = implementation.result()
+            results[reference.name] = implementation.result()
     assert {"scanline", "scanline model", "torch"} <= results.keys()
     for result in results.values():
         assert result == pytest.approx(results["scanline"], abs=1e-4)
@@ -156,17 +156,19 @@ def test_jax_computes_the_same_losses(cell):
 @pytest.mark.parametrize("cell", GATES)
 def test_a_stream_predicts_the_same_in_every_implementation(cell):
     workload = Workload("", "", "stream", N=1, T=3, F=2, H=8, cell=cell)
-    made = [module.make(workload, "float32", "1") for module in (scanline_model, torch_stream)]
+    changed = [module.make(workload, "float32", "1") for module in (scanline_model, torch_stream)]
     if Peer("", "", needs=("onnx", "onnxruntime")).installed():
         from scanline_bench.implementations import onnx_graph
 
-        made.append(onnx_graph.make(workload, "float32", "1"))
+        changed.append(onnx_graph.make(workload, "float32", "1"))
     seen = set()
     for _ in range(5):  # the sequence starts again, the states go on
-        for each in made:
+        for each in changed:
             each.step()
-        assert [each.result() for each in made] == pytest.approx([made[0].result()] * len(made), abs=1e-5)
-        seen.add(round(made[0].result(), 9))
+        assert [each.result() for each in changed] == pytest.approx(
+            [changed[0].result()] * len(changed), abs=1e-5
+        )
+        seen.add(round(changed[0].result(), 9))
     assert len(seen) == 5
 
 
@@ -185,10 +187,14 @@ def test_a_whole_training_ends_with_the_loss_of_torchs_own_loop():
 
 
 def only_torch(workload, precision, threads):
-    return [peer for peer in peers_for(workload, precision, threads) if peer.module == "torch_layers"]
+    return [
+        reference
+        for reference in peers_for(workload, precision, threads)
+        if reference.module == "torch_layers"
+    ]
 
 
-def test_a_run_has_every_figure_and_its_page_and_names_a_peer_that_fails(monkeypatch):
+def test_a_benchmark_has_every_number_and_its_page_and_names_an_implementation_that_fails(monkeypatch):
     peers = [*only_torch(TINY, "float32", 1), Peer("none", "no_such_module")]
     monkeypatch.setattr(runner, "peers_for", lambda *_: peers)
     lines = []
@@ -261,7 +267,7 @@ def test_losses_are_compared_relatively_and_logits_by_their_number():
     assert runner.difference(infer, [0.3], [0.1]) == pytest.approx(0.2 / 40)
 
 
-def test_only_peers_that_are_installed_take_part():
+def test_only_installed_implementations_are_compared():
     assert Peer("none", "x", needs=("no_such_package",)).installed() is False
     assert Peer("torch", "x", needs=("torch",)).installed() is True
 
@@ -300,5 +306,5 @@ def test_models_and_streams_predict_in_float32():
     stream = next(each for each in WORKLOADS if each.name == "stream")
     assert precisions_of(stream) == ("float32",)
     assert "scanline model" not in {
-        peer.name for peer in peers_for(replace(TINY, kind="infer"), "bfloat16", 1)
+        reference.name for reference in peers_for(replace(TINY, kind="infer"), "bfloat16", 1)
     }

@@ -124,7 +124,7 @@ def test_a_format_without_an_equivalent_is_refused_by_name():
 
 
 def test_a_layer_of_a_format_names_its_cell():
-    named = {layer: [cell.name for cell in found] for layer, found in cells.by_layer("keras").items()}
+    named = {layer: [cell.name for cell in each] for layer, each in cells.by_layer("keras").items()}
     assert named == {"LSTM": ["lstm"], "GRU": ["gru", "gru-reset-before"], "SimpleRNN": ["rnn"]}
     tf1 = {"basic_lstm_cell", "lstm_cell", "basic_rnn_cell", "gru_cell", "gru_block_cell"}
     assert set(cells.by_layer("tf1")) == tf1

@@ -143,18 +143,18 @@ def test_a_run_folder_that_exists_is_refused(scanline, trained):
     assert sorted(trained.rglob("*")) == before
 
 
-def test_evaluate_prints_what_the_run_kept(scanline, trained):
-    kept = json.loads((trained / "result.json").read_text())["test"]
+def test_evaluate_prints_the_metrics_that_the_run_recorded(scanline, trained):
+    recorded = json.loads((trained / "result.json").read_text())["test"]
     _, out, _ = scanline("evaluate", trained, "--json")
-    assert json.loads(out)["test"] == kept
+    assert json.loads(out)["test"] == recorded
     code, out, _ = scanline("evaluate", trained)
     assert code == 0
-    assert f"{kept['correct']} of 360 correct" in out
-    assert f"accuracy on the first 128 (as in the tutorials): {kept['first128_accuracy']:.6f}" in out
+    assert f"{recorded['correct']} of 360 correct" in out
+    assert f"accuracy on the first 128 (as in the tutorials): {recorded['first128_accuracy']:.6f}" in out
     table = out.splitlines()
     first = next(number for number, line in enumerate(table) if line.startswith("confusion matrix")) + 2
     rows = [line.split() for line in table[first : first + 10]]
-    assert [[0 if cell == "." else int(cell) for cell in row[1:]] for row in rows] == kept["confusion"]
+    assert [[0 if cell == "." else int(cell) for cell in row[1:]] for row in rows] == recorded["confusion"]
 
 
 def test_evaluate_lists_every_prediction(scanline, trained):
@@ -188,9 +188,9 @@ def test_predict_prints_label_and_probabilities(scanline, trained, seven):
     assert code == 0
     first, second = out.splitlines()
     label = re.fullmatch(rf"{re.escape(str(seven))}: (\d)", first).group(1)
-    shares = dict(re.findall(r"(\d): (\d\.\d{4})", second))
-    assert len(shares) == 10
-    assert max(shares, key=shares.get) == label
+    probabilities = dict(re.findall(r"(\d): (\d\.\d{4})", second))
+    assert len(probabilities) == 10
+    assert max(probabilities, key=probabilities.get) == label
     printed = json.loads(scanline("predict", trained, seven, "--json")[1])
     assert printed["schema"] == 1
     assert str(printed["predictions"][0]["label"]) == label
@@ -214,9 +214,9 @@ def test_recipes_can_be_listed_printed_and_used_again(scanline, tmp_path):
 
 
 def test_data_list_names_the_location_of_each_set(scanline):
-    found = {entry["name"]: entry for entry in json.loads(scanline("data", "list", "--json")[1])["data"]}
-    assert found["kmnist"]["found"] is None
-    assert found["digits"]["found"]
+    content = {entry["name"]: entry for entry in json.loads(scanline("data", "list", "--json")[1])["data"]}
+    assert content["kmnist"]["found"] is None
+    assert content["digits"]["found"]
     assert "kmnist: 70,000" in scanline("data", "list")[1]
 
 
@@ -338,13 +338,13 @@ def test_doctor_shows_the_backend(scanline):
     code, out, err = scanline("doctor")
     assert (code, err) == (0, "")
     assert "torch 2" in out
-    found = json.loads(scanline("doctor", "--json")[1])
-    assert found["schema"] == 1
-    if found["native"]["found"]:
-        assert found["native"]["kernels"]["float32"] in out
+    content = json.loads(scanline("doctor", "--json")[1])
+    assert content["schema"] == 1
+    if content["native"]["found"]:
+        assert content["native"]["kernels"]["float32"] in out
         assert "native library; float32:" in out
     else:
-        assert found["native"]["why"] in out
+        assert content["native"]["why"] in out
 
 
 @pytest.mark.parametrize(

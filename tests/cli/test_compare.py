@@ -48,11 +48,11 @@ def strict(text: str) -> dict:
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} in JSON")
 
-    found: dict = json.loads(text, parse_constant=refuse)
-    return found
+    content: dict = json.loads(text, parse_constant=refuse)
+    return content
 
 
-def answers(scanline, run: str) -> list[tuple[str, ...]]:
+def listed_predictions(scanline, run: str) -> list[tuple[str, ...]]:
     """(sequence, predicted, true) of every test sequence, as `evaluate --list` prints them."""
     out = scanline("evaluate", run, "--list")[1]
     return [tuple(line.split("\t")) for line in out.splitlines()[1:361]]
@@ -61,9 +61,9 @@ def answers(scanline, run: str) -> list[tuple[str, ...]]:
 def test_compare_in_json_counts_what_evaluate_lists(scanline, here):
     code, out, err = scanline("compare", "one", "two", "--json")
     assert (code, err) == (0, "")
-    found = strict(out)
-    assert (found["schema"], found["data"], found["n"]) == (1, "digits", 360)
-    one, two = answers(scanline, "one"), answers(scanline, "two")
+    content = strict(out)
+    assert (content["schema"], content["data"], content["n"]) == (1, "digits", 360)
+    one, two = listed_predictions(scanline, "one"), listed_predictions(scanline, "two")
     counts = dict.fromkeys(COUNTS, 0)
     apart = []
     for (name, first, true), (again, second, same) in zip(one, two, strict=True):
@@ -76,21 +76,21 @@ def test_compare_in_json_counts_what_evaluate_lists(scanline, here):
         counts[key] += 1
         if first != second:
             apart.append((int(name), true, first, second))
-    (pair,) = found["pairs"]
+    (pair,) = content["pairs"]
     assert {key: pair[key] for key in COUNTS} == counts
-    assert sum(counts.values()) == found["n"]
-    told = [
+    assert sum(counts.values()) == content["n"]
+    result = [
         tuple(each[key] for key in ("sequence", "true", "first", "second")) for each in pair["disagree_on"]
     ]
-    assert told == apart
+    assert result == apart
     alone = counts["first_alone_right"], counts["second_alone_right"]
     assert pair["mcnemar_p"] == pytest.approx(binomtest(alone[0], sum(alone)).pvalue)
     assert pair["difference"] == pytest.approx((alone[0] - alone[1]) / 360)
 
 
 def test_compare_and_evaluate_agree(scanline, here):
-    found = strict(scanline("compare", "one", "two", "--json")[1])
-    for sheet, run in zip(found["runs"], ("one", "two"), strict=True):
+    content = strict(scanline("compare", "one", "two", "--json")[1])
+    for sheet, run in zip(content["runs"], ("one", "two"), strict=True):
         test = strict(scanline("evaluate", run, "--json")[1])["test"]
         assert sheet["run"] == run
         assert [sheet[key] for key in ("correct", "accuracy", "ci95", "loss")] == [
@@ -129,8 +129,8 @@ def test_compare_names_both_and_fits_a_terminal(scanline, here):
 
 
 def test_three_runs_make_three_pairs(scanline, here, trained):
-    found = strict(scanline("compare", "one", "two", trained, "--json")[1])
-    assert [(pair["first"], pair["second"]) for pair in found["pairs"]] == [
+    content = strict(scanline("compare", "one", "two", trained, "--json")[1])
+    assert [(pair["first"], pair["second"]) for pair in content["pairs"]] == [
         ("one", "two"), ("one", str(trained)), ("two", str(trained)),
     ]  # fmt: skip
 
@@ -147,9 +147,9 @@ def test_three_runs_make_three_pairs(scanline, here, trained):
         (["one", "two", "--data", "imagenet"], 2, "unknown data set 'imagenet'"),
     ],
 )
-def test_what_cannot_be_compared_is_one_line(scanline, here, arguments, code, message):
-    found, out, err = scanline("compare", *arguments)
-    assert (found, out) == (code, "")
+def test_runs_that_cannot_be_compared_are_refused_in_one_line(scanline, here, arguments, code, message):
+    result, out, err = scanline("compare", *arguments)
+    assert (result, out) == (code, "")
     assert message in one_line(err)
 
 
@@ -185,14 +185,14 @@ def test_runs_trained_on_arrays_are_compared_with_data(scanline, made_up):
     assert "run-0 was trained on the arrays of a program: name its path with --data" in one_line(err)
     code, out, err = scanline("compare", *runs, "--data", made_up / "new.npz", "--json")
     assert (code, err) == (0, "")
-    found = strict(out)
-    assert found["n"] == 40
+    content = strict(out)
+    assert content["n"] == 40
     listed = [
         scanline("evaluate", run, "--data", made_up / "new.npz", "--list")[1].splitlines()[1:41]
         for run in runs
     ]
     rows = [[line.split("\t") for line in lines] for lines in listed]
-    assert [sheet["correct"] for sheet in found["runs"]] == [
+    assert [sheet["correct"] for sheet in content["runs"]] == [
         sum(predicted == true for _, predicted, true in lines) for lines in rows
     ]
 
@@ -206,7 +206,7 @@ def test_runs_trained_on_arrays_are_compared_with_data(scanline, made_up):
         ({}, None),
     ],
 )
-def test_of_the_cost_of_training_what_is_known_is_shown(training, line):
+def test_the_known_training_cost_is_shown(training, line):
     figures = dict.fromkeys(("accuracy", "loss", "calibration_error", "sequences_per_s"), 0.5)
     figures |= dict.fromkeys(("correct", "parameters", "weights_bytes"), 1)
     cost = {"training_seconds": training.get("seconds"), "training_samples": training.get("samples_seen")}

@@ -18,18 +18,18 @@ from scanline.cli.watch import curve
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def course(path: Path, losses: list[float], accuracies: list[float] = []) -> Path:  # noqa: B006
+def write_history(path: Path, losses: list[float], accuracies: list[float] = []) -> Path:  # noqa: B006
     """A metrics.jsonl with such losses of batches and such accuracies of the validation part."""
     logged = [
         {"event": "logged", "step": step, "loss": loss, "accuracy": 0.5}
         for step, loss in enumerate(losses, 1)
     ]
-    judged = [
-        {"event": "judged", "part": part, "step": step, "loss": 9.0, "accuracy": accuracy}
+    evaluation = [
+        {"event": "judged", "part": name, "step": step, "loss": 9.0, "accuracy": accuracy}
         for step, accuracy in enumerate(accuracies, 1)
-        for part in ("test", "validation")
+        for name in ("test", "validation")
     ]
-    path.write_text("".join(json.dumps(each) + "\n" for each in logged + judged))
+    path.write_text("".join(json.dumps(each) + "\n" for each in logged + evaluation))
     return path
 
 
@@ -44,7 +44,7 @@ def test_values_that_do_not_change_are_a_line_at_the_bottom():
     assert sparkline([3], 80) == "▁"
 
 
-def test_of_more_values_than_fit_a_character_shows_the_mean_of_its_share():
+def test_each_character_shows_the_mean_of_its_values_if_there_are_too_many():
     assert sparkline([0, 0, 7, 7, 2, 2], 3) == "▁█▃"
     # Pairs with the means 0, 7 and 2; the line reaches from -1 to 8, so these are 7/9, 56/9 and 21/9 of 7.
     assert sparkline([-1, 1, 6, 8, 1, 3], 3) == "▂▇▃"
@@ -61,16 +61,16 @@ def test_numbers_without_measure_can_be_drawn():
     assert len(sparkline([10**308] * 1000, 10)) == 10
 
 
-def test_the_two_lines_name_what_they_begin_and_end_with(tmp_path, monkeypatch):
+def test_both_lines_state_the_first_and_the_last_value(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     # On a logarithmic scale a hundredth is twice as deep as a tenth.
-    loss, accuracy = curve(course(tmp_path / "m", [1.0, 0.1, 0.01], [0.25, 0.75, 0.5]))
+    loss, accuracy = curve(write_history(tmp_path / "m", [1.0, 0.1, 0.01], [0.25, 0.75, 0.5]))
     assert loss == "loss:     1.0000 █▅▁ 0.0100"
     assert accuracy == "accuracy: 0.2500 ▁█▅ 0.5000 (validation)"
 
 
 def test_a_loss_of_zero_can_be_drawn(tmp_path):
-    (line,) = curve(course(tmp_path / "m", [1.0, 0.0]))
+    (line,) = curve(write_history(tmp_path / "m", [1.0, 0.0]))
     assert line == "loss:     1.0000 █▁ 0.0000"
 
 
@@ -85,13 +85,13 @@ def test_a_loss_of_zero_can_be_drawn(tmp_path):
     ],
 )
 def test_a_single_value_has_no_curve(tmp_path, losses, accuracies, heads):
-    lines = curve(course(tmp_path / "m", losses, accuracies))
+    lines = curve(write_history(tmp_path / "m", losses, accuracies))
     assert [line.split(":")[0] for line in lines] == heads
 
 
-def test_a_file_that_is_gone_or_cut_off_is_no_trouble(tmp_path):
+def test_a_missing_or_truncated_file_is_not_an_error(tmp_path):
     assert curve(tmp_path / "nothing") == []
-    path = course(tmp_path / "m", [1.0, 0.1, 0.01])
+    path = write_history(tmp_path / "m", [1.0, 0.1, 0.01])
     path.write_text(path.read_text()[:-9])
     assert curve(path) == ["loss:     1.0000 █▁ 0.1000"]
 
@@ -100,7 +100,7 @@ def test_a_file_that_is_gone_or_cut_off_is_no_trouble(tmp_path):
 def test_the_lines_fit_the_window_and_are_no_longer_than_eighty(tmp_path, monkeypatch, columns, most):
     monkeypatch.setenv("COLUMNS", columns)
     losses = [1234.5 * math.exp(-step / 100) for step in range(1000)]
-    lines = curve(course(tmp_path / "m", losses, [step / 1000 for step in range(1000)]))
+    lines = curve(write_history(tmp_path / "m", losses, [step / 1000 for step in range(1000)]))
     assert len(lines) == 2
     for line in lines:
         assert most - 16 <= len(line) <= most
@@ -124,15 +124,15 @@ def test_where_there_are_no_blocks_the_curves_are_drawn_in_ascii(tmp_path):
     loss, accuracy = (
         next(line for line in lines if line.startswith(f"{name}:")) for name in ("loss", "accuracy")
     )
-    told = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    shown = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     for line, head, key, event in [
         (loss, "loss:     ", "loss", "logged"),
         (accuracy, "accuracy: ", "accuracy", "judged"),
     ]:
-        values = [each[key] for each in told if each["event"] == event]
-        found = re.fullmatch(rf"{head}(\d\.\d{{4}}) ([.:\-=+*#%]+) (\d\.\d{{4}})", line)
-        assert found, line
-        assert (found[1], found[3]) == (f"{values[0]:.4f}", f"{values[-1]:.4f}")
+        values = [each[key] for each in shown if each["event"] == event]
+        match = re.fullmatch(rf"{head}(\d\.\d{{4}}) ([.:\-=+*#%]+) (\d\.\d{{4}})", line)
+        assert match, line
+        assert (match[1], match[3]) == (f"{values[0]:.4f}", f"{values[-1]:.4f}")
         assert len(line) <= 40
     assert len(re.split(" +", accuracy)[2]) == 5
 

@@ -74,11 +74,16 @@ def test_it_prints_the_prediction_when_it_settled_and_earlier_ones(scanline, tra
     assert re.fullmatch(r"  first predicted after row \d, settled from row \d of 8; .*", second)
     assert [int(line.split()[0]) for line in steps] == list(range(1, 9))
     image = catalog.load("digits").test.values[5]
-    shares = package.load(trained).predict_proba(image)[0]
-    best, other = shares.argsort()[::-1][:2]
-    found = re.fullmatch(r" +8  (\d) +(0\.\d{4}) \S* +(\d) (0\.\d{4})", steps[-1])
-    assert found.groups() == (str(best), f"{shares[best]:.4f}", str(other), f"{shares[other]:.4f}")
-    assert label.groups() == (str(best), f"{shares[best]:.4f}")
+    probabilities = package.load(trained).predict_proba(image)[0]
+    best, other = probabilities.argsort()[::-1][:2]
+    match = re.fullmatch(r" +8  (\d) +(0\.\d{4}) \S* +(\d) (0\.\d{4})", steps[-1])
+    assert match.groups() == (
+        str(best),
+        f"{probabilities[best]:.4f}",
+        str(other),
+        f"{probabilities[other]:.4f}",
+    )
+    assert label.groups() == (str(best), f"{probabilities[best]:.4f}")
     sums = re.fullmatch(
         r"  the attributions add up to (-?\d+\.\d{4}); the difference of logits is (-?\d+\.\d{4})", last
     )
@@ -91,16 +96,16 @@ def test_in_json_it_has_every_number_and_no_nan(scanline, trained):
 
     code, out, err = scanline("explain", trained, "5", "--json")
     assert (code, err) == (0, "")
-    told = json.loads(out, parse_constant=no_constant)
-    assert (told["schema"], told["run"], told["sequence"]) == (1, str(trained), "test sequence 5")
+    content = json.loads(out, parse_constant=no_constant)
+    assert (content["schema"], content["run"], content["sequence"]) == (1, str(trained), "test sequence 5")
     image = catalog.load("digits").test.values[5]
-    assert told["values"] == image.tolist()
-    assert told["true"] == catalog.load("digits").test.targets[5]
-    shares = package.load(trained).predict_proba(image)[0]
-    assert told["probabilities"][-1] == pytest.approx(shares, abs=1e-6)
-    assert np.array(told["attribution"]["values"]).shape == (8, 8)
-    (layer,) = told["layers"]
-    assert all(np.array(layer[part]).shape == (8, 128) for part in "ifgoch")
+    assert content["values"] == image.tolist()
+    assert content["true"] == catalog.load("digits").test.targets[5]
+    probabilities = package.load(trained).predict_proba(image)[0]
+    assert content["probabilities"][-1] == pytest.approx(probabilities, abs=1e-6)
+    assert np.array(content["attribution"]["values"]).shape == (8, 8)
+    (layer,) = content["layers"]
+    assert all(np.array(layer[split]).shape == (8, 128) for split in "ifgoch")
 
 
 def test_an_option_selects_calibrated_probabilities(scanline, trained):
@@ -117,21 +122,23 @@ def test_an_option_selects_calibrated_probabilities(scanline, trained):
 
 def test_a_picture_is_explained_as_it_is_predicted(scanline, trained, seven):
     predicted = json.loads(scanline("predict", trained, seven, "--json")[1])["predictions"][0]
-    told = json.loads(scanline("explain", trained, seven, "--json")[1])
-    assert told["sequence"] == str(seven)
-    assert told["true"] is None
-    assert told["label"] == predicted["label"]
-    assert told["probabilities"][-1] == pytest.approx(list(predicted["probabilities"].values()), abs=1e-6)
+    explanation = json.loads(scanline("explain", trained, seven, "--json")[1])
+    assert explanation["sequence"] == str(seven)
+    assert explanation["true"] is None
+    assert explanation["label"] == predicted["label"]
+    assert explanation["probabilities"][-1] == pytest.approx(
+        list(predicted["probabilities"].values()), abs=1e-6
+    )
 
 
 def test_a_sequence_of_a_file_is_explained_as_it_is_predicted(scanline, recordings, new):
     predicted = json.loads(scanline("predict", recordings, new, "--json")[1])["predictions"]
     for index, name in enumerate(["first", "second"]):
         for wanted in (name, index):
-            told = json.loads(scanline("explain", recordings, new, "--sequence", wanted, "--json")[1])
-            assert told["sequence"] == f"{new}, sequence {name}"
-            shares = list(predicted[index]["probabilities"].values())
-            assert told["probabilities"][-1] == pytest.approx(shares, abs=1e-6)
+            explanation = json.loads(scanline("explain", recordings, new, "--sequence", wanted, "--json")[1])
+            assert explanation["sequence"] == f"{new}, sequence {name}"
+            probabilities = list(predicted[index]["probabilities"].values())
+            assert explanation["probabilities"][-1] == pytest.approx(probabilities, abs=1e-6)
     code, out, _ = scanline("explain", recordings, new)
     assert code == 0
     assert out.startswith(f"{new}, sequence first: ")
@@ -153,11 +160,11 @@ def test_sequences_of_npz_and_ts_files_are_named_by_number(scanline, recordings,
 # --- what it writes
 
 
-def test_every_format_is_written_whole(scanline, trained, seven, tmp_path):
+def test_every_format_is_written_completely(scanline, trained, seven, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     targets = [folder / f"seven.{kind}" for kind in ("png", "svg", "json", "npz")]
-    saves = [part for target in targets for part in ("--save", target)]
+    saves = [name for target in targets for name in ("--save", target)]
     code, out, err = scanline("explain", trained, seven, *saves)
     assert code == 0
     assert err == "".join(f"wrote {target}\n" for target in targets)
@@ -167,14 +174,14 @@ def test_every_format_is_written_whole(scanline, trained, seven, tmp_path):
         assert np.asarray(picture.convert("L")).std() > 20
     label = ElementTree.parse(targets[1]).getroot().get("aria-label")
     assert label == f"Explanation of {seven}: gates and states by step"
-    told = json.loads(targets[2].read_text())
+    content = json.loads(targets[2].read_text())
     printed = json.loads(scanline("explain", trained, seven, "--json")[1])
     assert printed.pop("run") == str(trained)
-    assert told == printed
+    assert content == printed
     with np.load(targets[3], allow_pickle=False) as file:
-        assert np.array_equal(file["attribution"], told["attribution"]["values"])
-        assert np.array_equal(file["probabilities"], told["probabilities"])
-        assert np.array_equal(file["values"], told["values"])
+        assert np.array_equal(file["attribution"], content["attribution"]["values"])
+        assert np.array_equal(file["probabilities"], content["probabilities"])
+        assert np.array_equal(file["values"], content["values"])
 
 
 def test_unusual_class_names_are_plain_text_everywhere(scanline, recordings, new, tmp_path):
@@ -325,7 +332,7 @@ def test_without_matplotlib_saving_a_figure_exits_with_2_and_text_still_works(
     assert "plotting requires matplotlib, which is not installed: run pip install '.[report]'" in line
 
 
-def test_what_is_missing_and_what_is_unknown_exits_with_2(scanline, trained, tmp_path):
+def test_missing_and_unknown_arguments_exit_with_2(scanline, trained, tmp_path):
     assert "Missing argument 'INPUT'" in refused(scanline, tmp_path, trained)[1]
     code, line = refused(scanline, tmp_path, trained, "3", "--device", "tpu")
     assert code == 2

@@ -27,18 +27,18 @@ def state(tmp_path):
     save_file(dict(modules.state_dict()), path)
     x = torch.randn(1, 7, 3)
     with torch.inference_mode():
-        answer = modules["head"](modules["lstm"](x)[0][:, -1]).softmax(1).numpy()
-    return path, x.numpy(), answer
+        prediction = modules["head"](modules["lstm"](x)[0][:, -1]).softmax(1).numpy()
+    return path, x.numpy(), prediction
 
 
 def test_an_imported_pytorch_network_works_with_every_command(state, scanline, tmp_path):
-    path, x, answer = state
+    path, x, prediction = state
     code, out, _ = scanline("import", path, "--output", tmp_path / "made", "--classes", "n,e,s,w")
     assert code == 0
     assert "1 x lstm 5, readout last: 3 features, 4 classes" in out
     model = load(tmp_path / "made")
     assert list(model.classes) == ["n", "e", "s", "w"]
-    np.testing.assert_allclose(model.predict_proba(x), answer, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(x), prediction, rtol=0, atol=1e-6)
     np.savez(tmp_path / "x.npz", X=x)
     for command in (
         ("predict", tmp_path / "made", tmp_path / "x.npz"),
@@ -52,19 +52,19 @@ def test_an_imported_pytorch_network_works_with_every_command(state, scanline, t
 
 def test_the_tutorials_checkpoint_names_9665_of_10000_digits(golden, mnist, scanline, tmp_path):
     source = golden / "tf1_checkpoint_basic_128" / "model.ckpt"
-    made = tmp_path / "tutorial"
-    code, _, err = scanline("import", source, "--output", made, "--picture", "28x28", "--divide-by", 255)
+    folder = tmp_path / "tutorial"
+    code, _, err = scanline("import", source, "--output", folder, "--picture", "28x28", "--divide-by", 255)
     assert code == 0
     assert "forget_bias" in err
-    _, out, _ = scanline("evaluate", made, "--data", "mnist", "--json")
+    _, out, _ = scanline("evaluate", folder, "--data", "mnist", "--json")
     assert json.loads(out)["test"]["correct"] == 9665
 
 
 def test_an_exported_run_predicts_the_same_in_onnx_runtime(trained, scanline, tmp_path):
     code, out, err = scanline("export", trained, "--output", tmp_path / "digits.onnx", "--json")
     assert (code, err) == (0, "")
-    found = json.loads(out)
-    assert found["difference"] <= 1e-4
+    content = json.loads(out)
+    assert content["difference"] <= 1e-4
     pictures = np.random.default_rng(0).integers(0, 17, (9, 8, 8))
     session = onnxruntime.InferenceSession((tmp_path / "digits.onnx").read_bytes())
     inputs = {"steps": pictures.astype(np.float32), "lengths": np.full(9, 8, np.int64)}
@@ -87,10 +87,10 @@ def test_the_step_graph_is_written_too(trained, scanline, tmp_path):
         (("--output", "nowhere/m.onnx"), 1, "nowhere"),
     ],
 )
-def test_what_cannot_be_exported_is_one_line(trained, scanline, tmp_path, options, code, message):
+def test_an_impossible_export_is_refused_in_one_line(trained, scanline, tmp_path, options, code, message):
     options = ["--output", tmp_path / options[1], *options[2:]]
-    found, out, err = scanline("export", trained, *options)
-    assert (found, out) == (code, "")
+    result, out, err = scanline("export", trained, *options)
+    assert (result, out) == (code, "")
     assert err.count("\n") == 1
     assert message in err
     assert not any(tmp_path.rglob("m.*"))
@@ -108,14 +108,16 @@ def test_what_cannot_be_exported_is_one_line(trained, scanline, tmp_path, option
         (("--divide-by", "0"), 2, "divided by a number above 0, got 0"),
     ],
 )
-def test_what_does_not_fit_the_network_is_one_line(state, scanline, tmp_path, options, code, message):
-    found, _, err = scanline("import", state[0], "--output", tmp_path / "made", *options)
-    assert found == code
+def test_options_that_do_not_fit_the_network_are_refused_in_one_line(
+    state, scanline, tmp_path, options, code, message
+):
+    result, _, err = scanline("import", state[0], "--output", tmp_path / "made", *options)
+    assert result == code
     assert message in err.splitlines()[-1]
     assert not (tmp_path / "made").exists()
 
 
-def test_a_file_that_is_none_is_named(scanline, tmp_path):
+def test_a_missing_file_is_named(scanline, tmp_path):
     (tmp_path / "a.txt").write_text("no")
     for name, message in (("a.txt", "is no model that can be imported"), ("b.keras", "b.keras")):
         code, _, err = scanline("import", tmp_path / name, "--output", tmp_path / "made")
@@ -136,9 +138,9 @@ def test_an_existing_folder_is_not_written_over(state, scanline, trained):
 
 def test_pictures_that_are_not_scaled_are_warned_of(scanline, tmp_path):
     torch.manual_seed(0)
-    parts = {"rnn": torch.nn.LSTM(4, 3), "fc": torch.nn.Linear(3, 2)}
+    modules = {"rnn": torch.nn.LSTM(4, 3), "fc": torch.nn.Linear(3, 2)}
     save_file(
-        {f"{n}.{k}": v for n, m in parts.items() for k, v in m.state_dict().items()},
+        {f"{n}.{k}": v for n, m in modules.items() for k, v in m.state_dict().items()},
         tmp_path / "m.safetensors",
     )
     command = ("import", tmp_path / "m.safetensors", "--picture", "4x4")
@@ -155,6 +157,6 @@ def test_an_imported_model_has_a_gallery_of_data_that_the_user_names(state, scan
     model, run = load(tmp_path / "made"), str(tmp_path / "made")
     with pytest.raises(UsageError, match="with --data"):
         build_gallery(model, run)
-    found = build_gallery(model, run, str(tmp_path / "theirs.npz"))
-    assert {item.index for item in found.items} == set(range(8))
+    result = build_gallery(model, run, str(tmp_path / "theirs.npz"))
+    assert {item.index for item in result.items} == set(range(8))
     assert "--data" in scanline("serve", "--help")[1]

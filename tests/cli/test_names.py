@@ -60,8 +60,8 @@ def test_a_class_name_adds_no_line(scanline, tmp_path, new):
     assert code == 0
     assert len(out.splitlines()) == 6
     assert "\nbank" not in out
-    told = json.loads(scanline("predict", model, new, "--json")[1])["predictions"]
-    assert {each["label"] for each in told} <= {FORGED, FORGED + "2"}
+    prediction = json.loads(scanline("predict", model, new, "--json")[1])["predictions"]
+    assert {each["label"] for each in prediction} <= {FORGED, FORGED + "2"}
 
 
 def test_a_class_name_adds_no_line_to_a_stream(tmp_path):

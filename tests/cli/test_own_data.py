@@ -57,7 +57,7 @@ def test_a_command_that_is_repeated_with_resume_continues_the_run(scanline, tabl
     assert "data.label_column (kind there, who wanted)" in one_line(err)
 
 
-def test_a_file_that_does_not_exist_is_no_unknown_data_set(scanline, table, tmp_path, monkeypatch):
+def test_a_missing_file_is_not_reported_as_an_unknown_data_set(scanline, table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SCANLINE_DATA", raising=False)
     for command in (("train",), ("data", "show")):
@@ -91,8 +91,8 @@ def test_columns_are_named_by_options_and_groups_stay_together(scanline, table, 
     assert code == 0, err
     assert out.startswith("test: ")
     assert "read as a long table" in err
-    parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
-    assert sum(len(part["groups"]) for part in parts.values()) == 4
+    splits = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
+    assert sum(len(name["groups"]) for name in splits.values()) == 4
 
 
 def test_show_summarises_a_source(scanline, table):
@@ -103,9 +103,9 @@ def test_show_summarises_a_source(scanline, table):
         "  24 sequences, 3 to 5 steps, 1 feature\n    2 classes: a 12, b 12\n"
     )
     assert "read as a long table, a row for each step" in err
-    told = json.loads(scanline("data", "show", table, *COLUMNS, "--json")[1])
-    assert told["parts"]["all"]["steps"] == {"min": 3, "median": 4.0, "max": 5}
-    assert (told["feature_names"], told["schema"]) == (["x"], 1)
+    content = json.loads(scanline("data", "show", table, *COLUMNS, "--json")[1])
+    assert content["parts"]["all"]["steps"] == {"min": 3, "median": 4.0, "max": 5}
+    assert (content["feature_names"], content["schema"]) == (["x"], 1)
 
 
 def test_show_lists_the_splits_of_a_named_set(scanline):
@@ -124,10 +124,10 @@ def test_predict_names_every_sequence_of_a_file(scanline, table, tmp_path):
     assert re.fullmatch(
         r".*new\.csv: first: [ab] \([01]\.\d{4}\)\n.*new\.csv: second: [ab] \([01]\.\d{4}\)\n", out
     )
-    answers = json.loads(scanline("predict", tmp_path / "run", tmp_path / "new.csv", "--json")[1])[
+    predictions = json.loads(scanline("predict", tmp_path / "run", tmp_path / "new.csv", "--json")[1])[
         "predictions"
     ]
-    assert [answer["sequence"] for answer in answers] == ["first", "second"]
+    assert [prediction["sequence"] for prediction in predictions] == ["first", "second"]
     code, _, err = scanline(
         "predict", tmp_path / "run", tmp_path / "new.csv", "--save-input", tmp_path / "x.png"
     )
@@ -215,15 +215,15 @@ def test_evaluate_reads_other_files_in_the_same_way(scanline, table, tmp_path):
         ("\x89PNG\r\n\x1a\n\0\0\0", (), 3, "mine.csv: line 1: expected CSV text"),
     ],
 )
-def test_invalid_training_data_are_one_line_and_leave_no_files(
+def test_invalid_training_data_are_refused_in_one_line_and_leave_no_files(
     scanline, tmp_path, content, options, code, message
 ):
     (tmp_path / "mine.csv").write_bytes(content.encode("latin-1"))
     columns = COLUMNS if "--label-column" not in options else COLUMNS[:4]
-    found, out, err = scanline(
+    result, out, err = scanline(
         "train", tmp_path / "mine.csv", *columns, *options, "--run", tmp_path / "run", *QUICK
     )
-    assert (found, out) == (code, "")
+    assert (result, out) == (code, "")
     assert message in one_line(err)
     assert not (tmp_path / "run").exists()
 

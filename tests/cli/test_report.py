@@ -42,9 +42,9 @@ def test_report_writes_two_files_into_the_run_and_prints_where(scanline, folder)
     assert {name: content for name, content in everything(folder).items() if name in before} == before
     root = sound((folder / "one" / "report.html").read_text("utf-8"))
     twin = strict((folder / "one" / "report.json").read_text())
-    kept = json.loads((folder / "one" / "result.json").read_text())
-    assert twin["figures"] == kept["test"]
-    assert f"{kept['test']['correct']} of 16 sequences of the test split of mine.npz" in words(root)
+    recorded = json.loads((folder / "one" / "result.json").read_text())
+    assert twin["figures"] == recorded["test"]
+    assert f"{recorded['test']['correct']} of 16 sequences of the test split of mine.npz" in words(root)
     # Judging and comparing the run are as before.
     assert scanline("evaluate", "one")[0] == 0
 
@@ -64,10 +64,10 @@ def test_a_report_on_given_data_is_of_those(scanline, folder, here):
     code, _, err = scanline("report", "one", "--data", here / "others.npz")
     assert (code, err) == (0, "")
     twin = strict((folder / "one" / "report.json").read_text())
-    judged = strict(scanline("evaluate", "one", "--data", here / "others.npz", "--json")[1])
+    evaluation = strict(scanline("evaluate", "one", "--data", here / "others.npz", "--json")[1])
     assert twin["judged"]["n"] == 60
     assert twin["judged"]["data"] == "others.npz"
-    assert twin["figures"] == judged["test"]
+    assert twin["figures"] == evaluation["test"]
 
 
 # --- beside another run
@@ -76,15 +76,15 @@ def test_a_report_on_given_data_is_of_those(scanline, folder, here):
 def test_against_adds_the_same_comparison_as_compare(scanline, folder):
     code, _, err = scanline("report", "one", "--against", "two")
     assert (code, err) == (0, "")
-    told = strict((folder / "one" / "report.json").read_text())["comparison"]
+    content = strict((folder / "one" / "report.json").read_text())["comparison"]
     compared = strict(scanline("compare", "one", "two", "--json")[1])
-    for found in (told, compared):
-        for run in found["runs"]:
+    for item in (content, compared):
+        for run in item["runs"]:
             assert run.pop("sequences_per_s") > 0
-    assert told["pairs"] == compared["pairs"]
-    assert told["runs"] == compared["runs"]
-    assert told["n"] == compared["n"] == 16
-    assert told["data"] == Path(compared["data"]).name == "mine.npz"
+    assert content["pairs"] == compared["pairs"]
+    assert content["runs"] == compared["runs"]
+    assert content["n"] == compared["n"] == 16
+    assert content["data"] == Path(compared["data"]).name == "mine.npz"
 
     root = sound((folder / "one" / "report.html").read_text("utf-8"))
     assert sections(root)[0] == "comparison"
@@ -146,8 +146,8 @@ def test_runs_with_equal_predictions_are_exactly_as_accurate(scanline, folder):
 )
 def test_an_invalid_comparison_is_one_line_and_writes_no_files(scanline, folder, against, code, message):
     before = everything(folder)
-    found, out, err = scanline("report", "one", "--against", against)
-    assert (found, out) == (code, "")
+    result, out, err = scanline("report", "one", "--against", against)
+    assert (result, out) == (code, "")
     assert message in one_line(err)
     assert everything(folder) == before
 
@@ -199,8 +199,8 @@ def test_an_invalid_request_is_one_line_and_writes_no_files(scanline, folder, ar
     (folder / "file").write_text("no run")
     (folder / "mine.json").write_text('{"kind": "report card"}')
     before = everything(folder)
-    found, out, err = scanline("report", *arguments)
-    assert (found, out) == (code, ""), err
+    result, out, err = scanline("report", *arguments)
+    assert (result, out) == (code, ""), err
     assert re.search(message, one_line(err)), err
     assert everything(folder) == before
 
@@ -302,7 +302,7 @@ def test_a_run_that_was_cut_off_before_its_clock_moved_is_shown(scanline, folder
 
 def test_invalid_lines_of_the_history_are_skipped(scanline, folder):
     path = folder / "one" / "metrics.jsonl"
-    kept = path.read_text()
+    recorded = path.read_text()
     valid = {"event": "logged", "step": 3, "loss": 0.5, "accuracy": 0.5}
     invalid = [
         {"learning_rate": None},
@@ -312,13 +312,13 @@ def test_invalid_lines_of_the_history_are_skipped(scanline, folder):
         {"step": 1.5},
         {"step": 2**60},
     ]
-    path.write_text(kept + "".join(json.dumps(valid | changed) + "\n" for changed in invalid))
+    path.write_text(recorded + "".join(json.dumps(valid | changed) + "\n" for changed in invalid))
     assert scanline("report", "one")[0] == 0
     history = json.loads((folder / "one" / "report.json").read_text())["course"]
-    assert history == [json.loads(line) for line in kept.splitlines()]
+    assert history == [json.loads(line) for line in recorded.splitlines()]
 
 
-def test_an_earlier_report_stays_where_a_new_one_fails(scanline, folder):
+def test_a_failed_report_keeps_the_earlier_one(scanline, folder):
     assert scanline("report", "one")[0] == 0
     before = everything(folder)
     assert scanline("report", "one", "--against", "other")[0] == 3

@@ -59,15 +59,15 @@ STEPS = np.array([[0.5, -1.0], [2.0, 0.25], [1.5, 3.0]], np.float32)
 def test_every_line_format_gives_the_same_predictions(named, stream, text):
     code, out, err = stream(named, text, "--json")
     assert (code, err) == (0, "")
-    answers = [json.loads(line) for line in out.splitlines()]
-    assert [(each["schema"], each["sequence"], each["step"]) for each in answers] == [
+    predictions = [json.loads(line) for line in out.splitlines()]
+    assert [(each["schema"], each["sequence"], each["step"]) for each in predictions] == [
         (1, 0, 1), (1, 0, 2), (1, 0, 3),
     ]  # fmt: skip
     model = load(named)
-    for end, answer in enumerate(answers, 1):
+    for end, prediction in enumerate(predictions, 1):
         expected = model.predict_proba(STEPS[None, :end])[0]
-        np.testing.assert_allclose(list(answer["probabilities"].values()), expected, rtol=0, atol=1e-6)
-        assert answer["label"] == model.predict(STEPS[None, :end])[0]
+        np.testing.assert_allclose(list(prediction["probabilities"].values()), expected, rtol=0, atol=1e-6)
+        assert prediction["label"] == model.predict(STEPS[None, :end])[0]
 
 
 @pytest.mark.parametrize("text", ["x,y\r\n0.5,-1\r\n", "0.5,-1\n", "[0.5, -1]\n", '{"y": -1, "x": 0.5}\n'])
@@ -140,7 +140,7 @@ def test_a_stream_needs_both_the_dash_and_the_option(named, scanline):
         assert "expected `scanline predict RUN - --stream`" in err
 
 
-def test_what_reads_both_ways_refuses(stream, tmp_path):
+def test_a_bidirectional_model_refuses_to_stream(stream, tmp_path):
     values = np.random.default_rng(0).normal(size=(40, 5, 2)).astype(np.float32)
     settings = {"model.hidden_size": 4, "train.steps": 5, "train.samples": 0}
     train(Arrays(values, np.arange(40) % 2), settings=settings, run=tmp_path / "run", log=None)

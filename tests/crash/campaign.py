@@ -163,11 +163,11 @@ class Campaign:
             self.disturb("killed at a random time", 0, self.draw.uniform(0.01, self.seconds))
 
 
-def _child(arguments: list[str], path: Path, said: Path, names: Path, how: int, n: int, error: int) -> None:
+def _child(arguments: list[str], path: Path, text: Path, names: Path, how: int, n: int, error: int) -> None:
     """The program itself, in a forked child; never returns."""
     code = 70
     try:
-        output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        output = os.open(text, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
         from scanline.cli import main
@@ -199,15 +199,15 @@ def checkpoints(path: Path) -> list[str]:
     from scanline.errors import ScanlineError
     from scanline.storage.json_files import read_sealed_json
 
-    found = []
+    collected = []
     for folder in sorted((path / "checkpoints").glob("step-*")):
         try:
             files = read_sealed_json(folder / "state.json")["files"]
         except ScanlineError:
             continue
         if all(_sha256((folder / name).read_bytes()) == digest for name, digest in files.items()):
-            found.append(folder.name)
-    return found
+            collected.append(folder.name)
+    return collected
 
 
 def digests(path: Path) -> dict[str, Any]:
@@ -221,13 +221,13 @@ def digests(path: Path) -> dict[str, Any]:
     state["position"].pop("metrics_bytes")  # the clock times in it have not always as many digits
     files = [path / "model" / "model.safetensors", path / "model" / "model.json"]
     files += [newest / "model.safetensors", newest / "optimizer.safetensors", path / "log.txt"]
-    found: dict[str, Any] = {str(file.relative_to(path)): _sha256(file.read_bytes()) for file in files}
-    found["metrics"] = _sha256(json.dumps(metrics).encode())
-    found["state"] = _sha256(json.dumps(state).encode())
-    found["result"] = _sha256(
+    result: dict[str, Any] = {str(file.relative_to(path)): _sha256(file.read_bytes()) for file in files}
+    result["metrics"] = _sha256(json.dumps(metrics).encode())
+    result["state"] = _sha256(json.dumps(state).encode())
+    result["result"] = _sha256(
         json.dumps(_without_clocks(json.loads((path / "result.json").read_text()))).encode()
     )
-    return found
+    return result
 
 
 def _without_clocks(value: Any) -> Any:
@@ -284,10 +284,10 @@ def main() -> None:
             began = time.monotonic()
             campaign = Campaign(folder, given.precision, random.Random(given.seed))
             campaign.all(given.every, given.random)
-            told = ", ".join(f"{count} {what}" for what, count in campaign.counts.items())
+            result = ", ".join(f"{count} {what}" for what, count in campaign.counts.items())
             minutes = (time.monotonic() - began) / 60
             what = f"{given.kernels}, {given.precision}: {len(campaign.names)} operations"
-            print(f"{what}; {told}; {minutes:.1f} minutes", flush=True)
+            print(f"{what}; {result}; {minutes:.1f} minutes", flush=True)
             for fault in campaign.faults:
                 print(f"  FAULT: {fault}")
             sys.exit(bool(campaign.faults))

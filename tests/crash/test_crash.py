@@ -13,7 +13,7 @@ import pytest
 @pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="the shim needs Linux and cc"
 )
-def test_runs_that_are_killed_or_whose_disk_fails_come_to_the_same_end():
+def test_runs_that_are_killed_or_whose_disk_fails_end_with_the_same_weights():
     command = [sys.executable, "-m", "tests.crash.campaign", "--every", "29", "--random", "4", "--seed", "3"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     faults = [line for line in done.stdout.splitlines() if "FAULT" in line]

@@ -65,7 +65,7 @@ def test_every_run_and_every_pair_is_compared(compared, three):
     assert [(pair["first"], pair["second"]) for pair in compared["pairs"]] == list(combinations(three, 2))
 
 
-def test_the_counts_are_those_of_the_answers(compared):
+def test_the_counts_are_those_of_the_predictions(compared):
     for pair in compared["pairs"]:
         one, other = rights(pair["first"]), rights(pair["second"])
         expected = [one & other, one & ~other, ~one & other, ~one & ~other]
@@ -131,15 +131,15 @@ def test_turned_round_the_difference_turns_round(three, compared):
 
 
 def test_speed_is_measured_only_if_asked(three):
-    found = compare_runs(three[:2], measure_speed=False)
-    assert [sheet["sequences_per_s"] for sheet in found["runs"]] == [None, None]
+    result = compare_runs(three[:2], measure_speed=False)
+    assert [sheet["sequences_per_s"] for sheet in result["runs"]] == [None, None]
 
 
 def test_a_bundle_is_compared_with_a_run_and_its_copy_with_itself(three, compared, tmp_path):
     shutil.copytree(Path(three[0]) / "model", tmp_path / "alone")
-    found = compare_runs([str(tmp_path / "alone"), three[1]], measure_speed=False)
-    assert found["pairs"][0] | {"first": three[0]} == compared["pairs"][0]
-    assert found["runs"][0]["training_seconds"] is None
+    result = compare_runs([str(tmp_path / "alone"), three[1]], measure_speed=False)
+    assert result["pairs"][0] | {"first": three[0]} == compared["pairs"][0]
+    assert result["runs"][0]["training_seconds"] is None
     (same,) = compare_runs([three[0], str(tmp_path / "alone")], measure_speed=False)["pairs"]
     assert (same["difference"], same["mcnemar_p"], same["disagreements"]) == (0, 1, 0)
     assert same["both_right"] + same["neither_right"] == 360
@@ -149,8 +149,8 @@ def test_a_bundle_is_compared_with_a_run_and_its_copy_with_itself(three, compare
 
 
 def test_naming_the_data_that_both_were_trained_on_changes_nothing(three, compared):
-    found = compare_runs(three[:2], "digits", measure_speed=False)
-    assert found["pairs"] == compared["pairs"][:1]
+    result = compare_runs(three[:2], "digits", measure_speed=False)
+    assert result["pairs"] == compared["pairs"][:1]
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -196,17 +196,17 @@ def tables(tmp_path_factory) -> Path:
 
 
 def test_sequences_of_a_table_are_called_by_their_names(tables):
-    found = compare_runs([str(tables / "a"), str(tables / "b")], measure_speed=False)
-    assert found["data"] == str(tables / "mine.csv")
-    judged = evaluate_run(str(tables / "a"), None)
-    assert found["n"] == len(judged.source) == 24
-    (pair,) = found["pairs"]
+    result = compare_runs([str(tables / "a"), str(tables / "b")], measure_speed=False)
+    assert result["data"] == str(tables / "mine.csv")
+    evaluation = evaluate_run(str(tables / "a"), None)
+    assert result["n"] == len(evaluation.source) == 24
+    (pair,) = result["pairs"]
     assert pair["disagreements"]
-    names = judged.predictions().sequence
+    names = evaluation.predictions().sequence
     for each in pair["disagree_on"]:
         assert each["sequence"] == names[each["index"]]
         assert {each["first"], each["second"]} == {"rises", "falls"}
-    assert found["runs"][0]["view"] is None
+    assert result["runs"][0]["view"] is None
 
 
 def test_runs_on_different_data_are_refused_with_both(three, tables):
@@ -219,20 +219,22 @@ def test_runs_on_different_data_are_refused_with_both(three, tables):
         compare_runs([three[0], str(tables / "a")])
 
 
-def test_runs_with_different_test_parts_of_one_table_are_refused(tables):
+def test_runs_with_different_test_splits_of_one_table_are_refused(tables):
     with pytest.raises(DataError, match=r"mine\.csv \(24, SHA-256 .*mine\.csv \(24, SHA-256"):
         compare_runs([str(tables / "a"), str(tables / "c")])
 
 
-def test_runs_with_different_test_parts_are_compared_on_new_data(tables):
+def test_runs_with_different_test_splits_are_compared_on_new_data(tables):
     recordings(seed=7, n=30).to_csv(tables / "new.csv", index=False)
-    found = compare_runs([str(tables / "a"), str(tables / "c")], str(tables / "new.csv"), measure_speed=False)
-    assert (found["data"], found["n"]) == (str(tables / "new.csv"), 30)
+    result = compare_runs(
+        [str(tables / "a"), str(tables / "c")], str(tables / "new.csv"), measure_speed=False
+    )
+    assert (result["data"], result["n"]) == (str(tables / "new.csv"), 30)
     own = [
         np.array(evaluate_run(str(tables / name), str(tables / "new.csv")).predictions().predicted)
         for name in "ac"
     ]
-    assert found["pairs"][0]["disagreements"] == (own[0] != own[1]).sum()
+    assert result["pairs"][0]["disagreements"] == (own[0] != own[1]).sum()
 
 
 def test_data_that_one_of_them_cannot_read_is_refused(three, tables):
@@ -253,21 +255,21 @@ def test_runs_on_arrays_of_a_program_require_data(tmp_path):
     ):
         compare_runs(runs)
     np.savez(tmp_path / "test.npz", X=X, y=y)
-    found = compare_runs(runs, str(tmp_path / "test.npz"), measure_speed=False)
-    assert found["n"] == 40
+    result = compare_runs(runs, str(tmp_path / "test.npz"), measure_speed=False)
+    assert result["n"] == 40
     rights = [load(run).predict(X) == y for run in runs]
-    assert [sheet["correct"] for sheet in found["runs"]] == [right.sum() for right in rights]
+    assert [sheet["correct"] for sheet in result["runs"]] == [right.sum() for right in rights]
 
 
 def test_classes_are_matched_by_name_whatever_their_order(three, compared, tmp_path):
     """A copy of a model that knows its classes in another order answers the same."""
-    made = load(three[0])
+    model = load(three[0])
     order = np.random.default_rng(0).permutation(10)
     with torch.no_grad():
-        for weight in (made.network.head.weight, made.network.head.bias):
+        for weight in (model.network.head.weight, model.network.head.bias):
             weight.copy_(weight[torch.from_numpy(order)])
-    turned = replace(made, task=Classification(tuple(made.class_names[index] for index in order)))
+    turned = replace(model, task=Classification(tuple(model.class_names[index] for index in order)))
     turned.save(tmp_path / "turned", "0.0.0")
-    found = compare_runs([str(tmp_path / "turned"), three[1], three[0]], measure_speed=False)
-    assert found["pairs"][0] | {"first": three[0]} == compared["pairs"][0]
-    assert found["pairs"][1]["disagreements"] == 0
+    result = compare_runs([str(tmp_path / "turned"), three[1], three[0]], measure_speed=False)
+    assert result["pairs"][0] | {"first": three[0]} == compared["pairs"][0]
+    assert result["pairs"][1]["disagreements"] == 0

@@ -32,19 +32,19 @@ def test_a_run_and_its_bundle_give_the_same_model(trained, model, digits):
     assert np.array_equal(scanline.load(trained / "model").predict_proba(images), model.predict_proba(images))
 
 
-def test_answers_are_class_names_and_probabilities(model, digits):
+def test_predictions_are_class_names_and_probabilities(model, digits):
     images, labels = digits.test.values, digits.test.targets
     assert (model.predict(images) == labels).mean() > 0.8
-    shares = model.predict_proba(images)
-    assert shares.shape == (360, 10)
-    assert shares.sum(1) == pytest.approx(1)
+    probabilities = model.predict_proba(images)
+    assert probabilities.shape == (360, 10)
+    assert probabilities.sum(1) == pytest.approx(1)
     assert model.classes.tolist() == list(range(10))
 
 
-def test_evaluation_counts_what_predict_answers(trained, model, digits):
-    judged = evaluate_run(str(trained), None, "cpu")
-    assert judged.metrics.correct == (model.predict(digits.test.values) == digits.test.targets).sum()
-    assert judged.predictions().true == digits.test.targets.tolist()
+def test_evaluation_counts_the_predictions_of_predict(trained, model, digits):
+    evaluation = evaluate_run(str(trained), None, "cpu")
+    assert evaluation.metrics.correct == (model.predict(digits.test.values) == digits.test.targets).sum()
+    assert evaluation.predictions().true == digits.test.targets.tolist()
 
 
 def test_grey_levels_and_fractions_of_them_give_the_same_prediction(model, digits):
@@ -76,10 +76,10 @@ def test_values_that_do_not_fit_are_refused(model, values, message):
 
 
 def test_labels_are_matched_by_class_name(model, digits):
-    part = digits.test.take(slice(0, 50))
-    only = np.flatnonzero(part.targets >= 8)
-    turned = MemorySource.from_array(part.values[only], 9 - part.targets[only], (9, 8), "turned round")
-    assert model.evaluate(turned).correct == model.evaluate(part.take(only)).correct
+    source = digits.test.take(slice(0, 50))
+    only = np.flatnonzero(source.targets >= 8)
+    turned = MemorySource.from_array(source.values[only], 9 - source.targets[only], (9, 8), "turned round")
+    assert model.evaluate(turned).correct == model.evaluate(source.take(only)).correct
 
 
 def test_classes_that_the_model_does_not_know_are_named(model):
@@ -96,7 +96,7 @@ def test_steps_of_another_width_are_refused(model):
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("created", "message"),
     [
         ((), "there is no run .*runs/x"),
         (("",), "is neither a run directory"),
@@ -107,9 +107,9 @@ def test_steps_of_another_width_are_refused(model):
         (("model/x",), r"model\.json is missing; copy the folder again"),
     ],
 )
-def test_a_folder_without_a_model_is_refused(tmp_path, made, message):
+def test_a_folder_without_a_model_is_refused(tmp_path, created, message):
     run = tmp_path / "runs" / "x"
-    for name in made:
+    for name in created:
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).mkdir(exist_ok=True) if not name else (run / name).write_text("")
     with pytest.raises(ModelError, match=message):
@@ -128,13 +128,13 @@ def picture(digits, index: int) -> Image.Image:
     return small.resize((160, 160), Image.Resampling.BICUBIC)
 
 
-def test_pictures_get_the_answers_that_their_pixels_get(trained, model, digits, tmp_path):
+def test_pictures_get_the_predictions_of_their_pixels(trained, model, digits, tmp_path):
     files = []
     for index in range(20):
         picture(digits, index).save(tmp_path / f"{index}.png")
         files.append(str(tmp_path / f"{index}.png"))
-    answers = [answer.prediction.label for answer in predict_files(trained, files)]
-    assert (np.array(answers) == digits.test.targets[:20]).sum() >= 15
+    predicted = [prediction.prediction.label for prediction in predict_files(trained, files)]
+    assert (np.array(predicted) == digits.test.targets[:20]).sum() >= 15
     assert set(next(predict_files(trained, files)).prediction.probabilities) == {
         str(digit) for digit in range(10)
     }
@@ -148,7 +148,7 @@ def test_a_bad_picture_does_not_stop_the_others(trained, digits, tmp_path):
     assert good.prediction.probability == max(good.prediction.probabilities.values())
 
 
-def test_what_the_network_saw_can_be_kept(trained, model, digits, tmp_path):
+def test_the_networks_input_can_be_saved(trained, model, digits, tmp_path):
     picture(digits, 0).save(tmp_path / "in.png")
     list(predict_files(trained, [str(tmp_path / "in.png")], save_input=str(tmp_path / "saw.png")))
     saw = np.asarray(Image.open(tmp_path / "saw.png"))
@@ -156,7 +156,7 @@ def test_what_the_network_saw_can_be_kept(trained, model, digits, tmp_path):
     assert saw == pytest.approx(model.prepare(tmp_path / "in.png") / 16 * 255, abs=1)
 
 
-def test_several_inputs_are_kept_in_a_folder(trained, digits, tmp_path):
+def test_several_inputs_are_saved_in_a_folder(trained, digits, tmp_path):
     for name in ("a", "b"):
         picture(digits, 0).save(tmp_path / f"{name}.png")
     files = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
@@ -168,7 +168,7 @@ def test_several_inputs_are_kept_in_a_folder(trained, digits, tmp_path):
         list(predict_files(trained, [files[0], files[0]], save_input=str(tmp_path / "saw")))
 
 
-def test_what_the_network_saw_never_takes_the_pictures_own_place(trained, digits, tmp_path):
+def test_the_saved_input_never_overwrites_the_picture(trained, digits, tmp_path):
     path = tmp_path / "in.png"
     picture(digits, 0).save(path)
     before = path.read_bytes()
@@ -178,7 +178,7 @@ def test_what_the_network_saw_never_takes_the_pictures_own_place(trained, digits
     assert path.read_bytes() == before
 
 
-def test_a_bundle_without_its_run_is_judged_on_the_catalogs_data_of_that_name(trained):
+def test_a_model_without_its_run_is_evaluated_on_the_catalogue_data_of_that_name(trained):
     assert evaluate_run(str(trained / "model"), None).metrics == evaluate_run(str(trained), None).metrics
 
 

@@ -36,7 +36,7 @@ def network(cell="lstm", layers=1, bidirectional=False, readout="last", seed=0, 
     return classifier.eval()
 
 
-class Peer(torch.nn.Module):
+class ReferenceNetwork(torch.nn.Module):
     """The same network out of torch's own modules, in float64, with nothing of ours in it."""
 
     def __init__(self, classifier: Network) -> None:
@@ -62,12 +62,12 @@ class Peer(torch.nn.Module):
         return self.head(last)
 
 
-def riemann_sum(peer, values, target, nothing, points=2000):
+def riemann_sum(reference, values, target, nothing, points=2000):
     """The integral as the paper writes it down: steps of equal length along the straight path."""
     end, begin = torch.tensor(values).double(), torch.tensor(nothing).double().expand(values.shape)
     along = (torch.arange(points).double() + 0.5) / points
     path = (begin + along[:, None, None] * (end - begin)).requires_grad_()
-    peer(path)[:, target].sum().backward()
+    reference(path)[:, target].sum().backward()
     return (path.grad.mean(0) * (end - begin)).numpy()
 
 
@@ -91,16 +91,18 @@ def test_attributions_add_up_to_the_difference_of_the_logits(which, steps, targe
     else:
         values = draw.normal(size=(steps, F)).astype(np.float32)
     nothing = baseline(classifier, bytes_)
-    found = integrated_gradients(classifier, values, target, nothing)
-    peer = Peer(classifier)
+    attribution = integrated_gradients(classifier, values, target, nothing)
+    reference = ReferenceNetwork(classifier)
     with torch.no_grad():
-        ends = peer(torch.tensor(np.stack([values, np.broadcast_to(nothing, values.shape)])).double())
+        ends = reference(torch.tensor(np.stack([values, np.broadcast_to(nothing, values.shape)])).double())
     difference = float(ends[0, target] - ends[1, target])
-    assert found.target == target
-    assert found.values.shape == values.shape
-    assert found.difference == pytest.approx(difference, abs=1e-6)
-    assert found.values.sum() == pytest.approx(difference, abs=1e-3)
-    assert found.error == pytest.approx(abs(found.values.sum() - found.difference), abs=1e-12)
+    assert attribution.target == target
+    assert attribution.values.shape == values.shape
+    assert attribution.difference == pytest.approx(difference, abs=1e-6)
+    assert attribution.values.sum() == pytest.approx(difference, abs=1e-3)
+    assert attribution.error == pytest.approx(
+        abs(attribution.values.sum() - attribution.difference), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
@@ -108,7 +110,7 @@ def test_attributions_are_those_of_a_plain_riemann_sum(which):
     classifier = network(*which, seed=3)
     values = np.random.default_rng(4).normal(size=(6, F)).astype(np.float32)
     nothing = baseline(classifier, False)
-    expected = riemann_sum(Peer(classifier), values, 2, nothing)
+    expected = riemann_sum(ReferenceNetwork(classifier), values, 2, nothing)
     # Where another step becomes the largest the slopes jump: values are then less certain than their sum.
     within = 5e-3 if classifier.architecture.readout == "max" else 2e-4
     assert integrated_gradients(classifier, values, 2, nothing).values == pytest.approx(expected, abs=within)
@@ -119,18 +121,18 @@ def test_a_steep_path_adds_up_too():
     classifier = network("rnn", seed=1, spread=2.5)
     values = 2 * np.random.default_rng(2).normal(size=(12, F)).astype(np.float32)
     nothing = baseline(classifier, False)
-    crude = riemann_sum(Peer(classifier), values, 0, nothing, points=64)
-    found = integrated_gradients(classifier, values, 0, nothing)
-    assert abs(crude.sum() - found.difference) > 0.05
-    assert found.values.sum() == pytest.approx(found.difference, abs=1e-3)
+    crude = riemann_sum(ReferenceNetwork(classifier), values, 0, nothing, points=64)
+    attribution = integrated_gradients(classifier, values, 0, nothing)
+    assert abs(crude.sum() - attribution.difference) > 0.05
+    assert attribution.values.sum() == pytest.approx(attribution.difference, abs=1e-3)
 
 
 def test_values_at_the_baseline_have_no_attribution():
     classifier = network("gru", readout="mean")
     values = np.random.default_rng(0).normal(size=(4, F)).astype(np.float32)
     values[2] = classifier.shift.numpy()
-    found = integrated_gradients(classifier, values, 0, baseline(classifier, False))
-    assert not found.values[2].any()
+    attribution = integrated_gradients(classifier, values, 0, baseline(classifier, False))
+    assert not attribution.values[2].any()
     alone = integrated_gradients(classifier, values[2:3], 0, baseline(classifier, False))
     assert (alone.difference, alone.error) == (0, 0)
 
@@ -139,9 +141,9 @@ def test_the_network_is_left_as_it_was():
     classifier = network("lstm").train()
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     trained = [weight.requires_grad for weight in classifier.parameters()]
-    part = MemorySource.from_list([np.ones((3, F), np.float32)], np.zeros(1, np.int64), CLASSES, "made up")
+    source = MemorySource.from_list([np.ones((3, F), np.float32)], np.zeros(1, np.int64), CLASSES, "made up")
     integrated_gradients(classifier, np.ones((3, F), np.float32), 0, np.zeros(F, np.float32))
-    check_by_deletion(classifier, Classification(CLASSES), part, np.zeros(F, np.float32))
+    check_by_deletion(classifier, Classification(CLASSES), source, np.zeros(F, np.float32))
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
     assert [weight.requires_grad for weight in classifier.parameters()] == trained
     assert all(weight.grad is None for weight in classifier.parameters())
@@ -182,10 +184,10 @@ X = [[1.0, 0.5], [-2.0, 1.5], [0.25, -3.0]]
         ("max", [[0, 0], [0, 0], by_hand(X[2])]),
     ],
 )
-def test_a_unit_without_memory_is_attributed_as_solved_by_hand(readout, expected):
+def test_the_attribution_of_a_unit_without_memory_computed_by_hand(readout, expected):
     nothing = np.zeros(2, np.float32)
-    found = integrated_gradients(no_memory(readout), np.array(X, np.float32), 0, nothing)
-    assert found.values == pytest.approx(np.array(expected), abs=1e-5)
+    attribution = integrated_gradients(no_memory(readout), np.array(X, np.float32), 0, nothing)
+    assert attribution.values == pytest.approx(np.array(expected), abs=1e-5)
     other = integrated_gradients(no_memory(readout), np.array(X, np.float32), 1, nothing)
     assert not other.values.any()  # its logit hears nothing of the unit
 

@@ -67,11 +67,11 @@ def new(tmp_path) -> Path:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """The recordings of a table, by name."""
-    found: dict[str, list[list[float]]] = {}
+    result: dict[str, list[list[float]]] = {}
     for line in path.read_text().splitlines()[1:]:
         name, _, *values = line.split(",")
-        found.setdefault(name, []).append([float(value) for value in values[:2]])
-    return {name: np.array(steps, np.float32) for name, steps in found.items()}
+        result.setdefault(name, []).append([float(value) for value in values[:2]])
+    return {name: np.array(steps, np.float32) for name, steps in result.items()}
 
 
 # --- arrays
@@ -79,21 +79,26 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 def test_an_array_is_explained_with_its_values_and_prediction(model):
     values = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
-    found = explain(model, values)
-    assert found.name == "the given sequence"
-    assert np.array_equal(found.values, values)
-    assert found.label == model.predict(values)[0]
-    assert found.trace.probabilities[-1] == pytest.approx(model.predict_proba(values)[0], abs=1e-6)
-    assert found.attribution.values.shape == (6, 2)
-    assert found.attribution.target == found.trace.prediction
-    assert (found.picture, found.pixel_attribution, found.view, found.true) == (None, None, None, None)
+    explanation = explain(model, values)
+    assert explanation.name == "the given sequence"
+    assert np.array_equal(explanation.values, values)
+    assert explanation.label == model.predict(values)[0]
+    assert explanation.trace.probabilities[-1] == pytest.approx(model.predict_proba(values)[0], abs=1e-6)
+    assert explanation.attribution.values.shape == (6, 2)
+    assert explanation.attribution.target == explanation.trace.prediction
+    assert (explanation.picture, explanation.pixel_attribution, explanation.view, explanation.true) == (
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 def test_the_attribution_is_measured_from_the_training_mean(model):
     mean = model.network.shift.numpy()
-    found = explain(model, np.tile(mean, (5, 1)))
-    assert not found.attribution.values.any()
-    assert found.attribution.difference == 0
+    explanation = explain(model, np.tile(mean, (5, 1)))
+    assert not explanation.attribution.values.any()
+    assert explanation.attribution.difference == 0
 
 
 @pytest.mark.parametrize(
@@ -142,21 +147,21 @@ def one_feature(tmp_path_factory) -> scanline.Model:
 @pytest.mark.parametrize("shape", [(5,), (5, 1), (1, 5), (1, 5, 1)], ids=str)
 def test_a_sequence_of_one_feature_may_be_a_plain_row_of_numbers(one_feature, shape, kind):
     values = np.linspace(-1, 1, 5)
-    found = explain(one_feature, kind(values.reshape(shape).tolist()))
-    assert found.values.tolist() == pytest.approx(values.reshape(5, 1))
-    assert found.trace.probabilities[-1] == pytest.approx(
+    explanation = explain(one_feature, kind(values.reshape(shape).tolist()))
+    assert explanation.values.tolist() == pytest.approx(values.reshape(5, 1))
+    assert explanation.trace.probabilities[-1] == pytest.approx(
         one_feature.predict_proba(values[None])[0], abs=1e-6
     )
 
 
 @pytest.mark.parametrize("shape", [(12,), (12, 1), (1, 12), (4, 3), (1, 4, 3)], ids=str)
-def test_a_row_that_is_cut_into_steps_may_come_whole_or_cut(shape):
+def test_a_row_that_is_cut_into_steps_is_accepted_uncut_or_cut(shape):
     form = Preprocessing(None, "rows", 0, 1, 3, "error", (), DEFAULT_DATA)
     classifier = Network(Architecture("gru", 3, 4, 1, False, 0.0, "between", "last", 2)).eval()
-    found = explain(
+    explanation = explain(
         Model(classifier, Classification(("a", "b")), form, "made up"), np.arange(12.0).reshape(shape)
     )
-    assert found.values.tolist() == np.arange(12.0).reshape(4, 3).tolist()
+    assert explanation.values.tolist() == np.arange(12.0).reshape(4, 3).tolist()
 
 
 # --- pictures
@@ -176,15 +181,20 @@ def picture_model(view: str, channels: int = 1, levels: int = 255) -> Model:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("view", VIEWS)
-def test_a_picture_is_shown_as_it_was_given_however_it_is_read(view, channels):
+def test_a_picture_is_shown_unchanged_in_every_view(view, channels):
     shape = (4, 8) if channels == 1 else (4, 8, 3)
     picture = np.random.default_rng(0).integers(0, 256, size=shape, dtype=np.uint8)
-    found = explain(picture_model(view, channels), picture)
-    assert np.array_equal(found.picture, picture)
-    assert found.picture.dtype == np.uint8
-    assert found.values.shape == (32 * channels // found.values.shape[1], View(view, 4, 8, channels).features)
-    assert found.pixel_attribution.shape == (4, 8)
-    assert found.pixel_attribution.sum() == pytest.approx(found.attribution.values.sum(), abs=1e-9)
+    explanation = explain(picture_model(view, channels), picture)
+    assert np.array_equal(explanation.picture, picture)
+    assert explanation.picture.dtype == np.uint8
+    assert explanation.values.shape == (
+        32 * channels // explanation.values.shape[1],
+        View(view, 4, 8, channels).features,
+    )
+    assert explanation.pixel_attribution.shape == (4, 8)
+    assert explanation.pixel_attribution.sum() == pytest.approx(
+        explanation.attribution.values.sum(), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -220,14 +230,14 @@ def test_the_summary_names_steps_by_their_view(view, unit):
 # --- words
 
 
-def with_answers(explanation, answers):
-    rows = np.full((len(answers), 2), 0.25)
-    rows[np.arange(len(answers)), answers] = 0.75
+def with_predictions(explanation, predictions):
+    rows = np.full((len(predictions), 2), 0.25)
+    rows[np.arange(len(predictions)), predictions] = 0.75
     return replace(explanation, trace=Trace(rows, ("a", "b"), ()))
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("predictions", "line"),
     [
         ([0, 0], "after step 1, settled from step 1 of 2; the prediction never changed"),
         ([1, 0, 0], "after step 2, settled from step 2 of 3; the prediction changed once"),
@@ -235,16 +245,19 @@ def with_answers(explanation, answers):
         ([0, 1] * 5 + [0, 1], "after step 2, settled from step 12 of 12; the prediction changed 11 times"),
     ],
 )
-def test_the_summary_gives_the_step_at_which_the_prediction_settled(model, answers, told):
-    found = with_answers(explain(model, np.ones((3, 2))), answers)
-    assert found.lines()[1] == f"  first predicted {told}"
+def test_the_summary_gives_the_step_at_which_the_prediction_settled(model, predictions, line):
+    explanation = with_predictions(explain(model, np.ones((3, 2))), predictions)
+    assert explanation.lines()[1] == f"  first predicted {line}"
 
 
 def test_the_summary_states_whether_the_prediction_is_correct(model):
-    found = with_answers(explain(model, np.ones((3, 2))), [0, 0])
-    assert found.lines()[0] == "the given sequence: a (0.7500)"
-    assert replace(found, true="a").lines()[0] == "the given sequence: a (0.7500), correct"
-    assert replace(found, true="b").lines()[0] == "the given sequence: a (0.7500), wrong: the true class is b"
+    explanation = with_predictions(explain(model, np.ones((3, 2))), [0, 0])
+    assert explanation.lines()[0] == "the given sequence: a (0.7500)"
+    assert replace(explanation, true="a").lines()[0] == "the given sequence: a (0.7500), correct"
+    assert (
+        replace(explanation, true="b").lines()[0]
+        == "the given sequence: a (0.7500), wrong: the true class is b"
+    )
 
 
 # --- files and the test part
@@ -253,18 +266,18 @@ def test_the_summary_states_whether_the_prediction_is_correct(model):
 def test_a_number_means_a_sequence_of_the_test_split(trained):
     digits, model = catalog.load("digits").test, scanline.load(trained)
     for index in (0, 17, 359):
-        found = explain_input(model, str(trained), str(index))
-        assert found.name == f"test sequence {index}"
-        assert found.true == digits.targets[index]
-        assert np.array_equal(found.values, digits.values[index])
-        assert found.label == model.predict(digits.values[index])[0]
+        explanation = explain_input(model, str(trained), str(index))
+        assert explanation.name == f"test sequence {index}"
+        assert explanation.true == digits.targets[index]
+        assert np.array_equal(explanation.values, digits.values[index])
+        assert explanation.label == model.predict(digits.values[index])[0]
 
 
 def test_a_sequence_of_the_test_split_keeps_its_name(recordings, model):
     test = json.loads((recordings / "split.json").read_text())["parts"]["test"]["ids"]
-    found = explain_input(model, str(recordings), "1")
-    assert found.name == f"test sequence {test[1]}"
-    assert found.true == "ab"[int(test[1][1:]) % 2]
+    explanation = explain_input(model, str(recordings), "1")
+    assert explanation.name == f"test sequence {test[1]}"
+    assert explanation.true == "ab"[int(test[1][1:]) % 2]
 
 
 def test_a_number_beyond_the_test_split_is_refused(trained):
@@ -272,11 +285,11 @@ def test_a_number_beyond_the_test_split_is_refused(trained):
         explain_input(scanline.load(trained), str(trained), "360")
 
 
-def test_a_file_of_that_name_goes_before_a_number(trained, tmp_path, monkeypatch):
+def test_a_file_name_takes_precedence_over_a_sequence_number(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(255 - catalog.load("digits").test.values[3] * 15).resize((60, 60)).save("3", "PNG")
-    found = explain_input(scanline.load(trained), str(trained), "3")
-    assert (found.name, found.true) == ("3", None)
+    explanation = explain_input(scanline.load(trained), str(trained), "3")
+    assert (explanation.name, explanation.true) == ("3", None)
 
 
 def test_a_model_directory_finds_the_test_split_of_a_named_data_set(trained):
@@ -294,26 +307,26 @@ def test_a_model_directory_does_not_find_other_test_splits(recordings):
 def test_a_picture_file_is_explained_as_it_is_prepared(trained, tmp_path):
     path, model = tmp_path / "seven.png", scanline.load(trained)
     Image.fromarray(255 - catalog.load("digits").test.values[0] * 15).resize((90, 90)).save(path)
-    found = explain_input(model, str(trained), str(path))
-    assert found.name == str(path)
-    assert np.array_equal(found.values, model.prepare(path))
-    assert np.array_equal(found.picture, np.rint(found.values * (255 / 16)).astype(np.uint8))
+    explanation = explain_input(model, str(trained), str(path))
+    assert explanation.name == str(path)
+    assert np.array_equal(explanation.values, model.prepare(path))
+    assert np.array_equal(explanation.picture, np.rint(explanation.values * (255 / 16)).astype(np.uint8))
 
 
 def test_the_first_of_a_file_is_explained_if_none_is_named(recordings, model, new):
-    found = explain_input(model, str(recordings), str(new))
-    assert found.name == f"{new}, sequence first"
-    assert np.array_equal(found.values, read(new)["first"])
-    assert found.true is None
+    explanation = explain_input(model, str(recordings), str(new))
+    assert explanation.name == f"{new}, sequence first"
+    assert np.array_equal(explanation.values, read(new)["first"])
+    assert explanation.true is None
 
 
 @pytest.mark.parametrize(
     ("wanted", "name"), [("second", "second"), ("0", "first"), ("1", "second"), ("2", "2")]
 )
 def test_a_sequence_of_a_file_is_meant_by_name_or_by_number(recordings, model, new, wanted, name):
-    found = explain_input(model, str(recordings), str(new), wanted)
-    assert found.name == f"{new}, sequence {name}"
-    assert np.array_equal(found.values, read(new)[name])
+    explanation = explain_input(model, str(recordings), str(new), wanted)
+    assert explanation.name == f"{new}, sequence {name}"
+    assert np.array_equal(explanation.values, read(new)[name])
 
 
 def test_labels_of_a_file_are_used(recordings, model):
@@ -324,8 +337,8 @@ def test_labels_of_a_file_are_used(recordings, model):
 def test_sequences_of_an_npz_file_are_meant_by_number(recordings, model, tmp_path):
     values = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
     np.savez(tmp_path / "new.npz", X=values, lengths=[5, 3, 4])
-    found = explain_input(model, str(recordings), str(tmp_path / "new.npz"), "1")
-    assert np.array_equal(found.values, values[1, :3])
+    explanation = explain_input(model, str(recordings), str(tmp_path / "new.npz"), "1")
+    assert np.array_equal(explanation.values, values[1, :3])
     with pytest.raises(UsageError, match=r"has no sequence '3': expected one of 0 to 2"):
         explain_input(model, str(recordings), str(tmp_path / "new.npz"), "3")
 
@@ -336,8 +349,8 @@ def test_sequences_of_a_ts_file_are_meant_by_number(recordings, model, tmp_path)
     (tmp_path / "new.ts").write_text(f"{header}@classLabel false\n@data\n" + "\n".join(
         line.removesuffix(":?") for line in series
     ) + "\n")  # fmt: skip
-    found = explain_input(model, str(recordings), str(tmp_path / "new.ts"), "1")
-    assert found.values.tolist() == [[0.25, -1], [0.75, -2]]
+    explanation = explain_input(model, str(recordings), str(tmp_path / "new.ts"), "1")
+    assert explanation.values.tolist() == [[0.25, -1], [0.75, -2]]
 
 
 @pytest.mark.parametrize("wanted", ["third", "3", "-1", ""])
@@ -378,26 +391,32 @@ def test_missing_values_follow_the_models_policy(recordings, model, new, tmp_pat
 
 
 def test_the_json_has_every_number(recordings, model):
-    found = explain_input(model, str(recordings), "0")
-    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert (told["sequence"], told["true"], told["label"]) == (found.name, found.true, found.label)
-    assert np.array_equal(told["probabilities"], found.trace.probabilities)
-    assert np.array_equal(np.array(told["values"], np.float32), found.values)
-    shares = told["attribution"]
-    assert np.array_equal(shares["values"], found.attribution.values)
-    assert shares["of"] == found.label
-    assert shares["sum"] == pytest.approx(np.sum(shares["values"]))
-    assert shares["difference_of_logits"] == found.attribution.difference
-    assert shares["error"] == pytest.approx(abs(shares["sum"] - shares["difference_of_logits"]), abs=1e-12)
-    assert [layer["direction"] for layer in told["layers"]] == ["forward", "backward"]
+    explanation = explain_input(model, str(recordings), "0")
+    content = json.loads(json.dumps(explanation.to_json(), allow_nan=False))
+    assert (content["sequence"], content["true"], content["label"]) == (
+        explanation.name,
+        explanation.true,
+        explanation.label,
+    )
+    assert np.array_equal(content["probabilities"], explanation.trace.probabilities)
+    assert np.array_equal(np.array(content["values"], np.float32), explanation.values)
+    probabilities = content["attribution"]
+    assert np.array_equal(probabilities["values"], explanation.attribution.values)
+    assert probabilities["of"] == explanation.label
+    assert probabilities["sum"] == pytest.approx(np.sum(probabilities["values"]))
+    assert probabilities["difference_of_logits"] == explanation.attribution.difference
+    assert probabilities["error"] == pytest.approx(
+        abs(probabilities["sum"] - probabilities["difference_of_logits"]), abs=1e-12
+    )
+    assert [layer["direction"] for layer in content["layers"]] == ["forward", "backward"]
 
 
 def test_the_arrays_have_every_number(model):
-    found = explain(model, np.ones((4, 2)))
-    arrays = found.arrays()
+    explanation = explain(model, np.ones((4, 2)))
+    arrays = explanation.arrays()
     assert arrays["classes"].tolist() == ["a", "b"]
-    assert np.array_equal(arrays["attribution"], found.attribution.values)
-    assert np.array_equal(arrays["values"], found.values)
-    parts = [f"{stem}_{part}" for stem in ("l1", "l1_backward") for part in "ifgoch"]
-    assert set(arrays) == {"probabilities", "attribution", "values", "classes", *parts}
+    assert np.array_equal(arrays["attribution"], explanation.attribution.values)
+    assert np.array_equal(arrays["values"], explanation.values)
+    keys = [f"{stem}_{name}" for stem in ("l1", "l1_backward") for name in "ifgoch"]
+    assert set(arrays) == {"probabilities", "attribution", "values", "classes", *keys}
     assert not any(array.dtype.hasobject for array in arrays.values())

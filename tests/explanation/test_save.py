@@ -51,7 +51,7 @@ def digit(trained) -> Explanation:
 
 
 @pytest.fixture(scope="module")
-def strange(tmp_path_factory) -> Explanation:
+def markup_names(tmp_path_factory) -> Explanation:
     """Of a model whose class names are no friends of markup."""
     draw = np.random.default_rng(0)
     values = draw.normal(size=(60, 5, 2)).astype(np.float32)
@@ -59,9 +59,9 @@ def strange(tmp_path_factory) -> Explanation:
     settings = {"train.samples": 0, "train.steps": 3, "train.epochs": 0, "model.hidden_size": 4}
     settings |= {"model.cell": "rnn", "model.bidirectional": False}  # fewest panels: quick to draw
     run = train(data, settings=settings, run=tmp_path_factory.mktemp("strange") / "run", log=None)
-    found = explain(run.model, values[0], 'a <b>"name"</b> & more')
-    assert set(found.trace.classes) == set(NAMES)
-    return found
+    explanation = explain(run.model, values[0], 'a <b>"name"</b> & more')
+    assert set(explanation.trace.classes) == set(NAMES)
+    return explanation
 
 
 def written(explanation: Explanation, folder: Path, kind: str) -> Path:
@@ -74,8 +74,8 @@ def written(explanation: Explanation, folder: Path, kind: str) -> Path:
 
 def drawing(page: str) -> str:
     """The one SVG in a piece of a page."""
-    (found,) = re.findall(r"<svg.*</svg>", page, re.DOTALL)
-    return found
+    (matches,) = re.findall(r"<svg.*</svg>", page, re.DOTALL)
+    return matches
 
 
 def texts(svg: str) -> list[str]:
@@ -150,23 +150,23 @@ def test_a_json_file_has_every_number(digit, tmp_path):
 def test_an_npz_file_equals_the_json(digit, tmp_path):
     with np.load(written(digit, tmp_path, ".npz"), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    told = digit.to_json()
-    assert np.array_equal(arrays.pop("probabilities"), told["probabilities"])
-    assert np.array_equal(arrays.pop("attribution"), told["attribution"]["values"])
-    assert np.array_equal(arrays.pop("values"), told["values"])
-    assert arrays.pop("classes").tolist() == [str(name) for name in told["classes"]]
-    (layer,) = told["layers"]
-    for part in "ifgoch":
-        assert arrays.pop(f"l1_{part}") == pytest.approx(np.array(layer[part]), abs=1e-7)
+    content = digit.to_json()
+    assert np.array_equal(arrays.pop("probabilities"), content["probabilities"])
+    assert np.array_equal(arrays.pop("attribution"), content["attribution"]["values"])
+    assert np.array_equal(arrays.pop("values"), content["values"])
+    assert arrays.pop("classes").tolist() == [str(name) for name in content["classes"]]
+    (layer,) = content["layers"]
+    for split in "ifgoch":
+        assert arrays.pop(f"l1_{split}") == pytest.approx(np.array(layer[split]), abs=1e-7)
     assert not arrays
 
 
 @pytest.mark.parametrize("kind", [".svg", ".png", ".json", ".npz"])
-def test_the_same_explanation_gives_the_same_bytes(strange, tmp_path, kind):
+def test_the_same_explanation_gives_the_same_bytes(markup_names, tmp_path, kind):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    one, two = (written(strange, folder, kind).read_bytes() for folder in folders)
+    one, two = (written(markup_names, folder, kind).read_bytes() for folder in folders)
     assert one == two
 
 
@@ -221,14 +221,14 @@ def test_a_frame_hides_what_is_not_read_yet(digit):
         assert hidden[:, 3:].all()
 
 
-def test_the_number_of_frames_is_limited(strange, tmp_path, monkeypatch):
+def test_the_number_of_frames_is_limited(markup_names, tmp_path, monkeypatch):
     assert saving._MAX_FRAMES == 60
     monkeypatch.setattr(saving, "_MAX_FRAMES", 3)  # sixty take ten seconds
     steps = np.repeat(np.arange(5), 4)
     long = replace(
-        strange,
-        trace=Trace(strange.trace.probabilities[steps], strange.trace.classes, ()),
-        values=strange.values[steps],
+        markup_names,
+        trace=Trace(markup_names.trace.probabilities[steps], markup_names.trace.classes, ()),
+        values=markup_names.values[steps],
     )
     with Image.open(written(long, tmp_path, ".gif")) as film:
         assert film.n_frames == 3
@@ -237,8 +237,8 @@ def test_the_number_of_frames_is_limited(strange, tmp_path, monkeypatch):
 # --- names
 
 
-def test_unusual_class_names_are_plain_text_in_an_svg(strange, tmp_path):
-    text = written(strange, tmp_path, ".svg").read_text("utf-8")
+def test_unusual_class_names_are_plain_text_in_an_svg(markup_names, tmp_path):
+    text = written(markup_names, tmp_path, ".svg").read_text("utf-8")
     root = ElementTree.fromstring(text)
     assert not [each for each in root.iter() if each.tag.removeprefix(SVG) in ("script", "b", "metadata")]
     assert root.get("aria-label") == 'Explanation of a <b>"name"</b> & more: gates and states by step'
@@ -249,30 +249,30 @@ def test_unusual_class_names_are_plain_text_in_an_svg(strange, tmp_path):
     assert "alert(1)</script>" not in text
 
 
-def test_unusual_class_names_are_plain_text_in_a_notebook(strange):
-    text = strange._repr_html_()
-    found: list[str] = []
+def test_unusual_class_names_are_plain_text_in_a_notebook(markup_names):
+    text = markup_names._repr_html_()
+    collected: list[str] = []
 
     class Tags(HTMLParser):
         def handle_starttag(self, tag, attrs):
-            found.append(tag)
+            collected.append(tag)
 
     Tags().feed(text)
-    assert not {"script", "b", "metadata"} & set(found)
-    assert {"div", "p", "svg"} <= set(found)
-    words = strange.lines()[0]
+    assert not {"script", "b", "metadata"} & set(collected)
+    assert {"div", "p", "svg"} <= set(collected)
+    words = markup_names.lines()[0]
     assert "<b>" in words
     assert "a &lt;b&gt;&quot;name&quot;&lt;/b&gt; &amp; more: " in text
     texts(drawing(text))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_predicted_class_name_is_plain_text_in_a_notebook(strange, name):
+def test_any_predicted_class_name_is_plain_text_in_a_notebook(markup_names, name):
     """Each class in turn as the answer, which stands in the words and in a title."""
-    wanted = strange.trace.classes.index(name)
-    order = np.roll(np.arange(len(NAMES)), strange.trace.prediction - wanted)
-    classes = tuple(strange.trace.classes[index] for index in order)
-    turned = replace(strange, trace=replace(strange.trace, classes=classes, labels=()))
+    wanted = markup_names.trace.classes.index(name)
+    order = np.roll(np.arange(len(NAMES)), markup_names.trace.prediction - wanted)
+    classes = tuple(markup_names.trace.classes[index] for index in order)
+    turned = replace(markup_names, trace=replace(markup_names.trace, classes=classes, labels=()))
     assert turned.label == name
     text = turned._repr_html_()
     assert "<script" not in text
@@ -281,26 +281,26 @@ def test_any_predicted_class_name_is_plain_text_in_a_notebook(strange, name):
     assert f"attribution: for {shown} (blue), against (red)" in texts(drawing(text))
 
 
-def test_unusual_class_names_are_unchanged_in_json_and_npz(strange, tmp_path):
+def test_unusual_class_names_are_unchanged_in_json_and_npz(markup_names, tmp_path):
     path = tmp_path / "json"
     path.mkdir()
-    told = json.loads(written(strange, path, ".json").read_text())
-    assert sorted(told["classes"]) == sorted(NAMES)
-    assert told["label"] in NAMES
+    shown_text = json.loads(written(markup_names, path, ".json").read_text())
+    assert sorted(shown_text["classes"]) == sorted(NAMES)
+    assert shown_text["label"] in NAMES
     path = tmp_path / "npz"
     path.mkdir()
-    with np.load(written(strange, path, ".npz"), allow_pickle=False) as file:
+    with np.load(written(markup_names, path, ".npz"), allow_pickle=False) as file:
         assert sorted(file["classes"].tolist()) == sorted(NAMES)
 
 
-def test_unusual_class_names_are_drawn_in_a_png_without_warnings(strange, tmp_path, capfd):
-    with Image.open(written(strange, tmp_path, ".png")) as picture:
+def test_unusual_class_names_are_drawn_in_a_png_without_warnings(markup_names, tmp_path, capfd):
+    with Image.open(written(markup_names, tmp_path, ".png")) as picture:
         assert np.asarray(picture.convert("L")).std() > 10
     assert capfd.readouterr().err == ""
 
 
-def test_a_file_name_that_is_no_text_can_still_be_written(strange, tmp_path):
-    named = replace(strange, name="pict\udcff.png")  # how Python shows a byte that is no UTF-8
+def test_a_file_name_that_is_no_text_can_still_be_written(markup_names, tmp_path):
+    named = replace(markup_names, name="pict\udcff.png")  # how Python shows a byte that is no UTF-8
     text = written(named, tmp_path, ".svg").read_text("utf-8")
     label = ElementTree.fromstring(text).get("aria-label")
     assert label == "Explanation of pict\N{REPLACEMENT CHARACTER}.png: gates and states by step"
@@ -309,7 +309,7 @@ def test_a_file_name_that_is_no_text_can_still_be_written(strange, tmp_path):
 # --- in a notebook
 
 
-def test_two_explanations_of_one_notebook_share_no_name(trained):
+def test_two_explanations_in_one_notebook_have_different_ids(trained):
     model, images = scanline.load(trained), catalog.load("digits").test.values
     pages = [explain(model, image)._repr_html_() for image in images[:2]]
     one, two = (set(re.findall(r'\bid="([^"]+)"', page)) for page in pages)

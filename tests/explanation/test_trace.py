@@ -86,10 +86,10 @@ def gru_by_hand(x, w_ih, w_hh, b_ih, b_hh):
     for step in x:
         row = {name: [] for name in "rznh"}
         for unit in range(size):
-            read, kept = w_ih @ step + b_ih, w_hh @ np.array(h) + b_hh
-            r = sigmoid(read[unit] + kept[unit])
-            z = sigmoid(read[size + unit] + kept[size + unit])
-            n = math.tanh(read[2 * size + unit] + r * kept[2 * size + unit])
+            read, hidden_part = w_ih @ step + b_ih, w_hh @ np.array(h) + b_hh
+            r = sigmoid(read[unit] + hidden_part[unit])
+            z = sigmoid(read[size + unit] + hidden_part[size + unit])
+            n = math.tanh(read[2 * size + unit] + r * hidden_part[2 * size + unit])
             for name, value in zip("rznh", (r, z, n, (1 - z) * n + z * h[unit]), strict=True):
                 row[name].append(value)
         h = row["h"]
@@ -101,9 +101,9 @@ def gru_reset_before_by_hand(x, w_ih, w_hh, b_ih, b_hh):
     size = len(w_hh) // 3
     h, rows = np.zeros(size), []
     for step in x:
-        read, kept = w_ih @ step + b_ih + b_hh, w_hh[: 2 * size] @ h
-        r = [sigmoid(read[unit] + kept[unit]) for unit in range(size)]
-        z = [sigmoid(read[size + unit] + kept[size + unit]) for unit in range(size)]
+        read, hidden_part = w_ih @ step + b_ih + b_hh, w_hh[: 2 * size] @ h
+        r = [sigmoid(read[unit] + hidden_part[unit]) for unit in range(size)]
+        z = [sigmoid(read[size + unit] + hidden_part[size + unit]) for unit in range(size)]
         scaled = w_hh[2 * size :] @ (np.array(r) * h)
         n = [math.tanh(read[2 * size + unit] + scaled[unit]) for unit in range(size)]
         h = np.array([(1 - z[unit]) * n[unit] + z[unit] * h[unit] for unit in range(size)])
@@ -131,24 +131,24 @@ def read_by_hand(classifier, values):
     """For each layer and direction the parts (T, H) at the step that they belong to."""
     shift, scale = classifier.shift.double().numpy(), classifier.scale.double().numpy()
     read = (values.astype(np.float64) - shift) / scale
-    layers, found = classifier.recurrent, []
+    layers, collected = classifier.recurrent, []
     for layer in range(layers.layers):
         outputs = []
         for direction in range(layers.directions):
             weights = [each.detach().double().numpy() for each in layers.weights(layer, direction)]
             rows = BY_HAND[layers.cell.name](read[::-1] if direction else read, *weights)
             rows = rows[::-1] if direction else rows
-            found.append({name: np.array([row[name] for row in rows]) for name in rows[0]})
-            outputs.append(found[-1]["h"])
+            collected.append({name: np.array([row[name] for row in rows]) for name in rows[0]})
+            outputs.append(collected[-1]["h"])
         read = np.concatenate(outputs, axis=1)
-    return found
+    return collected
 
 
 # --- probabilities
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
-def test_after_every_step_it_would_answer_as_for_the_sequence_that_ends_there(which):
+def test_the_prediction_after_each_step_is_that_of_the_sequence_ending_there(which):
     model, values = model_of(network(*which)), sequence()
     probabilities = explain(model, values).trace.probabilities
     assert probabilities.shape == (T, K)
@@ -158,14 +158,14 @@ def test_after_every_step_it_would_answer_as_for_the_sequence_that_ends_there(wh
 
 
 def test_a_sequence_of_one_step_has_one_row_of_everything():
-    for cell, parts in ((name, cells.get(name).traced) for name in ("lstm", "gru", "rnn")):
+    for cell, traced_values in ((name, cells.get(name).traced) for name in ("lstm", "gru", "rnn")):
         model = model_of(network(cell, bidirectional=True))
         traced = explain(model, sequence(1)).trace
         assert traced.probabilities == pytest.approx(model.predict_proba(sequence(1)), abs=1e-6)
         assert (traced.first_reached, traced.settled, traced.changes) == (1, 1, 0)
         for direction in traced.directions:
-            assert {name: part.shape for name, part in direction.values.items()} == dict.fromkeys(
-                parts, (1, H)
+            assert {name: split.shape for name, split in direction.values.items()} == dict.fromkeys(
+                traced_values, (1, H)
             )
 
 
@@ -182,14 +182,14 @@ def test_calibrated_probabilities_are_traced_with_their_temperature():
 def test_pictures_of_bytes_are_traced_as_they_are_predicted(trained):
     model, images = scanline.load(trained), catalog.load("digits").test.values[:10]
     assert images.dtype == np.uint8
-    shares = model.predict_proba(images)
-    for image, expected in zip(images, shares, strict=True):
+    probabilities = model.predict_proba(images)
+    for image, expected in zip(images, probabilities, strict=True):
         traced = explain(model, image).trace
         assert traced.probabilities[-1] == pytest.approx(expected, abs=1e-6)
         assert traced.prediction == expected.argmax()
 
 
-def test_values_that_lie_apart_in_memory_are_traced_alike():
+def test_non_contiguous_values_give_the_same_trace():
     classifier, wide = network("gru"), np.random.default_rng(0).normal(size=(2 * T, 2 * F)).astype(np.float32)
     apart = wide[::-2, ::2]
     assert not apart.flags.c_contiguous
@@ -201,17 +201,17 @@ def test_values_that_lie_apart_in_memory_are_traced_alike():
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
-def test_gates_and_states_are_those_of_the_cell_written_by_hand(which):
+def test_gates_and_states_are_those_of_a_reference_cell(which):
     classifier, values = network(*which), sequence()
     traced = trace(classifier, values, TASK)
     expected = read_by_hand(classifier, values)
     order = itertools.product(range(which[1]), [False, True][: 1 + which[2]])
-    for found, parts, (layer, backward) in zip(traced.directions, expected, order, strict=True):
-        assert (found.layer, found.backward) == (layer, backward)
-        assert tuple(found.values) == tuple(parts) == cells.get(which[0]).traced
-        for name, part in parts.items():
-            assert found.values[name].dtype == np.float32
-            assert found.values[name] == pytest.approx(part, abs=1e-5), f"{found.title} {name}"
+    for each, traced_values, (layer, backward) in zip(traced.directions, expected, order, strict=True):
+        assert (each.layer, each.backward) == (layer, backward)
+        assert tuple(each.values) == tuple(traced_values) == cells.get(which[0]).traced
+        for name, split in traced_values.items():
+            assert each.values[name].dtype == np.float32
+            assert each.values[name] == pytest.approx(split, abs=1e-5), f"{each.title} {name}"
 
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn"])
@@ -228,11 +228,11 @@ def test_a_second_bias_from_elsewhere_is_added(cell):
 def test_states_agree_with_torchs_own_module(cell, layers, bidirectional):
     classifier, values = network(cell, layers, bidirectional), sequence()
     module = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[cell]
-    peer = module(F, H, layers, batch_first=True, bidirectional=bidirectional)
-    peer.load_state_dict(classifier.recurrent.state_dict())
+    reference = module(F, H, layers, batch_first=True, bidirectional=bidirectional)
+    reference.load_state_dict(classifier.recurrent.state_dict())
     with torch.no_grad():
         read = (torch.from_numpy(values) - classifier.shift) / classifier.scale
-        outputs, last = peer(read[None])
+        outputs, last = reference(read[None])
     traced = trace(classifier, values, TASK)
     own = [each for each in traced.directions if each.layer == layers - 1]
     assert np.concatenate([each.values["h"] for each in own], 1) == pytest.approx(
@@ -247,22 +247,22 @@ def test_saturated_gates_are_finite():
     classifier = network("lstm")
     with torch.no_grad():
         classifier.recurrent.weight_ih_l0.mul_(1e4)
-    for part in trace(classifier, sequence(), TASK).directions[0].values.values():
-        assert np.isfinite(part).all()
+    for name in trace(classifier, sequence(), TASK).directions[0].values.values():
+        assert np.isfinite(name).all()
 
 
 # --- when it made up its mind
 
 
-def told(answers, classes=3):
-    """A trace of these answers, each given with 0.6."""
-    rows = np.full((len(answers), classes), 0.4 / (classes - 1))
-    rows[np.arange(len(answers)), answers] = 0.6
+def trace_of(predictions, classes=3):
+    """A trace of these predictions, each with probability 0.6."""
+    rows = np.full((len(predictions), classes), 0.4 / (classes - 1))
+    rows[np.arange(len(predictions)), predictions] = 0.6
     return Trace(rows, tuple("xyz"[:classes]), ())
 
 
 @pytest.mark.parametrize(
-    ("answers", "first", "settled", "changes"),
+    ("predictions", "first", "settled", "changes"),
     [
         ([2], 1, 1, 0),
         ([1, 1, 1], 1, 1, 0),
@@ -274,14 +274,14 @@ def told(answers, classes=3):
         ([0, 1, 0, 1, 0, 1, 2], 7, 7, 6),
     ],
 )
-def test_when_an_answer_was_first_given_settled_and_changed(answers, first, settled, changes):
-    traced = told(answers)
-    assert traced.predictions.tolist() == answers
-    assert traced.prediction == answers[-1]
+def test_when_a_prediction_was_first_made_settled_and_changed(predictions, first, settled, changes):
+    traced = trace_of(predictions)
+    assert traced.predictions.tolist() == predictions
+    assert traced.prediction == predictions[-1]
     assert (traced.first_reached, traced.settled, traced.changes) == (first, settled, changes)
 
 
-def test_of_equal_probabilities_the_first_class_is_the_answer():
+def test_of_equal_probabilities_the_first_class_is_predicted():
     assert Trace(np.full((2, 4), 0.25), tuple("abcd"), ()).predictions.tolist() == [0, 0]
 
 
@@ -290,23 +290,23 @@ def test_of_equal_probabilities_the_first_class_is_the_answer():
 
 def test_the_json_of_a_trace_has_every_number():
     traced = trace(network("lstm", 2, True), sequence(), TASK)
-    found = json.loads(json.dumps(traced.to_json(), allow_nan=False))
-    assert found["label"] == CLASSES[traced.prediction]
-    assert found["probability"] == traced.probabilities[-1].max()
-    assert found["classes"] == list(CLASSES)
-    assert np.array_equal(found["probabilities"], traced.probabilities)
+    content = json.loads(json.dumps(traced.to_json(), allow_nan=False))
+    assert content["label"] == CLASSES[traced.prediction]
+    assert content["probability"] == traced.probabilities[-1].max()
+    assert content["classes"] == list(CLASSES)
+    assert np.array_equal(content["probabilities"], traced.probabilities)
     names = [(layer, way) for layer in (1, 2) for way in ("forward", "backward")]
-    for entry, each, name in zip(found["layers"], traced.directions, names, strict=True):
+    for entry, each, name in zip(content["layers"], traced.directions, names, strict=True):
         assert (entry.pop("layer"), entry.pop("direction")) == name
         assert list(entry) == ["i", "f", "g", "o", "c", "h"]
-        for part, values in entry.items():
-            assert np.array(values) == pytest.approx(each.values[part], abs=1e-7)
+        for split, values in entry.items():
+            assert np.array(values) == pytest.approx(each.values[split], abs=1e-7)
 
 
 def test_the_arrays_of_a_trace_are_named_by_layer_and_direction():
     arrays = trace(network("gru", 2, True), sequence(), TASK).arrays()
     stems = ["l1", "l1_backward", "l2", "l2_backward"]
-    assert list(arrays) == ["probabilities", *(f"{stem}_{part}" for stem in stems for part in "rznh")]
+    assert list(arrays) == ["probabilities", *(f"{stem}_{split}" for stem in stems for split in "rznh")]
     assert all(array.shape == (T, H) for name, array in arrays.items() if name != "probabilities")
 
 

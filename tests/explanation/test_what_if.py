@@ -18,8 +18,8 @@ from scanline.explanation.what_if import Clamp, Silence, WhatIf
 from tests.explanation.test_trace import NETWORKS, TASK, F, H, T, network
 
 CELLS, READOUTS = ["rnn", "gru", "lstm"], ["last", "mean", "max"]
-TRACED = {name: cells.get(name).traced for name in CELLS}
-CLAMPABLE = {name: cells.get(name).clampable for name in CELLS}
+TRACED = {name: cells.get(name).traced for name in cells.names()}
+CLAMPABLE = {name: cells.get(name).clampable for name in cells.names()}
 GATED = [which for which in NETWORKS if which[0] != "rnn"]
 DIRECTIONS = {None: (False, True), "forward": (False,), "backward": (True,)}
 
@@ -47,7 +47,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def read_by_hand(cell, x, w_ih, w_hh, b_ih, b_hh, held, silent):
+def states_by_hand(cell, x, w_ih, w_hh, b_ih, b_hh, held, silent):
     """Traced values of each step of x (T, F). held: gates by name. silent: units."""
     size = w_hh.shape[1]
     h, c, rows = np.zeros(size), np.zeros(size), []
@@ -56,30 +56,35 @@ def read_by_hand(cell, x, w_ih, w_hh, b_ih, b_hh, held, silent):
         return np.full(size, held[name]) if name in held else sigmoid(total)
 
     for step in x:
-        read, kept = w_ih @ step + b_ih, w_hh @ h + b_hh
+        read, hidden_part = w_ih @ step + b_ih, w_hh @ h + b_hh
         if cell == "lstm":
-            i, f, g, o = np.split(read + kept, 4)
+            i, f, g, o = np.split(read + hidden_part, 4)
             i, f, g, o = gate("i", i), gate("f", f), np.tanh(g), gate("o", o)
             c = f * c + i * g
             h = o * np.tanh(c)
         elif cell == "gru":
-            reads, keeps = np.split(read, 3), np.split(kept, 3)
+            reads, keeps = np.split(read, 3), np.split(hidden_part, 3)
             r, z = gate("r", reads[0] + keeps[0]), gate("z", reads[1] + keeps[1])
             n = np.tanh(reads[2] + r * keeps[2])
             h = (1 - z) * n + z * h
+        elif cell == "gru-reset-before":
+            reads, (w_r, w_z, w_n), (b_r, b_z, b_n) = np.split(read, 3), np.split(w_hh, 3), np.split(b_hh, 3)
+            r, z = gate("r", reads[0] + w_r @ h + b_r), gate("z", reads[1] + w_z @ h + b_z)
+            n = np.tanh(reads[2] + w_n @ (r * h) + b_n)
+            h = (1 - z) * n + z * h
         else:
-            h = np.tanh(read + kept)
+            h = np.tanh(read + hidden_part)
         h = np.array([0.0 if unit in silent else value for unit, value in enumerate(h)])
-        own = (i, f, g, o, c, h) if cell == "lstm" else (r, z, n, h) if cell == "gru" else (h,)
+        own = (h,) if cell == "rnn" else (i, f, g, o, c, h) if cell == "lstm" else (r, z, n, h)
         rows.append(dict(zip(TRACED[cell], own, strict=True)))
     return {name: np.stack([row[name] for row in rows]) for name in TRACED[cell]}
 
 
-def answer_by_hand(classifier, values, what_if):
+def predict_by_hand(classifier, values, what_if):
     """Parts of all layers and directions, and the probabilities (K,) of the whole sequence."""
     # In float32, as the network standardises; all else in float64.
     read = ((values - classifier.shift.numpy()) / classifier.scale.numpy()).astype(np.float64)
-    layers, found = classifier.recurrent, []
+    layers, collected = classifier.recurrent, []
     for layer in range(layers.layers):
         outputs = []
         for backward in range(layers.directions):
@@ -90,9 +95,9 @@ def answer_by_hand(classifier, values, what_if):
             held = {each.gate: each.value for each in what_if.clamp if meant(each)}
             silent = {each.unit for each in what_if.silence if meant(each)}
             weights = [each.detach().double().numpy() for each in layers.weights(layer, backward)]
-            parts = read_by_hand(layers.cell.name, read[::-1] if backward else read, *weights, held, silent)
-            found.append({name: part[::-1] if backward else part for name, part in parts.items()})
-            outputs.append(found[-1]["h"])
+            parts = states_by_hand(layers.cell.name, read[::-1] if backward else read, *weights, held, silent)
+            collected.append({name: split[::-1] if backward else split for name, split in parts.items()})
+            outputs.append(collected[-1]["h"])
         read = np.concatenate(outputs, axis=1)
     how = classifier.architecture.readout
     if how == "last":
@@ -102,26 +107,26 @@ def answer_by_hand(classifier, values, what_if):
         seen = read.mean(0) if how == "mean" else read.max(0)
     head = classifier.head
     logits = head.weight.detach().double().numpy() @ seen + head.bias.detach().double().numpy()
-    shares = np.exp(logits - logits.max())
-    return found, shares / shares.sum()
+    probabilities = np.exp(logits - logits.max())
+    return collected, probabilities / probabilities.sum()
 
 
-def agrees_with_hand(classifier, values, what_if):
+def check_against_reference(classifier, values, what_if):
     traced = trace(classifier, values, TASK, what_if=what_if)
-    parts, shares = answer_by_hand(classifier, values, what_if)
-    for found, expected in zip(traced.directions, parts, strict=True):
-        for name, part in expected.items():
-            assert found.values[name] == pytest.approx(part, abs=1e-6), f"{found.title} {name}"
+    parts, probabilities = predict_by_hand(classifier, values, what_if)
+    for each, expected in zip(traced.directions, parts, strict=True):
+        for name, split in expected.items():
+            assert each.values[name] == pytest.approx(split, abs=1e-6), f"{each.title} {name}"
     for step in range(1, len(values) + 1):
-        shares = answer_by_hand(classifier, values[:step], what_if)[1]
-        assert traced.probabilities[step - 1] == pytest.approx(shares, abs=1e-9), f"after step {step}"
+        probabilities = predict_by_hand(classifier, values[:step], what_if)[1]
+        assert traced.probabilities[step - 1] == pytest.approx(probabilities, abs=1e-9), f"after step {step}"
 
 
 # --- nothing changed
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
-def test_an_empty_intervention_predicts_as_the_network(which):
+def test_an_empty_intervention_gives_the_prediction_of_the_network(which):
     classifier, values = network(*which), sequence()
     plain, forced = (trace(classifier, values, TASK, 1.5, each) for each in (None, Forced()))
     assert forced.probabilities == pytest.approx(plain.probabilities, abs=1e-6)
@@ -137,7 +142,7 @@ def test_an_empty_what_if_is_the_plain_trace_to_the_last_bit(which):
 
 
 @pytest.mark.parametrize(("cell", "gate"), [(cell, gate) for cell in CELLS for gate in CLAMPABLE[cell]])
-def test_a_gate_held_where_it_stands_anyway_changes_nothing(cell, gate):
+def test_clamping_a_gate_to_its_own_value_changes_nothing(cell, gate):
     classifier = network(cell, 2, True, "mean")
     at = {"lstm": "ifgo", "gru": "rzn"}[cell].index(gate)
     with torch.no_grad():  # whatever is read, this gate's inputs add up to log 3, whose sigmoid is 3/4
@@ -159,26 +164,30 @@ def test_a_gate_held_where_it_stands_anyway_changes_nothing(cell, gate):
 
 @pytest.mark.parametrize("value", [0, 0.25, 1])
 @pytest.mark.parametrize("which", GATED, ids=str)
-def test_held_gates_are_those_of_the_cell_written_by_hand(which, value):
+def test_clamped_gates_give_the_states_of_a_reference_cell(which, value):
     for gate in CLAMPABLE[which[0]]:
-        agrees_with_hand(network(*which), sequence(), WhatIf(clamp=(Clamp(gate, value),)))
+        check_against_reference(network(*which), sequence(), WhatIf(clamp=(Clamp(gate, value),)))
 
 
-def test_an_lstm_that_forgets_all_keeps_only_what_it_has_just_read():
-    parts = trace(network(), sequence(), TASK, what_if=WhatIf(clamp=(Clamp("f", 0),))).directions[0].values
-    assert (parts["f"] == 0).all()
-    assert parts["c"] == pytest.approx(parts["i"] * parts["g"], abs=1e-6)
+def test_an_lstm_with_closed_forget_gates_keeps_the_last_step_only():
+    traced_values = (
+        trace(network(), sequence(), TASK, what_if=WhatIf(clamp=(Clamp("f", 0),))).directions[0].values
+    )
+    assert (traced_values["f"] == 0).all()
+    assert traced_values["c"] == pytest.approx(traced_values["i"] * traced_values["g"], abs=1e-6)
 
 
-def test_an_lstm_that_forgets_nothing_adds_up_what_it_reads():
-    parts = trace(network(), sequence(), TASK, what_if=WhatIf(clamp=(Clamp("f", 1),))).directions[0].values
-    assert (parts["f"] == 1).all()
-    assert parts["c"] == pytest.approx((parts["i"] * parts["g"]).cumsum(0), abs=1e-6)
+def test_an_lstm_with_open_forget_gates_accumulates_its_input():
+    traced_values = (
+        trace(network(), sequence(), TASK, what_if=WhatIf(clamp=(Clamp("f", 1),))).directions[0].values
+    )
+    assert (traced_values["f"] == 1).all()
+    assert traced_values["c"] == pytest.approx((traced_values["i"] * traced_values["g"]).cumsum(0), abs=1e-6)
 
 
 @pytest.mark.parametrize("direction", [None, "forward", "backward"])
 @pytest.mark.parametrize("layer", [None, 1, 2])
-def test_a_gate_is_held_in_the_layer_and_direction_that_are_named_alone(layer, direction):
+def test_a_gate_is_clamped_only_in_the_named_layer_and_direction(layer, direction):
     what_if = WhatIf(clamp=(Clamp("f", 0.125, layer, direction),))
     traced = trace(network("lstm", 2, True), sequence(), TASK, what_if=what_if)
     clamped = [each for each in traced.directions if (each.values["f"] == 0.125).all()]
@@ -188,12 +197,12 @@ def test_a_gate_is_held_in_the_layer_and_direction_that_are_named_alone(layer, d
 
 
 @pytest.mark.parametrize("readout", READOUTS)
-def test_changes_of_many_kinds_and_places_hold_together(readout):
+def test_interventions_of_several_kinds_can_be_combined(readout):
     what_if = WhatIf(
         clamp=(Clamp("f", 1, 1), Clamp("f", 0.5, 2, "backward"), Clamp("o", 0.75)),
         silence=(Silence(0), Silence(3, 1, "forward"), Silence(2, 2)),
     )
-    agrees_with_hand(network("lstm", 2, True, readout), sequence(), what_if)
+    check_against_reference(network("lstm", 2, True, readout), sequence(), what_if)
 
 
 # --- units silenced: as if nobody had a weight for them
@@ -226,7 +235,7 @@ def prefixes(classifier, values):
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
-def test_silenced_units_are_as_if_nobody_had_weights_for_them(which):
+def test_a_silenced_unit_has_no_effect_on_anything_that_reads_it(which):
     classifier, values = network(*which), sequence()
     ways = [None, "forward", "backward"] if which[2] else [None, "forward"]
     places = itertools.product([None, *range(1, which[1] + 1)], ways)
@@ -243,7 +252,7 @@ def test_silenced_units_are_as_if_nobody_had_weights_for_them(which):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
-def test_with_all_units_silenced_the_heads_bias_answers(cell, bidirectional):
+def test_with_all_units_silenced_the_logits_are_the_heads_bias(cell, bidirectional):
     classifier = network(cell, bidirectional=bidirectional)
     what_if = WhatIf(silence=tuple(Silence(unit) for unit in range(H)))
     bias = classifier.head.bias.detach().double().softmax(0).numpy()
@@ -251,14 +260,16 @@ def test_with_all_units_silenced_the_heads_bias_answers(cell, bidirectional):
     assert probabilities == pytest.approx(np.tile(bias, (T, 1)), abs=1e-9)
 
 
-def test_the_cell_state_of_a_silenced_unit_goes_on():
-    parts = trace(network(), sequence(), TASK, what_if=WhatIf(silence=(Silence(2),))).directions[0].values
+def test_the_cell_state_of_a_silenced_unit_is_still_updated():
+    traced_values = (
+        trace(network(), sequence(), TASK, what_if=WhatIf(silence=(Silence(2),))).directions[0].values
+    )
     c = np.zeros(H)
     for step in range(T):
-        c = parts["f"][step] * c + parts["i"][step] * parts["g"][step]
-        assert parts["c"][step] == pytest.approx(c, abs=1e-6)
-    assert (parts["c"][:, 2] != 0).all()
-    assert (parts["h"][:, 2] == 0).all()
+        c = traced_values["f"][step] * c + traced_values["i"][step] * traced_values["g"][step]
+        assert traced_values["c"][step] == pytest.approx(c, abs=1e-6)
+    assert (traced_values["c"][:, 2] != 0).all()
+    assert (traced_values["h"][:, 2] == 0).all()
 
 
 # --- beginnings read by both directions
@@ -266,7 +277,7 @@ def test_the_cell_state_of_a_silenced_unit_goes_on():
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 13])
 @pytest.mark.parametrize("readout", READOUTS)
-def test_beginnings_of_any_length_are_answered_for_both_directions(readout, steps):
+def test_prefixes_of_any_length_are_predicted_in_both_directions(readout, steps):
     classifier, values = network("gru", 2, True, readout), sequence(steps)
     what_if = WhatIf(silence=(Silence(0),))
     expected = prefixes(without(classifier, what_if), values)
@@ -274,15 +285,15 @@ def test_beginnings_of_any_length_are_answered_for_both_directions(readout, step
 
 
 @pytest.mark.parametrize("numbers", [1, 300])
-def test_beginnings_that_do_not_fit_in_memory_together_are_answered_alike(monkeypatch, numbers):
+def test_prefixes_that_do_not_fit_in_memory_together_get_the_same_predictions(monkeypatch, numbers):
     classifier, what_if = network("lstm", 2, True, "max"), WhatIf(clamp=(Clamp("i", 0.5),))
     expected = trace(classifier, sequence(), TASK, what_if=what_if).probabilities
     monkeypatch.setattr(module, "_NUMBERS", numbers)
-    found = trace(classifier, sequence(), TASK, what_if=what_if).probabilities
-    assert found == pytest.approx(expected, abs=1e-12)
+    traced = trace(classifier, sequence(), TASK, what_if=what_if).probabilities
+    assert traced == pytest.approx(expected, abs=1e-12)
 
 
-def test_changed_probabilities_have_their_temperature():
+def test_the_temperature_applies_to_changed_probabilities():
     classifier, what_if = network("lstm", readout="mean"), WhatIf(clamp=(Clamp("f", 0),))
     plain, softer = (trace(classifier, sequence(), TASK, each, what_if).probabilities for each in (1.0, 2.5))
     expected = plain ** (1 / 2.5)
@@ -293,7 +304,7 @@ def test_changed_probabilities_have_their_temperature():
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
-def test_blank_steps_are_read_as_if_nothing_stood_there(which):
+def test_blank_steps_are_read_as_the_baseline(which):
     classifier, values = network(*which), sequence()
     nothing = baseline(classifier, False)
     by_hand = values.copy()
@@ -308,15 +319,15 @@ def test_blank_steps_are_read_as_if_nothing_stood_there(which):
     )
 
 
-def test_a_mean_that_is_no_byte_stands_in_blank_steps_of_bytes():
+def test_blank_steps_of_bytes_take_a_fractional_mean():
     classifier = network()
     values = np.arange(T * F, dtype=np.uint8).reshape(T, F)
     by_hand = values.astype(np.float32)
     by_hand[0] = nothing = np.array([-1.5, 0.25, 300], np.float32)
-    found = trace(classifier, values, TASK, what_if=WhatIf(blank=(1,)), baseline=nothing)
-    assert same(found, trace(classifier, by_hand, TASK))
+    traced = trace(classifier, values, TASK, what_if=WhatIf(blank=(1,)), baseline=nothing)
+    assert same(traced, trace(classifier, by_hand, TASK))
 
 
-def test_blank_steps_need_to_know_what_nothing_is():
+def test_blank_steps_require_a_baseline():
     with pytest.raises(ValueError, match="blank steps need a baseline"):
         trace(network(), sequence(), TASK, what_if=WhatIf(blank=(1,)))

@@ -119,7 +119,7 @@ FAULTS = [
 @pytest.mark.parametrize(
     ("cell", "layers", "bidirectional", "wish", "expected"), FAULTS, ids=[each[-1][:60] for each in FAULTS]
 )
-def test_what_does_not_fit_is_named_with_what_would(cell, layers, bidirectional, wish, expected):
+def test_an_invalid_intervention_is_named_with_the_valid_range(cell, layers, bidirectional, wish, expected):
     with pytest.raises(UsageError, match=f"^{re.escape('what_if.' + expected)}$"):
         trace(
             network(cell, layers, bidirectional),
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_named_with_what_would(cell, layers, bidirectional,
         )
 
 
-def test_all_that_does_not_fit_is_named_at_once():
+def test_all_invalid_interventions_are_named_at_once():
     what_if = WhatIf((9,), (Clamp("q", 2, 5, "backward"),), (Silence(4, 2, "backward"),))
     expected = [
         "what_if.blank[0] must be a step from 1 to 7, got 9",
@@ -149,7 +149,7 @@ def test_all_that_does_not_fit_is_named_at_once():
     assert what_if.faults(network().architecture, T) == expected
 
 
-def test_the_edges_of_what_fits_are_taken():
+def test_the_ends_of_the_valid_range_are_accepted():
     what_if = WhatIf(
         (1, np.int64(7)),
         (Clamp("i", 0, 1), Clamp("f", 1.0, 2, "backward"), Clamp("f", 1)),
@@ -158,5 +158,10 @@ def test_the_edges_of_what_fits_are_taken():
     assert what_if.faults(network("lstm", 2, True).architecture, T) == []
 
 
-def test_the_gates_with_values_from_0_to_1_can_be_held():
-    assert CLAMPABLE == {"lstm": ("i", "f", "o"), "gru": ("r", "z"), "rnn": ()}
+def test_gates_with_values_from_0_to_1_can_be_clamped():
+    assert CLAMPABLE == {
+        "lstm": ("i", "f", "o"),
+        "gru": ("r", "z"),
+        "rnn": (),
+        "gru-reset-before": ("r", "z"),
+    }

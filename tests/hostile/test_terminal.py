@@ -20,12 +20,12 @@ TURNED = "a\u202eb"
 @pytest.fixture
 def model(tmp_path):
     """A bundle whose classes have such names."""
-    made = dataclasses.replace(small.bundled(), task=Classification((EVIL, TURNED)))
-    made.save(tmp_path / "model", "0.0.0")
+    changed = dataclasses.replace(small.bundled(), task=Classification((EVIL, TURNED)))
+    changed.save(tmp_path / "model", "0.0.0")
     return tmp_path / "model"
 
 
-def test_a_bundle_keeps_the_names_of_its_classes_whatever_they_are(model):
+def test_a_model_keeps_class_names_with_control_characters(model):
     assert Model.load(model).classes.tolist() == [EVIL, TURNED]
 
 
@@ -39,7 +39,7 @@ def test_a_bundle_keeps_the_names_of_its_classes_whatever_they_are(model):
         ("data", "show", "a.npz"),
     ],
 )
-def test_no_command_sends_a_name_to_the_terminal_as_it_is(model, tmp_path, monkeypatch, scanline, words):
+def test_no_command_prints_control_characters_of_a_name(model, tmp_path, monkeypatch, scanline, words):
     monkeypatch.chdir(tmp_path)
     labels = np.array([EVIL, TURNED] * 4)
     np.savez("a.npz", X=np.ones((8, 3, 2), np.float32) * np.arange(8)[:, None, None], y=labels)
@@ -59,7 +59,7 @@ def test_json_escapes_them_too(model, tmp_path, scanline):
     assert set(json.loads(out)["predictions"][0]["probabilities"]) == {EVIL, TURNED}
 
 
-def test_a_file_whose_name_is_such_is_refused_in_one_plain_line(model, tmp_path, scanline):
+def test_a_file_name_with_control_characters_is_refused_in_one_line(model, tmp_path, scanline):
     code, out, err = scanline("predict", model, tmp_path / f"{EVIL}.npz")
     assert (code, out) == (3, "")
     assert "\\x1b[2J" in err

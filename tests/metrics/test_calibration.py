@@ -36,8 +36,8 @@ def reliability(*arguments, **options) -> dict:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    return shares / shares.sum(1, keepdims=True)
+    probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    return probabilities / probabilities.sum(1, keepdims=True)
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -56,20 +56,20 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return 1 / brentq(derivative, 1 / HOTTEST, 1 / COLDEST, xtol=1e-12)
 
 
-def test_the_calibration_error_worked_by_hand():
+def test_the_calibration_error_computed_by_hand():
     """Bins of 1/15. In (0.6, 0.6667]: 0.62 right and 0.66 wrong, mean 0.64, share 0.5, off by 0.14, weight 2.
     In (0.9333, 1]: 0.95, 0.97 and 0.99 right, mean 0.97, share 1, off by 0.03, weight 3.
     In (0.3333, 0.4]: 0.35 wrong, off by 0.35, weight 1. Together (0.28 + 0.09 + 0.35) / 6 = 0.12.
     """
     confidence = np.array([0.62, 0.95, 0.66, 0.97, 0.35, 0.99])
-    found = reliability(confidence, np.array([1, 1, 0, 1, 0, 1], bool))
-    assert found["error"] == pytest.approx(0.12)
-    assert [tuple(each.values()) for each in found["bins"]] == [
+    diagram = reliability(confidence, np.array([1, 1, 0, 1, 0, 1], bool))
+    assert diagram["error"] == pytest.approx(0.12)
+    assert [tuple(each.values()) for each in diagram["bins"]] == [
         tuple(map(pytest.approx, (5 / 15, 6 / 15, 1, 0.35, 0.0))),
         tuple(map(pytest.approx, (9 / 15, 10 / 15, 2, 0.64, 0.5))),
         tuple(map(pytest.approx, (14 / 15, 1.0, 3, 0.97, 1.0))),
     ]
-    assert list(found["bins"][0]) == ["low", "high", "n", "confidence", "accuracy"]
+    assert list(diagram["bins"][0]) == ["low", "high", "n", "confidence", "accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ def test_the_calibration_error_worked_by_hand():
         ([0.5], [True], 0.5),
     ],
 )
-def test_the_calibration_error_of_those_who_know_and_those_who_do_not(confidence, right, error):
+def test_the_calibration_error_of_perfect_and_of_random_predictions(confidence, right, error):
     assert reliability(np.array(confidence), np.array(right))["error"] == pytest.approx(error)
 
 
 def test_a_probability_on_a_border_belongs_to_the_lower_bin():
     """Four bins, whose borders are exact: 0.25 and 0.5 end theirs; 0 is in the first, 1 in the last."""
-    found = reliability(np.array([0.0, 0.25, 0.5, 0.500001, 1.0]), np.ones(5, bool), bins=4)
-    assert [(each["low"], each["n"]) for each in found["bins"]] == [(0, 2), (0.25, 1), (0.5, 1), (0.75, 1)]
+    diagram = reliability(np.array([0.0, 0.25, 0.5, 0.500001, 1.0]), np.ones(5, bool), bins=4)
+    assert [(each["low"], each["n"]) for each in diagram["bins"]] == [(0, 2), (0.25, 1), (0.5, 1), (0.75, 1)]
 
 
 def plain_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int) -> float:
@@ -98,8 +98,8 @@ def plain_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int
         own = [i for i, sure in enumerate(confidence) if low < sure <= high or (number == 0 and sure == 0)]
         if own:
             sure = sum(float(confidence[i]) for i in own) / len(own)
-            share = sum(bool(right[i]) for i in own) / len(own)
-            error += len(own) / len(confidence) * abs(sure - share)
+            fraction = sum(bool(right[i]) for i in own) / len(own)
+            error += len(own) / len(confidence) * abs(sure - fraction)
     return error
 
 
@@ -110,14 +110,14 @@ def test_the_calibration_error_is_that_of_a_plain_loop(seed, bins):
     n = int(draw.integers(1, 500))
     confidence = draw.beta(4, 1, n)
     right = draw.random(n) < confidence**2
-    found = reliability(confidence, right, bins)
-    assert found["error"] == pytest.approx(plain_calibration_error(confidence, right, bins), abs=1e-12)
-    assert sum(each["n"] for each in found["bins"]) == n
-    for each in found["bins"]:
+    diagram = reliability(confidence, right, bins)
+    assert diagram["error"] == pytest.approx(plain_calibration_error(confidence, right, bins), abs=1e-12)
+    assert sum(each["n"] for each in diagram["bins"]) == n
+    for each in diagram["bins"]:
         assert each["low"] < each["confidence"] <= each["high"]
 
 
-def honest(n: int, K: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def calibrated_logits(n: int, K: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits whose probabilities are true: each label is drawn from them."""
     draw = np.random.default_rng(seed)
     logits = draw.normal(size=(n, K)) * 2
@@ -126,14 +126,14 @@ def honest(n: int, K: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("factor", [0.2, 0.5, 1.0, 3.0, 12.0])
-def test_the_factor_by_which_true_logits_were_multiplied_is_found_again(factor):
+def test_the_fitted_temperature_is_the_factor_by_which_logits_were_multiplied(factor):
     """Of 40,000 sequences; 0.02 is about three deviations of what such a sample can say."""
-    logits, labels = honest(40_000, 5, seed=0)
+    logits, labels = calibrated_logits(40_000, 5, seed=0)
     assert fit_temperature(logits * np.float32(factor), labels) == pytest.approx(factor, rel=0.02)
 
 
-def test_honest_probabilities_have_next_to_no_calibration_error_and_loud_ones_have_until_they_are_cooled():
-    logits, labels = honest(40_000, 5, seed=1)
+def test_only_overconfident_probabilities_have_a_calibration_error_which_the_temperature_removes():
+    logits, labels = calibrated_logits(40_000, 5, seed=1)
 
     def error(of: np.ndarray) -> float:
         return reliability(softmax(of).max(1), of.argmax(1) == labels)["error"]
@@ -159,26 +159,26 @@ def test_the_temperature_is_where_the_derivative_of_the_loss_is_0(seed):
 
 @settings(deadline=None)
 @given(data=st.data(), n=st.integers(1, 12), K=st.integers(2, 5))
-def test_no_temperature_is_worse_for_its_own_sequences_than_none(data, n, K):
+def test_a_temperature_never_raises_the_loss_of_the_sequences_it_was_fitted_on(data, n, K):
     logits = data.draw(arrays(np.float32, (n, K), elements=st.floats(-30, 30, width=32)))
     labels = data.draw(arrays(np.int64, n, elements=st.integers(0, K - 1)))
-    found = fit_temperature(logits, labels)
-    assert COLDEST <= found <= HOTTEST
-    before, after = mean_loss(logits, labels), mean_loss(logits / np.float32(found), labels)
+    temperature = fit_temperature(logits, labels)
+    assert COLDEST <= temperature <= HOTTEST
+    before, after = mean_loss(logits, labels), mean_loss(logits / np.float32(temperature), labels)
     assert after <= before * (1 + 1e-6) + 1e-6
 
 
-def test_answers_that_are_all_right_are_not_made_surer_without_end():
+def test_the_temperature_is_bounded_if_all_predictions_are_correct():
     """Any lower temperature would do better still, so that none is the best: it stays 1."""
     labels = np.arange(50) % 3
     logits = np.eye(3, dtype=np.float32)[labels] * 4
-    found = fit_temperature(logits, labels)
-    assert found == 1
+    temperature = fit_temperature(logits, labels)
+    assert temperature == 1
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-30, 1e4])
 def test_logits_of_any_size_have_a_temperature(scale):
-    logits, labels = honest(50, 3, seed=0)
+    logits, labels = calibrated_logits(50, 3, seed=0)
     assert COLDEST <= fit_temperature(logits * np.float32(scale), labels) <= HOTTEST
 
 
@@ -193,14 +193,14 @@ def without_validation(tmp_path_factory) -> Path:
     return folder / "run"
 
 
-def drawn_for(run: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+def drawn_for(run: Path, source: str) -> tuple[np.ndarray, np.ndarray]:
     """Pictures and labels of one part, by the numbers in split.json and scikit-learn's own table."""
-    index = json.loads((run / "split.json").read_text())["parts"][part]["sequences"]
+    index = json.loads((run / "split.json").read_text())["parts"][source]["sequences"]
     whole = load_digits()
     return whole.images[index].astype(np.uint8), whole.target[index]
 
 
-def test_the_temperature_of_a_run_was_fitted_on_its_validation_part_alone(trained):
+def test_the_temperature_of_a_run_is_fitted_on_the_validation_split_only(trained):
     model = load(trained)
     refitted = {}
     for name in ("train", "validation", "test"):
@@ -215,7 +215,7 @@ def test_the_temperature_of_a_run_was_fitted_on_its_validation_part_alone(traine
     assert losses[1] < losses[0]
 
 
-def test_probabilities_are_calibrated_only_when_asked_and_answers_stay(trained):
+def test_probabilities_are_calibrated_only_on_request_and_predictions_are_unchanged(trained):
     images = catalog.load("digits").test.values
     plain, hot = load(trained), load(trained, calibrated=True)
     temperature = plain.temperature
@@ -236,7 +236,7 @@ def test_probabilities_are_calibrated_only_when_asked_and_answers_stay(trained):
     assert package.load(trained, calibrated=True).predict_proba(images[:1]).sum() == pytest.approx(1)
 
 
-def test_judging_calibrated_changes_probabilities_and_no_answer(trained):
+def test_a_calibrated_evaluation_changes_probabilities_but_no_prediction(trained):
     plain, hot = (
         evaluate_run(str(trained), None).metrics.to_json(),
         evaluate_run(str(trained), None, calibrated=True).metrics.to_json(),
@@ -257,7 +257,7 @@ def test_evaluate_uses_calibrated_probabilities_when_asked(scanline, trained):
     assert json.loads(out)["test"] == evaluate_run(str(trained), None, calibrated=True).metrics.to_json()
 
 
-def test_a_run_without_a_validation_part_has_no_temperature(without_validation):
+def test_a_run_without_a_validation_split_has_no_temperature(without_validation):
     assert load(without_validation).temperature is None
     assert json.loads((without_validation / "model" / "model.json").read_text())["temperature"] is None
     assert json.loads((without_validation / "result.json").read_text())["validation"] is None

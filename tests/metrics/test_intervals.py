@@ -35,7 +35,7 @@ def wilson(correct: int, total: int, level: float = 0.95) -> tuple[float, float]
     return proportion_confint(correct, total, 1 - level, method="wilson")
 
 
-def test_wilsons_interval_worked_by_hand():
+def test_wilsons_interval_computed_by_hand():
     """z = 1.959964: for 9 of 10 the centre is (0.9 + z^2/20) / (1 + z^2/10), z^2 = 3.841459."""
     z2 = 3.841459
     centre = (0.9 + z2 / 20) / (1 + z2 / 10)
@@ -44,7 +44,7 @@ def test_wilsons_interval_worked_by_hand():
 
 
 @pytest.mark.parametrize(("correct", "expected"), [(0, (0, 0.0370)), (100, (0.9630, 1))])
-def test_wilsons_interval_stays_a_share_at_the_ends(correct, expected):
+def test_wilsons_interval_stays_between_0_and_1(correct, expected):
     assert wilson_interval(correct, 100) == pytest.approx(expected, abs=1e-4)
 
 
@@ -56,11 +56,13 @@ def test_counts_that_make_no_sense_are_refused(correct, total):
 
 @settings(deadline=None)
 @given(
-    shares=st.tuples(st.integers(0, 10_000), st.integers(1, 10_000)).filter(lambda pair: pair[0] <= pair[1]),
+    fractions=st.tuples(st.integers(0, 10_000), st.integers(1, 10_000)).filter(
+        lambda pair: pair[0] <= pair[1]
+    ),
     level=st.sampled_from([0.8, 0.95, 0.99]),
 )
-def test_wilsons_interval_is_that_of_statsmodels(shares, level):
-    assert wilson_interval(*shares, level) == pytest.approx(wilson(*shares, level), abs=1e-12)
+def test_wilsons_interval_is_that_of_statsmodels(fractions, level):
+    assert wilson_interval(*fractions, level) == pytest.approx(wilson(*fractions, level), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_the_interval_of_a_paired_difference_is_the_one_that_newcombe_printed(ta
     assert paired_interval(PairedCounts(*table)) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_the_interval_of_a_paired_difference_worked_by_hand():
+def test_the_interval_of_a_paired_difference_computed_by_hand():
     """Both right 18, one alone 12, the other alone 2, neither 18: shares 30/50 and 20/50.
 
     Wilson: 30 of 50 gives 0.461815 to 0.723917; 20 of 50, its mirror image, 0.276083 to 0.538185.
@@ -107,9 +109,9 @@ def newcombe(e: int, f: int, g: int, h: int, level: float) -> tuple[float, float
     cross = e * h - f * g
     corrected = cross if cross <= 0 else max(0, cross - n / 2)
     phi = 0.0 if 0 in margins else corrected / np.prod(np.sqrt(margins))
-    shares = np.array([e + f, e + g]) / n
+    fractions = np.array([e + f, e + g]) / n
     limits = np.array([wilson(e + f, n, level), wilson(e + g, n, level)])
-    (down_1, up_1), (down_2, up_2) = np.abs(limits - shares[:, None])
+    (down_1, up_1), (down_2, up_2) = np.abs(limits - fractions[:, None])
     cosine = [down_1**2 + up_2**2 - 2 * phi * down_1 * up_2, up_1**2 + down_2**2 - 2 * phi * up_1 * down_2]
     width = np.sqrt(np.maximum(cosine, 0))
     return (f - g) / n - width[0], (f - g) / n + width[1]
@@ -133,13 +135,13 @@ def test_the_interval_of_a_paired_difference_holds_it_and_turns_round_with_the_m
 
 
 @pytest.mark.parametrize(
-    ("n", "shares"),
+    ("n", "fractions"),
     [(100, (0.8, 0.08, 0.04, 0.08)), (360, (0.9, 0.03, 0.02, 0.05)), (40, (0.3, 0.3, 0.2, 0.2))],
 )
-def test_about_95_of_100_intervals_hold_the_true_difference(n, shares):
-    """Two models of known shares meet on 1,000 samples of n sequences; 0.95 +- 4.4 deviations of 0.0069."""
-    truth = shares[1] - shares[2]
-    drawn = np.random.default_rng(n).multinomial(n, shares, size=1000)
+def test_about_95_of_100_intervals_contain_the_true_difference(n, fractions):
+    """Two models of known accuracies on 1,000 samples of n sequences; 0.95 +- 4.4 deviations of 0.0069."""
+    truth = fractions[1] - fractions[2]
+    drawn = np.random.default_rng(n).multinomial(n, fractions, size=1000)
     held = 0
     for table in drawn:
         low, high = paired_interval(PairedCounts(*map(int, table)))
@@ -159,7 +161,7 @@ def test_about_95_of_100_intervals_hold_the_true_difference(n, shares):
         (2, 8, 2 * (1 + 10 + 45) / 2**10),
     ],
 )
-def test_the_exact_mcnemar_test_worked_by_hand(first, second, expected):
+def test_the_exact_mcnemar_test_computed_by_hand(first, second, expected):
     assert mcnemar(PairedCounts(both=70, first=first, second=second, neither=3)) == pytest.approx(expected)
 
 
@@ -193,7 +195,7 @@ CONFUSION = [[150, 20, 10], [30, 120, 6], [4, 40, 220]]
 def test_the_intervals_of_a_class_are_those_of_scipys_bootstrap_of_the_sequences(label):
     """600 sequences drawn anew 9,999 times. Of 2,000 resamples a 2.5 % limit is off by 0.06 deviations, that
     is 0.016 of the interval's width; 4 times that are allowed, and 90 % intervals would be off by 0.08."""
-    found = class_intervals(np.array(CONFUSION))
+    result = class_intervals(np.array(CONFUSION))
     expected = bootstrap(
         cells(CONFUSION),
         lambda true, answered, axis: np.stack(figures(true, answered, label)),
@@ -202,7 +204,7 @@ def test_the_intervals_of_a_class_are_those_of_scipys_bootstrap_of_the_sequences
     ).confidence_interval  # fmt: skip
     for index, kind in enumerate(KINDS):
         low, high = expected.low[index], expected.high[index]
-        assert found[kind][label] == pytest.approx((low, high), abs=0.064 * (high - low)), kind
+        assert result[kind][label] == pytest.approx((low, high), abs=0.064 * (high - low)), kind
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -213,9 +215,9 @@ def test_resamples_without_a_rare_class_are_left_out_of_its_intervals(seed):
     generator = np.random.default_rng(seed)
     drawn = generator.integers(len(true), size=(20_000, len(true)))
     limits = [np.nanquantile(figure, (0.025, 0.975)) for figure in figures(true[drawn], answered[drawn], 1)]
-    found = class_intervals(np.array(confusion), seed=seed)
+    result = class_intervals(np.array(confusion), seed=seed)
     for kind, expected in zip(KINDS, limits, strict=True):
-        assert found[kind][1] == pytest.approx(expected, abs=0.04), kind
+        assert result[kind][1] == pytest.approx(expected, abs=0.04), kind
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -242,45 +244,45 @@ def test_the_resamples_are_those_of_the_seed():
     assert class_intervals(confusion, seed=1) != class_intervals(confusion)
 
 
-def test_figures_of_0_or_1_get_wilsons_interval_of_what_they_rest_on():
+def test_proportions_of_0_or_1_have_wilsons_interval():
     """Class 0 is always right; class 1 never, of 3 true and 2 given: its F1 rests on the smaller count."""
-    found = class_intervals(np.array([[5, 0, 0], [0, 0, 3], [0, 2, 4]]))
+    result = class_intervals(np.array([[5, 0, 0], [0, 0, 3], [0, 2, 4]]))
     for kind in KINDS:
-        assert found[kind][0] == pytest.approx(wilson(5, 5))
-    assert found["precision"][1] == pytest.approx(wilson(0, 2))
-    assert found["recall"][1] == pytest.approx(wilson(0, 3))
-    assert found["f1"][1] == pytest.approx(wilson(0, 2))
+        assert result[kind][0] == pytest.approx(wilson(5, 5))
+    assert result["precision"][1] == pytest.approx(wilson(0, 2))
+    assert result["recall"][1] == pytest.approx(wilson(0, 3))
+    assert result["f1"][1] == pytest.approx(wilson(0, 2))
     for kind in KINDS:
-        low, high = found[kind][2]
+        low, high = result[kind][2]
         assert 0 <= low < high <= 1
 
 
-def test_what_is_undefined_has_no_interval():
+def test_an_undefined_metric_has_no_interval():
     """Class 1 never comes and is never given, class 2 never comes but is given twice, class 3 comes three
     times and is never given."""
-    found = class_intervals(np.array([[6, 0, 2, 0], [0, 0, 0, 0], [0, 0, 0, 0], [3, 0, 0, 0]]))
-    assert [found[kind][1] for kind in KINDS] == [None, None, None]
-    assert found["recall"][2] is None
-    assert found["precision"][2] == pytest.approx(wilson(0, 2))
-    assert found["f1"][2] == pytest.approx(wilson(0, 2))  # the count that is not 0
-    assert found["precision"][3] is None
-    assert found["recall"][3] == pytest.approx(wilson(0, 3))
-    assert found["f1"][3] == pytest.approx(wilson(0, 3))
+    result = class_intervals(np.array([[6, 0, 2, 0], [0, 0, 0, 0], [0, 0, 0, 0], [3, 0, 0, 0]]))
+    assert [result[kind][1] for kind in KINDS] == [None, None, None]
+    assert result["recall"][2] is None
+    assert result["precision"][2] == pytest.approx(wilson(0, 2))
+    assert result["f1"][2] == pytest.approx(wilson(0, 2))  # the count that is not 0
+    assert result["precision"][3] is None
+    assert result["recall"][3] == pytest.approx(wilson(0, 3))
+    assert result["f1"][3] == pytest.approx(wilson(0, 3))
 
 
 def test_a_single_sequence_has_intervals():
-    found = class_intervals(np.array([[1, 0], [0, 0]]))
-    assert found["recall"] == [pytest.approx(wilson(1, 1)), None]
+    result = class_intervals(np.array([[1, 0], [0, 0]]))
+    assert result["recall"] == [pytest.approx(wilson(1, 1)), None]
 
 
 def test_many_classes_are_counted_in_portions():
     """100 classes in 10,000 cells: what is drawn at once is fewer than all resamples. 9 of 10 right."""
     K = 100
     confusion = np.ones((K, K), np.int64) + np.eye(K, dtype=np.int64) * (9 * (K - 1) - 1)
-    found = class_intervals(confusion)
+    result = class_intervals(confusion)
     own = 9 * (K - 1)
     for kind in KINDS:
-        low, high = np.array(found[kind]).T
+        low, high = np.array(result[kind]).T
         deviation = math.sqrt(0.9 * 0.1 / (own / 0.9))  # of a share of 0.9, about
         assert (low + high) / 2 == pytest.approx(0.9, abs=deviation)
         expected = 2 * 1.96 * deviation * (1 / math.sqrt(2) if kind == "f1" else 1)

@@ -29,20 +29,20 @@ def form(picture: PictureFormat | None = None) -> Preprocessing:
 def saved(tmp_path) -> tuple[Model, Path]:
     architecture = Architecture("lstm", 3, 4, 1, True, 0.5, "every", "mean", 2)
     picture = PictureFormat(height=3, width=3, box=2, levels=255, centre="mass")
-    made = Model(Network(architecture), Classification(("no", "yes")), form(picture), "made up")
-    made.save(tmp_path / "model", "0.0.0")
-    return made, tmp_path / "model"
+    model = Model(Network(architecture), Classification(("no", "yes")), form(picture), "made up")
+    model.save(tmp_path / "model", "0.0.0")
+    return model, tmp_path / "model"
 
 
-def test_a_bundle_comes_back_as_it_was(saved):
-    made, folder = saved
-    found = Model.load(folder)
-    assert found.network.architecture == made.network.architecture
-    assert (found.task, found.preprocessing, found.data) == (made.task, made.preprocessing, made.data)
+def test_a_saved_model_is_loaded_unchanged(saved):
+    model, folder = saved
+    loaded = Model.load(folder)
+    assert loaded.network.architecture == model.network.architecture
+    assert (loaded.task, loaded.preprocessing, loaded.data) == (model.task, model.preprocessing, model.data)
     values = torch.randn(2, 5, 3)
     with torch.inference_mode():
-        assert torch.equal(found.network(values), made.network.eval()(values))
-    assert not found.network.training
+        assert torch.equal(loaded.network(values), model.network.eval()(values))
+    assert not loaded.network.training
 
 
 def test_numbers_as_class_names_stay_numbers(tmp_path):
@@ -61,10 +61,10 @@ def test_every_byte_of_the_weights_is_guarded(saved):
             Model.load(folder)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.9, 0.999])
-def test_weights_that_are_cut_off_are_refused(saved, share):
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.9, 0.999])
+def test_weights_that_are_cut_off_are_refused(saved, fraction):
     path = saved[1] / "model.safetensors"
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
     with pytest.raises(ModelError, match=r"model\.safetensors is damaged"):
         Model.load(saved[1])
 
@@ -157,9 +157,9 @@ def test_weights_of_another_kind_of_number_are_refused(saved):
 
 @pytest.mark.parametrize(("name", "value"), [("head.bias", torch.nan), ("shift", torch.inf), ("scale", 0.0)])
 def test_weights_that_no_network_has_are_refused(saved, name, value):
-    made, folder = saved
-    made.network.state_dict()[name].fill_(value)
-    made.save(folder, "0.0.0")
+    model, folder = saved
+    model.network.state_dict()[name].fill_(value)
+    model.save(folder, "0.0.0")
     with pytest.raises(ModelError, match=f"model.safetensors is damaged: {name}: expected finite values"):
         Model.load(folder)
 

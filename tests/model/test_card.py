@@ -18,7 +18,7 @@ from scanline.tasks.classification import Classification
 
 def test_the_card_of_a_trained_run_agrees_with_its_result(trained):
     result = json.loads((trained / "result.json").read_text())["test"]
-    parts = json.loads((trained / "environment.json").read_text())["data"]
+    splits = json.loads((trained / "environment.json").read_text())["data"]
     card = (trained / "model" / "README.md").read_text()
     assert card.startswith('---\nlicense: "unknown"\n')
     low, high = result["ci95"]
@@ -26,8 +26,8 @@ def test_the_card_of_a_trained_run_agrees_with_its_result(trained):
         f"- **Accuracy** {result['accuracy']:.4f} on the test split ({result['correct']:,} of 360), "
         f"95 % interval {low:.4f} to {high:.4f} (Wilson)." in card
     )
-    for name, part in parts.items():
-        assert f"{name.capitalize()} split: {part['n']:,} sequences, SHA-256 `{part['sha256']}`." in card
+    for name, split in splits.items():
+        assert f"{name.capitalize()} split: {split['n']:,} sequences, SHA-256 `{split['sha256']}`." in card
     assert "pictures of 8 x 8 pixels (grey levels, 0 to 16), read as rows" in card
     assert "- **Licence** unknown." in card
 
@@ -41,7 +41,7 @@ def test_model_json_has_the_history_and_gives_it_back(trained):
     assert list(history.parts) == ["train", "validation", "test"]
 
 
-def test_the_licence_of_the_recipe_goes_into_model_and_card(tmp_path):
+def test_the_licence_of_the_recipe_is_in_model_and_card(tmp_path):
     from scanline.api import train
 
     settings = {"train.samples": 100, "licence": "CC-BY-4.0"}

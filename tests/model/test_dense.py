@@ -56,7 +56,7 @@ def steps(n=1, T=7) -> np.ndarray:
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_a_layer_is_computed_as_by_hand(activation):
+def test_a_layer_gives_the_values_computed_by_hand(activation):
     network = made(activation).network
     pooled = torch.randn(2, H, generator=torch.Generator().manual_seed(0))
     linear = network.dense.linears[0]
@@ -92,8 +92,8 @@ def test_a_stream_predicts_as_whole_sequences_do(cell, readout):
     model, sequence = made("relu", "gelu", readout=readout, cell=cell), steps()[0]
     expected = np.concatenate([model.predict_proba(sequence[None, :end]) for end in range(1, 8)])
     single, block = model.stream(), model.stream()
-    found = np.stack([single.feed(step) for step in sequence])
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    streamed = np.stack([single.feed(step) for step in sequence])
+    np.testing.assert_allclose(streamed, expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(block.feed(sequence), expected, rtol=0, atol=1e-6)
 
 

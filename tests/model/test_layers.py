@@ -68,7 +68,7 @@ def test_steps_are_reversed_within_each_length():
     assert reversed_.squeeze(2).tolist() == [[3, 2, 1], [5, 4, 6]]
 
 
-def test_dropout_zeroes_its_share_and_keeps_the_mean():
+def test_dropout_zeroes_its_fraction_and_keeps_the_mean():
     dropped = dropout(torch.ones(100_000), 0.25, torch.Generator().manual_seed(0))
     assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
     assert (dropped == 0).float().mean() == pytest.approx(0.25, abs=0.005)

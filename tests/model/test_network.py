@@ -55,13 +55,13 @@ def test_padding_never_matters(which, lengths, padding, extra, seed):
         row[: len(sequence)] = sequence
     with torch.inference_mode():
         together = classifier(batch, torch.tensor(lengths)).softmax(1)
-        for answer, sequence in zip(together, alone, strict=True):
-            assert (answer - classifier(sequence[None]).softmax(1)[0]).abs().max() <= 1e-6
+        for prediction, sequence in zip(together, alone, strict=True):
+            assert (prediction - classifier(sequence[None]).softmax(1)[0]).abs().max() <= 1e-6
 
 
 @pytest.mark.parametrize("which", NETWORKS, ids=str)
 @pytest.mark.parametrize("backend", ["auto", "torch"])
-def test_an_answer_is_the_same_to_the_last_bit_in_any_batch(which, backend):
+def test_a_prediction_is_the_same_to_the_last_bit_in_any_batch(which, backend):
     classifier = network(*which, hidden_size=40)
     classifier.recurrent.backend = backend
     draw = torch.Generator().manual_seed(0)

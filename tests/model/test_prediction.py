@@ -37,7 +37,7 @@ def cells(text: str) -> list[list[str]]:
     """The words of the one table in `text`, row by row, its head first."""
     (table,) = fragment(text).iter("table")
     assert [each.tag for each in table] == ["thead", "tbody"]
-    return [[words(cell) for cell in row] for part in table for row in part]
+    return [[words(cell) for cell in row] for name in table for row in name]
 
 
 def pixels(image: ElementTree.Element) -> np.ndarray:
@@ -66,12 +66,12 @@ def sequences(tmp_path_factory) -> scanline.Model:
 
 
 def test_a_prediction_holds_the_labels_and_probabilities_that_the_model_gives(model, images):
-    told = model.prediction(images)
-    assert isinstance(told, scanline.Prediction)
-    assert len(told) == 360
-    assert np.array_equal(told.probabilities, model.predict_proba(images))
-    assert np.array_equal(told.labels, model.predict(images))
-    assert np.array_equal(told.classes, model.classes)
+    prediction = model.prediction(images)
+    assert isinstance(prediction, scanline.Prediction)
+    assert len(prediction) == 360
+    assert np.array_equal(prediction.probabilities, model.predict_proba(images))
+    assert np.array_equal(prediction.labels, model.predict(images))
+    assert np.array_equal(prediction.classes, model.classes)
 
 
 def test_a_prediction_keeps_the_pictures_that_were_read_in_grey_levels_of_a_byte(model, images):
@@ -90,25 +90,25 @@ def test_booleans_are_black_and_white(model, images):
 
 
 def test_a_single_picture_gives_one_prediction(model, images):
-    told = model.prediction(images[0])
-    assert len(told) == len(told.labels) == len(told.pictures) == 1
-    assert len(cells(told._repr_html_())) == 2
+    prediction = model.prediction(images[0])
+    assert len(prediction) == len(prediction.labels) == len(prediction.pictures) == 1
+    assert len(cells(prediction._repr_html_())) == 2
 
 
 def test_sequences_have_no_pictures_and_padding_is_not_read(sequences):
     values = np.random.default_rng(1).normal(size=(3, 4, 2))
-    told = sequences.prediction(values, lengths=[4, 2, 1])
-    assert told.pictures is None
+    prediction = sequences.prediction(values, lengths=[4, 2, 1])
+    assert prediction.pictures is None
     alone = [sequences.predict_proba(values[index][None, :length]) for index, length in enumerate((4, 2, 1))]
-    assert told.probabilities == pytest.approx(np.concatenate(alone), abs=1e-6)
+    assert prediction.probabilities == pytest.approx(np.concatenate(alone), abs=1e-6)
 
 
 def test_calibrated_probabilities_are_those_of_the_calibrated_model(trained, model, images):
     calibrated = scanline.model.artifact.load(trained, calibrated=True)
-    told = calibrated.prediction(images)
-    assert np.array_equal(told.probabilities, calibrated.predict_proba(images))
-    assert not np.allclose(told.probabilities, model.prediction(images).probabilities)
-    assert np.array_equal(told.labels, model.predict(images))
+    prediction = calibrated.prediction(images)
+    assert np.array_equal(prediction.probabilities, calibrated.predict_proba(images))
+    assert not np.allclose(prediction.probabilities, model.prediction(images).probabilities)
+    assert np.array_equal(prediction.labels, model.predict(images))
 
 
 def test_values_of_another_shape_are_refused_as_for_predict(model, sequences):
@@ -119,18 +119,18 @@ def test_values_of_another_shape_are_refused_as_for_predict(model, sequences):
 
 
 def test_a_notebook_shows_picture_prediction_and_the_three_most_probable_classes(model, images):
-    told = model.prediction(images[:3])
-    text = told._repr_html_()
+    prediction = model.prediction(images[:3])
+    text = prediction._repr_html_()
     head, *rows = cells(text)
     assert head == ["what was read", "prediction", "probabilities"]
-    for row, label, shares in zip(rows, told.labels, told.probabilities, strict=True):
-        best = np.argsort(-shares)[:3]
-        listed = "".join(f"{index}: {shares[index]:.4f}" for index in best)
+    for row, label, probabilities in zip(rows, prediction.labels, prediction.probabilities, strict=True):
+        best = np.argsort(-probabilities)[:3]
+        listed = "".join(f"{index}: {probabilities[index]:.4f}" for index in best)
         assert row == ["", str(label), listed]
         assert int(best[0]) == label
     drawn = list(fragment(text).iter("img"))
     assert [each.get("alt") for each in drawn] == ["what was read"] * 3
-    for image, picture in zip(drawn, told.pictures, strict=True):
+    for image, picture in zip(drawn, prediction.pictures, strict=True):
         assert np.array_equal(pixels(image), picture)
 
 
@@ -145,21 +145,21 @@ def test_a_notebook_shows_twenty_predictions_and_counts_the_rest(model, images):
 
 
 def test_a_notebook_shows_sequences_without_a_column_for_pictures(sequences):
-    told = sequences.prediction(np.zeros((2, 4, 2)))
-    head, *rows = cells(told._repr_html_())
+    prediction = sequences.prediction(np.zeros((2, 4, 2)))
+    head, *rows = cells(prediction._repr_html_())
     assert head == ["prediction", "probabilities"]
-    assert [row[0] for row in rows] == told.labels.tolist()
+    assert [row[0] for row in rows] == prediction.labels.tolist()
 
 
 def test_two_classes_are_both_shown():
-    told = Prediction(np.array([8]), np.array([[0.25, 0.75]]), np.array([7, 8]))
-    assert cells(told._repr_html_())[1] == ["8", "8: 0.75007: 0.2500"]
+    prediction = Prediction(np.array([8]), np.array([[0.25, 0.75]]), np.array([7, 8]))
+    assert cells(prediction._repr_html_())[1] == ["8", "8: 0.75007: 0.2500"]
 
 
 def test_pictures_in_colour_are_shown_in_colour():
     picture = np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8)
-    told = Prediction(np.array(["a"]), np.array([[1.0, 0.0]]), np.array(["a", "b"]), [picture])
-    (image,) = fragment(told._repr_html_()).iter("img")
+    prediction = Prediction(np.array(["a"]), np.array([[1.0, 0.0]]), np.array(["a", "b"]), [picture])
+    (image,) = fragment(prediction._repr_html_()).iter("img")
     assert np.array_equal(pixels(image), picture)
 
 
@@ -167,8 +167,8 @@ def test_pictures_in_colour_are_shown_in_colour():
     "name", ["<img src=x onerror=alert(1)>", "</td></table><script>alert(1)</script>", "&amp;", "\"'", "中文"]
 )
 def test_class_names_with_markup_are_words(name):
-    told = Prediction(np.array([name]), np.array([[0.9, 0.1]]), np.array([name, "other"]))
-    text = told._repr_html_()
+    prediction = Prediction(np.array([name]), np.array([[0.9, 0.1]]), np.array([name, "other"]))
+    text = prediction._repr_html_()
     assert not list(fragment(text).iter("img"))
     assert cells(text)[1] == [name, f"{name}: 0.9000other: 0.1000"]
 

@@ -33,7 +33,7 @@ NETWORKS = [
 ] + [("gru-reset-before", 2, "last")]
 
 
-def made(cell="lstm", layers=1, readout="last", missing="error", temperature=None, **changes) -> Model:
+def new_model(cell="lstm", layers=1, readout="last", missing="error", temperature=None, **changes) -> Model:
     torch.manual_seed(3)
     size = {"hidden_size": 17, "bidirectional": False} | changes
     architecture = Architecture(
@@ -65,10 +65,10 @@ def along(model: Model, sequence: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("cell", "layers", "readout"), NETWORKS)
 def test_every_step_predicts_as_the_prefix_does(cell, layers, readout):
-    model, sequence = made(cell, layers, readout), steps(11)
+    model, sequence = new_model(cell, layers, readout), steps(11)
     session = model.stream()
-    found = np.stack([session.feed(step) for step in sequence])
-    np.testing.assert_allclose(found, along(model, sequence), rtol=0, atol=1e-6)
+    streamed = np.stack([session.feed(step) for step in sequence])
+    np.testing.assert_allclose(streamed, along(model, sequence), rtol=0, atol=1e-6)
     assert session.steps == 11
 
 
@@ -79,8 +79,8 @@ def test_every_step_predicts_as_the_prefix_does(cell, layers, readout):
     st.sampled_from((None, 2.5)),
     st.integers(0, 10_000),
 )
-def test_how_the_steps_are_cut_makes_no_difference(network, cuts, temperature, seed):
-    model = made(*network, temperature=temperature)
+def test_predictions_do_not_depend_on_how_steps_are_grouped(network, cuts, temperature, seed):
+    model = new_model(*network, temperature=temperature)
     sequence = steps(sum(cuts) + 1, seed)
     session, parts, begin = model.stream(), [], 0
     for size in [*cuts, 1]:
@@ -92,8 +92,8 @@ def test_how_the_steps_are_cut_makes_no_difference(network, cuts, temperature, s
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(NETWORKS), st.integers(1, 5), st.integers(0, 10_000))
-def test_sessions_side_by_side_answer_as_each_alone(network, sessions, seed):
-    model, draw = made(*network), np.random.default_rng(seed)
+def test_parallel_sessions_predict_as_single_ones(network, sessions, seed):
+    model, draw = new_model(*network), np.random.default_rng(seed)
     together = model.stream(sessions)
     alone = [model.stream() for _ in range(sessions)]
     for _ in range(4):
@@ -101,36 +101,36 @@ def test_sessions_side_by_side_answer_as_each_alone(network, sessions, seed):
         lengths = draw.integers(0, t + 1, sessions)
         values = steps(t, int(draw.integers(1 << 30)), sessions)
         values[np.arange(t) >= lengths[:, None]] = draw.choice([np.nan, np.inf, 7.0])
-        found = together.feed(values, lengths)
-        assert found.shape == (sessions, t, CLASSES)
+        streamed = together.feed(values, lengths)
+        assert streamed.shape == (sessions, t, CLASSES)
         for row, session in enumerate(alone):
             own = session.feed(values[row, : lengths[row]])
-            np.testing.assert_allclose(found[row, : lengths[row]], own, rtol=0, atol=1e-6)
-            assert np.isnan(found[row, lengths[row] :]).all()
+            np.testing.assert_allclose(streamed[row, : lengths[row]], own, rtol=0, atol=1e-6)
+            assert np.isnan(streamed[row, lengths[row] :]).all()
     np.testing.assert_array_equal(together.steps, [session.steps for session in alone])
 
 
 @pytest.mark.parametrize("missing", ["zero", "mean", "forward-fill"])
 def test_missing_values_are_filled_as_in_whole_sequences(missing):
-    model = made(missing=missing)
+    model = new_model(missing=missing)
     sequence = steps(12)
     sequence[np.random.default_rng(1).random(sequence.shape) < 0.4] = np.nan
     one_by_one, at_once = model.stream(), model.stream()
-    found = np.stack([one_by_one.feed(step) for step in sequence])
-    np.testing.assert_allclose(found, along(model, sequence), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(at_once.feed(sequence), found, rtol=0, atol=1e-6)
+    streamed = np.stack([one_by_one.feed(step) for step in sequence])
+    np.testing.assert_allclose(streamed, along(model, sequence), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(at_once.feed(sequence), streamed, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_the_native_library_reads_every_cell(cell):
     if library() is None:
         pytest.skip("the native library is not there")
-    assert isinstance(made(cell).stream()._stack, NativeStack)
+    assert isinstance(new_model(cell).stream()._stack, NativeStack)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_session_saved_without_the_library_continues_with_it(cell):
-    model, sequence = made(cell), steps(8)
+    model, sequence = new_model(cell), steps(8)
     model.network.recurrent.backend = "torch"
     session = model.stream()
     session.feed(sequence[:4])
@@ -139,8 +139,8 @@ def test_a_session_saved_without_the_library_continues_with_it(cell):
     np.testing.assert_allclose(continued, along(model, sequence)[4:], rtol=0, atol=1e-6)
 
 
-def test_without_the_library_torch_steps_an_lstm_to_the_same_answers(monkeypatch):
-    model, sequence = made(layers=2, readout="mean"), steps(9)
+def test_without_the_native_library_torch_streams_to_the_same_predictions(monkeypatch):
+    model, sequence = new_model(layers=2, readout="mean"), steps(9)
     model.network.recurrent.backend = "torch"
     session = model.stream()
     assert isinstance(session._stack, TorchStack)
@@ -149,15 +149,15 @@ def test_without_the_library_torch_steps_an_lstm_to_the_same_answers(monkeypatch
 
 @pytest.mark.parametrize(("cell", "layers", "readout"), NETWORKS)
 def test_a_saved_session_continues_unchanged(cell, layers, readout):
-    model, sequence = made(cell, layers, readout), steps(10)
+    model, sequence = new_model(cell, layers, readout), steps(10)
     session = model.stream()
     session.feed(sequence[:4])
-    kept = session.to_bytes()
-    again = model.resume(kept)
-    assert again.to_bytes() == kept
+    state = session.to_bytes()
+    again = model.resume(state)
+    assert again.to_bytes() == state
     assert again.steps == 4
     np.testing.assert_array_equal(session.feed(sequence[4:]), again.feed(sequence[4:]))
-    assert session.to_bytes() == again.to_bytes() != kept
+    assert session.to_bytes() == again.to_bytes() != state
 
 
 def test_a_session_resumed_in_another_process_ends_in_identical_bytes(trained, tmp_path):
@@ -181,40 +181,40 @@ def test_a_session_resumed_in_another_process_ends_in_identical_bytes(trained, t
 
 
 def test_every_truncation_and_every_flipped_bit_of_a_saved_session_is_refused():
-    model = made(hidden_size=3)
+    model = new_model(hidden_size=3)
     session = model.stream()
     session.feed(steps(2))
-    kept = session.to_bytes()
-    for end in range(len(kept)):
+    state = session.to_bytes()
+    for end in range(len(state)):
         with pytest.raises(ModelError, match="the saved session"):
-            model.resume(kept[:end])
-    for place in range(len(kept) * 8):
-        changed = bytearray(kept)
+            model.resume(state[:end])
+    for place in range(len(state) * 8):
+        changed = bytearray(state)
         changed[place // 8] ^= 1 << place % 8
         try:  # a flip inside the header's padding or its spelling may say the same
             again = model.resume(bytes(changed))
         except ModelError:
             continue
-        assert again.to_bytes() == kept
+        assert again.to_bytes() == state
 
 
-def sealed_anew(kept: bytes, said: dict, held: dict) -> bytes:
+def resealed(saved: bytes, text: dict, held: dict) -> bytes:
     """A saved session with other facts and arrays, None for none of that name, and a seal that fits them."""
-    arrays = {name: array for name, array in (load_arrays(kept) | held).items() if array is not None}
-    size = int.from_bytes(kept[:8], "little")
-    told = json.loads(json.loads(kept[8 : 8 + size])["__metadata__"]["scanline"]) | said
-    told = {name: value for name, value in told.items() if name != "sha256" and value is not ...}
-    parts = [json.dumps(told, sort_keys=True)]
+    arrays = {name: array for name, array in (load_arrays(saved) | held).items() if array is not None}
+    size = int.from_bytes(saved[:8], "little")
+    content = json.loads(json.loads(saved[8 : 8 + size])["__metadata__"]["scanline"]) | text
+    content = {name: value for name, value in content.items() if name != "sha256" and value is not ...}
+    parts = [json.dumps(content, sort_keys=True)]
     parts += [
         f"{name} {a.dtype} {a.shape} {hashlib.sha256(a.tobytes()).hexdigest()}"
         for name, a in sorted(arrays.items())
     ]
-    told["sha256"] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return save_arrays(arrays, {"scanline": json.dumps(told, sort_keys=True)})
+    content["sha256"] = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return save_arrays(arrays, {"scanline": json.dumps(content, sort_keys=True)})
 
 
 @pytest.mark.parametrize(
-    ("said", "held"),
+    ("changes", "held"),
     [
         ({"temperature": ...}, {}),
         ({"temperature": {"x": 1}}, {}),
@@ -237,44 +237,44 @@ def sealed_anew(kept: bytes, said: dict, held: dict) -> bytes:
     ],
     ids=range(18),
 )
-def test_a_session_with_a_new_seal_is_refused_where_it_does_not_fit(said, held):
-    model = made(hidden_size=3)
-    kept = model.stream().to_bytes()
-    assert model.resume(sealed_anew(kept, {}, {})).to_bytes() == kept
+def test_a_session_with_a_new_seal_is_refused_where_it_does_not_fit(changes, held):
+    model = new_model(hidden_size=3)
+    state = model.stream().to_bytes()
+    assert model.resume(resealed(state, {}, {})).to_bytes() == state
     with pytest.raises(ModelError, match=r"the saved session .*; begin a new session"):
-        model.resume(sealed_anew(kept, said, held))
+        model.resume(resealed(state, changes, held))
 
 
 @pytest.mark.parametrize("described", ["3", "[]", '"x"', "null"])
 def test_a_session_that_is_described_by_no_object_is_refused(described):
-    model = made(hidden_size=3)
+    model = new_model(hidden_size=3)
     content = save_arrays(load_arrays(model.stream().to_bytes()), {"scanline": described})
     with pytest.raises(ModelError, match=r"the saved session is damaged: .*; begin a new session"):
         model.resume(content)
 
 
 def test_a_session_whose_model_is_not_named_is_refused():
-    model = made(hidden_size=3)
+    model = new_model(hidden_size=3)
     with pytest.raises(ModelError, match="belongs to another model"):
-        model.resume(sealed_anew(model.stream().to_bytes(), {"model": ...}, {}))
+        model.resume(resealed(model.stream().to_bytes(), {"model": ...}, {}))
 
 
 def test_another_models_session_is_refused():
-    kept = made().stream().to_bytes()
-    other = made()
+    state = new_model().stream().to_bytes()
+    other = new_model()
     with torch.no_grad():
         other.network.head.bias[0] += 1
     with pytest.raises(ModelError, match="belongs to another model; begin a new session"):
-        other.resume(kept)
+        other.resume(state)
     with pytest.raises(ModelError, match="belongs to another model"):
-        made("gru").resume(kept)
+        new_model("gru").resume(state)
 
 
-def test_what_reads_in_both_directions_cannot_stream():
+def test_a_bidirectional_model_cannot_stream():
     with pytest.raises(
         UsageError, match=r"reads in both directions: .*train with model\.bidirectional=false"
     ):
-        made(bidirectional=True).stream()
+        new_model(bidirectional=True).stream()
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_what_reads_in_both_directions_cannot_stream():
     ],
 )
 def test_steps_that_do_not_fit_are_refused_and_nothing_is_read(values, lengths, message):
-    model = made()
+    model = new_model()
     session = model.stream()
     session.feed(steps(3))
     before = session.to_bytes()

@@ -46,16 +46,16 @@ def theirs(case: Case, figures, moment: str, forget_bias: float = 1.0) -> dict[s
 
     TensorFlow adds the forget bias when the cell runs; here it is part of the bias.
     """
-    found = {"head.weight": figures[f"{moment}/out_w"].T, "head.bias": figures[f"{moment}/out_b"]}
+    result = {"head.weight": figures[f"{moment}/out_w"].T, "head.bias": figures[f"{moment}/out_b"]}
     for layer in range(case.layers):
         kernel = gates_in_torchs_order(figures[f"{moment}/{case.variables(layer)}/kernel"]).T
         bias = gates_in_torchs_order(figures[f"{moment}/{case.variables(layer)}/bias"]).copy()
         bias[case.hidden : 2 * case.hidden] += forget_bias
         inputs = kernel.shape[1] - case.hidden
-        found[f"recurrent.weight_ih_l{layer}"] = kernel[:, :inputs]
-        found[f"recurrent.weight_hh_l{layer}"] = kernel[:, inputs:]
-        found[f"recurrent.bias_ih_l{layer}"] = bias
-    return found
+        result[f"recurrent.weight_ih_l{layer}"] = kernel[:, :inputs]
+        result[f"recurrent.weight_hh_l{layer}"] = kernel[:, inputs:]
+        result[f"recurrent.bias_ih_l{layer}"] = bias
+    return result
 
 
 def trained_weights(classifier: Network) -> dict[str, torch.Tensor]:
@@ -83,10 +83,10 @@ def replay(request, golden: Path, mnist):
     images = torch.tensor(mnist.test.values[:128])
     masked = "lengths" in figures
     lengths = torch.tensor(figures["lengths"]) if masked else None
-    found = {}
+    result = {}
     with torch.inference_mode():
-        found["hidden"] = classifier.outputs(images, lengths)[:4].numpy()
-        found["logits before"] = classifier(images, lengths).numpy()
+        result["hidden"] = classifier.outputs(images, lengths)[:4].numpy()
+        result["logits before"] = classifier(images, lengths).numpy()
     settings = recipe.load("tutorial-basic").train
     task = Classification(tuple(range(10)))
     optimizer, losses = make_optimizer(classifier, settings), []
@@ -99,46 +99,46 @@ def replay(request, golden: Path, mnist):
         )
         losses.append(train_step(classifier, optimizer, task, batch, settings, step))
         if step == 0:
-            found["gradients"] = {n: w.grad.numpy().copy() for n, w in trained_weights(classifier).items()}
-    found["losses"] = np.array(losses)
-    found["weights after"] = {n: w.detach().numpy() for n, w in trained_weights(classifier).items()}
+            result["gradients"] = {n: w.grad.numpy().copy() for n, w in trained_weights(classifier).items()}
+    result["losses"] = np.array(losses)
+    result["weights after"] = {n: w.detach().numpy() for n, w in trained_weights(classifier).items()}
     with torch.inference_mode():
-        found["logits after"] = classifier(images, lengths).numpy()
-    return case, figures, found
+        result["logits after"] = classifier(images, lengths).numpy()
+    return case, figures, result
 
 
 def test_hidden_states_are_tensorflows(replay):
-    case, figures, found = replay
+    case, figures, replayed = replay
     if (
         case.layers == 1
     ):  # in the masked file the first four images end before their first ink: all is 0 there
         assert np.abs(figures["test_hidden_before"]).max() > 0.05
-    np.testing.assert_allclose(found["hidden"], figures["test_hidden_before"], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(replayed["hidden"], figures["test_hidden_before"], atol=1e-5, rtol=0)
 
 
 def test_logits_are_tensorflows(replay):
-    _, figures, found = replay
-    np.testing.assert_allclose(found["logits before"], figures["test_logits_before"], atol=1e-4, rtol=0)
+    _, figures, replayed = replay
+    np.testing.assert_allclose(replayed["logits before"], figures["test_logits_before"], atol=1e-4, rtol=0)
 
 
 def test_first_gradients_are_tensorflows(replay):
-    case, figures, found = replay
+    case, figures, replayed = replay
     for name, expected in theirs(case, figures, "grad0", forget_bias=0).items():
-        assert relative(found["gradients"][name], expected) < 1e-4, name
+        assert relative(replayed["gradients"][name], expected) < 1e-4, name
 
 
 def test_losses_of_the_first_adam_steps_are_tensorflows(replay):
-    case, figures, found = replay
+    case, figures, replayed = replay
     assert len(figures["train_losses"]) == case.steps
-    np.testing.assert_allclose(found["losses"], figures["train_losses"], atol=1e-4, rtol=0)
+    np.testing.assert_allclose(replayed["losses"], figures["train_losses"], atol=1e-4, rtol=0)
 
 
 def test_weights_after_the_steps_are_tensorflows(replay):
-    case, figures, found = replay
+    case, figures, replayed = replay
     for name, expected in theirs(case, figures, "after").items():
-        np.testing.assert_allclose(found["weights after"][name], expected, atol=1e-4, rtol=0, err_msg=name)
+        np.testing.assert_allclose(replayed["weights after"][name], expected, atol=1e-4, rtol=0, err_msg=name)
 
 
 def test_logits_after_the_steps_are_tensorflows(replay):
-    _, figures, found = replay
-    np.testing.assert_allclose(found["logits after"], figures["test_logits_after"], atol=1e-4, rtol=0)
+    _, figures, replayed = replay
+    np.testing.assert_allclose(replayed["logits after"], figures["test_logits_after"], atol=1e-4, rtol=0)

@@ -84,8 +84,14 @@ class Sample:
         return getattr(figures, name)(*given[name])
 
 
-def pictured(answer: Explanation):
-    return answer.trace, answer.picture, answer.values, answer.attribution, answer.pixel_attribution
+def pictured(prediction: Explanation):
+    return (
+        prediction.trace,
+        prediction.picture,
+        prediction.values,
+        prediction.attribution,
+        prediction.pixel_attribution,
+    )
 
 
 def parsed(svg: str) -> ElementTree.Element:
@@ -111,10 +117,10 @@ def data_of(line):
 def sequence(steps, classes=CLASSES, features=3, directions=None, seed=0):
     """Trace, no picture, values and attribution of a made-up sequence."""
     draw = np.random.default_rng(seed)
-    shares = draw.dirichlet(np.ones(len(classes)), size=steps)
+    probabilities = draw.dirichlet(np.ones(len(classes)), size=steps)
     if directions is None:  # fewest panels: quick to draw
         directions = (Direction(0, False, {"h": draw.uniform(-1, 1, size=(steps, 4)).astype(np.float32)}),)
-    trace = Trace(shares, classes, directions)
+    trace = Trace(probabilities, classes, directions)
     values = draw.normal(size=(steps, features)).astype(np.float32)
     return trace, None, values, Attribution(draw.normal(size=values.shape), trace.prediction, 1.0, 0.0)
 
@@ -122,8 +128,8 @@ def sequence(steps, classes=CLASSES, features=3, directions=None, seed=0):
 def evaluated(classes, labels, logits, steps=3):
     """The figures of made-up answers."""
     values = np.zeros((len(labels), steps, 2), np.float32)
-    part = MemorySource.from_array(values, np.asarray(labels), tuple(classes), "made up")
-    return Classification(part.classes).metrics(np.asarray(logits, np.float32), part)
+    source = MemorySource.from_array(values, np.asarray(labels), tuple(classes), "made up")
+    return Classification(source.classes).metrics(np.asarray(logits, np.float32), source)
 
 
 def of_class(name, recall=None, precision=None):
@@ -137,7 +143,7 @@ def logged(step, loss, accuracy=0.5):
     return LoggedLine(event="logged", step=step, loss=loss, accuracy=accuracy)
 
 
-def looked(step, loss, accuracy=0.5, part="validation"):
+def evaluated_line(step, loss, accuracy=0.5, part="validation"):
     return EvaluatedLine(event="judged", step=step, loss=loss, accuracy=accuracy, part=part)
 
 

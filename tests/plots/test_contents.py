@@ -67,7 +67,7 @@ def test_the_gates_of_the_figures_are_those_of_the_bars(sample):
 
 
 def test_an_explanation_shows_every_gate_and_state(sample):
-    found = written(sample.draw("explanation"))
+    texts = written(sample.draw("explanation"))
     for title in (
         "input gate i",
         "forget gate f",
@@ -76,29 +76,29 @@ def test_an_explanation_shows_every_gate_and_state(sample):
         "cell state c",
         "hidden state h",
     ):
-        assert title in found
-    assert f"attribution: for {sample.answer.label} (blue), against (red)" in found
+        assert title in texts
+    assert f"attribution: for {sample.answer.label} (blue), against (red)" in texts
 
 
 @pytest.mark.parametrize("upto", [None, 5])
 def test_a_panel_has_the_values_of_every_unit_the_busiest_on_top(sample, upto):
     trace, picture, values, _, _ = pictured(sample.answer)
     panels = plot_explanation(trace, picture, values, upto=upto).axes[4:10]
-    for panel, part in zip(panels, trace.directions[0].values.values(), strict=True):
+    for panel, name in zip(panels, trace.directions[0].values.values(), strict=True):
         (image,) = panel.images
-        order = np.argsort(-part.mean(0), kind="stable")
-        assert np.array_equal(np.asarray(image.get_array())[:, :upto], part.T[order, :upto])
+        order = np.argsort(-name.mean(0), kind="stable")
+        assert np.array_equal(np.asarray(image.get_array())[:, :upto], name.T[order, :upto])
         assert image.get_extent() == [0.5, 8.5, 128.5, 0.5]  # step 1 and unit 1 lie at 1
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_layers_and_directions_are_named_where_there_are_several(cell):
-    parts = {name: np.zeros((3, 4), np.float32) for name in cells.get(cell).traced}
-    directions = [Direction(layer, backward, parts) for layer in (0, 1) for backward in (False, True)]
+    traced_values = {name: np.zeros((3, 4), np.float32) for name in cells.get(cell).traced}
+    directions = [Direction(layer, backward, traced_values) for layer in (0, 1) for backward in (False, True)]
     drawn = plot_explanation(*sequence(3, directions=tuple(directions)), cell=cell)
-    found = written(drawn)
+    texts = written(drawn)
     for name, each in itertools.product(cells.get(cell).traced, directions):
-        assert f"{cells.get(cell).title_of(name)} {name}, {each.title}" in found
+        assert f"{cells.get(cell).title_of(name)} {name}, {each.title}" in texts
 
 
 def test_a_png_is_drawn_dark_on_white(sample):

@@ -19,8 +19,8 @@ from tests.plots.samples import (
     data_of,
     drawn,
     evaluated,
+    evaluated_line,
     logged,
-    looked,
     of_class,
     plot_explanation,
     plot_mistake,
@@ -52,15 +52,15 @@ def test_figures_that_are_all_undefined_are_drawn():
 
 def test_one_sequence_is_drawn():
     drawn(*all_charts(evaluated(["a", "b"], [1], [[0.0, 1.0]])))
-    part = make_sequences(n=1, features=3)
+    source = make_sequences(n=1, features=3)
     classifier = network()
     drawn(
-        figures.accuracy_by_step(accuracy_by_step(classifier, task_of(classifier), part)),
-        figures.gate_activity(gate_activity(classifier, task_of(classifier), part)),
+        figures.accuracy_by_step(accuracy_by_step(classifier, task_of(classifier), source)),
+        figures.gate_activity(gate_activity(classifier, task_of(classifier), source)),
     )
 
 
-def test_thirty_classes_each_have_a_row_of_their_own():
+def test_each_of_thirty_classes_has_a_row():
     classes = [f"class number {number}" for number in range(30)]
     logits = np.random.default_rng(0).normal(size=(90, 30)) + 3 * np.eye(30)[np.arange(90) % 30]
     test = evaluated(classes, np.arange(90) % 30, logits)
@@ -92,16 +92,16 @@ def test_sequences_of_one_step_are_drawn_and_seen():
         plot_mistake(*given, None, 1),
     ):
         drawn(figure)
-    part = make_sequences(n=8, steps=1)
+    source = make_sequences(n=8, steps=1)
     drawn(
-        figures.accuracy_by_step(accuracy_by_step(network(), task_of(network()), part)),
-        figures.gate_activity(gate_activity(network(), task_of(network()), part)),
+        figures.accuracy_by_step(accuracy_by_step(network(), task_of(network()), source)),
+        figures.gate_activity(gate_activity(network(), task_of(network()), source)),
     )
     drawn(*all_charts(evaluated(["a", "b"], [0, 1] * 4, [[1.0, 0.0]] * 8, steps=1)))
 
 
 @pytest.mark.parametrize("upto", [None, 1])
-def test_what_is_known_of_a_single_step_is_a_dot(upto):
+def test_the_values_of_a_single_step_are_dots(upto):
     """A line through one point is none: whoever reads the first step should see where it stands."""
     trace, picture, values, attribution = sequence(1 if upto is None else 5)
     axes = plot_explanation(trace, picture, values, attribution, upto=upto).axes
@@ -153,12 +153,12 @@ def test_a_dark_picture_is_shown_dark():
     [
         [],
         [logged(50, 1.2), logged(100, 0.6)],
-        [looked(100, 0.6)],
+        [evaluated_line(100, 0.6)],
         [logged(50, 1.2)],
-        [logged(50, 0.0), logged(100, 0.0), looked(100, 0.0)],
-        [logged(50, 1.0), logged(100, 0.0), looked(100, 0.5)],
-        [logged(50, 1.0), looked(100, 0.5, part="test")],
-        [logged(50, 1e30), looked(100, 1e-30)],
+        [logged(50, 0.0), logged(100, 0.0), evaluated_line(100, 0.0)],
+        [logged(50, 1.0), logged(100, 0.0), evaluated_line(100, 0.5)],
+        [logged(50, 1.0), evaluated_line(100, 0.5, part="test")],
+        [logged(50, 1e30), evaluated_line(100, 1e-30)],
     ],
     ids=[
         "empty",
@@ -176,7 +176,9 @@ def test_a_history_of_any_kind_is_drawn(history):
 
 
 def test_evaluations_of_the_test_split_are_not_in_the_learning_curve():
-    loss, _ = figures.learning_curve([logged(1, 1.0), looked(2, 0.5), looked(2, 0.1, part="test")]).axes
+    loss, _ = figures.learning_curve(
+        [logged(1, 1.0), evaluated_line(2, 0.5), evaluated_line(2, 0.1, part="test")]
+    ).axes
     assert [data_of(line) for line in loss.lines] == [([1], [1.0]), ([2], [0.5])]
 
 

@@ -49,7 +49,7 @@ def test_a_real_run_is_drawn_as_svg_that_fits_any_page(sample, name):
 
 
 @pytest.mark.parametrize("name", CHARTS + PICTURES)
-def test_ink_is_the_pages_own_colour(sample, name):
+def test_lines_and_text_have_the_colour_of_the_page(sample, name):
     svg = re.sub(r'data:image/png;base64,[^"]*', "", sample.svg(name))
     assert "currentColor" in svg
     assert INK not in svg
@@ -61,7 +61,7 @@ def test_ink_is_the_pages_own_colour(sample, name):
 
 
 @pytest.mark.parametrize("name", CHARTS + PICTURES)
-def test_letters_are_letters_in_the_pages_own_face(sample, name):
+def test_text_stays_text_in_the_font_of_the_page(sample, name):
     svg = sample.svg(name)
     assert "DejaVu" not in svg
     letters = list(parsed(svg).iter(f"{SVG}text"))
@@ -71,18 +71,18 @@ def test_letters_are_letters_in_the_pages_own_face(sample, name):
         assert re.search(r"(font: [\d.]+px|font-family:) system-ui, sans-serif", each.get("style"))
 
 
-def test_no_two_figures_of_a_page_share_a_name(sample):
-    found = {name: sample.svg(name) for name in CHARTS + PICTURES}
-    own = {name: names(parsed(svg)) for name, svg in found.items()}
+def test_figures_of_one_page_have_different_ids(sample):
+    result = {name: sample.svg(name) for name in CHARTS + PICTURES}
+    own = {name: names(parsed(svg)) for name, svg in result.items()}
     for name, ids in own.items():
         assert len(ids) == len(set(ids)), name
-        used = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', found[name])
+        used = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', result[name])
         assert {one or other for one, other in used} <= set(ids)
     for one, other in itertools.combinations(own, 2):
         assert not set(own[one]) & set(own[other]), (one, other)
 
 
-def test_two_figures_of_one_title_share_no_name_either(sample):
+def test_figures_with_the_same_title_have_different_ids(sample):
     one, two = (plots.to_svg(sample.draw(name), "same") for name in ("coverage_curve", "accuracy_by_step"))
     assert not set(names(parsed(one))) & set(names(parsed(two)))
 

@@ -85,14 +85,14 @@ def of_class(root: Element, name: str) -> list[Element]:
 
 
 def by_id(root: Element, name: str) -> Element:
-    (found,) = [each for each in root.iter() if each.get("id") == name]
-    return found
+    (elements,) = [each for each in root.iter() if each.get("id") == name]
+    return elements
 
 
 def section(root: Element, name: str) -> Element:
     """The section whose heading has that id."""
-    (found,) = [each for each in root.iter("section") if each.get("aria-labelledby") == name]
-    return found
+    (elements,) = [each for each in root.iter("section") if each.get("aria-labelledby") == name]
+    return elements
 
 
 def sections(root: Element) -> list[str]:
@@ -187,8 +187,8 @@ def strict(text: str) -> dict[str, Any]:
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} in JSON")
 
-    found: dict[str, Any] = json.loads(text, parse_constant=refuse)
-    return found
+    content: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return content
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,8 +44,8 @@ def change(classifier: Network, which: int, values: list[float]) -> None:
 
 
 def of_one_feature(*sequences: list[float]) -> MemorySource:
-    parts = [np.array(values, np.float32)[:, None] for values in sequences]
-    return MemorySource.from_list(parts, np.zeros(len(parts), np.int64), (0, 1), "made by hand")
+    arrays = [np.array(values, np.float32)[:, None] for values in sequences]
+    return MemorySource.from_list(arrays, np.zeros(len(arrays), np.int64), (0, 1), "made by hand")
 
 
 def measured(classifier: Network, source: MemorySource) -> dict[str, Any]:
@@ -69,14 +69,14 @@ def test_large_biases_open_and_close_their_gates():
     # candidate is tanh(atanh(0.5)) = 0.5; as all is forgotten its cell is 0.5, and its state 0.5 tanh(0.5).
     change(classifier, 2, [100, 100, -100, -100, math.atanh(0.5), 0, 0, 0])
     activity = measured(classifier, of_one_feature([1, -1, 5], [0]))
-    shares = {each["name"]: (each["shut"], each["between"], each["open"]) for each in activity["gates"]}
-    assert shares == {"input gate": (0, 0, 1), "forget gate": (1, 0, 0), "output gate": (0, 1, 0)}
+    fractions = {each["name"]: (each["shut"], each["between"], each["open"]) for each in activity["gates"]}
+    assert fractions == {"input gate": (0, 0, 1), "forget gate": (1, 0, 0), "output gate": (0, 1, 0)}
     (state,) = activity["states"]
     assert state["mean_size"] == pytest.approx([0.5 * math.tanh(0.5), 0], abs=1e-7)
     assert state["idle"] == 1
 
 
-def test_shares_are_of_all_steps_and_units_of_all_sequences():
+def test_fractions_are_of_all_steps_and_units_of_all_sequences():
     classifier = silent("lstm", hidden=1)
     change(classifier, 0, [1000, 0, 0, 0])  # the input gate: open for 1, shut for -1, between for 0
     activity = measured(classifier, of_one_feature([1], [-1, -1, 0]))
@@ -127,9 +127,9 @@ def test_fractions_sum_to_one_and_every_layer_is_named(cell, both):
         f"{gate} gate, {place}" for gate in gates for place in places
     )
     for each in activity["gates"]:
-        shares = [each["shut"], each["between"], each["open"]]
-        assert sum(shares) == pytest.approx(1)
-        assert all(0 < share < 1 for share in shares)
+        fractions = [each["shut"], each["between"], each["open"]]
+        assert sum(fractions) == pytest.approx(1)
+        assert all(0 < fraction < 1 for fraction in fractions)
     assert [each["name"] for each in activity["states"]] == places
     for each in activity["states"]:
         assert len(each["mean_size"]) == 5

@@ -46,7 +46,7 @@ def test_coloured_pictures_are_shown_as_they_were_however_they_are_read(tmp_path
     shown = show(run.path, tmp_path / "page.html")
     test = json.loads((run.path / "split.json").read_text())["parts"]["test"]["sequences"]
     seen = set()
-    for thumb in [each for found in of_class(shown.root, "examples") for each in found]:
+    for thumb in [each for item in of_class(shown.root, "examples") for each in item]:
         number = int(re.match(r"sequence (\d+)p = ", words(thumb))[1])
         data = next(thumb.iter("img")).get("src").removeprefix("data:image/png;base64,")
         with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
@@ -64,11 +64,11 @@ def test_very_long_sequences_are_evaluated_without_attributions(tmp_path):
     X = draw.normal(size=(10, 3001, 1)).astype(np.float32)
     changes = {"model.hidden_size": 1, "model.bidirectional": False, "train.steps": 1}
     run = trained_on(tmp_path, X, np.arange(10) % 2, **changes)
-    told = gather(str(run.path)).to_json()
-    assert told["figures"] == run.result["test"]
-    assert len(told["along"]["steps"]) == 3001
-    assert told["mistakes"] == []
-    assert "deletion" not in told
+    content = gather(str(run.path)).to_json()
+    assert content["figures"] == run.result["test"]
+    assert len(content["along"]["steps"]) == 3001
+    assert content["mistakes"] == []
+    assert "deletion" not in content
 
 
 # --- arrays of a program, which no folder holds
@@ -95,7 +95,7 @@ def test_a_run_on_arrays_shows_curves_and_a_note(from_program):
     assert from_program.twin["training"]["status"] == "finished"
 
 
-def test_what_repeats_a_run_on_arrays_is_python(from_program):
+def test_a_run_on_arrays_is_reproduced_by_python_code(from_program):
     command = words(next(from_program.root.iter("pre")))
     called = []
 
@@ -133,9 +133,9 @@ def stopped(tmp_path_factory) -> Shown:
 
 def test_an_interrupted_run_is_evaluated_on_its_validation_split_with_a_note(stopped):
     twin = stopped.twin
-    parts = twin["environment"]["data"]
+    splits = twin["environment"]["data"]
     assert twin["judged"] == {
-        "part": "validation", "data": "digits", "n": 180, "sha256": parts["validation"]["sha256"],
+        "part": "validation", "data": "digits", "n": 180, "sha256": splits["validation"]["sha256"],
     }  # fmt: skip
     assert twin["figures"]["n"] == 180
     assert not twin["finished"]
@@ -199,10 +199,10 @@ def test_a_run_without_a_model_shows_its_history_and_how_to_resume(stopped, tmp_
 def test_a_run_without_a_result_counts_as_unfinished(stopped, tmp_path):
     shutil.copytree(stopped.run, tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
-    told = gather(str(tmp_path / "run")).to_json()
-    assert told["judged"]["part"] == "validation"
-    assert told["figures"] == stopped.twin["figures"]
-    assert told["notes"][0].startswith("Training is not finished, at step 12. ")
+    content = gather(str(tmp_path / "run")).to_json()
+    assert content["judged"]["part"] == "validation"
+    assert content["figures"] == stopped.twin["figures"]
+    assert content["notes"][0].startswith("Training is not finished, at step 12. ")
 
 
 def test_an_unfinished_run_is_not_compared_on_its_test_split(stopped, trained):

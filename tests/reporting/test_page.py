@@ -58,7 +58,7 @@ def test_the_page_is_sound_small_and_leaves_the_run_alone(digits, trained):
     assert not [path.name for path in trained.iterdir() if path.name.startswith("report")]
 
 
-def test_the_checker_of_this_file_sees_what_is_wrong(digits):
+def test_the_checker_of_this_file_reports_faults(digits):
     text = digits.path.read_text("utf-8")
     for old, new in [
         ("</section>", "</sektion>"),
@@ -105,34 +105,36 @@ def test_the_page_begins_with_the_results(digits):
         f"{test['correct']} of 360 sequences of the test split of digits are classified correctly. "
         f"95 % confidence interval of the accuracy: {100 * low:.2f}\N{EN DASH}{100 * high:.2f} %."
     ) in header
-    told = facts(root)
-    assert told["mean cross-entropy"] == f"{test['loss']:.4f} nats"
-    assert told["calibration error"] == f"{test['calibration']['error']:.4f}"
-    assert told["parameters"] == "71,946"
-    assert told["recipe, seed"] == "digits, 0"
-    assert told["training sequences"] == "19,968"
-    assert (told["steps"], told["status"], told["device"]) == ("624", "finished", "cpu")
+    content = facts(root)
+    assert content["mean cross-entropy"] == f"{test['loss']:.4f} nats"
+    assert content["calibration error"] == f"{test['calibration']['error']:.4f}"
+    assert content["parameters"] == "71,946"
+    assert content["recipe, seed"] == "digits, 0"
+    assert content["training sequences"] == "19,968"
+    assert (content["steps"], content["status"], content["device"]) == ("624", "finished", "cpu")
     assert notes(root) == []
 
 
 def test_the_findings_follow_from_the_predictions(digits, probabilities):
     truth = catalog.load("digits").test.targets
-    answers, sure = probabilities.argmax(1), probabilities.max(1)
-    right = answers == truth
-    pairs = Counter((int(t), int(a)) for t, a in zip(truth, answers, strict=True) if t != a)
+    predicted, sure = probabilities.argmax(1), probabilities.max(1)
+    right = predicted == truth
+    pairs = Counter((int(t), int(a)) for t, a in zip(truth, predicted, strict=True) if t != a)
     half = right[np.argsort(-sure, kind="stable")[:180]].mean()
     gap = 100 * (sure.mean() - right.mean())
     mistakes = int((~right).sum())
     most = max(pairs.values())
     first, errors, surest, calibration, enough = digits.findings
-    share = 100 * np.bincount(truth).max() / 360
-    assert first == f"Baseline: always predicting the most frequent class has an accuracy of {share:.1f} %."
-    told = re.fullmatch(
+    fraction = 100 * np.bincount(truth).max() / 360
+    assert (
+        first == f"Baseline: always predicting the most frequent class has an accuracy of {fraction:.1f} %."
+    )
+    match = re.fullmatch(
         rf"Most frequent of {mistakes} errors: (\d) classified as (\d) \((once|twice|{most} times)\)\.",
         errors,
     )
-    assert pairs[int(told[1]), int(told[2])] == most
-    assert told[3] == {1: "once", 2: "twice"}.get(most, f"{most} times")
+    assert pairs[int(match[1]), int(match[2])] == most
+    assert match[3] == {1: "once", 2: "twice"}.get(most, f"{most} times")
     assert surest == f"Accuracy on the more confident half of the predictions: {100 * half:.2f} %."
     assert calibration.endswith(
         f"overall the model is {'over' if gap > 0 else 'under'}confident by {abs(gap):.2f} points."
@@ -164,13 +166,13 @@ def test_the_errors_in_the_json_file_match_predictions_for_prefixes(digits, trai
     test = model.align(catalog.load("digits").test)
     mistakes = digits.result["test"]["mistakes"]
     assert len(digits.twin["mistakes"]) == min(len(mistakes), 12) > 3
-    for told, kept in zip(digits.twin["mistakes"], mistakes, strict=False):
-        index = kept["index"]
-        assert told["sequence"] == f"sequence {index}"
-        assert (told["true"], told["answer"]) == (str(kept["true"]), str(kept["predicted"]))
-        assert told["probability"] == pytest.approx(kept["probability"], abs=1e-5)
+    for each, lines in zip(digits.twin["mistakes"], mistakes, strict=False):
+        index = lines["index"]
+        assert each["sequence"] == f"sequence {index}"
+        assert (each["true"], each["answer"]) == (str(lines["true"]), str(lines["predicted"]))
+        assert each["probability"] == pytest.approx(lines["probability"], abs=1e-5)
         values = test.values[index]
-        assert np.array_equal(told["values"], values)
+        assert np.array_equal(each["values"], values)
         along = softmax(
             np.concatenate(
                 [
@@ -179,11 +181,11 @@ def test_the_errors_in_the_json_file_match_predictions_for_prefixes(digits, trai
                 ]
             )
         )
-        assert told["along_answer"] == pytest.approx(along[:, int(told["answer"])], abs=1e-5)
-        assert told["along_true"] == pytest.approx(along[:, int(told["true"])], abs=1e-5)
-        others = [count for count, row in enumerate(along, 1) if row.argmax() != int(told["answer"])]
-        assert told["settled"] == max(others, default=0) + 1
-        assert np.shape(told["attribution"]) == (8, 8)
+        assert each["along_answer"] == pytest.approx(along[:, int(each["answer"])], abs=1e-5)
+        assert each["along_true"] == pytest.approx(along[:, int(each["true"])], abs=1e-5)
+        others = [count for count, row in enumerate(along, 1) if row.argmax() != int(each["answer"])]
+        assert each["settled"] == max(others, default=0) + 1
+        assert np.shape(each["attribution"]) == (8, 8)
 
 
 def from_steps(values: np.ndarray, classes: tuple[Any, ...]) -> Any:
@@ -221,7 +223,7 @@ def test_the_tables_hold_the_numbers_of_the_json_file(digits):
         ]
         for each in test["calibration"]["bins"]
     ]
-    assert [[share, n] for share, n, *_ in rows(root, "Coverage")] == [
+    assert [[fraction, n] for fraction, n, *_ in rows(root, "Coverage")] == [
         [f"{100 * each['coverage']:.0f} %", str(each["n"])] for each in test["coverage"]
     ]
     assert rows(root, "Accuracy against rows read") == [
@@ -241,9 +243,9 @@ def test_the_tables_hold_the_numbers_of_the_json_file(digits):
         [each["name"]] + [f"{100 * each[kind]:.2f} %" for kind in ("shut", "between", "open")]
         for each in twin["activity"]["gates"]
     ]
-    parts = twin["environment"]["data"]
+    splits = twin["environment"]["data"]
     assert rows(root, "Digests")[:3] == [
-        [f"{name} split, {each['n']:,} sequences", each["sha256"]] for name, each in parts.items()
+        [f"{name} split, {each['n']:,} sequences", each["sha256"]] for name, each in splits.items()
     ]
     assert [row[:2] for row in rows(root, "Splits")] == [
         [name, f"{each['n']:,}"] for name, each in twin["split"]["parts"].items()
@@ -266,25 +268,28 @@ def test_the_matrix_is_that_of_the_result_and_every_count_leads_to_its_sequences
     (table,) = of_class(digits.root, "confusion")
     links = {link.get("href"): int(words(link)) for link in table.iter("a")}
     assert links == {
-        f"#cell-{true}-{answer}": n for true, row in enumerate(confusion) for answer, n in enumerate(row) if n
+        f"#cell-{true}-{prediction}": n
+        for true, row in enumerate(confusion)
+        for prediction, n in enumerate(row)
+        if n
     }
     for href, n in links.items():
         sheet = by_id(digits.root, href[1:])
-        _, true, answer = href.split("-")
+        _, true, prediction = href.split("-")
         shown = len(of_class(sheet, "examples")[0])
-        assert shown == min(n, 8 if true == answer else 24)
-        how = "correctly" if true == answer else f"as {answer}"
+        assert shown == min(n, 8 if true == prediction else 24)
+        how = "correctly" if true == prediction else f"as {prediction}"
         more = ", most confident shown" if shown < n else ""
         assert words(next(sheet.iter("h3"))) == f"{true} classified {how}: {n}{more}"
 
 
 def test_the_examples_of_a_cell_are_its_most_confident_pictures(digits, probabilities):
     test = catalog.load("digits").test
-    answers, sure = probabilities.argmax(1), probabilities.max(1)
+    predicted, sure = probabilities.argmax(1), probabilities.max(1)
     seen = 0
     for sheet in of_class(digits.root, "cell"):
-        true, answer = map(int, sheet.get("id").split("-")[1:])
-        own = np.flatnonzero((test.targets == true) & (answers == answer))
+        true, prediction = map(int, sheet.get("id").split("-")[1:])
+        own = np.flatnonzero((test.targets == true) & (predicted == prediction))
         shown = []
         for thumb in of_class(sheet, "examples")[0]:
             name, shares = re.fullmatch(r"sequence (\d+)p = ([\d.]+)", words(thumb)).groups()
@@ -308,12 +313,12 @@ def test_the_examples_of_a_cell_are_its_most_confident_pictures(digits, probabil
 def test_the_most_confident_errors_are_drawn_with_their_numbers(digits):
     strips = of_class(digits.root, "mistakes")[0]
     assert len(strips) == len(digits.twin["mistakes"])
-    for number, (strip, told) in enumerate(zip(strips, digits.twin["mistakes"], strict=True), 1):
+    for number, (strip, each) in enumerate(zip(strips, digits.twin["mistakes"], strict=True), 1):
         assert words(next(strip.iter("figcaption"))) == (
-            f"{told['true']} classified as {told['answer']} (p = {told['probability']:.3f}), "
-            f"{told['sequence']}; settled from step {told['settled']} of 8"
+            f"{each['true']} classified as {each['answer']} (p = {each['probability']:.3f}), "
+            f"{each['sequence']}; settled from step {each['settled']} of 8"
         )
-        title = f"Error {number}: {told['true']} classified as {told['answer']}, {told['sequence']}"
+        title = f"Error {number}: {each['true']} classified as {each['answer']}, {each['sequence']}"
         assert labels(strip) == [title]
 
 

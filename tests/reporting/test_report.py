@@ -174,11 +174,11 @@ def test_too_many_classes_for_a_table_are_a_list_of_frequent_errors(many):
     body = [list(row) for row in next(own.iter("tbody"))]
     assert [int(words(row[2])) for row in body] == sorted(off[off > 0].tolist(), reverse=True)[:30]
     for is_, taken_for, times in body:
-        true, answer = int(words(is_)[-2:]), int(words(taken_for)[-2:])
-        assert off[true, answer] == int(words(times))
+        true, prediction = int(words(is_)[-2:]), int(words(taken_for)[-2:])
+        assert off[true, prediction] == int(words(times))
         href = next(times.iter("a")).get("href")
-        assert href == f"#cell-{true}-{answer}"
-        assert len(of_class(by_id(many.root, href[1:]), "examples")[0]) == off[true, answer]
+        assert href == f"#cell-{true}-{prediction}"
+        assert len(of_class(by_id(many.root, href[1:]), "examples")[0]) == off[true, prediction]
     assert len(of_class(many.root, "cell")) == len(body)
 
 
@@ -264,10 +264,10 @@ def test_sequences_that_are_no_pictures_are_drawn_as_lines_under_their_names(tab
             assert heights == sorted(heights, reverse=number % 2 == 0)
             assert [x for x, _ in lines[0]] == sorted(x for x, _ in lines[0])
     assert sorted(seen) == sorted(split["test"]["ids"])
-    for told in table.twin["mistakes"]:
-        number = int(told["sequence"].removeprefix("sequence r"))
-        assert np.shape(told["attribution"]) == np.shape(told["values"]) == (1 + number % 9, 2)
-        assert len(told["along_answer"]) == len(told["along_true"]) == 1 + number % 9
+    for item in table.twin["mistakes"]:
+        number = int(item["sequence"].removeprefix("sequence r"))
+        assert np.shape(item["attribution"]) == np.shape(item["values"]) == (1 + number % 9, 2)
+        assert len(item["along_answer"]) == len(item["along_true"]) == 1 + number % 9
 
 
 def test_without_its_data_a_run_shows_curves_and_a_note(table, tmp_path):

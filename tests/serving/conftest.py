@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from scanline.model.artifact import load
-from tests.model.test_session import made
-from tests.serving.asking import end, in_thread, process, ready
+from tests.model.test_session import new_model
+from tests.serving.client import end, in_thread, process, ready
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def server_survives(server):
 def hasty():
     """A server with short time limits and few connections."""
     with in_thread(
-        made(), read_s=0.3, idle_s=2.0, connections=20, deadline_s=5.0, body_bytes=100_000
+        new_model(), read_s=0.3, idle_s=2.0, connections=20, deadline_s=5.0, body_bytes=100_000
     ) as started:
         yield started
 
@@ -58,7 +58,7 @@ def hasty():
 @pytest.fixture(scope="module")
 def sequences():
     """A server of an LSTM that reads steps of five numbers."""
-    with in_thread(made()) as found:
+    with in_thread(new_model()) as found:
         yield found
 
 

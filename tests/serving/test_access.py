@@ -7,8 +7,8 @@ import json
 import pytest
 
 from scanline.serving.access import Access
-from tests.model.test_session import made
-from tests.serving.asking import head, in_thread, problem
+from tests.model.test_session import new_model
+from tests.serving.client import head, in_thread, problem
 
 TOKEN = "correct-horse-battery"
 ROUTES = {
@@ -122,7 +122,7 @@ def test_another_name_is_refused_before_the_body_is_read(server):
 
 
 def test_a_name_that_is_allowed_is_answered():
-    with in_thread(made(), Access(frozenset({"models.example"}))) as server:
+    with in_thread(new_model(), Access(frozenset({"models.example"}))) as server:
         assert server.get("/v1/model", {"host": "Models.Example:8000"}).status == 200
         problem(server.get("/v1/model", {"host": "localhost"}), "wrong-host")
 
@@ -160,7 +160,7 @@ def test_of_two_origins_each_must_be_right(server):
 
 def test_a_site_that_is_allowed_may_ask():
     access = Access(frozenset({"127.0.0.1"}), frozenset({"https://lab.example"}))
-    with in_thread(made(), access) as server:
+    with in_thread(new_model(), access) as server:
         assert server.get("/v1/model", {"origin": "https://lab.example"}).status == 200
         assert server.get("/v1/model", {"origin": "https://LAB.example"}).status == 200
         problem(server.get("/v1/model", {"origin": "http://lab.example"}), "foreign-origin")
@@ -172,7 +172,7 @@ def test_a_site_that_is_allowed_may_ask():
 
 @pytest.fixture(scope="module")
 def guarded():
-    with in_thread(made(), Access(frozenset({"127.0.0.1"}), token=TOKEN)) as found:
+    with in_thread(new_model(), Access(frozenset({"127.0.0.1"}), token=TOKEN)) as found:
         yield found
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tests.model.test_session import made, steps
-from tests.serving.asking import head, in_thread, problem, until
+from tests.model.test_session import new_model, steps
+from tests.serving.client import head, in_thread, problem, until
 from tests.serving.test_predict import pictures
 
 
@@ -53,7 +53,7 @@ def test_thirty_two_clients_get_the_predictions_of_each_alone_bit_for_bit(server
     "made_of", [{}, {"layers": 2}, {"readout": "mean"}, {"bidirectional": True}], ids=str
 )
 def test_sequences_in_a_batch_are_predicted_as_each_alone(made_of):
-    model, draw = made(**made_of), np.random.default_rng(5)
+    model, draw = new_model(**made_of), np.random.default_rng(5)
     requests = [
         [steps(int(draw.integers(1, 40)), int(draw.integers(1 << 30))) for _ in range(draw.integers(1, 5))]
         for _ in range(96)
@@ -69,7 +69,7 @@ def test_sequences_in_a_batch_are_predicted_as_each_alone(made_of):
 
 @pytest.mark.parametrize("cell", ["gru", "rnn"])
 def test_where_torch_computes_a_crowd_changes_nothing_that_matters(cell):
-    model = made(cell)
+    model = new_model(cell)
     given = [steps(t % 7 + 1, seed=t) for t in range(64)]
     with in_thread(model) as server:
         answers = crowd(server, [body([each.tolist()]) for each in given])
@@ -124,7 +124,7 @@ def fill(server, requests: int) -> list:
 
 def test_when_all_places_are_taken_another_is_told_when_to_come_back_and_the_rest_goes_on():
     one = body([[[0] * 5]])
-    with in_thread(made(), requests=3) as server:
+    with in_thread(new_model(), requests=3) as server:
         lines = fill(server, 3)
         turned = server.post(one)
         found = problem(turned, "overloaded")
@@ -146,7 +146,7 @@ def test_when_all_places_are_taken_another_is_told_when_to_come_back_and_the_res
 def test_one_that_is_turned_away_keeps_its_connection_and_may_ask_again():
     one = body([[[0] * 5]])
     headers = {"content-type": "application/json", "content-length": str(len(one))}
-    with in_thread(made(), requests=1) as server, server.line() as line:
+    with in_thread(new_model(), requests=1) as server, server.line() as line:
         (busy,) = fill(server, 1)
         said = head("POST", "/v1/predict", headers, server.port) + one
         line.say(said)
@@ -160,7 +160,7 @@ def test_one_that_is_turned_away_keeps_its_connection_and_may_ask_again():
 def test_one_that_is_turned_away_in_pieces_is_read_to_its_end():
     one = body([[[0] * 5]])
     headers = {"content-type": "application/json", "content-length": str(len(one))}
-    with in_thread(made(), requests=1) as server, server.line() as line:
+    with in_thread(new_model(), requests=1) as server, server.line() as line:
         (busy,) = fill(server, 1)
         said = head("POST", "/v1/predict", headers, server.port)
         for piece in (said[:20], said[20:], one[:4]):
@@ -181,7 +181,7 @@ def _said_anything(line) -> bool:
 
 
 def test_those_turned_away_are_counted():
-    with in_thread(made(), requests=1) as server:
+    with in_thread(new_model(), requests=1) as server:
         lines = fill(server, 1)
         for _ in range(3):
             problem(server.post(body([[[0] * 5]])), "overloaded")
@@ -191,7 +191,7 @@ def test_those_turned_away_are_counted():
 
 def test_a_request_that_misses_the_deadline_is_abandoned():
     inputs = steps(10_000, sessions=8).round(2).tolist()
-    with in_thread(made(hidden_size=400), deadline_s=0.1) as server:
+    with in_thread(new_model(hidden_size=400), deadline_s=0.1) as server:
         late = server.post(body(inputs))
         assert problem(late, "too-late")["detail"] == "there was no answer within 0.1 s"
         assert late.header("retry-after") == "1"

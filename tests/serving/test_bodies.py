@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from tests.serving.asking import head, memory_mb, problem
+from tests.serving.client import head, memory_mb, problem
 from tests.serving.test_predict import form, png, stroke
 from tests.serving.test_values import GIANT_MB, zeros
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.asking import memory_mb, problem
+from tests.serving.client import memory_mb, problem
 from tests.serving.test_predict import png, stroke
 from tests.serving.test_values import GIANT_MB
 

@@ -7,13 +7,13 @@ import json
 import pytest
 
 from scanline.serving.connections import content_length
-from tests.model.test_session import made
-from tests.serving.asking import head, in_thread, problem
+from tests.model.test_session import new_model
+from tests.serving.client import head, in_thread, problem
 
 
 @pytest.fixture(scope="module")
 def small():
-    with in_thread(made(), read_s=0.5, head_bytes=2_000, idle_s=1.0) as server:
+    with in_thread(new_model(), read_s=0.5, head_bytes=2_000, idle_s=1.0) as server:
         yield server
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.model.test_session import made
-from tests.serving.asking import Line, end, head, in_thread, problem, ready, until
+from tests.model.test_session import new_model
+from tests.serving.client import Line, end, head, in_thread, problem, ready, until
 from tests.serving.test_predict import pictures
 from tests.serving.test_stream_route import handshake, joined, say
 
@@ -75,7 +75,7 @@ def test_a_second_signal_ends_at_once(started):
 
 
 def test_while_it_ends_it_says_so_and_takes_nothing_more():
-    with in_thread(made()) as server, server.line() as line:
+    with in_thread(new_model()) as server, server.line() as line:
         server.goes_on()
         server.given.admission.ending = (
             True  # as the signal does; a tenth of a second later it listens no more
@@ -91,7 +91,7 @@ def test_while_it_ends_it_says_so_and_takes_nothing_more():
 
 
 def test_the_signal_is_what_makes_it_say_so():
-    with in_thread(made()) as server, half(server, b'{"inputs":[[[0,0,0,0,0]]]}') as line:
+    with in_thread(new_model()) as server, half(server, b'{"inputs":[[[0,0,0,0,0]]]}') as line:
         until(lambda: server.given.admission.in_flight == 1, "it does not come in")
         server.stop()
         until(lambda: server.given.admission.ending, "it does not end")
@@ -100,7 +100,7 @@ def test_the_signal_is_what_makes_it_say_so():
 
 
 def test_what_does_not_come_to_an_end_is_given_up_when_its_time_is_over(caplog):
-    with in_thread(made(), drain_s=1.0) as server, half(server, b"{}"):
+    with in_thread(new_model(), drain_s=1.0) as server, half(server, b"{}"):
         until(lambda: server.given.admission.in_flight == 1, "it does not come in")
         server.stop()
         wait_until_it_listens_no_more(server)
@@ -109,6 +109,6 @@ def test_what_does_not_come_to_an_end_is_given_up_when_its_time_is_over(caplog):
 
 def test_a_server_without_requests_ends_at_once():
     began = time.monotonic()
-    with in_thread(made()) as server:
+    with in_thread(new_model()) as server:
         server.goes_on()
     assert time.monotonic() - began < 10

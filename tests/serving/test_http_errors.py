@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from tests.model.test_session import made
-from tests.serving.asking import head, in_thread, problem, until
+from tests.model.test_session import new_model
+from tests.serving.client import head, in_thread, problem, until
 from tests.serving.test_predict import pictures
 
 pytestmark = pytest.mark.usefixtures("server_survives")
@@ -189,7 +189,7 @@ def test_the_second_head_of_a_connection_must_not_drip_either(hasty):
 
 @pytest.mark.parametrize("deadline_s", [0.3, 0.4])
 def test_a_body_that_comes_too_slowly_is_refused(deadline_s):
-    with in_thread(made(), read_s=0.4, deadline_s=deadline_s) as server, server.line() as line:
+    with in_thread(new_model(), read_s=0.4, deadline_s=deadline_s) as server, server.line() as line:
         headers = {"content-type": "application/json", "content-length": "100"}
         line.say(head("POST", "/v1/predict", headers, server.port) + b'{"in')
         answer = line.hear()
@@ -200,7 +200,7 @@ def test_a_body_that_comes_too_slowly_is_refused(deadline_s):
 
 
 def test_bodies_that_are_under_way_take_no_more_memory_than_is_set():
-    with in_thread(made(), held_bytes=200_000) as server, server.line() as line:
+    with in_thread(new_model(), held_bytes=200_000) as server, server.line() as line:
         headers = {"content-type": "application/json", "content-length": "190001"}
         line.say(head("POST", "/v1/predict", headers, server.port) + b" " * 190_000)
         until(lambda: server.given.admission.in_flight == 1, "it does not come in")
@@ -216,12 +216,12 @@ def test_bodies_that_are_under_way_take_no_more_memory_than_is_set():
 
 
 def test_a_silent_connection_is_closed():
-    with in_thread(made(), idle_s=0.3) as server, server.line() as line:
+    with in_thread(new_model(), idle_s=0.3) as server, server.line() as line:
         assert line.closed
 
 
 def test_connections_over_the_limit_are_refused_and_the_others_continue():
-    with in_thread(made(), connections=5) as server:
+    with in_thread(new_model(), connections=5) as server:
         kept = [server.line() for _ in range(5)]
         try:
             kept[0].say(head("GET", "/v2/health/live", {}, server.port))
@@ -245,7 +245,7 @@ def _answers(server) -> bool:
 def test_a_client_that_does_not_take_its_answer_is_let_go():
     given = np.zeros((20, 50, 5)).tolist()
     body = json.dumps({"inputs": given, "trace": True}).encode()
-    with in_thread(made(), read_s=0.3) as server, server.line() as line:
+    with in_thread(new_model(), read_s=0.3) as server, server.line() as line:
         line.socket.setsockopt(1, 8, 4096)  # SO_RCVBUF
         headers = {"content-type": "application/json", "content-length": str(len(body))}
         line.say((head("POST", "/v1/predict", headers, server.port) + body) * 8)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.serving.asking import in_thread, problem
 
 from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model, load
@@ -16,6 +15,7 @@ from scanline.model.network import Architecture, Network
 from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 from tests.browser import watched
+from tests.serving.client import in_thread, problem
 
 F = 2
 

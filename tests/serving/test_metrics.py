@@ -8,8 +8,8 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.model.test_session import made
-from tests.serving.asking import in_thread, problem, until
+from tests.model.test_session import new_model
+from tests.serving.client import in_thread, problem, until
 from tests.serving.test_stream_route import joined, say
 
 
@@ -27,7 +27,7 @@ def samples(server) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 def test_requests_are_counted_by_route_and_status():
-    with in_thread(made()) as server:
+    with in_thread(new_model()) as server:
         for _ in range(3):
             assert server.predict([[[0] * 5]]).status == 200
         problem(server.predict([[[0]]]), "wrong-values")
@@ -51,7 +51,7 @@ def test_requests_are_counted_by_route_and_status():
 
 
 def test_paths_that_anyone_makes_up_make_no_new_series():
-    with in_thread(made()) as server:
+    with in_thread(new_model()) as server:
         for number in range(20):
             server.get(f"/v1/{number}")
             server.get(f"/problems/{number}")
@@ -64,7 +64,7 @@ def test_paths_that_anyone_makes_up_make_no_new_series():
 
 
 def test_streams_that_are_open_are_counted():
-    with in_thread(made()) as server:
+    with in_thread(new_model()) as server:
         with joined(server) as stream:
             say(stream, {"reset": True})
             assert samples(server)["scanline_streams", ()] == 1

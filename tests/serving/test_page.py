@@ -19,8 +19,8 @@ from scanline.model.artifact import load
 from scanline.serving.access import Access
 from scanline.serving.start import LOOPBACK
 from tests.browser import watched
-from tests.model.test_session import made
-from tests.serving.asking import end, in_thread, process, ready
+from tests.model.test_session import new_model
+from tests.serving.client import end, in_thread, process, ready
 
 PAGE = resources.files("scanline.serving") / "page"
 SOURCES = Path(__file__).parents[2] / "page" / "src"
@@ -323,7 +323,7 @@ def test_the_time_of_a_redraw_is_marked(seen):
 
 
 def test_other_sequences_are_pasted(browser):
-    with in_thread(made()) as server, watched(browser, 1440) as seen:
+    with in_thread(new_model()) as server, watched(browser, 1440) as seen:
         address = f"http://127.0.0.1:{server.port}/"
         page = seen.page
         page.goto(address)

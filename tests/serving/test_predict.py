@@ -12,8 +12,8 @@ from PIL import Image
 
 from scanline.data.transforms.framing import fit_picture
 from scanline.formats.images import decode_pixels
-from tests.model.test_session import made, steps
-from tests.serving.asking import in_thread
+from tests.model.test_session import new_model, steps
+from tests.serving.client import in_thread
 
 
 def pictures(n: int, seed: int = 0) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_what_stands_in_the_padding_is_not_read(sequences):
 
 @pytest.mark.parametrize("missing", ["zero", "mean", "forward-fill"])
 def test_null_is_a_missing_value_where_the_model_bears_them(missing):
-    model, given = made(missing=missing), steps(7)
+    model, given = new_model(missing=missing), steps(7)
     given[2, 1] = given[5, 4] = given[0, 0] = np.nan
     sent = [[None if np.isnan(each) else float(each) for each in step] for step in given]
     with in_thread(model) as server:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.serving.asking import problem
+from tests.serving.client import problem
 from tests.serving.test_predict import png, stroke
 
 pytestmark = pytest.mark.usefixtures("server_survives")

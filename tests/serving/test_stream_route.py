@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.serving.asking import Line, head, in_thread, problem, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from scanline.serving.access import Access
 from scanline.serving.problems import KINDS
-from tests.model.test_session import made, steps
+from tests.model.test_session import new_model, steps
+from tests.serving.client import Line, head, in_thread, problem, until
 from tests.serving.test_predict import pictures
 
 
@@ -133,7 +133,7 @@ def test_a_reset_starts_again(sequences):
 
 
 def test_null_is_a_missing_value_where_the_model_bears_them():
-    model, sequence = made(missing="forward-fill"), steps(4)
+    model, sequence = new_model(missing="forward-fill"), steps(4)
     sequence[1, 2] = sequence[3, 0] = np.nan
     sent = [[None if np.isnan(each) else float(each) for each in step] for step in sequence]
     with in_thread(model) as server, joined(server) as stream:
@@ -204,7 +204,7 @@ def test_a_damaged_session_or_one_of_another_model_is_refused(sequences):
         for size in (8, 100, len(kept) - 1):
             answer = say(stream, {"resume": base64.b64encode(kept[:size]).decode()})
             assert "the saved session" in fault(answer, "wrong-values")
-        for other in (made("gru"), made(readout="mean"), made(hidden_size=16)):
+        for other in (new_model("gru"), new_model(readout="mean"), new_model(hidden_size=16)):
             session = base64.b64encode(other.stream().to_bytes()).decode()
             fault(say(stream, {"resume": session}), "wrong-values")
         assert say(stream, {"save": True})["steps"] == 2
@@ -217,7 +217,7 @@ def test_no_steps_are_answered_by_no_predictions_or_refused(sequences):
 
 
 def test_a_message_over_the_limit_ends_the_stream():
-    with in_thread(made(), body_bytes=10_000) as server:
+    with in_thread(new_model(), body_bytes=10_000) as server:
         with joined(server) as stream:
             stream.send("x" * 20_000)
             with pytest.raises(ConnectionClosed) as closed:
@@ -229,7 +229,7 @@ def test_a_message_over_the_limit_ends_the_stream():
 
 
 def test_frames_that_add_up_to_more_than_the_limit_end_the_stream():
-    with in_thread(made(), body_bytes=10_000) as server, joined(server) as stream:
+    with in_thread(new_model(), body_bytes=10_000) as server, joined(server) as stream:
 
         def send_and_receive():
             stream.send("x" * 900 for _ in range(12))
@@ -254,7 +254,7 @@ def test_text_that_is_not_utf8_ends_the_stream(sequences, caplog):
 
 
 def test_a_silent_stream_is_closed():
-    with in_thread(made(), idle_s=0.3) as server, joined(server) as stream:
+    with in_thread(new_model(), idle_s=0.3) as server, joined(server) as stream:
         with pytest.raises(ConnectionClosed) as closed:
             stream.recv(20)
         assert closed.value.rcvd is not None
@@ -263,7 +263,7 @@ def test_a_silent_stream_is_closed():
 
 
 def test_streams_past_the_limit_are_refused_until_one_ends():
-    with in_thread(made(), streams=2) as server, joined(server):
+    with in_thread(new_model(), streams=2) as server, joined(server):
         with joined(server):
             assert (
                 problem(handshake(server), "overloaded")["detail"] == "2 streams are open, which is the limit"
@@ -282,13 +282,13 @@ def test_a_request_to_a_stream_is_asked_to_open_a_websocket(sequences):
 
 
 def test_a_client_that_vanishes_gives_its_place_back():
-    with in_thread(made(), streams=1) as server, joined(server) as stream:
+    with in_thread(new_model(), streams=1) as server, joined(server) as stream:
         stream.socket.shutdown(socket.SHUT_RDWR)
         until(lambda: server.given.metrics.open_streams == 0, "its place is kept")
 
 
 def test_a_model_in_both_directions_refuses_the_handshake():
-    with in_thread(made(bidirectional=True)) as server:
+    with in_thread(new_model(bidirectional=True)) as server:
         described = server.get("/v1/model").json()
         assert described["streams"] is False
         found = problem(handshake(server), "wrong-values")
@@ -313,7 +313,7 @@ def test_a_refused_handshake_is_no_error_in_the_log(sequences, caplog):
 
 def test_a_handshake_shows_host_origin_and_token_as_a_request_does():
     token = "correct-horse-battery"
-    with in_thread(made(), Access(frozenset({"127.0.0.1"}), token=token)) as server:
+    with in_thread(new_model(), Access(frozenset({"127.0.0.1"}), token=token)) as server:
         right = {"authorization": f"Bearer {token}"}
         assert handshake(server, **right) is None
         assert handshake(server, **right, origin=f"http://127.0.0.1:{server.port}") is None

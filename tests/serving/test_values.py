@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.serving.asking import problem
+from tests.serving.client import problem
 from tests.serving.test_predict import png, stroke
 
 GIANT_MB = 150  # more than a server may grow by, whatever it is sent

@@ -21,14 +21,14 @@ def test_a_file_is_replaced_and_no_other_file_is_left(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_the_umask_decides_who_can_read_a_file(tmp_path):
+def test_the_umask_sets_the_permissions_of_a_file(tmp_path):
     write_atomic(tmp_path / "a", "x")
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~mask
 
 
-def test_the_umask_decides_who_can_read_a_folder(tmp_path):
+def test_the_umask_sets_the_permissions_of_a_folder(tmp_path):
     with atomic_folder(tmp_path / "a") as folder:
         (folder / "b").write_text("x")
     (tmp_path / "expected").mkdir()

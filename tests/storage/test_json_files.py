@@ -58,6 +58,6 @@ def test_every_changed_byte_of_a_sealed_file_is_detected(tmp_path):
             read_sealed_json(path)
 
 
-def test_what_is_not_a_regular_file_is_refused():
+def test_anything_but_a_regular_file_is_refused():
     with pytest.raises(ModelError, match="expected a regular file"):
         read_json(Path("/dev/zero"))

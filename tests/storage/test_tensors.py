@@ -27,9 +27,9 @@ def test_packed_values_are_a_copy_in_the_order_of_the_tensor():
     packed = pack_tensors({"turned": weight.T, "part": weight[:, 1]})
     with torch.no_grad():
         weight.zero_()
-    found = safetensors.torch.load(packed)
-    assert found["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
-    assert found["part"].tolist() == [1, 4]
+    loaded = safetensors.torch.load(packed)
+    assert loaded["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert loaded["part"].tolist() == [1, 4]
 
 
 def test_other_dtypes_are_refused():

@@ -23,30 +23,35 @@ POSITION = Position(metrics_bytes=10, log_bytes=20, seconds=1.5)
 
 def state(step: int) -> TrainState:
     """After one real step of Adam, so that the optimiser has something to keep."""
-    made = initial_state(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
-    made.network(torch.randn(2, 3, 3)).sum().backward()
-    made.optimizer.step()
-    made.step, made.best = step, BestValidation(0.5, 3, 2)
-    return made
+    initial = initial_state(PLAN, ARCHITECTURE, 0.0, 1.0, "cpu")
+    initial.network(torch.randn(2, 3, 3)).sum().backward()
+    initial.optimizer.step()
+    initial.step, initial.best = step, BestValidation(0.5, 3, 2)
+    return initial
 
 
 def load(folder):
     return checkpoint.load_newest(folder, ARCHITECTURE, PLAN.train, "cpu")
 
 
-def test_a_state_comes_back_as_it_was(tmp_path):
+def test_a_saved_state_is_loaded_unchanged(tmp_path):
     saved = state(7)
     weights = {name: value.clone() + 1 for name, value in saved.network.state_dict().items()}
     saved.best = BestValidation(0.5, 3, 2, weights)
     checkpoint.save(tmp_path, checkpoint.snapshot(saved, POSITION))
     loaded = load(tmp_path)
-    found = loaded.state
+    result = loaded.state
     assert (loaded.position, loaded.damaged, loaded.notes) == (POSITION, [], [])
-    assert (found.step, found.best.accuracy, found.best.step, found.best.bad_evaluations) == (7, 0.5, 3, 2)
+    assert (result.step, result.best.accuracy, result.best.step, result.best.bad_evaluations) == (
+        7,
+        0.5,
+        3,
+        2,
+    )
     for name, value in saved.network.state_dict().items():
-        assert torch.equal(found.network.state_dict()[name], value)
-        assert torch.equal(found.best.weights[name], value + 1)
-    before, after = saved.optimizer_tensors(), found.optimizer_tensors()
+        assert torch.equal(result.network.state_dict()[name], value)
+        assert torch.equal(result.best.weights[name], value + 1)
+    before, after = saved.optimizer_tensors(), result.optimizer_tensors()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -76,52 +81,52 @@ def test_the_files_of_a_retired_checkpoint_are_reused(tmp_path):
     shorter = state(5)
     shorter.loss = 0.5
     checkpoint.save(tmp_path, checkpoint.snapshot(shorter, POSITION), keep=3)
-    found = load(tmp_path).state
-    assert found.step == 1_000_004
+    result = load(tmp_path).state
+    assert result.step == 1_000_004
     for name, value in changed.network.state_dict().items():
-        assert torch.equal(found.network.state_dict()[name], value)
+        assert torch.equal(result.network.state_dict()[name], value)
     shutil.rmtree(tmp_path / "step-1000004")
     assert load(tmp_path).state.loss == 0.5
 
 
-def hard_link(spare, kept):
-    os.link(spare / "model.safetensors", kept)
+def hard_link(spare, saved):
+    os.link(spare / "model.safetensors", saved)
 
 
-def symbolic_link(spare, kept):
-    (spare / "model.safetensors").rename(kept)
-    (spare / "model.safetensors").symlink_to(kept)
+def symbolic_link(spare, saved):
+    (spare / "model.safetensors").rename(saved)
+    (spare / "model.safetensors").symlink_to(saved)
 
 
-def write_protected(spare, kept):
+def write_protected(spare, saved):
     (spare / "model.safetensors").chmod(0o400)
-    shutil.copy(spare / "model.safetensors", kept)
+    shutil.copy(spare / "model.safetensors", saved)
 
 
-def more(spare, kept):
+def more(spare, saved):
     (spare / "more").write_bytes(b"")
-    shutil.copy(spare / "model.safetensors", kept)
+    shutil.copy(spare / "model.safetensors", saved)
 
 
-def fewer(spare, kept):
-    (spare / "model.safetensors").rename(kept)
+def fewer(spare, saved):
+    (spare / "model.safetensors").rename(saved)
 
 
-def link_to_a_folder(spare, kept):
-    shutil.copy(spare / "model.safetensors", kept)
+def link_to_a_folder(spare, saved):
+    shutil.copy(spare / "model.safetensors", saved)
     spare.rename(spare.parent.parent / "elsewhere")
     spare.symlink_to(spare.parent.parent / "elsewhere")
 
 
 @pytest.mark.parametrize("change", [hard_link, symbolic_link, write_protected, more, fewer, link_to_a_folder])
 def test_linked_or_unrelated_files_are_never_overwritten(tmp_path, change):
-    checkpoints, kept = tmp_path / "checkpoints", tmp_path / "kept"
+    checkpoints, saved = tmp_path / "checkpoints", tmp_path / "kept"
     for step in (1, 2, 3):
         checkpoint.save(checkpoints, checkpoint.snapshot(state(step), POSITION))
-    change(checkpoints / ".spare.tmp", kept)
-    before = kept.read_bytes()
+    change(checkpoints / ".spare.tmp", saved)
+    before = saved.read_bytes()
     checkpoint.save(checkpoints, checkpoint.snapshot(state(4), POSITION))
-    assert kept.read_bytes() == before
+    assert saved.read_bytes() == before
     assert names(checkpoints) == ["step-000003", "step-000004"]
     assert load(checkpoints).state.step == 4
     assert not (checkpoints / "step-000004").is_symlink()

@@ -193,10 +193,10 @@ def test_the_program_saves_and_ends_within_two_seconds_of_a_signal(tmp_path, num
         time.sleep(0.05)
     began = time.monotonic()
     child.send_signal(number)
-    _, said = child.communicate(timeout=30)
+    _, text = child.communicate(timeout=30)
     took = time.monotonic() - began
     assert child.returncode == 128 + number
-    assert said.decode().strip().splitlines()[-1].startswith("scanline: stopped at step ")
+    assert text.decode().strip().splitlines()[-1].startswith("scanline: stopped at step ")
     assert took < 10  # two seconds where nothing else runs
     state = json.loads(sorted((run / "checkpoints").iterdir())[-1].joinpath("state.json").read_text())
     assert state["step"] > 0
@@ -284,9 +284,9 @@ def test_a_copied_checkpoint_folder_is_not_a_checkpoint(tmp_path):
     assert "step-000020 is skipped" in resumed.notes[0]
     assert "got 6" in resumed.notes[0]
     finish(resumed)
-    found = sorted(path.name for path in checkpoints.iterdir())
-    assert "step-000024" in found
-    assert "step-000006-good" in found
+    result = sorted(path.name for path in checkpoints.iterdir())
+    assert "step-000024" in result
+    assert "step-000006-good" in result
 
 
 @pytest.mark.parametrize("name", ["environment.json", "checkpoints"])
@@ -327,8 +327,8 @@ def test_a_second_process_leaves_a_new_run_alone(tmp_path):
 
 def test_a_linked_copy_of_a_run_keeps_its_lines(tmp_path):
     stop_at(short(tmp_path / "run"), 12)
-    kept = tmp_path / "metrics.jsonl"
-    os.link(tmp_path / "run" / "metrics.jsonl", kept)
-    before = kept.read_bytes()
+    lines = tmp_path / "metrics.jsonl"
+    os.link(tmp_path / "run" / "metrics.jsonl", lines)
+    before = lines.read_bytes()
     finish(TrainingRun.resume(run=tmp_path / "run", device="cpu"))
-    assert kept.read_bytes() == before
+    assert lines.read_bytes() == before

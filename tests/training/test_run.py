@@ -221,7 +221,7 @@ def test_an_unknown_device_leaves_no_directory(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(scanline.ScanlineError, match=r"cannot create the run directory .*Not a directory"):
         short(tmp_path / "file" / "run")
@@ -270,7 +270,7 @@ def test_early_stopping_ships_the_best_weights(tmp_path):
 @pytest.mark.parametrize(
     ("keep", "wanted"), [(1, {12, 24}), (2, {12, 21, 24}), (4, {12, 15, 18, 21, 24})], ids=str
 )
-def test_the_newest_checkpoints_stay_and_the_best(tmp_path, keep, wanted):
+def test_the_newest_checkpoints_and_the_best_are_kept(tmp_path, keep, wanted):
     settings = {"train.validate_every": 12, "train.checkpoint_every": 3, "train.learning_rate": 0.2}
     training = finish(short(tmp_path / "run", seed=2, **settings, **{"train.keep_checkpoints": keep}))
     assert training.state.best.step == 12
@@ -321,18 +321,18 @@ def test_the_tutorials_run_on_any_pictures(tmp_path):
         assert run.result["training"]["steps"] == 2
 
 
-def test_event_files_hold_the_same_figures_as_the_metrics(tmp_path):
+def test_event_files_have_the_same_numbers_as_the_metrics(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = train("digits", settings=SHORT, run=tmp_path / "run", tensorboard=True, log=None)
     events = accumulator.EventAccumulator(str(run.path))
     events.Reload()
     written = [(event.step, event.value) for event in events.Scalars("train/loss")]
-    kept = [(m["step"], pytest.approx(m["loss"])) for m in metrics(run.path) if m["event"] == "logged"]
-    assert written == kept
+    lines = [(m["step"], pytest.approx(m["loss"])) for m in metrics(run.path) if m["event"] == "logged"]
+    assert written == lines
     assert {"train/accuracy", "train/learning_rate", "validation/accuracy"} <= set(events.Tags()["scalars"])
 
 
-def test_without_tensorboard_the_extra_is_named_and_nothing_is_made(tmp_path, monkeypatch):
+def test_without_tensorboard_the_extra_is_named_and_nothing_is_created(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(MissingExtraError, match=r"pip install '\.\[tensorboard\]'"):
         train("digits", run=tmp_path / "run", tensorboard=True)
@@ -354,8 +354,8 @@ def test_the_small_digits_replace_mnist_only_if_no_data_set_is_named(tmp_path, m
 def write_pictures(folder: Path, data) -> None:
     """The training and test parts of scikit-learn's digits as a folder of IDX files."""
     folder.mkdir(parents=True)
-    for name, part in (("train", data.train), ("t10k", data.test)):
-        for kind, array in (("images-idx3", part.values * 15), ("labels-idx1", part.targets)):
+    for name, split in (("train", data.train), ("t10k", data.test)):
+        for kind, array in (("images-idx3", split.values * 15), ("labels-idx1", split.targets)):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             (folder / f"{name}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
 
@@ -393,7 +393,7 @@ def test_a_run_killed_after_its_last_step_is_finished_by_resuming(tmp_path):
     assert resumed.result.test.n == 360
 
 
-def test_patience_keeps_the_best_weights_even_if_all_steps_are_made(tmp_path):
+def test_patience_keeps_the_best_weights_even_if_all_steps_are_done(tmp_path):
     changes = {"train.patience": 50, "train.validate_every": 1, "train.learning_rate": 0.3}
     training = finish(short(tmp_path / "run", **changes))
     assert training.result.training.status == "finished"
@@ -445,7 +445,7 @@ def test_a_local_folder_with_the_name_of_a_data_set_is_a_folder(tmp_path, monkey
 def test_a_folder_of_a_single_class_is_refused(tmp_path):
     digits = catalog.load("digits")
     train_part, test_part = (
-        part.take(np.flatnonzero(part.targets == 3)) for part in (digits.train, digits.test)
+        source.take(np.flatnonzero(source.targets == 3)) for source in (digits.train, digits.test)
     )
     write_pictures(tmp_path / "threes", digits.with_splits(train=train_part, test=test_part))
     with pytest.raises(DataError, match="threes: expected at least 2 classes, got 1"):

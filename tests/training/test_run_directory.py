@@ -78,7 +78,7 @@ def test_missing_logs_are_created_and_longer_ones_are_cut(tmp_path):
     assert folder.log_sizes() == (0, 6)
 
 
-def test_the_data_of_a_run_are_found_and_a_model_has_none(tmp_path):
+def test_a_run_names_its_data_and_a_model_does_not(tmp_path):
     (tmp_path / "recipe.toml").write_text('[data]\nname = "mnist"\n')
     assert trained_on(tmp_path) == (DEFAULT_DATA.model_copy(update={"name": "mnist"}), DEFAULT_SPLIT)
     (tmp_path / "recipe.toml").write_text(PLAN.to_toml().replace("test = 0.2", "test = 0.3"))

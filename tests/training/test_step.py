@@ -63,7 +63,7 @@ def test_steps_lower_the_loss():
     assert losses[-1] < losses[0] / 2
 
 
-def test_the_first_step_of_tensorflows_adam_worked_by_hand():
+def test_the_first_step_of_tensorflows_adam_computed_by_hand():
     """With m = 0.1 g and v = 0.001 g^2 the step is rate * g / (|g| + epsilon / sqrt(0.001))."""
     classifier, plan = (
         network(),

@@ -42,14 +42,14 @@ def digest(state) -> list[float]:
 
 def test_events_come_when_due_and_each_step_ends_with_stepped():
     state, plan = begin(test_every=6)
-    found = [
+    result = [
         (event.step, getattr(event, "split", type(event).__name__))
         for event in Trainer(state, plan, DATA, TASK).events()
     ]
-    assert found[:4] == [(1, "Stepped"), (2, "Stepped"), (3, "Logged"), (3, "Stepped")]
-    assert [step for step, what in found if what == "validation"] == [4, 8, 12]
-    assert [step for step, what in found if what == "test"] == [6, 12]
-    assert found[-1] == (12, "Stepped")
+    assert result[:4] == [(1, "Stepped"), (2, "Stepped"), (3, "Logged"), (3, "Stepped")]
+    assert [step for step, what in result if what == "validation"] == [4, 8, 12]
+    assert [step for step, what in result if what == "test"] == [6, 12]
+    assert result[-1] == (12, "Stepped")
 
 
 def test_without_an_interval_validation_comes_once_at_the_end():

@@ -84,7 +84,10 @@ def integrated_gradients(
     total = np.zeros(np.shape(values))
     nodes, signed_error, error_bound = 0, 0.0, 0.0  # the errors are of the intervals that were accepted
     while len(pending):
-        attributions, errors = path.attributions(pending)
+        # Where many intervals do not help, rounding in float32 may be the cause.
+        attributions, errors = path.attributions(
+            pending, path.exact if nodes >= _ENOUGH_NODES else path.network
+        )
         nodes += len(pending) * _NODES
         # Accept the best intervals as long as the sum of all accepted errors stays below half the tolerance.
         # The sum of absolute values cannot cancel, so it bounds the total error.
@@ -126,7 +129,8 @@ class _Path:
     def __init__(
         self, network: Network, values: NDArray[Any], target: int, background: NDArray[np.float32]
     ) -> None:
-        # Gradients are taken in float32 on the fast path; the logits they are checked against in float64.
+        # Gradients are taken in float32 on the fast path unless that is too coarse; the logits that they are
+        # checked against are in float64.
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.exact = copy.deepcopy(self.network).double()
         self.target = target
@@ -154,8 +158,14 @@ class _Path:
             self.known_logits |= dict(zip(batch, logits, strict=True))
         return np.array([self.known_logits[position] for position in positions.tolist()])
 
-    def attributions(self, intervals: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def attributions(
+        self, intervals: NDArray[np.float64], network: Network
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Integrate the gradients over intervals (P, 2) of the path.
+
+        Args:
+            intervals: Begin and end of each.
+            network: `network`, or `exact` for gradients in float64.
 
         Returns:
             Attributions (P, T, F), and the error of the sum of each, (P,).
@@ -167,8 +177,8 @@ class _Path:
         for first in range(0, len(intervals), size):
             chosen = slice(first, first + size)
             # Sequences do not interact: the gradient of the summed logits is each sequence's own gradient.
-            values = self.at(positions[chosen].reshape(-1)).to(self.network.scale.dtype).requires_grad_()
-            (gradients,) = torch.autograd.grad(self.network(values)[:, self.target].sum(), values)
+            values = self.at(positions[chosen].reshape(-1)).to(network.scale.dtype).requires_grad_()
+            (gradients,) = torch.autograd.grad(network(values)[:, self.target].sum(), values)
             # (P * nodes, T, F) to (P, nodes, T, F): the nodes of an interval are adjacent.
             by_node = gradients.reshape(-1, _NODES, *self.direction.shape).cpu().double().numpy()
             attributions[chosen] = np.einsum("pntf,n->ptf", by_node, self.weights)
