@@ -141,7 +141,7 @@ def test_an_array_reads_as_grey_values_from_0_to_1(tmp_path, array, expected):
         (np.zeros((2, 2, 2)), r"found \(2, 2, 2\)"),
         (np.zeros((0, 5)), r"found \(0, 5\)"),
         (np.zeros((1, 2, 2, 3)), r"found \(1, 2, 2, 3\)"),
-        (np.array([[0, 256]]), r"expected whole numbers 0\.\.255, found 0\.\.256; scale"),
+        (np.array([[0, 256]]), r"expected whole numbers 0\.\.255, found 0\.\.256; name the value of white"),
         (np.array([[-1, 5]]), r"found -1\.\.5"),
         (np.array([[0.0, 1.5]]), r"expected floats 0\.\.1, found 0\.\.1\.5; scale"),
         (np.array([[0.0, np.nan]]), r"found NaN or infinity; replace"),

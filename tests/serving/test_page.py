@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import subprocess
@@ -49,6 +50,22 @@ def seen(browser, address):
         found.page.wait_for_selector("body[data-state=ready], body[data-state=idle], #app:not([hidden])")
         yield found
         found.check(address)
+
+
+def leading(classes: list[int], trace: dict) -> dict:
+    """Return a trace in which these classes lead, one after each step."""
+    rows = [[0.91 if each == leader else 0.01 for each in range(10)] for leader in classes]
+    last = classes[-1]
+    settled = max((at for at, each in enumerate(classes, 1) if each != last), default=0) + 1
+    changes = sum(one != other for one, other in itertools.pairwise(classes))
+    first = classes.index(last) + 1
+    return trace | {
+        "probabilities": rows,
+        "label": last,
+        "settled": settled,
+        "first_reached": first,
+        "changes": changes,
+    }
 
 
 def answers(page) -> int:
@@ -361,3 +378,33 @@ def test_a_server_with_a_token_is_asked_with_it(browser, digits):
 def test_the_page_shows_what_the_model_is(seen, trained):
     tested = load(trained).provenance.test
     assert f"{100 * tested.accuracy:.2f} %" in plain(seen.page.locator("#about").inner_text())
+
+
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        (
+            [8, 4, 8, 7, 4, 7, 7, 3],
+            "The prediction changed 6 times (8, 4, 7): 7 from row 6 to 7, then 3 only at the last row, 8.",
+        ),
+        (
+            [8, 3, 8, 4, 7, 3, 3, 3],
+            "The prediction changed 5 times (8, 3, 4, 7): 3 first at row 2; 7 at row 5, then "
+            "3 from row 6 on.",
+        ),
+        ([8, 8, 4, 4, 7, 3, 3, 3], "Predicted 8 up to row 2, 4 up to row 4, 7 up to row 5; 3 from row 6 on."),
+    ],
+)
+def test_the_sentence_about_a_prediction_names_all_classes_that_led(seen, classes, sentence):
+    page = seen.page
+
+    def altered(route):
+        answer = route.fetch()
+        body = answer.json()
+        for each in body["predictions"]:
+            each["label"], each["trace"] = classes[-1], leading(classes, each["trace"])
+        route.fulfill(response=answer, json=body)
+
+    page.route("**/v1/predict", altered)
+    after(page, lambda: draw_one(page))
+    assert plain(page.locator("#summary").inner_text()) == sentence

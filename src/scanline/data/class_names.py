@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +14,8 @@ from scanline.data.labels import BytesName, integer_of, match_names, same_names
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate
-from scanline.errors import UNPRINTABLE, DataError, join_names, one_line
-from scanline.formats.text import is_number
+from scanline.errors import UNPRINTABLE, DataError, one_line
+from scanline.formats.text import escaped, is_number, joined_beside, look_alike
 from scanline.limits import exceeded, limit_of
 
 MAX_NAME_CHARACTERS = 4_096  # limit for a class, a sequence or a group
@@ -51,6 +51,7 @@ def name_classes(
     used = np.unique(codes)
     texts = {int(code): str(names[code]).strip() for code in used}
     _check_labels(texts, codes, source, locate)
+    check_look(texts.values(), f"{source}: labels")
     integers = {code: integer_of(text) for code, text in texts.items()}
     all_integers = all(number is not None for number in integers.values())
     # What identifies a class and sorts it; the class is then named as its labels are spelled.
@@ -91,6 +92,15 @@ def _check_labels(
     if long:
         first = int(np.flatnonzero(np.isin(codes, long))[0])
         raise DataError(f"{source}: {locate(first)}: {name_too_long(texts[int(codes[first])])}")
+
+
+def check_look(names: Iterable[str], where: str) -> None:
+    """Raise DataError if two different names look the same, as "a" and "a" with a zero-width blank do."""
+    if pair := look_alike(names):
+        raise DataError(
+            f"{where}: expected names that do not look the same, found {escaped(pair[0])} and "
+            f"{escaped(pair[1])}; write them alike if they are the same"
+        )
 
 
 def _typed_name(key: int | str, spellings: Sequence[Any]) -> ClassName:
@@ -142,9 +152,11 @@ def with_classes(source: MemorySource, classes: tuple[ClassName, ...], owner: st
     unknown = np.flatnonzero(targets < 0)
     if unknown.size:
         first = int(unknown[0])
+        found = source.classes[source.targets[first]]
+        join = joined_beside([found], classes)
         raise DataError(
             f"{source.name}: {source.info.locate(first)}: expected a class of {owner}, one of "
-            f"{join_names(classes)}, found {one_line(source.classes[source.targets[first]])}"
+            f"{join(classes)}, found {join([found])}"
             + (f" ({unknown.size:,} of {len(source):,} are unknown)" if unknown.size > 1 else "")
         )
     return replace(source, targets=targets, classes=classes)

@@ -83,7 +83,7 @@ def read_pixels(path: Path, colour: bool = False, white: int = 0) -> NDArray[np.
             warnings.simplefilter("ignore")  # decoders warn of oddities that users cannot act on
             if path.suffix.lower() == ".npy":
                 return read_array_picture(path, colour, white)
-            return _read_still(path, name, colour, white=white)
+            return _read_still(path, name, colour, None, white)
     except FormatError:
         raise
     except OSError as error:  # errors of the system have a number, those of decoders have none

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+
+from scanline.errors import join_names
 
 # Windows programs write it before text in UTF-8. It is not part of the text.
 BYTE_ORDER_MARK = "\ufeff"
+# Soft hyphen, zero-width blank, word joiner and its neighbours, byte-order mark; not the zero-width joiners,
+# which are part of words in some scripts.
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060-\u2064\ufeff]")
 # A number with a decimal comma. 1,234,567 is not one: there the commas separate thousands.
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 # Marks that neither numbers nor quotes nor words have.
 _SEPARATORS = ",;|:/!#$%&*=^~"
+_LISTED = 12  # names in a message
 _THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*")
 
 
@@ -71,3 +79,48 @@ def known_encoding(name: str) -> str:
     raise ValueError(
         f"data.encoding must be a text encoding such as utf-8, cp1252, latin-1 or utf-16, got {name[:40]!r}"
     )
+
+
+def appearance(text: str) -> str:
+    """Return what `text` looks like: composed, without invisible characters, and with one kind of blank."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    return re.sub(r"\s", " ", _INVISIBLE.sub("", unicodedata.normalize("NFC", text))).strip()
+
+
+def look_alike(texts: Iterable[str]) -> tuple[str, str] | None:
+    """Return two different texts that look the same, or None."""
+    seen: dict[str, str] = {}
+    for text in texts:
+        other = seen.setdefault(appearance(text), text)
+        if other != text:
+            return other, text
+    return None
+
+
+def joined_beside(found: Iterable[object], expected: Iterable[object]) -> Callable[[Sequence[object]], str]:
+    """Return how to list names in a message, so that those that were found differ from those expected.
+
+    Args:
+        found: Names that were found.
+        expected: Names that were expected instead.
+
+    Returns:
+        `join_names`, or the same with quotes and escapes if one of `found` looks like one of `expected`: they
+        differ in blanks, invisible characters or type.
+    """
+    known = {" ".join(appearance(str(name)).split()) for name in expected}
+    if not any(" ".join(appearance(str(name)).split()) in known for name in found):
+        return join_names
+
+    def join(names: Sequence[object]) -> str:
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        return ", ".join(map(escaped, names[:_LISTED])) + more
+
+    return join
+
+
+def escaped(value: object) -> str:
+    """Return `value` in quotes and ASCII, cut to 63 characters if it has 80 or more."""
+    text = ascii(value)
+    return text if len(text) < 80 else f"{text[:60]}..."

@@ -19,6 +19,7 @@ from scanline.data.labels import BytesName, class_array, match_names, same_names
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
 from scanline.errors import DataError, UsageError, join_names
+from scanline.formats.text import joined_beside
 from scanline.metrics.calibration import fit_temperature
 from scanline.metrics.classification import ClassificationMetrics, classification_metrics
 from scanline.metrics.probabilities import softmax
@@ -65,9 +66,10 @@ class Classification(Task):
         indices = match_names(source.classes, self.classes)
         unknown = [name for name, index in zip(source.classes, indices, strict=True) if index < 0]
         if unknown:
+            join = joined_beside(unknown, self.classes)
             raise DataError(
-                f"{source.name}: expected classes of {owner}, one of {join_names(self.classes)}; "
-                f"got {join_names(unknown)}"
+                f"{source.name}: expected classes of {owner}, one of "
+                f"{join(self.classes)}; got {join(unknown)}"
             )
         return np.array(indices, np.int64)[source.targets]
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scanline.data.readers.step_columns import ALL_COLUMNS, is_counter_name, match_steps
-from scanline.errors import UNPRINTABLE, DataError, UsageError, did_you_mean, one_line
+from scanline.errors import UNPRINTABLE, DataError, UsageError, did_you_mean, join_names, one_line
+from scanline.formats.text import joined_beside
 from scanline.recipe import DataSettings
 
 # Usual names of the columns of each role, in lower case.
@@ -91,9 +92,10 @@ def assign(
     there = set(names)
     for name in (*roles.values(), *features):
         if name and name not in there:
+            join = joined_beside([name], names)
+            known = _list(names) if join is join_names else join(names)
             raise UsageError(
-                f"{source}: unknown column {name!r}; expected one of {_list(names)}"
-                f"{did_you_mean(name, names)}"
+                f"{source}: unknown column {name!r}; expected one of {known}{did_you_mean(name, names)}"
             )
     _check_once(roles, features, source)
     if not features:

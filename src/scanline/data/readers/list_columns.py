@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.class_names import check_look
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import Arrays, from_arrays
@@ -20,7 +21,7 @@ from scanline.data.readers.column_roles import Columns, assign
 from scanline.data.readers.parquet_sizes import arrow_errors, check_unpacked
 from scanline.data.readers.row_numbers import NumberFault, to_numbers
 from scanline.data.source_info import SourceInfo
-from scanline.errors import DataError, UsageError, join_names, one_line
+from scanline.errors import DataError, UsageError, join_names, one_line, quoted
 from scanline.recipe import DEFAULT_DATA, DataSettings
 
 
@@ -133,10 +134,13 @@ def _from_table(table: Any, settings: DataSettings, optional: Collection[str], n
         for role in ("label", "id", "group", "split")
     }
     _check_ids(named["id"], columns.id, name)
+    for role in ("id", "group"):
+        texts = dict.fromkeys(map(_trimmed, named[role] or []))
+        check_look(texts, f"{name}: column {one_line(getattr(columns, role))}")
     source = from_arrays(values, named["label"], groups=named["group"], settings=settings, source=name)
     roles = {f"{role}_column": getattr(columns, role) for role in named}
     kept = settings.model_copy(update={**roles, "feature_columns": columns.features})
-    ids = None if named["id"] is None else np.array([str(each).strip() for each in named["id"]], object)
+    ids = None if named["id"] is None else np.array(list(map(_trimmed, named["id"])), object)
     info = SourceInfo(
         kept,
         lambda index, step=0, /: f"row {index + 1}",
@@ -151,13 +155,17 @@ def _from_table(table: Any, settings: DataSettings, optional: Collection[str], n
 
 def _check_ids(ids: list[Any] | None, column: str, name: str) -> None:
     """Check that each row has an id of its own. Raises DataError naming the first that has not."""
-    first: dict[Any, int] = {}
-    for row, value in enumerate(ids or []):
+    first: dict[str, int] = {}
+    for row, value in enumerate(map(_trimmed, ids or [])):
         if first.setdefault(value, row) != row:
             raise DataError(
                 f"{name}: row {row + 1}, column {one_line(column)}: expected a row for each sequence, found "
-                f"{one_line(value)!r} as in row {first[value] + 1}"
+                f"{quoted(value)} as in row {first[value] + 1}"
             )
+
+
+def _trimmed(name: Any) -> str:
+    return str(name).strip()
 
 
 def _splits(texts: list[Any], column: str, name: str) -> NDArray[Any]:
@@ -167,7 +175,7 @@ def _splits(texts: list[Any], column: str, name: str) -> NDArray[Any]:
         if split not in SPLITS:
             raise DataError(
                 f"{name}: row {row + 1}, column {one_line(column)}: expected train, validation or test, "
-                f"found {one_line(texts[row])!r}"
+                f"found {quoted(texts[row])}"
             )
     splits: NDArray[Any] = np.array(named, dtype=object)
     return splits

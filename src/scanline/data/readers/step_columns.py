@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from scanline.errors import DataError, join_names
+from scanline.errors import DataError
+from scanline.formats.text import joined_beside
 
 ALL_COLUMNS = ("*",)  # in `data.step_columns`: every column without a role, in the order of the file
 # Names of a column that counts the rows. In a wide table such a column is no step.
@@ -53,11 +54,12 @@ def match_steps(
         raise DataError(
             where=source, expected=f"{len(wanted)} columns with values, as in training", found=len(names)
         )
-    faults = [f"{join_names(missing)} missing"] if missing else []
-    faults += [f"{join_names(extra)} not in the training data"] if extra else []
+    join = joined_beside(extra, wanted)
+    faults = [f"{join(missing)} missing"] if missing else []
+    faults += [f"{join(extra)} not in the training data"] if extra else []
     raise DataError(
         where=source,
-        expected=f"the columns {join_names(wanted)}, in any order, as in training",
+        expected=f"the columns {join(wanted)}, in any order, as in training",
         found=" and ".join(faults),
         remedy="rename, add or remove columns",
     )

@@ -24,7 +24,7 @@ from scanline.data.readers.tables import Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
 from scanline.data.targets import encode_labels
-from scanline.errors import UsageError, one_line
+from scanline.errors import UsageError, one_line, quoted
 from scanline.recipe import DataSettings
 
 _SPLIT_NAMES = {"training": "train", "valid": "validation", "val": "validation", "testing": "test"}
@@ -138,9 +138,9 @@ def _check_constant(
         start = int(starts[np.searchsorted(starts, row, side="right") - 1])
         table.fail(
             row if order is None else int(order[row]),
-            f"expected one {role} for a sequence, {one_line(names.texts[codes[start]])!r} as in "
+            f"expected one {role} for a sequence, {quoted(names.texts[codes[start]])} as in "
             f"{table.place(start if order is None else int(order[start]))}, "
-            f"found {one_line(names.texts[codes[row]])!r}",
+            f"found {quoted(names.texts[codes[row]])}",
             getattr(table.columns, role),
         )
 
@@ -161,7 +161,7 @@ def _wide(table: Table, settings: DataSettings) -> MemorySource:
         first = int(ids.codes[row])
         table.fail(
             row,
-            f"expected a row for each {one_line(columns.id)}, found {one_line(ids.texts[first])!r} as in "
+            f"expected a row for each {one_line(columns.id)}, found {quoted(ids.texts[first])} as in "
             f"{table.place(first)}",
         )
     lengths = np.full(rows, width, np.int64)
@@ -257,7 +257,7 @@ def _assigned_splits(table: Table, split: Names, rows: NDArray[np.int64]) -> NDA
     unknown = [text for text, name in zip(split.texts, named, strict=True) if name not in SPLITS]
     if unknown:
         row = int(np.flatnonzero(split.codes == split.texts.index(unknown[0]))[0])
-        fault = f"expected train, validation or test, found {one_line(unknown[0])!r}"
+        fault = f"expected train, validation or test, found {quoted(unknown[0])}"
         table.fail(row, fault, table.columns.split)
     splits: NDArray[Any] = np.array(named, dtype=object)[split.codes[rows]]
     return splits

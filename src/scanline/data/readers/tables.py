@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.class_names import check_look
 from scanline.data.readers.column_roles import Columns, assign
 from scanline.data.readers.dialects import TEXT_SUFFIXES, decimal_mark, has_label_first, settle_header
 from scanline.data.readers.names import Names, NamesCollector
@@ -262,7 +263,10 @@ def _collect(
     values.resize((first, values.shape[1]), refcheck=False)
 
     def names(name: str) -> Names | None:
-        return named[name].names() if name else None
+        if not name:
+            return None
+        check_look(named[name].known, f"{path}{_cell(name)}")
+        return named[name].names()
 
     return Table(
         path,
