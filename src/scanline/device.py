@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from scanline.errors import UsageError, did_you_mean
 
-DEVICES = ("auto", "cpu", "cuda", "cuda:N")
+_NAMES = ("auto", "cpu", "cuda")
+DEVICES = (*_NAMES, "cuda:N")
 
 
 def choose_device(name: str) -> str:
@@ -18,7 +19,7 @@ def choose_device(name: str) -> str:
         UsageError: If the device is unknown or not available.
     """
     kind, _, number = name.partition(":")
-    if not (name in ("auto", "cpu", "cuda") or (kind == "cuda" and number.isdecimal())):
+    if not (name in _NAMES or (kind == "cuda" and number.isdecimal())):
         raise UsageError(
             f"device must be one of {', '.join(DEVICES)}, got {name!r}" + did_you_mean(name, DEVICES)
         )

@@ -7,39 +7,21 @@ sequence, for streams and for ONNX graphs. The recipe chooses it with `model.rea
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scanline.data.transforms.graph import Graph
 from scanline.errors import UsageError, did_you_mean
 from scanline.kernels.steps import step_mask
 
 State = dict[str, NDArray[Any]]
 _FLOAT, _DOUBLE = 1, 11  # element types of ONNX
-
-
-class Graph(Protocol):
-    """The ONNX graph under construction that `to_onnx` and `step_to_onnx` add nodes to."""
-
-    def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
-        """Add a node and return the name of its first output."""
-
-    def constant(self, name: str, value: Any, /) -> str:
-        """Add a float32 constant and return its name."""
-
-    def numbers(self, /, *numbers: int) -> str:
-        """Add an int64 vector and return its name."""
-
-    def reshape(self, tensor: str, shape: Sequence[int], name: str, /) -> str:
-        """Add a node that reshapes `tensor` and return the name of the result."""
-
-    def reduce(self, operator: str, tensor: str, axes: Sequence[int], name: str, /) -> str:
-        """Add a reduction over `axes`, which are dropped, and return the name of the result."""
 
 
 @dataclass(frozen=True)

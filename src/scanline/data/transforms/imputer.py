@@ -6,33 +6,17 @@ feature in the same sequence (forward-fill), and by the training mean or 0 if th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
+from scanline.data.transforms.graph import Graph
 from scanline.recipe import Missing
 
 Float32 = NDArray[np.float32]
-
-
-class Graph(Protocol):
-    """The ONNX graph under construction that the imputer adds nodes to."""
-
-    def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
-        """Add a constant and return its name."""
-        ...
-
-    def numbers(self, *values: int) -> str:
-        """Add a list of integers and return its name."""
-        ...
-
-    def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
-        """Add a node and return the name of its first output."""
-        ...
 
 
 @dataclass(frozen=True)
