@@ -1,4 +1,4 @@
-"""A client that sends exact bytes, and real servers to send them to."""
+"""An HTTP client that sends exact bytes, and servers in a thread or a process."""
 
 from __future__ import annotations
 
@@ -28,12 +28,18 @@ from scanline.serving.limits import Limits
 from scanline.serving.problems import KINDS
 from scanline.serving.start import LOOPBACK
 
-WAIT_S = 20.0  # for anything; a test that fails must not hang
+WAIT_S = 20.0  # limit of every wait, so that a failing test does not hang
 
 
 @dataclass(frozen=True)
-class Answer:
-    """status, headers (names in lower case), body of one response."""
+class Response:
+    """One response.
+
+    Attributes:
+        status: Status code.
+        headers: Names in lower case, and values.
+        body: The body.
+    """
 
     status: int
     headers: list[tuple[str, str]]
@@ -48,8 +54,8 @@ class Answer:
         return json.loads(self.body)
 
 
-def problem(answer: Answer, name: str) -> dict[str, Any]:
-    """What RFC 9457 asks of every answer of 400 and above, and that it is the problem `name`."""
+def problem(answer: Response, name: str) -> dict[str, Any]:
+    """Check that a response is the problem `name` in the form of RFC 9457, and return its document."""
     assert answer.header("content-type") == "application/problem+json", answer
     found = answer.json()
     assert (
@@ -68,14 +74,14 @@ def problem(answer: Answer, name: str) -> dict[str, Any]:
     return found
 
 
-class Line:
-    """One connection, written to and read from by hand."""
+class Connection:
+    """A connection whose bytes the test writes and reads itself."""
 
     def __init__(self, port: int, host: str = "127.0.0.1", timeout: float = WAIT_S) -> None:
         self.socket = socket.create_connection((host, port), timeout)
         self._read = self.socket.makefile("rb")
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,11 +91,11 @@ class Line:
         self._read.close()
         self.socket.close()
 
-    def say(self, content: bytes) -> None:
+    def send(self, content: bytes) -> None:
         self.socket.sendall(content)
 
-    def hear(self, method: str = "GET") -> Answer:
-        """The next response. Raises ConnectionError if there is none."""
+    def receive(self, method: str = "GET") -> Response:
+        """Return the next response. Raises ConnectionError if the server has closed the connection."""
         status = self._read.readline()
         if not status:
             raise ConnectionError("closed")
@@ -99,7 +105,7 @@ class Line:
         while (line := self._read.readline()) not in (b"\r\n", b""):
             name, _, value = line.decode("latin-1").partition(":")
             headers.append((name.lower(), value.strip()))
-        found = Answer(int(match[1]), headers, b"")
+        found = Response(int(match[1]), headers, b"")
         if found.status < 200 or method == "HEAD":
             return found
         length = found.header("content-length")
@@ -108,15 +114,15 @@ class Line:
 
     @property
     def closed(self) -> bool:
-        """Whether the server has closed, or does within the time."""
+        """Whether the server closes the connection within the time limit."""
         try:
             return self._read.read(1) == b""
         except ConnectionResetError:
             return True
 
 
-def head(method: str, path: str, headers: dict[str, str] | list[tuple[str, str]], port: int) -> bytes:
-    """The head of a request; Host is there unless told otherwise."""
+def request_head(method: str, path: str, headers: dict[str, str] | list[tuple[str, str]], port: int) -> bytes:
+    """Return the head of a request, with a Host header unless `headers` have one."""
     pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
     if not any(name.lower() == "host" for name, _ in pairs):
         pairs = [("host", f"127.0.0.1:{port}"), *pairs]
@@ -136,53 +142,53 @@ class Server:
     given: Any = None
     extra: dict[str, str] = field(default_factory=dict)
 
-    def line(self) -> Line:
-        return Line(self.port)
+    def connect(self) -> Connection:
+        return Connection(self.port)
 
-    def ask(
+    def request(
         self, method: str, path: str, body: bytes | None = None, headers: Any = (), *, plain: bool = False
-    ) -> Answer:
-        """One request on a connection of its own. plain: add nothing to `headers` but Host."""
+    ) -> Response:
+        """Send one request on a new connection. plain: add no header but Host."""
         pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
         if not plain:
             pairs += list(self.extra.items())
         if body is not None and not plain:
             pairs.append(("content-length", str(len(body))))
-        with self.line() as line:
+        with self.connect() as connection:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                line.say(head(method, path, pairs, self.port) + (body or b""))
-            return line.hear(method)
+                connection.send(request_head(method, path, pairs, self.port) + (body or b""))
+            return connection.receive(method)
 
-    def get(self, path: str, headers: Any = ()) -> Answer:
-        return self.ask("GET", path, headers=headers)
+    def get(self, path: str, headers: Any = ()) -> Response:
+        return self.request("GET", path, headers=headers)
 
     def post(
         self, body: bytes, kind: str | None = "application/json", headers: Any = (), query: str = ""
-    ) -> Answer:
-        """To /v1/predict."""
+    ) -> Response:
+        """Send a request to /v1/predict."""
         pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
         if kind is not None:
             pairs.append(("content-type", kind))
-        return self.ask("POST", "/v1/predict" + query, body, pairs)
+        return self.request("POST", "/v1/predict" + query, body, pairs)
 
-    def predict(self, inputs: Any, **wish: Any) -> Answer:
-        return self.post(json.dumps({"inputs": inputs} | wish).encode())
+    def predict(self, inputs: Any, **options: Any) -> Response:
+        return self.post(json.dumps({"inputs": inputs} | options).encode())
 
-    def shares(self, inputs: Any, **wish: Any) -> list[list[float]]:
-        """(N, K) of an answer that must be 200."""
-        answer = self.predict(inputs, **wish)
+    def probabilities(self, inputs: Any, **options: Any) -> list[list[float]]:
+        """Return the probabilities (N, K) of a response that must have status 200."""
+        answer = self.predict(inputs, **options)
         assert answer.status == 200, answer
         return [list(each["probabilities"].values()) for each in answer.json()["predictions"]]
 
-    def goes_on(self) -> None:
-        """The server is there and well."""
+    def check_ready(self) -> None:
+        """Check that the server responds, and that its process runs."""
         assert self.get("/v2/health/ready").json() == {"ready": True}
         if self.process is not None:
             assert self.process.poll() is None
 
 
 class _Loop(uvloop.Loop):
-    """Off the main thread there are no signals: what they would call is kept, to be called by hand."""
+    """A loop outside the main thread, which gets no signals: the handler is stored for the test to call."""
 
     on_signal: Any = None
 
@@ -192,7 +198,7 @@ class _Loop(uvloop.Loop):
 
 @contextlib.contextmanager
 def in_thread(model: Any, access: Access | None = None, **limits: Any):
-    """`serve` itself, on a thread of this process, with the limits that no option of the command sets."""
+    """Run `serve` on a thread of this process, with limits that the command has no options for."""
     listener = serving.listen("127.0.0.1", 0)
     loops: list[_Loop] = []
 
@@ -231,8 +237,8 @@ def in_thread(model: Any, access: Access | None = None, **limits: Any):
         assert not alive, "the server did not end"
 
 
-def process(folder: Path, run: Path, *options: object) -> subprocess.Popen[bytes]:
-    """`scanline serve` as anyone starts it; not yet ready. folder: for what it says on standard error."""
+def start_process(folder: Path, run: Path, *options: object) -> subprocess.Popen[bytes]:
+    """Start `scanline serve` as a process. folder: for a file of its standard error."""
     path = folder / f"{secrets.token_hex(4)}.stderr"
     with open(path, "wb") as errors:
         started = subprocess.Popen(
@@ -245,20 +251,20 @@ def process(folder: Path, run: Path, *options: object) -> subprocess.Popen[bytes
     return started
 
 
-def ready(started: Any) -> Server:
-    """That process, once it says where it is."""
+def wait_ready(started: Any) -> Server:
+    """Wait until a process has printed its address; return the server."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        said = started.errors.read_text()
-        if match := re.search(r"at http://([^/]+):(\d+)/", said):
+        printed = started.errors.read_text()
+        if match := re.search(r"at http://([^/]+):(\d+)/", printed):
             return Server(int(match[2]), process=started, errors=started.errors)
-        assert started.poll() is None, said
+        assert started.poll() is None, printed
         time.sleep(0.05)
     raise AssertionError(started.errors.read_text())
 
 
-def end(started: Any, number: int = signal.SIGTERM) -> str:
-    """Send the signal; the process must end well. What it said on standard error."""
+def terminate(started: Any, number: int = signal.SIGTERM) -> str:
+    """Send the signal, wait for the end, which must be with status 0, and return the standard error."""
     if started.poll() is None:
         started.send_signal(number)
     try:
@@ -267,27 +273,27 @@ def end(started: Any, number: int = signal.SIGTERM) -> str:
         started.kill()
         started.wait()
         raise
-    said: str = started.errors.read_text()
-    assert code == 0, said
-    return said
+    printed: str = started.errors.read_text()
+    assert code == 0, printed
+    return printed
 
 
 def memory_mb(pid: int, what: str = "VmHWM") -> float:
-    """Of a process, MB: the most it ever held, or VmRSS."""
+    """Return the memory of a process in MB: its peak, or with VmRSS the current value."""
     text = Path(f"/proc/{pid}/status").read_text()
     match = re.search(rf"{what}:\s+(\d+) kB", text)
     assert match
     return int(match[1]) / 1024
 
 
-def until(condition: Any, what: str) -> None:
-    """Wait for it to be true."""
+def wait_until(condition: Any, what: str) -> None:
+    """Wait until the condition is true."""
     end = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.01)
 
 
-def silent(line: Line, seconds: float) -> bool:
-    """Whether nothing comes on a connection for so long."""
-    return not select.select([line.socket], [], [], seconds)[0]
+def is_idle(connection: Connection, seconds: float) -> bool:
+    """Whether no bytes arrive on a connection for so many seconds."""
+    return not select.select([connection.socket], [], [], seconds)[0]

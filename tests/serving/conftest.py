@@ -1,4 +1,4 @@
-"""Servers: the program as a process, for a run on digits; `serve` on a thread, for models that are made."""
+"""Servers: `scanline serve` as a process, for a run on digits, and on a thread, for random models."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import pytest
 
 from scanline.model.artifact import load
 from tests.model.test_session import new_model
-from tests.serving.client import end, in_thread, process, ready
+from tests.serving.client import in_thread, start_process, terminate, wait_ready
 
 
 @pytest.fixture(scope="session")
 def digits(trained):
-    """The model that `server` serves, here."""
+    """The model that `server` serves, in this process."""
     return load(trained)
 
 
 @pytest.fixture(scope="session")
 def started(trained, tmp_path_factory):
-    """Three processes at once: the first is `server`, the others are for those that end them."""
+    """Three processes, started together: `server`, and two for tests that end them."""
     folder = tmp_path_factory.mktemp("serving")
-    kept = [process(folder, trained, *options) for options in ((), ("--no-gallery",), ("--no-gallery",))]
-    yield kept
-    for each in kept:
+    processes = [
+        start_process(folder, trained, *options) for options in ((), ("--no-gallery",), ("--no-gallery",))
+    ]
+    yield processes
+    for each in processes:
         if each.poll() is None:
             each.terminate()
             each.wait(30)
@@ -29,21 +31,21 @@ def started(trained, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(started, digits):
-    """`scanline serve` of a run on digits of 8 by 8; ended by SIGTERM, with 0, and without a failure said."""
-    found = ready(started[0])
+    """`scanline serve` of a run on digits of 8 by 8. It must exit with 0 and log no failures."""
+    found = wait_ready(started[0])
     found.model = digits
     yield found
-    found.goes_on()
-    said = end(started[0])
-    assert "Traceback" not in said, said
-    assert "a request failed" not in said, said
+    found.check_ready()
+    log = terminate(started[0])
+    assert "Traceback" not in log, log
+    assert "a request failed" not in log, log
 
 
 @pytest.fixture
 def server_survives(server):
     """After the test, the server still responds."""
     yield
-    server.goes_on()
+    server.check_ready()
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def sequences():
 
 @pytest.fixture(autouse=True)
 def _no_failures(caplog):
-    """A server on a thread logs here: nothing may go wrong that no client is told of."""
+    """A server on a thread logs here: no failure may be logged that no client gets as a response."""
     yield
     wrong = [each for each in caplog.records if each.exc_info or each.levelname in ("ERROR", "CRITICAL")]
     assert not wrong, [each.getMessage() for each in wrong]

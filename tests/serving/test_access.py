@@ -8,7 +8,7 @@ import pytest
 
 from scanline.serving.access import Access
 from tests.model.test_session import new_model
-from tests.serving.client import head, in_thread, problem
+from tests.serving.client import in_thread, problem, request_head
 
 TOKEN = "correct-horse-battery"
 ROUTES = {
@@ -31,7 +31,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 @pytest.mark.parametrize("path", ROUTES)
 def test_every_route_has_its_method_and_no_other(server, path):
     for method in METHODS:
-        answer = server.ask(method, path, b"{}" if method == "POST" else None)
+        answer = server.request(method, path, b"{}" if method == "POST" else None)
         if method in ROUTES[path]:
             assert answer.status in (200, 415), (method, answer)
             continue
@@ -80,7 +80,7 @@ def test_queries_do_not_change_predictions(server):
         "localhost:1",
     ],
 )
-def test_a_name_of_this_server_is_answered(server, host):
+def test_requests_to_a_name_of_this_server_are_accepted(server, host):
     assert server.get("/v1/model", {"Host": host.format(port=server.port)}).status == 200
 
 
@@ -108,20 +108,20 @@ def test_a_name_of_this_server_is_answered(server, host):
 def test_another_name_is_refused_on_every_route(server, hosts):
     lines = "".join(f"host: {host}\r\n" for host in hosts)
     for path in ("/", "/v1/model", "/v2/health/live", "/metrics", "/nothing"):
-        with server.line() as line:
-            line.say(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
-            found = problem(line.hear(), "wrong-host")
+        with server.connect() as connection:
+            connection.send(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
+            found = problem(connection.receive(), "wrong-host")
             assert found["detail"].startswith("expected the header Host to name this server, found ")
 
 
 def test_another_name_is_refused_before_the_body_is_read(server):
-    with server.line() as line:
+    with server.connect() as connection:
         headers = {"host": "evil.example", "content-length": "100", "content-type": "application/json"}
-        line.say(head("POST", "/v1/predict", headers, server.port))
-        problem(line.hear(), "wrong-host")
+        connection.send(request_head("POST", "/v1/predict", headers, server.port))
+        problem(connection.receive(), "wrong-host")
 
 
-def test_a_name_that_is_allowed_is_answered():
+def test_requests_to_an_allowed_name_are_accepted():
     with in_thread(new_model(), Access(frozenset({"models.example"}))) as server:
         assert server.get("/v1/model", {"host": "Models.Example:8000"}).status == 200
         problem(server.get("/v1/model", {"host": "localhost"}), "wrong-host")
@@ -130,7 +130,7 @@ def test_a_name_that_is_allowed_is_answered():
 # --- Origin
 
 
-def test_a_page_of_this_server_may_ask(server):
+def test_a_page_of_this_server_may_send_requests(server):
     own = f"http://127.0.0.1:{server.port}"
     assert server.get("/v1/model", {"origin": own}).status == 200
     name = f"LOCALHOST:{server.port}"
@@ -147,18 +147,18 @@ def test_a_page_of_this_server_may_ask(server):
         "http://[::1", "http://]", "file://", "\xff", "x" * 2_000, "http://127.0.0.1:{port}/",
     ],
 )  # fmt: skip
-def test_a_page_from_elsewhere_may_not_ask(server, origin):
+def test_a_page_of_another_site_may_not_send_requests(server, origin):
     found = problem(server.get("/v1/model", {"origin": origin.format(port=server.port)}), "foreign-origin")
     assert found["detail"].startswith(f"expected a page of 127.0.0.1:{server.port}, found one of ")
 
 
-def test_of_two_origins_each_must_be_right(server):
+def test_of_two_origins_both_must_be_allowed(server):
     own = ("origin", f"http://127.0.0.1:{server.port}")
     for pair in ([own, ("origin", "http://evil.example")], [("origin", "http://evil.example"), own]):
         problem(server.get("/v1/model", pair), "foreign-origin")
 
 
-def test_a_site_that_is_allowed_may_ask():
+def test_an_allowed_site_may_send_requests():
     access = Access(frozenset({"127.0.0.1"}), frozenset({"https://lab.example"}))
     with in_thread(new_model(), access) as server:
         assert server.get("/v1/model", {"origin": "https://lab.example"}).status == 200
@@ -194,17 +194,17 @@ def guarded():
     ],
     ids=str,
 )
-def test_without_the_token_nothing_of_the_model_is_told(guarded, shown, found):
+def test_without_the_token_nothing_about_the_model_is_sent(guarded, shown, found):
     headers = [("authorization", each) for each in shown]
     for path in ("/v1/model", "/v1/gallery", "/metrics", "/openapi.json", "/nothing", "/v1/predict"):
-        answer = guarded.ask("POST" if "predict" in path else "GET", path, headers=headers, plain=True)
+        answer = guarded.request("POST" if "predict" in path else "GET", path, headers=headers, plain=True)
         detail = problem(answer, "no-token")["detail"]
         assert detail == f"expected Authorization: Bearer and this server's token, found {found}"
         assert TOKEN not in detail
         assert answer.header("www-authenticate") == "Bearer"
 
 
-def test_with_the_token_all_is_as_without_one(guarded):
+def test_with_the_token_responses_are_those_of_an_open_server(guarded):
     for path in ("/v1/model", "/v1/gallery", "/metrics", "/openapi.json"):
         assert guarded.get(path).status == 200
     assert guarded.predict([[[0] * 5]]).status == 200
@@ -219,26 +219,26 @@ def test_the_page_and_the_health_need_no_token(guarded):
         "/v2/health/ready",
         "/problems",
     ):
-        assert guarded.ask("GET", path, plain=True).status == 200
+        assert guarded.request("GET", path, plain=True).status == 200
 
 
 @pytest.mark.parametrize(
     "path",
     ["/assets/../v1/model", "//v1/model", "/v1/model/", "/assets/..%2fv1/model", "/v2/health/../../v1/model"],
 )
-def test_no_path_goes_around_the_token(guarded, path):
-    assert guarded.ask("GET", path, plain=True).status in (401, 404)
+def test_no_path_bypasses_the_token(guarded, path):
+    assert guarded.request("GET", path, plain=True).status in (401, 404)
 
 
 def test_a_token_in_the_query_is_ignored(guarded):
-    problem(guarded.ask("GET", f"/v1/model?token={TOKEN}", plain=True), "no-token")
+    problem(guarded.request("GET", f"/v1/model?token={TOKEN}", plain=True), "no-token")
 
 
 # --- the command
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "models.example", ""])
-def test_beyond_this_machine_a_token_is_wanted(scanline, trained, host, monkeypatch):
+def test_a_server_for_other_machines_requires_a_token(scanline, trained, host, monkeypatch):
     monkeypatch.delenv("SCANLINE_TOKEN", raising=False)
     code, out, err = scanline("serve", trained, "--host", host)
     assert (code, out) == (2, "")
@@ -248,14 +248,14 @@ def test_beyond_this_machine_a_token_is_wanted(scanline, trained, host, monkeypa
 @pytest.mark.parametrize(
     "content", [b"", b"short", b"x" * 5_000, b"with a blank in it", "schlüssel-zum-glück".encode()]
 )
-def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(scanline, trained, tmp_path, content):
+def test_a_short_or_unprintable_token_is_refused(scanline, trained, tmp_path, content):
     (tmp_path / "token").write_bytes(content)
     code, _, err = scanline("serve", trained, "--host", "0.0.0.0", "--token-file", tmp_path / "token")
     assert code == 2
     assert "the token must be 16 to 4,096 printable ASCII characters without blanks" in " ".join(err.split())
 
 
-def test_a_token_file_that_is_not_there_is_named(scanline, trained, tmp_path):
+def test_a_missing_token_file_is_named(scanline, trained, tmp_path):
     code, _, err = scanline("serve", trained, "--token-file", tmp_path / "none")
     assert code == 2
     assert "cannot read --token-file" in " ".join(err.split())
@@ -266,15 +266,15 @@ def test_the_token_of_the_environment_is_checked_too(scanline, trained, monkeypa
     assert scanline("serve", trained, "--host", "0.0.0.0")[0] == 2
 
 
-def test_an_address_that_is_taken_is_named_with_what_to_do(scanline, server, trained):
+def test_an_address_in_use_is_named_with_a_remedy(scanline, server, trained):
     code, _, err = scanline("serve", trained, "--no-gallery", "--port", server.port)
     assert code == 2
-    said = " ".join(err.split())
-    assert f"cannot listen at 127.0.0.1:{server.port}: " in said
-    assert "name another --host or --port" in said
+    printed = " ".join(err.split())
+    assert f"cannot listen at 127.0.0.1:{server.port}: " in printed
+    assert "name another --host or --port" in printed
 
 
-def test_what_is_no_run_is_refused(scanline, tmp_path):
+def test_a_path_that_is_not_a_run_is_refused(scanline, tmp_path):
     code, _, err = scanline("serve", tmp_path / "none")
     assert code != 0
     assert "none" in err
@@ -296,7 +296,7 @@ def test_the_server_listens_on_this_machine_only_by_default(server):
 def test_the_type_of_every_problem_can_be_looked_up(server):
     found = server.get("/problems").json()
     assert json.dumps(found)
-    for name, told in found.items():
-        assert server.get(f"/problems/{name}").json() == told
-        assert told.keys() == {"status", "title", "meaning"}
-        assert 400 <= told["status"] < 600
+    for name, documented in found.items():
+        assert server.get(f"/problems/{name}").json() == documented
+        assert documented.keys() == {"status", "title", "meaning"}
+        assert 400 <= documented["status"] < 600

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.model.test_session import new_model, steps
-from tests.serving.client import head, in_thread, problem, until
+from tests.serving.client import in_thread, problem, request_head, wait_until
 from tests.serving.test_predict import pictures
 
 
@@ -20,12 +20,12 @@ def crowd(server, bodies: list[bytes], clients: int = 32) -> list[bytes]:
     found: list[bytes] = [b""] * len(bodies)
 
     def client(number: int) -> None:
-        with server.line() as line:
+        with server.connect() as connection:
             gate.wait(20)
             for index in range(number, len(bodies), clients):
                 headers = {"content-type": "application/json", "content-length": str(len(bodies[index]))}
-                line.say(head("POST", "/v1/predict", headers, server.port) + bodies[index])
-                answer = line.hear()
+                connection.send(request_head("POST", "/v1/predict", headers, server.port) + bodies[index])
+                answer = connection.receive()
                 assert answer.status == 200, answer
                 found[index] = answer.body
 
@@ -68,7 +68,7 @@ def test_sequences_in_a_batch_are_predicted_as_each_alone(made_of):
 
 
 @pytest.mark.parametrize("cell", ["gru", "rnn"])
-def test_where_torch_computes_a_crowd_changes_nothing_that_matters(cell):
+def test_batches_computed_by_torch_change_predictions_by_rounding_only(cell):
     model = new_model(cell)
     given = [steps(t % 7 + 1, seed=t) for t in range(64)]
     with in_thread(model) as server:
@@ -77,7 +77,7 @@ def test_where_torch_computes_a_crowd_changes_nothing_that_matters(cell):
         np.testing.assert_allclose(shares(answer)[0], model.predict_proba(each[None])[0], rtol=0, atol=1e-6)
 
 
-def test_a_bad_request_does_not_spoil_the_others_of_its_moment(server):
+def test_an_invalid_request_does_not_affect_others_of_its_batch(server):
     given = pictures(32)
     expected = server.model.predict_proba(given)
     gate = threading.Barrier(33)
@@ -89,7 +89,7 @@ def test_a_bad_request_does_not_spoil_the_others_of_its_moment(server):
 
     def good(index: int) -> None:
         gate.wait(20)
-        np.testing.assert_array_equal(server.shares([given[index].tolist()])[0], expected[index])
+        np.testing.assert_array_equal(server.probabilities([given[index].tolist()])[0], expected[index])
 
     with ThreadPoolExecutor(33) as pool:
         waiting = [pool.submit(bad), *(pool.submit(good, index) for index in range(32))]
@@ -97,7 +97,7 @@ def test_a_bad_request_does_not_spoil_the_others_of_its_moment(server):
             each.result(30)
 
 
-def test_traces_beside_a_crowd_are_what_they_are_alone(server):
+def test_traces_do_not_depend_on_concurrent_requests(server):
     given = pictures(8)
     alone = [server.predict([each.tolist()], trace=True).body for each in given]
     with ThreadPoolExecutor(8) as pool:
@@ -112,80 +112,82 @@ def test_traces_beside_a_crowd_are_what_they_are_alone(server):
 
 def fill(server, requests: int) -> list:
     """So many requests under way, whose bodies are still to come."""
-    lines = []
+    connections = []
     for number in range(requests):
-        line = server.line()
+        connection = server.connect()
         headers = {"content-type": "application/json", "content-length": "100000"}
-        line.say(head("POST", "/v1/predict", headers, server.port) + b" ")
-        lines.append(line)
-        until(lambda wanted=number + 1: server.given.admission.in_flight == wanted, "it does not come in")
-    return lines
+        connection.send(request_head("POST", "/v1/predict", headers, server.port) + b" ")
+        connections.append(connection)
+        wait_until(
+            lambda wanted=number + 1: server.given.admission.in_flight == wanted, "it does not come in"
+        )
+    return connections
 
 
-def test_when_all_places_are_taken_another_is_told_when_to_come_back_and_the_rest_goes_on():
+def test_excess_requests_get_503_with_retry_after_and_others_are_served():
     one = body([[[0] * 5]])
     with in_thread(new_model(), requests=3) as server:
-        lines = fill(server, 3)
+        connections = fill(server, 3)
         turned = server.post(one)
         found = problem(turned, "overloaded")
         assert found["detail"] == "3 requests are in flight, which is the limit"
         after = turned.header("retry-after")
         assert after is not None
         assert 1 <= int(after) <= 10
-        server.goes_on()
+        server.check_ready()
         assert server.get("/v1/model").status == 200
-        lines[0].say(b"x" * 99_999)
-        problem(lines[0].hear(), "malformed")
-        until(lambda: server.given.admission.in_flight == 2, "its place is not given back")
+        connections[0].send(b"x" * 99_999)
+        problem(connections[0].receive(), "malformed")
+        wait_until(lambda: server.given.admission.in_flight == 2, "its place is not given back")
         assert server.post(one).status == 200
-        for line in lines:
-            line.close()
-        until(lambda: server.given.admission.in_flight == 0, "places of those who went away are kept")
+        for connection in connections:
+            connection.close()
+        wait_until(lambda: server.given.admission.in_flight == 0, "places of those who went away are kept")
 
 
-def test_one_that_is_turned_away_keeps_its_connection_and_may_ask_again():
+def test_a_connection_survives_a_503_and_can_be_used_again():
     one = body([[[0] * 5]])
     headers = {"content-type": "application/json", "content-length": str(len(one))}
-    with in_thread(new_model(), requests=1) as server, server.line() as line:
+    with in_thread(new_model(), requests=1) as server, server.connect() as connection:
         (busy,) = fill(server, 1)
-        said = head("POST", "/v1/predict", headers, server.port) + one
-        line.say(said)
-        problem(line.hear(), "overloaded")
+        sent = request_head("POST", "/v1/predict", headers, server.port) + one
+        connection.send(sent)
+        problem(connection.receive(), "overloaded")
         busy.close()
-        until(lambda: server.given.admission.in_flight == 0, "its place is not given back")
-        line.say(said)
-        assert line.hear().status == 200
+        wait_until(lambda: server.given.admission.in_flight == 0, "its place is not given back")
+        connection.send(sent)
+        assert connection.receive().status == 200
 
 
-def test_one_that_is_turned_away_in_pieces_is_read_to_its_end():
+def test_a_refused_request_in_pieces_is_read_to_its_end():
     one = body([[[0] * 5]])
     headers = {"content-type": "application/json", "content-length": str(len(one))}
-    with in_thread(new_model(), requests=1) as server, server.line() as line:
+    with in_thread(new_model(), requests=1) as server, server.connect() as connection:
         (busy,) = fill(server, 1)
-        said = head("POST", "/v1/predict", headers, server.port)
-        for piece in (said[:20], said[20:], one[:4]):
-            line.say(piece)
-            assert not _said_anything(line)
-        line.say(one[4:])
-        problem(line.hear(), "overloaded")
+        sent = request_head("POST", "/v1/predict", headers, server.port)
+        for piece in (sent[:20], sent[20:], one[:4]):
+            connection.send(piece)
+            assert not _has_response(connection)
+        connection.send(one[4:])
+        problem(connection.receive(), "overloaded")
         busy.close()
-        until(lambda: server.given.admission.in_flight == 0, "its place is not given back")
-        line.say(said + one)
-        assert line.hear().status == 200
+        wait_until(lambda: server.given.admission.in_flight == 0, "its place is not given back")
+        connection.send(sent + one)
+        assert connection.receive().status == 200
 
 
-def _said_anything(line) -> bool:
+def _has_response(connection) -> bool:
     import select
 
-    return bool(select.select([line.socket], [], [], 0.05)[0])
+    return bool(select.select([connection.socket], [], [], 0.05)[0])
 
 
-def test_those_turned_away_are_counted():
+def test_refused_requests_are_counted():
     with in_thread(new_model(), requests=1) as server:
-        lines = fill(server, 1)
+        connections = fill(server, 1)
         for _ in range(3):
             problem(server.post(body([[[0] * 5]])), "overloaded")
-        lines[0].close()
+        connections[0].close()
         assert server.given.metrics.registry.get_sample_value("scanline_turned_away_total") == 3
 
 
@@ -195,4 +197,4 @@ def test_a_request_that_misses_the_deadline_is_abandoned():
         late = server.post(body(inputs))
         assert problem(late, "too-late")["detail"] == "there was no answer within 0.1 s"
         assert late.header("retry-after") == "1"
-        until(lambda: server.given.admission.in_flight == 0, "its place is not given back")
+        wait_until(lambda: server.given.admission.in_flight == 0, "its place is not given back")

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from tests.serving.client import head, memory_mb, problem
+from tests.serving.client import memory_mb, problem, request_head
 from tests.serving.test_predict import form, png, stroke
 from tests.serving.test_values import GIANT_MB, zeros
 
@@ -30,13 +30,13 @@ pytestmark = pytest.mark.usefixtures("server_survives")
         ("x" * 1_000, f"'{'x' * 80}'"),
     ],
 )
-def test_a_type_that_is_not_read_is_refused(server, kind, found):
+def test_an_unsupported_content_type_is_refused(server, kind, found):
     detail = problem(server.post(b'{"inputs": []}', kind), "wrong-type")["detail"]
     assert detail == f"expected application/json, image/..., or multipart/form-data, found {found}"
 
 
 @pytest.mark.parametrize("encoding", ["deflate", "br", "zstd", "gzip, gzip", "x", "\xff"])
-def test_an_encoding_that_is_not_read_is_refused(server, encoding):
+def test_an_unsupported_encoding_is_refused(server, encoding):
     found = problem(server.post(zlib.compress(b"{}"), headers={"content-encoding": encoding}), "wrong-type")
     assert found["detail"].startswith("expected the encoding gzip or none, found ")
 
@@ -57,7 +57,7 @@ PACKED = gzip.compress(json.dumps({"inputs": [zeros()]}).encode())
     ],
     ids=["end", "half", "empty", "garbage", "damaged", "two", "more"],
 )
-def test_a_body_that_claims_gzip_and_is_not_is_malformed(server, body):
+def test_a_body_that_is_not_gzip_but_declared_so_is_malformed(server, body):
     found = problem(server.post(body, headers={"content-encoding": "gzip"}), "malformed")
     assert found["detail"].startswith("expected a body packed with gzip, found ")
 
@@ -90,17 +90,17 @@ PICTURE = ('name="a"; filename="a.png"', png(stroke()))
         (*form(*[('name="b"; filename="b.png"', b"")] * 1_001), "malformed"),
     ],
 )
-def test_a_form_that_is_broken_is_refused(server, body, kind, name):
+def test_an_invalid_form_is_refused(server, body, kind, name):
     answer = server.post(body, kind)
     if name is not None:
         problem(answer, name)
-    else:  # the parser reads what it can; what matters is that it is told
+    else:  # the parser reads as much as possible; the error must be reported
         assert answer.status in (200, 400, 422), answer
         if answer.status > 200:
             problem(answer, answer.json()["type"].rpartition("/")[2])
 
 
-def test_the_file_of_a_form_that_cannot_be_read_is_named(server):
+def test_an_unreadable_file_of_a_form_is_named(server):
     body, kind = form(PICTURE, ('name="b"; filename="seven.png"', b"no picture"))
     assert "seven.png" in problem(server.post(body, kind), "wrong-values")["detail"]
 
@@ -111,7 +111,7 @@ def test_a_query_that_is_neither_true_nor_false_is_refused(server, query):
     assert found["detail"].startswith("trace: expected true or false, found ")
 
 
-def test_a_query_of_too_many_parts_is_refused(server):
+def test_a_query_with_too_many_parameters_is_refused(server):
     query = "?" + "&".join(f"a{number}=1" for number in range(200))
     problem(server.post(png(stroke()), "image/png", query=query), "wrong-values")
 
@@ -119,54 +119,54 @@ def test_a_query_of_too_many_parts_is_refused(server):
 # --- sizes and lengths of bodies
 
 
-def test_a_body_with_a_far_too_large_content_length_is_not_waited_for(server):
-    with server.line() as line:
-        line.say(
-            head(
+def test_a_body_far_over_the_limit_is_refused_at_once(server):
+    with server.connect() as connection:
+        connection.send(
+            request_head(
                 "POST",
                 "/v1/predict",
                 {"content-type": "application/json", "content-length": str(2**40)},
                 server.port,
             )
         )
-        answer = line.hear()
+        answer = connection.receive()
         problem(answer, "too-large")
         assert answer.header("connection") == "close"
-        assert line.closed
+        assert connection.closed
 
 
-def test_a_body_too_large_is_refused_before_a_client_that_asks_first_sends_it(server):
+def test_expect_100_continue_is_refused_for_a_body_over_the_limit(server):
     headers = {
         "content-type": "application/json",
         "content-length": str(8 * 2**20 + 1),
         "expect": "100-continue",
     }
-    with server.line() as line:
-        line.say(head("POST", "/v1/predict", headers, server.port))
-        problem(line.hear(), "too-large")
+    with server.connect() as connection:
+        connection.send(request_head("POST", "/v1/predict", headers, server.port))
+        problem(connection.receive(), "too-large")
 
 
-def test_a_client_that_expects_100_continue_gets_it(server):
+def test_expect_100_continue_is_answered(server):
     body = json.dumps({"inputs": [zeros()]}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body)), "expect": "100-continue"}
-    with server.line() as line:
-        line.say(head("POST", "/v1/predict", headers, server.port))
-        assert line.hear().status == 100
-        line.say(body)
-        assert line.hear().status == 200
+    with server.connect() as connection:
+        connection.send(request_head("POST", "/v1/predict", headers, server.port))
+        assert connection.receive().status == 100
+        connection.send(body)
+        assert connection.receive().status == 200
 
 
-def test_a_body_a_little_too_large_is_read_to_its_end_and_the_connection_goes_on(server):
+def test_a_body_slightly_over_the_limit_is_read_and_the_connection_continues(server):
     body = b" " * (8 * 2**20 + 1)
     headers = {"content-type": "application/json", "content-length": str(len(body))}
-    with server.line() as line:
-        line.say(head("POST", "/v1/predict", headers, server.port) + body)
-        problem(line.hear(), "too-large")
-        line.say(head("GET", "/v2/health/live", {}, server.port))
-        assert line.hear().status == 200
+    with server.connect() as connection:
+        connection.send(request_head("POST", "/v1/predict", headers, server.port) + body)
+        problem(connection.receive(), "too-large")
+        connection.send(request_head("GET", "/v2/health/live", {}, server.port))
+        assert connection.receive().status == 200
 
 
-def test_the_largest_body_that_is_read_is_one_of_the_limit(server):
+def test_a_body_of_exactly_the_limit_is_accepted(server):
     body = json.dumps({"inputs": [zeros()]}).encode()
     assert server.post(body + b" " * (8 * 2**20 - len(body))).status == 200
 
@@ -174,24 +174,24 @@ def test_the_largest_body_that_is_read_is_one_of_the_limit(server):
 def chunked(server, *pieces: bytes, last: bool = True, **headers: str) -> bytes:
     kept = {"content-type": "application/json", "transfer-encoding": "chunked"} | headers
     body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
-    return head("POST", "/v1/predict", kept, server.port) + body + (b"0\r\n\r\n" if last else b"")
+    return request_head("POST", "/v1/predict", kept, server.port) + body + (b"0\r\n\r\n" if last else b"")
 
 
 def test_a_body_in_chunks_is_read(server):
     body = json.dumps({"inputs": [zeros()]}).encode()
-    with server.line() as line:
-        line.say(chunked(server, body[:5], body[5:6], body[6:]))
-        answer = line.hear()
+    with server.connect() as connection:
+        connection.send(chunked(server, body[:5], body[5:6], body[6:]))
+        answer = connection.receive()
     assert answer.body == server.post(body).body
 
 
-def test_a_body_in_chunks_without_an_end_is_refused_at_a_bound(server):
+def test_an_endless_chunked_body_is_refused_at_a_limit(server):
     before = memory_mb(server.process.pid)
-    with server.line() as line:
+    with server.connect() as connection:
         try:
-            line.say(chunked(server, last=False))
+            connection.send(chunked(server, last=False))
             for _ in range(200):
-                line.say(b"100000\r\n" + bytes(2**20) + b"\r\n")
+                connection.send(b"100000\r\n" + bytes(2**20) + b"\r\n")
         except (BrokenPipeError, ConnectionResetError):
             pass
         else:
@@ -200,9 +200,9 @@ def test_a_body_in_chunks_without_an_end_is_refused_at_a_bound(server):
 
 
 def test_a_chunked_body_over_the_limit_is_refused(server):
-    with server.line() as line:
-        line.say(chunked(server, *[b" " * 2**20] * 9))
-        problem(line.hear(), "too-large")
+    with server.connect() as connection:
+        connection.send(chunked(server, *[b" " * 2**20] * 9))
+        problem(connection.receive(), "too-large")
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_chunked_body_over_the_limit_is_refused(server):
     ],
 )
 def test_lengths_that_contradict_are_malformed(server, lines):
-    with server.line() as line:
-        line.say(f"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n\r\n".encode() + b"{}")
-        problem(line.hear(), "malformed")
-        assert line.closed
+    with server.connect() as connection:
+        connection.send(f"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\n{lines}\r\n\r\n".encode() + b"{}")
+        problem(connection.receive(), "malformed")
+        assert connection.closed

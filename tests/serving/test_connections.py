@@ -8,7 +8,7 @@ import pytest
 
 from scanline.serving.connections import content_length
 from tests.model.test_session import new_model
-from tests.serving.client import head, in_thread, problem
+from tests.serving.client import in_thread, problem, request_head
 
 
 @pytest.fixture(scope="module")
@@ -32,66 +32,68 @@ def small():
         (b"connection: upgrade\r\nupgrade: websocket", None),
     ],
 )
-def test_the_length_of_a_body_is_known_only_if_one_header_decides_it(lines, length):
+def test_the_length_of_a_body_is_known_only_from_one_unambiguous_header(lines, length):
     assert content_length(b"POST / HTTP/1.1\r\n" + lines + b"\r\n") == length
 
 
-def test_a_body_that_follows_its_response_is_not_taken_for_a_head(small):
-    with small.line() as line:
-        line.say(head("POST", "/nothing", {"content-length": "100000"}, small.port))
-        problem(line.hear(), "unknown-route")
+def test_a_body_sent_after_its_response_is_not_parsed_as_a_head(small):
+    with small.connect() as connection:
+        connection.send(request_head("POST", "/nothing", {"content-length": "100000"}, small.port))
+        problem(connection.receive(), "unknown-route")
         for _ in range(100):
-            line.say(b"\r\n\r\n" + b"x" * 996)
-        line.say(head("GET", "/v2/health/live", {}, small.port))
-        assert line.hear().json() == {"live": True}
+            connection.send(b"\r\n\r\n" + b"x" * 996)
+        connection.send(request_head("GET", "/v2/health/live", {}, small.port))
+        assert connection.receive().json() == {"live": True}
 
 
-def test_a_body_that_never_ends_after_its_response_is_not_waited_for(small):
-    with small.line() as line:
-        line.say(head("POST", "/nothing", {"content-length": "100000"}, small.port))
-        problem(line.hear(), "unknown-route")
-        assert line.closed
+def test_an_endless_body_after_its_response_ends_the_connection(small):
+    with small.connect() as connection:
+        connection.send(request_head("POST", "/nothing", {"content-length": "100000"}, small.port))
+        problem(connection.receive(), "unknown-route")
+        assert connection.closed
 
 
 def test_a_chunked_body_that_is_not_read_ends_the_connection(small):
-    with small.line() as line:
-        line.say(head("POST", "/nothing", {"transfer-encoding": "chunked"}, small.port) + b"1\r\nx\r\n")
-        answer = line.hear()
+    with small.connect() as connection:
+        connection.send(
+            request_head("POST", "/nothing", {"transfer-encoding": "chunked"}, small.port) + b"1\r\nx\r\n"
+        )
+        answer = connection.receive()
         problem(answer, "unknown-route")
         assert answer.header("connection") == "close"
-        assert line.closed
+        assert connection.closed
 
 
 def test_after_a_chunked_body_the_connection_continues(small):
     body = json.dumps({"inputs": [[[0] * 5]]}).encode()
     headers = {"content-type": "application/json", "transfer-encoding": "chunked"}
-    with small.line() as line:
+    with small.connect() as connection:
         for _ in range(2):
-            line.say(head("POST", "/v1/predict", headers, small.port))
-            line.say(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-            assert line.hear().status == 200
+            connection.send(request_head("POST", "/v1/predict", headers, small.port))
+            connection.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+            assert connection.receive().status == 200
 
 
-def test_the_head_of_a_second_request_in_a_row_is_bounded_too(small):
-    first = head("GET", "/v2/health/live", {}, small.port)
-    with small.line() as line:
-        line.say(first + head("GET", "/v2/health/live", {"x": "y" * 3_000}, small.port))
+def test_the_head_of_a_pipelined_request_has_the_same_limit(small):
+    first = request_head("GET", "/v2/health/live", {}, small.port)
+    with small.connect() as connection:
+        connection.send(first + request_head("GET", "/v2/health/live", {"x": "y" * 3_000}, small.port))
         try:
-            assert line.hear().json() == {"live": True}
-            problem(line.hear(), "head-too-large")
+            assert connection.receive().json() == {"live": True}
+            problem(connection.receive(), "head-too-large")
         except ConnectionError:
             return  # closed before the first was answered: nothing of the second was taken either
 
 
-def test_a_head_that_begins_with_blank_lines_is_read_and_bounded(small):
-    with small.line() as line:
-        line.say(b"\r\n\r\n" + head("GET", "/v2/health/live", {}, small.port))
-        assert line.hear().json() == {"live": True}
-        line.say(b"\r\n\r\nGET")
-        problem(line.hear(), "too-slow")
+def test_blank_lines_before_a_head_are_skipped_up_to_a_limit(small):
+    with small.connect() as connection:
+        connection.send(b"\r\n\r\n" + request_head("GET", "/v2/health/live", {}, small.port))
+        assert connection.receive().json() == {"live": True}
+        connection.send(b"\r\n\r\nGET")
+        problem(connection.receive(), "too-slow")
 
 
 def test_blank_lines_do_not_keep_a_connection_open(small):
-    with small.line() as line:
-        line.say(b"\r\n")
-        assert line.closed
+    with small.connect() as connection:
+        connection.send(b"\r\n")
+        assert connection.closed

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.model.test_session import new_model
-from tests.serving.client import head, in_thread, problem, until
+from tests.serving.client import in_thread, problem, request_head, wait_until
 from tests.serving.test_predict import pictures
 
 pytestmark = pytest.mark.usefixtures("server_survives")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("server_survives")
 
 
 @pytest.mark.parametrize(
-    "said",
+    "sent",
     [
         b"garbage\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -39,40 +39,44 @@ pytestmark = pytest.mark.usefixtures("server_survives")
         b"GET ? HTTP/1.1\r\nhost: localhost\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_malformed(server, said):
-    with server.line() as line:
-        line.say(said)
-        answer = line.hear()
+def test_bytes_that_are_not_http_are_malformed(server, sent):
+    with server.connect() as connection:
+        connection.send(sent)
+        answer = connection.receive()
         problem(answer, "malformed")
         assert answer.header("connection") == "close"
-        assert line.closed
+        assert connection.closed
 
 
 def test_an_end_in_the_middle_of_a_request_ends_the_connection(server):
-    for said in (b"", b"GET / HT", head("POST", "/v1/predict", {"content-length": "9"}, server.port) + b"{"):
-        with server.line() as line:
-            line.say(said)
-            line.socket.shutdown(1)
-            assert line.socket.recv(1000) == b"" or True
-    server.goes_on()
+    for sent in (
+        b"",
+        b"GET / HT",
+        request_head("POST", "/v1/predict", {"content-length": "9"}, server.port) + b"{",
+    ):
+        with server.connect() as connection:
+            connection.send(sent)
+            connection.socket.shutdown(1)
+            assert connection.socket.recv(1000) == b"" or True
+    server.check_ready()
 
 
 @pytest.mark.parametrize("size", [40_000, 100_000, 1_000_000])
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_head_too_large_is_refused(server, size, at_once):
-    said = head("GET", "/v2/health/live", {"x": "y" * size}, server.port)
-    with server.line() as line:
+    sent = request_head("GET", "/v2/health/live", {"x": "y" * size}, server.port)
+    with server.connect() as connection:
         try:
             if at_once:
-                line.say(said)
+                connection.send(sent)
             else:
-                for start in range(0, len(said), 5_000):
-                    line.say(said[start : start + 5_000])
+                for start in range(0, len(sent), 5_000):
+                    connection.send(sent[start : start + 5_000])
                     time.sleep(0.001)
         except (BrokenPipeError, ConnectionResetError):
             pass
         try:
-            problem(line.hear(), "head-too-large")
+            problem(connection.receive(), "head-too-large")
         except ConnectionResetError:  # it closed while we were speaking: all the same
             assert size > 100_000
 
@@ -81,25 +85,25 @@ def test_a_head_of_a_few_thousand_bytes_is_read(server):
     assert server.get("/v2/health/live", {"x": "y" * 20_000}).status == 200
 
 
-def test_requests_in_a_row_are_answered_in_their_order(server):
+def test_pipelined_requests_are_answered_in_order(server):
     bodies = [json.dumps({"inputs": each[None].tolist()}).encode() for each in pictures(6)]
-    said = b""
+    sent = b""
     for body in bodies:
         headers = {"content-type": "application/json", "content-length": str(len(body))}
-        said += head("POST", "/v1/predict", headers, server.port) + body
-        said += head("GET", "/v2/health/live", {}, server.port)
-    with server.line() as line:
-        line.say(said)
+        sent += request_head("POST", "/v1/predict", headers, server.port) + body
+        sent += request_head("GET", "/v2/health/live", {}, server.port)
+    with server.connect() as connection:
+        connection.send(sent)
         for body in bodies:
-            assert line.hear().body == server.post(body).body
-            assert line.hear().json() == {"live": True}
+            assert connection.receive().body == server.post(body).body
+            assert connection.receive().json() == {"live": True}
 
 
 def test_a_client_of_http_1_0_is_answered_and_the_connection_ends(server):
-    with server.line() as line:
-        line.say(b"GET /v2/health/live HTTP/1.0\r\nhost: localhost\r\n\r\n")
-        assert line.hear().json() == {"live": True}
-        assert line.closed
+    with server.connect() as connection:
+        connection.send(b"GET /v2/health/live HTTP/1.0\r\nhost: localhost\r\n\r\n")
+        assert connection.receive().json() == {"live": True}
+        assert connection.closed
 
 
 def test_a_request_may_name_the_server_in_its_target(server):
@@ -139,16 +143,16 @@ def test_a_request_may_name_the_server_in_its_target(server):
         "/shutdown",
     ],
 )
-def test_there_is_nothing_at_other_paths(server, path):
+def test_other_paths_are_unknown_routes(server, path):
     found = problem(server.get(path), "unknown-route")
     assert found["detail"].startswith("there is no ")
 
 
-def test_an_idle_crowd_does_not_stop_answers(server):
-    idle = [server.line() for _ in range(500)]
+def test_many_idle_connections_do_not_block_responses(server):
+    idle = [server.connect() for _ in range(500)]
     try:
         given = pictures(1)
-        np.testing.assert_array_equal(server.shares(given.tolist()), server.model.predict_proba(given))
+        np.testing.assert_array_equal(server.probabilities(given.tolist()), server.model.predict_proba(given))
     finally:
         for each in idle:
             each.close()
@@ -158,20 +162,20 @@ def test_an_idle_crowd_does_not_stop_answers(server):
 
 
 def test_a_head_that_comes_too_slowly_is_refused(hasty):
-    with hasty.line() as line:
-        line.say(b"GET /v2/health/live HTTP/1.1\r\nhost: ")
-        answer = line.hear()
+    with hasty.connect() as connection:
+        connection.send(b"GET /v2/health/live HTTP/1.1\r\nhost: ")
+        answer = connection.receive()
         assert problem(answer, "too-slow")["detail"] == "expected a request's head within 0.3 s"
         assert answer.header("connection") == "close"
-        assert line.closed
+        assert connection.closed
 
 
-def test_a_head_that_drips_is_refused_all_the_same(hasty):
-    with hasty.line() as line:
-        line.say(b"GET / HTTP/1.1\r\nx: ")
+def test_a_head_sent_byte_by_byte_is_refused_too(hasty):
+    with hasty.connect() as connection:
+        connection.send(b"GET / HTTP/1.1\r\nx: ")
         for _ in range(100):
             try:
-                line.say(b"y")
+                connection.send(b"y")
             except (BrokenPipeError, ConnectionResetError):
                 break
             time.sleep(0.02)
@@ -179,60 +183,60 @@ def test_a_head_that_drips_is_refused_all_the_same(hasty):
             pytest.fail("two seconds were waited")
 
 
-def test_the_second_head_of_a_connection_must_not_drip_either(hasty):
-    with hasty.line() as line:
-        line.say(head("GET", "/v2/health/live", {}, hasty.port))
-        assert line.hear().status == 200
-        line.say(b"GET")
-        problem(line.hear(), "too-slow")
+def test_the_second_head_of_a_connection_has_the_same_time_limit(hasty):
+    with hasty.connect() as connection:
+        connection.send(request_head("GET", "/v2/health/live", {}, hasty.port))
+        assert connection.receive().status == 200
+        connection.send(b"GET")
+        problem(connection.receive(), "too-slow")
 
 
 @pytest.mark.parametrize("deadline_s", [0.3, 0.4])
 def test_a_body_that_comes_too_slowly_is_refused(deadline_s):
-    with in_thread(new_model(), read_s=0.4, deadline_s=deadline_s) as server, server.line() as line:
+    with in_thread(new_model(), read_s=0.4, deadline_s=deadline_s) as server, server.connect() as connection:
         headers = {"content-type": "application/json", "content-length": "100"}
-        line.say(head("POST", "/v1/predict", headers, server.port) + b'{"in')
-        answer = line.hear()
+        connection.send(request_head("POST", "/v1/predict", headers, server.port) + b'{"in')
+        answer = connection.receive()
         detail = f"expected the whole request within {deadline_s} s, found 4 bytes of it"
         assert problem(answer, "too-slow")["detail"] == detail
         assert answer.header("connection") == "close"
-        assert line.closed
+        assert connection.closed
 
 
-def test_bodies_that_are_under_way_take_no_more_memory_than_is_set():
-    with in_thread(new_model(), held_bytes=200_000) as server, server.line() as line:
+def test_bodies_in_transit_are_limited_in_memory():
+    with in_thread(new_model(), held_bytes=200_000) as server, server.connect() as connection:
         headers = {"content-type": "application/json", "content-length": "190001"}
-        line.say(head("POST", "/v1/predict", headers, server.port) + b" " * 190_000)
-        until(lambda: server.given.admission.in_flight == 1, "it does not come in")
+        connection.send(request_head("POST", "/v1/predict", headers, server.port) + b" " * 190_000)
+        wait_until(lambda: server.given.admission.in_flight == 1, "it does not come in")
         time.sleep(0.1)
         body = json.dumps({"inputs": [[[0] * 5]]}).encode()
         turned = server.post(body + b" " * 100_000)
         assert "hold 190,000 bytes; the limit is 200,000" in problem(turned, "overloaded")["detail"]
         assert turned.header("retry-after") == "1"
         assert server.post(body).status == 200
-        line.say(b"x")
-        problem(line.hear(), "malformed")
+        connection.send(b"x")
+        problem(connection.receive(), "malformed")
         assert server.post(body + b" " * 100_000).status == 200
 
 
 def test_a_silent_connection_is_closed():
-    with in_thread(new_model(), idle_s=0.3) as server, server.line() as line:
-        assert line.closed
+    with in_thread(new_model(), idle_s=0.3) as server, server.connect() as connection:
+        assert connection.closed
 
 
 def test_connections_over_the_limit_are_refused_and_the_others_continue():
     with in_thread(new_model(), connections=5) as server:
-        kept = [server.line() for _ in range(5)]
+        kept = [server.connect() for _ in range(5)]
         try:
-            kept[0].say(head("GET", "/v2/health/live", {}, server.port))
-            assert kept[0].hear().status == 200
-            with server.line() as line:
-                found = problem(line.hear(), "overloaded")
+            kept[0].send(request_head("GET", "/v2/health/live", {}, server.port))
+            assert kept[0].receive().status == 200
+            with server.connect() as connection:
+                found = problem(connection.receive(), "overloaded")
                 assert found["detail"] == "5 connections are open, which is the limit"
         finally:
             for each in kept:
                 each.close()
-        until(lambda: _answers(server), "places were not given back")
+        wait_until(lambda: _answers(server), "places were not given back")
 
 
 def _answers(server) -> bool:
@@ -242,12 +246,12 @@ def _answers(server) -> bool:
         return False
 
 
-def test_a_client_that_does_not_take_its_answer_is_let_go():
+def test_a_client_that_does_not_read_its_response_is_disconnected():
     given = np.zeros((20, 50, 5)).tolist()
     body = json.dumps({"inputs": given, "trace": True}).encode()
-    with in_thread(new_model(), read_s=0.3) as server, server.line() as line:
-        line.socket.setsockopt(1, 8, 4096)  # SO_RCVBUF
+    with in_thread(new_model(), read_s=0.3) as server, server.connect() as connection:
+        connection.socket.setsockopt(1, 8, 4096)  # SO_RCVBUF
         headers = {"content-type": "application/json", "content-length": str(len(body))}
-        line.say((head("POST", "/v1/predict", headers, server.port) + body) * 8)
-        until(lambda: server.given.admission.in_flight == 0, "it is held")
-        server.goes_on()
+        connection.send((request_head("POST", "/v1/predict", headers, server.port) + body) * 8)
+        wait_until(lambda: server.given.admission.in_flight == 0, "it is held")
+        server.check_ready()

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.model.test_session import new_model
-from tests.serving.client import in_thread, problem, until
+from tests.serving.client import in_thread, problem, wait_until
 from tests.serving.test_stream_route import joined, say
 
 
@@ -50,7 +50,7 @@ def test_requests_are_counted_by_route_and_status():
     assert found["scanline_turned_away_total", ()] == 0
 
 
-def test_paths_that_anyone_makes_up_make_no_new_series():
+def test_unknown_paths_create_no_new_metric_series():
     with in_thread(new_model()) as server:
         for number in range(20):
             server.get(f"/v1/{number}")
@@ -68,10 +68,10 @@ def test_streams_that_are_open_are_counted():
         with joined(server) as stream:
             say(stream, {"reset": True})
             assert samples(server)["scanline_streams", ()] == 1
-        until(lambda: samples(server)["scanline_streams", ()] == 0, "it is still counted")
+        wait_until(lambda: samples(server)["scanline_streams", ()] == 0, "it is still counted")
 
 
-def test_the_model_is_named(sequences):
+def test_metrics_name_the_model(sequences):
     digest = sequences.get("/v1/model").json()["model"]
     assert samples(sequences)["scanline_model_info", (("digest", digest), ("name", "made"))] == 1
 
@@ -102,14 +102,14 @@ def test_the_document_is_openapi_3(described):
         validate(described)
     for path, methods in described["paths"].items():
         assert path.startswith("/")
-        for method, told in methods.items():
+        for method, documented in methods.items():
             assert method in ("get", "post")
-            assert told["summary"]
-            assert told["operationId"]
-            assert told["responses"]
+            assert documented["summary"]
+            assert documented["operationId"]
+            assert documented["responses"]
 
 
-def test_every_reference_in_the_document_leads_somewhere(described):
+def test_every_reference_in_the_openapi_document_resolves(described):
     found = references(described)
     assert found
     for each in set(found):
@@ -120,15 +120,15 @@ def test_every_reference_in_the_document_leads_somewhere(described):
             node = node[part]
 
 
-def test_the_document_tells_what_predict_reads_and_the_problems_it_answers(described):
-    told = described["paths"]["/v1/predict"]["post"]
-    assert set(told["requestBody"]["content"]) == {"application/json", "image/*", "multipart/form-data"}
-    assert told["requestBody"]["content"]["application/json"]["schema"] == {
+def test_the_openapi_document_describes_the_body_and_problems_of_predict(described):
+    predict = described["paths"]["/v1/predict"]["post"]
+    assert set(predict["requestBody"]["content"]) == {"application/json", "image/*", "multipart/form-data"}
+    assert predict["requestBody"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/PredictRequest"
     }
     wish = described["components"]["schemas"]["PredictRequest"]
     assert set(wish["properties"]) == {"inputs", "lengths", "full_scale", "fit", "trace", "what_if"}
-    assert {"200", "400", "401", "403", "408", "413", "415", "421", "422", "503"} <= set(told["responses"])
-    for status, answer in told["responses"].items():
+    assert {"200", "400", "401", "403", "408", "413", "415", "421", "422", "503"} <= set(predict["responses"])
+    for status, answer in predict["responses"].items():
         kind = "application/json" if status == "200" else "application/problem+json"
         assert kind in answer["content"], status

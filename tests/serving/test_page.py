@@ -21,7 +21,7 @@ from scanline.serving.access import Access
 from scanline.serving.start import LOOPBACK
 from tests.browser import watched
 from tests.model.test_session import new_model
-from tests.serving.client import end, in_thread, process, ready
+from tests.serving.client import in_thread, start_process, terminate, wait_ready
 
 PAGE = resources.files("scanline.serving") / "page"
 SOURCES = Path(__file__).parents[2] / "page" / "src"
@@ -35,10 +35,10 @@ def address(started_with_gallery):
 @pytest.fixture(scope="module")
 def started_with_gallery(trained, tmp_path_factory):
     """A server of its own: a run on digits of 8 x 8, with its test digits."""
-    child = process(tmp_path_factory.mktemp("said"), trained)
-    found = ready(child)
+    child = start_process(tmp_path_factory.mktemp("server"), trained)
+    found = wait_ready(child)
     yield found
-    end(child)
+    terminate(child)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def of_page(page) -> tuple[dict, dict]:
     return found["request"], found["answer"]
 
 
-def said(page) -> str:
+def prediction_text(page) -> str:
     return plain(page.locator("#prediction").inner_text())
 
 
@@ -125,7 +125,7 @@ def plain(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["app.js", "app.css"])
-def test_the_bundle_is_made_of_the_sources_that_lie_here(name):
+def test_the_bundle_was_built_from_the_present_sources(name):
     digest = hashlib.sha256()
     for path in sorted(each.relative_to(SOURCES).as_posix() for each in SOURCES.rglob("*") if each.is_file()):
         digest.update(path.encode() + b"\n" + (SOURCES / path).read_bytes())
@@ -164,11 +164,11 @@ def test_a_drawing_gets_the_prediction_of_the_offline_model(seen, digits):
     found = answer["predictions"][0]
     offline = digits.predict_proba(np.array(found["seen"]))[0]
     np.testing.assert_allclose(list(found["probabilities"].values()), offline, atol=1e-6)
-    assert said(seen.page).startswith(str(found["label"]))
-    assert f"{100 * found['probability']:.2f} %" in said(seen.page)
+    assert prediction_text(seen.page).startswith(str(found["label"]))
+    assert f"{100 * found['probability']:.2f} %" in prediction_text(seen.page)
 
 
-def test_the_picture_that_is_shown_is_the_one_that_the_network_reads(seen):
+def test_the_page_shows_the_picture_that_the_network_reads(seen):
     after(seen.page, lambda: draw_one(seen.page))
     _, answer = of_page(seen.page)
     read = np.array(answer["predictions"][0]["seen"])
@@ -267,7 +267,7 @@ def test_an_upload_is_answered(seen, tmp_path, digits):
     path = tmp_path / "digit.png"
     Image.fromarray((values * (255 / 16)).astype(np.uint8)).save(path)
     after(seen.page, lambda: seen.page.set_input_files("#upload", path))
-    assert said(seen.page).startswith(str(digits.predict(digits.prepare(path))[0]))
+    assert prediction_text(seen.page).startswith(str(digits.predict(digits.prepare(path))[0]))
 
 
 def test_a_file_that_is_not_a_picture_is_one_line(browser, address, tmp_path):
@@ -281,7 +281,7 @@ def test_a_file_that_is_not_a_picture_is_one_line(browser, address, tmp_path):
         assert "found something else" in seen.page.locator("#problem").inner_text()
 
 
-def test_a_link_holds_the_drawing_and_what_is_changed(seen, browser, address):
+def test_a_link_holds_the_drawing_and_the_what_ifs(seen, browser, address):
     page = seen.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address.rstrip("/"))
     after(page, lambda: draw_one(page))
@@ -305,7 +305,7 @@ def test_a_bad_link_does_not_stop_the_page(browser, address, end_of_it):
         seen.check(address)
 
 
-def test_the_command_asks_the_server_the_same(seen):
+def test_the_copied_command_gets_the_same_response(seen):
     after(seen.page, lambda: draw_one(seen.page))
     request, expected = of_page(seen.page)
     shown = f"document.querySelector('#curl').textContent.includes(JSON.stringify({json.dumps(request)}))"
@@ -325,7 +325,7 @@ def test_the_gallery_shows_hard_ones_first_and_reads_them(seen, digits):
     assert answer["predictions"][0]["label"] == offline[0]
 
 
-def test_the_picture_of_all_of_it_is_a_png(seen):
+def test_the_summary_is_saved_as_a_png(seen):
     after(seen.page, lambda: draw_one(seen.page))
     with seen.page.expect_download() as caught:
         seen.page.click("#download-png")
@@ -339,7 +339,7 @@ def test_the_time_of_a_redraw_is_marked(seen):
     assert seen.page.evaluate("performance.getEntriesByName('scanline:redraw').length") > 0
 
 
-def test_other_sequences_are_pasted(browser):
+def test_sequences_can_be_pasted(browser):
     with in_thread(new_model()) as server, watched(browser, 1440) as seen:
         address = f"http://127.0.0.1:{server.port}/"
         page = seen.page
@@ -360,7 +360,7 @@ def test_other_sequences_are_pasted(browser):
         seen.check(address)
 
 
-def test_a_server_with_a_token_is_asked_with_it(browser, digits):
+def test_the_page_asks_for_the_token_and_sends_it(browser, digits):
     token = "a-token-of-some-length"
     with (
         in_thread(digits, Access(frozenset(LOOPBACK), token=token)) as server,

@@ -36,10 +36,10 @@ def stroke() -> np.ndarray:
 
 def test_predictions_for_pictures_equal_those_of_the_model_bit_for_bit(server):
     given = pictures(5)
-    np.testing.assert_array_equal(server.shares(given.tolist()), server.model.predict_proba(given))
+    np.testing.assert_array_equal(server.probabilities(given.tolist()), server.model.predict_proba(given))
 
 
-def test_an_answer_has_the_members_that_are_promised(server):
+def test_a_response_has_the_documented_members(server):
     given = pictures(1)
     answer = server.predict(given.tolist())
     shares = server.model.predict_proba(given)[0]
@@ -60,33 +60,33 @@ def test_an_answer_has_the_members_that_are_promised(server):
     }
 
 
-def test_sequences_of_different_lengths_are_answered_each_as_alone(sequences):
+def test_sequences_of_different_lengths_are_predicted_as_each_alone(sequences):
     given = [steps(t, seed=t) for t in (1, 9, 4, 30, 9)]
-    found = sequences.shares([each.tolist() for each in given])
+    found = sequences.probabilities([each.tolist() for each in given])
     for row, each in zip(found, given, strict=True):
         np.testing.assert_array_equal(row, sequences.model.predict_proba(each[None])[0])
 
 
-def test_lengths_cut_the_padding_off(sequences):
+def test_lengths_exclude_the_padding(sequences):
     given = steps(6, sessions=2)
-    found = sequences.shares(given.tolist(), lengths=[6, 2])
+    found = sequences.probabilities(given.tolist(), lengths=[6, 2])
     np.testing.assert_array_equal(found[0], sequences.model.predict_proba(given[:1])[0])
     np.testing.assert_array_equal(found[1], sequences.model.predict_proba(given[1:, :2])[0])
 
 
-def test_what_stands_in_the_padding_is_not_read(sequences):
+def test_values_in_the_padding_are_not_read(sequences):
     given = steps(6)
     padded = [*given[:3].tolist(), *[[7e5] * 5] * 3]
-    assert sequences.shares([padded], lengths=[3]) == sequences.shares([given[:3].tolist()])
+    assert sequences.probabilities([padded], lengths=[3]) == sequences.probabilities([given[:3].tolist()])
 
 
 @pytest.mark.parametrize("missing", ["zero", "mean", "forward-fill"])
-def test_null_is_a_missing_value_where_the_model_bears_them(missing):
+def test_null_is_a_missing_value_if_the_model_accepts_them(missing):
     model, given = new_model(missing=missing), steps(7)
     given[2, 1] = given[5, 4] = given[0, 0] = np.nan
     sent = [[None if np.isnan(each) else float(each) for each in step] for step in given]
     with in_thread(model) as server:
-        np.testing.assert_array_equal(server.shares([sent])[0], model.predict_proba(given[None])[0])
+        np.testing.assert_array_equal(server.probabilities([sent])[0], model.predict_proba(given[None])[0])
 
 
 def test_a_step_of_one_feature_may_be_a_bare_number():
@@ -104,15 +104,17 @@ def test_a_step_of_one_feature_may_be_a_bare_number():
         "made",
     )
     with in_thread(model) as server:
-        assert server.shares([[0.5, -1, 2]]) == server.shares([[[0.5], [-1], [2]]])
+        assert server.probabilities([[0.5, -1, 2]]) == server.probabilities([[[0.5], [-1], [2]]])
 
 
 def test_full_scale_is_the_value_of_full_ink(server):
     given = pictures(2)
-    whole = server.shares(given.tolist())
-    np.testing.assert_allclose(server.shares((given / 16).tolist(), full_scale=1), whole, rtol=0, atol=1e-6)
+    whole = server.probabilities(given.tolist())
     np.testing.assert_allclose(
-        server.shares((given * 100).tolist(), full_scale=1600), whole, rtol=0, atol=1e-6
+        server.probabilities((given / 16).tolist(), full_scale=1), whole, rtol=0, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        server.probabilities((given * 100).tolist(), full_scale=1600), whole, rtol=0, atol=1e-6
     )
 
 
@@ -127,7 +129,7 @@ def test_a_picture_of_any_size_is_fitted_as_a_file_would_be(server):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM"])
-def test_a_picture_file_is_read_whatever_kind_it_is(server, kind):
+def test_picture_files_of_every_format_are_read(server, kind):
     content = png(stroke(), kind)
     fitted = fit_picture(decode_pixels(content, "it", False), server.model.preprocessing.picture, "it")
     answer = server.post(content, f"image/{kind.lower()}")
@@ -146,7 +148,7 @@ def form(*parts: tuple[str, bytes], boundary: str = "line") -> tuple[bytes, str]
     return body + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
 
 
-def test_a_form_of_pictures_is_answered_in_its_order_as_one_by_one(server):
+def test_pictures_of_a_form_are_predicted_in_order_as_one_by_one(server):
     lying = stroke().T
     body, kind = form(
         ('name="a"; filename="a.png"', png(stroke())), ('name="b"; filename="b.png"', png(lying))
@@ -155,30 +157,30 @@ def test_a_form_of_pictures_is_answered_in_its_order_as_one_by_one(server):
     assert server.post(body, kind).json()["predictions"] == alone
 
 
-def test_the_query_asks_for_traces_of_pictures(server):
+def test_a_query_parameter_requests_traces_of_pictures(server):
     (found,) = server.post(png(stroke()), "image/png", query="?trace=true").json()["predictions"]
     assert len(found["trace"]["probabilities"]) == 8
     (without,) = server.post(png(stroke()), "image/png", query="?trace=false").json()["predictions"]
     assert "trace" not in without
 
 
-def test_a_trace_ends_at_the_answer_and_has_every_part_at_every_step(server):
+def test_a_trace_ends_in_the_prediction_and_has_every_value_at_every_step(server):
     given = pictures(1)
     (found,) = server.predict(given.tolist(), trace=True).json()["predictions"]
     network = server.get("/v1/model").json()["network"]
-    told, hidden = found["trace"], network["hidden_size"]
+    traced, hidden = found["trace"], network["hidden_size"]
     np.testing.assert_allclose(
-        told["probabilities"][-1], server.model.predict_proba(given)[0], rtol=0, atol=1e-6
+        traced["probabilities"][-1], server.model.predict_proba(given)[0], rtol=0, atol=1e-6
     )
-    assert np.shape(told["probabilities"]) == (8, 10)
-    assert told["classes"] == list(range(10))
-    for layer in told["layers"]:
+    assert np.shape(traced["probabilities"]) == (8, 10)
+    assert traced["classes"] == list(range(10))
+    for layer in traced["layers"]:
         for part in network["parts"]:
             assert np.shape(layer[part]) == (8, hidden)
     assert found["seen"] == given[0].tolist()
 
 
-def test_a_trace_of_every_step_is_what_the_sequence_so_far_would_be_answered(sequences):
+def test_every_step_of_a_trace_equals_the_prediction_for_the_prefix(sequences):
     given = steps(6)
     (found,) = sequences.predict([given.tolist()], trace=True).json()["predictions"]
     for end, row in enumerate(found["trace"]["probabilities"], 1):
@@ -188,7 +190,7 @@ def test_a_trace_of_every_step_is_what_the_sequence_so_far_would_be_answered(seq
     np.testing.assert_allclose(found["seen"], given, rtol=0, atol=1e-6)
 
 
-def test_a_blank_step_is_read_as_if_nothing_stood_there(server):
+def test_a_blanked_step_is_read_as_an_empty_one(server):
     given = pictures(1)
     blank = given.copy()
     blank[0, [2, 3]] = 0
@@ -207,7 +209,7 @@ def test_a_silenced_network_predicts_from_the_bias_of_its_head(server):
     np.testing.assert_allclose(list(found["probabilities"].values()), expected, rtol=0, atol=1e-6)
 
 
-def test_an_input_gate_held_shut_lets_nothing_in(sequences):
+def test_with_the_input_gate_clamped_at_0_the_input_has_no_effect(sequences):
     (found,) = sequences.predict(
         [steps(4).tolist()], trace=True, what_if={"clamp": [{"gate": "i", "value": 0}]}
     ).json()["predictions"]
@@ -228,7 +230,7 @@ def test_a_type_is_read_without_its_parameters_and_in_any_case(server, kind):
     assert server.post(body, kind).status == 200
 
 
-def test_a_body_may_be_packed_with_gzip(server):
+def test_a_body_may_be_compressed_with_gzip(server):
     body = json.dumps({"inputs": pictures(3).tolist()}).encode()
     packed = server.post(gzip.compress(body), headers={"content-encoding": "gzip"})
     assert packed.body == server.post(body).body
@@ -240,7 +242,7 @@ def test_a_body_may_begin_with_a_byte_order_mark(server):
     assert server.post(b"\xef\xbb\xbf" + body).body == server.post(body).body
 
 
-def test_of_a_key_that_comes_twice_the_last_counts(server):
+def test_the_last_of_duplicate_keys_is_used(server):
     one, other = (json.dumps(each.tolist()) for each in (pictures(1, 1), pictures(1, 2)))
     twice = server.post(f'{{"inputs": {one}, "inputs": {other}}}'.encode())
     assert twice.body == server.post(f'{{"inputs": {other}}}'.encode()).body
@@ -264,7 +266,7 @@ def test_the_model_is_described(server):
     assert found["accuracy"] == {"accuracy": tested.accuracy, "ci95": list(tested.ci95), "n": tested.n}
 
 
-def test_the_gallery_shows_the_mistakes_first_and_the_surest_of_them_before_the_others(server):
+def test_the_gallery_starts_with_the_most_confident_errors(server):
     found = server.get("/v1/gallery").json()
     assert (found["schema"], found["data"]) == (1, "digits")
     right = [each["right"] for each in found["items"]]
@@ -289,7 +291,7 @@ def test_gallery_pictures_get_the_predictions_that_the_gallery_shows(server):
     )
 
 
-def test_the_page_may_load_nothing_from_elsewhere(server):
+def test_the_page_may_load_nothing_from_other_servers(server):
     page = server.get("/")
     assert page.status == 200
     assert page.header("content-type") == "text/html; charset=utf-8"

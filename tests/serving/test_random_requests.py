@@ -87,13 +87,13 @@ HEAD = st.builds(
 
 @FUZZ
 @given(HEAD)
-def test_no_head_makes_the_server_fail(hasty, said):
-    with hasty.line() as line:
+def test_no_head_makes_the_server_fail(hasty, sent):
+    with hasty.connect() as connection:
         try:
-            line.say(said)
-            line.socket.shutdown(1)
-            method = said.partition(b" ")[0].decode("latin-1")
-            answer = line.hear(method)
+            connection.send(sent)
+            connection.socket.shutdown(1)
+            method = sent.partition(b" ")[0].decode("latin-1")
+            answer = connection.receive(method)
         except ConnectionError:
             return
         assert answer.status < 500, answer

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from scanline.serving.access import Access
 from scanline.serving.problems import KINDS
 from tests.model.test_session import new_model, steps
-from tests.serving.client import Line, head, in_thread, problem, until
+from tests.serving.client import Connection, in_thread, problem, request_head, wait_until
 from tests.serving.test_predict import pictures
 
 
@@ -55,12 +55,12 @@ def handshake(server, path: str = "/v1/stream", **headers: str):
         "sec-websocket-version": "13",
         "sec-websocket-key": base64.b64encode(os.urandom(16)).decode(),
     } | headers
-    with server.line() as line:
-        line.say(head("GET", path, kept, server.port))
-        status = line.socket.recv(1 << 16, socket.MSG_PEEK)
+    with server.connect() as connection:
+        connection.send(request_head("GET", path, kept, server.port))
+        status = connection.socket.recv(1 << 16, socket.MSG_PEEK)
         if status.startswith(b"HTTP/1.1 101"):
             return None
-        return line.hear()
+        return connection.receive()
 
 
 def test_every_step_is_predicted_as_the_prefix(sequences):
@@ -79,7 +79,7 @@ def test_every_step_is_predicted_as_the_prefix(sequences):
         assert (each["label"], each["probability"]) == (best, each["probabilities"][best])
 
 
-def test_an_answer_is_that_of_the_session_itself_to_the_last_bit(sequences):
+def test_a_response_equals_the_session_bit_for_bit(sequences):
     sequence, session = steps(5), sequences.model.stream()
     with joined(sequences) as stream:
         for step in sequence:
@@ -88,7 +88,7 @@ def test_an_answer_is_that_of_the_session_itself_to_the_last_bit(sequences):
             )
 
 
-def test_streams_side_by_side_know_nothing_of_each_other(sequences):
+def test_concurrent_streams_are_independent(sequences):
     one, other = steps(6, 1), steps(6, 2)
     with joined(sequences) as first, joined(sequences) as second:
         together = [
@@ -111,7 +111,7 @@ def test_a_picture_is_read_row_by_row(server):
     )
 
 
-def test_a_saved_session_is_gone_on_with_in_another_process_to_the_last_bit(server):
+def test_a_saved_session_continues_in_another_process_bit_for_bit(server):
     picture = pictures(1)[0].tolist()
     with in_thread(server.model) as here, joined(here) as stream:
         say(stream, {"steps": picture[:5]})
@@ -132,7 +132,7 @@ def test_a_reset_starts_again(sequences):
         assert say(stream, {"steps": sequence}) == fresh
 
 
-def test_null_is_a_missing_value_where_the_model_bears_them():
+def test_null_is_a_missing_value_if_the_model_accepts_them():
     model, sequence = new_model(missing="forward-fill"), steps(4)
     sequence[1, 2] = sequence[3, 0] = np.nan
     sent = [[None if np.isnan(each) else float(each) for each in step] for step in sequence]
@@ -210,7 +210,7 @@ def test_a_damaged_session_or_one_of_another_model_is_refused(sequences):
         assert say(stream, {"save": True})["steps"] == 2
 
 
-def test_no_steps_are_answered_by_no_predictions_or_refused(sequences):
+def test_an_empty_list_of_steps_gets_no_predictions(sequences):
     with joined(sequences) as stream:
         found = say(stream, {"steps": []})
         assert found == {"steps": 0, "predictions": []} or fault(found, "wrong-values")
@@ -249,7 +249,7 @@ def test_text_that_is_not_utf8_ends_the_stream(sequences, caplog):
             stream.recv(20)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1007
-    until(lambda: any("Invalid UTF-8" in each.message for each in caplog.records), "it is not logged")
+    wait_until(lambda: any("Invalid UTF-8" in each.message for each in caplog.records), "it is not logged")
     caplog.clear()  # uvicorn logs it with its traceback
 
 
@@ -269,7 +269,7 @@ def test_streams_past_the_limit_are_refused_until_one_ends():
                 problem(handshake(server), "overloaded")["detail"] == "2 streams are open, which is the limit"
             )
             assert server.given.metrics.open_streams == 2
-        until(lambda: server.given.metrics.open_streams == 1, "its place is kept")
+        wait_until(lambda: server.given.metrics.open_streams == 1, "its place is kept")
         with joined(server) as third:
             assert say(third, {"reset": True}) == {"steps": 0}
 
@@ -281,10 +281,10 @@ def test_a_request_to_a_stream_is_asked_to_open_a_websocket(sequences):
     assert sequences.get("/v1/model").json()["streams_obstacle"] is None
 
 
-def test_a_client_that_vanishes_gives_its_place_back():
+def test_a_lost_connection_frees_its_stream():
     with in_thread(new_model(), streams=1) as server, joined(server) as stream:
         stream.socket.shutdown(socket.SHUT_RDWR)
-        until(lambda: server.given.metrics.open_streams == 0, "its place is kept")
+        wait_until(lambda: server.given.metrics.open_streams == 0, "its place is kept")
 
 
 def test_a_model_in_both_directions_refuses_the_handshake():
@@ -307,11 +307,11 @@ def test_there_are_no_streams_at_other_paths(sequences, path):
 def test_a_refused_handshake_is_no_error_in_the_log(sequences, caplog):
     for _ in range(20):
         problem(handshake(sequences, "/nothing"), "unknown-route")
-        sequences.goes_on()  # the event loop has finished the handshake
+        sequences.check_ready()  # the event loop has finished the handshake
     assert not caplog.records
 
 
-def test_a_handshake_shows_host_origin_and_token_as_a_request_does():
+def test_a_handshake_is_checked_for_host_origin_and_token():
     token = "correct-horse-battery"
     with in_thread(new_model(), Access(frozenset({"127.0.0.1"}), token=token)) as server:
         right = {"authorization": f"Bearer {token}"}
@@ -331,24 +331,24 @@ def test_an_invalid_handshake_is_refused(sequences, headers):
     answer = handshake(sequences, **headers)
     assert answer is not None
     assert 400 <= answer.status < 500
-    sequences.goes_on()
+    sequences.check_ready()
 
 
-def test_what_follows_a_handshake_and_is_no_frame_ends_the_stream(sequences):
+def test_bytes_that_are_not_a_frame_end_the_stream(sequences):
     kept = {
         "connection": "Upgrade",
         "upgrade": "websocket",
         "sec-websocket-version": "13",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
     }
-    with Line(sequences.port) as line:
-        line.say(head("GET", "/v1/stream", kept, sequences.port))
-        assert line.hear().status == 101
-        line.say(b"GET / HTTP/1.1\r\n\r\n" * 10)
-        with line.socket.makefile("rb") as rest:
+    with Connection(sequences.port) as connection:
+        connection.send(request_head("GET", "/v1/stream", kept, sequences.port))
+        assert connection.receive().status == 101
+        connection.send(b"GET / HTTP/1.1\r\n\r\n" * 10)
+        with connection.socket.makefile("rb") as rest:
             assert rest.read()[:1] in (b"\x88", b"")
-    until(lambda: sequences.given.metrics.open_streams == 0, "its place is kept")
-    sequences.goes_on()
+    wait_until(lambda: sequences.given.metrics.open_streams == 0, "its place is kept")
+    sequences.check_ready()
 
 
 ANY = st.recursive(

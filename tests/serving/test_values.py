@@ -58,7 +58,7 @@ def test_invalid_json_is_malformed(server, body):
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b"7", b'"inputs"', b"true"])
-def test_json_that_is_no_object_is_refused(server, body):
+def test_json_other_than_an_object_is_refused(server, body):
     assert problem(server.post(body), "wrong-values")["detail"].startswith("the body: ")
 
 
@@ -103,7 +103,7 @@ def test_json_that_is_no_object_is_refused(server, body):
     ],
     ids=lambda each: str(each)[:50],
 )
-def test_inputs_that_are_no_pictures_are_refused_each_by_name(server, inputs, detail, pointers):
+def test_every_input_that_is_not_a_picture_is_named(server, inputs, detail, pointers):
     found = problem(server.predict(inputs), "wrong-values")
     assert found["detail"] == detail
     assert [each["pointer"] for each in found["errors"]] == pointers
@@ -211,13 +211,13 @@ def test_at_most_ten_errors_are_reported(server):
     ],
     ids=str,
 )
-def test_a_request_that_cannot_be_met_is_refused_by_name(server, wish, pointer, message):
+def test_unsupported_options_of_a_request_are_named(server, wish, pointer, message):
     found = problem(server.predict([zeros()], **wish), "wrong-values")
     assert pointer in [each["pointer"] for each in found["errors"]]
     assert message in found["detail"]
 
 
-def test_a_key_of_any_length_or_look_makes_a_short_line(server):
+def test_errors_about_any_key_are_one_short_line(server):
     found = problem(server.predict([zeros()], **{"a\nb" + "x" * 100_000: 1}), "wrong-values")
     assert "Extra inputs are not permitted" in found["detail"]
 
@@ -236,7 +236,7 @@ def test_all_errors_of_a_what_if_are_reported_at_once(server):
 @pytest.mark.parametrize(
     "body", [b"{}", b'{"inputs": []}', b'{"inputs": null}', b'{"inputs": {}}', b'{"inputs": "[[0]]"}']
 )
-def test_inputs_must_be_there(server, body):
+def test_inputs_are_required(server, body):
     (error,) = problem(server.post(body), "wrong-values")["errors"]
     assert error["pointer"] == "/inputs"
 
@@ -305,7 +305,7 @@ def test_inputs_must_be_there(server, body):
     ],
     ids=lambda each: str(each)[:60],
 )
-def test_sequences_that_cannot_be_read_are_refused_by_name(sequences, wish, name, detail):
+def test_unreadable_sequences_are_named(sequences, wish, name, detail):
     assert problem(sequences.post(json.dumps(wish).encode()), name)["detail"] == detail
 
 
@@ -327,6 +327,6 @@ def test_a_million_numbers_where_a_few_belong_are_refused(server):
     assert "found (1000001,)" in problem(server.post(body), "wrong-values")["detail"]
 
 
-def test_a_model_of_sequences_reads_no_pictures(sequences):
+def test_a_model_of_sequences_refuses_pictures(sequences):
     found = problem(sequences.post(png(stroke()), "image/png"), "wrong-type")
     assert found["detail"] == "this model reads sequences, not images: send application/json"

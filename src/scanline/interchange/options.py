@@ -17,7 +17,7 @@ class ImportOptions:
 
     Attributes:
         readout: What the head reads of the last layer's outputs; None: "final-states".
-        cell_scope: Scope of a TensorFlow 1 cell with a name of the user's, or that and its kind, NAME=lstm.
+        cell_scope: Scope of a TensorFlow 1 cell with a custom name, or that and its kind, NAME=lstm.
         input_projection: "linear" if a TensorFlow 1 network multiplies its input by a matrix, without an
             activation, before the cells.
     """

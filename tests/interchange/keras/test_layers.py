@@ -1,4 +1,4 @@
-"""Keras models that would compute something else than the network here are refused by name."""
+"""Keras models that would compute something else than Scanline's network are refused by name."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_every_message_is_one_line_that_names_the_layer(tmp_path):
         read_keras(tmp_path / "it.keras")
     name = keras.saving.load_model(tmp_path / "it.keras").layers[0].name
     assert str(caught.value) == (
-        f"{tmp_path / 'it.keras'}: layer {name!r} (GRU): activation must be 'tanh', found 'relu': the cells "
-        "here have no other"
+        f"{tmp_path / 'it.keras'}: layer {name!r} (GRU): activation must be 'tanh', found 'relu': Scanline's "
+        "cells have no other"
     )
 
 
@@ -148,7 +148,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     (own_mask, r"expected one chain of layers, found 'greater\w*' \(Greater\) beside it"),
     (
         operation,
-        r"'true_divide\w*' \(TrueDivide\): cannot be mapped: the network here has none; expected Input",
+        r"'true_divide\w*' \(TrueDivide\): cannot be mapped: Scanline has no such layer; expected Input",
     ),
     (
         lambda: keras.Sequential(between(layers.Lambda(lambda x: x), layers.LSTM(H))),
@@ -160,7 +160,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential(between(layers.LSTM(H), after=(layers.PReLU(),))),
-        r"\(PReLU\): cannot be mapped: the network here has none",
+        r"\(PReLU\): cannot be mapped: Scanline has no such layer",
     ),
     (
         lambda: keras.Sequential(between(layers.LSTM(H), after=(layers.ReLU(6.0),))),
@@ -172,25 +172,25 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential([*chain(answers=None), layers.Softmax(), layers.BatchNormalization()]),
-        r"\(BatchNormalization\): is behind the activation of the outputs",
+        r"\(BatchNormalization\): comes after the activation of the outputs",
     ),
     (
         lambda: keras.Sequential(
             [keras.Input((None,)), layers.Embedding(9, F), layers.LSTM(H), layers.Dense(K)]
         ),
-        r"\(Embedding\): cannot be mapped: it reads whole numbers",
+        r"\(Embedding\): cannot be mapped: it reads integers",
     ),
     (
         lambda: keras.Sequential(between(layers.TimeDistributed(layers.Dense(F)), layers.LSTM(H))),
-        r"\(TimeDistributed\): cannot be mapped: the network here does the same with every step in its",
+        r"\(TimeDistributed\): cannot be mapped: only recurrent layers can process every step",
     ),
     (
         lambda: keras.Sequential(between(layers.RNN(layers.LSTMCell(H)))),
-        r"\(RNN\): cannot be mapped: a cell of one's own; use LSTM, GRU or SimpleRNN",
+        r"\(RNN\): cannot be mapped: it has a custom cell; use LSTM, GRU or SimpleRNN",
     ),
     (
         lambda: keras.Sequential([keras.Sequential(chain()[:-1]), layers.Dense(K)]),
-        r"\(Sequential\): cannot be mapped: a model in the model; build one chain of their layers",
+        r"\(Sequential\): cannot be mapped: nested models are not supported; build one chain of their layers",
     ),
     (
         lambda: keras.Sequential(between(layers.LSTM(H), layers.Reshape((H, 1)), layers.GRU(H))),
@@ -203,7 +203,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential(between(layers.LSTM(H, return_sequences=True))),
-        r"\(LSTM\): return_sequences must be False, or a global pooling must follow: here a sequence has",
+        r"\(LSTM\): return_sequences must be False, or a global pooling must follow: a sequence has",
     ),
     (
         lambda: keras.Sequential(between(layers.GlobalAveragePooling1D())),
@@ -246,17 +246,17 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential(between(layers.Dense(F), layers.LSTM(H))),
-        r"\(LSTM\): stands behind 'dense\w*' \(Dense\); expected Input",
+        r"\(LSTM\): comes after 'dense\w*' \(Dense\); expected Input",
     ),
     (
         lambda: keras.Sequential(
             between(layers.LSTM(H, return_sequences=True), layers.Masking(), layers.LSTM(H))
         ),
-        r"\(Masking\): stands behind 'lstm\w*' \(LSTM\); expected Input",
+        r"\(Masking\): comes after 'lstm\w*' \(LSTM\); expected Input",
     ),
     (
         lambda: keras.Sequential(between(layers.LSTM(H), after=(layers.Rescaling(2),))),
-        r"\(Rescaling\): stands behind 'lstm\w*' \(LSTM\)",
+        r"\(Rescaling\): comes after 'lstm\w*' \(LSTM\)",
     ),
     (
         lambda: keras.Sequential(between(layers.Masking(0), layers.Masking(1), layers.LSTM(H))),
@@ -264,7 +264,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential(between(layers.Bidirectional(layers.LSTM(H), merge_mode="sum"))),
-        r"\(Bidirectional\): merge_mode must be 'concat', found 'sum': here directions are concatenated",
+        r"\(Bidirectional\): merge_mode must be 'concat', found 'sum': other modes are not supported",
     ),
     (
         lambda: keras.Sequential(
@@ -331,7 +331,7 @@ MODELS: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: keras.Sequential([*chain(), layers.Softmax()]),
-        r"\(Softmax\): is a softmax of a softmax",
+        r"\(Softmax\): is a second softmax of the outputs",
     ),
     (
         lambda: keras.Sequential([*chain(answers=None), layers.Softmax(axis=0)]),

@@ -110,7 +110,7 @@ DESCRIPTIONS: list[tuple[Callable[[Any, Any], Any], str]] = [
     ),
     (
         lambda c, n: settings_of(n[2], time_major=True),
-        "time_major must be False, found 'True': here values are",
+        "time_major must be False, found 'True': ",
     ),
     (lambda c, n: settings_of(n[2], reset_after=1), "reset_after must be True, found '1'"),
     (lambda c, n: settings_of(n[2], activation={"class_name": "f"}), "activation must be 'tanh', found \"{"),
@@ -134,7 +134,10 @@ DESCRIPTIONS: list[tuple[Callable[[Any, Any], Any], str]] = [
     (lambda c, n: settings_of(n[3], units=True), "expected units to be 1 to 65,536, found T"),
     (lambda c, n: settings_of(n[3], units=4), r"kernel: expected shape \(4, 4\), found \(4, 5\)"),
     (lambda c, n: n[2].update(class_name="Bidirectional"), "merge_mode must be 'concat', found 'None'"),
-    (lambda c, n: n[2].update(class_name="CuDNNGRU"), "its weights lie otherwise; with the Keras that wrote"),
+    (
+        lambda c, n: n[2].update(class_name="CuDNNGRU"),
+        "its weights have another layout; with the Keras",
+    ),
     (lambda c, n: n[3].update(class_name="Lambda\n\x1b[31m"), r"\(Lambda \\?.*\): cannot be mapped"),
 ]
 

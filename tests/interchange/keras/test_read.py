@@ -134,7 +134,7 @@ def test_an_unrolled_layer_of_so_many_steps_is_as_any_other(tmp_path):
     made = [keras.Input((6, F)), layers.LSTM(H, unroll=True), layers.Dense(K, "softmax")]
     assert apart(drawn(keras.Sequential(made)), tmp_path / "it.keras") < 1e-6
     assert read_keras(tmp_path / "it.keras").notes == [
-        "made for sequences of 6 steps; here the number of steps is free"
+        "made for sequences of 6 steps; any number of steps is accepted"
     ]
 
 
@@ -149,7 +149,7 @@ def test_another_precision_is_noted(tmp_path, precision):
     model = drawn(keras.Sequential(chain(dtype=precision)))
     assert apart(model, tmp_path / "it.keras") < 0.02
     assert read_keras(tmp_path / "it.keras").notes == [
-        f"it computed in {precision}; here weights are float32, and outputs differ by rounding"
+        f"it computed in {precision}; imported weights are float32, and outputs differ by rounding"
     ]
 
 
@@ -226,7 +226,7 @@ def test_lengths_stand_for_masks(tmp_path, cell, both, readout, own, style):
         network = read_keras(tmp_path / f"it.{ending}")
         assert np.abs(ours(network, padded, lengths) - theirs(model, padded)).max() < 1e-6
         assert network.notes == [
-            "Masking: steps whose values were all 9.0 were skipped; here sequences have lengths, padding is "
+            "Masking: steps whose values were all 9.0 were skipped; sequences have lengths here, padding is "
             "not read, and no step within a sequence is skipped"
         ]
 
@@ -349,7 +349,7 @@ def test_a_sequential_model_of_keras_2_1_is_read(tmp_path):
     model, path = old_file(tmp_path / "it.h5", "LSTM")
     network = read_keras(path)
     assert np.abs(ours(network, values()) - theirs(model, values())).max() < 1e-6
-    assert network.notes == ["made for sequences of 7 steps; here the number of steps is free"]
+    assert network.notes == ["made for sequences of 7 steps; any number of steps is accepted"]
 
 
 def test_a_gru_of_keras_2_1_has_the_reset_gate_before_the_product(tmp_path):

@@ -199,8 +199,8 @@ def test_projections_are_refused_by_name(tmp_path):
     [
         (
             {"embed.weight": (9, 5)},
-            r"weight \(classes, 4\) and bias \(classes,\) of one nn\.Linear, found fc\.weight and, beside "
-            r"it, embed\.weight \(9, 5\); only such",
+            r"weight \(classes, 4\) and bias \(classes,\) of one nn\.Linear, found fc\.weight and "
+            r"also embed\.weight \(9, 5\); only such",
         ),
         (
             {"fc2.weight": (2, 4), "fc2.bias": (2,)},
@@ -208,9 +208,9 @@ def test_projections_are_refused_by_name(tmp_path):
         ),
         (
             {"norm.running_mean": (4,)},
-            r"found fc\.weight and, beside it, norm\.running_mean \(4,\)",
+            r"found fc\.weight and also norm\.running_mean \(4,\)",
         ),
-        ({"rnn.weight_hh_l0_v": (16, 4)}, r"found fc\.weight and, beside it, rnn\.weight_hh_l0_v \(16, 4\)"),
+        ({"rnn.weight_hh_l0_v": (16, 4)}, r"found fc\.weight and also rnn\.weight_hh_l0_v \(16, 4\)"),
         (
             {"other.weight_ih_l0": (16, 5)},
             r"expected one recurrent module, found 2, with other\.weight_ih_l0, rnn\.\w+; several cannot",
@@ -257,8 +257,8 @@ def test_missing_parts_of_a_network_are_named(tmp_path, gone, message):
         ("rnn.weight_ih_l0", (16, 0), r"expected 1 to 65,536 input_size, found 0"),
         ("rnn.bias_hh_l0", (16, 1), r"rnn\.bias_hh_l0: expected \(16,\), found \(16, 1\)"),
         ("fc.weight", (3, 5), r"found fc\.bias \(3,\), fc\.weight \(3, 5\); only such"),
-        ("fc.weight", (0, 4), r"found fc\.weight and, beside it, fc\.bias \(3,\)"),
-        ("fc.bias", (4,), r"found fc\.weight and, beside it, fc\.bias \(4,\)"),
+        ("fc.weight", (0, 4), r"found fc\.weight and also fc\.bias \(3,\)"),
+        ("fc.bias", (4,), r"found fc\.weight and also fc\.bias \(4,\)"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(tmp_path, changed, shape, message):

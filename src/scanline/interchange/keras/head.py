@@ -97,7 +97,7 @@ def _activation(file: KerasFile, layer: Layer) -> Activation:
     """Return the activation of a layer before the output layer, which is "linear" for many.
 
     Raises:
-        ModelError: If it is not one of those that networks here have.
+        ModelError: If networks cannot have it.
     """
     if layer.kind == "ReLU":
         for key, default in _NO_RELU_OPTIONS.items():
@@ -145,10 +145,10 @@ def check_output(file: KerasFile, layers: list[Layer], notes: list[str]) -> bool
             activations += 1
         elif layer.kind == NORM and activations:
             # It was folded into the weights, which act before the activation.
-            raise file.fault(layer, "is behind the activation of the outputs; expected it before")
+            raise file.fault(layer, "comes after the activation of the outputs; expected it before")
     if activations > 1:
         name = allowed[0]
-        raise file.fault(layers[-1], f"is a {name} of a {name}, which the network here does not have")
+        raise file.fault(layers[-1], f"is a second {name} of the outputs; expected one")
     if single and not activations:
         raise file.fault(
             dense,

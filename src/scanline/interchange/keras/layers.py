@@ -49,14 +49,14 @@ CHAIN = (
 )
 _WHY = {
     "Lambda": "it holds code, and nothing in a file is run",
-    "Embedding": "it reads whole numbers, and the network here reads features",
-    "TimeDistributed": "the network here does the same with every step in its recurrent layers alone",
-    "CuDNNLSTM": "its weights lie otherwise; with the Keras that wrote it, copy them into an LSTM",
-    "CuDNNGRU": "its weights lie otherwise; with the Keras that wrote it, copy them into a GRU",
-    "RNN": "a cell of one's own; use LSTM, GRU or SimpleRNN",
-    "Sequential": "a model in the model; build one chain of their layers",
-    "Functional": "a model in the model; build one chain of their layers",
-    "Model": "a model in the model; build one chain of their layers",
+    "Embedding": "it reads integers, and Scanline's networks read features",
+    "TimeDistributed": "only recurrent layers can process every step",
+    "CuDNNLSTM": "its weights have another layout; with the Keras that wrote it, copy them into an LSTM",
+    "CuDNNGRU": "its weights have another layout; with the Keras that wrote it, copy them into a GRU",
+    "RNN": "it has a custom cell; use LSTM, GRU or SimpleRNN",
+    "Sequential": "nested models are not supported; build one chain of their layers",
+    "Functional": "nested models are not supported; build one chain of their layers",
+    "Model": "nested models are not supported; build one chain of their layers",
 }
 _TENSOR = "__keras_tensor__"
 _OWN_MODULE = re.compile(r"(tf_|tensorflow\.|tensorflow\.python\.)?keras(\..*)?")
@@ -123,7 +123,7 @@ def _numbered(file: KerasFile, entries: list[dict[str, Any]]) -> list[Layer]:
 
 def _check_known(file: KerasFile, layer: Layer) -> None:
     if layer.kind not in (*STAGES, *IDLE, NORM):
-        why = _WHY.get(layer.kind, "the network here has none")
+        why = _WHY.get(layer.kind, "Scanline has no such layer")
         raise file.fault(layer, f"cannot be mapped: {why}; expected {CHAIN}")
     if layer.config.get("quantization_config") or layer.config.get("lora_rank"):
         raise file.fault(layer, "is quantised or adapted (LoRA); save it with plain weights")
@@ -135,7 +135,7 @@ def _check_order(file: KerasFile, chain: list[Layer]) -> None:
         stage = STAGES[after.kind]
         if STAGES[before.kind] > stage:
             raise file.fault(
-                after, f"stands behind {one_line(before.name)!r} ({before.kind}); expected {CHAIN}"
+                after, f"comes after {one_line(before.name)!r} ({before.kind}); expected {CHAIN}"
             )
         if STAGES[before.kind] == stage and stage in _ONCE:
             raise file.fault(after, f"is a second {_ONCE[stage]}; expected {CHAIN}")

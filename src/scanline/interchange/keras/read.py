@@ -1,7 +1,7 @@
 """Read Keras models: one chain of layers, from the input through recurrent layers to a Dense layer.
 
 Layers are taken for what they are called, from Keras' own list only. A layer or setting that would compute
-something else than the network here is refused by name.
+something else than Scanline's network is refused by name.
 Source: Keras 3.15's src/layers and, for files of Keras 2, keras/src/layers of 2.15.
 """
 
@@ -187,7 +187,7 @@ def _readout(file: KerasFile, layers: list[Layer], recurrent: list[Recurrent]) -
         if last.direction.sequences:
             raise file.fault(
                 last.layer,
-                "return_sequences must be False, or a global pooling must follow: here a sequence has one "
+                "return_sequences must be False, or a global pooling must follow: a sequence has one "
                 "prediction, not one for each step",
             )
         return "last"
@@ -197,11 +197,9 @@ def _readout(file: KerasFile, layers: list[Layer], recurrent: list[Recurrent]) -
             last.layer, f"return_sequences must be True, as {one_line(pool.name)!r} reads all steps"
         )
     if pool.config.get("data_format", "channels_last") != "channels_last":
-        raise file.fault(
-            pool, "data_format must be 'channels_last': here values are (batch, steps, features)"
-        )
+        raise file.fault(pool, "data_format must be 'channels_last': values are (batch, steps, features)")
     if pool.config.get("keepdims", False) is not False:
-        raise file.fault(pool, "keepdims must be False: here pooled outputs have no steps")
+        raise file.fault(pool, "keepdims must be False: pooled outputs have no steps")
     return cast(Readout, _POOLINGS[pool.kind])
 
 
@@ -223,11 +221,11 @@ def _check_masking(
             masking[0],
             f"cannot be mapped with {one_line(last.layer.name)!r} after it: Keras reads zeros at masked "
             "steps, so "
-            "that the output depends on the padding, and here no output does",
+            "that the output depends on the padding, which Scanline excludes",
         )
     value = one_line(masking[0].config.get("mask_value", 0.0))
     notes.append(
-        f"Masking: steps whose values were all {value} were skipped; here sequences have lengths, padding is "
+        f"Masking: steps whose values were all {value} were skipped; sequences have lengths here, padding is "
         "not read, and no step within a sequence is skipped"
     )
 
@@ -247,7 +245,7 @@ def _check_input(file: KerasFile, layers: list[Layer], width: int, notes: list[s
             f"expected an input (batch, steps, {width}), as in the first kernel, found {one_line(shape)}",
         )
     if shape[1] is not None:
-        notes.append(f"made for sequences of {one_line(shape[1])} steps; here the number of steps is free")
+        notes.append(f"made for sequences of {one_line(shape[1])} steps; any number of steps is accepted")
 
 
 def _check_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> None:
@@ -268,5 +266,5 @@ def _check_precision(file: KerasFile, layers: list[Layer], notes: list[str]) -> 
         others.add(name)
     if names := sorted(others - {"float32"}):
         notes.append(
-            f"it computed in {', '.join(names)}; here weights are float32, and outputs differ by rounding"
+            f"it computed in {', '.join(names)}; imported weights are float32, and outputs differ by rounding"
         )

@@ -16,7 +16,7 @@ from scanline.interchange.keras.file import KerasFile, Layer, Shape, Side
 from scanline.interchange.keras.layers import check_own
 
 _WHY = {
-    "recurrent_activation": "the gates here have no other",
+    "recurrent_activation": "the gates have no other activation",
     "reset_after": "it states where the reset gate acts",
 }
 # What Keras takes if a file does not state a setting: the defaults of Keras 2.
@@ -71,7 +71,7 @@ def parse_recurrent(file: KerasFile, layer: Layer) -> Recurrent:
     """Return a recurrent layer.
 
     Raises:
-        ModelError: If the network here would compute something else; names the first such setting.
+        ModelError: If Scanline's network would compute something else; names the first such setting.
     """
     if layer.kind != "Bidirectional":
         return Recurrent(layer, _direction(file, layer, layer.kind, layer.config, backward=False), False)
@@ -79,7 +79,7 @@ def parse_recurrent(file: KerasFile, layer: Layer) -> Recurrent:
     if mode != "concat":
         raise file.fault(
             layer,
-            f"merge_mode must be 'concat', found {one_line(mode)!r}: here directions are concatenated",
+            f"merge_mode must be 'concat', found {one_line(mode)!r}: other modes are not supported",
         )
     forward = _direction(file, layer, *_inner(file, layer, "layer"), backward=False)
     if layer.config.get("backward_layer") is not None:
@@ -119,10 +119,10 @@ def _direction(
         if found != wanted or type(found) is not type(wanted):
             raise file.fault(layer, f"{key} must be {wanted!r}, found {one_line(found)!r}: {why}")
 
-    must("activation", "tanh", "tanh", "the cells here have no other")
+    must("activation", "tanh", "tanh", "Scanline's cells have no other")
     cell = _nearest_cell(kind, config)
     for key, value in cell.layout("keras").settings.items():
-        must(key, value, _DEFAULTS.get(key, value), _WHY.get(key, "the cells here have no other"))
+        must(key, value, _DEFAULTS.get(key, value), _WHY.get(key, "Scanline's cells have no other"))
     reversed_ = config.get("go_backwards", backward)
     if type(reversed_) is not bool or (layer.kind == "Bidirectional" and reversed_ is not backward):
         raise file.fault(

@@ -42,7 +42,7 @@ _KINDS = {
     "lstm": "basic_lstm_cell",
     "rnn": "basic_rnn_cell",
     "gru": "gru_cell",
-}  # of cells in scopes of the user's
+}  # of cells in custom scopes
 
 
 def read_checkpoint(

@@ -43,12 +43,12 @@ _UNSUPPORTED = (
     (
         ("_diag",),
         r"(^|/)(lstm_cell|LSTMCell)(_\d+)?/[wW]_[fioFIO]_diag$",
-        "peepholes (use_peepholes=True), which no cell here has",
+        "peepholes (use_peepholes=True), which no cell of Scanline has",
     ),
     (
         ("/projection/", "/W_P_"),
         r"(^|/)(lstm_cell|LSTMCell)(_\d+)?/(projection/|W_P_)",
-        "a projection of the cell's output (num_proj), which no cell here has",
+        "a projection of the cell's output (num_proj), which no cell of Scanline has",
     ),
     (
         ("/.ATTRIBUTES/", "recurrent_kernel"),
@@ -158,7 +158,7 @@ def find_cells(
     if not found:
         raise ModelError(
             f"{bundle.prefix}: found no supported cell: expected variables {_EXPECTED}, found "
-            f"{listed(names) or 'none'}; if a cell has a scope of your own name, give --cell-scope NAME"
+            f"{listed(names) or 'none'}; if a cell has a custom scope, give --cell-scope NAME"
         )
     layers, sides = max(found)[0] + 1, 1 + max(side for _, side in found)
     if len(found) != layers * sides or not all(map(_is_complete, found.values())):
@@ -169,7 +169,7 @@ def find_cells(
     if layers > 1 and any(position.separate for position in positions):
         raise ModelError(
             f"{bundle.prefix}: cannot map {listed(all_names(found))}: each direction has its own stack of "
-            "layers; here, as in PyTorch, a layer reads both directions of the layer below"
+            "layers; in Scanline, as in PyTorch, a layer reads both directions of the layer below"
         )
     return found
 

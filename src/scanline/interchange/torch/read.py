@@ -241,7 +241,7 @@ def _linear(source: Path, shapes: dict[str, tuple[int, ...]], found: _Recurrent)
         others = sorted(shapes.keys() - {weight, bias})
         if not others and shapes.get(bias, shapes[weight][:1]) == shapes[weight][:1]:
             return weight, bias if bias in shapes else None
-        what = f"found {weight} and, beside it, " + listed(
+        what = f"found {weight} and also " + listed(
             [f"{name} {one_line(shapes[name])}" for name in others or [bias]]
         )
     else:
