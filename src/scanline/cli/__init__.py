@@ -29,7 +29,7 @@ COMMANDS = {
     "export": "Export a model to ONNX or Keras and verify it.",
     "recipes": "List the recipes, or print one.",
     "data": "List, inspect, download and verify data sets.",
-    "bench": "Benchmark the LSTM against other frameworks.",
+    "bench": "Benchmark recurrent layers against other frameworks.",
     "doctor": "Show versions, hardware and the native library.",
 }
 

@@ -23,7 +23,7 @@ from scanline.cli.output import bar_of, print_json, print_text, say, shown_name
     "targets",
     multiple=True,
     metavar="FILE",
-    help="Also save a figure (.png, .svg), a film (.gif) or every number (.json, .npz).",
+    help="Also save a figure (.png, .svg), an animation (.gif) or every number (.json, .npz).",
 )
 @dialect_options
 @click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")

@@ -23,7 +23,7 @@ def command(
 
     The page shows accuracy, learning curve, confusion matrix with examples, most confident errors,
     calibration, accuracy by steps read, gate activity, and how to reproduce the run. It needs no network. A
-    JSON file beside it holds every number. An unfinished run is evaluated on its validation split.
+    JSON file beside it contains every number. An unfinished run is evaluated on its validation split.
     """
     from scanline.reporting.report import report
 

@@ -1,4 +1,4 @@
-"""Explanations as files: a picture, a film, or every number."""
+"""Explanations as files: a figure, an animation, or every number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def save(explanation: Explanation, path: Path) -> None:
 
     Args:
         explanation: The explanation.
-        path: The file. Its suffix chooses the format: .png and .svg are the figure, .gif a film with a frame
+        path: The file. Its suffix chooses the format: .png and .svg are the figure, .gif an animation with a frame
             per step, .json and .npz every number.
 
     Raises:

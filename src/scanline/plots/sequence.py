@@ -138,7 +138,7 @@ def explanation(data: SequenceData, upto: int | None = None) -> Figure:
     rows = 2 + -(-len(data.panels) // 2)
     heights = [1.9, 1.6, *[1.25] * (rows - 2)]
     total = sum(heights) + 0.62 * rows  # inches, with room for titles and ticks
-    # Fixed positions instead of a layout engine: the same in every frame of a film, and four times as fast.
+    # Fixed positions instead of a layout engine: the same in every frame of an animation, and four times as fast.
     figure = new_figure(total, rows, 2, width=_FULL_WIDTH, layout=None, height_ratios=heights)
     figure.subplots_adjust(
         left=0.07,
@@ -152,7 +152,7 @@ def explanation(data: SequenceData, upto: int | None = None) -> Figure:
     shown = len(data.probabilities) if upto is None else upto
     _draw_input(axes[0, 0], data, upto)
     if data.attribution is None:
-        # Without an attribution, as in the frames of a film, the input has the whole row.
+        # Without an attribution, as in the frames of an animation, the input has the whole row.
         axes[0, 0].set_subplotspec(axes[0, 0].get_gridspec()[0, :])
     _draw_attribution(axes[0, 1], data.attribution)
     _draw_probabilities(axes[1, 0], data, shown)
