@@ -28,8 +28,8 @@ def save(explanation: Explanation, path: Path) -> None:
 
     Args:
         explanation: The explanation.
-        path: The file. Its suffix chooses the format: .png and .svg are the figure, .gif an animation with a frame
-            per step, .json and .npz every number.
+        path: The file. Its suffix chooses the format: .png and .svg are the figure, .gif an animation with
+            a frame per step, .json and .npz every number.
 
     Raises:
         UsageError: If the suffix is unknown.

@@ -138,7 +138,7 @@ def explanation(data: SequenceData, upto: int | None = None) -> Figure:
     rows = 2 + -(-len(data.panels) // 2)
     heights = [1.9, 1.6, *[1.25] * (rows - 2)]
     total = sum(heights) + 0.62 * rows  # inches, with room for titles and ticks
-    # Fixed positions instead of a layout engine: the same in every frame of an animation, and four times as fast.
+    # Fixed positions, not a layout engine: equal in all frames of an animation, and four times as fast.
     figure = new_figure(total, rows, 2, width=_FULL_WIDTH, layout=None, height_ratios=heights)
     figure.subplots_adjust(
         left=0.07,

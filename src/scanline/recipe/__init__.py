@@ -9,23 +9,25 @@ from scanline.recipe.sections import (
     DEFAULT,
     DEFAULT_DATA,
     DEFAULT_SPLIT,
+    DataSettings,
+    InputSettings,
+    Recipe,
+    SplitSettings,
+    TrainSettings,
+    keys,
+)
+from scanline.recipe.values import (
     Cell,
     CountOrOff,
-    DataSettings,
     DropoutOn,
     Finite,
     Fraction,
-    InputSettings,
     Layers,
     Missing,
     Readout,
-    Recipe,
     Size,
-    SplitSettings,
-    TrainSettings,
     ViewName,
     check_view,
-    keys,
 )
 
 __all__ = [
