@@ -151,7 +151,8 @@ def _parquet() -> list[Files]:
     }
     wide |= {"when": pa.array(range(16), pa.timestamp("us")), "flag": [True, None] * 8}
     gzipped = written(long, compression="gzip", use_dictionary=False)
-    return [written(long), gzipped, written(pa.table(wide))]
+    lists = {"label": ["a", "b"] * 4, "x": [[float(n)] * (1 + n % 3) for n in range(8)]}
+    return [written(long), gzipped, written(pa.table(wide)), written(pa.table(lists), row_group_size=3)]
 
 
 def _npz() -> list[Files]:

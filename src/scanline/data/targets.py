@@ -13,6 +13,7 @@ from scanline.data.class_names import name_classes
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate
 from scanline.errors import DataError, one_line
+from scanline.formats.text import has_decimal_comma, is_number
 from scanline.recipe import DataSettings
 
 
@@ -39,7 +40,18 @@ def encode_labels(
     """
     if settings.targets == "numbers":
         return _numbers(names, codes, source, locate, settings.decimal)
+    if settings.decimal == ",":
+        names = _with_points(names)
     return name_classes(names, codes, source, locate, typed)
+
+
+def _with_points(names: Sequence[Any]) -> Sequence[Any]:
+    """Return labels with decimal points if all are numbers, so that fractions are refused alike."""
+    plain = [
+        name.replace(",", ".") if isinstance(name, str) and has_decimal_comma(name) else name
+        for name in names
+    ]
+    return plain if all(is_number(str(name)) for name in plain) else names
 
 
 def _numbers(

@@ -205,3 +205,28 @@ def test_the_real_package_is_read():
     columns = {name: [column[place] for place in (2, 0, 1)] for name, column in COLUMNS.items()}
     arrays = arrays_of(datasets.Dataset.from_dict(columns).select([1, 2, 0]))
     assert fingerprint(arrays.values, arrays.labels) == WANTED
+
+
+def test_splits_and_class_names_of_the_real_package_are_read():
+    datasets = pytest.importorskip("datasets")
+    label = datasets.ClassLabel(names=["a", "b"])
+    number = datasets.Value("float32")
+    lists = datasets.Features(
+        {
+            "x": datasets.List(number),
+            "y": datasets.List(number),
+            "label": label,
+            "id": datasets.Value("string"),
+        }
+    )
+    columns = COLUMNS | {"label": [1, 0, 1]}
+    splits = datasets.DatasetDict(
+        {name: datasets.Dataset.from_dict(columns, features=lists) for name in ("train", "test")}
+    )
+    arrays = arrays_of(splits)
+    assert fingerprint(arrays.values, arrays.labels) == WANTED
+    assert fingerprint(*arrays.test) == WANTED
+    kept = splits["train"].filter(lambda row: row["label"] == 1).select([1, 0])
+    chosen = arrays_of(kept)
+    assert [each.tolist() for each in chosen.values] == [SEQUENCES[place].tolist() for place in (2, 0)]
+    assert chosen.labels == ["b", "b"]

@@ -320,3 +320,16 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_sequences(tmp_path, name):
     assert answer_of(FORMATS[name](tmp_path), {}) == wanted(Dialect(name))
+
+
+@pytest.mark.parametrize("decimal", ["", ","])
+def test_labels_with_decimal_commas_are_numbers_as_with_points(tmp_path, decimal):
+    settings = DEFAULT_DATA.model_copy(update={"decimal": decimal})
+    path = tmp_path / "a.csv"
+    path.write_text("label;t0;t1\n1,0;0,5;1,5\n2,0;0,5;2,5\n")
+    assert list(map(repr, read_sources(path, settings)["all"].classes)) == ["1.0", "2.0"]
+    path.write_text("label;t0;t1\n1,5;0,5;1,5\n2,0;0,5;2,5\n")
+    with pytest.raises(ScanlineError, match=r"expected a label, an integer or text, found 1\.5"):
+        read_sources(path, settings)
+    path.write_text("label;t0;t1\n1,5 mm;0,5;1,5\n2,0;0,5;2,5\n")
+    assert read_sources(path, settings)["all"].classes == ("1,5 mm", "2,0")
