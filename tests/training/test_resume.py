@@ -19,7 +19,7 @@ from scanline.errors import Interrupted, ModelError, ScanlineError, UsageError
 from scanline.training import checkpoint, interruption
 from scanline.training.events import Evaluated, Logged, Stepped
 from scanline.training.run import TrainingRun
-from tests.training.test_run import SHORT, finish, metrics, short, stop_at, weights
+from tests.training.runs import SHORT, finish, metrics, short, stop_at, weights
 
 
 def end_at_once(training: TrainingRun, step: int, kind: type) -> Interrupted:
