@@ -51,6 +51,7 @@ def test_nothing_is_loaded_changed_or_stopped_over_http(sequences):
         "/v1/predict": {"POST"},
         "/v1/model": {"GET"},
         "/v1/gallery": {"GET"},
+        "/v1/stream": {"GET"},
         "/v2/health/live": {"GET"},
         "/v2/health/ready": {"GET"},
         "/metrics": {"GET"},
@@ -196,7 +197,15 @@ def guarded():
 )
 def test_without_the_token_nothing_about_the_model_is_sent(guarded, shown, found):
     headers = [("authorization", each) for each in shown]
-    for path in ("/v1/model", "/v1/gallery", "/metrics", "/openapi.json", "/nothing", "/v1/predict"):
+    for path in (
+        "/v1/model",
+        "/v1/gallery",
+        "/v1/stream",
+        "/metrics",
+        "/openapi.json",
+        "/nothing",
+        "/v1/predict",
+    ):
         answer = guarded.request("POST" if "predict" in path else "GET", path, headers=headers, plain=True)
         detail = problem(answer, "no-token")["detail"]
         assert detail == f"expected Authorization: Bearer and this server's token, found {found}"

@@ -137,7 +137,6 @@ def test_a_request_may_name_the_server_in_its_target(server):
         "/%",
         "/%zz",
         "/%ff",
-        "/v1/stream",
         "/v1/models/other/load",
         "/v2/repository/models/x/unload",
         "/shutdown",
