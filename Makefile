@@ -81,7 +81,7 @@ sanitize: $(VENV)/.dev
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
 	  SCANLINE_LIBRARY="$(CURDIR)/build/$@/libscanline.so" \
-	  $(PYTEST) $(SHOWING) tests/kernels tests/test_nn.py
+	  $(PYTEST) $(SHOWING) tests/kernels tests/nn/test_modules.py
 
 # In the three targets below Python runs as usual and the library in another process (csrc/tests/remote.cpp), on its
 # own threads.
@@ -91,7 +91,7 @@ test-neon: $(VENV)/.dev
 	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DSCANLINE_SANITIZE=$(SANITIZE)
 	cmake --build build/$@ --parallel --target scanline-remote
 	SCANLINE_TEST_REMOTE="qemu-aarch64 -L /usr/aarch64-linux-gnu build/$@/scanline-remote" \
-	  ASAN_OPTIONS=detect_leaks=0 $(PYTEST) tests/kernels/test_lstm.py tests/kernels/test_activations.py
+	  ASAN_OPTIONS=detect_leaks=0 $(PYTEST) tests/kernels/test_cells.py tests/kernels/test_activations.py
 
 # -DSCANLINE_SANITIZE makes the library allocate every block from the system, so that valgrind knows its bounds.
 # valgrind emulates the kernels "portable" and, if the processor has AVX2, "avx2". Random shapes are smaller because
@@ -102,7 +102,7 @@ valgrind: $(VENV)/.dev
 	cmake --build build/$@ --parallel --target scanline-remote
 	SCANLINE_TEST_REMOTE="valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes --track-origins=yes \
 	  build/$@/scanline-remote" SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=2e5 \
-	  $(PYTEST) tests/kernels/test_lstm.py
+	  $(PYTEST) tests/kernels/test_cells.py
 
 # libgomp has no ThreadSanitizer instrumentation, so the library uses its own threads. If the program stops with
 # "unexpected memory mapping" (GCC 12 on kernels with vm.mmap_rnd_bits > 28), run make under `setarch -R`.
@@ -113,7 +113,7 @@ tsan: $(VENV)/.dev
 	TSAN_OPTIONS=halt_on_error=1 build/$@/scanline-concurrent
 	TSAN_OPTIONS=halt_on_error=1 SCANLINE_TEST_REMOTE=build/$@/scanline-remote \
 	  SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=5e5 \
-	  $(PYTEST) $(SHOWING) tests/kernels/test_lstm.py tests/kernels/test_activations.py
+	  $(PYTEST) $(SHOWING) tests/kernels/test_cells.py tests/kernels/test_activations.py
 
 # Runs that are killed or whose disk fails at every operation, on every path that computes; half an hour.
 crash: $(VENV)/.dev

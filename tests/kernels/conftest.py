@@ -12,6 +12,7 @@ import os
 import pytest
 
 from scanline.kernels import library as native
+from scanline.kernels.operators import OPERATORS
 from tests.kernels.remote import Remote
 
 REMOTE = Remote(os.environ["SCANLINE_TEST_REMOTE"]) if os.environ.get("SCANLINE_TEST_REMOTE") else None
@@ -51,3 +52,9 @@ def precision(request, library):
     precision, kernel = request.param
     library.use(native.PRECISIONS[precision], kernel)
     return precision
+
+
+@pytest.fixture(params=OPERATORS)
+def operator(request):
+    """The operator of each cell, for one direction."""
+    return OPERATORS[request.param]
