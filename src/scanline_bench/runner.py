@@ -75,8 +75,8 @@ class Worker:
         return json.loads(line) if line else {"failed": f"the process ended with code {self.process.wait()}"}
 
     def turn(self, times: int) -> list[float]:
-        """Run `times` steps and return the seconds of each."""
-        reply = self.ask({"do": "run", "times": times})
+        """Run `times` steps and return the seconds of each; a single one is long and needs no warm-up."""
+        reply = self.ask({"do": "run", "times": times, "warm_up": times > 1})
         if "failed" in reply:
             raise ScanlineError(f"bench: {self.peer.name}: {reply['failed']}")
         self.peak_mb, self.imports_mb = reply["peak_mb"], reply["imports_mb"]

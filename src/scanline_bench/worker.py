@@ -2,9 +2,9 @@
 
 The first line is the task (see `runner.Worker`); the reply has `ready` or `failed`. Then:
 
-    {"do": "run", "times": k}    one warm-up step, then k timed steps
-    {"do": "limits"}             rates of multiply-adds and of loads, in Scanline's process
-    {"do": "batch", "size": n}   sequences per call, for inference
+    {"do": "run", "times": k, "warm_up": flag}   one step that is not timed, if asked for, then k timed steps
+    {"do": "limits"}                             rates of multiply-adds and of loads, in Scanline's process
+    {"do": "batch", "size": n}                   sequences per call, for inference
 """
 
 from __future__ import annotations
@@ -86,9 +86,7 @@ def main() -> None:
             implementation.use_batch(order["size"])
             _reply(replies, done=True)
         else:
-            # A whole training warms up by itself.
-            warm_up = workload.kind != "training"
-            _reply(replies, **_run(implementation, order["times"], warm_up), imports_mb=imports_mb)
+            _reply(replies, **_run(implementation, order["times"], order["warm_up"]), imports_mb=imports_mb)
 
 
 def _prepare(module: Any, workload: Workload, task: dict[str, Any]) -> tuple[Implementation, list[float]]:

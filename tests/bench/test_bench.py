@@ -226,6 +226,15 @@ def test_a_benchmark_has_every_number_and_its_page_and_names_an_implementation_t
 
 
 @pytest.mark.campaign
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.name)
+def test_every_implementation_that_is_installed_runs_every_workload_in_miniature(workload):
+    small = replace(workload, N=min(workload.N, 6), T=5, F=3, H=8, samples=min(workload.samples, 640))
+    row = run_workload(small, "float32", 1, 1, pytest.fail)
+    expected = [peer.name for peer in peers_for(small, "float32", 1) if peer.installed()]
+    assert [each.name for each in row.implementations] == expected
+
+
+@pytest.mark.campaign
 def test_implementations_that_do_not_compute_the_same_are_not_timed(monkeypatch):
     monkeypatch.setattr(runner, "peers_for", only_torch)
     monkeypatch.setattr(runner, "TOLERANCE", {"float32": -1.0})  # nothing is near enough
