@@ -6,6 +6,7 @@
 #include "runtime/memory.h"
 #include "runtime/pass.h"
 #include "runtime/peak.h"
+#include "runtime/predictor.h"
 #include "runtime/threads.h"
 #include "scanline.h"
 
@@ -109,6 +110,39 @@ int scanline_run_forward(const scanline_forward *calls, int count) {
 
 int scanline_run_backward(const scanline_backward *calls, int count) {
   return valid(calls, count) ? guarded([&] { return backward_pass(calls, count); }) : SCANLINE_BAD_ARGUMENT;
+}
+
+int scanline_predictor_new(const scanline_network *network, scanline_predictor **predictor) {
+  if (!network || !predictor || !valid_network(*network)) return SCANLINE_BAD_ARGUMENT;
+  const KernelSet *const set = set_in_use(network->precision);
+  if (!set) return SCANLINE_NO_SUCH_KERNEL;
+  return guarded([&] {
+    *predictor = reinterpret_cast<scanline_predictor *>(new Predictor(*network, *set));
+    return SCANLINE_OK;
+  });
+}
+
+void scanline_predictor_free(scanline_predictor *predictor) { delete reinterpret_cast<Predictor *>(predictor); }
+
+int scanline_predictor_holds(const scanline_predictor *predictor, const scanline_network *network) {
+  return predictor && network && reinterpret_cast<const Predictor *>(predictor)->holds(*network);
+}
+
+int scanline_predict(const scanline_predictor *predictor, const scanline_prediction *call) {
+  if (!predictor || !call || !valid_prediction(*call)) return SCANLINE_BAD_ARGUMENT;
+  return guarded([&] {
+    reinterpret_cast<const Predictor *>(predictor)->predict(*call);
+    return SCANLINE_OK;
+  });
+}
+
+int scanline_predict_stream(const scanline_predictor *predictor, const scanline_stream *call) {
+  const auto *const made = reinterpret_cast<const Predictor *>(predictor);
+  if (!predictor || !call || !made->valid(*call)) return SCANLINE_BAD_ARGUMENT;
+  return guarded([&] {
+    made->stream(*call);
+    return SCANLINE_OK;
+  });
 }
 
 void *scanline_take(size_t bytes) {

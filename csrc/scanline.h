@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /* The version of this interface. It changes whenever a structure or the meaning of an argument does. */
-#define SCANLINE_ABI 3
+#define SCANLINE_ABI 4
 
 enum scanline_code {
   SCANLINE_OK = 0,
@@ -146,6 +146,69 @@ SCANLINE_API int scanline_activate(int tanh, const float *in, float *out, int64_
  * use does them. bytes > 0: the bytes a second that all threads load, each from its own block of `bytes`. Of every
  * thread the fastest 0.2 ms count, so that other processes hardly change the rate. */
 SCANLINE_API int scanline_peak(int precision, int threads, int64_t bytes, double seconds, double *rate);
+
+/* --- predictors: whole networks that own their weights
+ *
+ * A network reads inputs (x - shift) / scale with stacked layers in D = 1 or 2 directions, pools the outputs of the last
+ * layer over the steps, and multiplies by the weights of a linear head, in float64. Layers compute what
+ * scanline_run_forward computes, to the same bits. */
+enum scanline_pooling {
+  SCANLINE_LAST = 0,      /* each direction's state after the whole sequence */
+  SCANLINE_LAST_STEP = 1, /* the outputs at the last step */
+  SCANLINE_MEAN = 2,      /* the mean over the steps, summed in float64 */
+  SCANLINE_MAX = 3
+};
+
+typedef struct scanline_network {
+  int32_t cell;      /* enum scanline_cell */
+  int32_t precision; /* enum scanline_precision */
+  int32_t layers, directions;
+  int32_t pooling; /* enum scanline_pooling */
+  int32_t unused;
+  int64_t features, units, outputs; /* F, H, M */
+  const float *shift, *scale;       /* (F,) */
+  /* weight_ih, weight_hh, bias_ih and bias_hh of the first layer, forward, then backward, then of the next layer; the
+   * biases may be NULL: zeros */
+  const float *const *weights;
+  /* (M, D H) and (M,); both NULL: no head, the outputs are the pooled vectors and M is D H */
+  const float *head_weight, *head_bias;
+} scanline_network;
+
+typedef struct scanline_prediction {
+  int64_t sequences;      /* N, >= 1 */
+  const int64_t *lengths; /* (N,), each >= 1 */
+  const void *values;     /* the steps of all sequences one after another, (sum of lengths, F) */
+  int32_t bytes;          /* 1: values are uint8; 0: float32 */
+  int32_t threads;        /* the most threads to use, >= 1 */
+  float *outputs;         /* (N, M) */
+} scanline_prediction;
+
+/* The next steps of sequences that arrive step by step. The arrays of states are updated; before the first step they
+ * hold zeros, the maxima -infinity. */
+typedef struct scanline_stream {
+  int64_t sequences, steps; /* N and t, >= 1 */
+  const int64_t *lengths;   /* (N,), each in 0..t, or NULL: all t */
+  const float *values;      /* (N, t, F) */
+  int32_t threads;          /* the most threads to use, >= 1 */
+  int32_t unused;
+  float *h, *c;    /* (layers, N, H); c may be NULL if the cell has no such state */
+  void *pooled;    /* (N, H): of the mean float64 sums, of the maximum float32; otherwise NULL */
+  int64_t *counts; /* (N,): number of steps read */
+  float *outputs;  /* (N, t, M) for the sequences up to each step; not written past a sequence's length */
+} scanline_stream;
+
+typedef struct scanline_predictor scanline_predictor;
+
+/* Make a predictor from copies of the weights. It computes with the kernel that is in use now. Any number of threads
+ * may use it at once. */
+SCANLINE_API int scanline_predictor_new(const scanline_network *network, scanline_predictor **predictor);
+/* 1 if a network of the same shape has the weights from which the predictor was made, 0 if any bit of them changed. */
+SCANLINE_API int scanline_predictor_holds(const scanline_predictor *predictor, const scanline_network *network);
+/* Free a predictor that no other thread uses; NULL does nothing. */
+SCANLINE_API void scanline_predictor_free(scanline_predictor *predictor);
+SCANLINE_API int scanline_predict(const scanline_predictor *predictor, const scanline_prediction *call);
+/* For a network of one direction. */
+SCANLINE_API int scanline_predict_stream(const scanline_predictor *predictor, const scanline_stream *call);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,8 @@
 #include "driver/forward.h"
 #include "driver/packing.h"
 #include "driver/peak.h"
+#include "driver/predict.h"
+#include "driver/predict_head.h"
 #include "driver/sizes.h"
 #include "driver/tile.h"
 #include "driver/weight_gradient.h"
@@ -26,6 +28,9 @@ constexpr Kernel kernel_of() {
           forward_scratch_bytes<Cell>,
           saved_bytes<Cell>,
           forward<Cell>,
+          row_scratch_bytes<Cell>,
+          first_sums<Cell>,
+          run_row<Cell>,
           packed_backward_bytes<Cell>,
           pack_backward<Cell>,
           backward_scratch_bytes<Cell>,
@@ -47,7 +52,8 @@ void activate(int tanh, const float *in, float *out, int64_t count) {
 // Constant initialisation: no code of this instruction set runs when the library is loaded.
 template <class Operand>
 constexpr KernelSet kernel_set(const char *name) {
-  KernelSet set{name, Operand::precision, Operand::supported, {}, activate<Operand>, peak<Operand>};
+  KernelSet set{name, Operand::precision, Operand::supported, {}, activate<Operand>, peak<Operand>,
+                project<Operand>, digest};
   set.cells[SCANLINE_LSTM] = kernel_of<Lstm<Operand>>();
   set.cells[SCANLINE_GRU] = kernel_of<Gru<Operand>>();
   set.cells[SCANLINE_RNN_TANH] = kernel_of<Rnn<Operand, Tanh>>();

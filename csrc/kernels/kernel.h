@@ -26,6 +26,19 @@ struct Team {
 };
 constexpr int64_t max_members = 8;
 
+// One sequence in one direction, for a prediction of it alone.
+struct Row {
+  int64_t features, units, steps;
+  const float *x;
+  int64_t x_step;  // negative to read from the last step to the first
+  const float *h0, *c0;  // (H,), or null: zeros
+  const void *packed;
+  const float *first_sums;  // of Kernel::first_sums, or null; used if h0 is null
+  float *y;
+  int64_t y_step;  // 0: every step overwrites the outputs of the one before
+  float *cn;  // (H,), or null: not wanted
+};
+
 // One cell on one instruction set with one type of operands. `units` of a function is H.
 struct Kernel {
   int block_units;  // units of a block
@@ -40,6 +53,11 @@ struct Kernel {
   // saved: the group's place in the reserve, or null. scratch: shared by the team.
   void (*forward)(const scanline_forward &, const Group &, const void *packed, unsigned char *saved,
                   void *scratch, const Team &);
+
+  // `row` gives the bits of `forward`. first_sums: (ceil(H / block_units), sums, block_units).
+  size_t (*row_scratch_bytes)(int64_t features, int64_t units);
+  void (*first_sums)(int64_t features, int64_t units, const void *packed, float *sums);
+  void (*row)(const Row &, void *scratch, const Team &);
 
   // Weights in the order in which the backward pass reads them; `inputs`: for dx too.
   size_t (*packed_backward_bytes)(int64_t features, int64_t units);
@@ -72,6 +90,11 @@ struct KernelSet {
   Kernel cells[cell_count];  // by enum scanline_cell
   void (*activate)(int tanh, const float *in, float *out, int64_t count);
   Peak peak;
+  // out[m] = bias[m] + sum over k of in[k] weights[k][m], in float64. `weights` is (count, columns), columns a multiple
+  // of 8; `outputs` of them are wanted.
+  void (*project)(const float *in, int64_t count, const double *weights, const double *bias, int64_t columns,
+                  int64_t outputs, float *out);
+  uint64_t (*digest)(const float *numbers, int64_t count);
 };
 
 }  // namespace scanline

@@ -14,10 +14,6 @@
 namespace scanline {
 namespace {
 
-// From this size of the packed weights on, several threads compute one group together; below, waiting for each other
-// costs more than it saves.
-constexpr size_t shared_weight_bytes = 100 * 1024;
-
 struct Header {
   char kernel[16];
   int64_t sequences, steps, units;

@@ -15,6 +15,10 @@ constexpr size_t reserve_header_bytes = 64;
 // Calls that can be computed together: the directions of one layer.
 constexpr int64_t max_directions = 2;
 
+// From this size of the packed weights on, several threads compute one group together; below, waiting for each other
+// costs more than it saves.
+constexpr size_t shared_weight_bytes = 100 * 1024;
+
 bool valid_layer(const scanline_layer &layer);
 // Whether two layers may be the directions of one.
 bool same_batch(const scanline_layer &a, const scanline_layer &b);

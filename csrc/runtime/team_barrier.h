@@ -10,6 +10,36 @@
 
 namespace scanline {
 
+inline void pause_thread() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// A barrier for threads that are known. Each member counts in a cache line of its own, which costs one transfer between
+// cores; a shared counter would cost three.
+class StepBarrier {
+ public:
+  // Returns once every member has called it as often as this one.
+  void wait(int64_t member, int64_t members) {
+    const int64_t round = rounds_[member].count.load(std::memory_order_relaxed) + 1;
+    rounds_[member].count.store(round, std::memory_order_release);
+    for (int64_t other = 0; other < members; ++other)
+      for (int spins = 0; rounds_[other].count.load(std::memory_order_acquire) < round; ++spins)
+        if (spins >= 10000)
+          std::this_thread::yield();
+        else if (spins >= 100)
+          pause_thread();
+  }
+
+ private:
+  struct alignas(64) Round {
+    std::atomic<int64_t> count{0};
+  } rounds_[max_members];
+};
+
 // A thread pool may start tasks late or run them all on one thread, so the number of members cannot be fixed in
 // advance. The thread of task 0, the host, waits `arrival_window` for the others. Threads that arrive in time become
 // members and share the work; later ones return at once.
@@ -23,11 +53,12 @@ class TeamBarrier {
     if (!host) {
       const int64_t place = arrived_.fetch_add(1, std::memory_order_acq_rel) + 1;
       if (place < 1) return -1;
-      while (members_.load(std::memory_order_acquire) == 0) pause();
+      while (members_.load(std::memory_order_acquire) == 0) pause_thread();
       return place < members() ? place : -1;
     }
     const auto closes = std::chrono::steady_clock::now() + arrival_window;
-    while (arrived_.load(std::memory_order_acquire) + 1 < wanted_ && std::chrono::steady_clock::now() < closes) pause();
+    while (arrived_.load(std::memory_order_acquire) + 1 < wanted_ && std::chrono::steady_clock::now() < closes)
+      pause_thread();
     const int64_t here = arrived_.exchange(closed, std::memory_order_acq_rel) + 1;
     members_.store(here < wanted_ ? here : wanted_, std::memory_order_release);
     return 0;
@@ -35,19 +66,8 @@ class TeamBarrier {
 
   int64_t members() const { return members_.load(std::memory_order_acquire); }
 
-  // A barrier: returns once every member has called it as often as this one. Each member counts in a cache line of
-  // its own, which costs one transfer between cores; a shared counter would cost three.
-  void wait(int64_t member) {
-    const int64_t round = rounds_[member].count.load(std::memory_order_relaxed) + 1;
-    rounds_[member].count.store(round, std::memory_order_release);
-    const int64_t all = members();
-    for (int64_t other = 0; other < all; ++other)
-      for (int spins = 0; rounds_[other].count.load(std::memory_order_acquire) < round; ++spins)
-        if (spins >= 10000)
-          std::this_thread::yield();
-        else if (spins >= 100)
-          pause();
-  }
+  // A barrier: returns once every member has called it as often as this one.
+  void wait(int64_t member) { steps_.wait(member, members()); }
 
  private:
   static constexpr int64_t closed = INT64_MIN / 2;
@@ -57,19 +77,9 @@ class TeamBarrier {
   static constexpr std::chrono::microseconds arrival_window{5};
 #endif
 
-  static void pause() {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-  }
-
   const int64_t wanted_;
   std::atomic<int64_t> arrived_{0}, members_{0};
-  struct alignas(64) Round {
-    std::atomic<int64_t> count{0};
-  } rounds_[max_members];
+  StepBarrier steps_;
 };
 
 }  // namespace scanline

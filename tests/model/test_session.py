@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_arrays
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.kernels.library import load as library
-from scanline.kernels.stepping import NativeStack, TorchStack
+from scanline.kernels.stepping import NativeStream, TorchStack
 from scanline.model.artifact import Model, load
 from scanline.model.network import Architecture, Network
 from scanline.recipe import DEFAULT_DATA
@@ -125,7 +125,7 @@ def test_missing_values_are_filled_as_in_whole_sequences(missing):
 def test_the_native_library_reads_every_cell(cell):
     if library() is None:
         pytest.skip("the native library is not there")
-    assert isinstance(new_model(cell).stream()._stack, NativeStack)
+    assert isinstance(new_model(cell).stream()._stack, NativeStream)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

@@ -221,6 +221,13 @@ class MemorySource(SequenceSource):
         own: NDArray[Any] = self.concatenated[start : start + self.lengths[index]]
         return own
 
+    def steps_between(self, first: int, end: int) -> NDArray[Any]:
+        """Return the steps of the sequences `first` to `end` - 1 one after another, (S, F)."""
+        starts = self.starts
+        stop = int(starts[end]) if end < len(self) else None
+        steps: NDArray[Any] = self.concatenated[int(starts[first]) : stop]
+        return steps
+
     def value_range(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return (lowest, highest) value of each feature, (F,) each, over about 100,000 of the steps."""
         steps = self.concatenated[:: max(1, len(self.concatenated) // 100_000)].astype(np.float32)

@@ -10,7 +10,7 @@ import ctypes
 import struct
 from typing import Any
 
-ABI = 3
+ABI = 4
 FLOAT32, BFLOAT16 = 0, 1
 PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16}
 # By `Cell.native_operator`.

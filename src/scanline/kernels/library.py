@@ -75,6 +75,8 @@ class Library:
         forward: The C function scanline_run_forward: takes `Forward` structures, one after the other, and
             their number, 1 or 2; returns a code.
         backward: scanline_run_backward, with `Backward` structures.
+        predictor_new, predictor_holds, predictor_free, predict, predict_stream: Functions of predictors,
+            called by `kernels.predictor`.
         parallel: Whose threads compute: "torch's OpenMP" or "own".
 
     Raises:
@@ -109,6 +111,12 @@ class Library:
         self._give = library.scanline_give
         self._give.restype = None
         self._give.argtypes = (pointer,)
+        self.predictor_new = library.scanline_predictor_new
+        self.predictor_holds = library.scanline_predictor_holds
+        self.predictor_free = library.scanline_predictor_free
+        self.predictor_free.restype = None
+        self.predict = library.scanline_predict
+        self.predict_stream = library.scanline_predict_stream
         self._activate = library.scanline_activate
         self._activate.argtypes = (integer, pointer, pointer, size)
         self._peak = library.scanline_peak

@@ -1,15 +1,15 @@
-"""Recurrent layers that keep their states between calls, for sequences that arrive step by step.
+"""Sequences that arrive step by step, with the states that are kept between calls.
 
-`NativeStack` prepares everything once, packed weights, buffers and the calls themselves, so that one step of
-one sequence costs little more than its arithmetic. `TorchStack` runs the other backends, on the CPU in
-float64 as for whole sequences. Both read in the forward direction only.
+`NativeStream` computes whole networks on the native library, so that one step of one sequence costs little
+more than its arithmetic. `TorchStack` computes the layers on the other backends, on the CPU in float64 as for
+whole sequences. Both read in the forward direction only.
 """
 
 from __future__ import annotations
 
-import ctypes
+import struct
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +17,116 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.cells import Cell
-from scanline.kernels.abi import CELLS, FLOAT32, Forward, Layer
 from scanline.kernels.backends import run_layer
-from scanline.kernels.library import Library, load
+from scanline.kernels.predictor import NativePredictor, address
 
 Floats = NDArray[np.float32]
+_STREAM = struct.Struct("2qPP2i5P")  # scanline_stream of csrc/scanline.h
 
 
-class Stack(Protocol):
-    """A stack of layers with the states of N sequences."""
+class NativeStream:
+    """N sequences on the native library: from their steps, as they were read, to the outputs of the network.
 
+    Args:
+        predictor: Of a network of one direction.
+        sequences: Number of sequences N.
+        pooled: The state of the pooling, (N, H), by its name; empty if it has none. Updated in place.
+        counts: (N,) number of steps of each sequence; updated in place.
+
+    Attributes:
+        row: (F,) buffer into which the caller writes the step that `step` reads.
+    """
+
+    def __init__(
+        self,
+        predictor: NativePredictor,
+        sequences: int,
+        pooled: dict[str, NDArray[Any]],
+        counts: NDArray[np.int64],
+    ) -> None:
+        form, library = predictor.form, predictor.library
+        # Keeps the weights: a session goes on with those that it started with.
+        self._predictor, self._library, self._pooled, self._counts = predictor, library, pooled, counts
+        shape = (form.layers, sequences, form.units)
+        self._states = {name: np.zeros(shape, np.float32) for name in form.cell.states}
+        self._size = sequences
+        x, self._outputs = (
+            np.zeros((1, 1, form.features), np.float32),
+            np.zeros((1, 1, form.outputs), np.float32),
+        )
+        self.row = x[0, 0]
+        # The buffers above are never replaced, only written to, so that one call serves all single steps.
+        self._single = self._call(x, None, self._outputs) if sequences == 1 else b""
+
+    def step(self) -> NDArray[np.float32]:
+        """Read the step in `row` of the only sequence and return the outputs after it, (M,)."""
+        code = self._library.predict_stream(self._predictor.handle, self._single)
+        if code:
+            self._library.check(code)
+        outputs: NDArray[np.float32] = self._outputs[0, 0].copy()
+        return outputs
+
+    def read(self, x: Floats, lengths: NDArray[np.int64] | None) -> Floats:
+        """Read the next steps and update all states.
+
+        Args:
+            x: Next steps, (N, t, F). Values past a sequence's length are not read.
+            lengths: (N,) in 0..t, the number of next steps of each sequence; None if all have t.
+
+        Returns:
+            Outputs after each step, (N, t, M), 0 past a sequence's length.
+        """
+        x = np.ascontiguousarray(x, np.float32)
+        outputs = np.zeros((*x.shape[:2], self._predictor.form.outputs), np.float32)
+        call = self._call(x, lengths, outputs)
+        self._library.check(self._library.predict_stream(self._predictor.handle, call))
+        return outputs
+
+    def states(self) -> dict[str, NDArray[Any]]:
+        """Return copies of the states by name: the cell's, each (layers, N, H), and the pooling's."""
+        return {name: state.copy() for name, state in (self._states | self._pooled).items()}
+
+    def restore(self, states: dict[str, NDArray[Any]]) -> None:
+        """Continue from what `states` returned."""
+        for name, state in (self._states | self._pooled).items():
+            state[:] = states[name]
+
+    def _call(self, x: Floats, lengths: NDArray[np.int64] | None, outputs: Floats) -> bytes:
+        """Return a `scanline_stream`. It holds addresses: the caller keeps the arrays."""
+        states = [address(state) for state in self._states.values()]
+        return _STREAM.pack(
+            *x.shape[:2],
+            0 if lengths is None else address(lengths),
+            address(x),
+            torch.get_num_threads(),
+            0,
+            *(states if len(states) == 2 else (*states, 0)),
+            *([address(each) for each in self._pooled.values()] or [0]),
+            address(self._counts),
+            address(outputs),
+        )
+
+
+class TorchStack:
+    """A stack of layers with the states of N sequences, computed by `run_layer`.
+
+    Args:
+        backend: "torch" or "reference"; "native" where `NativePredictor` does not know the network.
+        cell: Any cell.
+        weights: For each layer [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih (G*H,), bias_hh (G*H,)].
+        sequences: Number of sequences N.
+    """
+
+    def __init__(self, backend: str, cell: Cell, weights: Sequence[Sequence[Tensor]], sequences: int) -> None:
+        self._backend, self._cell = backend, cell
+        device = weights[0][0].device
+        dtype = torch.float64 if device.type == "cpu" and backend != "native" else torch.float32
+        # Copies: weights that change later do not change a sequence that is being read.
+        self._weights = [[w.detach().to(dtype, copy=True) for w in each] for each in weights]
+        shape = (len(weights), sequences, weights[0][1].shape[1])
+        self._states = {name: torch.zeros(shape, dtype=dtype, device=device) for name in cell.states}
+
+    @torch.inference_mode()
     def read(self, x: Floats, lengths: NDArray[np.int64] | None) -> Floats:
         """Read the next steps and update the states.
 
@@ -37,152 +137,6 @@ class Stack(Protocol):
         Returns:
             Outputs of the last layer, (N, t, H).
         """
-
-    def states(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the states by name: `h`, and a cell's others, each (layers, N, H)."""
-
-    def restore(self, states: dict[str, NDArray[Any]]) -> None:
-        """Continue from what `states` returned."""
-
-
-def make_stack(
-    backend: str, cell: Cell, weights: Sequence[Sequence[Tensor]], sequences: int
-) -> NativeStack | TorchStack:
-    """Return a stack in its initial state, zeros.
-
-    Args:
-        backend: What `choose_backend` returned.
-        cell: Cell of all layers.
-        weights: For each layer [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih (G*H,), bias_hh (G*H,)].
-        sequences: Number of sequences N.
-    """
-    library = load()
-    if backend == "native" and library is not None:
-        return NativeStack(library, cell, weights, sequences)
-    return TorchStack(backend, cell, weights, sequences)
-
-
-class NativeStack:
-    """A `Stack` on the native library.
-
-    Args:
-        library: The library.
-        cell: A cell with a native operator.
-        weights: As for `make_stack`.
-        sequences: Number of sequences N.
-
-    Attributes:
-        x: (N, 1, F) buffer into which the caller writes the inputs of `step`.
-    """
-
-    def __init__(
-        self, library: Library, cell: Cell, weights: Sequence[Sequence[Tensor]], sequences: int
-    ) -> None:
-        self._library, self._names = library, cell.states
-        self._cell = CELLS[str(cell.native_operator)]
-        # Kept as attributes: the calls hold addresses of the weights, not references.
-        self._weights = [[w.detach().float().contiguous() for w in each] for each in weights]
-        self._units = H = self._weights[0][1].shape[1]
-        # Two copies of every state, (state, copy, layer, N, H): a call reads one and writes the other, so
-        # that the prepared calls need no copying. `_now` is the copy to read next.
-        self._states = np.zeros((len(cell.states), 2, len(weights), sequences, H), np.float32)
-        self._now = 0
-        self.x = np.zeros((sequences, 1, self._weights[0][0].shape[1]), np.float32)
-        self._y = np.zeros((len(weights), sequences, 1, H), np.float32)
-        # Weights in the order in which the kernel reads them, once instead of at every call.
-        self._packed = [library.pack(self._layer(layer)) for layer in range(len(weights))]
-        inputs = (self.x, *self._y[:-1])
-        # For each value of `_now` the calls of one step of all layers. They hold addresses of the buffers
-        # above, which are therefore never replaced, only written to.
-        self._single = [
-            [
-                ctypes.byref(self._call(layer, inputs[layer], self._y[layer], None, now))
-                for layer in range(len(weights))
-            ]
-            for now in (0, 1)
-        ]
-
-    def step(self) -> Floats:
-        """Read the step in `x`.
-
-        Returns:
-            Outputs (N, 1, H) of the last layer; the next call overwrites them.
-        """
-        forward = self._library.forward
-        for call in self._single[self._now]:
-            code = forward(call, 1)
-            if code:
-                self._library.check(code)
-        self._now = 1 - self._now
-        last: Floats = self._y[-1]
-        return last
-
-    def read(self, x: Floats, lengths: NDArray[np.int64] | None) -> Floats:
-        """Read the next steps; see `Stack.read`."""
-        for layer in range(len(self._weights)):
-            x = np.ascontiguousarray(x)
-            y = np.empty((*x.shape[:2], self._units), np.float32)
-            call = self._call(layer, x, y, lengths, self._now)
-            self._library.check(self._library.forward(ctypes.byref(call), 1))
-            x = y
-        self._now = 1 - self._now
-        return x
-
-    def states(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the states; see `Stack.states`."""
-        return {name: self._states[k, self._now].copy() for k, name in enumerate(self._names)}
-
-    def restore(self, states: dict[str, NDArray[Any]]) -> None:
-        """Continue from `states`; see `Stack.restore`."""
-        # Assigned into the buffers, as the prepared calls hold their addresses.
-        for k, name in enumerate(self._names):
-            self._states[k, self._now] = states[name]
-
-    def _layer(self, layer: int) -> Layer:
-        weights = self._weights[layer]
-        native = Layer(sequences=1, steps=1, features=weights[0].shape[1], units=self._units)
-        native.cell, native.precision, native.threads = self._cell, FLOAT32, 1
-        native.weight_ih, native.weight_hh, native.bias_ih, native.bias_hh = (w.data_ptr() for w in weights)
-        return native
-
-    def _call(self, layer: int, x: Floats, y: Floats, lengths: NDArray[np.int64] | None, now: int) -> Forward:
-        call = Forward(layer=self._layer(layer), packed=ctypes.addressof(self._packed[layer]))
-        native = call.layer
-        native.sequences, native.steps = x.shape[:2]
-        # Waking threads takes longer than one step.
-        native.threads = torch.get_num_threads() if x.shape[0] * x.shape[1] > 1 else 1
-        native.lengths = None if lengths is None else lengths.ctypes.data
-        native.x, native.x_sequence, native.x_step = x.ctypes.data, x.shape[1] * x.shape[2], x.shape[2]
-        # Strides in elements; x and y are contiguous here.
-        call.y, call.y_sequence, call.y_step = y.ctypes.data, y.shape[1] * y.shape[2], y.shape[2]
-        for name, copies in zip(self._names, self._states, strict=True):
-            setattr(native, f"{name}0", copies[now, layer].ctypes.data)
-            setattr(call, f"{name}n", copies[1 - now, layer].ctypes.data)
-        return call
-
-
-class TorchStack:
-    """A `Stack` on torch: its fused functions, or the reference.
-
-    Args:
-        backend: "torch" or "reference".
-        cell: Any cell.
-        weights: As for `make_stack`.
-        sequences: Number of sequences N.
-    """
-
-    def __init__(self, backend: str, cell: Cell, weights: Sequence[Sequence[Tensor]], sequences: int) -> None:
-        self._backend, self._cell = backend, cell
-        device = weights[0][0].device
-        dtype = torch.float64 if device.type == "cpu" else torch.float32
-        # Copies: weights that change later do not change a sequence that is being read.
-        self._weights = [[w.detach().to(dtype, copy=True) for w in each] for each in weights]
-        shape = (len(weights), sequences, weights[0][1].shape[1])
-        self._states = {name: torch.zeros(shape, dtype=dtype, device=device) for name in cell.states}
-
-    @torch.inference_mode()
-    def read(self, x: Floats, lengths: NDArray[np.int64] | None) -> Floats:
-        """Read the next steps; see `Stack.read`."""
         first = self._states["h"]
         values = torch.as_tensor(x, device=first.device).to(first.dtype)
         ends = None if lengths is None else torch.as_tensor(lengths, device=first.device)
@@ -196,10 +150,10 @@ class TorchStack:
         return values.float().cpu().numpy()
 
     def states(self) -> dict[str, NDArray[Any]]:
-        """Return copies of the states; see `Stack.states`."""
+        """Return copies of the states by name, each (layers, N, H)."""
         return {name: state.cpu().numpy().copy() for name, state in self._states.items()}
 
     def restore(self, states: dict[str, NDArray[Any]]) -> None:
-        """Continue from `states`; see `Stack.restore`."""
+        """Continue from what `states` returned."""
         for name, state in self._states.items():
             state.copy_(torch.from_numpy(states[name]))

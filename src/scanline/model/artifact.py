@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,8 @@ class Model:
         Raises:
             UsageError: If the model has to know the end of a sequence before it can read its beginning.
         """
-        return Session(self.network, self.task, self.preprocessing, sessions, self.divisor)
+        native = self._predictor.native()
+        return Session(self.network, self.task, self.preprocessing, sessions, self.divisor, native)
 
     def resume(self, content: bytes) -> Session:
         """Return the session saved by `Session.to_bytes`.
@@ -225,9 +227,15 @@ class Model:
         Raises:
             ModelError: If the content is damaged, or belongs to another model.
         """
-        return Session.from_bytes(self.network, self.task, self.preprocessing, content)
+        native = self._predictor.native()
+        return Session.from_bytes(self.network, self.task, self.preprocessing, content, native)
 
     # --- sources of `scanline.data`
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        """The predictor of this network, which keeps its packed weights."""
+        return Predictor(self.network)
 
     @property
     def divisor(self) -> float:
@@ -237,7 +245,8 @@ class Model:
     def outputs(self, source: MemorySource) -> NDArray[np.float32]:
         """Return the outputs (N, M) for sequences that are the network's steps, divided by `divisor`."""
         _check_source(source)
-        return Predictor(self.network).outputs(source) / np.float32(self.divisor)
+        outputs = self._predictor.outputs(source)
+        return outputs if self.divisor == 1 else outputs / np.float32(self.divisor)
 
     def probabilities(self, source: MemorySource) -> NDArray[np.float64]:
         """Return the probabilities (N, M) for sequences as they were read, with or without targets."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +13,13 @@ from torch import Tensor
 
 from scanline.data.memory import MemorySource
 from scanline.data.source import Batch
+from scanline.kernels.predictor import NativePredictor, NetworkForm, make_predictor
 from scanline.model.network import Network
 
 # Largest number of values and outputs in one batch, so that very long sequences do not exhaust the memory.
 _MAX_NUMBERS = 2**25
+# Multiply-adds of one native call, about a tenth of a second: between calls Python handles Ctrl-C.
+_CALL_OPERATIONS = 2**32
 
 
 class Abandoned(Exception):
@@ -24,19 +28,25 @@ class Abandoned(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """Computes a network's outputs in batches of sequences of similar lengths.
+    """Computes a network's outputs.
 
-    Batching changes no output: a sequence has the same outputs alone and in any batch.
+    What shares a batch changes no output: a sequence has the same outputs alone and in any batch.
+
+    The native library computes from packed copies of the weights. They are made again where the network's
+    weights have changed. Copies and pickles of a predictor make their own.
 
     Attributes:
         network: The network; dropout is off, and its training mode is restored afterwards.
-        batch_size: Maximum number of sequences in a batch.
+        batch_size: Maximum number of sequences in a batch of torch.
     """
 
     network: Network
     batch_size: int = 512
+    _made: list[NativePredictor] = field(default_factory=list, init=False, repr=False)
 
-    @torch.inference_mode()
+    def __getstate__(self) -> dict[str, Any]:
+        return {"network": self.network, "batch_size": self.batch_size, "_made": []}
+
     def outputs(self, source: MemorySource, abandon: Callable[[], bool] | None = None) -> NDArray[np.float32]:
         """Return the outputs (N, M) for the N sequences of `source`.
 
@@ -44,6 +54,48 @@ class Predictor:
             source: Sequences as the network's steps.
             abandon: Called before each batch; Abandoned is raised once it returns True.
         """
+        native = self.native()
+        if native is None:
+            return self._torch_outputs(source, abandon)
+        if len(source) == 1 and abandon is None and native.form.head:
+            return native.outputs(source.concatenated, source.lengths)
+        results = []
+        for first, end in _ranges(source, self.network):
+            _check_abandoned(abandon)
+            results.append(native.outputs(source.steps_between(first, end), source.lengths[first:end]))
+        outputs = results[0] if len(results) == 1 else np.concatenate(results)
+        return outputs if native.form.head else self._project(outputs)
+
+    @torch.inference_mode()
+    def _project(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the outputs of the dense layers and the head for pooled vectors (N, D*H)."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            outputs: NDArray[np.float32] = self.network.project(torch.from_numpy(pooled)).numpy()
+        finally:
+            self.network.train(training)
+        return outputs
+
+    def native(self) -> NativePredictor | None:
+        """Return the native predictor with the network's present weights; None if torch computes them."""
+        network, made = self.network, self._made
+        # The modules' own dictionaries: `Module.__getattr__` takes longer than all else here.
+        modules: dict[str, Any] = network._modules
+        parameters = [*modules["recurrent"]._parameters.values(), *network._buffers.values()]
+        if not modules["dense"]:  # otherwise torch computes them and the head
+            parameters += modules["head"]._parameters.values()
+        tensors: list[Tensor] = [each for each in parameters if each is not None]
+        if made and network.recurrent.backend != "torch" and made[0].holds(tensors):
+            return made[0]
+        predictor = _make_native(network, tensors)
+        # One assignment: other threads see the old predictor or the new one.
+        made[:] = [] if predictor is None else [predictor]
+        return predictor
+
+    @torch.inference_mode()
+    def _torch_outputs(self, source: MemorySource, abandon: Callable[[], bool] | None) -> NDArray[np.float32]:
+        """Return the outputs that the network computes itself, in batches of similar lengths."""
         network = self.network
         device, training = network.scale.device, network.training
         network.eval()
@@ -51,14 +103,51 @@ class Predictor:
         try:
             width = source.features + network.recurrent.output_size
             for indices in similar_length_batches(source, width, self.batch_size):
-                if abandon is not None and abandon():
-                    raise Abandoned
+                _check_abandoned(abandon)
                 values, lengths = to_device(source.gather(indices), device)
                 # Back to the order of the source: batches are ordered by length.
                 outputs[indices] = network(values, lengths).cpu().numpy()
         finally:
             network.train(training)
         return outputs
+
+
+def _make_native(network: Network, tensors: list[Tensor]) -> NativePredictor | None:
+    """Return a native predictor, or None if the network has something that it does not compute."""
+    a = network.architecture
+    backend, _ = network.recurrent.path(network.scale, training=False)
+    if type(network) is not Network or backend != "native":
+        return None
+    layers, head = network.recurrent, not a.dense
+    outputs = a.classes if head else layers.output_size
+    form = NetworkForm(
+        layers.cell,
+        a.layers,
+        layers.directions,
+        a.input_size,
+        a.hidden_size,
+        outputs,
+        network.pooling.name,
+        head,
+    )
+    return make_predictor(form, tensors)
+
+
+def _check_abandoned(abandon: Callable[[], bool] | None) -> None:
+    if abandon is not None and abandon():
+        raise Abandoned
+
+
+def _ranges(source: MemorySource, network: Network) -> Iterator[tuple[int, int]]:
+    """Yield ranges of sequences, (first, end), for native calls of about `_CALL_OPERATIONS` each."""
+    weights = sum(weight.numel() for weight in network.recurrent.parameters())
+    ends = np.cumsum(source.lengths)
+    most, first = max(1, _CALL_OPERATIONS // weights), 0
+    while first < len(source):
+        start = int(ends[first - 1]) if first else 0
+        end = max(first + 1, int(np.searchsorted(ends, start + most, "right")))
+        yield first, end
+        first = end
 
 
 def to_device(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor | None]:

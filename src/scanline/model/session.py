@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import DataError, UsageError
-from scanline.kernels.stepping import NativeStack, make_stack
+from scanline.kernels.predictor import NativePredictor
+from scanline.kernels.stepping import NativeStream, TorchStack
 from scanline.model.network import Network
+from scanline.model.predictor import Predictor
 from scanline.model.saved_session import SavedSession, misfit, model_digest
 from scanline.tasks import Task
 
@@ -37,6 +39,7 @@ class Session:
         preprocessing: Whose handling of missing values applies.
         sessions: Number of sequences N; None for a single one, whose steps are fed without the axis N.
         temperature: Divisor of the outputs.
+        native: A native predictor with the network's weights; None makes one if that is possible.
 
     Raises:
         UsageError: If the model must know the end of a sequence before it can read its beginning, or
@@ -50,6 +53,7 @@ class Session:
         preprocessing: Preprocessing,
         sessions: int | None = None,
         temperature: float = 1.0,
+        native: NativePredictor | None = None,
     ) -> None:
         _check_streamable(network, preprocessing)
         if sessions is not None and sessions < 1:
@@ -58,11 +62,6 @@ class Session:
         self._network, self._task, self._preprocessing = network, task, preprocessing
         self._single, self._temperature = sessions is None, temperature
         self._n = N = sessions or 1
-        layers = [network.recurrent.weights(layer, 0) for layer in range(architecture.layers)]
-        backend, _ = network.recurrent.path(network.scale, training=False)
-        self._stack = make_stack(backend, network.recurrent.cell, layers, N)
-        # The path of single steps, `_feed_one`, needs the prepared calls of the native stack.
-        self._native = self._stack if isinstance(self._stack, NativeStack) else None
         self._shift, self._scale = (
             each.detach().cpu().numpy().astype(np.float32) for each in (network.shift, network.scale)
         )
@@ -73,8 +72,18 @@ class Session:
         self._pooling = network.pooling
         self._steps = np.zeros(N, np.int64)
         # States of pooling and imputation, by name; replaced, never written to, so that a step that is
-        # refused leaves them as they are.
-        self._states: dict[str, NDArray[Any]] = self._pooling.start(N, architecture.hidden_size)
+        # refused leaves them as they are. The native library keeps that of pooling itself.
+        self._states: dict[str, NDArray[Any]] = {}
+        pooled = self._pooling.start(N, architecture.hidden_size)
+        native = native or Predictor(network).native()
+        self._native = None if native is None else NativeStream(native, N, pooled, self._steps)
+        self._stack: NativeStream | TorchStack
+        if self._native is not None:
+            self._stack = self._native
+        else:
+            layers = [network.recurrent.weights(layer, 0) for layer in range(architecture.layers)]
+            backend, _ = network.recurrent.path(network.scale, training=False)
+            self._stack, self._states = TorchStack(backend, network.recurrent.cell, layers, N), pooled
         if preprocessing.missing == "forward-fill":
             self._states["last"] = preprocessing.imputer.start(N, architecture.input_size)
 
@@ -108,21 +117,17 @@ class Session:
         if values.shape[1] == 0:
             return np.empty((0, len(self._bias)) if self._single else (self._n, 0, len(self._bias)))
         values = self._impute(values, counts)
-        with np.errstate(invalid="ignore"):  # NaN past a sequence's length
-            outputs = self._stack.read((values - self._shift) / self._scale, counts)
-        pooled = self._pool(outputs, counts)
-        if counts is None:
-            probabilities = self._project(pooled)
+        if self._native is not None:
+            probabilities = self._decode(self._native.read(values, counts))
         else:
-            real = np.arange(pooled.shape[1]) < counts[:, None]
-            # Padding may have pooled to -inf (max before the first step): zeros keep the projection finite.
-            probabilities = self._project(np.where(real[:, :, None], pooled, 0))
-            probabilities[~real] = np.nan
+            probabilities = self._project(self._read(values, counts))
+        if counts is not None:
+            probabilities[np.arange(values.shape[1]) >= counts[:, None]] = np.nan
         if one:
             return probabilities[0, 0]  # type: ignore[no-any-return]
         return probabilities[0] if self._single else probabilities
 
-    def _feed_one(self, stack: NativeStack, values: Floats) -> NDArray[np.float64]:
+    def _feed_one(self, stream: NativeStream, values: Floats) -> NDArray[np.float64]:
         """Read one step (F,) of one sequence on the native library, as `feed` does, in few operations."""
         # The sum finds NaN and infinity in one pass; `reduce` and `math` skip NumPy's Python wrappers.
         if not math.isfinite(np.add.reduce(values)):
@@ -131,19 +136,8 @@ class Session:
             values = self._impute(values, None)[0, 0]
         elif "last" in self._states:
             self._states["last"] = values[None].copy()
-        inputs = stack.x[0, 0]
-        np.subtract(values, self._shift, out=inputs)
-        np.divide(inputs, self._scale, out=inputs)
-        output = stack.step()[0, 0]
-        if not self._pooling.reads_outputs:
-            self._steps[0] += 1
-        else:
-            output = self._pool(output[None, None], None)[0, 0]
-        # `_project`, without a division by 1.
-        logits = (self._features(output) @ self._weight + self._bias).astype(np.float32)
-        if self._temperature != 1:
-            logits = logits / np.float32(self._temperature)
-        return self._task.quick_probabilities(logits)
+        stream.row[:] = values
+        return self._decode(stream.step())
 
     def _check(self, values: Floats, lengths: Any) -> Counts | None:
         """Return the lengths as an array. Raises DataError if `values`, (N, t, F), or they do not fit."""
@@ -175,17 +169,29 @@ class Session:
             self._states["last"] = last
         return filled
 
-    def _pool(self, outputs: Floats, counts: Counts | None) -> Floats:
-        """Return the pooled outputs (N, t, H) after each step and count the steps."""
+    def _read(self, values: Floats, counts: Counts | None) -> Floats:
+        """Read `values`, (N, t, F), without the native library; return the pooled outputs (N, t, H)."""
+        assert isinstance(self._stack, TorchStack)
+        with np.errstate(invalid="ignore"):  # NaN past a sequence's length
+            outputs = self._stack.read((values - self._shift) / self._scale, counts)
         t = outputs.shape[1]
         numbers = self._steps[:, None] + np.arange(1, t + 1)
         real = None if counts is None else (np.arange(t) < counts[:, None])[:, :, None]
         pooled = self._pooling.step(self._states, outputs, numbers, real)
         self._steps += t if counts is None else counts
-        return pooled
+        # Padding may have pooled to -inf (max before the first step): zeros keep the projection finite.
+        return pooled if real is None else np.where(real, pooled, np.float32(0))
+
+    def _decode(self, outputs: Floats) -> NDArray[np.float64]:
+        """Return the probabilities (..., K) for outputs (..., K), or pooled vectors of dense layers."""
+        if len(self._dense):
+            return self._project(outputs)
+        if self._temperature != 1:
+            outputs = outputs / np.float32(self._temperature)
+        return self._task.quick_probabilities(outputs)
 
     def _project(self, pooled: Floats) -> NDArray[np.float64]:
-        """Return the probabilities (N, t, K) of pooled outputs (N, t, H)."""
+        """Return the probabilities (..., K) of pooled outputs (..., H)."""
         logits = (self._features(pooled) @ self._weight + self._bias).astype(np.float32)
         return self._task.quick_probabilities(logits / np.float32(self._temperature))
 
@@ -206,7 +212,12 @@ class Session:
 
     @classmethod
     def from_bytes(
-        cls, network: Network, task: Task, preprocessing: Preprocessing, content: bytes
+        cls,
+        network: Network,
+        task: Task,
+        preprocessing: Preprocessing,
+        content: bytes,
+        native: NativePredictor | None = None,
     ) -> Session:
         """Return the session that `to_bytes` saved.
 
@@ -215,6 +226,7 @@ class Session:
             task: The task of that model.
             preprocessing: The preprocessing of that model.
             content: What `to_bytes` returned.
+            native: As for the constructor.
 
         Raises:
             ModelError: If the content is damaged, or belongs to another model.
@@ -225,7 +237,7 @@ class Session:
         # allocated.
         saved = SavedSession.from_bytes(content, model_digest(network, preprocessing), least)
         sessions = None if saved.single else len(saved.steps)
-        session = cls(network, task, preprocessing, sessions, saved.temperature)
+        session = cls(network, task, preprocessing, sessions, saved.temperature, native)
         # A new session has arrays of the right names, shapes and kinds of numbers.
         expected = session._stack.states() | session._states
         if _forms(saved.arrays) != _forms(expected):
@@ -234,7 +246,7 @@ class Session:
         arrays = {name: array.astype(expected[name].dtype) for name, array in saved.arrays.items()}
         session._stack.restore(arrays)
         session._states = {name: arrays[name] for name in session._states}
-        session._steps = saved.steps.copy()
+        session._steps[:] = saved.steps
         return session
 
 

@@ -1,0 +1,501 @@
+#include "runtime/predictor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "driver/sizes.h"
+#include "kernels/registry.h"
+#include "runtime/pass.h"
+#include "runtime/plan.h"
+#include "runtime/team_barrier.h"
+#include "runtime/threads.h"
+
+namespace scanline {
+namespace {
+
+constexpr int64_t cell_gates[cell_count] = {4, 3, 1, 1};  // row blocks of the weights
+constexpr int64_t head_lanes = 8;  // KernelSet::project
+// Numbers of the buffers of one group. Sequences that are longer than that are computed alone.
+constexpr int64_t group_numbers = int64_t{1} << 23;
+// Larger pieces go back to the pool of blocks (runtime/memory.h), which all predictors share.
+constexpr size_t most_kept = size_t{1} << 20;
+
+const Team alone{0, 1, [](void *, int64_t) {}, nullptr};
+
+// As torch's maximum: NaN if either is.
+float larger(float a, float b) { return b > a || b != b ? b : a; }
+
+// Where the members of a team meet: all of them, or those that compute one direction (every other one).
+class Meeting {
+ public:
+  Meeting(const TeamBarrier &arrival, int64_t members, int64_t first) : arrival_(&arrival), of_(members), first_(first) {}
+
+  // `member` among those of this meeting.
+  Team team(int64_t member) {
+    const auto wait = [](void *data, int64_t me) {
+      auto *const meeting = static_cast<Meeting *>(data);
+      meeting->barrier_.wait(me, meeting->members());
+    };
+    return {member, members(), wait, this};
+  }
+
+ private:
+  int64_t members() const { return (arrival_->members() - first_ + of_ - 1) / of_; }
+
+  StepBarrier barrier_;
+  const TeamBarrier *const arrival_;
+  const int64_t of_, first_;  // each `of`-th member from the first on
+};
+
+}  // namespace
+
+struct Meetings {
+  TeamBarrier arrival;
+  Meeting all, directions[2];
+
+  explicit Meetings(int64_t wanted)
+      : arrival(wanted), all(arrival, 1, 0), directions{{arrival, 2, 0}, {arrival, 2, 1}} {}
+};
+
+ScratchMemory::~ScratchMemory() {
+  for (auto &slot : idle_) delete slot.load();
+}
+
+std::unique_ptr<ScratchMemory::Piece> ScratchMemory::take(size_t bytes) {
+  for (auto &slot : idle_) {
+    std::unique_ptr<Piece> piece(slot.exchange(nullptr, std::memory_order_acquire));
+    if (piece && piece->bytes >= bytes) return piece;
+  }
+  return std::make_unique<Piece>(bytes);
+}
+
+void ScratchMemory::give(std::unique_ptr<Piece> piece) {
+  if (piece->bytes > most_kept) return;
+  for (auto &slot : idle_) {
+    Piece *empty = nullptr;
+    if (!slot.compare_exchange_strong(empty, piece.get(), std::memory_order_release)) continue;
+    piece.release();
+    return;
+  }
+}
+
+// A piece of scratch memory for the time of one call.
+class Loan {
+ public:
+  Loan(ScratchMemory &memory, size_t bytes) : memory_(memory), piece_(memory.take(bytes)) {}
+  ~Loan() { memory_.give(std::move(piece_)); }
+  Loan(const Loan &) = delete;
+  Loan &operator=(const Loan &) = delete;
+  unsigned char *get() const { return piece_->block.get(); }
+
+ private:
+  ScratchMemory &memory_;
+  std::unique_ptr<ScratchMemory::Piece> piece_;
+};
+
+// The states of a stream, or none. `h` and `c` of layer k start at k * stride.
+struct Predictor::States {
+  float *h, *c;
+  int64_t stride;
+};
+
+// The memory of one group of sequences, or of a single one.
+struct Predictor::Buffers {
+  float *x;         // (rows, steps, F), normalised
+  float *y[2];      // (rows, steps, D H), of every other layer
+  float *hn, *cn;   // (rows, H)
+  float *h0, *c0;   // likewise, of a stream
+  float *pooled;    // (rows, D H), or (D H,) if every step is kept
+  double *sums;     // (D H,)
+  int64_t *order;   // (rows,)
+  void *kernel[2];  // by direction
+  int64_t rows, steps;  // `steps` of x
+  bool every_step;      // of the last layer is kept in y
+  size_t bytes;
+
+  Buffers(void *memory, const Predictor &p, int64_t count, int64_t longest, bool keeps)
+      : rows(count), steps(longest), every_step(keeps) {
+    Arena arena(memory);
+    const int64_t width = p.directions_ * p.units_;
+    const bool any_y = keeps || p.layers_ > 1;
+    x = arena.take<float>(rows * steps * p.features_);
+    for (auto &each : y) each = arena.take<float>(any_y ? rows * steps * width : width);
+    for (auto *each : {&hn, &cn, &h0, &c0}) *each = arena.take<float>(rows * p.units_);
+    pooled = arena.take<float>(rows * width);
+    sums = arena.take<double>(width);
+    order = arena.take<int64_t>(rows);
+    const int64_t widest = p.layers_ > 1 ? std::max(p.features_, width) : p.features_;
+    const size_t row = p.kernel_.row_scratch_bytes(widest, p.units_);
+    const size_t group = rows > 1 ? p.kernel_.forward_scratch_bytes(widest, p.units_, rows) : 0;
+    for (auto &each : kernel) each = arena.take<unsigned char>(static_cast<int64_t>(std::max(row, group)));
+    bytes = arena.bytes();
+  }
+};
+
+bool valid_network(const scanline_network &n) {
+  constexpr int64_t max_size = int64_t{1} << 31;
+  if (!known_precision(n.precision) || n.cell < 0 || n.cell >= cell_count) return false;
+  if (n.layers < 1 || n.directions < 1 || n.directions > 2 || n.pooling < SCANLINE_LAST || n.pooling > SCANLINE_MAX)
+    return false;
+  for (const int64_t size : {n.features, n.units, n.outputs})
+    if (size < 1 || size > max_size) return false;
+  if (!n.shift || !n.scale || !n.weights || (n.head_weight == nullptr) != (n.head_bias == nullptr)) return false;
+  if (!n.head_weight && n.outputs != n.directions * n.units) return false;
+  for (int64_t k = 0; k < int64_t{n.layers} * n.directions; ++k)
+    if (!n.weights[4 * k] || !n.weights[4 * k + 1]) return false;
+  return true;
+}
+
+bool valid_prediction(const scanline_prediction &call) {
+  if (call.sequences < 1 || call.threads < 1 || !call.lengths || !call.values || !call.outputs) return false;
+  return std::all_of(call.lengths, call.lengths + call.sequences, [](int64_t length) { return length >= 1; });
+}
+
+bool Predictor::valid(const scanline_stream &call) const {
+  if (directions_ != 1 || call.sequences < 1 || call.steps < 1 || call.threads < 1) return false;
+  if (!call.values || !call.h || (!call.c && cell_ == SCANLINE_LSTM) || !call.counts || !call.outputs) return false;
+  if (!call.pooled && (pooling_ == SCANLINE_MEAN || pooling_ == SCANLINE_MAX)) return false;
+  return !call.lengths || std::all_of(call.lengths, call.lengths + call.sequences,
+                                      [&](int64_t length) { return length >= 0 && length <= call.steps; });
+}
+
+Predictor::Predictor(const scanline_network &n, const KernelSet &set)
+    : set_(set),
+      kernel_(set.cells[n.cell]),
+      cell_(n.cell),
+      precision_(n.precision),
+      pooling_(n.pooling),
+      layers_(n.layers),
+      directions_(n.directions),
+      features_(n.features),
+      units_(n.units),
+      outputs_(n.outputs),
+      head_columns_(round_up(n.outputs, head_lanes)),
+      weights_(static_cast<size_t>(layers_ * directions_)) {
+  const int64_t blocks = (units_ + kernel_.block_units - 1) / kernel_.block_units;
+  const int64_t pooled = directions_ * units_, sums = blocks * kernel_.block_units * kernel_.sums;
+  // Twice: to measure, and to assign.
+  const auto lay_out = [&](void *memory) {
+    Arena arena(memory);
+    for (size_t k = 0; k < weights_.size(); ++k) {
+      const int64_t width_of_k = width(static_cast<int64_t>(k) / directions_);
+      weights_[k].packed = arena.take<unsigned char>(static_cast<int64_t>(kernel_.packed_bytes(width_of_k, units_)));
+      weights_[k].first_sums = arena.take<float>(sums);
+    }
+    shift_ = arena.take<float>(features_);
+    scale_ = arena.take<float>(features_);
+    if (!n.head_weight) return arena.bytes();
+    head_ = arena.take<double>(pooled * head_columns_);
+    head_bias_ = arena.take<double>(head_columns_);
+    return arena.bytes();
+  };
+  memory_ = std::make_unique<Block>(lay_out(nullptr));
+  lay_out(memory_->get());
+  for (size_t k = 0; k < weights_.size(); ++k) {
+    scanline_layer layer{};
+    layer.features = width(static_cast<int64_t>(k) / directions_), layer.units = units_;
+    layer.cell = cell_, layer.precision = precision_;
+    layer.weight_ih = n.weights[4 * k], layer.weight_hh = n.weights[4 * k + 1];
+    layer.bias_ih = n.weights[4 * k + 2], layer.bias_hh = n.weights[4 * k + 3];
+    void *const packed = const_cast<void *>(weights_[k].packed);
+    kernel_.pack(layer, packed, 0, blocks);
+    kernel_.first_sums(layer.features, units_, packed, const_cast<float *>(weights_[k].first_sums));
+  }
+  std::copy_n(n.shift, features_, shift_);
+  std::copy_n(n.scale, features_, scale_);
+  for (int64_t m = 0; head_ && m < head_columns_; ++m) {
+    head_bias_[m] = m < outputs_ ? n.head_bias[m] : 0.0;
+    for (int64_t k = 0; k < pooled; ++k)
+      head_[k * head_columns_ + m] = m < outputs_ ? n.head_weight[m * pooled + k] : 0.0;
+  }
+  digest_ = digest_of(n);
+}
+
+uint64_t Predictor::digest_of(const scanline_network &n) const {
+  const int64_t gates = cell_gates[cell_];
+  uint64_t all = 0;
+  const auto add = [&](const float *numbers, int64_t count) {
+    if (numbers) all = all * 0x9e3779b97f4a7c15u + set_.digest(numbers, count);
+  };
+  for (int64_t k = 0; k < layers_ * directions_; ++k) {
+    add(n.weights[4 * k], gates * units_ * width(k / directions_));
+    add(n.weights[4 * k + 1], gates * units_ * units_);
+    add(n.weights[4 * k + 2], gates * units_);
+    add(n.weights[4 * k + 3], gates * units_);
+  }
+  add(n.shift, features_), add(n.scale, features_);
+  add(n.head_weight, outputs_ * directions_ * units_), add(n.head_bias, outputs_);
+  return all;
+}
+
+bool Predictor::holds(const scanline_network &network) const { return digest_of(network) == digest_; }
+
+int64_t Predictor::members(int threads) const {
+  const int64_t blocks = (units_ + kernel_.block_units - 1) / kernel_.block_units;
+  if (kernel_.packed_bytes(width(layers_ - 1), units_) < shared_weight_bytes) return 1;
+  return std::min({int64_t{threads}, directions_ * blocks, max_members});
+}
+
+// (steps, F) as they were read.
+void Predictor::normalise(const void *from, bool bytes, int64_t steps, float *to) const {
+  const auto each_step = [&](const auto *values) {
+    for (int64_t s = 0; s < steps; ++s, values += features_, to += features_)
+      for (int64_t f = 0; f < features_; ++f) to[f] = (static_cast<float>(values[f]) - shift_[f]) / scale_[f];
+  };
+  bytes ? each_step(static_cast<const uint8_t *>(from)) : each_step(static_cast<const float *>(from));
+}
+
+void Predictor::project(const float *features, float *outputs) const {
+  if (!head_)
+    std::copy_n(features, outputs_, outputs);
+  else
+    set_.project(features, directions_ * units_, head_, head_bias_, head_columns_, outputs_, outputs);
+}
+
+// The outputs of the last layer: (steps, D H), or (D H,) at the last step if not every step is kept.
+const float *Predictor::read_layers(const Buffers &buffers, int64_t steps, States states, const Team &all,
+                                    Meetings *meetings) const {
+  const int64_t width_y = directions_ * units_;
+  const float *x = buffers.x;
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    float *const y = buffers.y[layer % 2];
+    const bool keeps = buffers.every_step || layer < layers_ - 1;
+    for (int64_t d = 0; d < directions_; ++d) {
+      Team team = all;
+      if (directions_ == 2 && all.members > 1) {
+        if (all.member % 2 != d) continue;
+        team = meetings->directions[d].team(all.member / 2);
+      }
+      const int64_t first = d == 0 ? 0 : steps - 1, sign = d == 0 ? 1 : -1;
+      Row row{};
+      row.features = width(layer), row.units = units_, row.steps = steps;
+      row.x = x + first * row.features, row.x_step = sign * row.features;
+      row.packed = weights(layer, d).packed, row.first_sums = weights(layer, d).first_sums;
+      row.y = y + d * units_ + (keeps ? first * width_y : 0), row.y_step = keeps ? sign * width_y : 0;
+      if (states.h) row.h0 = states.h + layer * states.stride;
+      if (states.c) row.c0 = row.cn = states.c + layer * states.stride;
+      kernel_.row(row, buffers.kernel[d], team);
+    }
+    if (directions_ == 2) all.wait(all.data, all.member);
+    if (states.h && all.member == 0)
+      std::memcpy(states.h + layer * states.stride, y + (keeps ? (steps - 1) * width_y : 0),
+                  static_cast<size_t>(units_) * sizeof(float));
+    x = y;
+  }
+  return x;
+}
+
+// One sequence, on several threads where that is faster. `prepare` fills buffers.x.
+template <class Prepare>
+const float *Predictor::read_one(const Buffers &buffers, int64_t steps, States states, int threads,
+                                 const Prepare &prepare) const {
+  const int64_t wanted = members(threads);
+  if (wanted == 1) {
+    prepare();
+    return read_layers(buffers, steps, states, alone, nullptr);
+  }
+  Meetings meetings(wanted);
+  const float *y = nullptr;
+  parallel_for(wanted, threads, [&](int64_t k) {
+    if (k == 0) prepare();  // while the other threads wake up
+    const int64_t member = meetings.arrival.enter(k == 0);
+    if (member < 0) return;
+    const float *const outputs = read_layers(buffers, steps, states, meetings.all.team(member), &meetings);
+    if (member == 0) y = outputs;
+  });
+  return y;
+}
+
+// One vector (D H,) from the outputs y of all steps, or of the last one if the others are not needed.
+void Predictor::pool(const Buffers &buffers, const float *y, int64_t steps, float *to) const {
+  const int64_t n = directions_ * units_;
+  if (pooling_ == SCANLINE_MEAN) {
+    std::fill_n(buffers.sums, n, 0.0);
+    for (int64_t s = 0; s < steps; ++s)
+      for (int64_t k = 0; k < n; ++k) buffers.sums[k] += y[s * n + k];
+    for (int64_t k = 0; k < n; ++k) to[k] = static_cast<float>(buffers.sums[k] / static_cast<double>(steps));
+  } else if (pooling_ == SCANLINE_MAX) {
+    std::copy_n(y, n, to);
+    for (int64_t s = 1; s < steps; ++s)
+      for (int64_t k = 0; k < n; ++k) to[k] = larger(to[k], y[s * n + k]);
+  } else {
+    std::copy_n(y + (steps - 1) * n, n, to);
+  }
+}
+
+// The vector for a stream up to the step with outputs y, (H,). `pooled`: the sequence's state.
+const float *Predictor::pool_step(const float *y, void *pooled, int64_t count, float *to) const {
+  if (pooling_ == SCANLINE_MEAN) {
+    auto *const sums = static_cast<double *>(pooled);
+    for (int64_t k = 0; k < units_; ++k) {
+      sums[k] += y[k];
+      to[k] = static_cast<float>(sums[k] / static_cast<double>(count));
+    }
+    return to;
+  }
+  if (pooling_ != SCANLINE_MAX) return y;
+  auto *const maxima = static_cast<float *>(pooled);
+  for (int64_t k = 0; k < units_; ++k) maxima[k] = larger(maxima[k], y[k]);
+  return maxima;
+}
+
+void Predictor::predict(const scanline_prediction &call) const {
+  call.sequences == 1 ? predict_one(call) : predict_many(call);
+}
+
+void Predictor::predict_one(const scanline_prediction &call) const {
+  const int64_t steps = call.lengths[0];
+  const bool every_step = pooling_ != SCANLINE_LAST;
+  Loan memory(scratch_, Buffers(nullptr, *this, 1, steps, every_step).bytes);
+  const Buffers buffers(memory.get(), *this, 1, steps, every_step);
+  const float *const y = read_one(buffers, steps, {}, call.threads,
+                                  [&] { normalise(call.values, call.bytes, steps, buffers.x); });
+  pool(buffers, y, every_step ? steps : 1, buffers.pooled);
+  project(buffers.pooled, call.outputs);
+}
+
+void Predictor::stream(const scanline_stream &call) const {
+  if (call.sequences > 1) return stream_many(call);
+  const int64_t steps = call.lengths ? call.lengths[0] : call.steps;
+  if (steps == 0) return;
+  Loan memory(scratch_, Buffers(nullptr, *this, 1, steps, true).bytes);
+  const Buffers buffers(memory.get(), *this, 1, steps, true);
+  const auto prepare = [&] { normalise(call.values, false, steps, buffers.x); };
+  // Waking threads takes longer than one step.
+  const float *const y = read_one(buffers, steps, {call.h, call.c, units_}, steps > 1 ? call.threads : 1, prepare);
+  finish_stream(call, 0, steps, y, buffers);
+}
+
+// The outputs of the head after each step of sequence n.
+void Predictor::finish_stream(const scanline_stream &call, int64_t n, int64_t steps, const float *y,
+                              const Buffers &buffers) const {
+  const size_t state = static_cast<size_t>(units_) * (pooling_ == SCANLINE_MEAN ? sizeof(double) : sizeof(float));
+  void *const pooled = call.pooled ? static_cast<unsigned char *>(call.pooled) + static_cast<size_t>(n) * state : nullptr;
+  for (int64_t s = 0; s < steps; ++s)
+    project(pool_step(y + s * units_, pooled, ++call.counts[n], buffers.pooled),
+            call.outputs + (n * call.steps + s) * outputs_);
+}
+
+// --- several sequences
+
+// Computes groups of sequences of similar lengths on several threads: body(group, buffers).
+template <class Body>
+void Predictor::for_each_group(const scanline_layer &batch, bool every_step, const Body &body) const {
+  const int64_t width_y = directions_ * units_;
+  const int64_t numbers = batch.steps * (features_ + (every_step || layers_ > 1 ? 2 * width_y : 0));
+  const int64_t rows = std::max<int64_t>(1, group_numbers / numbers);
+  const int64_t most_lanes = std::min<int64_t>(batch.threads, batch.sequences);
+  const int64_t groups = choose_groups(batch, most_lanes, kernel_.sums);
+  const Plan plan(batch, std::max(groups, (batch.sequences + rows - 1) / rows), most_lanes);
+  size_t lane = 0;
+  for (const Group &group : plan.groups)
+    lane = std::max(lane, Buffers(nullptr, *this, group.count, group.lengths[0], every_step).bytes);
+  const int64_t lanes = static_cast<int64_t>(plan.lanes.size());
+  Loan memory(scratch_, lane * static_cast<size_t>(lanes));
+  std::atomic<size_t> next{0};
+  parallel_for(lanes, batch.threads, [&](int64_t k) {
+    for (size_t g; (g = next.fetch_add(1, std::memory_order_relaxed)) < plan.groups.size();) {
+      const Group &group = plan.groups[g];
+      if (group.lengths[0] == 0) continue;
+      body(group, Buffers(memory.get() + static_cast<size_t>(k) * lane, *this, group.count, group.lengths[0], every_step));
+    }
+  });
+}
+
+// The batch as the plan needs it.
+scanline_layer Predictor::shape(int64_t sequences, int64_t steps, const int64_t *lengths, int threads) const {
+  scanline_layer layer{};
+  layer.sequences = sequences, layer.steps = steps, layer.lengths = lengths, layer.threads = threads;
+  layer.features = width(layers_ - 1), layer.units = units_;
+  return layer;
+}
+
+// Reads the rows of buffers.x. Returns the outputs of all steps of the last layer, (rows, steps, D H), or, if they are
+// not kept, of the last ones, (rows, D H).
+const float *Predictor::read_group(const Buffers &buffers, const Group &group, States states) const {
+  const int64_t width_y = directions_ * units_;
+  std::iota(buffers.order, buffers.order + group.count, 0);
+  Group local = group;
+  local.order = buffers.order;
+  const float *x = buffers.x;
+  for (int64_t layer = 0; layer < layers_; ++layer) {
+    const bool keeps = buffers.every_step || layer < layers_ - 1;
+    float *const y = buffers.y[layer % 2];
+    for (int64_t d = 0; d < directions_; ++d) {
+      scanline_forward call{};
+      call.layer.sequences = group.count, call.layer.steps = buffers.steps;
+      call.layer.features = width(layer), call.layer.units = units_;
+      call.layer.reverse = static_cast<int32_t>(d), call.layer.precision = precision_, call.layer.threads = 1;
+      call.layer.x = x, call.layer.x_step = width(layer), call.layer.x_sequence = buffers.steps * width(layer);
+      call.packed = weights(layer, d).packed;
+      if (keeps) call.y = y + d * units_;
+      call.y_step = width_y, call.y_sequence = buffers.steps * width_y;
+      call.hn = buffers.hn, call.cn = buffers.cn;
+      if (states.h) call.layer.h0 = gather(states.h + layer * states.stride, group, buffers.h0);
+      if (states.c) call.layer.c0 = gather(states.c + layer * states.stride, group, buffers.c0);
+      kernel_.forward(call, local, call.packed, nullptr, buffers.kernel[d], alone);
+      if (states.h) scatter(buffers.hn, group, states.h + layer * states.stride);
+      if (states.c) scatter(buffers.cn, group, states.c + layer * states.stride);
+      if (!keeps)
+        for (int64_t r = 0; r < group.count; ++r)
+          std::copy_n(buffers.hn + r * units_, units_, buffers.pooled + r * width_y + d * units_);
+    }
+    x = y;
+  }
+  return buffers.every_step ? x : buffers.pooled;
+}
+
+const float *Predictor::gather(const float *from, const Group &group, float *to) const {
+  for (int64_t r = 0; r < group.count; ++r) std::copy_n(from + group.order[r] * units_, units_, to + r * units_);
+  return to;
+}
+
+void Predictor::scatter(const float *from, const Group &group, float *to) const {
+  for (int64_t r = 0; r < group.count; ++r) std::copy_n(from + r * units_, units_, to + group.order[r] * units_);
+}
+
+void Predictor::predict_many(const scanline_prediction &call) const {
+  const int64_t n = call.sequences, longest = *std::max_element(call.lengths, call.lengths + n);
+  const bool uniform = *std::min_element(call.lengths, call.lengths + n) == longest;
+  const bool every_step = pooling_ != SCANLINE_LAST;
+  std::vector<int64_t> starts(static_cast<size_t>(n), 0);
+  for (int64_t k = 1; k < n; ++k) starts[k] = starts[k - 1] + call.lengths[k - 1];
+  const auto values_of = [&](int64_t k) {
+    const int64_t first = starts[k] * features_;
+    return static_cast<const unsigned char *>(call.values) + first * (call.bytes ? 1 : sizeof(float));
+  };
+  const scanline_layer batch = shape(n, longest, uniform ? nullptr : call.lengths, call.threads);
+  for_each_group(batch, every_step, [&](const Group &group, const Buffers &buffers) {
+    for (int64_t r = 0; r < group.count; ++r)
+      normalise(values_of(group.order[r]), call.bytes, group.lengths[r],
+                buffers.x + r * buffers.steps * features_);
+    const float *const y = group.count == 1 ? read_layers(buffers, group.lengths[0], {}, alone, nullptr)
+                                            : read_group(buffers, group, {});
+    const int64_t row = directions_ * units_ * (every_step ? buffers.steps : 1);
+    for (int64_t r = 0; r < group.count; ++r) {
+      const float *features = y + r * row;
+      if (every_step) {
+        pool(buffers, features, group.lengths[r], buffers.pooled);
+        features = buffers.pooled;
+      }
+      project(features, call.outputs + group.order[r] * outputs_);
+    }
+  });
+}
+
+void Predictor::stream_many(const scanline_stream &call) const {
+  const scanline_layer batch = shape(call.sequences, call.steps, call.lengths, call.threads);
+  const States states{call.h, call.c, call.sequences * units_};
+  for_each_group(batch, true, [&](const Group &group, const Buffers &buffers) {
+    for (int64_t r = 0; r < group.count; ++r)
+      normalise(call.values + group.order[r] * call.steps * features_, false, group.lengths[r],
+                buffers.x + r * buffers.steps * features_);
+    const float *const y = read_group(buffers, group, states);
+    for (int64_t r = 0; r < group.count; ++r)
+      finish_stream(call, group.order[r], group.lengths[r], y + r * buffers.steps * units_, buffers);
+  });
+}
+
+}  // namespace scanline
