@@ -121,8 +121,11 @@ def run_workload(workload: Workload, precision: str, threads: int, rounds: int, 
     limits: list[dict[str, float | None]] = []
     with ExitStack() as stack:
         workers = list(_start(workload, precision, threads, say, stack))
-        infers = workload.kind == "infer"
-        batches = [_best_batch(worker) if infers else None for worker in workers]
+        # Models choose their batches themselves.
+        batched = [workload.kind == "infer" and worker.peer.name != MODEL for worker in workers]
+        batches = [
+            _best_batch(worker) if each else None for worker, each in zip(workers, batched, strict=True)
+        ]
         if workload.kind == "training":
             rounds, times = min(rounds, TRAININGS), [1] * len(workers)
         else:
