@@ -139,7 +139,9 @@ def test_the_name_that_is_meant_is_suggested(name, known, expected):
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ("use --missing mean", 'use settings["input.missing"] mean'),
+        ("use --missing mean", "use settings[\"input.missing\"]='mean'"),
+        ("give --label-column 3 if", 'give settings["data.label_column"]=3 if'),
+        ("--id-column 'my id' if", "settings[\"data.id_column\"]='my id' if"),
         ("--id-column or --shape", 'settings["data.id_column"] or settings["data.shape"]'),
         ("choose another --run", "choose another run"),
         ("resume with `scanline train --resume --run x`", "resume with `scanline.train(resume='x')`"),

@@ -12,7 +12,13 @@ from scanline.recipe import keys
 
 # Other commands in backquotes stay as they are: they are meant for a shell.
 _RESUME = re.compile(r"`scanline train --resume --run ([^`]+)`")
-_OPTION = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*[a-z])")
+_OPTION = re.compile(r"""`[^`]*`|(?<![\w-])--([a-z][a-z-]*[a-z])(?: ('[^']*'|"[^"]*"|[\w.*-]+))?""")
+# What follows an option in a sentence and is not its value.
+_PROSE = re.compile(
+    "a|and|applies|are|chooses|does|for|from|has|if|in|is|lists|measures|must|names|needs|not|or|reads|replaces|"
+    "requires|the|to|what|where|which|with|would"
+)
+_QUOTES = "'\""
 _SECTIONS = ("input", "data")  # sections with options of their own
 
 
@@ -32,7 +38,10 @@ def in_python(message: str) -> str:
             return match[0]
         parameter = match[1].replace("-", "_")
         settings = [key for section in _SECTIONS if (key := f"{section}.{parameter}") in known]
-        return f'settings["{settings[0]}"]' if settings else parameter
+        place = f'settings["{settings[0]}"]' if settings else parameter
+        if match[2] is None or _PROSE.fullmatch(match[2]):
+            return place if match[2] is None else f"{place} {match[2]}"
+        return f"{place}={match[2] if match[2].isdecimal() else repr(match[2].strip(_QUOTES))}"
 
     return _OPTION.sub(name, _RESUME.sub(_resume, message))
 

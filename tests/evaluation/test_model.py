@@ -102,7 +102,7 @@ def test_steps_of_another_width_are_refused(model):
         (("",), "is neither a run directory"),
         (
             ("recipe.toml",),
-            "has no model yet, its training has not finished; continue it with `scanline train --resume",
+            r"has no model yet, its training has not finished; continue it with `scanline\.train\(resume=",
         ),
         (("model/x",), r"model\.json is missing; copy the folder again"),
     ],
