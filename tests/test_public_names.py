@@ -42,7 +42,7 @@ def test_messages_of_python_functions_name_no_options(trained, tmp_path):
     wrong = np.full((1, 8, 8), np.nan)
     calls = (
         (lambda: scanline.load(unfinished), f"`scanline.train\\(resume='{unfinished}'\\)`"),
-        (lambda: scanline.report(trained / "model"), "name the file with output FILE.html"),
+        (lambda: scanline.report(trained / "model"), "name the file with output='FILE.html'"),
         (lambda: model.stream().feed(wrong[0]), "the model was trained with input.missing=error"),
         (lambda: model.evaluate(trained / "nothing"), "nothing"),
     )

@@ -30,9 +30,11 @@ def list_sets(as_json: bool) -> None:
 
     data_sets = [catalog.describe(name) for name in catalog.names()]
     if as_json:
-        locations = [each.path and str(each.path) for each in data_sets]
         entries = [dataclasses.asdict(each) for each in data_sets]
-        print_json({"data": [entry | {"found": at} for entry, at in zip(entries, locations, strict=True)]})
+        for entry in entries:
+            path = entry.pop("path")
+            entry["found"] = None if path is None else str(path)
+        print_json({"data": entries})
         return
     for each in data_sets:
         click.echo(f"{each.name}: {each.about}")
