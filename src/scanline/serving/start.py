@@ -12,6 +12,7 @@ from scanline.device import choose_device
 from scanline.errors import MissingExtraError, ScanlineError, UsageError, join_names
 from scanline.model.artifact import Model, load
 from scanline.model.model_files import find_model
+from scanline.serving.access import Access, host_name
 from scanline.serving.limits import Limits
 from scanline.serving.schema import Gallery
 from scanline.version import __version__
@@ -69,7 +70,6 @@ def start(
     # Imported after the check, so that a missing package is reported with the name of the extra.
     import torch
 
-    from scanline.serving.access import Access, host_name
     from scanline.serving.app import create_service
     from scanline.serving.server import listen, serve
 
@@ -86,16 +86,20 @@ def start(
     gallery = _gallery(model, run, data, say) if with_gallery else None
     listener = listen(host, port)
     port = listener.getsockname()[1]
-    # A wildcard address does not name this server, so it is not added.
-    names = {*LOOPBACK, *(() if host in _ANY_ADDRESS else (host,)), *map(host_name, hosts)}
-    access = Access(
-        frozenset(name.lower() for name in names), frozenset(each.lower() for each in origins), token
-    )
+    access = _access(host, hosts, origins, token)
     folder = find_model(Path(run)).resolve()
     name = folder.parent.name if folder.name == "model" else folder.name
     service = create_service(model, name, __version__, access, replace(Limits(), **limits), gallery)
     address = "127.0.0.1" if host in _ANY_ADDRESS else f"[{host}]" if ":" in host else host
     serve(service, listener, lambda: say(f"serving {run} at http://{address}:{port}/ (Ctrl-C ends)"))
+
+
+def _access(host: str, hosts: Sequence[str], origins: Sequence[str], token: str) -> Access:
+    # A wildcard address does not name this server, so it is not added.
+    names = {*LOOPBACK, *(() if host in _ANY_ADDRESS else (host,)), *map(host_name, hosts)}
+    return Access(
+        frozenset(name.lower() for name in names), frozenset(each.lower() for each in origins), token
+    )
 
 
 def _gallery(model: Model, run: str, data: str | None, say: Callable[[str], None]) -> Gallery | None:
