@@ -19,8 +19,9 @@ struct Request {
   int64_t function, calls, frame_bytes, arrays;
 };
 
+// `within`: the array that contains this one, which then starts at `offset`, or -1.
 struct Array {
-  int64_t place, bytes, sent, returned;
+  int64_t place, bytes, sent, returned, within, offset;
 };
 
 // The arguments of functions that take no structure: numbers first, then pointers.
@@ -102,9 +103,11 @@ int main() {
     std::vector<Memory> blocks;
     for (Array &array : arrays) {
       receive(&array, sizeof array);
-      blocks.push_back(take(array.bytes));
+      const bool own = array.within < 0;
+      blocks.push_back(own ? take(array.bytes) : Memory());
       if (array.sent) receive(blocks.back().get(), array.bytes);
-      const void *const address = blocks.back().get();
+      const void *const address =
+          own ? blocks.back().get() : static_cast<unsigned char *>(blocks[array.within].get()) + array.offset;
       std::memcpy(static_cast<unsigned char *>(frame.get()) + array.place, &address, sizeof address);
     }
     const int64_t result = call(request.function, frame.get(), static_cast<int>(request.calls));

@@ -35,6 +35,8 @@ class Memory(NamedTuple):
         length: Length in bytes.
         sent: Whether the other process needs the content.
         returned: Whether the call writes it.
+        within: Index of the memory that contains this one, or -1.
+        offset: Where it starts in that memory, in bytes.
     """
 
     place: int
@@ -42,6 +44,8 @@ class Memory(NamedTuple):
     length: int
     sent: bool
     returned: bool
+    within: int = -1
+    offset: int = 0
 
 
 class Remote(Library):
@@ -112,10 +116,11 @@ class Remote(Library):
 
     def _run(self, function: int, structure: Any, memory_of: Any, frame: bytes, count: int) -> int:
         """Run the calls of `frame`, `count` structures one after the other."""
-        memory = []
+        memory: list[Memory] = []
         for place in range(0, len(frame), ctypes.sizeof(structure)):
             call = structure.from_buffer_copy(frame, place)
-            memory += [block._replace(place=block.place + place) for block in memory_of(call)]
+            for block in memory_of(call):
+                _add(memory, block._replace(place=block.place + place))
         return self._request(function, frame, memory, count)
 
     def _request(self, function: int, frame: bytes, memory: Sequence[Memory], calls: int = 1) -> int:
@@ -123,8 +128,8 @@ class Remote(Library):
         if self._process.returncode is not None:
             raise self._exit_error()
         request = [struct.pack("<4q", function, calls, len(frame), len(memory)), frame]
-        for place, address, length, sent, returned in memory:
-            request.append(struct.pack("<4q", place, length, sent, returned))
+        for place, address, length, sent, returned, within, offset in memory:
+            request.append(struct.pack("<6q", place, length, sent, returned, within, offset))
             if sent:
                 request.append(ctypes.string_at(address, length))
         try:
@@ -178,6 +183,21 @@ class Remote(Library):
 
     def _reserve_length(self, layer: Layer) -> int:
         return self.reserve_bytes(layer.cell, layer.precision, layer.sequences, layer.steps, layer.units)
+
+
+def _add(memory: list[Memory], block: Memory) -> None:
+    """Append a block. One that overlaps an earlier one becomes part of it: directions share x, y and dx."""
+    for index, other in enumerate(memory):
+        offset = block.address - other.address
+        if other.within < 0 and 0 <= offset < other.length:
+            memory[index] = other._replace(
+                length=max(other.length, offset + block.length),
+                sent=other.sent or block.sent,
+                returned=other.returned or block.returned,
+            )
+            block = block._replace(length=0, sent=False, returned=False, within=index, offset=offset)
+            break
+    memory.append(block)
 
 
 def _gates(layer: Layer) -> int:
