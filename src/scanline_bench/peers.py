@@ -7,7 +7,9 @@ from importlib import metadata, util
 
 from scanline_bench.workloads import Workload
 
-SCANLINE, MODEL = "scanline", "scanline model"
+# A layer of scanline.nn; a call of the predictor that owns its weights; `Model.predict_proba`.
+SCANLINE, PREDICTOR, MODEL = "scanline", "scanline predictor", "scanline model"
+OURS = (SCANLINE, PREDICTOR, MODEL)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Peer:
 
 
 def peers_for(workload: Workload, precision: str, threads: int) -> list[Peer]:
-    """Return Scanline, its model if the workload predicts, then every peer that supports the workload.
+    """Return Scanline, its predictor and model if the workload predicts, then every peer that supports it.
 
     Peers are returned whether they are installed or not.
     """
@@ -47,7 +49,7 @@ def peers_for(workload: Workload, precision: str, threads: int) -> list[Peer]:
     peers = [Peer(SCANLINE, "torch_layers", "scanline")]
     predicts = not workload.trains and precision == "float32"
     if predicts:
-        peers.append(Peer(MODEL, "scanline_model"))
+        peers += [Peer(name, "scanline_model", name) for name in (PREDICTOR, MODEL)]
     torch_variants = ("torch packed", "torch padded") if workload.lengths else ("torch",)
     peers += [Peer(name, "torch_layers", name) for name in torch_variants]
     peers.append(Peer("JAX", "jax_scan", needs=("jax", "optax")))

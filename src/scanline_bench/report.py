@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scanline_bench.results import BenchResult, Limit, Measurement, WorkloadResult
 
 HEAD = """# Speed
@@ -11,8 +13,8 @@ Made by `{command}`. Each implementation runs in a process of its own. The proce
 from the same weights and data, and their losses are compared before anything is timed. A training step is
 forward, loss, backward, gradient clipping and Adam. Each gate has one bias, as in Keras; a GRU's have two.
 
-`scanline` is a layer of `scanline.nn` and a head of torch, `scanline model` the same weights through
-`Model.predict_proba`, in its own batches.
+`scanline` is a layer of `scanline.nn` and a head of torch, `scanline predictor` the native call that owns
+packed weights, and `scanline model` that call through `Model.predict_proba`, which checks its input.
 
 Operations are 2 x multiply-adds of the forward pass and, in training, of the gradient through the recurrence
 and between layers and of the weights' gradient. The measured peak is the processor's own: multiply-adds in
@@ -62,31 +64,44 @@ def limit_text(limit: Limit) -> str:
 
 
 def _summary(each: WorkloadResult) -> str:
-    ours, model, peer = each.scanline, each.model, each.peer
-    time = _ms(ours) if model is None else f"{_ms(ours)} (model: {_ms(model)})"
+    ours, peer = each.scanline, each.peer
+    others = [f"{one.name.removeprefix('scanline ')}: {_ms(one)}" for one in each.other_ways]
+    time = f"{_ms(ours)} ({', '.join(others)})" if others else _ms(ours)
     share = percent(ours) + (" of the loads" if each.limits and each.limits[0].name == "loads" else "")
     cells = (each.about, each.precision, time, f"{_ms(peer)} ({peer.name})", f"{each.ratio:.2f}", share)
-    return f"| {' | '.join(cells)} |"
+    return _line(cells)
 
 
 def _details(each: WorkloadResult) -> list[str]:
-    infers = each.kind == "infer"
-    limits = "; ".join(map(limit_text, each.limits)) or f"{each.gflop:g} GFLOP; no limit was measured"
-    lines = [
-        f"### {each.about}, {each.precision}\n",
-        f"{limits}\n",
-        "| | median | quartiles | GFLOP/s | share | peak memory | above imports |"
-        + (" batch |" if infers else ""),
-        "|---|---|---|---|---|---|---|" + ("---|" if infers else ""),
+    heads = [
+        "",
+        "median",
+        "quartiles",
+        "fastest peer / this",
+        "GFLOP/s",
+        "share",
+        "peak memory",
+        "above imports",
     ]
+    heads += ["batch"] * (each.kind == "infer")
+    limits = "; ".join(map(limit_text, each.limits)) or f"{each.gflop:g} GFLOP; no limit was measured"
+    lines = [f"### {each.about}, {each.precision}\n", f"{limits}\n", _line(heads), "|---" * len(heads) + "|"]
     for one in each.implementations:
         low, high = one.quartiles_ms
-        lines.append(
-            f"| {one.name} | {_ms(one)} | {low:.3g} to {high:.3g} ms | {one.gflops:g} | {percent(one)} "
-            f"| {one.peak_mb:.0f} MB | {one.above_imports_mb:.0f} MB |"
-            + (f" {one.batch or 'its own'} |" if infers else "")
-        )
+        row = [
+            one.name,
+            _ms(one),
+            f"{low:.3g} to {high:.3g} ms",
+            f"{each.peer.median_ms / one.median_ms:.2f}",
+        ]
+        row += [f"{one.gflops:g}", percent(one), f"{one.peak_mb:.0f} MB", f"{one.above_imports_mb:.0f} MB"]
+        row += [str(one.batch or "its own")] * (each.kind == "infer")
+        lines.append(_line(row))
     return lines
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _ms(one: Measurement) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from scanline.errors import DataError
-from scanline_bench.peers import MODEL
+from scanline_bench.peers import OURS
 from scanline_bench.workloads import Kind
 
 SCHEMA = 2  # 1 had shares of torch's matrix product
@@ -93,9 +93,9 @@ class WorkloadResult:
         return self.implementations[0]
 
     @property
-    def model(self) -> Measurement | None:
-        """Scanline by way of `Model.predict_proba`, if it was measured."""
-        return next((each for each in self.implementations if each.name == MODEL), None)
+    def other_ways(self) -> tuple[Measurement, ...]:
+        """Scanline's predictor and `Model.predict_proba`, if they were measured."""
+        return tuple(each for each in self.implementations[1:] if each.name in OURS)
 
     @property
     def peer(self) -> Measurement:

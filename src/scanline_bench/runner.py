@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from scanline.errors import ScanlineError
-from scanline_bench.peers import MODEL, SCANLINE, Peer, peers_for
+from scanline_bench.peers import OURS, SCANLINE, Peer, peers_for
 from scanline_bench.results import Limit, Measurement, WorkloadResult
 from scanline_bench.workloads import BATCH_SIZES, CLASSES, Workload
 
@@ -121,8 +121,9 @@ def run_workload(workload: Workload, precision: str, threads: int, rounds: int, 
     limits: list[dict[str, float | None]] = []
     with ExitStack() as stack:
         workers = list(_start(workload, precision, threads, say, stack))
-        # Models choose their batches themselves.
-        batched = [workload.kind == "infer" and worker.peer.name != MODEL for worker in workers]
+        # Models and predictors choose their batches themselves.
+        choose = (SCANLINE, *(worker.peer.name for worker in workers if worker.peer.name not in OURS))
+        batched = [workload.kind == "infer" and worker.peer.name in choose for worker in workers]
         batches = [
             _best_batch(worker) if each else None for worker, each in zip(workers, batched, strict=True)
         ]
@@ -158,9 +159,7 @@ def _result(
         _measurement(worker, workload.operations(), limits, batch)
         for worker, batch in zip(workers, batches, strict=True)
     )
-    fastest = min(
-        (each for each in measured if each.name not in (SCANLINE, MODEL)), key=lambda each: each.median_ms
-    )
+    fastest = min((each for each in measured if each.name not in OURS), key=lambda each: each.median_ms)
     return WorkloadResult(
         workload=workload.name,
         about=workload.about,

@@ -1,4 +1,4 @@
-"""Scanline as its users call it: `Model.predict_proba`, `Session.feed` and the trainer."""
+"""Scanline's models: `Model.predict_proba`, the call of its predictor, `Session.feed` and the trainer."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model
 from scanline.model.network import Architecture, Network
+from scanline.model.predictor import Predictor
 from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
 from scanline.training.state import initial_state
 from scanline.training.trainer import Trainer
 from scanline_bench.implementations import Implementation, expected_class
+from scanline_bench.peers import PREDICTOR
 from scanline_bench.workloads import CLASSES, CLIP_NORM, LEARNING_RATE, TRAINING_BATCH, Workload
 
 TASK = Classification(tuple(range(CLASSES)))
@@ -63,6 +65,29 @@ class ModelPredictions:
         if not np.allclose(self.probabilities, TASK.probabilities(logits), atol=1e-6):
             raise AssertionError("the probabilities are not those of the logits")
         return float(logits.astype(np.float64).sum())
+
+    def use_batch(self, size: int) -> None:
+        """See `Implementation`."""
+
+
+class PredictorCall:
+    """A call of the predictor that owns the network's packed weights, as `Model.predict_proba` makes it."""
+
+    def __init__(self, workload: Workload, precision: str) -> None:
+        values, lengths = workload.make_data()[0], workload.make_lengths()
+        predictor = Predictor(_model(workload, precision).network).native()
+        if predictor is None:
+            raise ValueError("there is no native library")
+        self.predictor = predictor
+        self.steps, self.lengths = values.reshape(-1, workload.F), lengths
+
+    def step(self) -> None:
+        """See `Implementation`."""
+        self.logits = self.predictor.outputs(self.steps, self.lengths)
+
+    def result(self) -> float:
+        """See `Implementation`."""
+        return float(self.logits.astype(np.float64).sum())
 
     def use_batch(self, size: int) -> None:
         """See `Implementation`."""
@@ -130,4 +155,6 @@ def make(workload: Workload, precision: str, variant: str) -> Implementation:
     """Return the implementation for `workload`."""
     if workload.kind == "training":
         return WholeTraining(workload, precision)
+    if variant == PREDICTOR:
+        return PredictorCall(workload, precision)
     return (ModelStream if workload.kind == "stream" else ModelPredictions)(workload, precision)
