@@ -28,13 +28,13 @@ def command(as_json: bool) -> None:
         kernels = [
             f"{name}: {kernel or 'none, computed as float32'}" for name, kernel in native.kernels.items()
         ]
-        lines["LSTM"] = f"native library; {'; '.join(kernels)}"
+        lines["layers"] = f"native library; {'; '.join(kernels)}"
         lines["threads"] = native.threads
         lines["backends"] = "; ".join(
             f"{name}: {', '.join(all_) or 'none'}" for name, all_ in native.choices.items()
         )
     else:
-        lines["LSTM"] = f"computed by torch, which is slower; native library not used: {native.why}"
+        lines["layers"] = f"computed by torch, which is slower; native library not used: {native.why}"
     width = max(map(len, lines))
     for name, line in lines.items():
         print_text(f"{name:<{width}}  {shown_name(line)}")

@@ -312,23 +312,23 @@ class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]  # `forward` has one more
 
 
 class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
-    """`torch.nn.GRU` with lengths, computed by torch's fused functions.
+    """`torch.nn.GRU` with lengths, computed by Scanline's native library on the CPU.
 
     Args:
         *args: As for `torch.nn.GRU`.
-        precision: As for `LSTM`; the torch backend has no other than that of the tensors.
-        backend: As for `LSTM`; "native" is an error, as the native library has no GRU.
+        precision: As for `LSTM`.
+        backend: As for `LSTM`.
         **kwargs: As for `torch.nn.GRU`.
     """
 
 
 class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
-    """`torch.nn.RNN` (tanh or relu) with lengths, computed by torch's fused functions.
+    """`torch.nn.RNN` (tanh or relu) with lengths, computed by Scanline's native library on the CPU.
 
     Args:
         *args: As for `torch.nn.RNN`.
-        precision: As for `LSTM`; the torch backend has no other than that of the tensors.
-        backend: As for `LSTM`; "native" is an error, as the native library has no plain RNN.
+        precision: As for `LSTM`.
+        backend: As for `LSTM`.
         **kwargs: As for `torch.nn.RNN`.
     """
 
