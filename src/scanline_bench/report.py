@@ -57,10 +57,10 @@ def percent(one: Measurement) -> str:
 def limit_text(limit: Limit) -> str:
     """Return a limit as a phrase."""
     if limit.name == "loads":
-        amount, rate = f"{limit.amount * 1e3:.3g} MB of weights", f"{limit.rate:g} GB/s"
+        amount, rate = f"{_figure(limit.amount * 1e3)} MB of weights", f"{limit.rate:g} GB/s"
     else:
-        amount, rate = f"{limit.amount:.3g} GFLOP", f"{limit.rate:g} GFLOP/s"
-    return f"{amount} at the measured {rate} of {limit.name}: at least {limit.bound_ms:.3g} ms"
+        amount, rate = f"{_figure(limit.amount)} GFLOP", f"{limit.rate:g} GFLOP/s"
+    return f"{amount} at the measured {rate} of {limit.name}: at least {_figure(limit.bound_ms)} ms"
 
 
 def _summary(each: WorkloadResult) -> str:
@@ -91,7 +91,7 @@ def _details(each: WorkloadResult) -> list[str]:
         row = [
             one.name,
             _ms(one),
-            f"{low:.3g} to {high:.3g} ms",
+            f"{_figure(low)} to {_figure(high)} ms",
             f"{each.peer.median_ms / one.median_ms:.2f}",
         ]
         row += [f"{one.gflops:g}", percent(one), f"{one.peak_mb:.0f} MB", f"{one.above_imports_mb:.0f} MB"]
@@ -105,4 +105,9 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _ms(one: Measurement) -> str:
-    return f"{one.median_ms:.3g} ms"
+    return f"{_figure(one.median_ms)} ms"
+
+
+def _figure(value: float) -> str:
+    """Return a number with three digits, or all those before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -17,7 +17,7 @@ from scanline_bench import runner
 from scanline_bench.implementations import scanline_model, torch_layers, torch_stream
 from scanline_bench.peers import Peer, peers_for, precisions_of
 from scanline_bench.report import limit_text, markdown
-from scanline_bench.results import BenchResult, from_json
+from scanline_bench.results import BenchResult, Limit, from_json
 from scanline_bench.runner import run_workload
 from scanline_bench.worker import limits
 from scanline_bench.workloads import GATES, WORKLOADS, Workload
@@ -253,6 +253,13 @@ def test_the_limit_of_one_sequence_is_loading_its_weights():
     assert loads.bound_ms == pytest.approx(workload.loaded_bytes("float32") / 400e6)
     assert [each.name for each in runner.limits_of(TINY, "float32", rounds)] == ["multiply-adds"]
     assert runner.limits_of(TINY, "float32", [{"multiply-adds": None, "loads": None}]) == ()
+
+
+def test_large_numbers_have_no_exponent():
+    limit = Limit("multiply-adds", 236.4, 1261.568, 5336.58)
+    assert (
+        limit_text(limit) == "1,262 GFLOP at the measured 236.4 GFLOP/s of multiply-adds: at least 5,337 ms"
+    )
 
 
 @pytest.mark.skipif(library.load() is None, reason="no native library")
