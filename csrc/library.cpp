@@ -3,6 +3,7 @@
 #include <new>
 
 #include "kernels/registry.h"
+#include "optimizer/adam.h"
 #include "runtime/memory.h"
 #include "runtime/pass.h"
 #include "runtime/peak.h"
@@ -168,6 +169,18 @@ int scanline_peak(int precision, int threads, int64_t bytes, double seconds, dou
   if (!set) return SCANLINE_NO_SUCH_KERNEL;
   return guarded([&] {
     *rate = bytes ? load_rate(*set, threads, bytes, seconds) : multiply_add_rate(*set, threads, seconds);
+    return SCANLINE_OK;
+  });
+}
+
+int scanline_adam_update(const scanline_adam *step, const scanline_adam_weights *weights, int64_t arrays) {
+  if (!step || !weights || arrays < 0 || step->threads < 1) return SCANLINE_BAD_ARGUMENT;
+  for (int64_t k = 0; k < arrays; ++k) {
+    const scanline_adam_weights &w = weights[k];
+    if (w.count < 0 || !w.weight || !w.gradient || !w.mean || !w.square) return SCANLINE_BAD_ARGUMENT;
+  }
+  return guarded([&] {
+    update_weights(*step, weights, arrays);
     return SCANLINE_OK;
   });
 }

@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /* The version of this interface. It changes whenever a structure or the meaning of an argument does. */
-#define SCANLINE_ABI 4
+#define SCANLINE_ABI 5
 
 enum scanline_code {
   SCANLINE_OK = 0,
@@ -209,6 +209,34 @@ SCANLINE_API void scanline_predictor_free(scanline_predictor *predictor);
 SCANLINE_API int scanline_predict(const scanline_predictor *predictor, const scanline_prediction *call);
 /* For a network of one direction. */
 SCANLINE_API int scanline_predict_stream(const scanline_predictor *predictor, const scanline_stream *call);
+
+/* One array of trained weights, each pointer to `count` values. */
+typedef struct scanline_adam_weights {
+  float *weight;   /* updated */
+  float *gradient; /* multiplied by gradient_scale */
+  float *mean, *square; /* Adam's running means of the gradient and of its square; updated */
+  int64_t count;        /* >= 0 */
+} scanline_adam_weights;
+
+/* The numbers of one step of Adam. With g = gradient, after it was scaled:
+ *
+ *     mean += mean_rate (g - mean)          square = square_decay square + square_rate g g
+ *     weight += step_size mean / (sqrt(square) / root_correction + epsilon)
+ *
+ * Source: Kingma & Ba 2015. */
+typedef struct scanline_adam {
+  float gradient_scale; /* of clipping, or 1 */
+  float mean_rate, square_decay, square_rate, root_correction, epsilon, step_size;
+  int32_t threads; /* the most threads to use, >= 1 */
+  /* Computes the square roots of `count` values, with the signature of MKL's vmsSqrt, or NULL: correctly rounded
+   * roots. MKL's differ in the last bit; a program that has torch passes its own, to get torch's bits. */
+  void (*roots)(int64_t count, const float *values, float *roots, int64_t mode);
+  int64_t roots_mode;
+} scanline_adam;
+
+/* Update `arrays` arrays of weights, which do not overlap. */
+SCANLINE_API int scanline_adam_update(const scanline_adam *step, const scanline_adam_weights *weights,
+                                      int64_t arrays);
 
 #ifdef __cplusplus
 }

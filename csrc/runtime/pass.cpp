@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/registry.h"
+#include "runtime/contention.h"
 #include "runtime/team_barrier.h"
 #include "runtime/memory.h"
 #include "runtime/plan.h"
@@ -220,8 +221,9 @@ int forward_pass(const scanline_forward *calls, int64_t count) {
     std::memcpy(calls[k].reserve, &header, sizeof header);
   }
   const int64_t members = std::min({lanes, blocks_of(kernel, l), max_members});
+  // Not on a busy machine: the members wait for each other at every step, and one without a core holds up the others.
   if (plan.groups.size() == 1 && members > 1 &&
-      kernel.packed_bytes(l.features, l.units) >= shared_weight_bytes)
+      kernel.packed_bytes(l.features, l.units) >= shared_weight_bytes && !contended())
     forward_shared(kernel, calls, count, plan.groups[0], members);
   else
     forward_lanes(kernel, calls, count, plan);

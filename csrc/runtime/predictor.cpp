@@ -7,6 +7,7 @@
 
 #include "driver/sizes.h"
 #include "kernels/registry.h"
+#include "runtime/contention.h"
 #include "runtime/pass.h"
 #include "runtime/plan.h"
 #include "runtime/team_barrier.h"
@@ -234,7 +235,8 @@ bool Predictor::holds(const scanline_network &network) const { return digest_of(
 
 int64_t Predictor::members(int threads) const {
   const int64_t blocks = (units_ + kernel_.block_units - 1) / kernel_.block_units;
-  if (kernel_.packed_bytes(width(layers_ - 1), units_) < shared_weight_bytes) return 1;
+  // On a busy machine a member without a core would hold up the others at every step.
+  if (kernel_.packed_bytes(width(layers_ - 1), units_) < shared_weight_bytes || contended()) return 1;
   return std::min({int64_t{threads}, directions_ * blocks, max_members});
 }
 

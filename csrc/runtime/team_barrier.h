@@ -7,15 +7,21 @@
 #include <thread>
 
 #include "kernels/kernel.h"
+#include "runtime/contention.h"
 
 namespace scanline {
 
-inline void pause_thread() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
+// Waits until ready() for another thread that computes at the same time: for microseconds if it has a core. One that
+// waits longer waits for a thread without a core, and sleeps so that the system can give it its own.
+template <class Ready>
+void wait_for_member(const Ready &ready) {
+  for (int spins = 0; spins < 100; ++spins)
+    if (ready()) return;
+  for (Spin spin(std::chrono::microseconds(200)); !ready();)
+    if (!spin.again()) {
+      while (!ready()) std::this_thread::sleep_for(std::chrono::microseconds(20));
+      return;
+    }
 }
 
 // A barrier for threads that are known. Each member counts in a cache line of its own, which costs one transfer between
@@ -27,11 +33,7 @@ class StepBarrier {
     const int64_t round = rounds_[member].count.load(std::memory_order_relaxed) + 1;
     rounds_[member].count.store(round, std::memory_order_release);
     for (int64_t other = 0; other < members; ++other)
-      for (int spins = 0; rounds_[other].count.load(std::memory_order_acquire) < round; ++spins)
-        if (spins >= 10000)
-          std::this_thread::yield();
-        else if (spins >= 100)
-          pause_thread();
+      wait_for_member([&] { return rounds_[other].count.load(std::memory_order_acquire) >= round; });
   }
 
  private:
@@ -53,12 +55,12 @@ class TeamBarrier {
     if (!host) {
       const int64_t place = arrived_.fetch_add(1, std::memory_order_acq_rel) + 1;
       if (place < 1) return -1;
-      while (members_.load(std::memory_order_acquire) == 0) pause_thread();
+      wait_for_member([this] { return members_.load(std::memory_order_acquire) != 0; });
       return place < members() ? place : -1;
     }
-    const auto closes = std::chrono::steady_clock::now() + arrival_window;
-    while (arrived_.load(std::memory_order_acquire) + 1 < wanted_ && std::chrono::steady_clock::now() < closes)
-      pause_thread();
+    const auto closes = Clock::now() + arrival_window;
+    for (Spin spin(arrival_window); arrived_.load(std::memory_order_acquire) + 1 < wanted_ && Clock::now() < closes;)
+      if (!spin.again()) break;
     const int64_t here = arrived_.exchange(closed, std::memory_order_acq_rel) + 1;
     members_.store(here < wanted_ ? here : wanted_, std::memory_order_release);
     return 0;
@@ -72,7 +74,7 @@ class TeamBarrier {
  private:
   static constexpr int64_t closed = INT64_MIN / 2;
 #if defined(SCANLINE_SANITIZE) || defined(SCANLINE_TSAN)
-  static constexpr std::chrono::milliseconds arrival_window{20};  // long enough for sanitized threads
+  static constexpr std::chrono::microseconds arrival_window{20000};  // long enough for sanitized threads
 #else
   static constexpr std::chrono::microseconds arrival_window{5};
 #endif

@@ -15,6 +15,7 @@ import sys
 import click
 
 from scanline.errors import ScanlineError, did_you_mean, printable
+from scanline.kernels.waiting import limit_spinning
 
 # In the order in which a new user meets them, with the line that `--help` shows.
 COMMANDS = {
@@ -57,6 +58,8 @@ class _Commands(click.Group):
                 f"no such command {name!r}: expected one of {', '.join(COMMANDS)}"
                 + did_you_mean(name, COMMANDS)
             )
+        if name != "bench":  # which times torch and the other frameworks as their users run them
+            limit_spinning()
         command: click.Command = importlib.import_module(f"scanline.cli.{_MODULES.get(name, name)}").command
         return command
 

@@ -10,7 +10,7 @@ import ctypes
 import struct
 from typing import Any
 
-ABI = 4
+ABI = 5
 FLOAT32, BFLOAT16 = 0, 1
 PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16}
 # By `Cell.native_operator`.
@@ -20,6 +20,7 @@ ALIGNMENT = 64  # bytes; packed weights start at a multiple of it
 OK, OUT_OF_MEMORY = 0, 2
 
 size, integer, pointer = ctypes.c_int64, ctypes.c_int32, ctypes.c_void_p
+number = ctypes.c_float
 
 
 class Layer(ctypes.Structure):
@@ -72,7 +73,33 @@ class Backward(ctypes.Structure):
     )
 
 
-_CODES: dict[type, str] = {size: "q", integer: "i", pointer: "P"}
+class Adam(ctypes.Structure):
+    """`scanline_adam`: the numbers of one step of Adam."""
+
+    _fields_ = (
+        *(
+            (name, number)
+            for name in (
+                "gradient_scale", "mean_rate", "square_decay", "square_rate", "root_correction", "epsilon",
+                "step_size",
+            )
+        ),
+        ("threads", integer),
+        ("roots", pointer),
+        ("roots_mode", size),
+    )  # fmt: skip
+
+
+class AdamWeights(ctypes.Structure):
+    """`scanline_adam_weights`: one array of trained weights, its gradient and its moments."""
+
+    _fields_ = (
+        *((name, pointer) for name in ("weight", "gradient", "mean", "square")),
+        ("count", size),
+    )
+
+
+_CODES: dict[type, str] = {size: "q", integer: "i", pointer: "P", number: "f"}
 
 
 def _format(structure: type[ctypes.Structure]) -> str:
@@ -83,3 +110,4 @@ def _format(structure: type[ctypes.Structure]) -> str:
 
 # Packed bytes take half the time of filling a ctypes structure, at every call. A NULL pointer is 0.
 FORWARD, BACKWARD = struct.Struct(_format(Forward)), struct.Struct(_format(Backward))
+ADAM, ADAM_WEIGHTS = struct.Struct(_format(Adam)), _format(AdamWeights)

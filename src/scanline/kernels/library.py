@@ -14,11 +14,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import sys
+import struct
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,8 +26,11 @@ from torch import Tensor
 
 import scanline.kernels
 from scanline.errors import UsageError
+from scanline.kernels import openmp
 from scanline.kernels.abi import (
     ABI,
+    ADAM,
+    ADAM_WEIGHTS,
     ALIGNMENT,
     BFLOAT16,
     CELLS,
@@ -41,6 +44,7 @@ from scanline.kernels.abi import (
     pointer,
     size,
 )
+from scanline.kernels.waiting import spins_for_long
 
 __all__ = [
     "ABI",
@@ -49,6 +53,7 @@ __all__ = [
     "FLOAT32",
     "LARGE_BYTES",
     "PRECISIONS",
+    "AdamArrays",
     "Backward",
     "Forward",
     "Layer",
@@ -59,9 +64,27 @@ __all__ = [
 
 NAMES = ("libscanline.so", "libscanline.dylib")
 _NUMPY = {torch.float32: np.float32, torch.uint8: np.uint8}
+# VML_HA | VML_FTZDAZ_OFF | VML_ERRMODE_IGNORE of mkl_vml_defines.h, as torch calls it.
+_ROOTS_MODE = 0x2 | 0x140000 | 0x100
 LARGE_BYTES = 1 << 20  # smaller tensors are allocated by torch
 # Made once: a class made at every training step would be garbage that only the collector of cycles frees.
 _Form = ctypes.c_int64 * 3
+
+
+class AdamArrays(NamedTuple):
+    """One array of trained weights.
+
+    Attributes:
+        weight: The weights.
+        gradient: Their gradient.
+        mean: Running mean of the gradient, torch's `exp_avg`.
+        square: Running mean of its square, torch's `exp_avg_sq`.
+    """
+
+    weight: Tensor
+    gradient: Tensor
+    mean: Tensor
+    square: Tensor
 
 
 class Library:
@@ -119,13 +142,18 @@ class Library:
         self.predict_stream = library.scanline_predict_stream
         self._activate = library.scanline_activate
         self._activate.argtypes = (integer, pointer, pointer, size)
+        self._adam_update = library.scanline_adam_update
+        self._adam_update.argtypes = (ctypes.c_char_p, ctypes.c_char_p, size)
+        self._roots = _square_roots_of_torch()
         self._peak = library.scanline_peak
         self._peak.argtypes = (integer, integer, size, ctypes.c_double, pointer)
         self.forward: Callable[[Any, int], int] = library.scanline_run_forward
         self.backward: Callable[[Any, int], int] = library.scanline_run_backward
-        # Before the first computation, as the library starts a pool of its own otherwise.
+        # Before the first computation, as the library uses its own threads otherwise. Those wait actively
+        # only while no other program needs the core; beside threads of torch that wait actively for
+        # milliseconds after each operation, they would lack cores even on a quiet machine.
         library.scanline_use_parallel.argtypes = (pointer,)
-        parallel = _openmp_of_torch()
+        parallel = openmp.parallel_function() if spins_for_long() else None
         if parallel is not None:
             library.scanline_use_parallel(parallel)
         self.parallel = "torch's OpenMP" if parallel is not None else "own"
@@ -246,6 +274,25 @@ class Library:
         self.check(self._activate(tanh, values.data_ptr(), result.data_ptr(), values.numel()))
         return result
 
+    def adam_update(self, step: Sequence[float], threads: int, arrays: Sequence[AdamArrays]) -> None:
+        """Make one step of Adam, with the bits of `torch.optim.Adam(foreach=True)`.
+
+        Args:
+            step: The numbers of the step, in the order of `Adam`.
+            threads: The most threads to use.
+            arrays: All of float32, contiguous and on the CPU; updated in place.
+        """
+        fields = [
+            field
+            for weight, gradient, mean, square in arrays
+            for field in (
+                weight.data_ptr(), gradient.data_ptr(), mean.data_ptr(), square.data_ptr(), weight.numel()
+            )
+        ]  # fmt: skip
+        packed = struct.pack(ADAM_WEIGHTS * len(arrays), *fields)
+        numbers = ADAM.pack(*step, threads, self._roots, _ROOTS_MODE)
+        self.check(self._adam_update(numbers, packed, len(arrays)))
+
     def peak(self, precision: int, threads: int, block_bytes: int = 0, seconds: float = 0.01) -> float:
         """Measure a limit of the processor, which no computation on its vector units exceeds.
 
@@ -264,23 +311,16 @@ class Library:
         return rate.value
 
 
-def _openmp_of_torch() -> int | None:
-    """Return the address of the function that runs work on torch's own threads, or None.
+def _square_roots_of_torch() -> int:
+    """Return the address of MKL's square root in torch, which torch's Adam calls; 0 if torch has none.
 
-    torch loads the GNU OpenMP library. A second thread pool would compete for the cores: OpenMP's threads
-    wait actively for a while after each of torch's operations.
+    Its results differ from the correctly rounded ones in the last bit.
     """
-    if sys.platform != "linux" or "OpenMP" not in torch.__config__.parallel_info():
-        return None
-    folder = Path(torch.__file__).parent
-    paths = [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")]
-    for name in (*map(str, paths), "libgomp.so.1"):
-        try:  # RTLD_NOLOAD: a library that is not loaded already is not torch's
-            openmp = ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
-            return ctypes.cast(openmp.GOMP_parallel, pointer).value
-        except (OSError, AttributeError):
-            continue
-    return None
+    path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    try:
+        return ctypes.cast(ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD).vmsSqrt, pointer).value or 0
+    except (OSError, AttributeError):
+        return 0
 
 
 def _find() -> Path | None:

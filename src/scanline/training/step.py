@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scanline.errors import ScanlineError, UsageError
+from scanline.kernels.openmp import one_thread
 from scanline.model.network import Network
 from scanline.recipe import TrainSettings
 from scanline.tasks import Task
 from scanline.training.schedule import learning_rate
+from scanline.training.update import gradient_norm, update
 
 EPSILON = 1e-8
-# torch divides by the norm + 1e-6 in float32. Below the limit by more than this it multiplies the gradient by
-# 1, which changes no bit and is left out.
-_ROUNDING = 1e-5
 
 
 class Diverged(ScanlineError):
@@ -106,17 +105,22 @@ def train_step(
     # None instead of zeros: the backward pass stores the gradient and does not add it to a cleared array.
     for weight in parameters:
         weight.grad = None
-    loss = task.loss(network(values, lengths, generator, standardized), targets, weights)
-    # The only waits for a GPU are here and at the norm: both numbers decide whether the step is made.
-    result = loss.item()
-    if not math.isfinite(result):
-        raise Diverged(step + 1, f"the loss became {result}", rate)
-    loss.backward()
-    total_norm = nn.utils.get_total_norm([weight.grad for weight in parameters if weight.grad is not None])
-    norm = total_norm.item()
-    if not math.isfinite(norm):
-        raise Diverged(step + 1, f"the gradient's norm became {norm}", rate)
-    if settings.clip_norm and norm > settings.clip_norm * (1 - _ROUNDING) - _ROUNDING:
-        nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, total_norm)
-    optimizer.step()
+    threads = torch.get_num_threads()
+    outputs = network(values, lengths, generator, standardized)
+    # torch divides even these few numbers among threads, which takes longer than computing on one. Not the
+    # products of the head: their bits depend on the number of threads.
+    with one_thread():
+        loss = task.loss(outputs, targets, weights)
+        # The only waits for a GPU are here and at the norm: both numbers decide whether the step is made.
+        result = loss.item()
+        if not math.isfinite(result):
+            raise Diverged(step + 1, f"the loss became {result}", rate)
+        (gradient,) = torch.autograd.grad(loss, outputs)
+    outputs.backward(gradient)
+    with one_thread():
+        total_norm = gradient_norm(parameters)
+        norm = total_norm.item()
+        if not math.isfinite(norm):
+            raise Diverged(step + 1, f"the gradient's norm became {norm}", rate)
+        update(optimizer, total_norm, settings.clip_norm, threads)
     return result

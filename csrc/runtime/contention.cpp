@@ -1,0 +1,80 @@
+#include "runtime/contention.h"
+
+#include <algorithm>
+#include <atomic>
+
+#if defined(__linux__)
+#include <sys/resource.h>
+#endif
+
+namespace scanline {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Two looks at the clock are a microsecond apart. Interrupts take less than this time; another program that shares
+// the core gets a slice of one to four milliseconds.
+constexpr std::chrono::microseconds lost_core{300};
+// How long threads sleep instead of spinning before they try again; doubled as long as the machine stays busy.
+constexpr milliseconds first_period{100}, longest_period{800};
+// note_preemptions: rarer losses than two within this time are those to the system's own threads.
+constexpr milliseconds repeatedly{30};
+
+std::atomic<Clock::rep> busy_until{0}, period{0};
+
+Clock::rep ticks(Clock::duration duration) { return duration.count(); }
+
+void record_contention(Clock::rep now) {
+  Clock::rep until = busy_until.load(std::memory_order_relaxed);
+  if (now < until) return;
+  const Clock::rep before = period.load(std::memory_order_relaxed);
+  const bool still_busy = now - until < before;
+  const Clock::rep next =
+      still_busy ? std::min(2 * before, ticks(longest_period)) : ticks(first_period);
+  if (busy_until.compare_exchange_strong(until, now + next, std::memory_order_relaxed))
+    period.store(next, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+bool contended() {
+#if defined(SCANLINE_TSAN)  // both ways, whatever the machine does
+  static std::atomic<unsigned> calls{0};
+  return calls.fetch_add(1, std::memory_order_relaxed) % 3 == 2;
+#else
+  return ticks(Clock::now().time_since_epoch()) < busy_until.load(std::memory_order_relaxed);
+#endif
+}
+
+bool Spin::check() {
+  const Clock::time_point now = Clock::now();
+  if (pauses_ == pauses_between_checks) {
+    begin_ = last_ = now;
+    return !contended();
+  }
+  const bool lost = now - last_ > lost_core;
+  last_ = now;
+  if (lost) record_contention(ticks(now.time_since_epoch()));
+  return !lost && now - begin_ < limit_;
+}
+
+void note_preemptions() {
+#if defined(__linux__)
+  struct Sample {
+    long preemptions;
+    Clock::rep time;
+  };
+  static thread_local Sample last{0, 0};
+  static std::atomic<Clock::rep> last_loss{0};
+  rusage usage;
+  if (getrusage(RUSAGE_THREAD, &usage) != 0) return;
+  const Sample now{usage.ru_nivcsw, ticks(Clock::now().time_since_epoch())};
+  const bool lost = now.preemptions != last.preemptions && now.time - last.time < ticks(repeatedly);
+  last = now;
+  if (!lost) return;
+  if (now.time - last_loss.exchange(now.time, std::memory_order_relaxed) < ticks(repeatedly))
+    record_contention(now.time);
+#endif
+}
+
+}  // namespace scanline

@@ -1,0 +1,54 @@
+// Notices whether other programs compete for the processor's cores, and bounds how long threads wait actively.
+//
+// On a quiet machine a waiting thread spins and continues within a microsecond; waking a sleeping one takes ten to
+// fifty. On a busy machine a spinning thread keeps a core from threads that have work, often from the one that it
+// waits for: then waiting threads sleep.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace scanline {
+
+using Clock = std::chrono::steady_clock;
+
+// Whether a thread of this library lost its core to another program a short while ago.
+bool contended();
+
+// To be called by threads that wait where this library cannot see it (in OpenMP), each time that they get work.
+// Records it if the calling thread has lost its core repeatedly since its last calls.
+void note_preemptions();
+
+// Bounded active waiting:
+//
+//     for (Spin spin(limit); !ready();)
+//       if (!spin.again()) return sleep_until_ready();
+class Spin {
+ public:
+  explicit Spin(std::chrono::microseconds limit) : limit_(limit) {}
+
+  // Pauses for a few nanoseconds. Returns whether to go on spinning.
+  bool again() {
+    pause();
+    return ++pauses_ % pauses_between_checks != 0 || check();
+  }
+
+ private:
+  static constexpr int64_t pauses_between_checks = 64;
+
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+
+  bool check();
+
+  const std::chrono::microseconds limit_;
+  int64_t pauses_ = 0;
+  Clock::time_point begin_, last_;
+};
+
+}  // namespace scanline

@@ -1,0 +1,55 @@
+"""The OpenMP library on whose threads torch computes, if it is GNU's."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    if sys.platform != "linux" or "OpenMP" not in torch.__config__.parallel_info():
+        return None
+    folder = Path(torch.__file__).parent
+    paths = [*folder.glob("lib/libgomp*.so*"), *folder.parent.glob("torch.libs/libgomp*.so*")]
+    for name in (*map(str, paths), "libgomp.so.1"):
+        try:  # RTLD_NOLOAD: a library that is not loaded already is not torch's
+            library = ctypes.CDLL(name, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+            if library.GOMP_parallel and library.omp_set_num_threads and library.omp_get_max_threads:
+                return library
+        except (OSError, AttributeError):
+            continue
+    return None
+
+
+def parallel_function() -> int | None:
+    """Return the address of the function that runs work on torch's own threads, or None."""
+    library = _library()
+    return None if library is None else ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute torch's operations on the calling thread alone, but for products of matrices.
+
+    torch divides even operations on a few hundred numbers among its threads, which then wait for each other:
+    in the training step of a small batch that takes longer than the operations, and beside another busy
+    program many times as long. Not `torch.set_num_threads`, which other threads of the program see, too.
+    """
+    library = _library()
+    if library is None:
+        yield
+        return
+    threads = library.omp_get_max_threads()
+    library.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        library.omp_set_num_threads(threads)
