@@ -377,7 +377,7 @@ def test_a_parameter_that_is_not_valid_is_named_as_the_estimator_has_it(paramete
 
 def test_missing_values_are_refused_in_terms_of_python_and_replaced_on_request():
     X = [np.array([[np.nan], [number]]) for number in (0.0, 1.0, 0.0, 1.0)]
-    with pytest.raises(ValueError, match=r'use settings\["input\.missing"\] forward-fill, zero or mean'):
+    with pytest.raises(ValueError, match=r"use settings\[.input\.missing.\]='forward-fill', zero or mean"):
         LSTMClassifier(epochs=1).fit(X, [0, 1, 0, 1])
     filled = LSTMClassifier(epochs=1, hidden_size=4, settings={"input.missing": "zero"}).fit(X, [0, 1, 0, 1])
     zeros = [np.nan_to_num(each) for each in X]
