@@ -7,7 +7,7 @@
 //   unit_vectors  vectors of units that one register tile holds; sums * unit_vectors <= tile_vectors
 //   saved         values a unit that a step keeps for the backward pass
 //   states        float32 states a unit that the cell carries beside its operand copy of h: 0 or 1
-//   state_is_output   the state is h itself, so its gradient belongs to h0
+//   state_is_output   the state is h itself: its gradient belongs to h0, and the backward pass reads it from y
 //   ih_rows, hh_rows  for each sum, its block of H rows in weight_ih and weight_hh (and the biases), or -1:
 //                     the sum has no such term; the sums that have one are side by side
 //   forward, backward one step of one vector of units

@@ -40,7 +40,7 @@ struct BackwardScratch {
         dstates(arena.take<float>(Cell::states * count * z.blocks * z.units)),
         dsums(arena.take<uint32_t>(count * z.sum_words)),
         collected(arena, z, count),
-        first_states(arena.take<float>(Cell::states * count * z.blocks * z.units)),
+        first_states(arena.take<float>(z.kept_states * count * z.blocks * z.units)),
         zeros(arena.take<float>(z.H)),
         dy(arena.take<const float *>(count)),
         x(arena.take<const float *>(count)),
@@ -82,7 +82,7 @@ class BackwardPass {
   void run() {
     put_final_gradients();
     // Saved values were written step after step, so they are read from their end.
-    const auto *const states_end = reinterpret_cast<const float *>(saved_end_) + Cell::states * group_.steps * lanes_;
+    const auto *const states_end = reinterpret_cast<const float *>(saved_end_) + z_.kept_states * group_.steps * lanes_;
     BackwardStep<Cell> step{saved_end_,
                             states_end,
                             nullptr,
@@ -92,12 +92,13 @@ class BackwardPass {
                             group_.count * z_.units,
                             lanes_,
                             scratch_.dsums,
-                            0};
+                            0,
+                            scratch_.h};
     for (int64_t s = group_.lengths[0] - 1; s >= 0; --s) {
       while (step.count < group_.count && group_.lengths[step.count] > s) ++step.count;
       step.saved -= step.count * z_.blocks * z_.saved;
-      step.states -= Cell::states * step.count * lanes_;
-      find_states_before(s, step);
+      step.states -= z_.kept_states * step.count * lanes_;
+      if (z_.kept_states) find_states_before(s, step);
       find_rows(s, step.count);
       compute(step);
     }
@@ -120,7 +121,7 @@ class BackwardPass {
         Vector::store(scratch_.dh + r * lanes_ + unit, load(call_.dhn));
         if (!Cell::states) continue;
         Vector::store(scratch_.dstates + place, load(dfinal));
-        Vector::store(scratch_.first_states + place, load(initial));
+        if (z_.kept_states) Vector::store(scratch_.first_states + place, load(initial));
       }
     }
   }

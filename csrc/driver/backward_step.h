@@ -20,6 +20,7 @@ struct BackwardStep {
   int64_t dstates_stride, dh_stride;
   uint32_t *dsums;
   int64_t count;
+  const float *const *h;  // each row's output of the step before
 };
 
 // The gradient of the sums of block b in one row. dy: of the row's output, or null.
@@ -40,8 +41,12 @@ inline void sums_gradient(const Sizes<Cell> &z, const BackwardStep<Cell> &step, 
     vector state = Vector::zero(), before = Vector::zero(), dstate = Vector::zero();
     float *const dstate_at = step.dstates + b * step.dstates_stride + place;
     if (Cell::states) {
-      state = Vector::load(step.states + b * step.count * z.units + place);
-      before = Vector::load(step.states_before + b * step.states_before_stride + place);
+      if (z.kept_states) {
+        state = Vector::load(step.states + b * step.count * z.units + place);
+        before = Vector::load(step.states_before + b * step.states_before_stride + place);
+      } else {
+        before = load_partial<Vector>(step.h[row] + unit, n);
+      }
       dstate = Vector::load(dstate_at);
     }
     vector dh = Vector::load(step.dh + row * step.dh_stride + unit);

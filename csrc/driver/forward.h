@@ -7,7 +7,7 @@
 //   rows[2]  operands [h | x] of every sequence; a step reads one and writes h into the other
 //   states   [block of units][row][unit in block], float32
 //   saved    for the backward pass, all steps one after the other: values [block][row][value][unit in block]
-//            in Operand::Saved, then, after those of the last step, states [block][row][unit in block]
+//            in Operand::Saved, then, after those of the last step, states [block][row][unit in block] that are not outputs
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ template <class Cell>
 size_t saved_bytes(int64_t units) {
   const Sizes<Cell> z(0, units);
   const size_t values = z.saved * sizeof(typename Cell::Operand::Saved);
-  return static_cast<size_t>(z.blocks) * (values + Cell::states * z.units * sizeof(float));
+  return static_cast<size_t>(z.blocks) * (values + z.kept_states * z.units * sizeof(float));
 }
 
 template <class Cell>
@@ -95,15 +95,16 @@ class ForwardPass {
       while (group_.lengths[step.count - 1] <= s) --step.count;
       step.rows = scratch_.rows[s % 2];
       step.next_rows = scratch_.rows[(s + 1) % 2];
-      step.new_states = keeps_ ? saved_states_ : scratch_.states;
-      step.new_states_stride = (keeps_ ? step.count : group_.count) * z_.units;
+      const bool keeps_states = keeps_ && z_.kept_states;
+      step.new_states = keeps_states ? saved_states_ : scratch_.states;
+      step.new_states_stride = (keeps_states ? step.count : group_.count) * z_.units;
       step.saved = keeps_ ? saved_ : nullptr;
       find_outputs(s, step.count);
       compute(step);
       put_final(s, step);
       if (keeps_) {
         saved_ += step.count * z_.blocks * z_.saved;
-        saved_states_ += Cell::states * step.count * z_.blocks * z_.units;
+        saved_states_ += z_.kept_states * step.count * z_.blocks * z_.units;
       }
       step.states = step.new_states;
       step.states_stride = step.new_states_stride;

@@ -37,6 +37,8 @@ struct Sizes {
   static constexpr int block = vectors * width;                    // columns of a block
   static constexpr int units = Cell::unit_vectors * width;         // units of a block
   static constexpr int saved = Cell::saved * units;                // values that a step of a block keeps
+  // States a unit that a step keeps beside them. A state that is the output is read from y in the backward pass.
+  static constexpr int kept_states = Cell::state_is_output ? 0 : Cell::states;
   static_assert(vectors <= tile_vectors, "a block must fit a register tile");
   static_assert(vectors % Operand::per_word == 0, "operand words must not cross blocks");
   static_assert(Cell::states == 0 || Cell::states == 1, "the driver carries one state beside h");
