@@ -49,19 +49,57 @@ SCANLINE_INLINE void multiply_blocks(typename Operand::vector (&sums)[blocks][ve
   }
 }
 
+// In these, a member passes the operands of its units to the others after every step. The number of the step is in the
+// same cache line as the operands, so that a step costs two transfers between cores: one to claim the line, one to read
+// it. With a separate barrier it costs four.
+struct alignas(64) Letter {
+  static constexpr int64_t words = 15;
+  uint32_t operands[words];
+  uint32_t step;
+};
+
+// A letter of a step that a member waits for.
+struct Expected {
+  const Letter *letter;
+  uint32_t step;
+
+  static bool arrived(const void *data) {
+    const auto *const expected = static_cast<const Expected *>(data);
+    return __atomic_load_n(&expected->letter->step, __ATOMIC_ACQUIRE) == expected->step;
+  }
+};
+
 template <class Cell>
 struct RowScratch {
-  uint32_t *h[2];               // operands; a step reads one and writes the other
-  float *states;                // [block of units][unit in block]
-  uint32_t *x[max_members];     // each member's operands of the step's input
+  Letter *letters[2];        // of even and odd steps; Mail says whose are where
+  float *states;             // [block of units][unit in block]
+  uint32_t *h[max_members];  // each member's copies of all operands: a step reads one and writes the other
+  uint32_t *x[max_members];  // each member's operands of the step's input
   size_t bytes;
+
+  static constexpr int64_t block_words = Sizes<Cell>::units / Cell::Operand::per_word;
+
+  // The length of a copy of h, with room for whole blocks.
+  static int64_t h_stride(const Sizes<Cell> &z) { return round_up(z.blocks * block_words, 16); }
 
   RowScratch(void *memory, const Sizes<Cell> &z) {
     Arena arena(memory);
-    for (auto &each : h) each = arena.take<uint32_t>(round_up(z.h_words, 16));
+    for (auto &each : letters) each = arena.take<Letter>(z.blocks * block_words / Letter::words + 1 + max_members);
     states = arena.take<float>(z.blocks * z.units);
+    for (auto &each : h) each = arena.take<uint32_t>(2 * h_stride(z));
     for (auto &each : x) each = arena.take<uint32_t>(round_up(z.words - z.h_words, 16));
     bytes = arena.bytes();
+  }
+};
+
+// The words of h that one member computes, and its letters.
+struct Share {
+  int64_t first, end, letters, first_letter;
+
+  Share(int64_t blocks, int64_t block_words, int64_t member, int64_t members)
+      : first(blocks * member / members * block_words), end(blocks * (member + 1) / members * block_words) {
+    letters = (end - first + Letter::words - 1) / Letter::words;
+    first_letter = first / Letter::words + member;
   }
 };
 
@@ -139,40 +177,68 @@ class RowPass {
     step.states = scratch_.states;
     step.x = scratch_.x[team_.member];
     for (int64_t s = 0; s < row_.steps; ++s) {
-      const bool known = s == 0 && !reads_first_h();
+      const bool known = s == 0 && !row_.h0 && row_.first_sums;
       step.sums = known ? row_.first_sums : bias_;
-      step.h = known ? nullptr : scratch_.h[s % 2];
-      step.next_h = scratch_.h[(s + 1) % 2];
+      step.h = known ? nullptr : h(s);
+      step.next_h = h(s + 1);
       step.outputs = row_.y + s * row_.y_step;
       Operand::convert(scratch_.x[team_.member], row_.x + s * row_.x_step, z_.F);
+      claim_letters(s);
       compute(step);
-      team_.wait(team_.data, team_.member);
+      if (team_.members > 1) exchange(s);
     }
     put_final();
   }
 
  private:
-  // The first step reads h unless `first_sums` has its product.
-  bool reads_first_h() const { return row_.h0 || !row_.first_sums; }
+  uint32_t *h(int64_t s) const { return scratch_.h[team_.member] + s % 2 * RowScratch<Cell>::h_stride(z_); }
 
   void put_initial() {
     std::memset(scratch_.x[team_.member], 0, static_cast<size_t>(z_.words - z_.h_words) * 4);
-    if (Cell::states) {
-      const float *const initial = Cell::state_is_output ? row_.h0 : row_.c0;
-      for (int64_t unit = first_ * z_.units; unit < end_ * z_.units; unit += z_.width)
-        Vector::store(scratch_.states + unit,
-                      initial ? load_partial<Vector>(initial + unit, z_.real_units(unit)) : Vector::zero());
+    std::memset(h(0), 0, static_cast<size_t>(2 * RowScratch<Cell>::h_stride(z_)) * 4);
+    if (row_.h0) Operand::convert(h(0), row_.h0, z_.H);
+    if (!Cell::states) return;
+    const float *const initial = Cell::state_is_output ? row_.h0 : row_.c0;
+    for (int64_t unit = first_ * z_.units; unit < end_ * z_.units; unit += z_.width)
+      Vector::store(scratch_.states + unit,
+                    initial ? load_partial<Vector>(initial + unit, z_.real_units(unit)) : Vector::zero());
+  }
+
+  Share share(int64_t member) const {
+    return Share(z_.blocks, RowScratch<Cell>::block_words, member, team_.members);
+  }
+
+  // Writes to the letters of step s, so that their cache lines arrive while the step is computed. The others have read
+  // what they held, or they could not have sent their own letters of step s - 1.
+  void claim_letters(int64_t s) {
+    if (team_.members == 1) return;
+    const Share own = share(team_.member);
+    for (int64_t k = 0; k < own.letters; ++k) scratch_.letters[s % 2][own.first_letter + k].operands[0] = 0;
+    __asm__ volatile("" ::: "memory");
+  }
+
+  // Sends the operands that this member computed in step s and receives those of the others.
+  void exchange(int64_t s) {
+    uint32_t *const words = h(s + 1);
+    Letter *const letters = scratch_.letters[s % 2];
+    const auto number = static_cast<uint32_t>(row_.first_step + s + 1);
+    const Share own = share(team_.member);
+    for (int64_t k = 0; k < own.letters; ++k) {
+      Letter &letter = letters[own.first_letter + k];
+      const int64_t at = own.first + k * Letter::words, n = smaller(Letter::words, own.end - at);
+      std::memcpy(letter.operands, words + at, static_cast<size_t>(n) * 4);
+      __atomic_store_n(&letter.step, number, __ATOMIC_RELEASE);
     }
-    // A last word that only half exists keeps its other half, 0.
-    if (end_ == z_.blocks) scratch_.h[1][z_.h_words - 1] = 0;
-    if (reads_first_h()) {
-      if (team_.member == 0) {
-        std::memset(scratch_.h[0], 0, static_cast<size_t>(z_.h_words) * 4);
-        if (row_.h0) Operand::convert(scratch_.h[0], row_.h0, z_.H);
+    for (int64_t member = 0; member < team_.members; ++member) {
+      if (member == team_.member) continue;
+      const Share others = share(member);
+      for (int64_t k = 0; k < others.letters; ++k) {
+        const Letter &letter = letters[others.first_letter + k];
+        const Expected expected{&letter, number};
+        if (!expected.arrived(&expected)) row_.wait(Expected::arrived, &expected);
+        const int64_t at = others.first + k * Letter::words, n = smaller(Letter::words, others.end - at);
+        std::memcpy(words + at, letter.operands, static_cast<size_t>(n) * 4);
       }
-      team_.wait(team_.data, team_.member);
-    } else if (end_ == z_.blocks) {
-      scratch_.h[0][z_.h_words - 1] = 0;
     }
   }
 

@@ -37,6 +37,10 @@ struct Row {
   float *y;
   int64_t y_step;  // 0: every step overwrites the outputs of the one before
   float *cn;  // (H,), or null: not wanted
+  // Of a team, whose scratch memory begins as zeros: the number of steps that it has read in this memory before, and
+  // how a member waits until ready(data) for another one.
+  int64_t first_step;
+  void (*wait)(bool (*ready)(const void *data), const void *data);
 };
 
 // One cell on one instruction set with one type of operands. `units` of a function is H.

@@ -28,6 +28,10 @@ const Team alone{0, 1, [](void *, int64_t) {}, nullptr};
 // As torch's maximum: NaN if either is.
 float larger(float a, float b) { return b > a || b != b ? b : a; }
 
+void wait_for_letter(bool (*ready)(const void *), const void *data) {
+  wait_for_member([=] { return ready(data); });
+}
+
 // Where the members of a team meet: all of them, or those that compute one direction (every other one).
 class Meeting {
  public:
@@ -113,6 +117,7 @@ struct Predictor::Buffers {
   int64_t *order;   // (rows,)
   void *kernel[2];  // by direction
   int64_t rows, steps;  // `steps` of x
+  int64_t widest;       // features of a layer
   bool every_step;      // of the last layer is kept in y
   size_t bytes;
 
@@ -127,7 +132,7 @@ struct Predictor::Buffers {
     pooled = arena.take<float>(rows * width);
     sums = arena.take<double>(width);
     order = arena.take<int64_t>(rows);
-    const int64_t widest = p.layers_ > 1 ? std::max(p.features_, width) : p.features_;
+    widest = p.layers_ > 1 ? std::max(p.features_, width) : p.features_;
     const size_t row = p.kernel_.row_scratch_bytes(widest, p.units_);
     const size_t group = rows > 1 ? p.kernel_.forward_scratch_bytes(widest, p.units_, rows) : 0;
     for (auto &each : kernel) each = arena.take<unsigned char>(static_cast<int64_t>(std::max(row, group)));
@@ -278,6 +283,7 @@ const float *Predictor::read_layers(const Buffers &buffers, int64_t steps, State
       row.y = y + d * units_ + (keeps ? first * width_y : 0), row.y_step = keeps ? sign * width_y : 0;
       if (states.h) row.h0 = states.h + layer * states.stride;
       if (states.c) row.c0 = row.cn = states.c + layer * states.stride;
+      row.first_step = layer * steps, row.wait = wait_for_letter;
       kernel_.row(row, buffers.kernel[d], team);
     }
     if (directions_ == 2) all.wait(all.data, all.member);
@@ -300,6 +306,7 @@ const float *Predictor::read_one(const Buffers &buffers, int64_t steps, States s
   }
   Meetings meetings(wanted);
   const float *y = nullptr;
+  for (void *const memory : buffers.kernel) std::memset(memory, 0, kernel_.row_scratch_bytes(buffers.widest, units_));
   parallel_for(wanted, threads, [&](int64_t k) {
     if (k == 0) prepare();  // while the other threads wake up
     const int64_t member = meetings.arrival.enter(k == 0);

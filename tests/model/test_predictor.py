@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from scanline.data.memory import MemorySource
+from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
+from scanline.errors import DataError
 from scanline.kernels.library import load as library
 from scanline.model.artifact import Model
 from scanline.model.dense import DenseLayer
@@ -207,3 +209,56 @@ def test_long_work_is_divided_and_can_be_abandoned(monkeypatch):
     assert len(asked) == 4  # 5 + 3, 8, 1 and 9 steps
     with pytest.raises(Abandoned):
         Predictor(made).outputs(data, lambda: True)
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (1, 6, 7), (3, 5, 7)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_arrays_are_predicted_as_the_sequences_that_are_read_from_them(shape, dtype):
+    made = model(network())
+    values = (np.random.default_rng(7).normal(size=shape) * 9).astype(dtype)
+    expected = made.task.probabilities(made.outputs(made.read(values)))
+    np.testing.assert_array_equal(made.predict_proba(values), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64, bool])
+def test_pictures_are_predicted_as_the_sequences_that_are_read_from_them(channels, dtype):
+    width = 7 * channels
+    form = Preprocessing(
+        PictureFormat(4, 7, 0, 255, "box", channels, "stretch"),
+        "rows",
+        0,
+        width,
+        width,
+        "error",
+        (),
+        DEFAULT_DATA,
+    )
+    made = Model(network(features=width), Classification(("a", "b", "c")), form, "made up")
+    shape = (2, 4, 7, 3) if channels == 3 else (2, 4, 7)
+    values = np.random.default_rng(7).integers(0, 2, shape).astype(dtype)
+    expected = made.task.probabilities(made.outputs(made.read(values)))
+    np.testing.assert_array_equal(made.predict_proba(values), expected)
+    np.testing.assert_array_equal(made.predict_proba(values[0]), expected[:1])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_refused(value):
+    values = np.zeros((6, 7), np.float32)
+    values[2, 3] = value
+    with pytest.raises(DataError, match="expected a finite number"):
+        model(network()).predict_proba(values)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("readout", ["last", "mean", "max"])
+def test_a_streams_last_step_has_the_bits_of_the_whole_sequence(cell, readout):
+    made = model(network(cell, readout, 2))
+    steps = source([9]).steps_of(0)
+    by_step, at_once, side_by_side = made.stream(), made.stream(), made.stream(2)
+    one = [by_step.feed(step) for step in steps][-1]
+    np.testing.assert_array_equal(at_once.feed(steps)[-1], one)
+    pair = side_by_side.feed(np.stack([steps, steps[::-1]]), [9, 4])
+    np.testing.assert_array_equal(pair[0, -1], one)
+    assert np.isnan(pair[1, 4:]).all()
+    np.testing.assert_allclose(made.predict_proba(steps)[0], one, rtol=1e-15)

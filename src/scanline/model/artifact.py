@@ -25,7 +25,7 @@ from scanline.metrics.results import Metrics
 from scanline.model import model_files
 from scanline.model.card import model_card
 from scanline.model.description import PRINTED, SCHEMA, Description, Provenance, TaskState
-from scanline.model.inputs import read_targets, read_values
+from scanline.model.inputs import plain_steps, read_targets, read_values
 from scanline.model.model_files import DESCRIPTION, REMEDY, WEIGHTS, build, describe_tensors, find_model
 from scanline.model.network import Network
 from scanline.model.prediction import Prediction
@@ -140,7 +140,7 @@ class Model:
 
     def predict(self, values: Any, lengths: Any = None) -> NDArray[Any]:
         """Return the predictions (N,), one for each sequence; for the arguments see `predict_proba`."""
-        return self.task.predict(self.outputs(self.read(values, lengths)))
+        return self.task.predict(self._outputs_of(values, lengths))
 
     def predict_proba(self, values: Any, lengths: Any = None) -> NDArray[np.float64]:
         """Return the class probabilities.
@@ -159,7 +159,20 @@ class Model:
         Raises:
             DataError: If a shape or a value does not fit; names the expected and the actual one.
         """
-        return self.task.probabilities(self.outputs(self.read(values, lengths)))
+        return self.task.probabilities(self._outputs_of(values, lengths))
+
+    def _outputs_of(self, values: Any, lengths: Any) -> NDArray[np.float32]:
+        """Return the outputs (N, M) for values as for `predict_proba`; arrays skip what they do not need."""
+        plain = plain_steps(values, self.preprocessing, self.data) if lengths is None else None
+        native = self._predictor.native() if plain is not None else None
+        if plain is None or native is None or not native.form.head:
+            return self.outputs(self.read(values, lengths))
+        steps, length = plain
+        return self._calibrate(native.outputs(steps, np.full(len(steps) // length, length, np.int64)))
+
+    def _calibrate(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        divisor = self.divisor
+        return outputs if divisor == 1 else outputs / np.float32(divisor)
 
     def prediction(self, values: Any, lengths: Any = None) -> Prediction:
         """Return predictions and probabilities as one object that displays itself in a notebook.
@@ -245,8 +258,7 @@ class Model:
     def outputs(self, source: MemorySource) -> NDArray[np.float32]:
         """Return the outputs (N, M) for sequences that are the network's steps, divided by `divisor`."""
         _check_source(source)
-        outputs = self._predictor.outputs(source)
-        return outputs if self.divisor == 1 else outputs / np.float32(self.divisor)
+        return self._calibrate(self._predictor.outputs(source))
 
     def probabilities(self, source: MemorySource) -> NDArray[np.float64]:
         """Return the probabilities (N, M) for sequences as they were read, with or without targets."""

@@ -106,11 +106,16 @@ class Classification(Task):
 
     def quick_probabilities(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the softmax of `outputs` (..., K) in float64, computed by NumPy."""
-        logits = outputs.astype(np.float64)
-        # Subtracting the maximum keeps exp from overflowing; the quotient is unchanged.
-        exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-        probabilities: NDArray[np.float64] = exponentials / exponentials.sum(-1, keepdims=True)
-        return probabilities
+        values: NDArray[np.float64] = outputs.astype(np.float64)
+        if values.ndim > 1:
+            # Subtracting the maximum keeps exp from overflowing; the quotient is unchanged.
+            exponentials = np.exp(values - values.max(-1, keepdims=True))
+            return exponentials / exponentials.sum(-1, keepdims=True)  # type: ignore[no-any-return]
+        # The same for one step of a stream, in half the time: in place, without NumPy's Python wrappers.
+        values -= np.maximum.reduce(values)
+        np.exp(values, values)
+        values /= np.add.reduce(values)
+        return values
 
     def predict(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the names of the classes with the largest output, (N,)."""
