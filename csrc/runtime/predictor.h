@@ -2,38 +2,16 @@
 // from the inputs as they were read to the outputs of the head.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "kernels/kernel.h"
 #include "runtime/memory.h"
+#include "runtime/scratch_memory.h"
 #include "scanline.h"
 
 namespace scanline {
-
-// Memory that calls use one after the other instead of allocating it. Calls may run at once: one that gets none
-// allocates its own. Without locks: a child of fork cannot inherit a locked one.
-class ScratchMemory {
- public:
-  struct Piece {
-    explicit Piece(size_t length) : bytes(length), block(length) {}
-    const size_t bytes;
-    const Block block;
-  };
-
-  ScratchMemory() = default;
-  ~ScratchMemory();
-  ScratchMemory(const ScratchMemory &) = delete;
-  ScratchMemory &operator=(const ScratchMemory &) = delete;
-
-  std::unique_ptr<Piece> take(size_t bytes);
-  void give(std::unique_ptr<Piece> piece);
-
- private:
-  std::atomic<Piece *> idle_[8] = {};
-};
 
 struct Meetings;
 
