@@ -32,9 +32,14 @@ Header header_of(const KernelSet &set, const scanline_layer &l, int64_t groups, 
   return header;
 }
 
-// The lanes of each direction such that all directions' lanes divide evenly among the threads.
-int64_t lanes_of(int64_t threads, int64_t directions) {
-  return threads % directions == 0 ? threads / directions : threads;
+// Fewer sequences a lane make too little use of every read of the weights.
+constexpr int64_t lane_rows = 8;
+
+// The lanes of each direction. Small batches have fewer, such that all directions' lanes divide evenly among the
+// threads. Gradients are added up by lanes, so another choice would change the last bits of every training.
+int64_t lanes_of(const scanline_layer &l, int64_t directions) {
+  const int64_t threads = l.threads;
+  return threads % directions == 0 && l.sequences < lane_rows * threads ? threads / directions : threads;
 }
 
 int64_t blocks_of(const Kernel &kernel, const scanline_layer &l) {
@@ -213,7 +218,7 @@ int forward_pass(const scanline_forward *calls, int64_t count) {
   const KernelSet *const set = set_in_use(l.precision);
   if (!set) return SCANLINE_NO_SUCH_KERNEL;
   const Kernel &kernel = set->cells[l.cell];
-  const int64_t lanes = lanes_of(l.threads, count);
+  const int64_t lanes = lanes_of(l, count);
   const Plan plan(l, choose_groups(l, lanes, kernel.sums), lanes);
   for (int64_t k = 0; k < count; ++k) {
     if (!calls[k].reserve) continue;

@@ -59,7 +59,7 @@ def _arrays(optimizer: torch.optim.Adam, parameters: list[Tensor]) -> list[AdamA
         state = optimizer.state[weight]
         if not state:
             # As torch's own first step begins.
-            state["step"] = torch.tensor(0.0, dtype=torch.float32)
+            state["step"] = torch.tensor(0.0, dtype=torch.float32, device="cpu")
             state["exp_avg"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
             state["exp_avg_sq"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
         array = AdamArrays(weight, gradient, state["exp_avg"], state["exp_avg_sq"])
