@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -56,6 +56,29 @@ class Case:
     state_view: str
     context: str
     fault: str
+    seed: int  # of the weights, so that a failure can be repeated
+
+    @property
+    def smooth(self) -> bool:
+        """Whether a small difference of sums makes a small difference of derivatives.
+
+        That of relu jumps from 0 to 1 where a sum rounds to the other side of 0. In bfloat16 that happens to
+        both modules about equally often: each is up to a quarter off the derivative in float64.
+        """
+        return not (self.kind == "RNN" and self.nonlinearity == "relu" and self.dtype is torch.bfloat16)
+
+    @property
+    def undifferentiated(self) -> int:
+        """How many of the results of `compute` come before the derivatives."""
+        if self.context in ("jvp", "vjp", "vmap") and (self.single or not self.packed):
+            return 1
+        return 1 + 2 * (2 if self.kind == "LSTM" else 1)
+
+    @property
+    def corrupts_memory_in_torch(self) -> bool:
+        """Whether torch's LSTM does not check the width of states for packed sequences."""
+        wrong = self.fault == "wrong width" or (self.fault == "stacked states" and self.projection > 0)
+        return self.kind == "LSTM" and self.packed and not self.single and self.states and wrong
 
     def build(self, source: Any) -> nn.RNNBase:
         """Return the module of `source`, torch.nn or scanline.nn."""
@@ -101,6 +124,7 @@ cases = st.builds(
     state_view=st.sampled_from(VIEWS),
     context=st.sampled_from(CONTEXTS),
     fault=st.sampled_from(FAULTS),
+    seed=st.integers(0, 1 << 16),
 )
 
 
@@ -255,7 +279,12 @@ def check(case: Case) -> None:
     if case.context == "vmap":
         # Under `vmap` torch refuses what it would take without it; the test's loop does not show that.
         case = replace(case, fault="none")
-    weights = {name: value.clone() for name, value in case.build(nn).state_dict().items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(case.seed)
+        weights = {name: value.clone() for name, value in case.build(nn).state_dict().items()}
+    if case.corrupts_memory_in_torch:
+        assert outcome(case, scanline.nn, weights) is RuntimeError
+        return
     theirs = outcome(case, nn, copy.deepcopy(weights))
     ours = outcome(case, scanline.nn, copy.deepcopy(weights))
     if isinstance(theirs, type) or isinstance(ours, type):
@@ -263,20 +292,15 @@ def check(case: Case) -> None:
         return
     assert [(t.dtype, t.shape) for t in ours] == [(t.dtype, t.shape) for t in theirs]
     tolerance = TOLERANCES[case.dtype]
-    for mine, expected in zip(ours, theirs, strict=True):
+    end = len(ours) if case.smooth else case.undifferentiated
+    for mine, expected in zip(ours[:end], theirs[:end], strict=True):
         scale = max(1.0, expected.double().abs().max().item()) if expected.numel() else 1.0
         assert (mine.double() - expected.double()).abs().max().item() <= tolerance * scale
-
-
-def _comparable(case):
-    """Whether gradients are comparable: relu's derivative jumps where a bfloat16 sum is near 0."""
-    return not (case.nonlinearity == "relu" and case.dtype is torch.bfloat16)
 
 
 @settings(max_examples=120, deadline=None)
 @given(cases)
 def test_a_module_equals_torchs(case: Case) -> None:
-    assume(_comparable(case))
     check(case)
 
 
@@ -284,5 +308,4 @@ def test_a_module_equals_torchs(case: Case) -> None:
 @settings(max_examples=int(os.environ.get("SCANLINE_DIFFERENTIAL_EXAMPLES", "2000")), deadline=None)
 @given(cases)
 def test_thousands_of_modules_equal_torchs(case: Case) -> None:
-    assume(_comparable(case))
     check(case)

@@ -351,3 +351,14 @@ def test_it_compiles(whole):
         assert torch.equal(compiled(x, None, lengths)[0], ours(x, None, lengths)[0])
         compiled(x)[0].sum().backward()
     assert ours.weight_ih_l0.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("projection", [0, 1])
+def test_states_of_another_width_are_refused_with_packed_sequences(projection):
+    module = scanline.nn.LSTM(3, 4, proj_size=projection)
+    packed = pack_sequence([torch.zeros(2, 3), torch.zeros(1, 3)])
+    right, wrong = torch.zeros(1, 2, projection or 4), torch.zeros(1, 2, 5)
+    for states in ((wrong, torch.zeros(1, 2, 4)), (right, wrong), torch.stack([wrong, wrong])):
+        with pytest.raises(RuntimeError, match="Expected hidden"):
+            module(packed, states)
+    module(packed, (right, torch.zeros(1, 2, 4)))

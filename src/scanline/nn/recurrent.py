@@ -176,8 +176,10 @@ class _Recurrent(TorchTools, nn.RNNBase):
         self, packed: PackedSequence, hx: State | None
     ) -> tuple[Tensor | PackedSequence, State]:
         """Read packed sequences: torch's path packed, the others padded."""
-        # torch's LSTM does not check this of packed sequences, and reads beyond their memory.
+        # torch's LSTM checks neither of packed sequences, and reads and writes beyond their memory.
         self.check_input(packed.data, packed.batch_sizes)
+        if self.mode == "LSTM" and hx is not None and len(hx) == 2:  # torch refuses other numbers itself
+            self.check_forward_args(packed.data, hx, packed.batch_sizes)  # type: ignore[arg-type]
         backend = self._backend_now(self.weight_hh_l0, packed.data.device)
         if backend == "torch" or not self._fits_packed(packed, hx):
             return super().forward(packed, hx)  # type: ignore[no-any-return]
