@@ -23,6 +23,7 @@ template <class Cell>
 constexpr Kernel kernel_of() {
   return {Sizes<Cell>::units,
           Cell::sums,
+          gates_of<Cell>(),
           packed_bytes<Cell>,
           pack<Cell>,
           forward_scratch_bytes<Cell>,

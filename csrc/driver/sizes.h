@@ -28,6 +28,15 @@ inline int64_t time_of(const scanline_layer &layer, int64_t length, int64_t s) {
 // The most vectors in a row of a register tile.
 constexpr int tile_vectors = 4;
 
+// Blocks of H rows in weight_ih, which are as many as in weight_hh.
+template <class Cell>
+constexpr int gates_of() {
+  int gates = 0;
+  for (const int row : Cell::ih_rows)
+    if (row >= gates) gates = row + 1;
+  return gates;
+}
+
 template <class Cell>
 struct Sizes {
   using Operand = typename Cell::Operand;

@@ -47,6 +47,7 @@ struct Row {
 struct Kernel {
   int block_units;  // units of a block
   int sums;         // products a unit (cells/lstm.h)
+  int gates;        // blocks of H rows in weight_ih and weight_hh
 
   size_t (*packed_bytes)(int64_t features, int64_t units);
   // Packs the blocks first <= b < end.

@@ -13,7 +13,6 @@
 namespace scanline {
 namespace {
 
-constexpr int64_t cell_gates[cell_count] = {4, 3, 1, 1};  // row blocks of the weights
 constexpr int64_t head_lanes = 8;  // KernelSet::project
 
 // As torch's maximum: NaN if either is.
@@ -135,7 +134,7 @@ Predictor::Predictor(const scanline_network &n, const KernelSet &set)
 }
 
 uint64_t Predictor::digest_of(const scanline_network &n) const {
-  const int64_t gates = cell_gates[cell_];
+  const int64_t gates = kernel_.gates;
   uint64_t all = 0;
   const auto add = [&](const float *numbers, int64_t count) {
     if (numbers) all = all * 0x9e3779b97f4a7c15u + set_.digest(numbers, count);
