@@ -9,9 +9,10 @@ Source: https://github.com/apache/parquet-format/blob/master/src/main/thrift/par
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from scanline.errors import FormatError
 from scanline.formats.thrift import I32, STRUCT, CompactReader
@@ -22,6 +23,8 @@ _ROW_GROUPS, _COLUMNS, _METADATA = 4, 1, 3  # fields of FileMetaData, RowGroup a
 _ENCODINGS, _VALUES, _UNPACKED_BYTES = 2, 5, 6  # fields of ColumnMetaData
 # PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED and RLE_DICTIONARY
 DICTIONARY_ENCODINGS = frozenset((0, 2, 3, 4, 8))
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -81,46 +84,43 @@ def _footer(file: BinaryIO, path: Path) -> bytes:
 
 
 def _row_groups(reader: CompactReader) -> list[list[ColumnChunk]]:
-    groups: list[list[ColumnChunk]] | None = None
-    for field, kind in reader.fields():
-        if field != _ROW_GROUPS:
-            reader.skip(kind)
-        elif groups is not None:
-            reader.fail("one list of row groups", "two")
-        else:
-            groups = [_columns(reader) for _ in reader.items(kind, STRUCT)]
-    if groups is None:
-        reader.fail("a list of row groups", "none")
-    return groups
+    def groups(kind: int) -> list[list[ColumnChunk]]:
+        return [_columns(reader) for _ in reader.items(kind, STRUCT)]
+
+    return _single(reader, _ROW_GROUPS, "a list of row groups", groups)
 
 
 def _columns(reader: CompactReader) -> list[ColumnChunk]:
-    chunks: list[ColumnChunk] | None = None
-    for field, kind in reader.fields():
-        if field != _COLUMNS:
-            reader.skip(kind)
-        elif chunks is not None:
-            reader.fail("one list of columns", "two")
-        else:
-            chunks = [_chunk(reader) for _ in reader.items(kind, STRUCT)]
-    if chunks is None:
-        reader.fail("a list of columns", "none")
-    return chunks
+    def chunks(kind: int) -> list[ColumnChunk]:
+        return [_chunk(reader) for _ in reader.items(kind, STRUCT)]
+
+    return _single(reader, _COLUMNS, "a list of columns", chunks)
 
 
 def _chunk(reader: CompactReader) -> ColumnChunk:
-    chunk: ColumnChunk | None = None
+    def metadata(kind: int) -> ColumnChunk:
+        reader.expect_struct(kind)
+        return _metadata(reader)
+
+    what = "the metadata of a column"
+    return _single(reader, _METADATA, what, metadata, absent="none (it may be encrypted)")
+
+
+def _single(
+    reader: CompactReader, wanted: int, what: str, read: Callable[[int], _Value], absent: str = "none"
+) -> _Value:
+    """Read a structure and return its field `wanted`, which it must have once; skip the others."""
+    values: list[_Value] = []
     for field, kind in reader.fields():
-        if field != _METADATA:
+        if field != wanted:
             reader.skip(kind)
-        elif chunk is not None:
-            reader.fail("the metadata of a column once", "twice")
+        elif values:
+            reader.fail(f"{what} once", "twice")
         else:
-            reader.expect_struct(kind)
-            chunk = _metadata(reader)
-    if chunk is None:
-        reader.fail("the metadata of a column", "none (it may be encrypted)")
-    return chunk
+            values.append(read(kind))
+    if not values:
+        reader.fail(what, absent)
+    return values[0]
 
 
 def _metadata(reader: CompactReader) -> ColumnChunk:
