@@ -27,26 +27,7 @@ def report(
     device: str = "auto",
     on_progress: Progress | None = None,
 ) -> Path:
-    """Write the report of a run: metrics, errors, explanations, and how to reproduce it.
-
-    Args:
-        run: Run directory or model directory.
-        output: The .html file; None writes report.html into the run directory. A JSON file of the same name
-            with every number is written beside it.
-        against: A second run to compare with.
-        data: Data set to evaluate on; None takes the test split of what the run was trained on.
-        device: "auto", "cpu" or "cuda".
-        on_progress: Called with the received and the total bytes of a download.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        ModelError: If a run or model is missing or damaged.
-        DataError: If the data cannot be read or do not fit the model.
-        UsageError: If an argument does not make sense, or an optional dependency is missing.
-        ScanlineError: If a file cannot be written.
-    """
+    """Write the report of a run; for arguments and errors see `scanline.report`, which calls this."""
     folder = Path(run)
     if output is None and not (folder / "recipe.toml").is_file():
         find_model(folder)  # if this is not a model either, say so first
