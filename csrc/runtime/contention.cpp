@@ -3,10 +3,6 @@
 #include <algorithm>
 #include <atomic>
 
-#if defined(__linux__)
-#include <sys/resource.h>
-#endif
-
 namespace scanline {
 namespace {
 
@@ -17,10 +13,9 @@ using std::chrono::milliseconds;
 constexpr std::chrono::microseconds lost_core{300};
 // How long threads sleep instead of spinning before they try again; doubled as long as the machine stays busy.
 constexpr milliseconds first_period{100}, longest_period{800};
-// note_preemptions: rarer losses than two within this time are those to the system's own threads.
-constexpr milliseconds repeatedly{30};
 
 std::atomic<Clock::rep> busy_until{0}, period{0};
+std::atomic<bool> watching{true};
 
 Clock::rep ticks(Clock::duration duration) { return duration.count(); }
 
@@ -37,7 +32,10 @@ void record_contention(Clock::rep now) {
 
 }  // namespace
 
+void watch_contention(bool watch) { watching.store(watch, std::memory_order_relaxed); }
+
 bool contended() {
+  if (!watching.load(std::memory_order_relaxed)) return false;
 #if defined(SCANLINE_TSAN)  // both ways, whatever the machine does
   static std::atomic<unsigned> calls{0};
   return calls.fetch_add(1, std::memory_order_relaxed) % 3 == 2;
@@ -56,25 +54,6 @@ bool Spin::check() {
   last_ = now;
   if (lost) record_contention(ticks(now.time_since_epoch()));
   return !lost && now - begin_ < limit_;
-}
-
-void note_preemptions() {
-#if defined(__linux__)
-  struct Sample {
-    long preemptions;
-    Clock::rep time;
-  };
-  static thread_local Sample last{0, 0};
-  static std::atomic<Clock::rep> last_loss{0};
-  rusage usage;
-  if (getrusage(RUSAGE_THREAD, &usage) != 0) return;
-  const Sample now{usage.ru_nivcsw, ticks(Clock::now().time_since_epoch())};
-  const bool lost = now.preemptions != last.preemptions && now.time - last.time < ticks(repeatedly);
-  last = now;
-  if (!lost) return;
-  if (now.time - last_loss.exchange(now.time, std::memory_order_relaxed) < ticks(repeatedly))
-    record_contention(now.time);
-#endif
 }
 
 }  // namespace scanline

@@ -15,9 +15,9 @@ using Clock = std::chrono::steady_clock;
 // Whether a thread of this library lost its core to another program a short while ago.
 bool contended();
 
-// To be called by threads that wait where this library cannot see it (in OpenMP), each time that they get work.
-// Records it if the calling thread has lost its core repeatedly since its last calls.
-void note_preemptions();
+// Whether to look for it, which is so at first. Not beside threads of the same program that wait actively for long
+// (OpenMP's by default): they take the core themselves, so that every sleep would be another sign of a busy machine.
+void watch_contention(bool watch);
 
 // Bounded active waiting:
 //

@@ -134,7 +134,10 @@ Pool &the_pool() {
 
 }  // namespace
 
-void use_parallel(scanline_parallel parallel) { external = parallel; }
+void use_parallel(scanline_parallel parallel) {
+  external = parallel;
+  watch_contention(parallel == nullptr);
+}
 
 void run_parallel(int64_t tasks, int threads, void (*task)(void *, int64_t), void *data) {
   if (threads > tasks) threads = static_cast<int>(tasks);
@@ -144,12 +147,8 @@ void run_parallel(int64_t tasks, int threads, void (*task)(void *, int64_t), voi
   }
   Work work{task, data, tasks};
   const scanline_parallel parallel = external;
-  // The caller's threads may wait actively for milliseconds after each work, which a busy machine does not forgive.
-  if (!parallel || contended()) return the_pool().run(work, threads - 1);
-  const auto join = [](void *given) {
-    note_preemptions();
-    static_cast<Work *>(given)->run_tasks();
-  };
+  if (!parallel) return the_pool().run(work, threads - 1);
+  const auto join = [](void *given) { static_cast<Work *>(given)->run_tasks(); };
   parallel(join, &work, static_cast<unsigned>(threads), 0);
 }
 
