@@ -112,8 +112,10 @@ def run_layer(
         (N, H).
     """
     if backend == "native":
-        options = {"reverse": reverse, "batch_first": batch_first, "precision": precision}
-        return _run_native(OPERATORS, cell, x, states, weights, lengths, **options)
+        return _run_native(
+            OPERATORS, cell, x, states, weights, lengths,
+            reverse=reverse, batch_first=batch_first, precision=precision,
+        )  # fmt: skip
     if not batch_first:
         x = x.transpose(0, 1)
     last: tuple[Tensor, ...] | None

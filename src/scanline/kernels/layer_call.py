@@ -77,13 +77,21 @@ class LayerCall(NamedTuple):
     def dense(self) -> LayerCall:
         """Return the call with tensors as the library reads them: contiguous; of x the last axis only."""
         x, states, weights, lengths, reverse, batch_first, precision = self
-        for tensor in (*states, *[weight for each in weights for weight in each], lengths):
+        for tensor in (*self.states_and_weights(), lengths):
             if tensor is not None and (not tensor.is_contiguous() or tensor.is_neg()):
                 states = tuple([plain(state) for state in states])
                 weights = tuple([Weights(*map(plain, each)) for each in weights])  # type: ignore[arg-type]
                 lengths = plain(lengths)
                 break
+        else:
+            if contiguous_steps(x) is x:
+                return self
         return LayerCall(contiguous_steps(x), states, weights, lengths, reverse, batch_first, precision)
+
+    def states_and_weights(self) -> tuple[Tensor | None, ...]:
+        """Return the states and the weights of all directions in the order of the operator's schema."""
+        first = self.weights[0]
+        return (*self.states, *first) if len(self.weights) == 1 else (*self.states, *first, *self.weights[1])
 
     def state_shape(self) -> tuple[Any, ...]:
         """Return the shape of a state: (N, H), of both directions (2, N, H)."""
@@ -121,29 +129,29 @@ class LayerCall(NamedTuple):
         Raises:
             RuntimeError: Naming every tensor that does not fit.
         """
-        x, G, label = self.x, len(cell.gates), f"scanline::{cell.native_operator}"
+        x, G = self.x, len(cell.gates)
         weight_ih, weight_hh = self.weights[0][:2]
         if x.dim() != 3 or weight_ih.dim() != 2 or weight_hh.dim() != 2:
             raise RuntimeError(
-                f"{label}: expected x (N, T, F), weight_ih ({G}H, F) and weight_hh ({G}H, H); got "
+                f"{_label(cell)}: expected x (N, T, F), weight_ih ({G}H, F) and weight_hh ({G}H, H); got "
                 f"{tuple(x.shape)}, {tuple(weight_ih.shape)} and {tuple(weight_hh.shape)}"
             )
         if self.precision not in PRECISIONS:
             raise RuntimeError(
-                f"{label}: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+                f"{_label(cell)}: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
             )
         N, _, F, H = self.sizes()
-        rows = G * H
-        shapes = (self.state_shape(),) * len(self.states)
-        shapes += ((rows, F), (rows, H), (rows,), (rows,)) * len(self.weights)
+        rows, D = G * H, len(self.weights)
+        state = (N, H) if D == 1 else (D, N, H)
+        shapes = (state,) * len(self.states) + ((rows, F), (rows, H), (rows,), (rows,)) * D
         dtype, device, faults = x.dtype, x.device, []
         # Runs at every training step: names and messages are made only for what does not fit.
-        for index, tensor in enumerate((*self.states, *[t for each in self.weights for t in each])):
+        for index, tensor in enumerate(self.states_and_weights()):
             if tensor is None or (
                 tensor.shape == shapes[index] and tensor.dtype == dtype and tensor.device == device
             ):
                 continue
-            name, shape = argument_names(cell, len(self.weights))[1 + index], shapes[index]
+            name, shape = argument_names(cell, D)[1 + index], shapes[index]
             if tensor.shape != shape:
                 faults.append(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
             if tensor.dtype != dtype or tensor.device != device:
@@ -159,7 +167,11 @@ class LayerCall(NamedTuple):
                 f"got {lengths.dtype} of shape {tuple(lengths.shape)} on {lengths.device}"
             )
         if faults:
-            raise RuntimeError(f"{label}: " + "; ".join(faults))
+            raise RuntimeError(f"{_label(cell)}: " + "; ".join(faults))
+
+
+def _label(cell: Cell) -> str:
+    return f"scanline::{cell.native_operator}"
 
 
 def address(tensor: Tensor | None) -> int:

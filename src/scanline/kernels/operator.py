@@ -138,7 +138,7 @@ class LayerOperator:
     def _native(self, x: Tensor, precision: str) -> tuple[Library, int] | None:
         """Return the library and the precision that it computes in; None if the reference computes."""
         library = load()
-        if library is None or x.dtype != torch.float32 or x.device.type != "cpu" or 0 in x.shape:
+        if library is None or x.dtype != torch.float32 or not x.is_cpu or x.numel() == 0:
             return None
         code = PRECISIONS[precision]
         return library, code if library.computes(code) else PRECISIONS["float32"]
@@ -168,7 +168,8 @@ class LayerOperator:
         # The structures below hold addresses, not references: `call` keeps contiguous copies alive.
         call, D = call.dense(), self.directions
         y = library.empty(call.x, *call.like_x(D * H))
-        last = [library.empty(call.x, *call.state_shape()) for _ in self.cell.states]
+        state = (N, H) if D == 1 else (D, N, H)
+        last = [library.empty(call.x, *state) for _ in self.cell.states]
         reserve, kept = None, 0
         if keep:
             kept = library.reserve_bytes(self._code, precision, N, T, H)
@@ -178,15 +179,14 @@ class LayerOperator:
                 # bytes.
                 reserve.zero_()
         # NULL (0) for packed weights: the library packs them itself, as they change at every training step.
-        native_calls = [
-            FORWARD.pack(
+        native_calls = b""
+        for k in range(D):
+            native_calls += FORWARD.pack(
                 *call.layer(self._code, precision, k),
                 0, y.data_ptr() + k * H * FLOAT_BYTES, *call.strides(y),
                 *pair(last, k * N * H), 0 if reserve is None else reserve.data_ptr() + k * kept,
-            )
-            for k in range(D)
-        ]  # fmt: skip
-        library.check(library.forward(b"".join(native_calls), D))
+            )  # fmt: skip
+        library.check(library.forward(native_calls, D))
         return (y, *last, reserve)
 
     def _forward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:

@@ -232,8 +232,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
             self.check_forward_args(input, self._join(states), None)  # type: ignore[arg-type]
         if lengths is not None:
             lengths = torch.as_tensor(lengths, dtype=torch.int64, device=input.device)
-        options: dict[str, Any] = {"batch_first": self.batch_first, "precision": precision}
-        values = input
+        cell, batch_first, values = self.cell, self.batch_first, input
         last: list[tuple[Tensor, ...]] = []  # of each layer (N, H), or (2, N, H) of both directions
         for layer in range(self.num_layers):
             weights = self._weights_of(layer, 0)
@@ -241,10 +240,22 @@ class _Recurrent(TorchTools, nn.RNNBase):
                 # In the stacked states a layer's directions are neighbours.
                 initial = None if states is None else [state[2 * layer : 2 * layer + 2] for state in states]
                 both = (weights, self._weights_of(layer, 1))
-                values, final = run_both(backend, self.cell, values, initial, both, lengths, **options)
+                values, final = run_both(
+                    backend,
+                    cell,
+                    values,
+                    initial,
+                    both,
+                    lengths,
+                    batch_first=batch_first,
+                    precision=precision,
+                )
             else:
                 initial = None if states is None else [state[layer] for state in states]
-                values, final = run_layer(backend, self.cell, values, initial, weights, lengths, **options)
+                values, final = run_layer(
+                    backend, cell, values, initial, weights, lengths,
+                    batch_first=batch_first, precision=precision,
+                )  # fmt: skip
             last.append(final or ())
             if self.dropout and self.training and layer < self.num_layers - 1:
                 values = values * self._noise(values, packed)
