@@ -254,7 +254,8 @@ class Library:
             count *= length
         length = count * dtype.itemsize
         if length < LARGE_BYTES:
-            return like.new_empty(shape, dtype=dtype)
+            # Naming a dtype, even the same one, takes as long as the allocation.
+            return like.new_empty(*shape) if dtype is like.dtype else like.new_empty(shape, dtype=dtype)
         address = self._take(length)
         if address is None:
             raise MemoryError(f"not enough memory for a recurrent layer: {length:,} bytes")
