@@ -63,6 +63,12 @@ inline void for_each_tile(int64_t count, const Body &body) {
   constexpr int full = Vector::tile_rows;
   static_assert(full <= 6, "the switch below handles up to 5 remaining rows");
   int64_t r = 0;
+  if constexpr (full == 6) {
+    // 7 or 8 rows at the end: 4 and 3 or 4. A tile of 1 or 2 waits for the weights, as it uses each only so often.
+    const bool few = count > full && (count % full == 1 || count % full == 2);
+    for (; r + full + (few ? 2 : 0) < count; r += full) body(Rows<full>(), r);
+    if (few) body(Rows<4>(), r), r += 4;
+  }
   for (; r + full <= count; r += full) body(Rows<full>(), r);
   switch (count - r) {
     case 1: return body(Rows<1>(), r);

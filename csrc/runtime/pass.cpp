@@ -112,9 +112,14 @@ void forward_lanes(const Kernel &kernel, const scanline_forward *calls, int64_t 
   const scanline_layer &l = calls[0].layer;
   const int64_t lanes = static_cast<int64_t>(plan.lanes.size()), blocks = blocks_of(kernel, l);
   std::deque<PackedWeights> weights;
-  for (int64_t k = 0; k < count; ++k) {
-    weights.emplace_back(kernel, calls[k]);
-    if (!calls[k].packed && lanes > 1) kernel.pack(calls[k].layer, weights[k].own.get(), 0, blocks);
+  for (int64_t k = 0; k < count; ++k) weights.emplace_back(kernel, calls[k]);
+  if (lanes > 1) {
+    const int64_t parts = kernel.packed_bytes(l.features, l.units) < shared_weight_bytes ? 1 : l.threads;
+    parallel_for(count * parts, l.threads, [&](int64_t task) {
+      const int64_t part = task % parts, k = task / parts;
+      if (!calls[k].packed)
+        kernel.pack(calls[k].layer, weights[k].own.get(), blocks * part / parts, blocks * (part + 1) / parts);
+    });
   }
   const std::vector<size_t> starts = lane_starts(
       plan, 0, [&](int64_t rows) { return kernel.forward_scratch_bytes(l.features, l.units, rows); });

@@ -174,7 +174,7 @@ class LayerOperator:
         if keep:
             kept = library.reserve_bytes(self._code, precision, N, T, H)
             reserve = library.empty(call.x, D * kept, dtype=torch.uint8)
-            if D * kept < LARGE_BYTES:
+            if lengths is not None and D * kept < LARGE_BYTES:
                 # Steps past a sequence's end leave parts of it unwritten: zeroed, equal calls give equal
                 # bytes.
                 reserve.zero_()

@@ -7,7 +7,7 @@ torch's order), so that the `state_dict` of a `torch.nn.LSTM`, `GRU` or `RNN` fi
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,9 @@ class RecurrentLayers(nn.Module):
         Returns:
             [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih (G*H,), bias_hh (G*H,)], G gates.
         """
-        return [self.get_parameter(_parameter_name(name, layer, direction)) for name in Weights._fields]
+        # `get_parameter` takes longer than all else here, at every training step.
+        parameters = cast("dict[str, Tensor]", self._parameters)
+        return [parameters[_parameter_name(name, layer, direction)] for name in Weights._fields]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Apply `fn` to all tensors, as `to`, `cuda` and `float` do; keep cuDNN's weights in one block."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -66,9 +67,17 @@ class Scaler:
         """
         if out is None:
             out = np.empty(values.shape, np.float32)
-        # A scalar divisor is faster than a broadcast array and has the same bits.
-        scale = self.scale if (self.scale != self.scale[0]).any() else self.scale[0]
-        if self.shift.any():  # x - 0 is x
+        if self._shifts:  # x - 0 is x
             values = np.subtract(values, self.shift, out=out, dtype=np.float32)
-        np.divide(values, scale, out=out, dtype=np.float32)
+        np.divide(values, self._divisor, out=out, dtype=np.float32)
         return out
+
+    @cached_property
+    def _shifts(self) -> bool:
+        return bool(self.shift.any())
+
+    @cached_property
+    def _divisor(self) -> NDArray[np.float32] | np.float32:
+        # A scalar divisor is faster than a broadcast array and has the same bits.
+        first: np.float32 = self.scale[0]
+        return self.scale if (self.scale != first).any() else first
