@@ -83,7 +83,7 @@ def report(
             with every number is written beside it.
         against: A second run to compare with.
         data: Data set to evaluate on; None takes the test split of what the run was trained on.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         on_progress: Called with the received and the total bytes of a download.
 
     Returns:
@@ -184,7 +184,7 @@ def train(
         settings: Changes of the recipe, dotted key to value: {"train.batch_size": 64}.
         run: The run directory to create.
         seed: Short for settings["seed"].
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         resume: A run directory to resume. `settings` may then ask for more steps and change nothing else; a
             run that began with arrays needs them again. Other data may be named again.
         tensorboard: Whether to write event files.

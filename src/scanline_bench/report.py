@@ -68,7 +68,7 @@ def _summary(each: WorkloadResult) -> str:
     others = [f"{one.name.removeprefix('scanline ')}: {_ms(one)}" for one in each.other_ways]
     time = f"{_ms(ours)} ({', '.join(others)})" if others else _ms(ours)
     share = percent(ours) + (" of the loads" if each.limits and each.limits[0].name == "loads" else "")
-    cells = (each.about, each.precision, time, f"{_ms(peer)} ({peer.name})", f"{each.ratio:.2f}", share)
+    cells = (each.about, each.precision, time, f"{_ms(peer)} ({peer.name})", each.ratios(), share)
     return _line(cells)
 
 

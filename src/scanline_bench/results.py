@@ -97,6 +97,14 @@ class WorkloadResult:
         """Scanline's predictor and `Model.predict_proba`, if they were measured."""
         return tuple(each for each in self.implementations[1:] if each.name in OURS)
 
+    def ratios(self) -> str:
+        """Return how many times as fast as the fastest peer Scanline is, in every way that was measured."""
+        others = ", ".join(
+            f"{way.name.removeprefix('scanline ')}: {self.peer.median_ms / way.median_ms:.2f}"
+            for way in self.other_ways
+        )
+        return f"{self.ratio:.2f} ({others})" if others else f"{self.ratio:.2f}"
+
     @property
     def peer(self) -> Measurement:
         """The fastest peer's measurement."""

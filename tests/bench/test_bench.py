@@ -17,7 +17,7 @@ from scanline_bench import runner
 from scanline_bench.implementations import scanline_model, torch_layers, torch_stream
 from scanline_bench.peers import Peer, peers_for, precisions_of
 from scanline_bench.report import limit_text, markdown
-from scanline_bench.results import BenchResult, Limit, from_json
+from scanline_bench.results import BenchResult, Limit, Measurement, WorkloadResult, from_json
 from scanline_bench.runner import run_workload
 from scanline_bench.worker import limits
 from scanline_bench.workloads import GATES, WORKLOADS, Workload
@@ -195,6 +195,15 @@ def only_torch(workload, precision, threads):
         for reference in peers_for(workload, precision, threads)
         if reference.module == "torch_layers"
     ]
+
+
+def test_ratios_name_every_way_of_predicting():
+    def measured(name, milliseconds):
+        return Measurement(name, milliseconds, (1.0, 9.0), 3, 1.0, None, 1.0, 1.0, (0.0,))
+
+    ways = [measured("scanline", 4.0), measured("scanline predictor", 1.0), measured("scanline model", 2.0)]
+    row = WorkloadResult("w", "a", "latency", "float32", 1.0, (), (*ways, measured("p", 3.0)), "p", 0.75)
+    assert row.ratios() == "0.75 (predictor: 3.00, model: 1.50)"
 
 
 def test_a_benchmark_has_every_number_and_its_page_and_names_an_implementation_that_fails(monkeypatch):

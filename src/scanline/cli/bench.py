@@ -154,4 +154,4 @@ def _show(row: WorkloadResult) -> None:
             f"  {each.name:<{width}}  {each.median_ms:8.3f} ms  ({low:.3f} to {high:.3f})  "
             f"{each.gflops:6.1f} GFLOP/s  {percent(each):>5}  {each.peak_mb:5.0f} MB"
         )
-    click.echo(f"  {row.ratio:.2f} times as fast as {row.fastest_peer}")
+    click.echo(f"  {row.ratios()} times as fast as {row.fastest_peer}")

@@ -89,7 +89,7 @@ def evaluate_run(
         run: A run directory or a model folder.
         data: Name or path of a dataset; its test split is used, or all of it if it has no splits. None uses
             the test split of the data that the model was trained on.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         on_progress: Called with (received, total) bytes of a download.
         calibrated: Whether to evaluate calibrated probabilities.
         reading: As for `Model.with_reading`; it applies to `data`.

@@ -54,7 +54,7 @@ def predict_files(
         run: A run directory or a model folder.
         files: Pictures, if the model reads pictures; otherwise, or if the name ends like that of a table, an
             .npz or a .ts file, anything that a dataset can be read from, with targets or without.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         save_input: Where to write the prepared pictures: a .png file for a single picture,
             otherwise a folder.
         calibrated: Whether probabilities are calibrated.

@@ -65,7 +65,7 @@ def gather(
         data: Data to evaluate on; None takes the test split of what the run was trained on, and the
             validation split if training has not come to its end.
         against: A second run to compare with.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         on_progress: Called with (received, total) bytes of a download.
 
     Raises:

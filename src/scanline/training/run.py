@@ -94,7 +94,7 @@ class TrainingRun:
                 pictures and `sequences` for everything else.
             settings: Changes of the recipe, dotted key to value.
             run: The run directory; None takes the first free `runs/<data>-<recipe>-NNN`.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda" or "cuda:N".
             tensorboard: Whether to write event files.
             on_progress: Called with (received, total) bytes of a download.
 
@@ -148,7 +148,7 @@ class TrainingRun:
             recipe: As for `begin`; it may ask for more steps than the run's own recipe, nothing else.
             settings: Changes of the recipe, likewise.
             run: The run directory.
-            device: "auto", "cpu" or "cuda".
+            device: "auto", "cpu", "cuda" or "cuda:N".
             tensorboard: Whether to write event files.
             on_progress: Called with (received, total) bytes of a download.
 
