@@ -9,6 +9,7 @@ from pyarrow import parquet
 
 from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.recipe import DEFAULT_DATA
+from tests.data.readers.picture_files import grey, put
 
 
 @pytest.fixture
@@ -26,3 +27,11 @@ def read_parquet(tmp_path):
         return read_table_sequences(path, DEFAULT_DATA.model_copy(update=settings))
 
     return read
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """A folder of pictures of 4 x 3 pixels: two cats and a dog."""
+    for name, value in (("cat/1.png", 10), ("cat/2.png", 20), ("dog/1.png", 30)):
+        put(tmp_path / "pets" / name, grey(value))
+    return tmp_path / "pets"

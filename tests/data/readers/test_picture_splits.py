@@ -13,7 +13,7 @@ from scanline.data.readers.pictures import read_picture_folder
 from scanline.data.reading import TO_EVALUATE, read_dataset
 from scanline.errors import DataError, UsageError
 from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT
-from tests.data.readers.test_pictures import first_pixels, grey, put, read, said
+from tests.data.readers.picture_files import data_settings, first_pixels, grey, put, read
 
 # --- parts
 
@@ -118,7 +118,7 @@ def test_test_pictures_of_another_size_are_refused_as_training_pictures_are(tmp_
 def test_test_pictures_are_fitted_to_a_given_size(tmp_path):
     build(tmp_path, train={"a": [1] * 3, "b": [2] * 3})
     put(tmp_path / "test" / "a" / "1.png", grey(8, 9, 9))
-    data = partition(catalog.read(str(tmp_path), said(picture="4x3")), DEFAULT_SPLIT)
+    data = partition(catalog.read(str(tmp_path), data_settings(picture="4x3")), DEFAULT_SPLIT)
     assert (data.test.values == 8).all()
     assert f"{tmp_path}/test: 1 of 1 pictures fitted to 4 x 3 (contain)" in data.notes
 
@@ -126,7 +126,7 @@ def test_test_pictures_are_fitted_to_a_given_size(tmp_path):
 def test_another_folder_may_be_the_test_part(tmp_path):
     build(tmp_path / "one", **{".": {"a": [1] * 3, "b": [2] * 3}})
     put(tmp_path / "two" / "b" / "1.png", grey(9, 8, 6))
-    data = partition(read_dataset(tmp_path / "one", said(test=str(tmp_path / "two"))), DEFAULT_SPLIT)
+    data = partition(read_dataset(tmp_path / "one", data_settings(test=str(tmp_path / "two"))), DEFAULT_SPLIT)
     assert data.test.targets.tolist() == [1]
     assert (data.test.values == 9).all()
     assert f"{tmp_path}/two: 1 of 1 pictures fitted to 4 x 3 (contain)" in data.notes
