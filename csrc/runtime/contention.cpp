@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <climits>
+#include <thread>
 
 namespace scanline {
 namespace {
@@ -42,6 +44,13 @@ bool contended() {
 #else
   return ticks(Clock::now().time_since_epoch()) < busy_until.load(std::memory_order_relaxed);
 #endif
+}
+
+int most_threads() {
+  // Not after a single loss, which a quiet machine sees too: the core was lost again when the first period was over.
+  if (!contended() || period.load(std::memory_order_relaxed) <= ticks(first_period)) return INT_MAX;
+  static const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return std::max(1, cores - 1);
 }
 
 bool Spin::check() {

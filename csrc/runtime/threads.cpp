@@ -1,5 +1,6 @@
 #include "runtime/threads.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -140,13 +141,14 @@ void use_parallel(scanline_parallel parallel) {
 }
 
 void run_parallel(int64_t tasks, int threads, void (*task)(void *, int64_t), void *data) {
+  const scanline_parallel parallel = external;
+  if (!parallel) threads = std::min(threads, most_threads());
   if (threads > tasks) threads = static_cast<int>(tasks);
   if (threads <= 1) {
     for (int64_t k = 0; k < tasks; ++k) task(data, k);
     return;
   }
   Work work{task, data, tasks};
-  const scanline_parallel parallel = external;
   if (!parallel) return the_pool().run(work, threads - 1);
   const auto join = [](void *given) { static_cast<Work *>(given)->run_tasks(); };
   parallel(join, &work, static_cast<unsigned>(threads), 0);

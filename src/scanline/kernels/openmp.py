@@ -7,7 +7,7 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -36,20 +36,27 @@ def parallel_function() -> int | None:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[Callable[..., None]]:
     """Compute torch's operations on the calling thread alone, but for products of matrices.
 
     torch divides even operations on a few hundred numbers among its threads, which then wait for each other:
     in the training step of a small batch that takes longer than the operations, and beside another busy
     program many times as long. Not `torch.set_num_threads`, which other threads of the program see, too.
+
+    Yields:
+        A function that returns to all threads before the block ends; it takes any arguments and ignores them,
+        so that it can be a hook.
     """
     library = _library()
-    if library is None:
-        yield
-        return
-    threads = library.omp_get_max_threads()
-    library.omp_set_num_threads(1)
+    threads = 1 if library is None else library.omp_get_max_threads()
+
+    def all_threads(*_: object) -> None:
+        if library is not None:
+            library.omp_set_num_threads(threads)
+
+    if library is not None:
+        library.omp_set_num_threads(1)
     try:
-        yield
+        yield all_threads
     finally:
-        library.omp_set_num_threads(threads)
+        all_threads()

@@ -54,7 +54,8 @@ class NativeStream:
             np.zeros((1, 1, form.features), np.float32),
             np.zeros((1, 1, form.outputs), np.float32),
         )
-        self.row = x[0, 0]
+        self.row: NDArray[np.float32] = x[0, 0]
+        self._output: NDArray[np.float32] = self._outputs[0, 0]
         # The buffers above are never replaced, only written to, so that one call serves all single steps.
         self._single = self._call(x, None, self._outputs) if sequences == 1 else b""
 
@@ -63,8 +64,7 @@ class NativeStream:
         code = self._library.predict_stream(self._predictor.handle, self._single)
         if code:
             self._library.check(code)
-        outputs: NDArray[np.float32] = self._outputs[0, 0].copy()
-        return outputs
+        return self._output.copy()
 
     def read(self, x: Floats, lengths: NDArray[np.int64] | None) -> Floats:
         """Read the next steps and update all states.

@@ -109,14 +109,15 @@ def train_step(
     outputs = network(values, lengths, generator, standardized)
     # torch divides even these few numbers among threads, which takes longer than computing on one. Not the
     # products of the head: their bits depend on the number of threads.
-    with one_thread():
+    with one_thread() as all_threads:
         loss = task.loss(outputs, targets, weights)
         # The only waits for a GPU are here and at the norm: both numbers decide whether the step is made.
         result = loss.item()
         if not math.isfinite(result):
             raise Diverged(step + 1, f"the loss became {result}", rate)
-        (gradient,) = torch.autograd.grad(loss, outputs)
-    outputs.backward(gradient)
+        # Called when the gradient of the loss by the outputs is known.
+        outputs.register_hook(all_threads)
+        loss.backward()
     with one_thread():
         total_norm = gradient_norm(parameters)
         norm = total_norm.item()
