@@ -178,11 +178,9 @@ class RecurrentLayers(nn.Module):
             values = values.double()
         options: dict[str, Any] = {"precision": precision, "final_states": False}
         for layer in range(self.layers):
-            # Differentiable, and without a copy if the dtype is the same.
-            weights = [
-                [weight.to(values.dtype) for weight in self.weights(layer, direction)]
-                for direction in range(self.directions)
-            ]
+            weights = [self.weights(layer, direction) for direction in range(self.directions)]
+            if weights[0][0].dtype != values.dtype:
+                weights = [[weight.to(values.dtype) for weight in each] for each in weights]
             if self.directions == 1:
                 values, last = run_layer(backend, self.cell, values, None, weights[0], lengths, **options)
             else:
@@ -196,7 +194,7 @@ class RecurrentLayers(nn.Module):
         if last is None:
             return values.to(dtype), None
         h = last[0] if self.directions == 1 else last[0].transpose(0, 1).flatten(1)  # (N, D*H)
-        return values.to(dtype), h.to(dtype)
+        return (values, h) if values.dtype == dtype else (values.to(dtype), h.to(dtype))
 
     def path(self, values: Tensor, training: bool) -> tuple[Backend, str]:
         """Return the backend and the precision that compute such `values`.
