@@ -19,8 +19,7 @@ from scanline.interchange.onnx.verify import verify_steps
 from scanline.interchange.onnx.write import OLDEST_OPSET, export_onnx, export_step_graph, newest_opset
 from scanline.model.artifact import Model
 from scanline.model.predictor import Predictor
-from tests.interchange.onnx.test_verify import spoil
-from tests.interchange.onnx.test_write import (
+from tests.interchange.onnx.models import (
     CELLS,
     PAIRS,
     READOUTS,
@@ -31,6 +30,7 @@ from tests.interchange.onnx.test_write import (
     session,
     unlabelled,
 )
+from tests.interchange.onnx.test_verify import spoil
 
 MEANS = (0.5, -2.0, 7.0)
 

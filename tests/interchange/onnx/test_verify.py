@@ -14,7 +14,7 @@ from scanline.errors import ModelError
 from scanline.interchange.onnx.verify import Comparison, verify_sequences
 from scanline.interchange.onnx.write import export_onnx
 from scanline.model.artifact import Model
-from tests.interchange.onnx.test_write import build, form, picture_form
+from tests.interchange.onnx.models import build, form, picture_form
 
 # --- the check before it is written
 
