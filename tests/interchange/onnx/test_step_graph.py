@@ -36,7 +36,7 @@ MEANS = (0.5, -2.0, 7.0)
 
 
 class Stream:
-    """N sequences that come step by step, with no more known of the graph than its metadata say."""
+    """N sequences, read step by step with only the metadata of the graph."""
 
     def __init__(self, path: Path, N: int) -> None:
         self.session = session(path)
@@ -53,9 +53,9 @@ class Stream:
 
     def feed(self, step: np.ndarray) -> dict[str, np.ndarray]:
         names = [output.name for output in self.session.get_outputs()]
-        told = dict(zip(names, self.session.run(names, {"step": step} | self.states), strict=True))
-        self.states = {name: told[new] for name, new in self.new.items()}
-        return told
+        outputs = dict(zip(names, self.session.run(names, {"step": step} | self.states), strict=True))
+        self.states = {name: outputs[new] for name, new in self.new.items()}
+        return outputs
 
 
 def draw_steps(N: int, T: int, features: int = F, seed: int = 0) -> np.ndarray:
@@ -63,7 +63,7 @@ def draw_steps(N: int, T: int, features: int = F, seed: int = 0) -> np.ndarray:
 
 
 def so_far(model: Model, steps: np.ndarray) -> np.ndarray:
-    """Our logits (N, K) for `steps` (N, t, F)."""
+    """Return the logits (N, K) of the model for `steps` (N, t, F)."""
     part = model.preprocessing.prepare(unlabelled(list(steps)))
     return Predictor(model.network).outputs(part)
 
@@ -83,12 +83,12 @@ def test_every_step_equals_the_graph_of_whole_sequences(cell, layers, readout, t
             session(tmp_path / "whole.onnx"),
         )
         for t in range(1, 11):
-            told = stream.feed(steps[:, t - 1])
+            outputs = stream.feed(steps[:, t - 1])
             feed = {"steps": steps, "lengths": np.full(3, t)}
-            logits, shares = whole.run(["logits", "probabilities"], feed)
-            assert np.abs(told["logits"] - logits).max() < 1e-6, f"step {t}"
-            assert np.abs(told["probabilities"] - shares).max() < 1e-6, f"step {t}"
-            assert np.abs(told["logits"] - so_far(model, steps[:, :t])).max() < 1e-6, f"step {t}"
+            logits, probabilities = whole.run(["logits", "probabilities"], feed)
+            assert np.abs(outputs["logits"] - logits).max() < 1e-6, f"step {t}"
+            assert np.abs(outputs["probabilities"] - probabilities).max() < 1e-6, f"step {t}"
+            assert np.abs(outputs["logits"] - so_far(model, steps[:, :t])).max() < 1e-6, f"step {t}"
 
 
 @pytest.mark.parametrize("missing", ["zero", "mean", "forward-fill"])
@@ -100,23 +100,23 @@ def test_missing_values_are_filled_step_by_step(missing, tmp_path):
     steps[np.random.default_rng(1).random(steps.shape) < 0.4] = np.nan
     steps[0, :3] = np.nan
     for t in range(1, 13):
-        told = stream.feed(steps[:, t - 1])
-        assert np.abs(told["logits"] - so_far(model, steps[:, :t])).max() < 1e-6, f"step {t}"
+        outputs = stream.feed(steps[:, t - 1])
+        assert np.abs(outputs["logits"] - so_far(model, steps[:, :t])).max() < 1e-6, f"step {t}"
 
 
-def test_it_predicts_as_a_session_does(trained, tmp_path):
+def test_the_step_graph_predicts_as_a_session_does(trained, tmp_path):
     model, digits = scanline.load(trained, calibrated=True), catalog.load("digits").test
     export_step_graph(model, tmp_path / "step.onnx")
     images = digits.values[:5].astype(np.float32)
-    stream, shares = Stream(tmp_path / "step.onnx", 5), model.stream(5).feed(images)
+    stream, probabilities = Stream(tmp_path / "step.onnx", 5), model.stream(5).feed(images)
     for row in range(8):
-        told = stream.feed(images[:, row])
-        assert np.abs(told["probabilities"] - shares[:, row]).max() < 1e-5
-    assert np.abs(told["probabilities"] - model.predict_proba(digits.values[:5])).max() < 1e-5
+        outputs = stream.feed(images[:, row])
+        assert np.abs(outputs["probabilities"] - probabilities[:, row]).max() < 1e-5
+    assert np.abs(outputs["probabilities"] - model.predict_proba(digits.values[:5])).max() < 1e-5
 
 
 @pytest.mark.parametrize("readout", READOUTS)
-def test_sequences_of_different_age_go_on_side_by_side(readout, tmp_path):
+def test_sequences_of_different_lengths_continue_in_one_batch(readout, tmp_path):
     model = build("gru", 2, readout=readout)
     export_step_graph(model, tmp_path / "step.onnx")
     steps = draw_steps(2, 9)
@@ -130,37 +130,37 @@ def test_sequences_of_different_age_go_on_side_by_side(readout, tmp_path):
         for name, state in old.states.items()
     }
     for t in range(3):
-        told = both.feed(np.stack([steps[0, 6 + t], steps[1, t]]))
-    assert np.abs(told["logits"][0] - so_far(model, steps[:1])[0]).max() < 1e-6
-    assert np.abs(told["logits"][1] - so_far(model, steps[1:, :3])[0]).max() < 1e-6
+        outputs = both.feed(np.stack([steps[0, 6 + t], steps[1, t]]))
+    assert np.abs(outputs["logits"][0] - so_far(model, steps[:1])[0]).max() < 1e-6
+    assert np.abs(outputs["logits"][1] - so_far(model, steps[1:, :3])[0]).max() < 1e-6
 
 
-def test_a_mean_over_many_steps_loses_none(tmp_path):
+def test_a_mean_over_many_steps_is_exact(tmp_path):
     model = build("rnn", readout="mean", hidden=1, classes=2, read=form(1), seed=1)
     with torch.no_grad():
         model.network.head.weight.fill_(1.0)
     export_step_graph(model, tmp_path / "step.onnx")
     stream, step = Stream(tmp_path / "step.onnx", 1), np.full((1, 1), 1.7, np.float32)
     for _ in range(20_000):
-        told = stream.feed(step)
+        outputs = stream.feed(step)
     steps = np.full((1, 20_000, 1), 1.7, np.float32)
-    assert np.abs(told["logits"] - so_far(model, steps)).max() < 1e-6
+    assert np.abs(outputs["logits"] - so_far(model, steps)).max() < 1e-6
 
 
 @pytest.mark.parametrize(("view", "features"), [("rows", 6), ("rows", 3), ("pixels", 1)])
-def test_pictures_that_are_seen_in_reading_order_can_come_step_by_step(view, features, tmp_path):
+def test_views_in_reading_order_are_read_step_by_step(view, features, tmp_path):
     model = build("gru", read=picture_form(view, 1, features))
     export_step_graph(model, tmp_path / "step.onnx")
     pictures = np.random.default_rng(0).integers(0, 17, (3, 4, 6)).astype(np.uint8)
     steps, stream = pictures.reshape(3, -1, features).astype(np.float32), Stream(tmp_path / "step.onnx", 3)
     for t in range(steps.shape[1]):
-        told = stream.feed(steps[:, t])
-    assert np.abs(told["probabilities"] - model.predict_proba(pictures)).max() < 1e-6
+        outputs = stream.feed(steps[:, t])
+    assert np.abs(outputs["probabilities"] - model.predict_proba(pictures)).max() < 1e-6
 
 
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_a_step_that_is_no_number_gets_no_answer_and_is_forgotten(readout, wrong, tmp_path):
+def test_a_step_that_is_not_finite_gets_no_prediction_and_is_ignored(readout, wrong, tmp_path):
     model = build("lstm", 2, readout=readout)
     export_step_graph(model, tmp_path / "step.onnx")
     steps, stream = draw_steps(2, 6), Stream(tmp_path / "step.onnx", 2)
@@ -168,13 +168,13 @@ def test_a_step_that_is_no_number_gets_no_answer_and_is_forgotten(readout, wrong
         stream.feed(steps[:, t])
     bad = steps[:, 3].copy()
     bad[0, 1] = wrong
-    told = stream.feed(bad)
-    assert np.isnan(told["logits"][0]).all()
-    assert np.abs(told["logits"][1] - so_far(model, steps[1:, :4])[0]).max() < 1e-6
-    told = stream.feed(steps[:, 4])
+    outputs = stream.feed(bad)
+    assert np.isnan(outputs["logits"][0]).all()
+    assert np.abs(outputs["logits"][1] - so_far(model, steps[1:, :4])[0]).max() < 1e-6
+    outputs = stream.feed(steps[:, 4])
     without = steps[:1, [0, 1, 2, 4]]
-    assert np.abs(told["logits"][0] - so_far(model, without)[0]).max() < 1e-6
-    assert np.abs(told["logits"][1] - so_far(model, steps[1:, :5])[0]).max() < 1e-6
+    assert np.abs(outputs["logits"][0] - so_far(model, without)[0]).max() < 1e-6
+    assert np.abs(outputs["logits"][1] - so_far(model, steps[1:, :5])[0]).max() < 1e-6
 
 
 # --- the file
@@ -259,14 +259,14 @@ def test_views_of_the_whole_picture_are_refused(view, features, tmp_path):
 
 
 @pytest.mark.parametrize("read", [form(4, 1, missing="forward-fill", means=(0.0,) * 4)])
-def test_filling_forward_before_the_cut_is_refused(read, tmp_path):
+def test_forward_fill_before_the_cut_is_refused(read, tmp_path):
     refused(build(read=read), tmp_path, UsageError, "cuts steps of 1 values into steps of 4 after")
 
 
 def test_pixels_of_a_picture_that_is_filled_by_rows_are_refused(tmp_path):
     model = build(read=picture_form("pixels", 1, 1, missing="forward-fill", means=(0.0,)))
     refused(model, tmp_path, UsageError, "cuts steps of 6 values into steps of 1 after")
-    export_onnx(model, tmp_path / "m.onnx")  # which has the rows
+    export_onnx(model, tmp_path / "m.onnx")  # the graph of whole sequences has the rows
 
 
 def test_an_opset_out_of_range_is_refused(tmp_path):
@@ -279,7 +279,7 @@ def test_without_the_packages_the_error_names_the_extra(tmp_path, monkeypatch):
     refused(model, tmp_path, MissingExtraError, r"requires onnxruntime, .* pip install '\.\[onnx\]'")
 
 
-def test_answers_that_are_apart_leave_no_file(tmp_path):
+def test_predictions_that_differ_leave_no_file(tmp_path):
     model = build("gru")
     with torch.no_grad():
         model.network.head.weight *= 1e5
@@ -304,7 +304,7 @@ def test_one_wrong_number_is_detected(name, exported):
 
 @pytest.mark.parametrize("state", ["h", "c", "sum", "count", "last"])
 def test_a_state_that_is_not_passed_on_is_detected(state, tmp_path):
-    """Where the new state is the old one, every step is the first."""
+    """A state that is returned unchanged makes every step the first."""
     model = build("lstm", readout="mean", read=form(missing="forward-fill", means=MEANS))
     export_step_graph(model, tmp_path / "m.onnx")
     made = onnx.load(tmp_path / "m.onnx")

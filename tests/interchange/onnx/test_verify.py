@@ -34,7 +34,7 @@ def test_the_verification_is_reported(tmp_path):
 
 
 def spoil(path: Path, name: str) -> bytes:
-    """The graph with one number of the constant `name` changed by a tenth of itself or so."""
+    """Return the graph with one number of the constant `name` changed by about a tenth."""
     made = onnx.load(path)
     held = next(each for each in made.graph.initializer if each.name == name)
     array = numpy_helper.to_array(held).copy()
@@ -95,7 +95,7 @@ def test_a_graph_that_reads_padding_is_detected(tmp_path):
 
 @pytest.mark.parametrize(("second", "fits"), [(0.5e-5, True), (1.5e-5, False)])
 def test_another_class_is_detected_where_the_margin_is_large(second, fits):
-    """A difference of 1e-5 may turn two logits round that are nearer than that, and no others."""
+    """A difference of 1e-5 may swap only logits that are closer than that."""
     ours = np.array([[0.0, second], [1.0, 0.0]], np.float32)
     theirs = np.array([[1e-5, second - 1e-5], [1.0, 0.0]], np.float32)
     compared = Comparison(1.0)
@@ -112,8 +112,8 @@ def test_outputs_of_another_shape_are_detected():
         Comparison(1.0).add({"logits": np.zeros((1, 3))}, np.zeros((1, 2), np.float32), 1, "one sequence")
 
 
-def test_where_a_network_is_chaotic_it_is_compared_over_fewer_steps(tmp_path):
-    """The last bit of a weight decides what this one answers after 500 steps, but not after ten."""
+def test_a_chaotic_network_is_compared_over_fewer_steps(tmp_path):
+    """The last bit of a weight changes the outputs after 500 steps, but not after ten."""
     model = build("rnn", hidden=32)
     with torch.no_grad():
         model.network.recurrent.weight_hh_l0 *= 1.3
@@ -127,7 +127,7 @@ def test_an_invalid_graph_is_refused_in_one_line():
         verify_sequences(b"no graph", build())
 
 
-def test_a_model_that_float32_cannot_answer_for_leaves_the_old_file(tmp_path):
+def test_a_model_that_float32_cannot_compute_leaves_the_old_file(tmp_path):
     model = build()
     target = tmp_path / "m.onnx"
     target.write_bytes(b"before")
@@ -139,7 +139,7 @@ def test_a_model_that_float32_cannot_answer_for_leaves_the_old_file(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["m.onnx"]
 
 
-def test_weights_that_are_no_numbers_are_refused(tmp_path):
+def test_weights_that_are_not_finite_are_refused(tmp_path):
     model = build()
     with torch.no_grad():
         model.network.head.bias[0] = torch.nan

@@ -25,7 +25,7 @@ BATCHED = [
 def test_random_batches_get_the_predictions_of_the_model(
     cell, layers, bidirectional, readout, tmp_path, newest
 ):
-    """28 batches for each of 36 networks: 1,008."""
+    """28 batches for each of 48 networks: 1,344."""
     number = NETWORKS.index((cell, layers, bidirectional, readout))
     draw = np.random.default_rng(number)
     model = build(cell, layers, bidirectional, readout, seed=number, hidden=int(draw.integers(1, 20)))
