@@ -76,32 +76,37 @@ SHOWING = --capture=sys
 # name the test.
 sanitize: $(VENV)/.dev
 	$(call needs,cmake g++,cmake g++)
-	$(CMAKE) $(call CHECKED,) -DSCANLINE_SANITIZE=ON
-	cmake --build build/$@ --parallel --target all headers
+	$(CMAKE) $(call CHECKED,) -DSCANLINE_SANITIZE=ON -DSCANLINE_TESTS=ON
+	cmake --build build/$@ --parallel --target scanline scanline-predictions headers
+	UBSAN_OPTIONS=print_stacktrace=1 build/$@/scanline-predictions
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:abort_on_error=1 \
 	  SCANLINE_LIBRARY="$(CURDIR)/build/$@/libscanline.so" \
 	  $(PYTEST) $(SHOWING) tests/kernels tests/nn/test_modules.py
 
 # In the three targets below Python runs as usual and the library in another process (csrc/tests/remote.cpp), on its
-# own threads.
+# own threads. Predictors and the update of the weights have a program without Python, csrc/tests/predictions.cpp; its
+# argument n makes it compute each n-th network.
 test-neon: $(VENV)/.dev
 	$(call needs,cmake aarch64-linux-gnu-g++ qemu-aarch64,cmake g++-aarch64-linux-gnu qemu-user)
 	$(CMAKE) -DSCANLINE_TESTS=ON -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
 	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DSCANLINE_SANITIZE=$(SANITIZE)
-	cmake --build build/$@ --parallel --target scanline-remote
+	cmake --build build/$@ --parallel --target scanline-remote scanline-predictions
+	ASAN_OPTIONS=detect_leaks=0 qemu-aarch64 -L /usr/aarch64-linux-gnu build/$@/scanline-predictions 29
 	SCANLINE_TEST_REMOTE="qemu-aarch64 -L /usr/aarch64-linux-gnu build/$@/scanline-remote" \
 	  ASAN_OPTIONS=detect_leaks=0 $(PYTEST) tests/kernels/test_cells.py tests/kernels/test_activations.py
 
 # -DSCANLINE_SANITIZE makes the library allocate every block from the system, so that valgrind knows its bounds.
 # valgrind emulates the kernels "portable" and, if the processor has AVX2, "avx2". Random shapes are smaller because
 # everything is fifty times slower.
+VALGRIND = valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes --track-origins=yes
+
 valgrind: $(VENV)/.dev
 	$(call needs,cmake g++ valgrind,cmake g++ valgrind)
 	$(CMAKE) $(call CHECKED,-DSCANLINE_SANITIZE) -DSCANLINE_TESTS=ON
-	cmake --build build/$@ --parallel --target scanline-remote
-	SCANLINE_TEST_REMOTE="valgrind --quiet --error-exitcode=9 --exit-on-first-error=yes --track-origins=yes \
-	  build/$@/scanline-remote" SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=2e5 \
+	cmake --build build/$@ --parallel --target scanline-remote scanline-predictions
+	$(VALGRIND) build/$@/scanline-predictions 53
+	SCANLINE_TEST_REMOTE="$(VALGRIND) build/$@/scanline-remote" SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=2e5 \
 	  $(PYTEST) tests/kernels/test_cells.py
 
 # libgomp has no ThreadSanitizer instrumentation, so the library uses its own threads. If the program stops with
@@ -109,8 +114,9 @@ valgrind: $(VENV)/.dev
 tsan: $(VENV)/.dev
 	$(call needs,cmake g++,cmake g++)
 	$(CMAKE) $(call CHECKED,) -DSCANLINE_TSAN=ON -DSCANLINE_TESTS=ON
-	cmake --build build/$@ --parallel --target scanline-remote scanline-concurrent
+	cmake --build build/$@ --parallel --target scanline-remote scanline-concurrent scanline-predictions
 	TSAN_OPTIONS=halt_on_error=1 build/$@/scanline-concurrent
+	TSAN_OPTIONS=halt_on_error=1 build/$@/scanline-predictions 29
 	TSAN_OPTIONS=halt_on_error=1 SCANLINE_TEST_REMOTE=build/$@/scanline-remote \
 	  SCANLINE_TEST_EXAMPLES=10 SCANLINE_TEST_PRODUCTS=5e5 \
 	  $(PYTEST) $(SHOWING) tests/kernels/test_cells.py tests/kernels/test_activations.py

@@ -71,7 +71,7 @@ struct Expected {
 
 template <class Cell>
 struct RowScratch {
-  Letter *letters[2];        // of even and odd steps; Mail says whose are where
+  Letter *letters[2];        // of even and odd numbers of a step; Share says whose are where
   float *states;             // [block of units][unit in block]
   uint32_t *h[max_members];  // each member's copies of all operands: a step reads one and writes the other
   uint32_t *x[max_members];  // each member's operands of the step's input
@@ -208,19 +208,23 @@ class RowPass {
     return Share(z_.blocks, RowScratch<Cell>::block_words, member, team_.members);
   }
 
+  // They alternate from the last step of one layer to the first of the next, too: a member may be there while others
+  // still read what it sent from the last step.
+  Letter *letters(int64_t s) const { return scratch_.letters[(row_.first_step + s) % 2]; }
+
   // Writes to the letters of step s, so that their cache lines arrive while the step is computed. The others have read
   // what they held, or they could not have sent their own letters of step s - 1.
   void claim_letters(int64_t s) {
     if (team_.members == 1) return;
     const Share own = share(team_.member);
-    for (int64_t k = 0; k < own.letters; ++k) scratch_.letters[s % 2][own.first_letter + k].operands[0] = 0;
+    for (int64_t k = 0; k < own.letters; ++k) letters(s)[own.first_letter + k].operands[0] = 0;
     __asm__ volatile("" ::: "memory");
   }
 
   // Sends the operands that this member computed in step s and receives those of the others.
   void exchange(int64_t s) {
     uint32_t *const words = h(s + 1);
-    Letter *const letters = scratch_.letters[s % 2];
+    Letter *const letters = this->letters(s);
     const auto number = static_cast<uint32_t>(row_.first_step + s + 1);
     const Share own = share(team_.member);
     for (int64_t k = 0; k < own.letters; ++k) {

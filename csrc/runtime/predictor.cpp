@@ -137,7 +137,8 @@ uint64_t Predictor::digest_of(const scanline_network &n) const {
   const int64_t gates = kernel_.gates;
   uint64_t all = 0;
   const auto add = [&](const float *numbers, int64_t count) {
-    if (numbers) all = all * 0x9e3779b97f4a7c15u + set_.digest(numbers, count);
+    // An absent array counts, too: with the biases exchanged, one of them absent, a GRU computes something else.
+    all = all * 0x9e3779b97f4a7c15u + (numbers ? set_.digest(numbers, count) : 0);
   };
   for (int64_t k = 0; k < layers_ * directions_; ++k) {
     add(n.weights[4 * k], gates * units_ * width(k / directions_));
@@ -287,8 +288,13 @@ void Predictor::stream(const scanline_stream &call) const {
   const Buffers buffers(memory.get(), *this, 1, steps, true);
   const auto prepare = [&] { normalise(call.values, false, steps, buffers.x); };
   // Waking threads takes longer than one step.
-  const float *const y = read_one(buffers, steps, {call.h, call.c, units_}, steps > 1 ? call.threads : 1, prepare);
+  const float *const y = read_one(buffers, steps, states_of(call), steps > 1 ? call.threads : 1, prepare);
   finish_stream(call, 0, steps, y, buffers);
+}
+
+// Without c, which `call` may have, if the cell has no such state.
+Predictor::States Predictor::states_of(const scanline_stream &call) const {
+  return {call.h, cell_ == SCANLINE_LSTM ? call.c : nullptr, call.sequences * units_};
 }
 
 // The outputs of the head after each step of sequence n.

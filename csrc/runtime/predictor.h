@@ -57,6 +57,7 @@ class Predictor {
   void stream_many(const scanline_stream &call) const;
   template <class Body>
   void for_each_group(const scanline_layer &batch, bool every_step, const Body &body) const;
+  States states_of(const scanline_stream &) const;
   scanline_layer shape(int64_t sequences, int64_t steps, const int64_t *lengths, int threads) const;
   const float *read_group(const Buffers &, const Group &, States) const;
   const float *gather(const float *from, const Group &, float *to) const;

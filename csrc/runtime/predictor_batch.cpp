@@ -124,7 +124,7 @@ void Predictor::predict_many(const scanline_prediction &call) const {
 
 void Predictor::stream_many(const scanline_stream &call) const {
   const scanline_layer batch = shape(call.sequences, call.steps, call.lengths, call.threads);
-  const States states{call.h, call.c, call.sequences * units_};
+  const States states = states_of(call);
   for_each_group(batch, true, [&](const Group &group, const Buffers &buffers) {
     for (int64_t r = 0; r < group.count; ++r)
       normalise(call.values + group.order[r] * call.steps * features_, false, group.lengths[r],

@@ -1,12 +1,11 @@
 // Calls the library from several threads at once, as a server does, and compares all results with those of one thread.
 // ThreadSanitizer watches it (make tsan). Exits with 1 at the first difference.
-#include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <thread>
 #include <vector>
 
 #include "scanline.h"
+#include "tests/values.h"
 
 namespace {
 
@@ -18,12 +17,6 @@ struct Shape {
 // One shape whose sequences are divided among threads, and one that threads share unit by unit.
 constexpr Shape shapes[2] = {{12, 7, 5, 19}, {1, 6, 40, 150}};
 constexpr int cells[] = {SCANLINE_LSTM, SCANLINE_GRU, SCANLINE_RNN_TANH};
-
-std::vector<float> values(int64_t count, float scale) {
-  std::vector<float> result(static_cast<size_t>(count));
-  for (size_t k = 0; k < result.size(); ++k) result[k] = scale * std::sin(static_cast<float>(k * 7 % 101));
-  return result;
-}
 
 // Every result of a forward and a backward pass.
 std::vector<float> train(int cell, const Shape &z, int threads) {
@@ -62,10 +55,6 @@ std::vector<float> train(int cell, const Shape &z, int threads) {
   if (scanline_run_forward(&forward, 1) || scanline_run_backward(&backward, 1)) results.clear();
   scanline_give(reserve);
   return results;
-}
-
-bool equal(const std::vector<float> &a, const std::vector<float> &b) {
-  return !a.empty() && a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 }  // namespace
