@@ -245,7 +245,7 @@ bool follows(const scanline_adam &s, const Weights &old, const Weights &now) {
 
 void check_adam(float gradient_scale) {
   context = "Adam, gradients scaled by " + std::to_string(gradient_scale);
-  scanline_adam step{gradient_scale, 0.1f, 0.999f, 0.001f, 0.05f, 1e-8f, -0.01f, 1, nullptr, 0};
+  scanline_adam step{gradient_scale, 0.1f, 0.999f, 0.001f, 0.05f, 0.01f, -0.01f, 1, nullptr, 0};
   const std::vector<Weights> before = all_sizes(), expected = updated(step);
   const auto same = [&] {
     const std::vector<Weights> now = updated(step);

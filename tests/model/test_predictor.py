@@ -85,6 +85,26 @@ def test_threads_that_share_one_sequence_compute_the_same_bits(cell, threads):
         torch.set_num_threads(before)
 
 
+def test_threads_continue_with_the_next_layer_after_an_odd_number_of_steps():
+    made = network("gru", "last", 6, features=30, units=160)
+    data, outputs = [source([steps], 30) for steps in (1, 3, 5)], []
+    expected = [of_torch(made, each) for each in data]
+
+    def predict() -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(3)
+        predictor = Predictor(made)
+        outputs.extend(predictor.outputs(each) for _ in range(500) for each in data)
+        torch.set_num_threads(before)
+
+    # A daemon: threads that wait for each other forever must not keep the test from failing.
+    thread = threading.Thread(target=predict, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), "threads wait for each other"
+    np.testing.assert_array_equal(outputs, expected * 500)
+
+
 @pytest.mark.parametrize("kernel", ["avx512", "avx2", "neon", "portable"])
 def test_every_kernel_predicts_alone_what_it_predicts_in_a_batch(kernel):
     native = library()
