@@ -135,6 +135,8 @@ class Load:
                 await asyncio.sleep(0.001)
         took = time.perf_counter() - begin
         await asyncio.sleep(0.3)
+        if others := set(self.statuses) - {b"200", b"503"}:
+            raise RuntimeError(f"expected responses with status 200 or 503, got {others}")
         delays = np.array(self.delays or [np.nan]) * 1e3
         away, again = (
             np.array(each or [np.nan]) * 1e3 for each in (self.turned_away, self.turned_away_again)

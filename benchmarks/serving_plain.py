@@ -27,7 +27,8 @@ places = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 weights = dict(zip(places, trained.recurrent.weights(0, 0), strict=True))
 lstm.load_state_dict({name: weight.detach() for name, weight in weights.items()})
 head.load_state_dict(trained.head.state_dict())
-names = [str(name) for name in model.classes]
+classes = model.classes.tolist()  # Pydantic writes no NumPy values
+names = [str(name) for name in classes]
 app = FastAPI()
 
 
@@ -46,7 +47,7 @@ def answer(sent: Pictures) -> dict:
     predictions = []
     for row in rows:
         best = max(range(len(row)), key=row.__getitem__)
-        found = {"label": model.classes[best], "probability": row[best]}
+        found = {"label": classes[best], "probability": row[best]}
         predictions.append(found | {"probabilities": dict(zip(names, row, strict=True))})
     return {"predictions": predictions}
 
