@@ -31,6 +31,7 @@ QUICK = "pictures_in_folders.py"
 CASES = [pytest.param(name, marks=() if name == QUICK else pytest.mark.campaign) for name in EXPECTED]
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", CASES)
 def test_an_example_runs_and_reaches_its_accuracy(name, tmp_path):
     if name.startswith("vowels") and (SHARED is None or not (SHARED / "ts").is_dir()):

@@ -280,6 +280,7 @@ def start_and_wait_for_a_step(command: list[str]) -> tuple[subprocess.Popen[str]
     return process, line
 
 
+@pytest.mark.campaign
 def test_ctrl_c_leaves_a_usable_run_that_resumes(scanline, tmp_path):
     run = tmp_path / "run"
     command = [*PROGRAM, "train", "digits", "--run", str(run), "--set", "train.samples=10_000_000"]

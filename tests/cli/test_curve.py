@@ -108,6 +108,7 @@ def test_the_lines_fit_the_window_and_are_no_longer_than_eighty(tmp_path, monkey
     assert lines[1].endswith("(validation)") == (most >= 60)
 
 
+@pytest.mark.campaign
 def test_where_there_are_no_blocks_the_curves_are_drawn_in_ascii(tmp_path):
     """A whole training in a real window of 40 columns that knows no more than ASCII."""
     environment = os.environ | {"PYTHONIOENCODING": "ascii", "COLUMNS": "40", "SCANLINE_OFFLINE": "1"}

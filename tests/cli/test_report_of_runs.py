@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from scanline.api import train
 from scanline.data.readers.arrays import Arrays
@@ -62,6 +63,7 @@ def start_and_wait_for_a_step(run: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.campaign
 def test_a_run_that_ctrl_c_ended_is_shown_as_far_as_it_came(scanline, folder):
     process = start_and_wait_for_a_step(folder / "cut")
     process.send_signal(signal.SIGINT)
@@ -80,6 +82,7 @@ def test_a_run_that_ctrl_c_ended_is_shown_as_far_as_it_came(scanline, folder):
     assert "of 180 sequences of the validation split of digits" in words(root)
 
 
+@pytest.mark.campaign
 def test_a_killed_run_shows_its_curves_and_how_to_resume(scanline, folder):
     process = start_and_wait_for_a_step(folder / "killed")
     process.kill()

@@ -119,6 +119,7 @@ def test_an_svg_is_labelled_and_self_contained(digit, tmp_path):
         assert words in written_in_it
 
 
+@pytest.mark.campaign
 def test_an_animation_has_a_frame_for_every_step(digit, tmp_path):
     with Image.open(written(digit, tmp_path, ".gif")) as film:
         assert film.format == "GIF"

@@ -160,6 +160,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_run_with_the_reason(tmp_pa
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
+@pytest.mark.campaign
 def test_the_lock_of_a_killed_process_is_released(tmp_path):
     run = tmp_path / "run"
     code = (

@@ -282,6 +282,7 @@ def run_alone(target: Path, **said: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.campaign
 @pytest.mark.skipif(find_spec("tensorflow") is not None, reason="Keras takes TensorFlow, which is there")
 def test_without_tensorflow_keras_runs_on_torch_by_default(tmp_path):
     found = run_alone(tmp_path / "it.keras")
