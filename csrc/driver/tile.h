@@ -63,13 +63,11 @@ inline void for_each_tile(int64_t count, const Body &body) {
   constexpr int full = Vector::tile_rows;
   static_assert(full <= 6, "the switch below handles up to 5 remaining rows");
   int64_t r = 0;
-  if constexpr (full == 6) {
-    // 7 or 8 rows at the end: 4 and 3 or 4. A tile of 1 or 2 waits for the weights, as it uses each only so often.
-    const bool few = count > full && (count % full == 1 || count % full == 2);
-    for (; r + full + (few ? 2 : 0) < count; r += full) body(Rows<full>(), r);
-    if (few) body(Rows<4>(), r), r += 4;
-  }
-  for (; r + full <= count; r += full) body(Rows<full>(), r);
+  // 7 or 8 rows at the end: 4 and 3 or 4. A tile of 1 or 2 waits for the weights, as it uses each only so often.
+  const int64_t rest = count % full;
+  const bool few = full == 6 && count > full && (rest == 1 || rest == 2);
+  for (const int64_t end = count - rest - (few ? full : 0); r < end; r += full) body(Rows<full>(), r);
+  if (full == 6 && few) body(Rows<4>(), r), r += 4;
   switch (count - r) {
     case 1: return body(Rows<1>(), r);
     case 2: if (full > 2) return body(Rows<2>(), r); break;

@@ -15,13 +15,13 @@ using Clock = std::chrono::steady_clock;
 // Whether a thread of this library lost its core to another program a short while ago.
 bool contended();
 
-// The most threads to compute on: all, or, while the machine stays busy, one fewer than there are cores. A thread that
-// shares its core would hold up the others at the end of every pass by the time slices of the other program.
-int most_threads();
-
 // Whether to look for it, which is so at first. Not beside threads of the same program that wait actively for long
 // (OpenMP's by default): they take the core themselves, so that every sleep would be another sign of a busy machine.
 void watch_contention(bool watch);
+
+// The most threads to compute on: all, or, while the machine stays busy, one fewer than there are cores. A thread that
+// shares its core would hold up the others at the end of every pass by the time slices of the other program.
+int most_threads();
 
 // Bounded active waiting:
 //

@@ -65,8 +65,7 @@ def limit_text(limit: Limit) -> str:
 
 def _summary(each: WorkloadResult) -> str:
     ours, peer = each.scanline, each.peer
-    others = [f"{one.name.removeprefix('scanline ')}: {_ms(one)}" for one in each.other_ways]
-    time = f"{_ms(ours)} ({', '.join(others)})" if others else _ms(ours)
+    time = each.of_every_way(_ms)
     share = percent(ours) + (" of the loads" if each.limits and each.limits[0].name == "loads" else "")
     cells = (each.about, each.precision, time, f"{_ms(peer)} ({peer.name})", each.ratios(), share)
     return _line(cells)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -97,13 +98,14 @@ class WorkloadResult:
         """Scanline's predictor and `Model.predict_proba`, if they were measured."""
         return tuple(each for each in self.implementations[1:] if each.name in OURS)
 
+    def of_every_way(self, text: Callable[[Measurement], str]) -> str:
+        """Return `text` of Scanline's own measurement and, in brackets with their names, of the others."""
+        others = ", ".join(f"{way.name.removeprefix('scanline ')}: {text(way)}" for way in self.other_ways)
+        return f"{text(self.scanline)} ({others})" if others else text(self.scanline)
+
     def ratios(self) -> str:
         """Return how many times as fast as the fastest peer Scanline is, in every way that was measured."""
-        others = ", ".join(
-            f"{way.name.removeprefix('scanline ')}: {self.peer.median_ms / way.median_ms:.2f}"
-            for way in self.other_ways
-        )
-        return f"{self.ratio:.2f} ({others})" if others else f"{self.ratio:.2f}"
+        return self.of_every_way(lambda way: f"{self.peer.median_ms / way.median_ms:.2f}")
 
     @property
     def peer(self) -> Measurement:

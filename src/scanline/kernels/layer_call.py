@@ -96,7 +96,7 @@ class LayerCall(NamedTuple):
     def state_shape(self) -> tuple[Any, ...]:
         """Return the shape of a state: (N, H), of both directions (2, N, H)."""
         N, _, _, H = self.sizes()
-        return (N, H) if len(self.weights) == 1 else (2, N, H)
+        return state_shape(len(self.weights), N, H)
 
     def layer(self, cell: int, precision: int, direction: int) -> tuple[int, ...]:
         """Return the fields of the library's `Layer`.
@@ -142,8 +142,7 @@ class LayerCall(NamedTuple):
             )
         N, _, F, H = self.sizes()
         rows, D = G * H, len(self.weights)
-        state = (N, H) if D == 1 else (D, N, H)
-        shapes = (state,) * len(self.states) + ((rows, F), (rows, H), (rows,), (rows,)) * D
+        shapes = (state_shape(D, N, H),) * len(self.states) + ((rows, F), (rows, H), (rows,), (rows,)) * D
         dtype, device, faults = x.dtype, x.device, []
         # Runs at every training step: names and messages are made only for what does not fit.
         for index, tensor in enumerate(self.states_and_weights()):
@@ -168,6 +167,11 @@ class LayerCall(NamedTuple):
             )
         if faults:
             raise RuntimeError(f"{_label(cell)}: " + "; ".join(faults))
+
+
+def state_shape(directions: int, N: Any, H: Any) -> tuple[Any, ...]:
+    """Return the shape of a state: (N, H), of both directions (2, N, H)."""
+    return (N, H) if directions == 1 else (directions, N, H)
 
 
 def _label(cell: Cell) -> str:

@@ -28,6 +28,7 @@ from scanline.kernels.layer_call import (
     contiguous_steps,
     pair,
     plain,
+    state_shape,
 )
 from scanline.kernels.library import LARGE_BYTES, Library, load
 
@@ -168,8 +169,8 @@ class LayerOperator:
         # The structures below hold addresses, not references: `call` keeps contiguous copies alive.
         call, D = call.dense(), self.directions
         y = library.empty(call.x, *call.like_x(D * H))
-        state = (N, H) if D == 1 else (D, N, H)
-        last = [library.empty(call.x, *state) for _ in self.cell.states]
+        shape = state_shape(D, N, H)
+        last = [library.empty(call.x, *shape) for _ in self.cell.states]
         reserve, kept = None, 0
         if keep:
             kept = library.reserve_bytes(self._code, precision, N, T, H)

@@ -241,15 +241,9 @@ class _Recurrent(TorchTools, nn.RNNBase):
                 initial = None if states is None else [state[2 * layer : 2 * layer + 2] for state in states]
                 both = (weights, self._weights_of(layer, 1))
                 values, final = run_both(
-                    backend,
-                    cell,
-                    values,
-                    initial,
-                    both,
-                    lengths,
-                    batch_first=batch_first,
-                    precision=precision,
-                )
+                    backend, cell, values, initial, both, lengths,
+                    batch_first=batch_first, precision=precision,
+                )  # fmt: skip
             else:
                 initial = None if states is None else [state[layer] for state in states]
                 values, final = run_layer(
