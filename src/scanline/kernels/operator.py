@@ -81,7 +81,7 @@ class LayerOperator:
         # On CUDA the reference computes; registered, so that a model moved there does not fail.
         for key in ("CPU", "CUDA"):
             _ops.impl(name, self._dispatched, key)
-            _ops.impl(f"{name}_backward", self._backward, key)
+            _ops.impl(f"{name}_backward", self.backward_pass, key)
         forward, backward = f"scanline::{name}", f"scanline::{name}_backward"
         torch.library.register_fake(forward, self._forward_shapes, lib=_ops)
         torch.library.register_fake(backward, self._backward_shapes, lib=_ops)
@@ -128,11 +128,11 @@ class LayerOperator:
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         options = (reverse, batch_first, precision) if self.directions == 1 else (batch_first, precision)
         # Ordinary training and prediction skip torch's dispatcher; tracing and transforms need it.
-        # Both paths call the same `_forward`, so their results have the same bits.
+        # Both paths call the same `forward_pass`, so their results have the same bits.
         if _is_plain(tensors):
             if keep:
                 return _Direct.apply(*tensors, lengths, *options, self)  # type: ignore[no-any-return, no-untyped-call]
-            return self._forward(*tensors, lengths, *options, False)[:-1]
+            return self.forward_pass(*tensors, lengths, *options, False)[:-1]
         operator = getattr(torch.ops.scanline, self.name).default
         return operator(*tensors, lengths, *options, keep)[:-1]  # type: ignore[no-any-return]
 
@@ -147,11 +147,11 @@ class LayerOperator:
     # --- forward
 
     def _dispatched(self, *arguments: Any) -> tuple[Tensor, ...]:
-        *results, reserve = self._forward(*arguments)
+        *results, reserve = self.forward_pass(*arguments)
         # The schema has a tensor, which takes 2 us: calls without torch's dispatcher do without.
         return (*results, arguments[0].new_empty(0, dtype=torch.uint8) if reserve is None else reserve)
 
-    def _forward(self, *arguments: Any) -> tuple[Any, ...]:
+    def forward_pass(self, *arguments: Any) -> tuple[Any, ...]:
         """Return y, the last states, and what the backward pass needs if `keep`, the last argument."""
         call, keep = LayerCall.of(arguments[: self._inputs], arguments[self._inputs : -1]), arguments[-1]
         call.check(self.cell)
@@ -202,7 +202,7 @@ class LayerOperator:
 
     # --- backward
 
-    def _backward(self, *arguments: Any) -> tuple[Tensor, ...]:
+    def backward_pass(self, *arguments: Any) -> tuple[Tensor, ...]:
         """Return dx and the gradients of the states and weights; empty where not wanted."""
         gradients, call, (y, reserve), wants = self._split(arguments)
         native = self._native(call.x, call.precision)
@@ -237,7 +237,7 @@ class LayerOperator:
         return results
 
     def _batched_gradients(self, *arguments: Any) -> tuple[Tensor, ...]:
-        """Return what `_backward` does, computed by torch's operators, which `torch.vmap` knows."""
+        """Return what `backward_pass` does, computed by torch's operators, which `torch.vmap` knows."""
         gradients, call, _, wants = self._split(arguments)
         return reference_call.differentiate(self.cell, call, gradients, wants)
 
@@ -305,7 +305,7 @@ class LayerOperator:
         ctx.set_materialize_grads(False)
 
     def _differentiate_backward(self, ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return the gradients by all arguments of `_backward`, computed by the reference."""
+        """Return the gradients by all arguments of `backward_pass`, computed by the reference."""
 
         def backward(*tensors: Any) -> tuple[Tensor, ...]:
             results, call, _, wants = self._split((*tensors, *ctx.others))
@@ -326,7 +326,7 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
         *inputs, operator = arguments
-        output = operator._forward(*inputs, True)
+        output = operator.forward_pass(*inputs, True)
         operator._save_for_backward(ctx, inputs, output)
         ctx.operator = operator
         return output[:-1]  # type: ignore[no-any-return]
@@ -338,7 +338,7 @@ class _Direct(torch.autograd.Function):
             return operator._gradients(ctx, gradients, operator._batched_gradients)  # type: ignore[no-any-return]
         if torch.is_grad_enabled():  # create_graph: the dispatcher records the backward pass
             return operator._differentiate(ctx, *gradients, None)  # type: ignore[no-any-return]
-        return operator._gradients(ctx, gradients, operator._backward)  # type: ignore[no-any-return]
+        return operator._gradients(ctx, gradients, operator.backward_pass)  # type: ignore[no-any-return]
 
 
 def _is_plain(tensors: Sequence[Tensor | None]) -> bool:

@@ -107,7 +107,7 @@ class Network(nn.Module):
             standardized: Whether the values are float32 and already shifted and scaled, as the training
                 loader gives them.
         """
-        values = values if standardized else self._normalise(values)
+        values = values if standardized else self.normalise(values)
         outputs, states = self.recurrent.read(values, lengths, generator)
         return self.project(self.pooling.apply(outputs, lengths, self.recurrent.directions, states))
 
@@ -115,10 +115,11 @@ class Network(nn.Module):
         self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return the last layer's outputs at every step, (N, T, D*H), 0 past each sequence's end."""
-        outputs: Tensor = self.recurrent(self._normalise(values), lengths, generator)
+        outputs: Tensor = self.recurrent(self.normalise(values), lengths, generator)
         return outputs
 
-    def _normalise(self, values: Tensor) -> Tensor:
+    def normalise(self, values: Tensor) -> Tensor:
+        """Return raw values (N, T, F) shifted and scaled, in the dtype of the weights."""
         return (values.to(self.scale.dtype) - self.shift) / self.scale
 
     def project(self, features: Tensor) -> Tensor:

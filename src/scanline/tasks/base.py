@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -175,6 +176,28 @@ class Task(ABC):
             targets: (N,) encoded targets.
             weights: (N,) weight of each sequence in the mean; None if all weigh 1.
         """
+
+    def loss_gradient(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None, share: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Return `share` times the loss of a batch, and its gradient by `outputs`, with the bits of autograd.
+
+        Args:
+            outputs: (N, M), without a graph.
+            targets: (N,) encoded targets.
+            weights: (N,) weight of each sequence in the mean; None if all weigh 1.
+            share: Factor of the loss.
+
+        Returns:
+            One number, and (N, M).
+        """
+        with torch.enable_grad():
+            leaf = outputs.detach().requires_grad_()
+            loss = self.loss(leaf, targets, weights)
+            if share != 1.0:
+                loss = loss * share
+            (gradient,) = torch.autograd.grad(loss, leaf)
+        return loss.detach(), gradient
 
     @abstractmethod
     def score(self, outputs: Tensor, targets: Tensor) -> Score:

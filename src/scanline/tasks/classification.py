@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -25,6 +26,9 @@ from scanline.metrics.classification import ClassificationMetrics, classificatio
 from scanline.metrics.probabilities import softmax
 from scanline.tasks.base import DecodedPrediction, JsonObject, Score, Task
 
+aten = torch.ops.aten
+# Reductions of `nll_loss`, and a class index that no target has.
+_NONE, _MEAN, _NOT_IGNORED = 0, 1, -100
 # Characters of all class names in an array of them, where each takes as many as the longest.
 _NAMES_CHARACTERS = 2**24
 
@@ -84,6 +88,23 @@ class Classification(Task):
         # Divided by N, not by the sum of the weights as torch's `weight` argument does: weights scale the
         # gradient of each sequence independently of the rest of the batch.
         return (functional.cross_entropy(outputs, targets, reduction="none") * weights).mean()
+
+    def loss_gradient(
+        self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None, share: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mean cross-entropy and its gradient, by the operations that autograd would call."""
+        logarithms = torch.log_softmax(outputs, 1)
+        by_loss = outputs.new_full((), share)
+        reduction = _MEAN if weights is None else _NONE
+        loss, total = aten.nll_loss_forward.default(logarithms, targets, None, reduction, _NOT_IGNORED)
+        if weights is not None:
+            loss = (loss * weights).mean()
+            by_loss = by_loss / len(weights) * weights
+        by_logarithms = aten.nll_loss_backward.default(
+            by_loss, logarithms, targets, None, reduction, _NOT_IGNORED, total
+        )
+        gradient = aten._log_softmax_backward_data.default(by_logarithms, logarithms, 1, outputs.dtype)
+        return loss if share == 1.0 else loss * share, gradient
 
     def score(self, outputs: Tensor, targets: Tensor) -> Score:
         """Return mean cross-entropy and accuracy, in the precision of `outputs`."""

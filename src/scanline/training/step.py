@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scanline.errors import ScanlineError, UsageError
 from scanline.kernels.openmp import one_thread
+from scanline.model.gradients import loss_and_gradients
 from scanline.model.network import Network
 from scanline.recipe import TrainSettings
 from scanline.tasks import Task
@@ -91,7 +92,6 @@ def train_step(
     Raises:
         Diverged: If the loss or the gradient is not finite; the weights are then unchanged.
     """
-    values, lengths, targets = batch
     rate = learning_rate(settings, step)
     (group,) = optimizer.param_groups
     group["lr"] = rate
@@ -102,22 +102,16 @@ def train_step(
     if not network.training:  # walks through all modules
         network.train()
     parameters: list[Tensor] = group["params"]
-    # None instead of zeros: the backward pass stores the gradient and does not add it to a cleared array.
-    for weight in parameters:
-        weight.grad = None
     threads = torch.get_num_threads()
-    outputs = network(values, lengths, generator, standardized)
-    # torch divides even these few numbers among threads, which takes longer than computing on one. Not the
-    # products of the head: their bits depend on the number of threads.
-    with one_thread() as all_threads:
-        loss = task.loss(outputs, targets, weights)
-        # The only waits for a GPU are here and at the norm: both numbers decide whether the step is made.
-        result = loss.item()
-        if not math.isfinite(result):
-            raise Diverged(step + 1, f"the loss became {result}", rate)
-        # Called when the gradient of the loss by the outputs is known.
-        outputs.register_hook(all_threads)
-        loss.backward()
+    loss, gradients = loss_and_gradients(
+        network, task, batch, weights, generator=generator, standardized=standardized
+    )
+    # The only waits for a GPU are here and at the norm: both numbers decide whether the step is made.
+    result = loss.item()
+    if not math.isfinite(result):
+        raise Diverged(step + 1, f"the loss became {result}", rate)
+    for weight in parameters:
+        weight.grad = gradients.get(weight)
     with one_thread():
         total_norm = gradient_norm(parameters)
         norm = total_norm.item()
