@@ -26,12 +26,14 @@ class DeviceBatch:
         lengths: (n,) int64 number of steps of each sequence; None if all have T.
         targets: (n,) encoded targets.
         weights: (n,) float32 weight of each sequence in the loss; None if all weigh 1.
+        whole: (N, T, F) of the whole batch, of which this may be a part.
     """
 
     values: Tensor
     lengths: Tensor | None
     targets: Tensor
     weights: Tensor | None
+    whole: tuple[int, int, int]
 
 
 class Loader:
@@ -65,10 +67,16 @@ class Loader:
         self._values = torch.empty(0, dtype=torch.float32, device="cpu")
         self._raw: NDArray[Any] = np.empty(0, source.dtype)
 
-    def batch(self, step: int) -> DeviceBatch:
-        """Return the batch of `step`, counted from 0. It depends only on the step, not on earlier calls."""
-        source, indices = self.source, self.order.at(step)
-        longest = source.max_length if source.uniform else int(source.lengths[indices].max())
+    def batch(self, step: int, part: slice = slice(None)) -> DeviceBatch:
+        """Return the batch of `step`. It depends only on the arguments, not on earlier calls.
+
+        Args:
+            step: Training step, counted from 0.
+            part: Which sequences of the batch to return, with the values that they have in the whole batch.
+        """
+        source, whole = self.source, self.order.at(step)
+        indices = whole[part]
+        longest = source.max_length if source.uniform else int(source.lengths[whole].max())
         size = len(indices) * longest * source.features
         if size > len(self._values):
             self._allocate(size)
@@ -77,7 +85,7 @@ class Loader:
             values, lengths = batch.values, batch.lengths
             weights = batch.weights
         else:
-            values, lengths = self.shift.gather(source, indices, step), None
+            values, lengths = self.shift.gather(source, whole, step, part), None
             weights = None if source.weights is None else source.weights[indices]
         # A contiguous prefix of the buffer, so batches of any length reuse the same memory.
         tensor = self._values[: math.prod(values.shape)].view(values.shape)
@@ -91,6 +99,7 @@ class Loader:
             None if lengths is None else torch.from_numpy(lengths).to(self.device),
             torch.from_numpy(self.targets[indices]).to(self.device),
             None if weights is None else torch.from_numpy(weights).to(self.device),
+            (len(whole), longest, source.features),
         )
 
     def _allocate(self, size: int) -> None:

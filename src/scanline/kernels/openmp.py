@@ -8,9 +8,13 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 
 @functools.cache
@@ -33,6 +37,30 @@ def parallel_function() -> int | None:
     """Return the address of the function that runs work on torch's own threads, or None."""
     library = _library()
     return None if library is None else ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value
+
+
+def keep_to_one_thread() -> None:
+    """Compute everything that the calling thread starts on that thread alone, for as long as it lives.
+
+    Products of matrices included, whose bits depend on the number of threads. Other threads are not affected,
+    but where torch has another OpenMP than GNU's: there the whole process computes on one thread.
+    """
+    library = _library()
+    if library is None:
+        torch.set_num_threads(1)
+        return
+    torch.get_num_threads()  # torch sets its own number at its first call in a thread
+    library.omp_set_num_threads(1)
+    if torch.backends.mkl.is_available():
+        path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD).MKL_Set_Num_Threads_Local(1)
+
+
+def on_one_thread(function: Callable[[], Result]) -> Result:
+    """Return what `function` returns, computed on one thread; see `keep_to_one_thread`."""
+    with ThreadPoolExecutor(1, initializer=keep_to_one_thread) as pool:
+        return pool.submit(function).result()
 
 
 @contextlib.contextmanager

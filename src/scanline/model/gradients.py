@@ -14,6 +14,7 @@ from torch import Tensor
 from scanline.kernels.layer_pass import LayerPass
 from scanline.kernels.openmp import one_thread
 from scanline.kernels.operators import BIDIRECTIONAL, OPERATORS
+from scanline.model.dropout import Draws
 from scanline.model.layers import RecurrentLayers
 from scanline.model.network import Network
 from scanline.tasks import Task
@@ -26,7 +27,7 @@ def loss_and_gradients(
     task: Task,
     batch: tuple[Tensor, Tensor | None, Tensor],
     weights: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    draws: Draws | None = None,
     standardized: bool = False,
     share: float = 1.0,
 ) -> tuple[Tensor, Gradients]:
@@ -37,7 +38,7 @@ def loss_and_gradients(
         task: Defines the loss.
         batch: Values (N, T, F), lengths (N,) or None if all are T, and encoded targets (N,).
         weights: Weight of each sequence in the mean loss, (N,); None if all are 1.
-        generator: Source of dropout's random numbers; needed if the network has dropout.
+        draws: Source of dropout's random numbers; needed if the network has dropout.
         standardized: Whether the values are standardised already; see `Network.forward`.
         share: Factor of the loss: the share of these sequences in a larger batch.
 
@@ -49,7 +50,7 @@ def loss_and_gradients(
         with torch.no_grad():
             return _direct(network, task, batch, weights, standardized, share, precision)
     values, lengths, targets = batch
-    outputs = network(values, lengths, generator, standardized)
+    outputs = network(values, lengths, draws, standardized)
     # torch divides even these few numbers among threads, which takes longer than computing on one. Not the
     # products of the head: their bits depend on the number of threads.
     with one_thread() as all_threads:

@@ -23,24 +23,7 @@ from scanline.kernels.backends import (
     run_both,
     run_layer,
 )
-
-
-def dropout(values: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Set a fraction of the values to 0 and scale the others to keep the expected value.
-
-    Args:
-        values: Any shape.
-        share: Probability that a value is dropped, in [0, 1).
-        generator: Source of the random numbers; torch's global state is not used.
-
-    Returns:
-        The shape of `values`.
-
-    Source: Srivastava et al. (2014), in the inverted form of TensorFlow and torch.
-    """
-    # Drawn on the device of the values: CPU and GPU draw different numbers for the same seed.
-    kept = torch.rand(values.shape, generator=generator, dtype=values.dtype, device=values.device) >= share
-    return values * kept / (1.0 - share)
+from scanline.model.dropout import Draws, dropout
 
 
 class RecurrentLayers(nn.Module):
@@ -138,30 +121,28 @@ class RecurrentLayers(nn.Module):
         """Width of an output step, D*H."""
         return self.hidden_size * self.directions
 
-    def forward(
-        self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def forward(self, values: Tensor, lengths: Tensor | None = None, draws: Draws | None = None) -> Tensor:
         """Return the outputs of the last layer at every step; see `read`.
 
         Args:
             values: Inputs, (N, T, F).
             lengths: (N,) on the device of `values`; None if all sequences have T steps.
-            generator: Source of dropout's random numbers; needed in training if dropout > 0.
+            draws: Source of dropout's random numbers; needed in training if dropout > 0.
 
         Returns:
             (N, T, D*H), 0 past each sequence's end.
         """
-        return self.read(values, lengths, generator)[0]
+        return self.read(values, lengths, draws)[0]
 
     def read(
-        self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
+        self, values: Tensor, lengths: Tensor | None = None, draws: Draws | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the outputs of the last layer and, where the backend has them, its last states.
 
         Args:
             values: Inputs, (N, T, F). Values past a sequence's end are not read: they may be NaN.
             lengths: (N,) on the device of `values`; None if all sequences have T steps.
-            generator: Source of dropout's random numbers; needed in training if dropout > 0.
+            draws: Source of dropout's random numbers; needed in training if dropout > 0.
 
         Returns:
             Outputs (N, T, D*H), 0 past each sequence's end, and the states h (N, D*H) after each direction's
@@ -169,7 +150,7 @@ class RecurrentLayers(nn.Module):
             states saves the gradient of all outputs by using them.
 
         Raises:
-            ValueError: If dropout has no generator in training.
+            ValueError: If dropout has no source of random numbers in training.
         """
         dtype = values.dtype
         backend, precision = self.path(values, self.training)
@@ -187,9 +168,9 @@ class RecurrentLayers(nn.Module):
                 values, last = run_both(backend, self.cell, values, None, weights, lengths, **options)
             is_last = layer == self.layers - 1
             if self.training and self.dropout and (self.dropout_on == "every" or not is_last):
-                if generator is None:
+                if draws is None:
                     raise ValueError("dropout needs a generator in training")
-                values = dropout(values, self.dropout, generator)
+                values = dropout(values, self.dropout, draws)
                 last = None  # without the outputs' dropout they are not the last outputs
         if last is None:
             return values.to(dtype), None

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from scanline.limits import limit_of
 from scanline.model import pooling
 from scanline.model.dense import DenseLayer, DenseLayers
+from scanline.model.dropout import Draws
 from scanline.model.layers import RecurrentLayers
 from scanline.recipe import Cell, DropoutOn, Fraction, Layers, Readout, Size
 
@@ -95,7 +96,7 @@ class Network(nn.Module):
         self,
         values: Tensor,
         lengths: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        draws: Draws | None = None,
         standardized: bool = False,
     ) -> Tensor:
         """Return the outputs (N, M).
@@ -103,19 +104,17 @@ class Network(nn.Module):
         Args:
             values: (N, T, F) as they were read, any real dtype.
             lengths: (N,) number of steps, or None if all are T.
-            generator: Source of dropout's randomness in training.
+            draws: Source of dropout's randomness in training.
             standardized: Whether the values are float32 and already shifted and scaled, as the training
                 loader gives them.
         """
         values = values if standardized else self.normalise(values)
-        outputs, states = self.recurrent.read(values, lengths, generator)
+        outputs, states = self.recurrent.read(values, lengths, draws)
         return self.project(self.pooling.apply(outputs, lengths, self.recurrent.directions, states))
 
-    def outputs(
-        self, values: Tensor, lengths: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def outputs(self, values: Tensor, lengths: Tensor | None = None, draws: Draws | None = None) -> Tensor:
         """Return the last layer's outputs at every step, (N, T, D*H), 0 past each sequence's end."""
-        outputs: Tensor = self.recurrent(self.normalise(values), lengths, generator)
+        outputs: Tensor = self.recurrent(self.normalise(values), lengths, draws)
         return outputs
 
     def normalise(self, values: Tensor) -> Tensor:

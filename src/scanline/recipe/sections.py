@@ -261,6 +261,12 @@ class TrainSettings(_Section):
         description="precision of the LSTM's matrix products in training; predictions always use float32"
     )
     batch_size: Size = Field(description="sequences per batch")
+    # Recipes of older versions have no slices.
+    slices: Annotated[int, Field(strict=True, ge=1, le=4096)] = Field(
+        default=1,
+        description="parts of a batch whose gradients are added up in a fixed order, so that 1 to that many "
+        "processes compute the same bits; 1: one part, on all threads",
+    )
     bucket: CountOrOff = Field(
         description="number of batches drawn together and sorted by length, which reduces padding; 0: do not "
         "sort"
@@ -310,6 +316,10 @@ class TrainSettings(_Section):
             raise ValueError(
                 f"train.samples must be above train.batch_size ({self.batch_size}) for at least one step, "
                 f"got {self.samples}"
+            )
+        if self.slices > self.batch_size:
+            raise ValueError(
+                f"train.slices must be at most train.batch_size ({self.batch_size}), got {self.slices}"
             )
         # validate_every = 0 validates once, at the end, when there is nothing left to stop.
         if self.patience and not self.validate_every:

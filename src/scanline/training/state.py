@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.errors import ModelError
+from scanline.kernels.openmp import on_one_thread
 from scanline.model.initialisation import initialise
 from scanline.model.network import Architecture, Network
 from scanline.recipe import Recipe
@@ -165,7 +166,12 @@ def initial_state(
     network.to_empty(device="cpu")
     model = recipe.model
     generator = torch_generator(recipe.seed, "init")
-    initialise(network, model.init, model.head_init, model.forget_bias, generator)
+
+    def draw() -> None:
+        initialise(network, model.init, model.head_init, model.forget_bias, generator)
+
+    # The decomposition that makes a matrix orthogonal has other last bits on another number of threads.
+    on_one_thread(draw) if recipe.train.slices > 1 else draw()
     network.shift.copy_(torch.as_tensor(shift, device="cpu"))
     network.scale.copy_(torch.as_tensor(scale, device="cpu"))
     network.to(device)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scanline.errors import ScanlineError, UsageError
 from scanline.kernels.openmp import one_thread
-from scanline.model.gradients import loss_and_gradients
+from scanline.model.gradients import Gradients, loss_and_gradients
 from scanline.model.network import Network
 from scanline.recipe import TrainSettings
 from scanline.tasks import Task
@@ -92,6 +92,37 @@ def train_step(
     Raises:
         Diverged: If the loss or the gradient is not finite; the weights are then unchanged.
     """
+    begin(network)
+    loss, gradients = loss_and_gradients(
+        network, task, batch, weights, draws=generator, standardized=standardized
+    )
+    return make_step(optimizer, loss, gradients, settings, step)
+
+
+def begin(network: Network) -> None:
+    """Put the network into training mode."""
+    if not network.training:  # walks through all modules
+        network.train()
+
+
+def make_step(
+    optimizer: torch.optim.Adam, loss: Tensor, gradients: Gradients, settings: TrainSettings, step: int
+) -> float:
+    """Update the weights.
+
+    Args:
+        optimizer: The optimizer of the weights.
+        loss: The mean loss of the batch, one number.
+        gradients: Its gradient by each weight.
+        settings: Optimizer, schedule and clipping of the recipe.
+        step: Number of the step, counted from 0.
+
+    Returns:
+        The loss.
+
+    Raises:
+        Diverged: If the loss or the gradient is not finite; the weights are then unchanged.
+    """
     rate = learning_rate(settings, step)
     (group,) = optimizer.param_groups
     group["lr"] = rate
@@ -99,19 +130,14 @@ def train_step(
         # TensorFlow adds epsilon to the square root before the bias correction ("epsilon hat" in section 2
         # of the paper), torch after it. This is TensorFlow's epsilon in torch's formula.
         group["eps"] = EPSILON / math.sqrt(1 - group["betas"][1] ** (step + 1))
-    if not network.training:  # walks through all modules
-        network.train()
     parameters: list[Tensor] = group["params"]
-    threads = torch.get_num_threads()
-    loss, gradients = loss_and_gradients(
-        network, task, batch, weights, generator=generator, standardized=standardized
-    )
     # The only waits for a GPU are here and at the norm: both numbers decide whether the step is made.
     result = loss.item()
     if not math.isfinite(result):
         raise Diverged(step + 1, f"the loss became {result}", rate)
     for weight in parameters:
         weight.grad = gradients.get(weight)
+    threads = torch.get_num_threads()
     with one_thread():
         total_norm = gradient_norm(parameters)
         norm = total_norm.item()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from scanline.data.dataset import Dataset
 from scanline.data.loader import DeviceBatch, Loader
@@ -17,14 +16,16 @@ from scanline.data.memory import MemorySource
 from scanline.data.order import BatchOrder
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
-from scanline.model.predictor import Abandoned, Predictor
+from scanline.model.predictor import Abandoned
 from scanline.recipe import Recipe
 from scanline.seeding import torch_generator
 from scanline.tasks import Task
 from scanline.training.events import Evaluated, Event, Logged, Stepped
 from scanline.training.schedule import learning_rate
+from scanline.training.slices import Slices
 from scanline.training.state import TrainState
-from scanline.training.step import train_step
+from scanline.training.step import begin, make_step, train_step
+from scanline.training.team import Team
 
 
 class Trainer:
@@ -44,6 +45,7 @@ class Trainer:
         data: Dataset,
         task: Task,
         abandon: Callable[[], bool] | None = None,
+        team: Team | None = None,
     ) -> None:
         """Prepare a training; nothing is computed yet.
 
@@ -53,15 +55,21 @@ class Trainer:
             data: The splits, as steps of the network.
             task: What is predicted; fitted to the training split.
             abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.
+            team: The processes that share the work; None: this one alone.
         """
         self.state, self.recipe, self.data, self.task = state, recipe, data, task
         # Encoded once: batches and evaluations share these arrays.
         self._targets = {name: task.encode(source) for name, source in data.splits.items()}
-        self._abandon = abandon
+        self._abandon, self._team = abandon, team or Team()
         self._device = state.network.scale.device
         # Noise is added to raw values: only then the network has to standardise.
         self._standardized = not recipe.train.noise
         self._loader = self._make_loader()
+        self._slices: Slices | None = None
+        if recipe.train.slices > 1:
+            (group,) = state.optimizer.param_groups
+            size = recipe.train.batch_size
+            self._slices = Slices(recipe.train.slices, size, self._team, group["params"])
 
     def events(self) -> Iterator[Event]:
         """Train from the current state to the end of the recipe, and yield the events.
@@ -75,11 +83,9 @@ class Trainer:
         """
         state = self.state
         while state.pending_evaluation or not state.done(self.recipe):
-            # After a resume with a pending evaluation the step itself is done: its batch is needed once more
-            # for the log line, its update must not be made again.
-            batch = self._loader.batch(state.step - state.pending_evaluation)
-            if not state.pending_evaluation:
-                self._update(batch)
+            # After a resume with a pending evaluation the step itself is done: its update must not be made
+            # again.
+            batch = None if state.pending_evaluation else self._update()
             best = state.best
             try:
                 yield from self._due_events(batch)
@@ -103,37 +109,46 @@ class Trainer:
         scaler_or_none = scaler if self._standardized else None
         return Loader(data.train, order, scaler_or_none, shift, self._device, self._targets["train"])
 
-    def _update(self, batch: DeviceBatch) -> None:
-        """Make one step and update the state."""
-        state, recipe, device = self.state, self.recipe, self._device
+    def _update(self) -> DeviceBatch | None:
+        """Make one step, update the state, and return the batch if this process has all of it."""
+        state, recipe, device, slices = self.state, self.recipe, self._device, self._slices
+        batch = self._loader.batch(state.step, slice(None) if slices is None else slices.part)
         generator = None
         if recipe.model.dropout:
             # Derived from (seed, purpose, step): a resumed run draws the same numbers.
             generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
-        values = self._with_noise(batch.values) if recipe.train.noise else batch.values
-        state.loss = train_step(
-            state.network,
-            state.optimizer,
-            self.task,
-            (values, batch.lengths, batch.targets),
-            recipe.train,
-            state.step,
-            generator,
-            batch.weights,
-            self._standardized,
-        )
+        noisy = self._with_noise(batch) if recipe.train.noise else batch
+        if slices is None:
+            state.loss = train_step(
+                state.network,
+                state.optimizer,
+                self.task,
+                (noisy.values, batch.lengths, batch.targets),
+                recipe.train,
+                state.step,
+                generator,
+                batch.weights,
+                self._standardized,
+            )
+        else:
+            begin(state.network)
+            loss, gradients = slices.compute(state.network, self.task, noisy, generator, self._standardized)
+            state.loss = make_step(state.optimizer, loss, gradients, recipe.train, state.step)
         state.step += 1
         state.pending_evaluation = True
+        return batch if len(batch.targets) == recipe.train.batch_size else None
 
-    def _with_noise(self, values: Tensor) -> Tensor:
-        """Return raw values with normal noise, relative to the scale of each feature."""
+    def _with_noise(self, batch: DeviceBatch) -> DeviceBatch:
+        """Return a batch of raw values with normal noise, relative to the scale of each feature."""
         scale = self.state.network.scale
         # Its own purpose: turning dropout on or off does not change the noise.
         draw = torch_generator(self.recipe.seed, "noise", self.state.step, scale.device.type)
-        noise = torch.randn(values.shape, generator=draw, dtype=scale.dtype, device=scale.device)
-        return values + self.recipe.train.noise * scale * noise
+        noise = torch.randn(batch.whole, generator=draw, dtype=scale.dtype, device=scale.device)
+        if self._slices is not None:
+            noise = noise[self._slices.part, : batch.values.shape[1]]
+        return replace(batch, values=batch.values + self.recipe.train.noise * scale * noise)
 
-    def _due_events(self, batch: DeviceBatch) -> Iterator[Logged | Evaluated]:
+    def _due_events(self, batch: DeviceBatch | None) -> Iterator[Logged | Evaluated]:
         """Log and evaluate if that is due after the current step.
 
         This draws no random numbers and leaves the weights alone: omitting it does not change later steps,
@@ -141,7 +156,7 @@ class Trainer:
         """
         settings, data, step = self.recipe.train, self.data, self.state.step
         if settings.log_every and step % settings.log_every == 0:
-            yield self._log(batch)
+            yield self._log(self._loader.batch(step - 1) if batch is None else batch)
         due = (
             settings.validate_every and step % settings.validate_every == 0
         ) or step == settings.total_steps
@@ -164,7 +179,7 @@ class Trainer:
         return Logged(self.state.step, self._samples(), score, rate)
 
     def _evaluate(self, split: str, source: MemorySource) -> Evaluated:
-        outputs = Predictor(self.state.network).outputs(source, self._abandon)
+        outputs = self._team.outputs(self.state.network, source, self._abandon)
         # In float64: the loss of a large split then has no rounding error that shows.
         score = self.task.score(torch.from_numpy(outputs).double(), torch.from_numpy(self._targets[split]))
         return Evaluated(self.state.step, self._samples(), split, score, best=False)

@@ -27,19 +27,24 @@ class PictureShift:
     def __init__(self, view: View, pixels: int, seed: int) -> None:
         self.view, self.pixels, self.seed = view, pixels, seed
 
-    def gather(self, source: SequenceSource, indices: Indices, step: int) -> NDArray[Any]:
+    def gather(
+        self, source: SequenceSource, indices: Indices, step: int, part: slice = slice(None)
+    ) -> NDArray[Any]:
         """Gather pictures and move them.
 
         Args:
             source: Pictures, cut into steps by the view.
-            indices: (n,) which of them.
+            indices: (N,) the pictures of the batch.
             step: Training step, counted from 0.
+            part: Which n of the N to return. They move as they do in the whole batch.
 
         Returns:
             (n, T, F) values of the source's data type.
         """
         draw = numpy_generator(self.seed, "shift", step)
-        rows, columns = draw.integers(0, 2 * self.pixels + 1, (2, len(indices), 1)) - self.pixels
+        distances = draw.integers(0, 2 * self.pixels + 1, (2, len(indices), 1)) - self.pixels
+        rows, columns = distances[:, part]
+        indices = indices[part]
         move = self._move_rows if self.view.order is None else self._move_reordered
         moved = move(source, indices, rows, columns)
         return moved.reshape(len(indices), -1, source.features)
