@@ -7,12 +7,12 @@ from collections.abc import Callable
 from scanline.model.artifact import Model
 from scanline.model.description import Provenance, TestResult
 from scanline.model.description import SplitDigest as ModelSplitDigest
-from scanline.model.predictor import Predictor
 from scanline.storage.json_files import write_json
 from scanline.training.preparation import Prepared
 from scanline.training.run_directory import RunDirectory
 from scanline.training.run_files import Result, SplitDigest, SplitMetrics, TrainingSummary
 from scanline.training.state import TrainState
+from scanline.training.team import Team
 
 
 def write_outcome(
@@ -22,6 +22,7 @@ def write_outcome(
     digests: dict[str, SplitDigest],
     status: str,
     seconds: float,
+    team: Team,
     abandon: Callable[[], bool] | None = None,
 ) -> Result:
     """Write the model and `result.json` of a training.
@@ -35,6 +36,7 @@ def write_outcome(
         digests: Digest of each split.
         status: "finished", "stopped early", "interrupted" or "diverged".
         seconds: Duration of the training.
+        team: The processes that share the evaluation; the others call `final_metrics`.
         abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.
 
     Returns:
@@ -56,10 +58,7 @@ def write_outcome(
     result = Result(schema=1, recipe=recipe.name, data=data.title, training=summary)
     temperature, task = None, prepared.task
     if summary.has_ended:
-        # Kept by early stopping: the model is that of the best validation, not of the last step.
-        if state.best.weights:
-            network.load_state_dict(dict(state.best.weights))
-        test, validation, temperature = _evaluate(prepared, state, abandon)
+        test, validation, temperature = final_metrics(prepared, state, team, abandon)
         result = Result(
             schema=1, recipe=recipe.name, data=data.title, test=test, validation=validation, training=summary
         )
@@ -79,16 +78,29 @@ def write_outcome(
     return result
 
 
-def _evaluate(
-    prepared: Prepared, state: TrainState, abandon: Callable[[], bool] | None
+def final_metrics(
+    prepared: Prepared, state: TrainState, team: Team, abandon: Callable[[], bool] | None
 ) -> tuple[SplitMetrics | None, SplitMetrics | None, float | None]:
-    """Return the metrics of the test and the validation split, and the calibration temperature."""
+    """Return the metrics of the test and the validation split, and the calibration temperature.
+
+    Args:
+        prepared: What was trained on.
+        state: The state at the end of the training; its network gets the best weights that were kept.
+        team: The processes that share the evaluation, all of which call this.
+        abandon: Asked during the evaluation.
+
+    Raises:
+        Abandoned: Once `abandon` has returned True in one of the processes.
+    """
+    # Kept by early stopping: the model is that of the best validation, not of the last step.
+    if state.best.weights:
+        state.network.load_state_dict(dict(state.best.weights))
     temperature = None
     metrics: dict[str, SplitMetrics] = {}
     for name, source in prepared.data.splits.items():
         if name == "train":
             continue
-        outputs = Predictor(state.network).outputs(source, abandon)
+        outputs = team.outputs(state.network, source, abandon)
         if name == "validation":
             temperature = prepared.task.fit_temperature(outputs, prepared.task.encode(source))
         metrics[name] = SplitMetrics.model_validate(prepared.task.metrics(outputs, source).to_json())

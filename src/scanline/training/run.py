@@ -31,6 +31,7 @@ from scanline.training.run_directory import RunDirectory, claim
 from scanline.training.run_files import Computation, Environment, Machine, Result, SplitDigest, SplitFile
 from scanline.training.state import TrainState, initial_state
 from scanline.training.step import Diverged
+from scanline.training.team import Team
 from scanline.training.tensorboard import TensorBoardWriter
 from scanline.training.trainer import Trainer
 
@@ -44,6 +45,7 @@ class TrainingRun:
         directory: The run directory, locked until the run ends.
         prepared: Recipe, data, preprocessing and architecture.
         state: The training state.
+        team: The processes that train together.
         notes: Messages for the user, to be shown before training.
         seconds: Duration of the training so far.
         result: Content of `result.json`; None until the run has ended.
@@ -56,10 +58,11 @@ class TrainingRun:
         state: TrainState,
         digests: dict[str, SplitDigest],
         recorder: Recorder,
+        team: Team,
         seconds: float = 0.0,
     ) -> None:
         self.directory, self.prepared, self.state = directory, prepared, state
-        self.seconds = seconds
+        self.seconds, self.team = seconds, team
         self.notes: list[str] = []
         self.result: Result | None = None
         self._digests, self._recorder = digests, recorder
@@ -85,6 +88,7 @@ class TrainingRun:
         device: str = "auto",
         tensorboard: bool = False,
         on_progress: Progress | None = None,
+        team: Team | None = None,
     ) -> TrainingRun:
         """Start a new run. Everything is checked before its directory is created.
 
@@ -97,6 +101,7 @@ class TrainingRun:
             device: "auto", "cpu", "cuda" or "cuda:N".
             tensorboard: Whether to write event files.
             on_progress: Called with (received, total) bytes of a download.
+            team: The processes that train together; None: this one alone.
 
         Raises:
             UsageError: If the request is not valid or the directory exists.
@@ -106,6 +111,7 @@ class TrainingRun:
         if tensorboard:
             TensorBoardWriter.check_installed()
         prepared = prepare(*read_inputs(data, recipe, settings, on_progress))
+        team = _check_size(team, prepared.recipe)
         plan, splits = prepared.recipe, prepared.data
         scaler = Scaler.fit(splits.train, plan.input.scaling, splits.full_scale)
         state = initial_state(plan, prepared.architecture, scaler.shift, scaler.scale, device)
@@ -116,7 +122,8 @@ class TrainingRun:
         directory = RunDirectory.create(path, plan, _environment(state, device, digests), split)
         try:
             writer = TensorBoardWriter(path, 0) if tensorboard else None
-            started = cls(directory, prepared, state, digests, Recorder(directory, plan.train, writer))
+            recorder = Recorder(directory, plan.train, writer)
+            started = cls(directory, prepared, state, digests, recorder, team)
             started.notes += splits.notes
             for line in splits.notes:
                 directory.append_log(line)
@@ -139,6 +146,7 @@ class TrainingRun:
         device: str = "auto",
         tensorboard: bool = False,
         on_progress: Progress | None = None,
+        team: Team | None = None,
     ) -> TrainingRun:
         """Resume a run from its newest valid checkpoint.
 
@@ -151,6 +159,7 @@ class TrainingRun:
             device: "auto", "cpu", "cuda" or "cuda:N".
             tensorboard: Whether to write event files.
             on_progress: Called with (received, total) bytes of a download.
+            team: The processes that train together; None: this one alone.
 
         Raises:
             ModelError: If there is no run or no valid checkpoint.
@@ -170,9 +179,10 @@ class TrainingRun:
                 check_same_data(before, data, directory.path)
                 data = None
             plan = extend(before, recipe, settings, directory.path, then.data["train"].n)
+            team = _check_size(team, plan)
             _check_unfinished(directory, plan)
             dataset = read_again(plan, data, on_progress)
-            return cls._resume(directory, before, prepare(plan, dataset), then, device, tensorboard)
+            return cls._resume(directory, before, prepare(plan, dataset), then, device, tensorboard, team)
         except BaseException:
             directory.unlock()
             raise
@@ -186,6 +196,7 @@ class TrainingRun:
         then: Environment,
         device: str,
         tensorboard: bool,
+        team: Team,
     ) -> TrainingRun:
         """Load the newest checkpoint and make the directory look as it did when that was written."""
         recorded = {each.sha256 for each in then.data.values()}
@@ -208,7 +219,7 @@ class TrainingRun:
         directory.truncate_logs(position.metrics_bytes, position.log_bytes)
         writer = TensorBoardWriter(directory.path, state.step) if tensorboard else None
         recorder = Recorder(directory, plan.train, writer, (state.step, state.pending_evaluation))
-        resumed = cls(directory, prepared, state, digests, recorder, position.seconds)
+        resumed = cls(directory, prepared, state, digests, recorder, team, position.seconds)
         resumed.notes = notes
         return resumed
 
@@ -232,6 +243,7 @@ class TrainingRun:
                     self._finish(interruption)
                 except Abandoned:
                     self._interrupt(interruption)
+            self.team.finish()
         except Diverged as error:
             raise self._diverged(error) from None
         finally:
@@ -241,7 +253,11 @@ class TrainingRun:
         """Train, with checkpoints and interruptions at step boundaries."""
         # Earlier durations are included, so that `seconds` counts the training before a resume, too.
         started = time.perf_counter() - self.seconds
-        trainer = Trainer(self.state, self.recipe, self.data, self.prepared.task, interruption.is_overdue)
+        team = self.team
+        team.listen_to(interruption)
+        trainer = Trainer(
+            self.state, self.recipe, self.data, self.prepared.task, interruption.is_overdue, team
+        )
         for event in trainer.events():
             self.seconds = time.perf_counter() - started
             if not isinstance(event, Stepped):
@@ -252,7 +268,7 @@ class TrainingRun:
             self._recorder.complete_step(event, self.state, self.seconds)
             yield event
             # After the last step the run is finished instead, unless its evaluation takes too long.
-            if interruption.signal_number is not None and not self.state.done(self.recipe):
+            if team.signal is not None and not self.state.done(self.recipe):
                 self._interrupt(interruption)
 
     def _finish(self, interruption: Interruption) -> None:
@@ -272,7 +288,7 @@ class TrainingRun:
         raise Interrupted(
             f"stopped at step {step} of {total}; the current model is saved and can be used; resume with "
             f"`scanline train --resume --run {shlex.quote(str(self.directory.path))}`",
-            interruption.signal_number or 2,
+            self.team.signal or interruption.signal_number or 2,
         )
 
     def _diverged(self, error: Diverged) -> Diverged:
@@ -293,7 +309,7 @@ class TrainingRun:
         self.directory.sweep()
         abandon = interruption.is_overdue if interruption else None
         self.result = write_outcome(
-            self.directory, self.prepared, self.state, self._digests, status, self.seconds, abandon
+            self.directory, self.prepared, self.state, self._digests, status, self.seconds, self.team, abandon
         )
 
     def close(self) -> None:
@@ -315,6 +331,17 @@ class TrainingRun:
         """Return the commands that a user may want next, as shell lines."""
         run = shlex.quote(str(self.directory.path))
         return [f"scanline evaluate {run}", f"scanline report {run}", f"scanline predict {run} FILE"]
+
+
+def _check_size(team: Team | None, recipe: Recipe) -> Team:
+    """Return the team, or a process alone. Raises UsageError if there are more processes than slices."""
+    team = team or Team()
+    if team.size > recipe.train.slices:
+        raise UsageError(
+            f"{team.size} processes need train.slices of at least {team.size}, got {recipe.train.slices}; "
+            f"the result depends on it, not on the number of processes: add --set train.slices={team.size}"
+        )
+    return team
 
 
 def _digests(data: Dataset, recorded: Collection[str] = ()) -> dict[str, SplitDigest]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from scanline.data.memory import MemorySource
 from scanline.model.network import Network
 from scanline.model.predictor import Predictor
+from scanline.training.interruption import Interruption
 from scanline.training.tree import Node
 
 Abandon = Callable[[], bool] | None
@@ -61,6 +62,13 @@ class Team:
             Abandoned: In every process, once `abandon` has returned True in one.
         """
         return Predictor(network).outputs(source, abandon)
+
+    def listen_to(self, interruption: Interruption) -> None:
+        """Take signals from `interruption`, which records those of this process."""
+        self.received = lambda: interruption.signal_number
+
+    def finish(self) -> None:
+        """Wait until all processes have ended the training."""
 
     def check_weights(self, network: Network, step: int) -> None:
         """Check that all processes have the same weights after `step`."""

@@ -92,9 +92,16 @@ class Trainer:
             except Abandoned:
                 state.best = best  # or the validation would count twice when the step is evaluated again
                 raise
+            self._compare_weights()
             # Cleared before the caller gets control: a checkpoint made at `Stepped` is between two steps.
             state.pending_evaluation = False
             yield Stepped(state.step, self._samples(), state.loss)
+
+    def _compare_weights(self) -> None:
+        """Compare the weights of all processes, as often as checkpoints are made."""
+        state, settings = self.state, self.recipe.train
+        if state.step % settings.checkpoint_every == 0 or state.done(self.recipe):
+            self._team.check_weights(state.network, state.step)
 
     def _samples(self) -> int:
         return self.state.step * self.recipe.train.batch_size

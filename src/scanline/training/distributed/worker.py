@@ -1,0 +1,81 @@
+"""A process that an elastic agent has started: it trains, and tells the agent how that has ended."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from scanline.errors import Interrupted, ScanlineError
+from scanline.training.distributed.exchange import LostConnection
+from scanline.training.distributed.join import Request, StartFailed, join
+from scanline.training.distributed.launch import end_launch, watch_parent
+from scanline.training.follower import Follower
+from scanline.training.run import TrainingRun
+
+
+def take_part(request: Request) -> TrainingRun:
+    """Join the training. Returns in the process that writes the run; the others train here and then exit.
+
+    Raises:
+        ScanlineError: If the training cannot start.
+    """
+    watch_parent()
+    with reported():
+        member = join(request)
+    if isinstance(member, Follower):
+        _follow(member)
+    return member
+
+
+def _follow(follower: Follower) -> NoReturn:
+    _redirect(follower.run / f"log-rank-{os.environ['RANK']}.txt")
+    try:
+        with reported():
+            follower.train()
+            if follower.interrupted_by is not None:
+                raise Interrupted("stopped", follower.interrupted_by)
+    except ScanlineError as error:
+        # The writer prints what happened to all; only this process knows that it has lost a connection.
+        if isinstance(error, LostConnection):
+            print(f"scanline: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """On an error, tell the agent that starting again is of no use, once the error has been printed.
+
+    Not after a lost connection: then the agent starts all processes again.
+    """
+    try:
+        yield
+    except ScanlineError as error:
+        atexit.register(_exit_now, error.exit_code, not isinstance(error, LostConnection))
+        if isinstance(error, StartFailed):
+            sys.exit(error.exit_code)  # the process that has failed prints why
+        raise
+
+
+def _exit_now(code: int, is_final: bool) -> None:
+    """Exit without waiting for connections to processes that may be gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    if is_final:
+        end_launch(code)
+    os._exit(code)
+
+
+def _redirect(log: Path) -> None:
+    """Append what this process prints to a file of the run, if the run is on this machine."""
+    with contextlib.suppress(OSError):
+        file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
