@@ -34,10 +34,13 @@ const Kernel *kernel_of(int cell, int precision) {
   return set ? &set->cells[cell] : nullptr;
 }
 
-bool valid_call(const scanline_forward &call) { return call.hn && (call.cn || call.layer.cell != SCANLINE_LSTM); }
+bool valid_call(const scanline_forward &call) {
+  return call.hn && (call.cn || (call.layer.cell != SCANLINE_LSTM && call.layer.cell != SCANLINE_LSTM_PROJECTED));
+}
 
 bool valid_call(const scanline_backward &call) {
   if (!call.y || !call.reserve || (call.dweight_ih == nullptr) != (call.dweight_hh == nullptr)) return false;
+  if ((call.dweight_hr != nullptr) != (call.dweight_ih && call.layer.projection)) return false;
   return call.dweight_ih || (!call.dbias_ih && !call.dbias_hh);
 }
 
@@ -90,14 +93,16 @@ int scanline_reserve_form(int cell, int precision, int64_t form[3]) {
   return SCANLINE_OK;
 }
 
-size_t scanline_packed_bytes(int cell, int precision, int64_t features, int64_t units) {
+size_t scanline_packed_bytes(int cell, int precision, int64_t features, int64_t units, int64_t projection) {
   const Kernel *const kernel = kernel_of(cell, precision);
-  return kernel && features >= 1 && units >= 1 ? kernel->packed_bytes(features, units) : 0;
+  if (!kernel || features < 1 || units < 1 || !valid_projection(cell, projection)) return 0;
+  return kernel->packed_bytes({features, units, projection});
 }
 
 int scanline_pack(const scanline_layer *layer, void *packed) {
   if (!layer || !packed || !known_cell(layer->cell) || !known_precision(layer->precision) || layer->features < 1 ||
-      layer->units < 1 || !layer->weight_ih || !layer->weight_hh)
+      layer->units < 1 || !layer->weight_ih || !layer->weight_hh ||
+      !valid_projection(layer->cell, layer->projection) || (layer->projection && !layer->weight_hr))
     return SCANLINE_BAD_ARGUMENT;
   const Kernel *const kernel = kernel_of(layer->cell, layer->precision);
   if (!kernel) return SCANLINE_NO_SUCH_KERNEL;

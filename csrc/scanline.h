@@ -4,17 +4,17 @@
  * it needs and frees it before it returns. Functions never throw; they return an enum scanline_code, which
  * `scanline_error` describes.
  *
- * Sizes: N sequences, T steps, F features a step, H units, G gates. Row-major weight_ih is (G H, F) and weight_hh
- * (G H, H), with the gates in torch's order. With P = W_ih x + b_ih and Q = W_hh h + b_hh of each gate:
+ * Sizes: N sequences, T steps, F features a step, H units, G gates, and P, the width of the outputs and of h: H, except
+ * in a layer with a projection. Row-major weight_ih is (G H, F) and weight_hh (G H, P), with the gates in torch's order. With P = W_ih x + b_ih and Q = W_hh h + b_hh of each gate:
  *
  *     LSTM (G = 4)  i = sigmoid(P_i + Q_i)   f = sigmoid(P_f + Q_f)   g = tanh(P_g + Q_g)   o = sigmoid(P_o + Q_o)
- *                   c' = f c + i g           h' = o tanh(c')
+ *                   c' = f c + i g           h' = o tanh(c'), with a projection h' = W_hr (o tanh(c'))
  *     GRU (G = 3)   r = sigmoid(P_r + Q_r)   z = sigmoid(P_z + Q_z)   n = tanh(P_n + r Q_n)
  *                   h' = (1 - z) n + z h
  *     RNN (G = 1)   h' = tanh(P + Q), or max(0, P + Q)
  *
- * Sources: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000; Cho et al. 2014, with the reset
- * gate after the product as in torch; Elman 1990.
+ * Sources: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000 and the projection, (P, H), of Sak et
+ * al. 2014; Cho et al. 2014, with the reset gate after the product as in torch; Elman 1990.
  *
  * Strides count elements, not bytes. The last axis of every tensor is contiguous. "or NULL: ..." says what a NULL
  * pointer means; all other pointers are required.
@@ -39,7 +39,7 @@ extern "C" {
 #endif
 
 /* The version of this interface. It changes whenever a structure or the meaning of an argument does. */
-#define SCANLINE_ABI 5
+#define SCANLINE_ABI 6
 
 enum scanline_code {
   SCANLINE_OK = 0,
@@ -55,11 +55,18 @@ enum scanline_precision {
   SCANLINE_BFLOAT16 = 1
 };
 
-enum scanline_cell { SCANLINE_LSTM = 0, SCANLINE_GRU = 1, SCANLINE_RNN_TANH = 2, SCANLINE_RNN_RELU = 3 };
+enum scanline_cell {
+  SCANLINE_LSTM = 0,
+  SCANLINE_GRU = 1,
+  SCANLINE_RNN_TANH = 2,
+  SCANLINE_RNN_RELU = 3,
+  SCANLINE_LSTM_PROJECTED = 4 /* with a projection; not for predictors */
+};
 
 /* Arguments that a forward pass and its backward pass share. */
 typedef struct scanline_layer {
   int64_t sequences, steps, features, units; /* N, T, F, H; each >= 1 */
+  int64_t projection;                        /* P >= 1 of a cell with a projection, otherwise 0 */
   const int64_t *lengths;                    /* (N,), each in 0..T, or NULL: all T */
   int32_t reverse;                           /* 1: read each sequence from its own last step to its first */
   int32_t precision;                         /* enum scanline_precision */
@@ -67,17 +74,18 @@ typedef struct scanline_layer {
   int32_t cell;                              /* enum scanline_cell */
   const float *x; /* (N, T, F); steps at or past a sequence's length are not read */
   int64_t x_sequence, x_step;
-  const float *h0, *c0; /* (N, H) contiguous, or NULL: zeros. c0 and its like below: of the LSTM only */
+  const float *h0, *c0; /* (N, P) and (N, H) contiguous, or NULL: zeros. c0 and its like below: of the LSTM only */
   const float *weight_ih, *weight_hh;
   const float *bias_ih, *bias_hh; /* (G H,), or NULL: zeros */
+  const float *weight_hr;         /* of a cell with a projection, otherwise NULL */
 } scanline_layer;
 
 typedef struct scanline_forward {
   scanline_layer layer;
   const void *packed; /* from scanline_pack with these weights, or NULL: pack them for this call */
-  float *y;           /* (N, T, H), filled with 0 past a sequence's length, or NULL: not wanted */
+  float *y;           /* (N, T, P), filled with 0 past a sequence's length, or NULL: not wanted */
   int64_t y_sequence, y_step;
-  float *hn, *cn; /* (N, H) contiguous: the states after each sequence's last step; cn may be NULL but for the LSTM */
+  float *hn, *cn; /* contiguous: the states after each sequence's last step; cn may be NULL but for the LSTM */
   void *reserve;  /* values for the backward pass (scanline_reserve_form), or NULL: inference */
 } scanline_forward;
 
@@ -86,14 +94,15 @@ typedef struct scanline_backward {
   const float *y; /* the forward pass's outputs */
   int64_t y_sequence, y_step;
   const void *reserve; /* as written by the forward pass; not modified */
-  const float *dy;     /* (N, T, H), not read past a sequence's length, or NULL: zeros */
+  const float *dy;     /* (N, T, P), not read past a sequence's length, or NULL: zeros */
   int64_t dy_sequence, dy_step;
-  const float *dhn, *dcn; /* (N, H) contiguous, or NULL: zeros */
+  const float *dhn, *dcn; /* contiguous, or NULL: zeros */
   float *dx;              /* (N, T, F), filled with 0 past a sequence's length, or NULL: not wanted */
   int64_t dx_sequence, dx_step;
-  float *dh0, *dc0;               /* (N, H) contiguous, or NULL: not wanted */
+  float *dh0, *dc0;               /* contiguous, or NULL: not wanted */
   float *dweight_ih, *dweight_hh; /* shaped as the weights, or both NULL: not wanted */
   float *dbias_ih, *dbias_hh;     /* (G H,), or NULL: not wanted; NULL if the dweights are */
+  float *dweight_hr;              /* of a cell with a projection, NULL if the other dweights are; otherwise NULL */
 } scanline_backward;
 
 /* SCANLINE_ABI of the library. */
@@ -121,7 +130,7 @@ SCANLINE_API void scanline_use_parallel(scanline_parallel parallel);
  * bytes. Only the part for steps within the sequences' lengths is written. */
 SCANLINE_API int scanline_reserve_form(int cell, int precision, int64_t form[3]);
 /* Bytes of packed weights, or 0 for invalid arguments. */
-SCANLINE_API size_t scanline_packed_bytes(int cell, int precision, int64_t features, int64_t units);
+SCANLINE_API size_t scanline_packed_bytes(int cell, int precision, int64_t features, int64_t units, int64_t projection);
 
 /* Copy the weights and biases of `layer` into `packed`, in the order in which the kernel in use reads them. `packed`
  * is scanline_packed_bytes long and 64-byte aligned. */

@@ -3,7 +3,7 @@
 // For every step: the cell turns the gradient of h and of its state into that of the sums; its products with the
 // weights give the gradient of the previous h and of x; for the weights' gradient it is collected. Buffers:
 //
-//   dh       [row][unit]
+//   dh       [row][value of h]
 //   dstates  [block of units][row][unit in block]
 //   dsums    operands, [row][block of units][sum][unit in block]
 #pragma once
@@ -14,6 +14,7 @@
 #include "driver/backward_step.h"
 #include "driver/input_gradient.h"
 #include "driver/packing.h"
+#include "driver/projection.h"
 #include "driver/sizes.h"
 #include "driver/tile.h"
 #include "driver/weight_gradient.h"
@@ -23,9 +24,11 @@
 namespace scanline {
 namespace {
 
-template <class Cell>
+template <class Cell, bool projected>
 struct BackwardScratch {
   Arena arena;
+  BackwardProjection<Cell, projected> projection;
+  int64_t h_lanes;  // room for a row of dh
   float *dh, *dstates;
   uint32_t *dsums;
   Collected<Cell> collected;
@@ -36,24 +39,32 @@ struct BackwardScratch {
 
   BackwardScratch(void *memory, const Sizes<Cell> &z, int64_t count)
       : arena(memory),
-        dh(arena.take<float>(count * z.blocks * z.units)),
+        projection(arena, z, count),
+        h_lanes(lanes_of_h(z)),
+        dh(arena.take<float>(count * h_lanes)),
         dstates(arena.take<float>(Cell::states * count * z.blocks * z.units)),
         dsums(arena.take<uint32_t>(count * z.sum_words)),
         collected(arena, z, count),
         first_states(arena.take<float>(z.kept_states * count * z.blocks * z.units)),
-        zeros(arena.take<float>(z.H)),
+        zeros(arena.take<float>(z.R)),
         dy(arena.take<const float *>(count)),
         x(arena.take<const float *>(count)),
         h(arena.take<const float *>(count)),
         dx(arena.take<float *>(count)) {}
+
+ private:
+  int64_t lanes_of_h(const Sizes<Cell> &z) const {
+    if constexpr (projected) return projection.lanes;
+    else return z.blocks * z.units;
+  }
 };
 
-template <class Cell>
-size_t backward_scratch_bytes(int64_t features, int64_t units, int64_t count) {
-  return BackwardScratch<Cell>(nullptr, Sizes<Cell>(features, units), count).arena.bytes();
+template <class Cell, bool projected>
+size_t backward_scratch_bytes(const Shape &shape, int64_t count) {
+  return BackwardScratch<Cell, projected>(nullptr, Sizes<Cell>(shape), count).arena.bytes();
 }
 
-template <class Cell>
+template <class Cell, bool projected>
 class BackwardPass {
   using Operand = typename Cell::Operand;
   using Vector = typename Operand::Vector;
@@ -68,26 +79,30 @@ class BackwardPass {
       : call_(call),
         layer_(call.layer),
         group_(group),
-        z_(layer_.features, layer_.units),
+        z_(layer_),
         lanes_(z_.blocks * z_.units),
         scratch_(scratch, z_, group.count),
         weights_hh_(static_cast<const uint32_t *>(packed)),
-        weights_ih_(weights_hh_ + transposed_words(z_, of_h, z_.H)),
+        weights_ih_(weights_hh_ + transposed_words(z_, of_h, z_.R)),
         saved_end_(reinterpret_cast<const Saved *>(saved) + group.steps * z_.blocks * z_.saved),
         gradient_(gradient),
         dbias_(gradient ? gradient + weight_gradient_size(z_) : nullptr) {
-    std::memset(scratch_.zeros, 0, static_cast<size_t>(z_.H) * sizeof(float));
+    std::memset(scratch_.zeros, 0, static_cast<size_t>(z_.R) * sizeof(float));
+    if constexpr (projected) scratch_.projection.clear(group.count);
   }
 
   void run() {
     put_final_gradients();
     // Saved values were written step after step, so they are read from their end.
     const auto *const states_end = reinterpret_cast<const float *>(saved_end_) + z_.kept_states * group_.steps * lanes_;
+    const float *saved_m = states_end + group_.steps * lanes_;
+    const float *dh = scratch_.dh;
+    if constexpr (projected) dh = scratch_.projection.dm;
     BackwardStep<Cell> step{saved_end_,
                             states_end,
                             nullptr,
                             0,
-                            scratch_.dh,
+                            dh,
                             scratch_.dstates,
                             group_.count * z_.units,
                             lanes_,
@@ -100,9 +115,19 @@ class BackwardPass {
       step.states -= z_.kept_states * step.count * lanes_;
       if (z_.kept_states) find_states_before(s, step);
       find_rows(s, step.count);
-      compute(step);
+      if constexpr (projected) {
+        saved_m -= step.count * lanes_;
+        scratch_.projection.compute(weights_ih_ + transposed_words(z_, of_x, z_.F), scratch_.dh, scratch_.dy, saved_m,
+                                    step.count, gradient_of_projection());
+        compute(step, scratch_.projection.no_dy);
+      } else {
+        compute(step, scratch_.dy);
+      }
     }
     if (gradient_) add_weight_gradient(z_, scratch_.collected, gradient_);
+    if constexpr (projected)
+      if (gradient_)
+        add_weight_gradient(scratch_.projection.z, scratch_.projection.collected, gradient_of_projection());
     put_initial_gradients();
     if (call_.dx) clear_padding();
   }
@@ -113,13 +138,15 @@ class BackwardPass {
     const float *const initial = Cell::initial(layer_), *const dfinal = Cell::final_gradient(call_);
     for (int64_t r = 0; r < group_.count; ++r) {
       const int64_t n = group_.order[r];
+      float *const dh = scratch_.dh + r * scratch_.h_lanes;
+      std::memset(dh, 0, static_cast<size_t>(scratch_.h_lanes) * sizeof(float));
+      if (call_.dhn) std::memcpy(dh, call_.dhn + n * z_.R, static_cast<size_t>(z_.R) * sizeof(float));
+      if (!Cell::states) continue;
       for (int64_t unit = 0; unit < lanes_; unit += z_.width) {
         const int64_t place = z_.place(group_.count * z_.units, r, unit), here = z_.real_units(unit);
         const auto load = [&](const float *from) {
           return from ? load_partial<Vector>(from + n * z_.H + unit, here) : Vector::zero();
         };
-        Vector::store(scratch_.dh + r * lanes_ + unit, load(call_.dhn));
-        if (!Cell::states) continue;
         Vector::store(scratch_.dstates + place, load(dfinal));
         if (z_.kept_states) Vector::store(scratch_.first_states + place, load(initial));
       }
@@ -148,52 +175,39 @@ class BackwardPass {
       if (s > 0)
         scratch_.h[r] = call_.y + n * call_.y_sequence + time_of(layer_, group_.lengths[r], s - 1) * call_.y_step;
       else
-        scratch_.h[r] = layer_.h0 ? layer_.h0 + n * z_.H : scratch_.zeros;
+        scratch_.h[r] = layer_.h0 ? layer_.h0 + n * z_.R : scratch_.zeros;
     }
   }
 
-  void compute(const BackwardStep<Cell> &step) {
+  float *gradient_of_projection() const { return gradient_ ? gradient_ + gradient_size(z_) : nullptr; }
+
+  // dy: of each row's output, or null.
+  void compute(const BackwardStep<Cell> &step, const float *const *dy) {
     Collected<Cell> &collected = scratch_.collected;
     const int64_t entries = round_up(step.count, Operand::per_word) / Operand::per_word;
     if (gradient_ && collected.filled + entries > collected.capacity) add_weight_gradient(z_, collected, gradient_);
     for (int64_t b = 0; b < z_.blocks; ++b)
-      sums_gradient_of_block(z_, step, scratch_.dy, b, gradient_ ? &collected : nullptr,
+      sums_gradient_of_block(z_, step, dy, b, gradient_ ? &collected : nullptr,
                              gradient_ ? dbias_ + b * z_.block : nullptr);
-    if (gradient_) collect_rows(step.count);
-    input_gradient<Cell, of_h.first, of_h.end>(z_, scratch_.dsums, weights_hh_, z_.H, step.count,
-                                               [&](int64_t r) { return scratch_.dh + r * lanes_; });
+    if (gradient_) collect_rows(z_, collected, scratch_.h, scratch_.x, step.count);
+    input_gradient<Cell, of_h.first, of_h.end>(z_, scratch_.dsums, weights_hh_, z_.R, step.count,
+                                               [&](int64_t r) { return scratch_.dh + r * scratch_.h_lanes; });
     if (call_.dx)
       input_gradient<Cell, of_x.first, of_x.end>(z_, scratch_.dsums, weights_ih_, z_.F, step.count,
                                                  [&](int64_t r) { return scratch_.dx[r]; });
-  }
-
-  void collect_rows(int64_t count) {
-    Collected<Cell> &collected = scratch_.collected;
-    const float *const *const h = scratch_.h, *const *const x = scratch_.x;
-    for (int64_t r = 0; r < count; r += Operand::per_word) {
-      const bool second = Operand::per_word == 2 && r + 1 < count;
-      uint32_t *to = collected.rows + collected.filled++ * collected.row_words;
-      Operand::convert_rows(to, h[r], second ? h[r + 1] : nullptr, z_.H);
-      Operand::convert_rows(to + z_.H, x[r], second ? x[r + 1] : nullptr, z_.F);
-    }
   }
 
   void put_initial_gradients() {
     float *const dinitial = Cell::initial_gradient(call_);
     for (int64_t r = 0; r < group_.count; ++r) {
       const int64_t n = group_.order[r];
-      for (int64_t unit = 0; unit < z_.H; unit += z_.width) {
-        const auto store = [&](float *to, typename Vector::type v) {
-          if (to) store_partial<Vector>(to + n * z_.H + unit, v, z_.real_units(unit));
-        };
-        auto dh = Vector::load(scratch_.dh + r * lanes_ + unit);
-        if (Cell::states) {
-          const auto dstate = Vector::load(scratch_.dstates + z_.place(group_.count * z_.units, r, unit));
-          if (Cell::state_is_output) dh = Vector::add(dh, dstate);
-          store(dinitial, dstate);
-        }
-        store(call_.dh0, dh);
+      float *const dh = scratch_.dh + r * scratch_.h_lanes;
+      for (int64_t unit = 0; Cell::states && unit < z_.H; unit += z_.width) {
+        const auto dstate = Vector::load(scratch_.dstates + z_.place(group_.count * z_.units, r, unit));
+        if (Cell::state_is_output) Vector::store(dh + unit, Vector::add(Vector::load(dh + unit), dstate));
+        if (dinitial) store_partial<Vector>(dinitial + n * z_.H + unit, dstate, z_.real_units(unit));
       }
+      if (call_.dh0) std::memcpy(call_.dh0 + n * z_.R, dh, static_cast<size_t>(z_.R) * sizeof(float));
     }
   }
 
@@ -209,16 +223,16 @@ class BackwardPass {
   const Group &group_;
   const Sizes<Cell> z_;
   const int64_t lanes_;  // units of all blocks, with those beyond H
-  BackwardScratch<Cell> scratch_;
+  BackwardScratch<Cell, projected> scratch_;
   const uint32_t *const weights_hh_, *const weights_ih_;
   const Saved *const saved_end_;
   float *const gradient_, *const dbias_;
 };
 
-template <class Cell>
+template <class Cell, bool projected>
 void backward(const scanline_backward &call, const Group &group, const void *packed, const unsigned char *saved,
               void *scratch, float *gradient) {
-  BackwardPass<Cell>(call, group, packed, saved, scratch, gradient).run();
+  BackwardPass<Cell, projected>(call, group, packed, saved, scratch, gradient).run();
 }
 
 }  // namespace

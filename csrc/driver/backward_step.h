@@ -34,10 +34,12 @@ inline void sums_gradient(const Sizes<Cell> &z, const BackwardStep<Cell> &step, 
   for (int u = 0; u < Cell::unit_vectors; ++u) {
     const int64_t offset = z.offset(u), unit = b * z.units + offset, n = z.real_units(unit);
     const int64_t place = row * z.units + offset;
-    const auto *const from = step.saved + (b * step.count + row) * z.saved + offset;
-    vector saved[Cell::saved], dsum[Cell::sums];
+    vector saved[Sizes<Cell>::saved_array], dsum[Cell::sums];
+    if constexpr (Cell::saved > 0) {
+      const auto *const from = step.saved + (b * step.count + row) * z.saved + offset;
 #pragma GCC unroll 4
-    for (int k = 0; k < Cell::saved; ++k) saved[k] = Operand::load_saved(from + k * z.units);
+      for (int k = 0; k < Cell::saved; ++k) saved[k] = Operand::load_saved(from + k * z.units);
+    }
     vector state = Vector::zero(), before = Vector::zero(), dstate = Vector::zero();
     float *const dstate_at = step.dstates + b * step.dstates_stride + place;
     if (Cell::states) {

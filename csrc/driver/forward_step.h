@@ -5,6 +5,7 @@
 
 #include "driver/sizes.h"
 #include "driver/tile.h"
+#include "kernels/kernel.h"
 
 namespace scanline {
 namespace {
@@ -55,7 +56,7 @@ SCANLINE_NOINLINE void forward_tile(const Sizes<Cell> &z, const ForwardStep<Cell
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       const int64_t row = first + r, place = row * z.units + offset;
-      vector sum[Cell::sums], state = Vector::zero(), saved[Cell::saved];
+      vector sum[Cell::sums], state = Vector::zero(), saved[Sizes<Cell>::saved_array];
 #pragma GCC unroll 4
       for (int k = 0; k < Cell::sums; ++k) sum[k] = sums[r][k * Cell::unit_vectors + u];
       if (Cell::states) state = Vector::load(step.states + b * step.states_stride + place);
@@ -71,6 +72,37 @@ SCANLINE_NOINLINE void forward_tile(const Sizes<Cell> &z, const ForwardStep<Cell
     }
   }
 }
+
+// first <= value < end.
+struct Interval {
+  int64_t first, end;
+};
+
+// The blocks of units that a member of a team computes at every step.
+template <class Cell>
+struct MemberBlocks {
+  const Sizes<Cell> z;
+  const uint32_t *const weights;
+  const float *const bias;
+  const int64_t first, end;
+
+  MemberBlocks(const Sizes<Cell> &sizes, const void *packed, const Team &team)
+      : z(sizes),
+        weights(static_cast<const uint32_t *>(packed)),
+        bias(reinterpret_cast<const float *>(weights + z.blocks * z.words * z.block)),
+        first(z.blocks * team.member / team.members),
+        end(z.blocks * (team.member + 1) / team.members) {}
+
+  // The units of these blocks that exist.
+  Interval units() const { return {first * z.units, smaller(end * z.units, z.H)}; }
+
+  void compute(const ForwardStep<Cell> &step) const {
+    for (int64_t b = first; b < end; ++b)
+      for_each_tile<typename Cell::Operand::Vector>(step.count, [&](auto tile, int64_t row) {
+        forward_tile<Cell, decltype(tile)::value>(z, step, weights + b * z.words * z.block, bias + b * z.block, b, row);
+      });
+  }
+};
 
 }  // namespace
 }  // namespace scanline

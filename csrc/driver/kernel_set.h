@@ -11,6 +11,7 @@
 #include "driver/peak.h"
 #include "driver/predict.h"
 #include "driver/predict_head.h"
+#include "driver/projection.h"
 #include "driver/sizes.h"
 #include "driver/tile.h"
 #include "driver/weight_gradient.h"
@@ -26,18 +27,41 @@ constexpr Kernel kernel_of() {
           gates_of<Cell>(),
           packed_bytes<Cell>,
           pack<Cell>,
-          forward_scratch_bytes<Cell>,
-          saved_bytes<Cell>,
-          forward<Cell>,
+          forward_scratch_bytes<Cell, false>,
+          saved_bytes<Cell, false>,
+          forward<Cell, false>,
           row_scratch_bytes<Cell>,
           first_sums<Cell>,
           run_row<Cell>,
           packed_backward_bytes<Cell>,
           pack_backward<Cell>,
-          backward_scratch_bytes<Cell>,
+          backward_scratch_bytes<Cell, false>,
           gradient_bytes<Cell>,
-          backward<Cell>,
+          backward<Cell, false>,
           finish<Cell>};
+}
+
+// With a projection of the cell's outputs.
+template <class Cell>
+constexpr Kernel projected_kernel_of() {
+  static_assert(!Cell::state_is_output, "a state that is the output cannot be projected");
+  return {Sizes<Cell>::units,
+          Cell::sums,
+          gates_of<Cell>(),
+          packed_bytes_projected<Cell>,
+          pack_projected<Cell>,
+          forward_scratch_bytes<Cell, true>,
+          saved_bytes<Cell, true>,
+          forward<Cell, true>,
+          nullptr,
+          nullptr,
+          nullptr,
+          packed_backward_bytes_projected<Cell>,
+          pack_backward_projected<Cell>,
+          backward_scratch_bytes<Cell, true>,
+          gradient_bytes_projected<Cell>,
+          backward<Cell, true>,
+          finish_projected<Cell>};
 }
 
 template <class Operand>
@@ -59,6 +83,7 @@ constexpr KernelSet kernel_set(const char *name) {
   set.cells[SCANLINE_GRU] = kernel_of<Gru<Operand>>();
   set.cells[SCANLINE_RNN_TANH] = kernel_of<Rnn<Operand, Tanh>>();
   set.cells[SCANLINE_RNN_RELU] = kernel_of<Rnn<Operand, Relu>>();
+  set.cells[SCANLINE_LSTM_PROJECTED] = projected_kernel_of<Lstm<Operand>>();
   return set;
 }
 

@@ -5,6 +5,7 @@
 
 #include "driver/sizes.h"
 #include "driver/tile.h"
+#include "kernels/kernel.h"
 #include "scanline.h"
 
 namespace scanline {
@@ -13,9 +14,13 @@ namespace {
 // Forward: [block of units][word of h, then of x][sum][unit in block], then in float32 the sum of both biases,
 // [block of units][sum][unit in block].
 template <class Cell>
-size_t packed_bytes(int64_t features, int64_t units) {
-  const Sizes<Cell> z(features, units);
-  return static_cast<size_t>(z.blocks * z.block * (z.words + 1)) * 4;
+int64_t packed_words(const Sizes<Cell> &z) {
+  return z.blocks * z.block * (z.words + 1);
+}
+
+template <class Cell>
+size_t packed_bytes(const Shape &shape) {
+  return static_cast<size_t>(packed_words(Sizes<Cell>(shape))) * 4;
 }
 
 // The weights (rows, count) of up to `units` units from `row` on, as one vector of columns. Rows become lanes:
@@ -42,7 +47,7 @@ void pack_columns(const float *weights, int64_t row, int64_t units, int64_t coun
 template <class Cell>
 void pack(const scanline_layer &layer, void *packed, int64_t first, int64_t end) {
   using Vector = typename Cell::Operand::Vector;
-  const Sizes<Cell> z(layer.features, layer.units);
+  const Sizes<Cell> z(layer);
   auto *to = static_cast<uint32_t *>(packed);
   auto *bias = reinterpret_cast<float *>(to + z.blocks * z.words * z.block);
   for (int64_t b = first; b < end; ++b) {
@@ -51,7 +56,7 @@ void pack(const scanline_layer &layer, void *packed, int64_t first, int64_t end)
       const int64_t unit = b * z.units + v % Cell::unit_vectors * z.width, units = z.real_units(unit);
       uint32_t *const columns = to + b * z.words * z.block + v * z.width;
       const auto row = [&](int row_block) { return (row_block < 0 ? 0 : row_block) * z.H + unit; };
-      pack_columns<Cell>(layer.weight_hh, row(hh), hh < 0 ? 0 : units, z.H, columns);
+      pack_columns<Cell>(layer.weight_hh, row(hh), hh < 0 ? 0 : units, z.R, columns);
       pack_columns<Cell>(layer.weight_ih, row(ih), ih < 0 ? 0 : units, z.F, columns + z.h_words * z.block);
       auto biases = Vector::zero();
       if (layer.bias_ih && ih >= 0)
@@ -72,11 +77,14 @@ int64_t transposed_words(const Sizes<Cell> &z, SumRange range, int64_t columns) 
 }
 
 template <class Cell>
-size_t packed_backward_bytes(int64_t features, int64_t units) {
-  const Sizes<Cell> z(features, units);
-  return static_cast<size_t>(transposed_words(z, sums_of<Cell>(Cell::hh_rows), z.H) +
-                             transposed_words(z, sums_of<Cell>(Cell::ih_rows), z.F)) *
-         4;
+int64_t packed_backward_words(const Sizes<Cell> &z) {
+  return transposed_words(z, sums_of<Cell>(Cell::hh_rows), z.R) +
+         transposed_words(z, sums_of<Cell>(Cell::ih_rows), z.F);
+}
+
+template <class Cell>
+size_t packed_backward_bytes(const Shape &shape) {
+  return static_cast<size_t>(packed_backward_words(Sizes<Cell>(shape))) * 4;
 }
 
 // `rows`: Cell::ih_rows or Cell::hh_rows.
@@ -106,10 +114,10 @@ void pack_transposed(const Sizes<Cell> &z, const float *weights, const int (&row
 
 template <class Cell>
 void pack_backward(const scanline_layer &layer, bool inputs, void *packed) {
-  const Sizes<Cell> z(layer.features, layer.units);
+  const Sizes<Cell> z(layer);
   auto *to = static_cast<uint32_t *>(packed);
-  pack_transposed(z, layer.weight_hh, Cell::hh_rows, z.H, to);
-  to += transposed_words(z, sums_of<Cell>(Cell::hh_rows), z.H);
+  pack_transposed(z, layer.weight_hh, Cell::hh_rows, z.R, to);
+  to += transposed_words(z, sums_of<Cell>(Cell::hh_rows), z.R);
   if (inputs) pack_transposed(z, layer.weight_ih, Cell::ih_rows, z.F, to);
 }
 

@@ -142,7 +142,7 @@ SCANLINE_NOINLINE void row_tile(const Sizes<Cell> &z, const RowStep<Cell> &step,
 #pragma GCC unroll 4
     for (int u = 0; u < Cell::unit_vectors; ++u) {
       const int64_t offset = z.offset(u), unit = (b + j) * z.units + offset, n = z.real_units(unit);
-      vector sum[Cell::sums], state = Vector::zero(), saved[Cell::saved];
+      vector sum[Cell::sums], state = Vector::zero(), saved[Sizes<Cell>::saved_array];
 #pragma GCC unroll 4
       for (int k = 0; k < Cell::sums; ++k) sum[k] = sums[j][k * Cell::unit_vectors + u];
       if (Cell::states) state = Vector::load(step.states + unit);

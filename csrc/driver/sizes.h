@@ -5,12 +5,14 @@
 //
 //     [block of units][sum][unit in block]
 //
-// A row of the forward product is the operand copy of [h | x] of one sequence: h first, padded to whole words.
+// A row of the forward product is the operand copy of [h | x] of one sequence: h first, padded to whole words. In a
+// layer with a projection (driver/projection.h) the cell's outputs m follow at the next cache line.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/kernel.h"
 #include "scanline.h"
 
 namespace scanline {
@@ -46,6 +48,7 @@ struct Sizes {
   static constexpr int block = vectors * width;                    // columns of a block
   static constexpr int units = Cell::unit_vectors * width;         // units of a block
   static constexpr int saved = Cell::saved * units;                // values that a step of a block keeps
+  static constexpr int saved_array = Cell::saved ? Cell::saved : 1;  // of a unit, as an array
   // States a unit that a step keeps beside them. A state that is the output is read from y in the backward pass.
   static constexpr int kept_states = Cell::state_is_output ? 0 : Cell::states;
   static_assert(vectors <= tile_vectors, "a block must fit a register tile");
@@ -57,14 +60,20 @@ struct Sizes {
   int64_t h_words, words;  // of h in a row [h | x], and of the whole row
   int64_t row_words;       // distance of such rows: a whole number of cache lines
   int64_t sum_words;       // words of one row of the sums' gradient
+  int64_t R;               // width of h: H, or that of a projection of the outputs
+  int64_t outputs_at;      // where m begins in a row, if the layer has a projection
 
-  Sizes(int64_t features, int64_t hidden) : F(features), H(hidden) {
+  Sizes(int64_t features, int64_t hidden, int64_t projection = 0) : F(features), H(hidden) {
     blocks = (H + units - 1) / units;
-    h_words = round_up(H, Operand::per_word) / Operand::per_word;
+    R = projection ? projection : H;
+    h_words = round_up(R, Operand::per_word) / Operand::per_word;
     words = h_words + round_up(F, Operand::per_word) / Operand::per_word;
-    row_words = round_up(words, 16);
+    outputs_at = round_up(words, 16);
+    row_words = outputs_at + (projection ? round_up(round_up(H, Operand::per_word) / Operand::per_word, 16) : 0);
     sum_words = blocks * block / Operand::per_word;
   }
+  explicit Sizes(const Shape &shape) : Sizes(shape.features, shape.units, shape.projection) {}
+  explicit Sizes(const scanline_layer &layer) : Sizes(layer.features, layer.units, layer.projection) {}
 
   // Where vector u of a block begins, in units. Written as a constant where a block is one vector: GCC 12 folds u into
   // addresses too late otherwise.

@@ -15,6 +15,7 @@
 
 #include "driver/sizes.h"
 #include "driver/tile.h"
+#include "kernels/kernel.h"
 #include "scanline.h"
 
 namespace scanline {
@@ -37,7 +38,7 @@ struct Collected {
   int64_t capacity, filled;  // entries
 
   Collected(Arena &arena, const Sizes<Cell> &z, int64_t count)
-      : row_words(round_up(z.F + z.H, 16)), capacity(capacity_for<typename Cell::Operand>(count)), filled(0) {
+      : row_words(round_up(z.F + z.R, 16)), capacity(capacity_for<typename Cell::Operand>(count)), filled(0) {
     dsums = arena.take<uint32_t>(z.blocks * capacity * z.block);
     rows = arena.take<uint32_t>(capacity * row_words);
   }
@@ -45,13 +46,18 @@ struct Collected {
 
 template <class Cell>
 int64_t weight_gradient_size(const Sizes<Cell> &z) {
-  return z.blocks * z.block * (z.H + z.F);
+  return z.blocks * z.block * (z.R + z.F);
+}
+
+// With the biases'.
+template <class Cell>
+int64_t gradient_size(const Sizes<Cell> &z) {
+  return weight_gradient_size(z) + z.blocks * z.block;
 }
 
 template <class Cell>
-size_t gradient_bytes(int64_t features, int64_t units) {
-  const Sizes<Cell> z(features, units);
-  return static_cast<size_t>(weight_gradient_size(z) + z.blocks * z.block) * sizeof(float);
+size_t gradient_bytes(const Shape &shape) {
+  return static_cast<size_t>(gradient_size(Sizes<Cell>(shape))) * sizeof(float);
 }
 
 // `rows` values of [h | x] from `first` on. `columns`: those that have a product with these values.
@@ -74,19 +80,32 @@ SCANLINE_NOINLINE void weight_tile(const Collected<Cell> &from, const uint32_t *
       if (columns >> v & 1) Vector::store(gradient + r * block + v * width, sums[r][v]);
 }
 
+// Collect the rows [h | x] of `count` sequences, whose sums' gradient is already there.
+template <class Cell>
+void collect_rows(const Sizes<Cell> &z, Collected<Cell> &collected, const float *const *h, const float *const *x,
+                  int64_t count) {
+  using Operand = typename Cell::Operand;
+  for (int64_t r = 0; r < count; r += Operand::per_word) {
+    const bool second = Operand::per_word == 2 && r + 1 < count;
+    uint32_t *to = collected.rows + collected.filled++ * collected.row_words;
+    Operand::convert_rows(to, h[r], second ? h[r + 1] : nullptr, z.R);
+    Operand::convert_rows(to + z.R, x[r], second ? x[r + 1] : nullptr, z.F);
+  }
+}
+
 // Add what has been collected to the gradient, and start anew.
 template <class Cell>
 void add_weight_gradient(const Sizes<Cell> &z, Collected<Cell> &from, float *gradient) {
   for (int64_t b = 0; b < z.blocks; ++b) {
     const uint32_t *dsums = from.dsums + b * from.capacity * z.block;
-    float *part = gradient + b * (z.H + z.F) * z.block;
+    float *part = gradient + b * (z.R + z.F) * z.block;
     constexpr unsigned of_h = columns_of<Cell>(Cell::hh_rows), of_x = columns_of<Cell>(Cell::ih_rows);
-    for_each_tile<typename Cell::Operand::Vector>(of_h == of_x ? z.H + z.F : z.H, [&](auto tile, int64_t first) {
+    for_each_tile<typename Cell::Operand::Vector>(of_h == of_x ? z.R + z.F : z.R, [&](auto tile, int64_t first) {
       weight_tile<Cell, of_h, decltype(tile)::value>(from, dsums, first, part + first * z.block);
     });
     if constexpr (of_h != of_x)
       for_each_tile<typename Cell::Operand::Vector>(z.F, [&](auto tile, int64_t first) {
-        weight_tile<Cell, of_x, decltype(tile)::value>(from, dsums, z.H + first, part + (z.H + first) * z.block);
+        weight_tile<Cell, of_x, decltype(tile)::value>(from, dsums, z.R + first, part + (z.R + first) * z.block);
       });
   }
   from.filled = 0;
@@ -103,16 +122,18 @@ typename Vector::type sum_of_group(const float *const *gradients, int64_t first,
   return sum;
 }
 
-// Add the gradients of `parts` threads into the caller's arrays, for the sums first <= b * Cell::sums + sum < end.
+// Add the gradients of `parts` threads, each from its value `start` on, into the caller's arrays, for the sums
+// first <= b * Cell::sums + sum < end.
 template <class Cell>
-void finish(const scanline_backward &call, const float *const *gradients, int64_t parts, int64_t first,
-            int64_t end) {
+SCANLINE_INLINE void finish_from(const scanline_backward &call, const float *const *gradients, int64_t start,
+                                 int64_t parts, int64_t first, int64_t end) {
   using Vector = typename Cell::Operand::Vector;
   using vector = typename Vector::type;
   constexpr int width = Vector::width;
   const scanline_layer &layer = call.layer;
-  const Sizes<Cell> z(layer.features, layer.units);
+  const Sizes<Cell> z(layer);
   const auto total = [&](int64_t place) {
+    place += start;
     vector sum = sum_of_group<Vector>(gradients, 0, smaller(parts, summed_together), place);
     for (int64_t group = summed_together; group < parts; group += summed_together)
       sum = Vector::add(sum, sum_of_group<Vector>(gradients, group, smaller(parts, group + summed_together), place));
@@ -127,14 +148,14 @@ void finish(const scanline_backward &call, const float *const *gradients, int64_
         const int64_t real = smaller(width, count - k);
         vector values[width];
         for (int64_t j = 0; j < width; ++j)
-          values[j] = j < real ? total((b * (z.H + z.F) + from + k + j) * z.block + v * width) : Vector::zero();
+          values[j] = j < real ? total((b * (z.R + z.F) + from + k + j) * z.block + v * width) : Vector::zero();
         Vector::transpose(values);
         for (int64_t u = 0; u < units; ++u)
           store_partial<Vector>(to + (row_block * z.H + unit + u) * count + k, values[u], real);
       }
     };
-    put(0, z.H, Cell::hh_rows[sum], call.dweight_hh);
-    put(z.H, z.F, Cell::ih_rows[sum], call.dweight_ih);
+    put(0, z.R, Cell::hh_rows[sum], call.dweight_hh);
+    put(z.R, z.F, Cell::ih_rows[sum], call.dweight_ih);
     const vector bias = total(weight_gradient_size(z) + b * z.block + v * width);
     const auto put_bias = [&](int row_block, float *to) {
       if (to && row_block >= 0) store_partial<Vector>(to + row_block * z.H + unit, bias, units);
@@ -142,6 +163,11 @@ void finish(const scanline_backward &call, const float *const *gradients, int64_
     put_bias(Cell::hh_rows[sum], call.dbias_hh);
     put_bias(Cell::ih_rows[sum], call.dbias_ih);
   }
+}
+
+template <class Cell>
+void finish(const scanline_backward &call, const float *const *gradients, int64_t parts, int64_t first, int64_t end) {
+  finish_from<Cell>(call, gradients, 0, parts, first, end);
 }
 
 }  // namespace

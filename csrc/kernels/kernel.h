@@ -8,6 +8,11 @@
 
 namespace scanline {
 
+// The sizes of a layer: F, H, and P of the projection of its outputs, or 0.
+struct Shape {
+  int64_t features, units, projection;
+};
+
 // Sequences of a batch that are computed together from the first step to the last.
 struct Group {
   const int64_t *order;    // (count,), each row's sequence in the batch; longest first
@@ -49,27 +54,27 @@ struct Kernel {
   int sums;         // products a unit (cells/lstm.h)
   int gates;        // blocks of H rows in weight_ih and weight_hh
 
-  size_t (*packed_bytes)(int64_t features, int64_t units);
+  size_t (*packed_bytes)(const Shape &);
   // Packs the blocks first <= b < end.
   void (*pack)(const scanline_layer &, void *packed, int64_t first, int64_t end);
-  size_t (*forward_scratch_bytes)(int64_t features, int64_t units, int64_t count);
+  size_t (*forward_scratch_bytes)(const Shape &, int64_t count);
   // Bytes that one step of one sequence keeps for the backward pass.
   size_t (*saved_bytes)(int64_t units);
   // saved: the group's place in the reserve, or null. scratch: shared by the team.
   void (*forward)(const scanline_forward &, const Group &, const void *packed, unsigned char *saved,
                   void *scratch, const Team &);
 
-  // `row` gives the bits of `forward`. first_sums: (ceil(H / block_units), sums, block_units).
+  // `row` gives the bits of `forward`; the three are null for a cell with a projection. first_sums: (ceil(H / block_units), sums, block_units).
   size_t (*row_scratch_bytes)(int64_t features, int64_t units);
   void (*first_sums)(int64_t features, int64_t units, const void *packed, float *sums);
   void (*row)(const Row &, void *scratch, const Team &);
 
   // Weights in the order in which the backward pass reads them; `inputs`: for dx too.
-  size_t (*packed_backward_bytes)(int64_t features, int64_t units);
+  size_t (*packed_backward_bytes)(const Shape &);
   void (*pack_backward)(const scanline_layer &, bool inputs, void *packed);
-  size_t (*backward_scratch_bytes)(int64_t features, int64_t units, int64_t count);
+  size_t (*backward_scratch_bytes)(const Shape &, int64_t count);
   // The gradient of weights and biases in the kernel's own order, one for each thread.
-  size_t (*gradient_bytes)(int64_t features, int64_t units);
+  size_t (*gradient_bytes)(const Shape &);
   // gradient: is added to; null: not wanted.
   void (*backward)(const scanline_backward &, const Group &, const void *packed, const unsigned char *saved,
                    void *scratch, float *gradient);
@@ -78,7 +83,7 @@ struct Kernel {
                  int64_t end);
 };
 
-constexpr int cell_count = SCANLINE_RNN_RELU + 1;
+constexpr int cell_count = SCANLINE_LSTM_PROJECTED + 1;
 
 // Loops at the limits of an instruction set (driver/peak.h).
 struct Peak {

@@ -15,11 +15,13 @@
 namespace scanline {
 namespace {
 
+constexpr int64_t max_size = int64_t{1} << 31;
+
 struct Header {
   char kernel[16];
   int64_t sequences, steps, units;
   int64_t groups, lanes;  // of the plan
-  int64_t cell;
+  uint32_t cell, projection;
 };
 static_assert(sizeof(Header) <= reserve_header_bytes, "the header must fit its place");
 
@@ -28,7 +30,7 @@ Header header_of(const KernelSet &set, const scanline_layer &l, int64_t groups, 
   std::strncpy(header.kernel, set.name, sizeof header.kernel - 1);
   header.sequences = l.sequences, header.steps = l.steps, header.units = l.units;
   header.groups = groups, header.lanes = lanes;
-  header.cell = l.cell;
+  header.cell = static_cast<uint32_t>(l.cell), header.projection = static_cast<uint32_t>(l.projection);
   return header;
 }
 
@@ -41,6 +43,8 @@ int64_t lanes_of(const scanline_layer &l, int64_t directions) {
   const int64_t threads = l.threads;
   return threads % directions == 0 && l.sequences < lane_rows * threads ? threads / directions : threads;
 }
+
+Shape shape_of(const scanline_layer &l) { return {l.features, l.units, l.projection}; }
 
 int64_t blocks_of(const Kernel &kernel, const scanline_layer &l) {
   return (l.units + kernel.block_units - 1) / kernel.block_units;
@@ -65,7 +69,7 @@ struct PackedWeights {
   const void *const packed;
 
   PackedWeights(const Kernel &kernel, const scanline_forward &call)
-      : own(call.packed ? 0 : kernel.packed_bytes(call.layer.features, call.layer.units)),
+      : own(call.packed ? 0 : kernel.packed_bytes(shape_of(call.layer))),
         packed(call.packed ? call.packed : own.get()) {}
 };
 
@@ -82,7 +86,7 @@ struct SharedGroup {
 
   SharedGroup(const Kernel &kernel, const scanline_forward &call, const Group &group, int64_t members)
       : weights(kernel, call),
-        scratch(kernel.forward_scratch_bytes(call.layer.features, call.layer.units, group.count)),
+        scratch(kernel.forward_scratch_bytes(shape_of(call.layer), group.count)),
         barrier(members) {}
 };
 
@@ -114,7 +118,7 @@ void forward_lanes(const Kernel &kernel, const scanline_forward *calls, int64_t 
   std::deque<PackedWeights> weights;
   for (int64_t k = 0; k < count; ++k) weights.emplace_back(kernel, calls[k]);
   if (lanes > 1) {
-    const int64_t parts = kernel.packed_bytes(l.features, l.units) < shared_weight_bytes ? 1 : l.threads;
+    const int64_t parts = kernel.packed_bytes(shape_of(l)) < shared_weight_bytes ? 1 : l.threads;
     parallel_for(count * parts, l.threads, [&](int64_t task) {
       const int64_t part = task % parts, k = task / parts;
       if (!calls[k].packed)
@@ -122,7 +126,7 @@ void forward_lanes(const Kernel &kernel, const scanline_forward *calls, int64_t 
     });
   }
   const std::vector<size_t> starts = lane_starts(
-      plan, 0, [&](int64_t rows) { return kernel.forward_scratch_bytes(l.features, l.units, rows); });
+      plan, 0, [&](int64_t rows) { return kernel.forward_scratch_bytes(shape_of(l), rows); });
   const Block memory(count * starts.back());
   parallel_for(count * lanes, l.threads, [&](int64_t task) {
     const int64_t direction = task / lanes, lane = task % lanes;
@@ -153,7 +157,7 @@ struct Direction {
   std::vector<float *> gradients;
 
   Direction(const Kernel &kernel, const scanline_layer &l, const std::vector<size_t> &starts)
-      : packed(kernel.packed_backward_bytes(l.features, l.units)), memory(starts.back()) {
+      : packed(kernel.packed_backward_bytes(shape_of(l))), memory(starts.back()) {
     for (size_t lane = 0; lane + 1 < starts.size(); ++lane)
       gradients.push_back(reinterpret_cast<float *>(memory.get() + starts[lane]));
   }
@@ -164,9 +168,9 @@ void backward_lanes(const Kernel &kernel, const scanline_backward *calls, int64_
   const int64_t lanes = static_cast<int64_t>(plan.lanes.size());
   // A lane has a gradient whether or not a direction's weights want one: they differ in rare cases only.
   const bool wants_weights = std::any_of(calls, calls + count, [](const auto &call) { return call.dweight_ih; });
-  const size_t gradient = wants_weights ? (kernel.gradient_bytes(l.features, l.units) + 63) / 64 * 64 : 0;
+  const size_t gradient = wants_weights ? (kernel.gradient_bytes(shape_of(l)) + 63) / 64 * 64 : 0;
   const std::vector<size_t> starts = lane_starts(
-      plan, gradient, [&](int64_t rows) { return kernel.backward_scratch_bytes(l.features, l.units, rows); });
+      plan, gradient, [&](int64_t rows) { return kernel.backward_scratch_bytes(shape_of(l), rows); });
   std::deque<Direction> directions;
   for (int64_t k = 0; k < count; ++k) {
     directions.emplace_back(kernel, l, starts);
@@ -199,8 +203,12 @@ void backward_lanes(const Kernel &kernel, const scanline_backward *calls, int64_
 
 }  // namespace
 
+bool valid_projection(int cell, int64_t projection) {
+  return cell == SCANLINE_LSTM_PROJECTED ? projection >= 1 && projection < max_size : projection == 0;
+}
+
 bool valid_layer(const scanline_layer &l) {
-  constexpr int64_t max_size = int64_t{1} << 31;
+  if (!valid_projection(l.cell, l.projection) || (l.weight_hr != nullptr) != (l.projection != 0)) return false;
   if (!known_precision(l.precision) || l.threads < 1 || !l.x || !l.weight_ih || !l.weight_hh) return false;
   for (const int64_t size : {l.sequences, l.steps, l.features, l.units})
     if (size < 1 || size > max_size) return false;
@@ -212,7 +220,7 @@ bool valid_layer(const scanline_layer &l) {
 
 bool same_batch(const scanline_layer &a, const scanline_layer &b) {
   if (a.sequences != b.sequences || a.steps != b.steps || a.features != b.features || a.units != b.units ||
-      a.cell != b.cell || a.precision != b.precision || a.threads != b.threads)
+      a.projection != b.projection || a.cell != b.cell || a.precision != b.precision || a.threads != b.threads)
     return false;
   return a.lengths == b.lengths ||
          (a.lengths && b.lengths && std::equal(a.lengths, a.lengths + a.sequences, b.lengths));
@@ -233,7 +241,7 @@ int forward_pass(const scanline_forward *calls, int64_t count) {
   const int64_t members = std::min({lanes, blocks_of(kernel, l), max_members});
   // Not on a busy machine: the members wait for each other at every step, and one without a core holds up the others.
   if (plan.groups.size() == 1 && members > 1 &&
-      kernel.packed_bytes(l.features, l.units) >= shared_weight_bytes && !contended())
+      kernel.packed_bytes(shape_of(l)) >= shared_weight_bytes && !contended())
     forward_shared(kernel, calls, count, plan.groups[0], members);
   else
     forward_lanes(kernel, calls, count, plan);

@@ -20,6 +20,7 @@ constexpr int64_t max_directions = 2;
 constexpr size_t shared_weight_bytes = 100 * 1024;
 
 bool valid_layer(const scanline_layer &layer);
+bool valid_projection(int cell, int64_t projection);
 // Whether two layers may be the directions of one.
 bool same_batch(const scanline_layer &a, const scanline_layer &b);
 

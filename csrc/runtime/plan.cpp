@@ -13,7 +13,8 @@ constexpr int64_t group_rows = 64, many_group_rows = 128, weights_in_cache = 1 <
 }  // namespace
 
 int64_t choose_groups(const scanline_layer &layer, int64_t lanes, int sums) {
-  const int64_t weights = sums * layer.units * (layer.features + layer.units);
+  const int64_t width_of_h = layer.projection ? layer.projection : layer.units;
+  const int64_t weights = sums * layer.units * (layer.features + width_of_h) + layer.projection * layer.units;
   const int64_t max_rows = weights > weights_in_cache ? many_group_rows : group_rows;
   lanes = std::min(lanes, layer.sequences);
   const int64_t rounds = (layer.sequences + lanes * max_rows - 1) / (lanes * max_rows);

@@ -57,6 +57,7 @@ struct Meetings {
 bool valid_network(const scanline_network &n) {
   constexpr int64_t max_size = int64_t{1} << 31;
   if (!known_precision(n.precision) || n.cell < 0 || n.cell >= cell_count) return false;
+  if (n.cell == SCANLINE_LSTM_PROJECTED) return false;
   if (n.layers < 1 || n.directions < 1 || n.directions > 2 || n.pooling < SCANLINE_LAST || n.pooling > SCANLINE_MAX)
     return false;
   for (const int64_t size : {n.features, n.units, n.outputs})
@@ -101,7 +102,7 @@ Predictor::Predictor(const scanline_network &n, const KernelSet &set)
     Arena arena(memory);
     for (size_t k = 0; k < weights_.size(); ++k) {
       const int64_t width_of_k = width(static_cast<int64_t>(k) / directions_);
-      weights_[k].packed = arena.take<unsigned char>(static_cast<int64_t>(kernel_.packed_bytes(width_of_k, units_)));
+      weights_[k].packed = arena.take<unsigned char>(static_cast<int64_t>(kernel_.packed_bytes({width_of_k, units_, 0})));
       weights_[k].first_sums = arena.take<float>(sums);
     }
     shift_ = arena.take<float>(features_);
@@ -156,7 +157,7 @@ bool Predictor::holds(const scanline_network &network) const { return digest_of(
 int64_t Predictor::members(int threads) const {
   const int64_t blocks = (units_ + kernel_.block_units - 1) / kernel_.block_units;
   // On a busy machine a member without a core would hold up the others at every step.
-  if (kernel_.packed_bytes(width(layers_ - 1), units_) < shared_weight_bytes || contended()) return 1;
+  if (kernel_.packed_bytes({width(layers_ - 1), units_, 0}) < shared_weight_bytes || contended()) return 1;
   return std::min({int64_t{threads}, directions_ * blocks, max_members});
 }
 

@@ -46,7 +46,7 @@ struct Predictor::Buffers {
     order = arena.take<int64_t>(rows);
     widest = p.layers_ > 1 ? std::max(p.features_, width) : p.features_;
     const size_t row = p.kernel_.row_scratch_bytes(widest, p.units_);
-    const size_t group = rows > 1 ? p.kernel_.forward_scratch_bytes(widest, p.units_, rows) : 0;
+    const size_t group = rows > 1 ? p.kernel_.forward_scratch_bytes({widest, p.units_, 0}, rows) : 0;
     for (auto &each : kernel) each = arena.take<unsigned char>(static_cast<int64_t>(std::max(row, group)));
     bytes = arena.bytes();
   }

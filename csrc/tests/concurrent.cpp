@@ -16,21 +16,24 @@ struct Shape {
 };
 // One shape whose sequences are divided among threads, and one that threads share unit by unit.
 constexpr Shape shapes[2] = {{12, 7, 5, 19}, {1, 6, 40, 150}};
-constexpr int cells[] = {SCANLINE_LSTM, SCANLINE_GRU, SCANLINE_RNN_TANH};
+constexpr int cells[] = {SCANLINE_LSTM, SCANLINE_GRU, SCANLINE_RNN_TANH, SCANLINE_LSTM_PROJECTED};
 
 // Every result of a forward and a backward pass.
 std::vector<float> train(int cell, const Shape &z, int threads) {
-  const int64_t gates = cell == SCANLINE_LSTM ? 4 : cell == SCANLINE_GRU ? 3 : 1;
+  const int64_t gates = cell == SCANLINE_GRU ? 3 : cell == SCANLINE_RNN_TANH ? 1 : 4;
+  const int64_t projection = cell == SCANLINE_LSTM_PROJECTED ? z.H / 2 : 0, P = projection ? projection : z.H;
   const auto x = values(z.N * z.T * z.F, 1.0f), weight_ih = values(gates * z.H * z.F, 0.1f);
-  const auto weight_hh = values(gates * z.H * z.H, 0.1f), bias = values(gates * z.H, 0.5f), dy = values(z.N * z.T * z.H, 1.0f);
+  const auto weight_hh = values(gates * z.H * P, 0.1f), bias = values(gates * z.H, 0.5f), dy = values(z.N * z.T * P, 1.0f);
+  const auto weight_hr = values(projection * z.H, 0.1f);
   scanline_layer layer{};
   layer.sequences = z.N, layer.steps = z.T, layer.features = z.F, layer.units = z.H;
-  layer.cell = cell, layer.threads = threads;
+  layer.cell = cell, layer.threads = threads, layer.projection = projection;
   layer.x = x.data(), layer.x_sequence = z.T * z.F, layer.x_step = z.F;
   layer.weight_ih = weight_ih.data(), layer.weight_hh = weight_hh.data(), layer.bias_ih = bias.data();
+  if (projection) layer.weight_hr = weight_hr.data();
 
-  const int64_t y = z.N * z.T * z.H, states = z.N * z.H, dx = z.N * z.T * z.F, dih = gates * z.H * z.F, dhh = gates * z.H * z.H;
-  std::vector<float> results(static_cast<size_t>(y + 2 * states + dx + dih + dhh + 2 * gates * z.H));
+  const int64_t y = z.N * z.T * P, states = z.N * z.H, dx = z.N * z.T * z.F, dih = gates * z.H * z.F, dhh = gates * z.H * P;
+  std::vector<float> results(static_cast<size_t>(y + 2 * states + dx + dih + dhh + 2 * gates * z.H + projection * z.H));
   int64_t form[3];
   scanline_reserve_form(cell, SCANLINE_FLOAT32, form);
   const int64_t blocks = (z.H + form[1] - 1) / form[1];
@@ -44,14 +47,15 @@ std::vector<float> train(int cell, const Shape &z, int threads) {
   };
   scanline_forward forward{};
   forward.layer = layer, forward.reserve = reserve;
-  forward.y = take(y), forward.y_sequence = z.T * z.H, forward.y_step = z.H;
+  forward.y = take(y), forward.y_sequence = z.T * P, forward.y_step = P;
   forward.hn = take(states), forward.cn = take(states);
   scanline_backward backward{};
   backward.layer = layer, backward.reserve = reserve;
-  backward.y = forward.y, backward.y_sequence = z.T * z.H, backward.y_step = z.H;
-  backward.dy = dy.data(), backward.dy_sequence = z.T * z.H, backward.dy_step = z.H;
+  backward.y = forward.y, backward.y_sequence = z.T * P, backward.y_step = P;
+  backward.dy = dy.data(), backward.dy_sequence = z.T * P, backward.dy_step = P;
   backward.dx = take(dx), backward.dx_sequence = z.T * z.F, backward.dx_step = z.F;
   backward.dweight_ih = take(dih), backward.dweight_hh = take(dhh), backward.dbias_ih = take(gates * z.H), backward.dbias_hh = take(gates * z.H);
+  if (projection) backward.dweight_hr = take(projection * z.H);
   if (scanline_run_forward(&forward, 1) || scanline_run_backward(&backward, 1)) results.clear();
   scanline_give(reserve);
   return results;

@@ -26,7 +26,7 @@ struct Array {
 
 // The arguments of functions that take no structure: numbers first, then pointers.
 struct Frame {
-  int64_t numbers[4];
+  int64_t numbers[5];
   void *pointers[2];
 };
 constexpr size_t text_bytes = 128;
@@ -82,7 +82,7 @@ int64_t call(int64_t function, const void *frame, int calls) {
     case 3: return copy_text(scanline_kernel_in_use(first), pointers[0]);
     case 4: return scanline_use_kernel(first, static_cast<const char *>(pointers[0]));
     case 5: return scanline_reserve_form(first, second, static_cast<int64_t *>(pointers[0]));
-    case 6: return static_cast<int64_t>(scanline_packed_bytes(first, second, numbers[2], numbers[3]));
+    case 6: return static_cast<int64_t>(scanline_packed_bytes(first, second, numbers[2], numbers[3], numbers[4]));
     case 7:
       return scanline_activate(first, static_cast<const float *>(pointers[0]), static_cast<float *>(pointers[1]),
                                numbers[1]);

@@ -19,20 +19,22 @@ def names_of(operator):
 
 
 def make(operator, N, T, F, H, seed=0, states=True, biases=True):
-    """Random arguments by name, as leaves."""
+    """Random arguments by name, as leaves. A projection has about H / 2 values, with another seed up to H."""
     generator = torch.Generator().manual_seed(seed)
     rows, both = len(operator.cell.gates) * H, (2,) * (operator.directions - 1)
     small = 1 / math.sqrt(H)
+    P = 1 + ((H - 1) // 2 + 31 * seed) % H if "weight_hr" in operator.cell.weights else H
     # A unit of a plain RNN that is nearly 1 or -1 has a gradient of few digits, in float32 as well.
     usual = 0.3 if operator.cell.torch_function == "rnn_tanh" else 1.0
     forms = {
         "x": ((N, T, F), 1.0),
-        "h0": ((*both, N, H), 0.5 * usual),
+        "h0": ((*both, N, P), 0.5 * usual),
         "c0": ((*both, N, H), 1.0),
         "weight_ih": ((rows, F), usual / math.sqrt(F)),
-        "weight_hh": ((rows, H), small),
+        "weight_hh": ((rows, P), small),
         "bias_ih": ((rows,), usual * small),
         "bias_hh": ((rows,), usual * small),
+        "weight_hr": ((P, H), small),
     }
     arguments = {}
     for name in names_of(operator):
@@ -71,9 +73,12 @@ def scan(operator, arguments, lengths=None, reverse=False):
     """The reference's results for the arguments of an operator for one direction."""
     x, *others = arguments.values()
     count = len(operator.cell.states)
-    zeros = x.new_zeros(len(x), arguments["weight_hh"].shape[1])
-    states = tuple(zeros if state is None else state for state in others[:count])
-    y, last = reference.scan(operator.cell, x, states, Weights(*others[count:]), lengths, reverse)
+    weights = Weights(*others[count:])
+    states = tuple(
+        x.new_zeros(len(x), width) if state is None else state
+        for state, width in zip(others[:count], weights.state_widths(count), strict=True)
+    )
+    y, last = reference.scan(operator.cell, x, states, weights, lengths, reverse)
     return y, *last
 
 

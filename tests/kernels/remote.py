@@ -23,7 +23,7 @@ from scanline.kernels.operators import OPERATORS
 
 # Function numbers of csrc/tests/remote.cpp.
 LAYOUT, ERROR, KERNEL, IN_USE, USE, FORM, PACKED_BYTES, ACTIVATE, FORWARD, BACKWARD = range(10)
-NUMBERS, TEXT_BYTES = 4, 128
+NUMBERS, TEXT_BYTES = 5, 128
 
 
 class Memory(NamedTuple):
@@ -93,8 +93,8 @@ class Remote(Library):
     def _form(self, cell: int, precision: int, form: Any) -> int:
         return self._call(FORM, (cell, precision), form)
 
-    def _packed_bytes(self, cell: int, precision: int, features: int, units: int) -> int:
-        return self._call(PACKED_BYTES, (cell, precision, features, units))
+    def _packed_bytes(self, cell: int, precision: int, features: int, units: int, projection: int) -> int:
+        return self._call(PACKED_BYTES, (cell, precision, features, units, projection))
 
     def _activate(self, tanh: int, values: int, result: int, count: int) -> int:
         arrays = [(ctypes.c_float * count).from_address(address) for address in (values, result)]
@@ -157,28 +157,27 @@ class Remote(Library):
 
     def _forward_memory(self, call: Forward) -> list[Memory]:
         layer = call.layer
-        N, F, H = layer.sequences, layer.features, layer.units
+        N, H, P = layer.sequences, layer.units, layer.projection or layer.units
         return [
             *_layer_memory(layer),
-            *_pointers(call, packed=self.packed_bytes(layer.cell, layer.precision, F, H)),
-            *_tensor(call, layer, "y", H, returned=True),
-            *_pointers(call, sent=False, returned=True, hn=4 * N * H, cn=4 * N * H),
+            *_pointers(call, packed=self.packed_bytes(layer)),
+            *_tensor(call, layer, "y", P, returned=True),
+            *_pointers(call, sent=False, returned=True, hn=4 * N * P, cn=4 * N * H),
             # Sent too: the call writes only part of the reserve, and the rest must not change.
             *_pointers(call, returned=True, reserve=self._reserve_length(layer)),
         ]
 
     def _backward_memory(self, call: Backward) -> list[Memory]:
         layer = call.layer
-        N, F, H = layer.sequences, layer.features, layer.units
-        rows = 4 * _gates(layer) * H
-        weights = {"dweight_ih": rows * F, "dweight_hh": rows * H, "dbias_ih": rows, "dbias_hh": rows}
+        N, F, H, P = layer.sequences, layer.features, layer.units, layer.projection or layer.units
+        weights = {f"d{name}": length for name, length in _weight_bytes(layer).items()}
         return [
             *_layer_memory(layer),
-            *_tensor(call, layer, "y", H),
-            *_tensor(call, layer, "dy", H),
-            *_pointers(call, reserve=self._reserve_length(layer), dhn=4 * N * H, dcn=4 * N * H),
+            *_tensor(call, layer, "y", P),
+            *_tensor(call, layer, "dy", P),
+            *_pointers(call, reserve=self._reserve_length(layer), dhn=4 * N * P, dcn=4 * N * H),
             *_tensor(call, layer, "dx", F, returned=True),
-            *_pointers(call, sent=False, returned=True, dh0=4 * N * H, dc0=4 * N * H, **weights),
+            *_pointers(call, sent=False, returned=True, dh0=4 * N * P, dc0=4 * N * H, **weights),
         ]
 
     def _reserve_length(self, layer: Layer) -> int:
@@ -206,14 +205,21 @@ def _gates(layer: Layer) -> int:
     return len(OPERATORS[name].cell.gates)
 
 
+def _weight_bytes(layer: Layer) -> dict[str, int]:
+    """Return the length in bytes of each weight of a layer."""
+    F, H, P = layer.features, layer.units, layer.projection or layer.units
+    rows = 4 * _gates(layer) * H
+    return {
+        "weight_ih": rows * F, "weight_hh": rows * P, "bias_ih": rows, "bias_hh": rows, "weight_hr": 4 * P * H
+    }  # fmt: skip
+
+
 def _layer_memory(layer: Layer) -> list[Memory]:
     """Both structures begin with the layer, so offsets in the layer are offsets in the frame."""
-    N, F, H = layer.sequences, layer.features, layer.units
-    rows = 4 * _gates(layer) * H
-    weights = {"weight_ih": rows * F, "weight_hh": rows * H, "bias_ih": rows, "bias_hh": rows}
+    N, F, H, P = layer.sequences, layer.features, layer.units, layer.projection or layer.units
     return [
         *_tensor(layer, layer, "x", F),
-        *_pointers(layer, lengths=8 * N, h0=4 * N * H, c0=4 * N * H, **weights),
+        *_pointers(layer, lengths=8 * N, h0=4 * N * P, c0=4 * N * H, **_weight_bytes(layer)),
     ]
 
 

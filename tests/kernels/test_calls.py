@@ -19,7 +19,9 @@ class Call:
     def __init__(self, N=2, lengths=None, cell=CELLS["gru"]):
         arguments = make(OPERATORS["gru"], N, 3, 2, 4)
         self.lengths = None if lengths is None else torch.tensor(lengths)
-        call = LayerCall.of((*arguments.values(), self.lengths), (False, True, "float32"))
+        call = LayerCall.of(
+            OPERATORS["gru"].cell, (*arguments.values(), self.lengths), (False, True, "float32")
+        )
         self.y, self.hn = torch.zeros(N, 3, 4), torch.zeros(N, 4)
         self.call = call
         self.packed = FORWARD.pack(

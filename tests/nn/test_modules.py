@@ -26,6 +26,7 @@ SHAPES = [
     {"num_layers": 2, "bidirectional": True, "batch_first": True},
     {"batch_first": True, "bias": False},
     {"proj_size": 2, "num_layers": 2},
+    {"proj_size": 4, "num_layers": 2, "bidirectional": True, "batch_first": True, "bias": False},
 ]
 
 
@@ -251,16 +252,17 @@ def test_precision_is_chosen_by_name():
     assert torch.equal(y, exact(torch.ones(5, 4, 3))[0])
 
 
-def test_float64_and_projections_run_on_torchs_path():
+def test_float64_runs_on_torchs_path():
     assert pair()[0].double().path() == "torch"
-    assert pair(proj_size=2)[0].path() == "torch"
+    assert pair(proj_size=2)[0].double().path() == "torch"
     assert pair(backend="torch")[0].path() == "torch"
 
 
 @NATIVE
-@KINDS
-def test_what_can_runs_natively(kind):
-    assert pair(kind=kind)[0].path() == "native"
+@EVERY_OPTIONS
+def test_what_can_runs_natively(kind, options):
+    assert pair(kind=kind, **options)[0].path() == "native"
+    assert pair("native", kind, **options)[0].path() == "native"
 
 
 def test_native_where_it_cannot_be_had_is_an_error(monkeypatch):

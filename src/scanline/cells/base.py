@@ -26,15 +26,17 @@ class Weights(NamedTuple):
 
     Attributes:
         weight_ih: Input weights, (G*H, F).
-        weight_hh: Recurrent weights, (G*H, H).
+        weight_hh: Recurrent weights, (G*H, H), with a projection (G*H, P).
         bias_ih: Bias added to the input's product, (G*H,), or None.
         bias_hh: Bias added to the recurrent product, (G*H,), or None.
+        weight_hr: Projection of the outputs, (P, H), or None. P is then the width of the outputs and of h.
     """
 
     weight_ih: Tensor
     weight_hh: Tensor
     bias_ih: Tensor | None = None
     bias_hh: Tensor | None = None
+    weight_hr: Tensor | None = None
 
     def from_input(self, x: Tensor) -> Tensor:
         """Return `x @ weight_ih.T + bias_ih`, (..., G*H), for x (..., F)."""
@@ -46,6 +48,15 @@ class Weights(NamedTuple):
         # mv skips the reshaping that matmul does for one vector: a trace makes one such product a step.
         product = self.weight_hh.mv(h) if h.dim() == 1 else h @ self.weight_hh.T
         return product if self.bias_hh is None else product + self.bias_hh
+
+    def projected(self, output: Tensor) -> Tensor:
+        """Return `output @ weight_hr.T`, (..., P), for an output (..., H); without weight_hr the output."""
+        return output if self.weight_hr is None else output @ self.weight_hr.T
+
+    def state_widths(self, count: int) -> tuple[int, ...]:
+        """Return the widths of a cell's `count` states: that of h, then H of each other one."""
+        wide = self.weight_hh if self.weight_hr is None else self.weight_hr
+        return (self.weight_hh.shape[1], *(wide.shape[1],) * (count - 1))
 
 
 class Intervention:
@@ -110,6 +121,8 @@ class Cell:
             backend if there is another state than h.
         torch_function: Torch's fused function for whole sequences, `torch.<name>`, or None.
         native_operator: Operator of the native library, `torch.ops.scanline.<name>`, or None.
+        weights: Names of a layer's weights in one direction: the fields of `Weights`, weight_hr only if the
+            outputs are projected.
         layouts: How the formats in `FORMATS` store the cell; a format that is missing has no equivalent.
     """
 
@@ -126,6 +139,7 @@ class Cell:
     hold_sums: Mapping[str, float] = field(default_factory=dict)
     torch_function: str | None = None
     native_operator: str | None = None
+    weights: tuple[str, ...] = Weights._fields[:-1]
     layouts: Mapping[str, FormatLayout] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -143,6 +157,7 @@ class Cell:
             "clampable must be traced values": set(self.clampable) <= set(self.traced),
             "forget_gate must be one of gates": self.forget_gate is None or self.forget_gate in self.gates,
             "hold_sums must be of gates": set(self.hold_sums) <= set(self.gates),
+            "weights must be fields of Weights": self.weights in (Weights._fields[:-1], Weights._fields),
             f"layouts must be of {', '.join(FORMATS)}": set(self.layouts) <= set(FORMATS),
             "the gates of a layout must be those of the cell": all(
                 sorted(each.gates) == sorted(self.gates) for each in self.layouts.values()

@@ -1,10 +1,12 @@
 """The long short-term memory with a forget gate.
 
-Source: Hochreiter & Schmidhuber (1997); forget gate: Gers, Schmidhuber & Cummins (2000).
+Source: Hochreiter & Schmidhuber (1997); forget gate: Gers, Schmidhuber & Cummins (2000); projection of the
+outputs: Sak, Senior & Beaufays (2014).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from scanline.cells.base import Cell, FormatLayout, Intervention, Weights
@@ -29,7 +31,7 @@ def step(
     g = g.tanh()
     o = intervention.gate("o", o.sigmoid())
     c = f * c + i * g
-    h = intervention.output(o * c.tanh())
+    h = intervention.output(weights.projected(o * c.tanh()))
     return {"i": i, "f": f, "g": g, "o": o, "c": c, "h": h}
 
 
@@ -61,3 +63,6 @@ CELL = Cell(
         "tf1": FormatLayout(("basic_lstm_cell", "lstm_cell"), ("i", "g", "f", "o")),
     },
 )
+
+# Not registered under a name: only `scanline.nn.LSTM` uses it, for proj_size.
+PROJECTED = dataclasses.replace(CELL, native_operator="lstm_projected", weights=Weights._fields, layouts={})

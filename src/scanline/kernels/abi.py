@@ -10,11 +10,11 @@ import ctypes
 import struct
 from typing import Any
 
-ABI = 5
+ABI = 6
 FLOAT32, BFLOAT16 = 0, 1
 PRECISIONS = {"float32": FLOAT32, "bfloat16": BFLOAT16}
 # By `Cell.native_operator`.
-CELLS = {"lstm": 0, "gru": 1, "rnn_tanh": 2, "rnn_relu": 3}
+CELLS = {"lstm": 0, "gru": 1, "rnn_tanh": 2, "rnn_relu": 3, "lstm_projected": 4}
 ALIGNMENT = 64  # bytes; packed weights start at a multiple of it
 # Exit codes of the library's functions; any other is an error that scanline_error describes.
 OK, OUT_OF_MEMORY = 0, 2
@@ -31,13 +31,16 @@ class Layer(ctypes.Structure):
     """
 
     _fields_ = (
-        *((name, size) for name in ("sequences", "steps", "features", "units")),
+        *((name, size) for name in ("sequences", "steps", "features", "units", "projection")),
         ("lengths", pointer),
         *((name, integer) for name in ("reverse", "precision", "threads", "cell")),
         ("x", pointer),
         ("x_sequence", size),
         ("x_step", size),
-        *((name, pointer) for name in ("h0", "c0", "weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+        *(
+            (name, pointer)
+            for name in ("h0", "c0", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+        ),
     )
 
 
@@ -70,6 +73,7 @@ class Backward(ctypes.Structure):
         ("dx_sequence", size),
         ("dx_step", size),
         *((name, pointer) for name in ("dh0", "dc0", "dweight_ih", "dweight_hh", "dbias_ih", "dbias_hh")),
+        ("dweight_hr", pointer),
     )
 
 

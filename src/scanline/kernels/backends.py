@@ -99,8 +99,8 @@ def run_layer(
         cell: The layer's cell.
         x: Inputs, (N, T, F). Values past a sequence's end are not read: they may be NaN.
         states: Initial states in the cell's order, each (N, H) or None for zeros; None for all zeros.
-        weights: [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih, bias_hh], the biases (G*H,) or None. For
-            the torch backend an LSTM's output projection may follow.
+        weights: [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih, bias_hh], the biases (G*H,) or None, and
+            weight_hr (P, H) if the cell has a projection: h has P values then.
         lengths: (N,) int64 in 0..T on the device of x; None if all are T.
         reverse: Whether each sequence is read from its own last step to its first.
         batch_first: False takes x and returns outputs as (T, N, ...).
@@ -120,15 +120,13 @@ def run_layer(
         x = x.transpose(0, 1)
     last: tuple[Tensor, ...] | None
     if backend == "reference":
-        weight_ih, weight_hh, bias_ih, bias_hh = weights
-        assert weight_ih is not None
-        assert weight_hh is not None
-        # One tensor of zeros for all states: the scan does not write to its initial states.
-        zeros = x.new_zeros(x.shape[0], weight_hh.shape[1])
-        initial = tuple(zeros if state is None else state for state in states or (None,) * len(cell.states))
-        y, last = reference.scan(
-            cell, x, initial, Weights(weight_ih, weight_hh, bias_ih, bias_hh), lengths, reverse
+        given = Weights(*weights)  # type: ignore[arg-type]  # only biases may be None
+        widths = given.state_widths(len(cell.states))
+        initial = tuple(
+            x.new_zeros(x.shape[0], width) if state is None else state
+            for state, width in zip(states or (None,) * len(widths), widths, strict=True)
         )
+        y, last = reference.scan(cell, x, initial, given, lengths, reverse)
     else:
         y, last = torch_backend.run_layer(
             cell, x, states, weights, lengths, reverse=reverse, final_states=final_states

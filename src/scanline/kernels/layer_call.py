@@ -23,8 +23,9 @@ class LayerCall(NamedTuple):
     Attributes:
         x: Inputs, (N, T, F), or (T, N, F) without batch_first.
         states: Initial states in the cell's order, each (N, H), of both directions (2, N, H), or None for
-            zeros.
-        weights: Of each direction, (G*H, F), (G*H, H) and the biases (G*H,) or None.
+            zeros. With a projection h has P values instead of H, here and in all that follows.
+        weights: Of each direction, (G*H, F), (G*H, H), the biases (G*H,) or None, and the projection (P, H)
+            if the cell has one.
         lengths: (N,) int64, or None if all are T.
         reverse: Whether the first direction reads each sequence from its own last step to its first. A second
             one always does.
@@ -41,23 +42,31 @@ class LayerCall(NamedTuple):
     precision: str
 
     @classmethod
-    def of(cls, tensors: tuple[Any, ...], options: tuple[Any, ...]) -> LayerCall:
+    def of(cls, cell: Cell, tensors: tuple[Any, ...], options: tuple[Any, ...]) -> LayerCall:
         """Return the call for flat arguments in the order of the operator's schema.
 
         Args:
-            tensors: x, the states, four weights of each direction, lengths.
+            cell: What is computed.
+            tensors: x, the states, the weights of each direction, lengths.
             options: reverse, batch_first, precision; without reverse for both directions.
         """
+        second = -1 - len(cell.weights)  # index of the last direction's weights
         if len(options) == len(ONE_DIRECTION):
-            return cls(tensors[0], tensors[1:-5], (Weights(*tensors[-5:-1]),), tensors[-1], *options)
-        both = (Weights(*tensors[-9:-5]), Weights(*tensors[-5:-1]))
-        return cls(tensors[0], tensors[1:-9], both, tensors[-1], False, *options)
+            return cls(tensors[0], tensors[1:second], (Weights(*tensors[second:-1]),), tensors[-1], *options)
+        first = second - len(cell.weights)
+        both = (Weights(*tensors[first:second]), Weights(*tensors[second:-1]))
+        return cls(tensors[0], tensors[1:first], both, tensors[-1], False, *options)
 
-    def sizes(self) -> tuple[Any, Any, Any, Any]:
-        """Return (N, T, F, H): numbers, or symbols where torch traces without data."""
+    def sizes(self) -> tuple[Any, Any, Any, Any, Any]:
+        """Return (N, T, F, H, P): numbers, or symbols where torch traces without data.
+
+        P is the width of h and of one direction's outputs: H without a projection.
+        """
         first, second, F = self.x.shape
         N, T = (first, second) if self.batch_first else (second, first)
-        return N, T, F, self.weights[0].weight_hh.shape[1]
+        _, weight_hh, _, _, weight_hr = self.weights[0]
+        P = weight_hh.shape[1]
+        return N, T, F, P if weight_hr is None else weight_hr.shape[1], P
 
     def strides(self, tensor: Tensor | None) -> tuple[int, int]:
         """Return the strides (sequence, step) of a tensor laid out as x, in elements."""
@@ -77,7 +86,7 @@ class LayerCall(NamedTuple):
     def dense(self) -> LayerCall:
         """Return the call with tensors as the library reads them: contiguous; of x the last axis only."""
         x, states, weights, lengths, reverse, batch_first, precision = self
-        for tensor in (*self.states_and_weights(), lengths):
+        for tensor in (*states, *weights[0], *(weights[1] if len(weights) == 2 else ()), lengths):
             if tensor is not None and (not tensor.is_contiguous() or tensor.is_neg()):
                 states = tuple([plain(state) for state in states])
                 weights = tuple([Weights(*map(plain, each)) for each in weights])  # type: ignore[arg-type]
@@ -88,15 +97,18 @@ class LayerCall(NamedTuple):
                 return self
         return LayerCall(contiguous_steps(x), states, weights, lengths, reverse, batch_first, precision)
 
-    def states_and_weights(self) -> tuple[Tensor | None, ...]:
+    def states_and_weights(self, cell: Cell) -> tuple[Tensor | None, ...]:
         """Return the states and the weights of all directions in the order of the operator's schema."""
-        first = self.weights[0]
-        return (*self.states, *first) if len(self.weights) == 1 else (*self.states, *first, *self.weights[1])
+        count = len(cell.weights)
+        if len(self.weights) == 1:
+            return (*self.states, *self.weights[0][:count])
+        return (*self.states, *self.weights[0][:count], *self.weights[1][:count])
 
-    def state_shape(self) -> tuple[Any, ...]:
-        """Return the shape of a state: (N, H), of both directions (2, N, H)."""
-        N, _, _, H = self.sizes()
-        return state_shape(len(self.weights), N, H)
+    def state_shapes(self, N: Any, H: Any, P: Any) -> tuple[tuple[Any, ...], ...]:
+        """Return the shapes of the states, given sizes: (N, P) and (N, H), of both directions (2, N, ...)."""
+        if len(self.weights) == 1:
+            return ((N, P), (N, H))[: len(self.states)]
+        return ((2, N, P), (2, N, H))[: len(self.states)]
 
     def layer(self, cell: int, precision: int, direction: int) -> tuple[int, ...]:
         """Return the fields of the library's `Layer`.
@@ -109,18 +121,19 @@ class LayerCall(NamedTuple):
         They hold addresses: keep the tensors referenced until the library has returned.
         """
         x, weights = self.x, self.weights[direction]
-        H = weights.weight_hh.shape[1]
+        _, weight_hh, _, _, weight_hr = weights
+        H, P = (weight_hh.shape[1], 0) if weight_hr is None else (weight_hr.shape[1], weight_hr.shape[0])
         first, second, F = x.shape
         by_first, by_second, _ = x.stride()
         # In the order of `Layer._fields_`; strides are in elements.
         sizes = (first, second) if self.batch_first else (second, first)
         strides = (by_first, by_second) if self.batch_first else (by_second, by_first)
-        h, c = pair(self.states, direction * sizes[0] * H)
+        h, c = pair(self.states, direction)
         return (
-            *sizes, F, H, address(self.lengths),
+            *sizes, F, H, P, address(self.lengths),
             self.reverse or direction, precision, torch.get_num_threads(), cell,
             x.data_ptr(), *strides, h, c, weights.weight_ih.data_ptr(), weights.weight_hh.data_ptr(),
-            address(weights.bias_ih), address(weights.bias_hh),
+            address(weights.bias_ih), address(weights.bias_hh), address(weight_hr),
         )  # fmt: skip
 
     def check(self, cell: Cell) -> None:
@@ -130,22 +143,25 @@ class LayerCall(NamedTuple):
             RuntimeError: Naming every tensor that does not fit.
         """
         x, G = self.x, len(cell.gates)
-        weight_ih, weight_hh = self.weights[0][:2]
+        weight_ih, weight_hh, _, _, weight_hr = self.weights[0]
         if x.dim() != 3 or weight_ih.dim() != 2 or weight_hh.dim() != 2:
             raise RuntimeError(
                 f"{_label(cell)}: expected x (N, T, F), weight_ih ({G}H, F) and weight_hh ({G}H, H); got "
                 f"{tuple(x.shape)}, {tuple(weight_ih.shape)} and {tuple(weight_hh.shape)}"
             )
+        if weight_hr is not None and weight_hr.dim() != 2:
+            raise RuntimeError(f"{_label(cell)}: expected weight_hr (P, H), got {tuple(weight_hr.shape)}")
         if self.precision not in PRECISIONS:
             raise RuntimeError(
                 f"{_label(cell)}: precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
             )
-        N, _, F, H = self.sizes()
+        N, _, F, H, P = self.sizes()
         rows, D = G * H, len(self.weights)
-        shapes = (state_shape(D, N, H),) * len(self.states) + ((rows, F), (rows, H), (rows,), (rows,)) * D
+        of_weights = ((rows, F), (rows, P), (rows,), (rows,), (P, H))[: len(cell.weights)]
+        shapes = (*self.state_shapes(N, H, P), *of_weights * D)
         dtype, device, faults = x.dtype, x.device, []
         # Runs at every training step: names and messages are made only for what does not fit.
-        for index, tensor in enumerate(self.states_and_weights()):
+        for index, tensor in enumerate(self.states_and_weights(cell)):
             if tensor is None or (
                 tensor.shape == shapes[index] and tensor.dtype == dtype and tensor.device == device
             ):
@@ -169,11 +185,6 @@ class LayerCall(NamedTuple):
             raise RuntimeError(f"{_label(cell)}: " + "; ".join(faults))
 
 
-def state_shape(directions: int, N: Any, H: Any) -> tuple[Any, ...]:
-    """Return the shape of a state: (N, H), of both directions (2, N, H)."""
-    return (N, H) if directions == 1 else (directions, N, H)
-
-
 def _label(cell: Cell) -> str:
     return f"scanline::{cell.native_operator}"
 
@@ -183,16 +194,21 @@ def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def pair(states: Sequence[Tensor | None], offset: int = 0) -> tuple[int, int]:
+def pair(states: Sequence[Tensor | None], direction: int = 0) -> tuple[int, int]:
     """Return the addresses of the states as the C interface takes them: h, and c or 0.
 
     Args:
-        states: In the cell's order; None for NULL.
-        offset: Number of values before those of the direction.
+        states: In the cell's order, contiguous; None for NULL.
+        direction: Which of the two in (2, N, H), or 0.
     """
     h, c = states[0], states[1] if len(states) > 1 else None
-    offset *= FLOAT_BYTES
-    return 0 if h is None else h.data_ptr() + offset, 0 if c is None else c.data_ptr() + offset
+    if direction == 0:
+        return 0 if h is None else h.data_ptr(), 0 if c is None else c.data_ptr()
+    half = FLOAT_BYTES // 2  # the second direction's states are the second half
+    return (
+        0 if h is None else h.data_ptr() + half * h.numel(),
+        0 if c is None else c.data_ptr() + half * c.numel(),
+    )
 
 
 def plain(tensor: Tensor | None) -> Tensor | None:
@@ -215,5 +231,5 @@ def argument_names(cell: Cell, directions: int) -> tuple[str, ...]:
         cell: What is computed.
         directions: 1 or 2.
     """
-    weights = tuple(f"{name}{suffix}" for suffix in ("", "_reverse")[:directions] for name in Weights._fields)
+    weights = tuple(f"{name}{suffix}" for suffix in ("", "_reverse")[:directions] for name in cell.weights)
     return ("x", *(f"{state}0" for state in cell.states), *weights, "lengths")

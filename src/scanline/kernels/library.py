@@ -126,7 +126,7 @@ class Library:
         self._form = library.scanline_reserve_form
         self._packed_bytes = library.scanline_packed_bytes
         self._packed_bytes.restype = ctypes.c_size_t
-        self._packed_bytes.argtypes = (integer, integer, size, size)
+        self._packed_bytes.argtypes = (integer, integer, size, size, size)
         self._pack = library.scanline_pack
         self._take = library.scanline_take
         self._take.restype = pointer
@@ -220,9 +220,10 @@ class Library:
         header, width, block = form
         return header + sequences * steps * ((units + width - 1) // width) * block
 
-    def packed_bytes(self, cell: int, precision: int, features: int, units: int) -> int:
-        """Return the size of packed weights in bytes."""
-        return int(self._packed_bytes(cell, precision, features, units))
+    def packed_bytes(self, layer: Layer) -> int:
+        """Return the size of packed weights of a layer in bytes."""
+        sizes = (layer.features, layer.units, layer.projection)
+        return int(self._packed_bytes(layer.cell, layer.precision, *sizes))
 
     def pack(self, layer: Layer) -> ctypes.Array[ctypes.c_char]:
         """Return the weights of `layer` in the order in which the kernel in use reads them.
@@ -230,7 +231,7 @@ class Library:
         Its address is `ctypes.addressof(block)`, a multiple of ALIGNMENT, valid as long as the block is
         referenced.
         """
-        length = self.packed_bytes(layer.cell, layer.precision, layer.features, layer.units)
+        length = self.packed_bytes(layer)
         buffer = ctypes.create_string_buffer(length + ALIGNMENT)
         # from_buffer keeps a reference to `buffer`.
         block = (ctypes.c_char * length).from_buffer(buffer, -ctypes.addressof(buffer) % ALIGNMENT)

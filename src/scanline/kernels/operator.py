@@ -28,7 +28,6 @@ from scanline.kernels.layer_call import (
     contiguous_steps,
     pair,
     plain,
-    state_shape,
 )
 from scanline.kernels.library import LARGE_BYTES, Library, load
 
@@ -55,7 +54,7 @@ class LayerOperator:
         self.cell, self.directions = cell, directions
         self.name = cell.native_operator + ("" if directions == 1 else "_bidirectional")
         self._code = CELLS[cell.native_operator]
-        self._weights = 4 * directions
+        self._weights = len(cell.weights) * directions
         self._inputs = 2 + len(cell.states) + self._weights  # tensors: x, the states, the weights, lengths
         self._option_names = ONE_DIRECTION if directions == 1 else BOTH_DIRECTIONS
         self._options = len(self._option_names)
@@ -109,8 +108,9 @@ class LayerOperator:
             x: Inputs, (N, T, F) float32 or float64 on the CPU, with any strides.
             states: Initial states in the cell's order, each (N, H), of both directions (2, N, H), or None
                 for zeros.
-            weights: [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih, bias_hh], the biases (G*H,) or None;
-                then those of the other direction.
+            weights: [weight_ih (G*H, F), weight_hh (G*H, H), bias_ih, bias_hh], the biases (G*H,) or None,
+                and weight_hr (P, H) of a cell with a projection, whose h has P values instead of H; then
+                those of the other direction.
             lengths: (N,) int64, each in 0..T, or None if all are T. Values past a sequence's end are never
                 read; outputs there are 0, and its states stay unchanged.
             reverse: Whether each sequence is read from its own last step to its first. One direction only.
@@ -153,9 +153,10 @@ class LayerOperator:
 
     def forward_pass(self, *arguments: Any) -> tuple[Any, ...]:
         """Return y, the last states, and what the backward pass needs if `keep`, the last argument."""
-        call, keep = LayerCall.of(arguments[: self._inputs], arguments[self._inputs : -1]), arguments[-1]
+        tensors, options, keep = arguments[: self._inputs], arguments[self._inputs : -1], arguments[-1]
+        call = LayerCall.of(self.cell, tensors, options)
         call.check(self.cell)
-        N, T, _, H = call.sizes()
+        N, T, _, H, P = call.sizes()
         lengths = call.lengths
         if lengths is not None and N and (int(lengths.min()) < 0 or int(lengths.max()) > T):
             raise RuntimeError(
@@ -168,9 +169,8 @@ class LayerOperator:
         library, precision = native
         # The structures below hold addresses, not references: `call` keeps contiguous copies alive.
         call, D = call.dense(), self.directions
-        y = library.empty(call.x, *call.like_x(D * H))
-        shape = state_shape(D, N, H)
-        last = [library.empty(call.x, *shape) for _ in self.cell.states]
+        y = library.empty(call.x, *call.like_x(D * P))
+        last = [library.empty(call.x, *shape) for shape in call.state_shapes(N, H, P)]
         reserve, kept = None, 0
         if keep:
             kept = library.reserve_bytes(self._code, precision, N, T, H)
@@ -184,21 +184,22 @@ class LayerOperator:
         for k in range(D):
             native_calls += FORWARD.pack(
                 *call.layer(self._code, precision, k),
-                0, y.data_ptr() + k * H * FLOAT_BYTES, *call.strides(y),
-                *pair(last, k * N * H), 0 if reserve is None else reserve.data_ptr() + k * kept,
+                0, y.data_ptr() + k * P * FLOAT_BYTES, *call.strides(y),
+                *pair(last, k), 0 if reserve is None else reserve.data_ptr() + k * kept,
             )  # fmt: skip
         library.check(library.forward(native_calls, D))
         return (y, *last, reserve)
 
     def _forward_shapes(self, *arguments: Any) -> tuple[Tensor, ...]:
-        call, keep = LayerCall.of(arguments[: self._inputs], arguments[self._inputs : -1]), arguments[-1]
+        tensors, options, keep = arguments[: self._inputs], arguments[self._inputs : -1], arguments[-1]
+        call = LayerCall.of(self.cell, tensors, options)
         call.check(self.cell)
-        N, T, _, H = call.sizes()
+        N, T, _, H, P = call.sizes()
         native = self._native(call.x, call.precision)
         length = native[0].reserve_bytes(self._code, native[1], N, T, H) if native is not None and keep else 0
-        states = [call.x.new_empty(call.state_shape()) for _ in self.cell.states]
+        states = [call.x.new_empty(shape) for shape in call.state_shapes(N, H, P)]
         reserve = call.x.new_empty(self.directions * length, dtype=torch.uint8)
-        return (call.x.new_empty(call.like_x(self.directions * H)), *states, reserve)
+        return (call.x.new_empty(call.like_x(self.directions * P)), *states, reserve)
 
     # --- backward
 
@@ -219,19 +220,19 @@ class LayerOperator:
         dy, *dlast = gradients
         dy = None if dy is None else contiguous_steps(dy)
         dlast = [plain(d) for d in dlast]
-        N, _, _, H = call.sizes()
-        kept = reserve.numel() // self.directions
+        P = call.weights[0].weight_hh.shape[1]
+        kept, count = reserve.numel() // self.directions, len(self.cell.weights)
         native_calls = []
         for k in range(self.directions):
-            half, states = k * H * FLOAT_BYTES, k * N * H
+            half = k * P * FLOAT_BYTES
+            own = [*map(address, dweights[count * k : count * (k + 1)])] if wants_weights else []
             # Both directions have the same dx, in which the library adds up.
             native_calls.append(BACKWARD.pack(
                 *call.layer(self._code, precision, k),
                 y.data_ptr() + half, *call.strides(y), reserve.data_ptr() + k * kept,
-                0 if dy is None else dy.data_ptr() + half, *call.strides(dy), *pair(dlast, states),
+                0 if dy is None else dy.data_ptr() + half, *call.strides(dy), *pair(dlast, k),
                 *((dx.data_ptr(), *call.strides(dx)) if wants_x else (0, 0, 0)),
-                *(pair(dstates, states) if wants_states else (0, 0)),
-                *(map(address, dweights[4 * k : 4 * k + 4]) if wants_weights else (0, 0, 0, 0)),
+                *(pair(dstates, k) if wants_states else (0, 0)), *own, *(0,) * (5 - len(own)),
             ))  # fmt: skip
         library.check(library.backward(b"".join(native_calls), self.directions))
         return results
@@ -250,7 +251,8 @@ class LayerOperator:
         first = 1 + len(self.cell.states)
         results = first + self._inputs
         options = results + 2
-        call = LayerCall.of(arguments[first:results], arguments[options : options + self._options])
+        tensors, chosen = arguments[first:results], arguments[options : options + self._options]
+        call = LayerCall.of(self.cell, tensors, chosen)
         wants_x, wants_states, wants_weights = arguments[options + self._options :]
         return arguments[:first], call, arguments[results:options], (wants_x, wants_states, wants_weights)
 
@@ -258,10 +260,11 @@ class LayerOperator:
         self, call: LayerCall, wants: tuple[bool, bool, bool], empty: Callable[..., Tensor]
     ) -> tuple[Tensor, ...]:
         wants_x, wants_states, wants_weights = wants
-        _, _, F, H = call.sizes()
-        rows = len(self.cell.gates) * H
-        states = (call.state_shape() if wants_states else (0,),) * len(self.cell.states)
-        weights = ((rows, F), (rows, H), (rows,), (rows,)) if wants_weights else ((0,),) * 4
+        N, _, F, H, P = call.sizes()
+        rows, count = len(self.cell.gates) * H, len(self.cell.weights)
+        states = call.state_shapes(N, H, P) if wants_states else ((0,),) * len(self.cell.states)
+        every = ((rows, F), (rows, P), (rows,), (rows,), (P, H)) if wants_weights else ((0,),) * 5
+        weights = every[:count]
         shapes = (call.like_x(F) if wants_x else (0,), *states, *weights * self.directions)
         return tuple(empty(*shape) for shape in shapes)
 

@@ -1,4 +1,4 @@
-"""The native operators: `torch.ops.scanline.lstm`, `gru`, `rnn_tanh` and `rnn_relu`.
+"""The native operators: `torch.ops.scanline.lstm`, `lstm_projected`, `gru`, `rnn_tanh` and `rnn_relu`.
 
 Those for both directions of a layer are called `lstm_bidirectional` and so on.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from scanline.cells import gru, lstm, rnn
 from scanline.kernels.operator import LayerOperator
 
-_CELLS = (lstm.CELL, gru.CELL, rnn.CELL, rnn.RELU)
+_CELLS = (lstm.CELL, lstm.PROJECTED, gru.CELL, rnn.CELL, rnn.RELU)
 # Both by the cell's `native_operator`.
 OPERATORS = {str(cell.native_operator): LayerOperator(cell) for cell in _CELLS}
 BIDIRECTIONAL = {str(cell.native_operator): LayerOperator(cell, directions=2) for cell in _CELLS}

@@ -39,8 +39,8 @@ def iterate(
         The cell's `traced` values by name, each (..., H).
     """
     if states is None:
-        zeros = x.new_zeros(*x.shape[1:-1], weights.weight_hh.shape[1])
-        states = (zeros,) * len(cell.states)
+        widths = weights.state_widths(len(cell.states))
+        states = tuple(x.new_zeros(*x.shape[1:-1], width) for width in widths)
     # All steps' input products at once: one large matrix product instead of T small ones.
     for time, inputs in enumerate(weights.from_input(x)):
         values = cell.step(inputs, states, weights, intervention)
@@ -76,7 +76,7 @@ def scan(
     """
     N, T = x.shape[:2]
     if states is None:
-        states = (x.new_zeros(N, weights.weight_hh.shape[1]),) * len(cell.states)
+        states = tuple(x.new_zeros(N, width) for width in weights.state_widths(len(cell.states)))
     inside = None
     x = x.transpose(0, 1)  # (T, N, F)
     if lengths is not None:

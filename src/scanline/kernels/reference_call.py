@@ -63,7 +63,7 @@ def differentiate(
     attached = torch.is_grad_enabled()
     with torch.enable_grad():
         derived = _differentiate(cell, call, results, attached)
-    counts = zip(wants, (1, len(cell.states), 4 * len(call.weights)), strict=True)
+    counts = zip(wants, (1, len(cell.states), len(cell.weights) * len(call.weights)), strict=True)
     wanted = [want for want, count in counts for _ in range(count)]
     # A gradient that passed no step is the tensor that came in; an operator must return new ones.
     return tuple(
@@ -107,11 +107,11 @@ def _differentiate(
 ) -> list[Tensor]:
     """Run the reference again, with gradients, and return those by all inputs."""
     # Without biases zeros stand in: the operator's schema returns their gradients all the same.
-    first = 1 + len(cell.states)
+    first, count = 1 + len(cell.states), len(cell.weights)
     zeros = call.x.new_zeros(call.weights[0].weight_hh.shape[0])
-    weights = (zeros if weight is None else weight for each in call.weights for weight in each)
+    weights = (zeros if weight is None else weight for each in call.weights for weight in each[:count])
     variables = [_variable(tensor, attached) for tensor in (call.x, *_states(call), *weights)]
-    by_direction = [Weights(*variables[k : k + 4]) for k in range(first, len(variables), 4)]
+    by_direction = [Weights(*variables[k : k + count]) for k in range(first, len(variables), count)]
     y, last = _scan(cell, call, variables[0], tuple(variables[1:first]), by_direction)
     return _grad((y, *last), results, variables, attached)
 
@@ -159,8 +159,12 @@ def _grad(
 
 
 def _states(call: LayerCall) -> tuple[Tensor, ...]:
-    shape = call.state_shape()
-    return tuple(call.x.new_zeros(shape) if state is None else state for state in call.states)
+    N, _, _, H, P = call.sizes()
+    shapes = call.state_shapes(N, H, P)
+    return tuple(
+        call.x.new_zeros(shape) if state is None else state
+        for state, shape in zip(call.states, shapes, strict=True)
+    )
 
 
 def _in_fresh_thread(compute: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scanline.cells import Cell
+from scanline.cells import Cell, Weights
 from scanline.kernels.steps import reverse_steps, step_mask
 
 
@@ -32,8 +32,8 @@ def run_layer(
         cell: A cell with a `torch_function`.
         x: Inputs, (N, T, F), on any device. Values past a sequence's end are not read: they may be NaN.
         states: Initial states in the cell's order, (N, H), each or all None for zeros.
-        weights: [weight_ih, weight_hh, bias_ih, bias_hh], the biases or None, then an LSTM's projection of
-            its outputs if it has one.
+        weights: [weight_ih, weight_hh, bias_ih, bias_hh], the biases or None, then weight_hr if the cell
+            has a projection.
         lengths: (N,) int64 in 0..T on the device of x; None if all are T.
         reverse: Whether each sequence is read from its own last step to its first.
         final_states: Whether the states are wanted; with lengths they cost extra.
@@ -78,10 +78,7 @@ def _initial(
     cell: Cell, x: Tensor, states: Sequence[Tensor | None] | None, weights: Sequence[Tensor | None]
 ) -> tuple[Tensor, ...]:
     """Return the initial states, each (1, N, H); with a projection h is narrower than the other states."""
-    weight_ih, weight_hh = weights[:2]
-    assert weight_ih is not None
-    assert weight_hh is not None
-    widths = (weight_hh.shape[1], *(weight_ih.shape[0] // len(cell.gates),) * (len(cell.states) - 1))
+    widths = Weights(*weights).state_widths(len(cell.states))  # type: ignore[arg-type]  # only biases may be None
     return tuple(
         x.new_zeros(1, x.shape[0], width) if state is None else state[None]
         for state, width in zip(states or (None,) * len(widths), widths, strict=True)

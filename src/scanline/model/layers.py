@@ -15,7 +15,6 @@ from torch.backends import cudnn
 from torch.backends.cudnn.rnn import get_cudnn_mode
 
 from scanline import cells
-from scanline.cells import Weights
 from scanline.kernels.backends import (
     Backend,
     choose_backend,
@@ -69,9 +68,9 @@ class RecurrentLayers(nn.Module):
         rows = len(self.cell.gates) * hidden_size
         for layer in range(layers):
             width = input_size if layer == 0 else hidden_size * self.directions
-            shapes = Weights((rows, width), (rows, hidden_size), (rows,), (rows,))  # type: ignore[arg-type]
+            shapes = ((rows, width), (rows, hidden_size), (rows,), (rows,))
             for direction in range(self.directions):
-                for name, shape in shapes._asdict().items():
+                for name, shape in zip(self.cell.weights, shapes, strict=True):
                     # device=None: the caller may build the module under `torch.device("meta")`.
                     values = torch.empty(shape, dtype=torch.float32, device=None)
                     weight = nn.Parameter(values.uniform_(-1, 1).mul_(1 / math.sqrt(hidden_size)))
@@ -89,7 +88,7 @@ class RecurrentLayers(nn.Module):
         """
         # `get_parameter` takes longer than all else here, at every training step.
         parameters = cast("dict[str, Tensor]", self._parameters)
-        return [parameters[_parameter_name(name, layer, direction)] for name in Weights._fields]
+        return [parameters[_parameter_name(name, layer, direction)] for name in self.cell.weights]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Apply `fn` to all tensors, as `to`, `cuda` and `float` do; keep cuDNN's weights in one block."""

@@ -58,7 +58,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
     @property
     def cell(self) -> Cell:
         """What a step computes."""
-        return _CELLS[self.mode]
+        return cells.lstm.PROJECTED if self.proj_size else _CELLS[self.mode]
 
     def path(self, device: torch.device | None = None) -> Backend:
         """Return the backend that computes inputs of the weights' dtype, "native" or "torch".
@@ -73,9 +73,8 @@ class _Recurrent(TorchTools, nn.RNNBase):
         return self._path(weight, device or weight.device)
 
     def _path(self, weight: Tensor, device: torch.device) -> Backend:
-        # No native operator projects its outputs.
-        backend = "torch" if self.proj_size and self.backend == "auto" else self.backend
-        return choose_backend(backend, _CELLS[self.mode], weight.dtype, device)
+        cell = cells.lstm.PROJECTED if self.proj_size else _CELLS[self.mode]  # faster than the property
+        return choose_backend(self.backend, cell, weight.dtype, device)
 
     def forward(
         self,
@@ -87,7 +86,8 @@ class _Recurrent(TorchTools, nn.RNNBase):
 
         Args:
             input: (T, N, F), with batch_first (N, T, F); (T, F) of a single sequence; or packed sequences.
-            hx: Initial states, (D*layers, N, H): h0, or (h0, c0) of an LSTM; None for zeros.
+            hx: Initial states, (D*layers, N, H): h0, or (h0, c0) of an LSTM; None for zeros. With proj_size
+                P, h and the outputs have P values instead of H.
             lengths: (N,) whole numbers in 0..T; None if all are T. Values past a sequence's end are never
                 read, outputs there are 0, the states returned are those after each sequence's last step, and
                 the backward direction starts there.
@@ -136,7 +136,7 @@ class _Recurrent(TorchTools, nn.RNNBase):
         # A `torch.func` transform is on functorch's stack, forward-mode differentiation has a level. The
         # native operator and torch's fused ones lack tangents or batching rules; the reference's have them.
         transformed = torch._C._functorch.peek_interpreter_stack() is not None
-        if (transformed or forward_ad._current_level >= 0) and self.backend != "torch" and not self.proj_size:
+        if (transformed or forward_ad._current_level >= 0) and self.backend != "torch":
             return "reference"
         return backend
 
@@ -156,8 +156,12 @@ class _Recurrent(TorchTools, nn.RNNBase):
         )
 
     def _expected_states(self) -> str:
-        names = " and ".join(f"{state}0" for state in self.cell.states)
-        return f"{names}, each (D*layers, N, {self.hidden_size}) of the input's dtype and device, or None"
+        if self.proj_size:
+            shapes = f"h0 (D*layers, N, {self.proj_size}) and c0 (D*layers, N, {self.hidden_size})"
+        else:
+            names = " and ".join(f"{state}0" for state in self.cell.states)
+            shapes = f"{names}, each (D*layers, N, {self.hidden_size})"
+        return f"{shapes} of the input's dtype and device, or None"
 
     def _forward_single(
         self, backend: Backend, input: Tensor, hx: State | None, lengths: Tensor | None
@@ -310,7 +314,7 @@ class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]  # `forward` has one more
         precision: "float32" or "bfloat16" (bfloat16 operands; sums, states and outputs stay float32), or
             None: bfloat16 under torch.autocast("cpu", torch.bfloat16) and for bfloat16 weights, else float32.
         backend: "native", "torch", or "auto": native where possible. Torch computes on other devices, for
-            other dtypes, for `proj_size`, and without the library; `path()` returns which.
+            other dtypes, and without the library; `path()` returns which.
         **kwargs: As for `torch.nn.LSTM`.
 
     Under autocast outputs stay float32, where torch's are bfloat16. Second derivatives are computed by the
