@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scanline.kernels.abi import CELLS, FLOAT32, FORWARD, OK
+from scanline.kernels.abi import CELLS, FLOAT32, FORWARD, OK, Layer
 from scanline.kernels.layer_call import LayerCall, pair
 from scanline.kernels.operators import OPERATORS
 from tests.kernels.cases import make
@@ -16,7 +16,7 @@ BAD_ARGUMENT = 1
 class Call:
     """A forward call of a GRU as bytes; it keeps the memory that the bytes refer to."""
 
-    def __init__(self, N=2, lengths=None, cell=CELLS["gru"]):
+    def __init__(self, N=2, lengths=None, cell=CELLS["gru"], projection=0):
         arguments = make(OPERATORS["gru"], N, 3, 2, 4)
         self.lengths = None if lengths is None else torch.tensor(lengths)
         call = LayerCall.of(
@@ -24,9 +24,9 @@ class Call:
         )
         self.y, self.hn = torch.zeros(N, 3, 4), torch.zeros(N, 4)
         self.call = call
-        self.packed = FORWARD.pack(
-            *call.layer(cell, FLOAT32, 0), 0, self.y.data_ptr(), *call.strides(self.y), *pair([self.hn]), 0
-        )
+        layer = list(call.layer(cell, FLOAT32, 0))
+        layer[[name for name, _ in Layer._fields_].index("projection")] = projection
+        self.packed = FORWARD.pack(*layer, 0, self.y.data_ptr(), *call.strides(self.y), *pair([self.hn]), 0)
 
 
 def result(library, *calls):
@@ -52,9 +52,21 @@ def test_one_call_and_two_calls_of_one_batch_are_computed(library):
         [Call(cell=len(CELLS))],
         [Call(cell=-1)],
         [Call(cell=CELLS["lstm"])],  # without cn
+        [Call(projection=2)],
         [Call(), Call(cell=CELLS["rnn_tanh"])],
     ],
-    ids=["none", "three", "sizes", "lengths", "no lengths", "cell", "negative cell", "no cn", "cells"],
+    ids=[
+        "none",
+        "three",
+        "sizes",
+        "lengths",
+        "no lengths",
+        "cell",
+        "negative cell",
+        "no cn",
+        "projection of a GRU",
+        "cells",
+    ],
 )
 def test_other_calls_are_refused(library, calls):
     assert result(library, *calls) == BAD_ARGUMENT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,12 @@ from scanline.cells import Weights
 from scanline.kernels import reference
 
 F, H, N, T = 3, 5, 4, 6
-TORCH = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+TORCH = {
+    "lstm": (nn.LSTM, cells.lstm.CELL),
+    "lstm projected": (functools.partial(nn.LSTM, proj_size=2), cells.lstm.PROJECTED),
+    "gru": (nn.GRU, cells.gru.CELL),
+    "rnn": (nn.RNN, cells.rnn.CELL),
+}
 NAMES = pytest.mark.parametrize("name", TORCH)
 REVERSE = pytest.mark.parametrize("reverse", [False, True])
 LENGTHS = torch.tensor([6, 1, 3, 0])
@@ -20,11 +27,13 @@ LENGTHS = torch.tensor([6, 1, 3, 0])
 def make(name):
     """(torch's module, cell, x, states, weights) in float64, all leaves."""
     torch.manual_seed(0)
-    theirs = TORCH[name](F, H, batch_first=True).double()
+    module, cell = TORCH[name]
+    theirs = module(F, H, batch_first=True).double()
     weights = Weights(*(weight.detach().clone().requires_grad_() for weight in theirs.parameters()))
     x = torch.randn(N, T, F).double().requires_grad_()
-    states = tuple(torch.randn(N, H).double().requires_grad_() for _ in cells.get(name).states)
-    return theirs, cells.get(name), x, states, weights
+    widths = weights.state_widths(len(cell.states))
+    states = tuple(torch.randn(N, width).double().requires_grad_() for width in widths)
+    return theirs, cell, x, states, weights
 
 
 @NAMES
@@ -64,15 +73,15 @@ def test_padding_has_no_gradient(name, reverse):
     (y.sum() + sum(state.sum() for state in last)).backward()
     outside = torch.arange(T) >= LENGTHS[:, None]
     assert not x.grad[outside].any()
-    assert all(weight.grad.isfinite().all() for weight in weights)
+    assert all(weight.grad.isfinite().all() for weight in weights[: len(cell.weights)])
 
 
 @NAMES
 def test_no_steps_and_no_sequences(name):
     _, cell, x, states, weights = make(name)
     y, last = reference.scan(cell, x[:, :0], states, weights)
-    assert y.shape == (N, 0, H)
+    assert y.shape == (N, 0, states[0].shape[1])
     assert all(map(torch.equal, last, states))
     y, last = reference.scan(cell, x[:0], None, weights)
-    assert y.shape == (0, T, H)
-    assert last[0].shape == (0, H)
+    assert y.shape == (0, T, states[0].shape[1])
+    assert last[-1].shape == (0, H)

@@ -233,8 +233,8 @@ def transformed(context: str, module: nn.RNNBase, x: Tensor, hx: Any) -> list[Te
         value, pull = torch.func.vjp(run, x)
         return [value.detach(), pull(torch.ones_like(value))[0].detach()]
     batches = torch.stack([x, 2 * x])
-    # torch's operators refuse some batches: one after another. With projections ours is torch's path, too.
-    if type(module).__module__.startswith("torch") and not module.proj_size:
+    # torch's operators refuse some batches: one after another.
+    if type(module).__module__.startswith("torch"):
         return [torch.stack([run(batch) for batch in batches]).detach()]
     return [torch.func.vmap(run)(batches).detach()]
 
