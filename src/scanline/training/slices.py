@@ -100,8 +100,10 @@ class Slices:
         here = slice(first - self.part.start, end - self.part.start)
         values, lengths = batch.values[here], None if batch.lengths is None else batch.lengths[here]
         if lengths is not None:
-            # The slice's own longest sequence: what shares the process must not change a shape.
+            # The slice's own longest sequence, and no lengths if all are as long: what shares the process
+            # must not change how the slice is computed.
             values = values[:, : int(lengths.max())]
+            lengths = None if int(lengths.min()) == values.shape[1] else lengths
         loss, gradients = loss_and_gradients(
             network,
             task,
