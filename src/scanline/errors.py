@@ -202,11 +202,11 @@ class ModelError(ScanlineError):
 
 
 class Interrupted(ScanlineError):
-    """The user or the system asked the program to stop. `exit_code` is 128 plus the signal's number."""
+    """The user or the system asked the program to stop. `exit_code` is 128 plus `signal_number`."""
 
     def __init__(self, message: str, signal_number: int = 2) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.signal_number, self.exit_code = signal_number, 128 + signal_number
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

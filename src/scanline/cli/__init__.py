@@ -31,6 +31,7 @@ COMMANDS = {
     "recipes": "List the recipes, or print one.",
     "data": "List, inspect, download and verify data sets.",
     "bench": "Benchmark recurrent layers against other frameworks.",
+    "rendezvous": "Host the place where the machines of a training meet.",
     "doctor": "Show versions, hardware and the native library.",
 }
 

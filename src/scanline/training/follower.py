@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scanline.errors import Interrupted
 from scanline.model.predictor import Abandoned
 from scanline.training.completion import final_metrics
 from scanline.training.events import Stepped
@@ -19,19 +20,16 @@ class Follower:
 
     Attributes:
         run: The run directory, which another process writes.
-        interrupted_by: Number of the signal that stopped the training, or None.
-        received: Number of the signal that this process itself received, or None.
     """
 
     def __init__(self, run: Path, prepared: Prepared, state: TrainState, team: Team) -> None:
         self.run, self._prepared, self._state, self._team = run, prepared, state, team
-        self.interrupted_by: int | None = None
-        self.received: int | None = None
 
     def train(self) -> None:
-        """Train to the end, or until a process is told to stop.
+        """Train to the end.
 
         Raises:
+            Interrupted: If a process was told to stop.
             Diverged: If the loss becomes NaN.
             LostConnection: If another process is gone.
         """
@@ -45,12 +43,8 @@ class Follower:
                 for event in trainer.events():
                     stops = isinstance(event, Stepped) and team.signal is not None
                     if stops and not state.done(prepared.recipe):
-                        self.interrupted_by = team.signal
-                        break
-                else:
-                    final_metrics(prepared, state, team, interruption.is_overdue)
+                        raise Interrupted("stopped", team.signal or 2)
+                final_metrics(prepared, state, team, interruption.is_overdue)
             except Abandoned:
-                self.interrupted_by = team.signal or interruption.signal_number or 2
-            self.received = interruption.signal_number
-        if self.interrupted_by is None:
-            team.finish()
+                raise Interrupted("stopped", team.signal or team.received() or 2) from None
+        team.finish()

@@ -8,6 +8,8 @@ import time
 from types import FrameType, TracebackType
 
 GRACE_S = 1.0
+# Stands for a SIGTERM after which an agent starts its processes again: they only save their state.
+RESTART = getattr(signal, "SIGUSR2", signal.SIGTERM)
 
 
 class Interruption:

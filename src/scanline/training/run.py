@@ -242,7 +242,7 @@ class TrainingRun:
                     yield from self._train(interruption)
                     self._finish(interruption)
                 except Abandoned:
-                    self._interrupt(interruption)
+                    self._interrupt()
             self.team.finish()
         except Diverged as error:
             raise self._diverged(error) from None
@@ -269,7 +269,7 @@ class TrainingRun:
             yield event
             # After the last step the run is finished instead, unless its evaluation takes too long.
             if team.signal is not None and not self.state.done(self.recipe):
-                self._interrupt(interruption)
+                self._interrupt()
 
     def _finish(self, interruption: Interruption) -> None:
         """Save the last checkpoint, test the model and write the result."""
@@ -279,7 +279,7 @@ class TrainingRun:
         self._write_outcome("finished" if all_steps else "stopped early", interruption)
         self.directory.sweep()  # retired checkpoint files are not needed any more
 
-    def _interrupt(self, interruption: Interruption) -> NoReturn:
+    def _interrupt(self) -> NoReturn:
         """Save a checkpoint and the current model, then raise Interrupted."""
         self._recorder.save(self.state, self.seconds)
         self._recorder.wait()
@@ -288,7 +288,7 @@ class TrainingRun:
         raise Interrupted(
             f"stopped at step {step} of {total}; the current model is saved and can be used; resume with "
             f"`scanline train --resume --run {shlex.quote(str(self.directory.path))}`",
-            self.team.signal or interruption.signal_number or 2,
+            self.team.signal or self.team.received() or 2,
         )
 
     def _diverged(self, error: Diverged) -> Diverged:

@@ -20,11 +20,12 @@ from scanline.model.dropout import BatchDraws
 from scanline.model.gradients import Gradients, loss_and_gradients
 from scanline.model.network import Network
 from scanline.tasks import Task
+from scanline.training.interruption import RESTART
 from scanline.training.team import Team
 from scanline.training.tree import Node, add_leaves, bounds, subtrees
 
 # Signals that stop a training. Each has an element at the end of a step's vector, after the loss.
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, RESTART)
 
 
 class Slices:

@@ -24,6 +24,7 @@ _PULSE = datetime.timedelta(seconds=0.5)
 SETUP_S = 3600.0
 # How long a process that was told to stop waits for the others.
 _GRACE_S = 1.5
+_AGAIN = "; training goes on from the newest checkpoint with those that are left"
 
 
 class LostConnection(ScanlineError):
@@ -86,7 +87,7 @@ class Exchange:
             except RuntimeError as error:
                 if work.is_completed():
                     raise LostConnection(
-                        f"lost the connection to another process: {_first(error)}"
+                        f"lost the connection to another process ({_first(error)}){_AGAIN}"
                     ) from error
             now = time.monotonic()
             if self.stopping():
@@ -94,7 +95,7 @@ class Exchange:
                 if now > stop_at:
                     raise Abandoned
             if now - started > seconds:
-                raise LostConnection(f"another process has not answered for {seconds:.0f} s")
+                raise LostConnection(f"another process has not answered for {seconds:.0f} s{_AGAIN}")
 
     def all_to_all(
         self, sent: Tensor, sizes: Sequence[int], received_sizes: Sequence[int], seconds: float

@@ -21,6 +21,7 @@ from scanline.model.predictor import Abandoned, Predictor
 from scanline.storage.digest import sha256
 from scanline.storage.tensors import pack_tensors
 from scanline.training.distributed.exchange import SETUP_S, Exchange
+from scanline.training.distributed.launch_folder import meaning_of
 from scanline.training.interruption import Interruption
 from scanline.training.slices import signal_of
 from scanline.training.team import Abandon, Team
@@ -55,7 +56,7 @@ class DistributedTeam(Team):
 
     def listen_to(self, interruption: Interruption) -> None:
         """Take signals from `interruption`; after one, lost processes are not waited for."""
-        super().listen_to(interruption)
+        self.received = lambda: meaning_of(interruption.signal_number)
         self.exchange.stopping = lambda: interruption.signal_number is not None
 
     def finish(self) -> None:

@@ -13,8 +13,9 @@ from typing import NoReturn
 from scanline.errors import Interrupted, ScanlineError
 from scanline.training.distributed.exchange import LostConnection
 from scanline.training.distributed.join import Request, StartFailed, join
-from scanline.training.distributed.launch import end_launch, watch_parent
+from scanline.training.distributed.launch_folder import LaunchFolder, end_launch, watch_parent
 from scanline.training.follower import Follower
+from scanline.training.interruption import RESTART
 from scanline.training.run import TrainingRun
 
 
@@ -37,8 +38,6 @@ def _follow(follower: Follower) -> NoReturn:
     try:
         with reported():
             follower.train()
-            if follower.interrupted_by is not None:
-                raise Interrupted("stopped", follower.interrupted_by)
     except ScanlineError as error:
         # The writer prints what happened to all; only this process knows that it has lost a connection.
         if isinstance(error, LostConnection):
@@ -51,14 +50,18 @@ def _follow(follower: Follower) -> NoReturn:
 def reported() -> Iterator[None]:
     """On an error, tell the agent that starting again is of no use, once the error has been printed.
 
-    Not after a lost connection: then the agent starts all processes again.
+    Not after a lost connection, and not if the agent itself has stopped the process: then it starts all
+    processes again.
     """
     try:
         yield
     except ScanlineError as error:
-        atexit.register(_exit_now, error.exit_code, not isinstance(error, LostConnection))
-        if isinstance(error, StartFailed):
-            sys.exit(error.exit_code)  # the process that has failed prints why
+        is_restart = isinstance(error, Interrupted) and error.signal_number == RESTART
+        is_final = not isinstance(error, LostConnection) and not is_restart
+        atexit.register(_exit_now, error.exit_code, is_final)
+        # The process that has failed prints why, and nobody needs to know that processes end on request.
+        if isinstance(error, StartFailed) or is_restart or (not is_final and _is_stopped()):
+            sys.exit(error.exit_code)
         raise
 
 
@@ -67,9 +70,15 @@ def _exit_now(code: int, is_final: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    if is_final:
+    if is_final and not _is_stopped():
         end_launch(code)
     os._exit(code)
+
+
+def _is_stopped() -> bool:
+    """Return whether the agent is ending its processes already."""
+    folder = LaunchFolder.current()
+    return folder is not None and folder.number("stopped") is not None
 
 
 def _redirect(log: Path) -> None:

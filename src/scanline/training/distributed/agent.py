@@ -1,0 +1,107 @@
+"""The agent of a machine: starts its training processes, and starts them again after failures.
+
+The agents of all machines meet at the rendezvous. When a process or a machine is gone, or a machine comes,
+all of them start their processes again with those that are there. This is torch's elastic agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import logging
+import sys
+import threading
+from typing import Any
+
+from torch.distributed import DistNetworkError, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import (
+    RendezvousClosedError,
+    RendezvousConnectionError,
+    RendezvousTimeoutError,
+)
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from scanline.training.distributed.launch_folder import LaunchFolder, watch_parent
+
+# Agents notice within 15 s that a machine is gone; then those that are left wait this long for others.
+_LAST_CALL_S = 5
+
+
+def main() -> int:
+    """Run the agent of the launch that this process belongs to, and return its exit code."""
+    folder = LaunchFolder.current()
+    assert folder is not None
+    watch_parent()
+    logging.disable(logging.CRITICAL)  # the training's own messages say it
+    config = json.loads(folder.config.read_text(encoding="utf-8"))
+    arrivals = _Arrivals(config)
+    try:
+        elastic_launch(_launch_config(config, folder), sys.executable)(*config["command"])
+        return 0
+    except SignalException as stopped:
+        return 128 + int(stopped.sigval)
+    except ChildFailedError as failed:
+        last = failed.get_first_failure()[1].exitcode
+        message = (
+            f"the processes have failed {config['restarts'] + 1} times, the last time with exit code {last}; "
+            "once the cause is mended, resume with --resume --run DIR"
+        )
+    except RendezvousTimeoutError:
+        message = (
+            f"{config['least']} machines are needed, and {arrivals.count()} came within "
+            f"{config['join_s']:g} s: start the same command on the others"
+        )
+    except RendezvousClosedError:
+        message = f"the training {config['job']} has ended already: give a new one another --job"
+    except (RendezvousConnectionError, DistNetworkError, OSError) as error:
+        reason = str(error.__cause__ or error).partition("\n")[0][:200]
+        message = f"cannot meet the other machines at {config['endpoint']}: {reason}"
+    folder.write("error", message)
+    return 1
+
+
+def _launch_config(config: dict[str, Any], folder: LaunchFolder) -> LaunchConfig:
+    return LaunchConfig(
+        min_nodes=config["least"],
+        max_nodes=config["most"],
+        nproc_per_node=config["processes"],
+        run_id=config["job"],
+        rdzv_backend="c10d",
+        rdzv_endpoint=config["endpoint"] or "localhost:0",
+        rdzv_configs={"join_timeout": config["join_s"], "last_call_timeout": _LAST_CALL_S},
+        max_restarts=config["restarts"],
+        monitor_interval=0.1,
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder.path)),
+    )
+
+
+class _Arrivals:
+    """Counts the machines that have come, for the message if too few do."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self._key = f"scanline/arrived/{config['job']}"
+        self._store: TCPStore | None = None
+        if config["endpoint"]:
+            # In the background: on the machine of the endpoint the agent opens the port only now.
+            threading.Thread(target=self._arrive, args=(config,), daemon=True).start()
+
+    def _arrive(self, config: dict[str, Any]) -> None:
+        host, _, port = config["endpoint"].rpartition(":")
+        with contextlib.suppress(RuntimeError):  # the agent itself reports what is wrong
+            store = TCPStore(host, int(port), timeout=datetime.timedelta(seconds=config["join_s"]))
+            store.add(self._key, 1)
+            self._store = store
+
+    def count(self) -> str:
+        """Return how many machines have come, in words."""
+        with contextlib.suppress(RuntimeError):
+            if self._store is not None:
+                return str(self._store.add(self._key, 0))
+        return "fewer"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
