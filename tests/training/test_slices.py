@@ -218,10 +218,12 @@ def test_without_a_signal_none_travels():
 
 
 def test_signals_are_read_from_the_end_of_the_vector():
-    assert signal_of(torch.tensor([5.0, 0.0, 0.0])) is None
-    assert signal_of(torch.tensor([0.0, 1.0, 0.0])) == SIGNALS[0]
-    assert signal_of(torch.tensor([0.0, 0.0, 3.0])) == SIGNALS[1]
-    assert signal_of(torch.tensor([7.0, 2.0, 1.0])) == SIGNALS[0]
+    flags = torch.zeros(len(SIGNALS))
+    assert signal_of(torch.cat([torch.tensor([5.0]), flags])) is None
+    for index, number in enumerate(SIGNALS):
+        # Added up, a signal that several processes have received has their number.
+        assert signal_of(torch.cat([torch.tensor([5.0]), 3 * torch.eye(len(SIGNALS))[index]])) == number
+    assert signal_of(torch.ones(1 + len(SIGNALS))) == SIGNALS[0]
 
 
 def run_of(device_threads, changes, source=None, view=None):
