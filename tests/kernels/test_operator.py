@@ -205,3 +205,13 @@ def test_names_are_in_the_order_of_the_schema(operator):
     schema = forward(operator)._schema
     names = names_of(operator)
     assert tuple(argument.name for argument in schema.arguments[: len(names)]) == names
+
+
+def test_a_projection_that_does_not_fit_is_named():
+    both = BIDIRECTIONAL["lstm_projected"]
+    bad = make(both, 3, 4, 2, 5) | {"weight_hr_reverse": torch.zeros(5, 3), "h0": torch.zeros(2, 3, 5)}
+    message = r"h0 must have shape \(2, 3, 3\), .* weight_hr_reverse must have shape \(3, 5\), got \(5, 3\)"
+    with pytest.raises(RuntimeError, match=message):
+        run(both, bad)
+    with pytest.raises(RuntimeError, match=r"expected weight_hr \(P, H\), got \(5,\)"):
+        run(both, bad | {"weight_hr": torch.zeros(5)})

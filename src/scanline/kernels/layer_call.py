@@ -86,7 +86,7 @@ class LayerCall(NamedTuple):
     def dense(self) -> LayerCall:
         """Return the call with tensors as the library reads them: contiguous; of x the last axis only."""
         x, states, weights, lengths, reverse, batch_first, precision = self
-        for tensor in (*states, *weights[0], *(weights[1] if len(weights) == 2 else ()), lengths):
+        for tensor in (*self.states_and_weights(), lengths):
             if tensor is not None and (not tensor.is_contiguous() or tensor.is_neg()):
                 states = tuple([plain(state) for state in states])
                 weights = tuple([Weights(*map(plain, each)) for each in weights])  # type: ignore[arg-type]
@@ -97,12 +97,10 @@ class LayerCall(NamedTuple):
                 return self
         return LayerCall(contiguous_steps(x), states, weights, lengths, reverse, batch_first, precision)
 
-    def states_and_weights(self, cell: Cell) -> tuple[Tensor | None, ...]:
-        """Return the states and the weights of all directions in the order of the operator's schema."""
-        count = len(cell.weights)
-        if len(self.weights) == 1:
-            return (*self.states, *self.weights[0][:count])
-        return (*self.states, *self.weights[0][:count], *self.weights[1][:count])
+    def states_and_weights(self) -> tuple[Tensor | None, ...]:
+        """Return the states and, of each direction, all fields of `Weights`."""
+        first = self.weights[0]
+        return (*self.states, *first) if len(self.weights) == 1 else (*self.states, *first, *self.weights[1])
 
     def state_shapes(self, N: Any, H: Any, P: Any) -> tuple[tuple[Any, ...], ...]:
         """Return the shapes of the states, given sizes: (N, P) and (N, H), of both directions (2, N, ...)."""
@@ -157,16 +155,15 @@ class LayerCall(NamedTuple):
             )
         N, _, F, H, P = self.sizes()
         rows, D = G * H, len(self.weights)
-        of_weights = ((rows, F), (rows, P), (rows,), (rows,), (P, H))[: len(cell.weights)]
-        shapes = (*self.state_shapes(N, H, P), *of_weights * D)
+        shapes = self.state_shapes(N, H, P) + ((rows, F), (rows, P), (rows,), (rows,), (P, H)) * D
         dtype, device, faults = x.dtype, x.device, []
         # Runs at every training step: names and messages are made only for what does not fit.
-        for index, tensor in enumerate(self.states_and_weights(cell)):
+        for index, tensor in enumerate(self.states_and_weights()):
             if tensor is None or (
                 tensor.shape == shapes[index] and tensor.dtype == dtype and tensor.device == device
             ):
                 continue
-            name, shape = argument_names(cell, D)[1 + index], shapes[index]
+            name, shape = _names(cell, D, Weights._fields)[index], shapes[index]
             if tensor.shape != shape:
                 faults.append(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
             if tensor.dtype != dtype or tensor.device != device:
@@ -231,5 +228,13 @@ def argument_names(cell: Cell, directions: int) -> tuple[str, ...]:
         cell: What is computed.
         directions: 1 or 2.
     """
-    weights = tuple(f"{name}{suffix}" for suffix in ("", "_reverse")[:directions] for name in cell.weights)
-    return ("x", *(f"{state}0" for state in cell.states), *weights, "lengths")
+    return ("x", *_names(cell, directions, cell.weights), "lengths")
+
+
+def _names(cell: Cell, directions: int, weights: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the initial states, then those of the weights of each direction."""
+    suffixes = ("", "_reverse")[:directions]
+    return (
+        *(f"{state}0" for state in cell.states),
+        *(f"{name}{suffix}" for suffix in suffixes for name in weights),
+    )
