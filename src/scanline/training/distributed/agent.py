@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import json
 import logging
+import os
 import sys
 import threading
 from typing import Any
@@ -28,6 +29,7 @@ from scanline.training.distributed.launch_folder import LaunchFolder, watch_pare
 
 # Agents notice within 15 s that a machine is gone; then those that are left wait this long for others.
 _LAST_CALL_S = 5
+_NO_MEETING = "cannot meet the other machines at {}: {}"
 
 
 def main() -> int:
@@ -37,7 +39,7 @@ def main() -> int:
     watch_parent()
     logging.disable(logging.CRITICAL)  # the training's own messages say it
     config = json.loads(folder.config.read_text(encoding="utf-8"))
-    arrivals = _Arrivals(config)
+    arrivals = _Arrivals(config, folder)
     try:
         elastic_launch(_launch_config(config, folder), sys.executable)(*config["command"])
         return 0
@@ -58,7 +60,7 @@ def main() -> int:
         message = f"the training {config['job']} has ended already: give a new one another --job"
     except (RendezvousConnectionError, DistNetworkError, OSError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0][:200]
-        message = f"cannot meet the other machines at {config['endpoint']}: {reason}"
+        message = _NO_MEETING.format(config["endpoint"], reason)
     folder.write("error", message)
     return 1
 
@@ -71,7 +73,12 @@ def _launch_config(config: dict[str, Any], folder: LaunchFolder) -> LaunchConfig
         run_id=config["job"],
         rdzv_backend="c10d",
         rdzv_endpoint=config["endpoint"] or "localhost:0",
-        rdzv_configs={"join_timeout": config["join_s"], "last_call_timeout": _LAST_CALL_S},
+        rdzv_configs={
+            "join_timeout": config["join_s"],
+            "last_call_timeout": _LAST_CALL_S,
+            # How long the endpoint may take to answer.
+            "read_timeout": max(1, min(60, round(config["join_s"]))),
+        },
         max_restarts=config["restarts"],
         monitor_interval=0.1,
         logs_specs=DefaultLogsSpecs(log_dir=str(folder.path)),
@@ -81,19 +88,31 @@ def _launch_config(config: dict[str, Any], folder: LaunchFolder) -> LaunchConfig
 class _Arrivals:
     """Counts the machines that have come, for the message if too few do."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, Any], folder: LaunchFolder) -> None:
         self._key = f"scanline/arrived/{config['job']}"
         self._store: TCPStore | None = None
+        self._config, self._folder = config, folder
         if config["endpoint"]:
             # In the background: on the machine of the endpoint the agent opens the port only now.
-            threading.Thread(target=self._arrive, args=(config,), daemon=True).start()
+            threading.Thread(target=self._arrive, daemon=True).start()
 
-    def _arrive(self, config: dict[str, Any]) -> None:
-        host, _, port = config["endpoint"].rpartition(":")
+    def _arrive(self) -> None:
+        host, _, port = self._config["endpoint"].rpartition(":")
+        seconds = self._config["join_s"]
+        # torch waits for ever for another program's port that accepts connections and does not answer.
+        watch = threading.Timer(seconds + _LAST_CALL_S, self._give_up)
+        watch.daemon = True
+        watch.start()
         with contextlib.suppress(RuntimeError):  # the agent itself reports what is wrong
-            store = TCPStore(host, int(port), timeout=datetime.timedelta(seconds=config["join_s"]))
+            store = TCPStore(host, int(port), timeout=datetime.timedelta(seconds=seconds))
             store.add(self._key, 1)
             self._store = store
+        watch.cancel()
+
+    def _give_up(self) -> None:
+        endpoint, seconds = self._config["endpoint"], self._config["join_s"]
+        self._folder.write("error", _NO_MEETING.format(endpoint, f"no answer within {seconds:g} s"))
+        os._exit(1)
 
     def count(self) -> str:
         """Return how many machines have come, in words."""
@@ -104,4 +123,5 @@ class _Arrivals:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Without waiting for the thread that may still be connecting.
+    os._exit(main())

@@ -108,7 +108,7 @@ def _environment(processes: int, alone: bool) -> dict[str, str]:
         # Otherwise machines that are left look for the store of a machine that is gone.
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         # What the agent and Gloo log, the training's own messages say.
-        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "TORCH_CPP_LOG_LEVEL": "FATAL",
     }
     if alone and sys.platform.startswith("linux"):
         defaults["GLOO_SOCKET_IFNAME"] = "lo"
