@@ -174,6 +174,7 @@ class Launch:
         environment = dict(os.environ) | self.extra | {MARK: self.mark}
         # Without compiled modules each process compiles all of Scanline.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment.pop("TORCH_CPP_LOG_LEVEL", None)
         with open(self.output, "wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "scanline", "train", *map(str, self.arguments)],

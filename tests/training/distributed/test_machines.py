@@ -35,16 +35,6 @@ def test_two_machines_have_the_bits_of_one_process(tmp_path, expected):
     assert digests(tmp_path / "run") == expected
 
 
-def test_two_machines_with_different_recipes_are_refused(tmp_path):
-    with machines(tmp_path, arguments(), arguments(train__noise=0.1)) as launches:
-        for launch in launches:
-            ended = launch.ended()
-            assert ended.code == 2, ended
-            (line,) = set(lines(ended.text))
-            assert "differ: recipe " in line
-            launch.wait_until_none_is_alive(5)
-
-
 def test_a_signal_on_one_machine_stops_both(tmp_path):
     with machines(tmp_path, arguments(), arguments()) as launches:
         wait_for_step(launches[0], 40)

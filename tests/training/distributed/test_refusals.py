@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
+import threading
 
 import pytest
 
@@ -132,15 +134,30 @@ def test_a_machine_that_never_comes_is_reported_after_the_timeout(tmp_path):
 
 
 @pytest.mark.campaign
-def test_a_port_that_another_program_uses_is_reported(tmp_path):
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
+@pytest.mark.parametrize("answer", [None, b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silent", "answers"])
+def test_a_port_that_another_program_uses_is_reported_after_the_timeout(tmp_path, answer):
+    connections = []
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                connections.append(other.accept()[0])
+                if answer is not None:
+                    with connections[-1] as connection:
+                        connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        server = threading.Thread(target=serve)
+        server.start()
         endpoint = f"127.0.0.1:{other.getsockname()[1]}"
-        place = ["--rendezvous", endpoint, "--job", "made-up", "--join-timeout", "4"]
+        place = ["--rendezvous", endpoint, "--job", "made-up", "--join-timeout", "2"]
         with Launch(tmp_path, [*arguments(), "--nodes", "2", *place]) as launch:
             ended = launch.ended()
             launch.wait_until_none_is_alive(5)
+        other.shutdown(socket.SHUT_RDWR)
+        server.join()
+    for connection in connections:
+        connection.close()
     assert ended.code == 1
     (line,) = ended.text.splitlines()
-    assert f"cannot meet the other machines at {endpoint}" in line
+    assert line.startswith(f"scanline: cannot meet the other machines at {endpoint}: ")
