@@ -20,10 +20,11 @@ class Follower:
 
     Attributes:
         run: The run directory, which another process writes.
+        team: The processes that train together.
     """
 
     def __init__(self, run: Path, prepared: Prepared, state: TrainState, team: Team) -> None:
-        self.run, self._prepared, self._state, self._team = run, prepared, state, team
+        self.run, self._prepared, self._state, self.team = run, prepared, state, team
 
     def train(self) -> None:
         """Train to the end.
@@ -33,7 +34,7 @@ class Follower:
             Diverged: If the loss becomes NaN.
             LostConnection: If another process is gone.
         """
-        prepared, state, team = self._prepared, self._state, self._team
+        prepared, state, team = self._prepared, self._state, self.team
         with Interruption() as interruption:
             team.listen_to(interruption)
             trainer = Trainer(

@@ -70,5 +70,8 @@ class Team:
     def finish(self) -> None:
         """Wait until all processes have ended the training."""
 
+    def wait_for_end(self) -> None:
+        """Wait until another process has reported why the training ends, and has ended."""
+
     def check_weights(self, network: Network, step: int) -> None:
         """Check that all processes have the same weights after `step`."""

@@ -5,6 +5,7 @@ Gloo moves tensors in main memory, NCCL those on GPUs.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import time
@@ -65,6 +66,14 @@ class Exchange:
             raise LostConnection(
                 f"cannot connect to the other processes at {peers}: {_first(error)}"
             ) from error
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until another process has closed its connections, at most `seconds`.
+
+        That process makes no transfer meanwhile, so that this one can only fail.
+        """
+        with contextlib.suppress(LostConnection, Abandoned):
+            self.gather_bytes(b"", seconds)
 
     def close(self) -> None:
         """Close the connections, once all processes need them no more."""
@@ -132,6 +141,8 @@ class Exchange:
         """Return the bytes of process `source`; those of the others are ignored."""
         length = torch.tensor([len(content)])
         self._wait(dist.broadcast(length, source, async_op=True), seconds)
+        if not length:
+            return b""
         if self.rank == source:
             data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         else:

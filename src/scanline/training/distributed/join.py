@@ -92,9 +92,13 @@ def join(request: Request) -> TrainingRun | Follower:
         _compare([hello["facts"] for hello in hellos], [hello["host"] for hello in hellos], _MIXED)
     steps = [hello["step"] for hello in hellos]
     team.writer = steps.index(max(steps))
-    if team.rank == team.writer:
-        return _lead(request, device, team, found if newest >= 0 or request.resume else None, launch)
-    return _follow(request, device, team)
+    try:
+        if team.rank == team.writer:
+            return _lead(request, device, team, found if newest >= 0 or request.resume else None, launch)
+        return _follow(request, device, team)
+    except StartFailed:
+        team.wait_for_end()
+        raise
 
 
 def _own_device(name: str) -> str:

@@ -27,6 +27,9 @@ from scanline.training.slices import signal_of
 from scanline.training.team import Abandon, Team
 from scanline.training.tree import Node, add_subtrees, bounds, subtrees
 
+# Enough to write the model of a training that has failed.
+_REPORT_S = 60.0
+
 
 class DistributedTeam(Team):
     """Several processes that train one network.
@@ -63,6 +66,13 @@ class DistributedTeam(Team):
         """Wait until all processes have ended the training and the run is written."""
         self.exchange.gather_bytes(b"", SETUP_S)
         self.exchange.close()
+
+    def wait_for_end(self) -> None:
+        """Wait until another process has reported why the training ends, and has ended.
+
+        The end of this process may end all others of this machine.
+        """
+        self.exchange.wait_for_end(_REPORT_S)
 
     def _patience(self, own_seconds: float) -> float:
         """Return how long to wait for others that do what took this process `own_seconds`."""

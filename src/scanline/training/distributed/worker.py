@@ -42,6 +42,8 @@ def _follow(follower: Follower) -> NoReturn:
         # The writer prints what happened to all; only this process knows that it has lost a connection.
         if isinstance(error, LostConnection):
             print(f"scanline: {error}", file=sys.stderr)
+        else:
+            follower.team.wait_for_end()
         sys.exit(error.exit_code)
     sys.exit(0)
 
