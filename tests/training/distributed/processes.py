@@ -78,10 +78,21 @@ def environments(size: int) -> list[dict[str, str]]:
     return [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
 
 
-def train_together(folder: Path, *commands: Sequence[str]) -> list[Ended]:
-    """Run `scanline train` with these arguments, each in a process of its own, as members of one training."""
+def train_together(
+    folder: Path, *commands: Sequence[str], changes: Sequence[dict[str, str]] = ()
+) -> list[Ended]:
+    """Run `scanline train` as members of one training, each in a process of its own.
+
+    Args:
+        folder: Working directory.
+        commands: What follows `train`, for each process.
+        changes: Changes of the environment, for each process.
+    """
     given = [(_train, (list(command),)) for command in commands]
-    return call_together(folder, given, environments(len(commands)))
+    settings = environments(len(commands))
+    for setting, change in zip(settings, changes, strict=False):
+        setting.update(change)
+    return call_together(folder, given, settings)
 
 
 def train_alone(folder: Path, command: Sequence[str]) -> Ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
@@ -89,3 +90,15 @@ def test_processes_that_fail_too_often_end_the_launch_with_one_line(tmp_path):
     assert "the processes have failed 1 times" in lines(ended.text)[-1]
     assert "resume with --resume" in lines(ended.text)[-1]
     assert "Traceback" not in ended.text
+
+
+def test_a_training_that_diverges_ends_the_launch_with_its_message_and_a_model(tmp_path):
+    # Noise of this size makes values, and with them the loss, infinite or NaN.
+    with Launch(tmp_path, [*arguments(train__noise=1e39), "--processes", "3"]) as launch:
+        ended = launch.ended()
+        launch.wait_until_none_is_alive(5)
+    assert ended.code == 1
+    (line,) = lines(ended.text)
+    assert "training stopped at step 1: the loss became nan" in line
+    assert (tmp_path / "run" / "model" / "model.safetensors").exists()
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["training"]["status"] == "diverged"
