@@ -94,7 +94,7 @@ def test_processes_that_fail_too_often_end_the_launch_with_one_line(tmp_path):
 
 def test_a_training_that_diverges_ends_the_launch_with_its_message_and_a_model(tmp_path):
     # Noise of this size makes values, and with them the loss, infinite or NaN.
-    with Launch(tmp_path, [*arguments(train__noise=1e39), "--processes", "3"]) as launch:
+    with Launch(tmp_path, [*arguments(train__noise=1e39), "--processes", "2"]) as launch:
         ended = launch.ended()
         launch.wait_until_none_is_alive(5)
     assert ended.code == 1
