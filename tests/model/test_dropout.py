@@ -55,23 +55,25 @@ def test_parts_have_the_same_numbers_in_any_order_and_draw_by_draw():
 
 
 def test_parts_computed_on_several_threads_have_the_numbers_of_the_whole_batch():
-    slices, rounds = 11, 20
-    barrier = threading.Barrier(slices)
-    batches = [BatchDraws(generator(), N, T) for _ in range(rounds)]
+    # Drawing takes long enough for other threads to ask for the same numbers meanwhile.
+    steps, slices, widths = 2000, 4, (16, 8, 12, 16, 4)
+    source = generator()
+    expected = [torch.rand(N, steps, width, generator=source) for width in widths]
+    batch, barrier = BatchDraws(generator(), N, steps), threading.Barrier(slices)
 
     def compute(index):
         first, end = bounds(N, slices, index)
+        own = batch.part(first)
         found = []
-        for batch in batches:
+        for width in widths:
             barrier.wait()
-            found.append(part(batch, first, end))
+            found.append(own.uniform(like(end - first, width, steps)))
         return found
 
     with ThreadPoolExecutor(slices) as pool:
         parts = list(pool.map(compute, range(slices)))
-    for each in range(rounds):
-        for draw, expected in enumerate(whole()):
-            assert torch.equal(torch.cat([found[each][draw] for found in parts]), expected)
+    for index, whole_draw in enumerate(expected):
+        assert torch.equal(torch.cat([found[index] for found in parts]), whole_draw)
 
 
 def test_a_part_of_fewer_steps_has_the_first_steps_of_its_numbers():

@@ -273,6 +273,15 @@ def test_a_training_in_slices_has_the_same_bits_on_any_number_of_threads(changes
         assert torch.equal(run_of(threads, changes, source, view)[1], tensors)
 
 
+def test_the_first_weights_do_not_depend_on_the_threads(threads):
+    plan = recipe.load("rows", {"train.slices": 4, "model.init": "orthogonal"})
+    architecture = Architecture("lstm", 28, 256, 1, False, 0.0, "every", "last", 10)
+    found = initial_state(plan, architecture, 0.0, 1.0, "cpu").network.state_dict()
+    torch.set_num_threads(1)
+    expected = initial_state(plan, architecture, 0.0, 1.0, "cpu").network.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 @pytest.mark.parametrize("changes", [{"noise": 0.3}, {"noise": 0.3, "bucket": 2}], ids=str)
 def test_slices_change_a_training_by_rounding_only(changes):
     whole, tensors = run_of(1, changes | {"slices": 1}, series())
