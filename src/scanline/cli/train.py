@@ -116,6 +116,11 @@ def command(
     if resume and not run:
         raise UsageError("--resume requires --run DIR, the run to continue")
 
+    if wants_report:
+        from scanline.reporting.page import check_installed
+
+        # Before training: a missing package must not be discovered hours later.
+        check_installed()
     least, most = _nodes(nodes, rendezvous)
     # Imported after the check of the options: this loads torch, which takes seconds.
     if (processes or rendezvous) and not is_member():
@@ -127,11 +132,6 @@ def command(
     from scanline.cli.watch import curve, watch
     from scanline.training.run import TrainingRun
 
-    if wants_report:
-        from scanline.reporting.page import check_installed
-
-        # Before training: a missing package must not be discovered hours later.
-        check_installed()
     if is_member():
         from scanline.training.distributed.join import Request
         from scanline.training.distributed.worker import reported, take_part
@@ -147,16 +147,15 @@ def command(
         reporting = contextlib.nullcontext()
     for note in training.notes:
         say(note)
+    path, page = training.directory.path, None
     with reporting:
         result = watch(training)
-    path = training.directory.path
-    for line in curve(training.directory.metrics):
-        say(line)
-    page = None
-    if wants_report:
-        from scanline.reporting.report import report
+        for line in curve(training.directory.metrics):
+            say(line)
+        if wants_report:
+            from scanline.reporting.report import report
 
-        page = report(path, device=device)
+            page = report(path, device=device)
     if as_json:
         paths = {"run": str(path)} | ({"report": str(page)} if page else {})
         print_json(paths | result.to_json())

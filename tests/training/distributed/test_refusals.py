@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
 import threading
@@ -120,6 +121,21 @@ def test_a_launch_that_is_refused_is_not_started_again(tmp_path):
     (line,) = lines(ended.text)
     assert "3 processes need train.slices of at least 3, got 2" in line
     assert ended.text.strip() == line
+
+
+@pytest.mark.campaign
+def test_a_missing_package_for_the_report_is_noticed_before_processes_start(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util\n"
+        "real = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *given: None if name == 'jinja2' else real(name, *given)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with Launch(tmp_path, [*arguments(), "--processes", "2", "--report"], {"PYTHONPATH": path}) as launch:
+        ended = launch.ended()
+    (line,) = ended.text.splitlines()
+    assert "jinja2" in line
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.campaign
