@@ -11,6 +11,7 @@ from scanline.data.memory import MemorySource
 from scanline.errors import ScanlineError
 from scanline.model.network import Architecture, Network
 from scanline.model.predictor import Abandoned, Predictor
+from scanline.training.slices import SIGNALS
 from scanline.training.tree import add_leaves, bounds, subtrees
 from tests.conftest import make_sequences
 from tests.training.distributed.processes import call_together
@@ -121,6 +122,25 @@ def _differ_and_share(team):
 
 def test_accepted_differences_are_replaced_by_the_weights_of_the_writer(tmp_path):
     assert together(tmp_path, _differ_and_share, 3) == ["True\n"] * 3
+
+
+def _receive(team):
+    team.received = lambda: 2 if team.rank == 0 else None
+    print(team.signal)
+    team.add_up({(rank, rank + 1): _with_flags(team) for rank in [team.rank]}, team.size)
+    print(team.signal)
+
+
+def _with_flags(team):
+    return torch.tensor([1.0, 2.0, *(float(number == team.received()) for number in SIGNALS)])
+
+
+def test_a_process_alone_stops_at_a_signal_without_an_exchange(tmp_path):
+    assert together(tmp_path, _receive, 1) == ["2\n2\n"]
+
+
+def test_several_processes_stop_at_a_signal_once_all_know_of_it(tmp_path):
+    assert together(tmp_path, _receive, 3) == ["None\n2\n"] * 3
 
 
 def _send(team):

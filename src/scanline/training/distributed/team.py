@@ -55,7 +55,8 @@ class DistributedTeam(Team):
     @property
     def signal(self) -> int | None:
         """The signal that some process had received before the last step, or None."""
-        return self._agreed
+        # A process alone may compute whole batches, which no signals travel with.
+        return self._agreed if self.size > 1 else self.received()
 
     def listen_to(self, interruption: Interruption) -> None:
         """Take signals from `interruption`; after one, lost processes are not waited for."""
