@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,8 +17,8 @@ def expected(tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-    """Skip what looks for processes in /proc."""
+    """Skip these tests where there is no /proc to look for processes in, and no interface "lo"."""
     if sys.platform != "linux":
         for item in items:
-            if "distributed" in item.path.parts and item.path.name != "test_team.py":
-                item.add_marker(pytest.mark.skip(reason="processes are looked for in /proc"))
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="trainings in several processes are tested on Linux"))
