@@ -25,6 +25,7 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from scanline.training.distributed.addresses import interface_of, opens_port, own_address
 from scanline.training.distributed.launch_folder import LaunchFolder, watch_parent
 
 # Agents notice within 15 s that a machine is gone; then those that are left wait this long for others.
@@ -41,6 +42,10 @@ def main() -> int:
     config = json.loads(folder.config.read_text(encoding="utf-8"))
     arrivals = _Arrivals(config, folder)
     try:
+        config["address"] = own_address(config["endpoint"]) if config["endpoint"] else None
+        interface = interface_of(config["address"]) if config["address"] else ""
+        if interface:  # Gloo would take the one of this machine's name, which may be the loopback
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         elastic_launch(_launch_config(config, folder), sys.executable)(*config["command"])
         return 0
     except SignalException as stopped:
@@ -78,9 +83,11 @@ def _launch_config(config: dict[str, Any], folder: LaunchFolder) -> LaunchConfig
             "last_call_timeout": _LAST_CALL_S,
             # How long the endpoint may take to answer.
             "read_timeout": max(1, min(60, round(config["join_s"]))),
+            "is_host": opens_port(config["endpoint"]),
         },
         max_restarts=config["restarts"],
         monitor_interval=0.1,
+        local_addr=config["address"],
         logs_specs=DefaultLogsSpecs(log_dir=str(folder.path)),
     )
 
