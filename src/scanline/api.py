@@ -12,7 +12,7 @@ from scanline import recipe as recipes
 from scanline.data.download import Progress
 from scanline.data.readers.arrays import Arrays
 from scanline.data.readers.list_columns import arrays_of, is_dataset
-from scanline.errors import UsageError
+from scanline.errors import ModelError, UsageError
 from scanline.explanation.explain import explain as explain_values
 from scanline.explanation.explanation import Explanation
 from scanline.model import artifact
@@ -22,6 +22,7 @@ from scanline.reporting import report as reports
 from scanline.reporting.notebooks import run_html
 from scanline.training.events import Stepped
 from scanline.training.run import TrainingRun
+from scanline.training.run_directory import RunDirectory
 
 PathLike = str | os.PathLike[str]
 
@@ -172,6 +173,7 @@ def train(
     device: str = "auto",
     resume: PathLike | None = None,
     tensorboard: bool = False,
+    processes: int = 1,
     log: Callable[[str], None] | None = print,
 ) -> Run:
     """Train a model, test it and write its run directory, as `scanline train` does.
@@ -188,6 +190,8 @@ def train(
         resume: A run directory to resume. `settings` may then ask for more steps and change nothing else; a
             run that began with arrays needs them again. Other data may be named again.
         tensorboard: Whether to write event files.
+        processes: Number of processes on this machine; more than 1 need `train.slices` of at least as many,
+            and data that are named or arrays. The result is that of one process, to the bit.
         log: Called with each log line; None is silent.
 
     Raises:
@@ -209,6 +213,9 @@ def train(
     if is_dataset(data):
         chosen = {key: value for key, value in changes.items() if key.startswith("data.")}
         data = arrays_of(data, recipes.load(recipes.DEFAULT, chosen).data)
+    say = log or (lambda line: None)
+    if processes > 1:
+        return _train_in_processes(data, recipe, changes, run, device, resume, tensorboard, processes, say)
     # One path for new and resumed runs: both yield the same events.
     start = TrainingRun.begin if resume is None else TrainingRun.resume
     with python_terms():
@@ -220,7 +227,6 @@ def train(
             device,
             tensorboard,
         )
-    say = log or (lambda line: None)
     for note in training.notes:
         say(in_python(note))
     with python_terms():
@@ -229,6 +235,38 @@ def train(
             if not isinstance(event, Stepped):
                 say(event.line())
     return Run(training.directory.path, training.finished().to_json())
+
+
+def _train_in_processes(
+    data: PathLike | Arrays | None,
+    recipe: PathLike | None,
+    settings: Mapping[str, Any],
+    run: PathLike | None,
+    device: str,
+    resume: PathLike | None,
+    tensorboard: bool,
+    processes: int,
+    log: Callable[[str], None],
+) -> Run:
+    # Imported here: torch's launcher is needed by few.
+    from scanline.training.distributed.join import Request
+    from scanline.training.distributed.program import train_in_processes
+
+    request = Request(
+        data if data is None or isinstance(data, Arrays) else os.fspath(data),
+        None if recipe is None else os.fspath(recipe),
+        settings,
+        None if (run or resume) is None else os.fspath(run or resume or ""),
+        device,
+        resume=resume is not None,
+        tensorboard=tensorboard,
+    )
+    with python_terms():
+        path = train_in_processes(request, processes, lambda line: log(in_python(line)))
+    result = RunDirectory(path).read_result()
+    if result is None:
+        raise ModelError(f"{path} has no result")
+    return Run(path, result.to_json())
 
 
 def _model(model: Model | PathLike) -> Model:

@@ -18,6 +18,7 @@ _PROSE = re.compile(
     "a|and|applies|are|chooses|does|for|from|has|if|in|is|lists|measures|must|names|needs|not|or|reads|replaces|"
     "requires|the|to|what|where|which|with|would"
 )
+_SETTING = re.compile(r"--set ([a-z_.]+)=(\d+)")  # a number needs no quotes
 _QUOTES = "'\""
 _SECTIONS = ("input", "data")  # sections with options of their own
 
@@ -43,6 +44,7 @@ def in_python(message: str) -> str:
             return place if match[2] is None else f"{place} {match[2]}"
         return f"{place}={match[2] if match[2].isdecimal() else repr(match[2].strip(_QUOTES))}"
 
+    message = _SETTING.sub(r'settings={"\1": \2}', message)
     return _OPTION.sub(name, _RESUME.sub(_resume, message))
 
 

@@ -132,11 +132,12 @@ def disturb(
         while True:
             # Often enough that some kills come while the processes start.
             time.sleep(draw.uniform(1.0, 9.0))
-            if any(machine.ended and machine.launcher.returncode == 0 for machine in machines):
+            ended = [machine for machine in machines if machine.ended]
+            if any(machine.launcher.returncode == 0 for machine in ended):
                 break
             if time.monotonic() - began > LIMIT_S:
                 raise SystemExit(f"run {number} has not ended; see {log}")
-            machines = [machine for machine in machines if not machine.ended]
+            machines = [machine for machine in machines if machine not in ended]
             workers = processes_of(job)
             if not machines or (len(machines) < MOST and draw.random() < 0.3):
                 add()

@@ -64,10 +64,8 @@ def test_dropout_and_frozen_weights_are_respected():
     network = _network(layers=2, dropout=0.5)
     network.recurrent.weights(0, 0)[0].requires_grad_(False)
     batch = _batch(False)
-    first, found = loss_and_gradients(
-        network, TASK, batch, generator=torch.Generator().manual_seed(1), share=0.5
-    )
-    second, _ = loss_and_gradients(network, TASK, batch, generator=torch.Generator().manual_seed(1))
+    first, found = loss_and_gradients(network, TASK, batch, draws=torch.Generator().manual_seed(1), share=0.5)
+    second, _ = loss_and_gradients(network, TASK, batch, draws=torch.Generator().manual_seed(1))
     assert first == second * 0.5
     assert set(found) == {weight for weight in network.parameters() if weight.requires_grad}
 

@@ -77,14 +77,14 @@ def test_dropout_zeroes_its_fraction_and_keeps_the_mean():
 @pytest.mark.parametrize(("where", "zeros"), [("between", False), ("every", True)])
 def test_dropout_reaches_the_last_layer_only_in_the_wrappers_way(where, zeros):
     layers = RecurrentLayers("lstm", 3, 5, 2, dropout=0.5, dropout_on=where).train()
-    outputs = layers(torch.randn(8, 4, 3), generator=torch.Generator().manual_seed(0))
+    outputs = layers(torch.randn(8, 4, 3), draws=torch.Generator().manual_seed(0))
     assert bool((outputs == 0).any()) is zeros
 
 
 def test_dropout_is_off_in_evaluation_and_repeats_with_its_generator():
     layers = RecurrentLayers("gru", 3, 5, 2, dropout=0.5)
     values = torch.randn(2, 4, 3)
-    first, second = (layers.train()(values, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    first, second = (layers.train()(values, draws=torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(first, second)
     assert not torch.equal(first, layers.eval()(values))
 

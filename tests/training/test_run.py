@@ -115,8 +115,8 @@ def test_a_folder_that_cannot_be_created_is_refused_in_one_line(tmp_path):
 def test_a_loss_of_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     real = Loader.batch
 
-    def poisoned(loader, step):
-        batch = real(loader, step)
+    def poisoned(loader, step, part):
+        batch = real(loader, step, part)
         return replace(batch, values=batch.values * float("nan")) if step == 9 else batch
 
     monkeypatch.setattr(Loader, "batch", poisoned)

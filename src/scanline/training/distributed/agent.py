@@ -27,9 +27,11 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from scanline.training.distributed.addresses import interface_of, opens_port, own_address
 from scanline.training.distributed.launch_folder import LaunchFolder, watch_parent
+from scanline.training.distributed.meeting import BACKEND, register
 
 # Agents notice within 15 s that a machine is gone; then those that are left wait this long for others.
 _LAST_CALL_S = 5
+_ANSWER_S = 20
 _NO_MEETING = "cannot meet the other machines at {}: {}"
 
 
@@ -46,7 +48,10 @@ def main() -> int:
         interface = interface_of(config["address"]) if config["address"] else ""
         if interface:  # Gloo would take the one of this machine's name, which may be the loopback
             os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+        meetings = register()
         elastic_launch(_launch_config(config, folder), sys.executable)(*config["command"])
+        with contextlib.suppress(RendezvousConnectionError):  # the machine of the endpoint may have ended
+            meetings[0].set_closed()
         return 0
     except SignalException as stopped:
         return 128 + int(stopped.sigval)
@@ -76,13 +81,13 @@ def _launch_config(config: dict[str, Any], folder: LaunchFolder) -> LaunchConfig
         max_nodes=config["most"],
         nproc_per_node=config["processes"],
         run_id=config["job"],
-        rdzv_backend="c10d",
+        rdzv_backend=BACKEND,
         rdzv_endpoint=config["endpoint"] or "localhost:0",
         rdzv_configs={
             "join_timeout": config["join_s"],
             "last_call_timeout": _LAST_CALL_S,
             # How long the endpoint may take to answer.
-            "read_timeout": max(1, min(60, round(config["join_s"]))),
+            "read_timeout": max(1, min(_ANSWER_S, round(config["join_s"]))),
             "is_host": opens_port(config["endpoint"]),
         },
         max_restarts=config["restarts"],

@@ -131,22 +131,24 @@ class Exchange:
     def gather_bytes(self, content: bytes, seconds: float) -> list[bytes]:
         """Return the bytes of all processes."""
         own = torch.frombuffer(bytearray(content or b"\0"), dtype=torch.uint8)
-        lengths = self.all_gather(torch.tensor([len(content)]), seconds)[:, 0].tolist()
-        padded = torch.zeros(max(*lengths, 1), dtype=torch.uint8)
+        lengths = self.all_gather(torch.tensor([len(content)], dtype=torch.int64, device="cpu"), seconds)[
+            :, 0
+        ].tolist()
+        padded = torch.zeros(max(*lengths, 1), dtype=torch.uint8, device="cpu")
         padded[: len(own)] = own[: len(padded)]
         rows = self.all_gather(padded, seconds)
         return [row[:length].numpy().tobytes() for row, length in zip(rows, lengths, strict=True)]
 
     def broadcast_bytes(self, content: bytes, source: int, seconds: float) -> bytes:
         """Return the bytes of process `source`; those of the others are ignored."""
-        length = torch.tensor([len(content)])
+        length = torch.tensor([len(content)], dtype=torch.int64, device="cpu")
         self._wait(dist.broadcast(length, source, async_op=True), seconds)
         if not length:
             return b""
         if self.rank == source:
             data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         else:
-            data = torch.empty(int(length), dtype=torch.uint8)
+            data = torch.empty(int(length), dtype=torch.uint8, device="cpu")
         self._wait(dist.broadcast(data, source, async_op=True), seconds)
         return data.numpy().tobytes()
 

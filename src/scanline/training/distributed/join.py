@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from scanline import recipe as recipes
+from scanline.data.readers.arrays import Arrays
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
 from scanline.storage.digest import sha256
@@ -49,7 +50,7 @@ class Request:
     """What the command line asks for; the same in every process.
 
     Attributes:
-        data: Name or path of a data set; None leaves it to the recipe.
+        data: Name or path of a data set, or arrays; None leaves it to the recipe.
         recipe: Name of a recipe or a TOML file, or None.
         settings: Changes of the recipe.
         run: The run directory, or None.
@@ -60,7 +61,7 @@ class Request:
         mixed: Whether machines that compute different bits may train together.
     """
 
-    data: str | None
+    data: str | Arrays | None
     recipe: str | None
     settings: Mapping[str, object]
     run: RunPath
@@ -197,7 +198,9 @@ def _follow(request: Request, device: str, team: DistributedTeam) -> Follower:
     recipe = recipes.parse(answer["recipe"], "the recipe of the run")
     try:
         if request.resume:
-            prepared = prepare(recipe, read_again(recipe, None))
+            prepared = prepare(
+                recipe, read_again(recipe, request.data if isinstance(request.data, Arrays) else None)
+            )
         else:
             own, dataset = read_inputs(request.data, request.recipe, request.settings)
             prepared = prepare(own, dataset)

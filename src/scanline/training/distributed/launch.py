@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -55,13 +55,19 @@ class Machines:
             raise UsageError("--rendezvous requires --job NAME, the same name on all machines")
 
 
-def launch(command: Sequence[str], processes: int, machines: Machines | None = None) -> int:
+def launch(
+    command: Sequence[str],
+    processes: int,
+    machines: Machines | None = None,
+    output: Callable[[str], None] | None = None,
+) -> int:
     """Start processes that train together, and wait for the end of the training.
 
     Args:
         command: Arguments of `python` for each process.
         processes: Number of processes on this machine.
         machines: Which machines train together; None: this one alone.
+        output: Called with each line that the processes print; None leaves it to them.
 
     Returns:
         The exit code of the training: 0, that of the error that the processes have reported, or 128 and the
@@ -83,8 +89,12 @@ def launch(command: Sequence[str], processes: int, machines: Machines | None = N
             env=_environment(processes, alone=not machines.endpoint) | folder.environment(),
             # Ctrl-C on a terminal reaches this process alone, which passes it on.
             start_new_session=True,
+            stdout=None if output is None else subprocess.PIPE,
         )
         with _passing_signals_on(agent, folder):
+            for line in agent.stdout or ():
+                if output is not None:
+                    output(line.decode("utf-8", "replace").rstrip("\n"))
             code = agent.wait()
         outcome, stopped = folder.number("outcome"), folder.number("stopped")
         if outcome is not None:

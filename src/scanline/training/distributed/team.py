@@ -118,7 +118,9 @@ class DistributedTeam(Team):
         except Abandoned:
             abandoned = True
         patience = self._patience(time.monotonic() - started)
-        if self.exchange.all_gather(torch.tensor([abandoned]), patience).any():
+        if self.exchange.all_gather(
+            torch.tensor([abandoned], dtype=torch.bool, device="cpu"), patience
+        ).any():
             raise Abandoned
         gathered = self.exchange.all_gather(torch.from_numpy(own), patience).numpy()
         self._step_began = time.monotonic()

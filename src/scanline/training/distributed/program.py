@@ -1,0 +1,147 @@
+"""`scanline.train(..., processes=K)`: the request of a Python program, carried out by several processes.
+
+The request lies in a folder: a JSON file, and the arrays of the program as `.npy` files.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import scanline.errors
+from scanline.data.readers.arrays import Arrays
+from scanline.errors import Interrupted, ScanlineError, UsageError
+from scanline.training.distributed.join import Request
+from scanline.training.distributed.launch import launch
+from scanline.training.distributed.worker import reported, take_part
+from scanline.training.events import Stepped
+
+_REQUEST, _RUN, _FAILURE = "request.json", "run.txt", "failure.json"
+
+
+def train_in_processes(request: Request, processes: int, log: Callable[[str], None]) -> Path:
+    """Train in several processes on this machine.
+
+    Args:
+        request: What to train. Data are a name, a path, or `Arrays` of numbers and text.
+        processes: Number of processes.
+        log: Called with each log line.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        ScanlineError: The error of the training.
+    """
+    with tempfile.TemporaryDirectory(prefix="scanline-request-") as path:
+        folder = Path(path)
+        data = request.data
+        tree = asdict(replace(request, data=None))
+        if isinstance(data, Arrays):
+            tree["arrays"] = _Writer(folder).write({name: getattr(data, name) for name in _ARRAYS})
+            tree["name"] = data.name
+        else:
+            tree["data"] = data
+        (folder / _REQUEST).write_text(json.dumps(tree), encoding="utf-8")
+        code = launch(["-m", "scanline.training.distributed.program", path], processes, output=log)
+        if code:
+            raise _failure(folder, code)
+        return Path((folder / _RUN).read_text(encoding="utf-8"))
+
+
+_ARRAYS = ("values", "labels", "lengths", "groups", "test", "validation")
+
+
+class _Writer:
+    """Writes a tree of arrays: files for arrays, JSON for all else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+
+    def write(self, value: Any) -> Any:
+        """Return `value` as JSON in which {"file": name} stands for an array."""
+        if value is None:
+            return None
+        if isinstance(value, dict):
+            return {name: self.write(each) for name, each in value.items()}
+        if isinstance(value, tuple):
+            return {"tuple": [self.write(each) for each in value]}
+        try:
+            array = np.asarray(value)
+        except ValueError:  # sequences of different lengths
+            array = np.empty(0, object)
+        if array.dtype != object:
+            return self._save(array)
+        if isinstance(value, list) and value:
+            return {"list": [self.write(each) for each in value]}
+        raise UsageError(
+            "processes above 1 need values and labels as arrays or lists of arrays, got "
+            f"{type(value).__name__}"
+        )
+
+    def _save(self, array: np.ndarray[Any, Any]) -> dict[str, str]:
+        self._count += 1
+        name = f"{self._count}.npy"
+        np.save(self._folder / name, array, allow_pickle=False)
+        return {"file": name}
+
+
+def _read(folder: Path, value: Any) -> Any:
+    """Return what `_Writer.write` has written."""
+    if not isinstance(value, dict):
+        return value
+    if "file" in value:
+        return np.load(folder / value["file"], allow_pickle=False)
+    for kind, make in (("tuple", tuple), ("list", list)):
+        if kind in value:
+            return make(_read(folder, each) for each in value[kind])
+    return {name: _read(folder, each) for name, each in value.items()}
+
+
+def _failure(folder: Path, code: int) -> ScanlineError:
+    """Return the error that ended the training."""
+    try:
+        found = json.loads((folder / _FAILURE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        if code > 128:
+            return Interrupted("the training was stopped before it began", code - 128)
+        return ScanlineError(f"the training has ended with exit code {code}")
+    if found["class"] == "Interrupted":
+        return Interrupted(found["message"], code - 128)
+    kind = getattr(scanline.errors, found["class"], ScanlineError)
+    error: ScanlineError = kind(found["message"])
+    return error
+
+
+def main(path: str) -> None:
+    """Carry out the request in one of the processes."""
+    folder = Path(path)
+    tree = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
+    arrays, name = tree.pop("arrays", None), tree.pop("name", "")
+    request = Request(**tree)
+    if arrays is not None:
+        request = replace(request, data=Arrays(**_read(folder, arrays), name=name))
+    try:
+        training = take_part(request)
+        for line in training.notes:
+            print(line, flush=True)
+        with reported():
+            for event in training.events():
+                if not isinstance(event, Stepped):
+                    print(event.line(), flush=True)
+        (folder / _RUN).write_text(str(training.directory.path.absolute()), encoding="utf-8")
+    except ScanlineError as error:
+        failure = {"class": type(error).__name__, "message": str(error)}
+        (folder / _FAILURE).write_text(json.dumps(failure), encoding="utf-8")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
