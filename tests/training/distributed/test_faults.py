@@ -50,7 +50,7 @@ def test_without_the_launcher_all_processes_end_and_the_run_is_resumed_in_anothe
 
 
 def test_without_the_agent_the_launch_ends_with_one_line(tmp_path, expected):
-    with Launch(tmp_path, [*arguments(), "--processes", "2"]) as launch:
+    with Launch(tmp_path, [*arguments(), "--processes", "1"]) as launch:
         wait_for_step(launch, 40)
         (agent,) = (
             process
@@ -81,9 +81,9 @@ def test_a_full_disk_ends_the_launch_with_one_line(tmp_path, expected):
 
 
 def test_processes_that_fail_too_often_end_the_launch_with_one_line(tmp_path):
-    with Launch(tmp_path, [*arguments(), "--processes", "2", "--max-restarts", "0"]) as launch:
+    with Launch(tmp_path, [*arguments(), "--processes", "1", "--max-restarts", "0"]) as launch:
         wait_for_step(launch, 20)
-        os.kill(launch.worker(1), signal.SIGKILL)
+        os.kill(launch.worker(0), signal.SIGKILL)
         ended = launch.ended()
         launch.wait_until_none_is_alive(5)
     assert ended.code == 1
