@@ -148,6 +148,7 @@ def test_the_name_that_is_meant_is_suggested(name, known, expected):
         ("with `scanline train --resume --run 'a b'`", "with `scanline.train(resume='a b')`"),
         ("run `scanline data fetch mnist --force`", "run `scanline data fetch mnist --force`"),
         ("a--b and -- c", "a--b and -- c"),
+        ("add --set train.slices=4", 'add settings={"train.slices": 4}'),
     ],
 )
 def test_options_have_their_python_names(message, expected):

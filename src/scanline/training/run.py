@@ -207,7 +207,7 @@ class TrainingRun:
                 f"{plan.data.name} is not the data that {directory.path} was trained on: its digest differs"
             )
         loaded = checkpoint.load_newest(directory.checkpoints, prepared.architecture, plan.train, device)
-        notes = loaded.notes + _changes(then, describe(device))
+        notes = loaded.notes + _changes(then, describe(device), plan.train.slices)
         for damaged in loaded.damaged:  # or they would count as the newest ones
             remove(damaged)
         directory.sweep()
@@ -384,9 +384,11 @@ def _check_unfinished(directory: RunDirectory, plan: Recipe) -> None:
         raise UsageError(f"{directory.path} has {status}: nothing is left to do")
 
 
-def _changes(then: Machine, now: Machine) -> list[str]:
+def _changes(then: Machine, now: Machine, slices: int) -> list[str]:
     """Return a note for the user if software or hardware have changed since the run began."""
-    keys = ("threads", "device", "processor", "native", "packages", "code")
+    keys = ["device", "processor", "native", "packages", "code"]
+    if slices == 1:  # each of several slices is computed on one thread
+        keys.insert(0, "threads")
     changed = [key for key in keys if getattr(then, key) != getattr(now, key)]
     if not changed:
         return []

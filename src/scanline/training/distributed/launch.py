@@ -147,3 +147,5 @@ def _passing_signals_on(agent: subprocess.Popen[bytes], folder: LaunchFolder) ->
         if agent.poll() is None:
             agent.kill()
             agent.wait()
+        if agent.stdout is not None:
+            agent.stdout.close()
