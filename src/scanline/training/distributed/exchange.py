@@ -21,6 +21,8 @@ from scanline.model.predictor import Abandoned
 
 # Waiting is interrupted this often, so that Python handles signals.
 _PULSE = datetime.timedelta(seconds=0.5)
+# Machines need different times to start Python and torch.
+_CONNECT_S = 60.0
 # Enough to read the data. A process that ends in the meantime closes its connections, which ends the wait.
 SETUP_S = 3600.0
 # How long a process that was told to stop waits for the others.
@@ -49,7 +51,7 @@ class Exchange:
     def __init__(self, device: str, timeout: float) -> None:
         self.timeout = timeout
         self.stopping: Callable[[], bool] = lambda: False
-        limit = datetime.timedelta(seconds=timeout)
+        limit = datetime.timedelta(seconds=max(timeout, _CONNECT_S))
         try:
             # Every process connects to every other one, by way of a store at MASTER_ADDR.
             store, self.rank, self.size = next(iter(rendezvous("env://", timeout=limit)))

@@ -50,7 +50,7 @@ class DistributedTeam(Team):
         self.rank, self.size = exchange.rank, exchange.size
         self.exchange, self.mixed, self.writer = exchange, mixed, 0
         self._agreed: int | None = None
-        self._step_began, self._step_seconds = time.monotonic(), 0.0
+        self._step_began = time.monotonic()
 
     @property
     def signal(self) -> int | None:

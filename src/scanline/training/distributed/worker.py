@@ -65,6 +65,9 @@ def reported() -> Iterator[None]:
         if isinstance(error, StartFailed) or is_restart or (not is_final and _is_stopped()):
             sys.exit(error.exit_code)
         raise
+    except Exception:  # a fault that would come again, such as too little memory
+        atexit.register(_exit_now, 1, True)
+        raise
 
 
 def _exit_now(code: int, is_final: bool) -> None:
