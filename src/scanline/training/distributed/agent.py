@@ -31,6 +31,7 @@ from scanline.training.distributed.meeting import BACKEND, register
 
 # Agents notice within 15 s that a machine is gone; then those that are left wait this long for others.
 _LAST_CALL_S = 5
+# How long the endpoint may take to answer once it is connected.
 _ANSWER_S = 20
 _NO_MEETING = "cannot meet the other machines at {}: {}"
 
@@ -86,7 +87,6 @@ def _launch_config(config: dict[str, Any], folder: LaunchFolder) -> LaunchConfig
         rdzv_configs={
             "join_timeout": config["join_s"],
             "last_call_timeout": _LAST_CALL_S,
-            # How long the endpoint may take to answer.
             "read_timeout": max(1, min(_ANSWER_S, round(config["join_s"]))),
             "is_host": opens_port(config["endpoint"]),
         },

@@ -27,7 +27,7 @@ from scanline.training import checkpoint
 from scanline.training.checkpoint_folders import checkpoint_folders, folder_name, write_folder
 from scanline.training.checkpoint_state import Position
 from scanline.training.distributed.exchange import SETUP_S, Exchange
-from scanline.training.distributed.launch_record import find_run, record_run
+from scanline.training.distributed.launch_record import find_run, forget_run, record_run
 from scanline.training.distributed.team import DistributedTeam
 from scanline.training.environment import describe
 from scanline.training.follower import Follower
@@ -179,6 +179,7 @@ def _lead(
     team.exchange.broadcast_bytes(json.dumps(answer).encode(), team.writer, SETUP_S)
     if error is not None:
         raise error
+    team.at_end = lambda: forget_run(request.run, launch)
     try:
         _check_same(team, _digests(training.recipe, training))
         taken = checkpoint.snapshot(training.state, Position(metrics_bytes=0, log_bytes=0, seconds=0.0))

@@ -39,3 +39,9 @@ def record_run(path: Path, run: str | os.PathLike[str] | None, launch: str) -> N
     if launch not in _NONE:
         with contextlib.suppress(OSError):
             write_atomic(_record_path(run, launch), str(path.absolute()))
+
+
+def forget_run(run: str | os.PathLike[str] | None, launch: str) -> None:
+    """Remove the record of a training that has ended; arguments as for `find_run`."""
+    with contextlib.suppress(OSError):
+        _record_path(run, launch).unlink()

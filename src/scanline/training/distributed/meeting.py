@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from torch.distributed import DistStoreError
+import time
+
+from torch.distributed import DistStoreError, Store  # type: ignore[attr-defined]
 from torch.distributed.elastic.rendezvous import (
+    RendezvousConnectionError,
     RendezvousHandler,
     RendezvousInfo,
     RendezvousParameters,
     rendezvous_handler_registry,
 )
 from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
-from torch.distributed.elastic.rendezvous.dynamic_rendezvous import create_handler
+from torch.distributed.elastic.rendezvous.dynamic_rendezvous import RendezvousBackend, create_handler
 
 BACKEND = "scanline"  # its name in torch's registry
 
@@ -65,12 +68,24 @@ class Meeting(RendezvousHandler):
         return self._inner.get_run_id()
 
 
+def _connected(parameters: RendezvousParameters) -> tuple[RendezvousBackend, Store]:
+    """Connect to the endpoint, whose machine may come later, within the time for joining."""
+    deadline = time.monotonic() + float(parameters.config["join_timeout"])
+    while True:
+        try:
+            return create_backend(parameters)
+        except RendezvousConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
+
+
 def register() -> list[Meeting]:
     """Make `BACKEND` known to torch, and return the list to which it adds the meeting that it makes."""
     made: list[Meeting] = []
 
     def create(parameters: RendezvousParameters) -> RendezvousHandler:
-        backend, store = create_backend(parameters)
+        backend, store = _connected(parameters)
         made.append(Meeting(create_handler(store, backend, parameters)))
         return made[-1]
 

@@ -7,7 +7,7 @@ sequence's prediction is the same in any batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -43,12 +43,14 @@ class DistributedTeam(Team):
         exchange: As given.
         mixed: As given.
         writer: Rank of the process that writes the run directory.
+        at_end: Called once the training has ended in all processes.
     """
 
     def __init__(self, exchange: Exchange, mixed: bool = False) -> None:
         super().__init__()
         self.rank, self.size = exchange.rank, exchange.size
         self.exchange, self.mixed, self.writer = exchange, mixed, 0
+        self.at_end: Callable[[], None] = lambda: None
         self._agreed: int | None = None
         self._step_began = time.monotonic()
 
@@ -67,6 +69,7 @@ class DistributedTeam(Team):
         """Wait until all processes have ended the training and the run is written."""
         self.exchange.gather_bytes(b"", SETUP_S)
         self.exchange.close()
+        self.at_end()
 
     def wait_for_end(self) -> None:
         """Wait until another process has reported why the training ends, and has ended.

@@ -34,10 +34,14 @@ def take_part(request: Request) -> TrainingRun:
 
 
 def _follow(follower: Follower) -> NoReturn:
-    _redirect(follower.run / f"log-rank-{os.environ['RANK']}.txt")
+    log = follower.run / f"log-rank-{os.environ['RANK']}.txt"
+    _redirect(log)
     try:
         with reported():
             follower.train()
+        with contextlib.suppress(OSError):  # it had nothing to say
+            if log.stat().st_size == 0:
+                log.unlink()
     except ScanlineError as error:
         # The writer prints what happened to all; only this process knows that it has lost a connection.
         if isinstance(error, LostConnection):
