@@ -45,8 +45,6 @@ def opens_port(endpoint: str) -> bool:
 
     torch would compare HOST with this machine's name.
     """
-    if not endpoint:
-        return True
     host, _, port = endpoint.rpartition(":")
     try:
         family, kind, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]

@@ -25,7 +25,7 @@ from torch.distributed.elastic.rendezvous import (
 )
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from scanline.training.distributed.addresses import interface_of, opens_port, own_address
+from scanline.training.distributed.addresses import interface_of, own_address
 from scanline.training.distributed.launch_folder import LaunchFolder, watch_parent
 from scanline.training.distributed.meeting import BACKEND, register
 
@@ -88,7 +88,6 @@ def _launch_config(config: dict[str, Any], folder: LaunchFolder) -> LaunchConfig
             "join_timeout": config["join_s"],
             "last_call_timeout": _LAST_CALL_S,
             "read_timeout": max(1, min(_ANSWER_S, round(config["join_s"]))),
-            "is_host": opens_port(config["endpoint"]),
         },
         max_restarts=config["restarts"],
         monitor_interval=0.1,

@@ -15,6 +15,8 @@ from torch.distributed.elastic.rendezvous import (
 from torch.distributed.elastic.rendezvous.c10d_rendezvous_backend import create_backend
 from torch.distributed.elastic.rendezvous.dynamic_rendezvous import RendezvousBackend, create_handler
 
+from scanline.training.distributed.addresses import opens_port
+
 BACKEND = "scanline"  # its name in torch's registry
 
 
@@ -72,6 +74,8 @@ def _connected(parameters: RendezvousParameters) -> tuple[RendezvousBackend, Sto
     """Connect to the endpoint, whose machine may come later, within the time for joining."""
     deadline = time.monotonic() + float(parameters.config["join_timeout"])
     while True:
+        # Asked each time: another launcher on this machine may have opened the port in the meantime.
+        parameters.config["is_host"] = opens_port(parameters.endpoint)
         try:
             return create_backend(parameters)
         except RendezvousConnectionError:
