@@ -21,9 +21,14 @@ set -u
 run=${RUN:-$SLURM_SUBMIT_DIR/runs/slurm-$SLURM_JOB_ID}
 port=$((20000 + SLURM_JOB_ID % 10000))
 
-# The launchers meet here, on the first node.
+# The launchers meet here, on the first node. Without the wait, one of them would open the port itself.
 scanline rendezvous --port "$port" &
-trap 'kill %1' EXIT
+place=$!
+trap 'kill $place' EXIT
+until (: > "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do
+    kill -0 $place || exit 1
+    sleep 0.5
+done
 
 # --no-kill and --kill-on-bad-exit=0: the nodes that are left go on without one that is lost.
 srun --no-kill --kill-on-bad-exit=0 --cpus-per-task="$SLURM_CPUS_PER_TASK" \
