@@ -41,6 +41,9 @@ CASES = {case.name: case for case in (ROWS_BATCH_256, LARGE, ROWS)}
 
 def measure(case: Case, slices: int, threads: int) -> dict[str, float]:
     """Return the median seconds of a step, of its exchange, and the number of weights, in this process."""
+    from scanline.kernels.waiting import limit_spinning
+
+    limit_spinning()  # as in the commands
     import torch
 
     torch.set_num_threads(threads)
@@ -90,8 +93,9 @@ def measure(case: Case, slices: int, threads: int) -> dict[str, float]:
         else:
             begin(state.network)
             loss, gradients = parts.compute(state.network, task, batch, None, True)
-            make_step(state.optimizer, loss, gradients, recipe.train, step)
+            make_step(state.optimizer, loss, gradients, recipe.train, step, threads=1)
         times.append(time.perf_counter() - started)
+    team.finish()
     count = sum(weight.numel() for weight in group["params"])
     exchange = statistics.median(spent[WARM:]) if spent else 0.0
     return {"step": statistics.median(times[WARM:]), "exchange": exchange, "weights": count}
@@ -117,6 +121,7 @@ def exchange_times(lengths: list[int]) -> dict[str, float]:
             team.add_up({node: vector}, 2)
             times.append(time.perf_counter() - started)
         found[str(length)] = statistics.median(times[10:])
+    team.finish()
     return found
 
 

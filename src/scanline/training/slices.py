@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from scanline.data.loader import DeviceBatch
-from scanline.kernels.openmp import keep_to_one_thread
+from scanline.kernels.openmp import keep_to_one_thread, one_thread
 from scanline.model.dropout import BatchDraws
 from scanline.model.gradients import Gradients, loss_and_gradients
 from scanline.model.network import Network
@@ -79,9 +79,11 @@ class Slices:
         sums: dict[Node, Tensor] = {}
         # `map` starts all slices and yields their vectors in order.
         vectors = self._pool.map(vector, range(*self._own))
-        for node in subtrees((0, self._count), self._own):
-            sums[node] = add_leaves(node, vectors)
-        return self._split(self._team.add_up(sums, self._count))
+        # torch's own threads would wait actively after each sum, on cores that compute slices.
+        with one_thread():
+            for node in subtrees((0, self._count), self._own):
+                sums[node] = add_leaves(node, vectors)
+            return self._split(self._team.add_up(sums, self._count))
 
     def _vector(
         self,

@@ -106,7 +106,12 @@ def begin(network: Network) -> None:
 
 
 def make_step(
-    optimizer: torch.optim.Adam, loss: Tensor, gradients: Gradients, settings: TrainSettings, step: int
+    optimizer: torch.optim.Adam,
+    loss: Tensor,
+    gradients: Gradients,
+    settings: TrainSettings,
+    step: int,
+    threads: int | None = None,
 ) -> float:
     """Update the weights.
 
@@ -116,6 +121,7 @@ def make_step(
         gradients: Its gradient by each weight.
         settings: Optimizer, schedule and clipping of the recipe.
         step: Number of the step, counted from 0.
+        threads: The most threads that make the update; None: those of torch. The bits are the same.
 
     Returns:
         The loss.
@@ -137,7 +143,7 @@ def make_step(
         raise Diverged(step + 1, f"the loss became {result}", rate)
     for weight in parameters:
         weight.grad = gradients.get(weight)
-    threads = torch.get_num_threads()
+    threads = threads or torch.get_num_threads()
     with one_thread():
         total_norm = gradient_norm(parameters)
         norm = total_norm.item()

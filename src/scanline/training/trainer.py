@@ -140,7 +140,7 @@ class Trainer:
         else:
             begin(state.network)
             loss, gradients = slices.compute(state.network, self.task, noisy, generator, self._standardized)
-            state.loss = make_step(state.optimizer, loss, gradients, recipe.train, state.step)
+            state.loss = make_step(state.optimizer, loss, gradients, recipe.train, state.step, threads=1)
         state.step += 1
         state.pending_evaluation = True
         return batch if len(batch.targets) == recipe.train.batch_size else None

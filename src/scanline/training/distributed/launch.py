@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from scanline.errors import ScanlineError, UsageError
+from scanline.kernels.waiting import SPINS
 from scanline.training.distributed.launch_folder import LaunchFolder
 
 
@@ -120,6 +121,8 @@ def _environment(processes: int, alone: bool) -> dict[str, str]:
         # What the agent and Gloo log, the training's own messages say.
         "TORCH_CPP_LOG_LEVEL": "FATAL",
     }
+    if "OMP_WAIT_POLICY" not in os.environ:  # as `limit_spinning` does for commands
+        defaults["GOMP_SPINCOUNT"] = str(SPINS)
     if alone and sys.platform.startswith("linux"):
         defaults["GLOO_SOCKET_IFNAME"] = "lo"
     return defaults | os.environ

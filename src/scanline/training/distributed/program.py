@@ -136,7 +136,7 @@ def main(path: str) -> None:
             for event in training.events():
                 if not isinstance(event, Stepped):
                     print(event.line(), flush=True)
-        (folder / _RUN).write_text(str(training.directory.path.absolute()), encoding="utf-8")
+        (folder / _RUN).write_text(str(training.directory.path), encoding="utf-8")
     except ScanlineError as error:
         failure = {"class": type(error).__name__, "message": str(error)}
         (folder / _FAILURE).write_text(json.dumps(failure), encoding="utf-8")
