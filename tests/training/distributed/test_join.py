@@ -70,3 +70,5 @@ def test_processes_with_other_kernels_train_together_if_that_is_accepted(tmp_pat
     ended = train_together(tmp_path, *commands("--allow-mixed"), changes=[{}, {"SCANLINE_KERNEL": "none"}])
     assert [each.code for each in ended] == [0, 0], ended
     assert (tmp_path / "run" / "result.json").exists()
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert re.search(r"cannot be repeated to the bit: processes 0 .* differ: .*kernel", log)

@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import Any
 
+import torch
 from torch.distributed import DistNetworkError, TCPStore  # type: ignore[attr-defined]
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -24,6 +25,7 @@ from torch.distributed.elastic.rendezvous import (
     RendezvousTimeoutError,
 )
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.torch_version import TorchVersion
 
 from scanline.training.distributed.addresses import interface_of, own_address
 from scanline.training.distributed.launch_folder import LaunchFolder, watch_parent
@@ -33,6 +35,8 @@ from scanline.training.distributed.meeting import BACKEND, register
 _LAST_CALL_S = 5
 # How long the endpoint may take to answer once it is connected.
 _ANSWER_S = 20
+# Older agents fail where the numbers of processes change as machines come and go.
+_TORCH = "2.13"
 _NO_MEETING = "cannot meet the other machines at {}: {}"
 
 
@@ -43,6 +47,9 @@ def main() -> int:
     watch_parent()
     logging.disable(logging.CRITICAL)  # the training's own messages say it
     config = json.loads(folder.config.read_text(encoding="utf-8"))
+    if config["endpoint"] and TorchVersion(torch.__version__) < TorchVersion(_TORCH):
+        folder.write("error", f"several machines need torch {_TORCH} or newer, got {torch.__version__}")
+        return 1
     arrivals = _Arrivals(config, folder)
     try:
         config["address"] = own_address(config["endpoint"]) if config["endpoint"] else None

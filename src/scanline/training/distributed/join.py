@@ -89,17 +89,26 @@ def join(request: Request) -> TrainingRun | Follower:
     found = Path(request.run) if request.resume and request.run else find_run(request.run, launch)
     newest = _newest_step(found)
     hellos = _gather(team, {"host": socket.gethostname(), "step": newest, "facts": _facts(device)})
-    if not request.mixed:
+    note = None
+    try:
         _compare([hello["facts"] for hello in hellos], [hello["host"] for hello in hellos], _MIXED)
+    except UsageError as error:
+        if not request.mixed:
+            raise
+        note = f"this run cannot be repeated to the bit: {str(error).partition(';')[0]}"
     steps = [hello["step"] for hello in hellos]
     team.writer = steps.index(max(steps))
     try:
-        if team.rank == team.writer:
-            return _lead(request, device, team, found if newest >= 0 or request.resume else None, launch)
-        return _follow(request, device, team)
+        if team.rank != team.writer:
+            return _follow(request, device, team)
+        training = _lead(request, device, team, found if newest >= 0 or request.resume else None, launch)
     except StartFailed:
         team.wait_for_end()
         raise
+    if note is not None:
+        training.notes.append(note)
+        training.directory.append_log(note)
+    return training
 
 
 def _own_device(name: str) -> str:
