@@ -95,6 +95,7 @@ def final_metrics(
     # Kept by early stopping: the model is that of the best validation, not of the last step.
     if state.best.weights:
         state.network.load_state_dict(dict(state.best.weights))
+        team.check_weights(state.network, state.best.step)
     temperature = None
     metrics: dict[str, SplitMetrics] = {}
     for name, source in prepared.data.splits.items():

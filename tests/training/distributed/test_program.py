@@ -76,7 +76,7 @@ def test_objects_are_refused(tmp_path):
         ('{"class": "DataError", "message": "no such file"}', 3, scanline.errors.DataError, "no such file"),
         ('{"class": "Diverged", "message": "the loss became nan"}', 1, ScanlineError, "the loss became nan"),
         ('{"class": "Interrupted", "message": "stopped"}', 143, Interrupted, "stopped"),
-        (None, 130, Interrupted, "before it began"),
+        (None, 130, Interrupted, "the training was stopped"),
         (None, 1, ScanlineError, "exit code 1"),
     ],
 )

@@ -37,6 +37,7 @@ _LAST_CALL_S = 5
 _ANSWER_S = 20
 # Older agents fail where the numbers of processes change as machines come and go.
 _TORCH = "2.13"
+_SIGNALS = 128  # exit codes above it are those of signals
 _NO_MEETING = "cannot meet the other machines at {}: {}"
 
 
@@ -45,23 +46,29 @@ def main() -> int:
     folder = LaunchFolder.current()
     assert folder is not None
     watch_parent()
+    os.environ.update(folder.environment())
     logging.disable(logging.CRITICAL)  # the training's own messages say it
     config = json.loads(folder.config.read_text(encoding="utf-8"))
     if config["endpoint"] and TorchVersion(torch.__version__) < TorchVersion(_TORCH):
         folder.write("error", f"several machines need torch {_TORCH} or newer, got {torch.__version__}")
         return 1
     arrivals = _Arrivals(config, folder)
+    meetings = register()
     try:
         config["address"] = own_address(config["endpoint"]) if config["endpoint"] else None
         interface = interface_of(config["address"]) if config["address"] else ""
         if interface:  # Gloo would take the one of this machine's name, which may be the loopback
             os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-        meetings = register()
         elastic_launch(_launch_config(config, folder), sys.executable)(*config["command"])
         with contextlib.suppress(RendezvousConnectionError):  # the machine of the endpoint may have ended
             meetings[0].set_closed()
         return 0
     except SignalException as stopped:
+        outcome = folder.number("outcome")
+        if meetings and outcome is not None and outcome < _SIGNALS:
+            # An error that would come again: the other machines must not go on without this one.
+            with contextlib.suppress(RendezvousConnectionError):
+                meetings[0].set_closed()
         return 128 + int(stopped.sigval)
     except ChildFailedError as failed:
         last = failed.get_first_failure()[1].exitcode
@@ -75,7 +82,7 @@ def main() -> int:
             f"{config['join_s']:g} s: start the same command on the others"
         )
     except RendezvousClosedError:
-        message = f"the training {config['job']} has ended already: give a new one another --job"
+        message = f"the training {config['job']} has ended: give a new one another --job"
     except (RendezvousConnectionError, DistNetworkError, OSError) as error:
         reason = str(error.__cause__ or error).partition("\n")[0][:200]
         message = _NO_MEETING.format(config["endpoint"], reason)

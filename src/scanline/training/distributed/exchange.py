@@ -96,10 +96,10 @@ class Exchange:
                 work.wait(_PULSE)
                 return
             except RuntimeError as error:
+                # It may have ended well just after the pulse: then waiting again returns at once.
                 if work.is_completed():
-                    raise LostConnection(
-                        f"lost the connection to another process ({_first(error)}){_AGAIN}"
-                    ) from error
+                    self._finish(work, error)
+                    return
             now = time.monotonic()
             if self.stopping():
                 stop_at = stop_at or now + _GRACE_S
@@ -107,6 +107,16 @@ class Exchange:
                     raise Abandoned
             if now - started > seconds:
                 raise LostConnection(f"another process has not answered for {seconds:.0f} s{_AGAIN}")
+
+    @staticmethod
+    def _finish(work: dist.Work, error: RuntimeError) -> None:
+        """Raise LostConnection if a transfer that has ended has failed."""
+        try:
+            work.wait(_PULSE)
+        except RuntimeError:
+            raise LostConnection(
+                f"lost the connection to another process ({_first(error)}){_AGAIN}"
+            ) from error
 
     def all_to_all(
         self, sent: Tensor, sizes: Sequence[int], received_sizes: Sequence[int], seconds: float

@@ -27,6 +27,7 @@ from scanline.training import checkpoint
 from scanline.training.checkpoint_folders import checkpoint_folders, folder_name, write_folder
 from scanline.training.checkpoint_state import Position
 from scanline.training.distributed.exchange import SETUP_S, Exchange
+from scanline.training.distributed.launch_folder import LaunchFolder
 from scanline.training.distributed.launch_record import find_run, forget_run, record_run
 from scanline.training.distributed.team import DistributedTeam
 from scanline.training.environment import describe
@@ -89,7 +90,7 @@ def join(request: Request) -> TrainingRun | Follower:
     found = Path(request.run) if request.resume and request.run else find_run(request.run, launch)
     newest = _newest_step(found)
     hellos = _gather(team, {"host": socket.gethostname(), "step": newest, "facts": _facts(device)})
-    note = None
+    note = "trained with --allow-mixed: this run may not be repeated to the bit" if request.mixed else None
     try:
         _compare([hello["facts"] for hello in hellos], [hello["host"] for hello in hellos], _MIXED)
     except UsageError as error:
@@ -174,6 +175,8 @@ def _lead(
     arguments = (request.data, request.recipe, request.settings)
     error: ScanlineError | None = None
     try:
+        if found is not None and not request.resume and _has_ended(found):
+            raise StartFailed(f"{found} has finished", 0)  # a process was lost after the end
         if found is not None:
             training = TrainingRun.resume(*arguments, found, device, request.tensorboard, team=team)
         else:
@@ -188,7 +191,7 @@ def _lead(
     team.exchange.broadcast_bytes(json.dumps(answer).encode(), team.writer, SETUP_S)
     if error is not None:
         raise error
-    team.at_end = lambda: forget_run(request.run, launch)
+    team.at_end = lambda: _end(request, launch)
     try:
         _check_same(team, _digests(training.recipe, training))
         taken = checkpoint.snapshot(training.state, Position(metrics_bytes=0, log_bytes=0, seconds=0.0))
@@ -196,8 +199,25 @@ def _lead(
             team.exchange.broadcast_bytes(content, team.writer, SETUP_S)
     except BaseException:
         training.close()
+        if found is None:  # nothing has been trained: the run would be in the way of the next attempt
+            training.directory.discard()
+            forget_run(request.run, launch)
         raise
     return training
+
+
+def _has_ended(run: Path) -> bool:
+    """Return whether a run has been trained to its end."""
+    result = RunDirectory(run).read_result()
+    return result is not None and result.training.has_ended
+
+
+def _end(request: Request, launch: str) -> None:
+    """Record that the training has ended well, whatever signal comes after it."""
+    forget_run(request.run, launch)
+    folder = LaunchFolder.current()
+    if folder is not None:
+        folder.write("outcome", "0")
 
 
 def _follow(request: Request, device: str, team: DistributedTeam) -> Follower:

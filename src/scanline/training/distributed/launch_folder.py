@@ -16,6 +16,7 @@ from pathlib import Path
 from scanline.training.interruption import RESTART
 
 _VARIABLE = "SCANLINE_LAUNCH"
+_PARENT = "SCANLINE_LAUNCH_PARENT"
 _WATCH_S = 0.5
 
 
@@ -37,8 +38,8 @@ class LaunchFolder:
         return cls(Path(path)) if path else None
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variable for the processes of the launch."""
-        return {_VARIABLE: str(self.path)}
+        """Return the environment variables for the children of this process."""
+        return {_VARIABLE: str(self.path), _PARENT: str(os.getpid())}
 
     def write(self, name: str, content: str) -> None:
         """Write "outcome", "stopped" or "error"."""
@@ -82,8 +83,11 @@ def end_launch(code: int) -> None:
 
 
 def watch_parent() -> None:
-    """End this process soon after its parent, however that ends."""
-    parent = os.getppid()
+    """End this process soon after its parent, however that ends.
+
+    Its own launcher names itself in the environment, as it may have ended while this process started.
+    """
+    parent = int(os.environ.get(_PARENT, os.getppid()))
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -42,6 +42,8 @@ def record_run(path: Path, run: str | os.PathLike[str] | None, launch: str) -> N
 
 
 def forget_run(run: str | os.PathLike[str] | None, launch: str) -> None:
-    """Remove the record of a training that has ended; arguments as for `find_run`."""
+    """Remove the records of a training that has ended; arguments as for `find_run`."""
     with contextlib.suppress(OSError):
-        _record_path(run, launch).unlink()
+        _record_path(run, launch).unlink(missing_ok=True)
+        for earlier in Path(run).glob("launch-*.txt") if run else ():  # of launches that were stopped
+            earlier.unlink()

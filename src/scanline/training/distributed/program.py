@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-import scanline.errors
 from scanline.data.readers.arrays import Arrays
-from scanline.errors import Interrupted, ScanlineError, UsageError
+from scanline.errors import DataError, Interrupted, ModelError, ScanlineError, UsageError
 from scanline.training.distributed.join import Request
 from scanline.training.distributed.launch import launch
 from scanline.training.distributed.worker import reported, take_part
@@ -56,6 +55,8 @@ def train_in_processes(request: Request, processes: int, log: Callable[[str], No
         return Path((folder / _RUN).read_text(encoding="utf-8"))
 
 
+# Errors that are made of their message.
+_KINDS: dict[str, type[ScanlineError]] = {kind.__name__: kind for kind in (UsageError, DataError, ModelError)}
 _ARRAYS = ("values", "labels", "lengths", "groups", "test", "validation")
 
 
@@ -111,13 +112,11 @@ def _failure(folder: Path, code: int) -> ScanlineError:
         found = json.loads((folder / _FAILURE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         if code > 128:
-            return Interrupted("the training was stopped before it began", code - 128)
+            return Interrupted("the training was stopped", code - 128)
         return ScanlineError(f"the training has ended with exit code {code}")
-    if found["class"] == "Interrupted":
+    if code > 128:
         return Interrupted(found["message"], code - 128)
-    kind = getattr(scanline.errors, found["class"], ScanlineError)
-    error: ScanlineError = kind(found["message"])
-    return error
+    return _KINDS.get(found["class"], ScanlineError)(found["message"])
 
 
 def main(path: str) -> None:

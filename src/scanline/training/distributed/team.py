@@ -6,6 +6,8 @@ sequence's prediction is the same in any batch.
 
 from __future__ import annotations
 
+import atexit
+import signal
 import time
 from collections.abc import Callable, Mapping
 
@@ -43,7 +45,7 @@ class DistributedTeam(Team):
         exchange: As given.
         mixed: As given.
         writer: Rank of the process that writes the run directory.
-        at_end: Called once the training has ended in all processes.
+        at_end: Called when this process ends, once the training has ended in all processes.
     """
 
     def __init__(self, exchange: Exchange, mixed: bool = False) -> None:
@@ -67,9 +69,10 @@ class DistributedTeam(Team):
 
     def finish(self) -> None:
         """Wait until all processes have ended the training and the run is written."""
+        self.exchange.stopping = lambda: False  # nothing is left to stop
         self.exchange.gather_bytes(b"", SETUP_S)
         self.exchange.close()
-        self.at_end()
+        atexit.register(self.at_end)
 
     def wait_for_end(self) -> None:
         """Wait until another process has reported why the training ends, and has ended.
@@ -114,16 +117,17 @@ class DistributedTeam(Team):
         started = time.monotonic()
         first, end = bounds(len(source), self.size, self.rank)
         own = np.zeros((-(-len(source) // self.size), network.architecture.classes), np.float32)
-        abandoned = False
+        stopped_by = 0
         try:
             if end > first:
                 own[: end - first] = Predictor(network).outputs(source.take(slice(first, end)), abandon)
         except Abandoned:
-            abandoned = True
+            stopped_by = self.received() or signal.SIGINT
         patience = self._patience(time.monotonic() - started)
-        if self.exchange.all_gather(
-            torch.tensor([abandoned], dtype=torch.bool, device="cpu"), patience
-        ).any():
+        flag = torch.tensor([stopped_by], dtype=torch.int64, device="cpu")
+        signals = self.exchange.all_gather(flag, patience)
+        if signals.any():
+            self._agreed = int(signals.max())
             raise Abandoned
         gathered = self.exchange.all_gather(torch.from_numpy(own), patience).numpy()
         self._step_began = time.monotonic()

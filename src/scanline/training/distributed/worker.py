@@ -34,14 +34,13 @@ def take_part(request: Request) -> TrainingRun:
 
 
 def _follow(follower: Follower) -> NoReturn:
-    log = follower.run / f"log-rank-{os.environ['RANK']}.txt"
+    rank = os.environ["RANK"]
+    log = follower.run / f"log-rank-{rank}.txt"
+    terminal = os.dup(2)
     _redirect(log)
     try:
         with reported():
             follower.train()
-        with contextlib.suppress(OSError):  # it had nothing to say
-            if log.stat().st_size == 0:
-                log.unlink()
     except ScanlineError as error:
         # The writer prints what happened to all; only this process knows that it has lost a connection.
         if isinstance(error, LostConnection):
@@ -49,6 +48,13 @@ def _follow(follower: Follower) -> NoReturn:
         else:
             follower.team.wait_for_end()
         sys.exit(error.exit_code)
+    except Exception as error:
+        os.write(terminal, f"scanline: process {rank} has failed: {error!r:.200}; see {log}\n".encode())
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            if log.stat().st_size == 0:  # it had nothing to say
+                log.unlink()
     sys.exit(0)
 
 
