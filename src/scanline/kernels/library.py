@@ -318,9 +318,8 @@ def _square_roots_of_torch() -> int:
 
     Its results differ from the correctly rounded ones in the last bit.
     """
-    path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
     try:
-        return ctypes.cast(ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD).vmsSqrt, pointer).value or 0
+        return ctypes.cast(openmp.torch_library().vmsSqrt, pointer).value or 0
     except (OSError, AttributeError):
         return 0
 

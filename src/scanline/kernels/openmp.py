@@ -33,6 +33,12 @@ def _library() -> ctypes.CDLL | None:
     return None
 
 
+def torch_library() -> ctypes.CDLL:
+    """Return torch's own library for the CPU, which MKL is part of. Raises OSError if it is not loaded."""
+    path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+    return ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD)
+
+
 def parallel_function() -> int | None:
     """Return the address of the function that runs work on torch's own threads, or None."""
     library = _library()
@@ -52,9 +58,8 @@ def keep_to_one_thread() -> None:
     torch.get_num_threads()  # torch sets its own number at its first call in a thread
     library.omp_set_num_threads(1)
     if torch.backends.mkl.is_available():
-        path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(str(path), mode=os.RTLD_NOLOAD).MKL_Set_Num_Threads_Local(1)
+            torch_library().MKL_Set_Num_Threads_Local(1)
 
 
 def on_one_thread(function: Callable[[], Result]) -> Result:

@@ -14,14 +14,20 @@ import sys
 SPINS = 1000
 
 
+def spin_limit() -> dict[str, str]:
+    """Return the environment variable that limits active waiting; empty if the user has chosen otherwise."""
+    chosen = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys()
+    return {} if chosen else {"GOMP_SPINCOUNT": str(SPINS)}
+
+
 def limit_spinning() -> None:
     """Let the threads of OpenMP wait actively only for microseconds, unless the user has chosen otherwise.
 
     For programs of Scanline's own, before they import torch; a library must not change the environment of
     the program that uses it.
     """
-    if "torch" not in sys.modules and not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = str(SPINS)
+    if "torch" not in sys.modules:
+        os.environ.update(spin_limit())
 
 
 def spins_for_long() -> bool:

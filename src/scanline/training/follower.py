@@ -30,7 +30,7 @@ class Follower:
         """Train to the end.
 
         Raises:
-            Interrupted: If a process was told to stop.
+            Interrupted: If a process has received a signal to stop.
             Diverged: If the loss becomes NaN.
             LostConnection: If another process is gone.
         """

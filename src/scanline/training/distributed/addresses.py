@@ -9,14 +9,19 @@ import sys
 _SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 
 
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Return the parts of HOST:PORT, which `Machines.check` has accepted."""
+    host, _, port = endpoint.rpartition(":")
+    return host, int(port)
+
+
 def own_address(endpoint: str) -> str:
     """Return the address from which this machine reaches `endpoint`, HOST:PORT.
 
     Raises:
         OSError: If there is no way to it.
     """
-    host, _, port = endpoint.rpartition(":")
-    family, kind, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)[0]
+    family, kind, *_, address = socket.getaddrinfo(*host_and_port(endpoint), type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:
         probe.connect(address)  # chooses the way; nothing is sent
         return str(probe.getsockname()[0])
@@ -45,9 +50,8 @@ def opens_port(endpoint: str) -> bool:
 
     torch would compare HOST with this machine's name.
     """
-    host, _, port = endpoint.rpartition(":")
     try:
-        family, kind, *_, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        family, kind, *_, address = socket.getaddrinfo(*host_and_port(endpoint), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)

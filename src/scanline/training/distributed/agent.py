@@ -27,7 +27,7 @@ from torch.distributed.elastic.rendezvous import (
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.torch_version import TorchVersion
 
-from scanline.training.distributed.addresses import interface_of, own_address
+from scanline.training.distributed.addresses import host_and_port, interface_of, own_address
 from scanline.training.distributed.launch_folder import LaunchFolder, watch_parent
 from scanline.training.distributed.meeting import BACKEND, register
 
@@ -122,14 +122,14 @@ class _Arrivals:
             threading.Thread(target=self._arrive, daemon=True).start()
 
     def _arrive(self) -> None:
-        host, _, port = self._config["endpoint"].rpartition(":")
+        host, port = host_and_port(self._config["endpoint"])
         seconds = self._config["join_s"]
         # torch waits for ever for another program's port that accepts connections and does not answer.
         watch = threading.Timer(seconds + _LAST_CALL_S, self._give_up)
         watch.daemon = True
         watch.start()
         with contextlib.suppress(RuntimeError):  # the agent itself reports what is wrong
-            store = TCPStore(host, int(port), timeout=datetime.timedelta(seconds=seconds))
+            store = TCPStore(host, port, timeout=datetime.timedelta(seconds=seconds))
             store.add(self._key, 1)
             self._store = store
         watch.cancel()

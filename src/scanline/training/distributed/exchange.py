@@ -25,7 +25,7 @@ _PULSE = datetime.timedelta(seconds=0.5)
 _CONNECT_S = 60.0
 # Enough to read the data. A process that ends in the meantime closes its connections, which ends the wait.
 SETUP_S = 3600.0
-# How long a process that was told to stop waits for the others.
+# How long a process that has received a signal waits for the others.
 _GRACE_S = 1.5
 _AGAIN = "; training goes on from the newest checkpoint with those that are left"
 
@@ -45,7 +45,7 @@ class Exchange:
         rank: Number of this process.
         size: Number of processes.
         timeout: As given.
-        stopping: Returns whether this process was told to stop; it then does not wait for lost processes.
+        stopping: Returns whether this process has received a signal; it then does not wait for lost ones.
     """
 
     def __init__(self, device: str, timeout: float) -> None:
@@ -86,7 +86,7 @@ class Exchange:
 
         Raises:
             LostConnection: If a process is gone, or after `seconds`.
-            Abandoned: If this process was told to stop and the others do not answer.
+            Abandoned: If this process has received a signal and the others do not answer.
         """
         assert work is not None
         started = time.monotonic()

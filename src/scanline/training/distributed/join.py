@@ -39,7 +39,7 @@ from scanline.training.run_directory import RunDirectory
 
 
 class StartFailed(ScanlineError):
-    """Another process could not start; it has said why."""
+    """Another process could not start, and has printed why."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         self.exit_code = exit_code

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from scanline.errors import ScanlineError, UsageError
-from scanline.kernels.waiting import SPINS
+from scanline.kernels.waiting import spin_limit
 from scanline.training.distributed.launch_folder import LaunchFolder
 
 
@@ -121,8 +121,7 @@ def _environment(processes: int, alone: bool) -> dict[str, str]:
         # What the agent and Gloo log, the training's own messages say.
         "TORCH_CPP_LOG_LEVEL": "FATAL",
     }
-    if "OMP_WAIT_POLICY" not in os.environ:  # as `limit_spinning` does for commands
-        defaults["GOMP_SPINCOUNT"] = str(SPINS)
+    defaults |= spin_limit()
     if alone and sys.platform.startswith("linux"):
         defaults["GLOO_SOCKET_IFNAME"] = "lo"
     return defaults | os.environ

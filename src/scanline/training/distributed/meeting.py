@@ -23,7 +23,7 @@ BACKEND = "scanline"  # its name in torch's registry
 class Meeting(RendezvousHandler):
     """A c10d rendezvous with two differences.
 
-    If the first machine of a round is gone before it has told the others its address, they meet again. And a
+    If the first machine of a round is gone before the others have its address, they meet again. And a
     machine that gives up leaves the others the meeting; only the end of the training closes it.
     """
 

@@ -35,5 +35,5 @@ class Rendezvous:
         self.port: int = self._store.port
 
     def serve(self) -> None:
-        """Serve until the process is told to end."""
+        """Serve until the process ends."""
         threading.Event().wait()

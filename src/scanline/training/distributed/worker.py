@@ -71,7 +71,7 @@ def reported() -> Iterator[None]:
         is_restart = isinstance(error, Interrupted) and error.signal_number == RESTART
         is_final = not isinstance(error, LostConnection) and not is_restart
         atexit.register(_exit_now, error.exit_code, is_final)
-        # The process that has failed prints why, and nobody needs to know that processes end on request.
+        # The process that has failed prints why; that processes end on request is not an error.
         if isinstance(error, StartFailed) or is_restart or (not is_final and _is_stopped()):
             sys.exit(error.exit_code)
         raise
