@@ -202,11 +202,7 @@ def train(
         Interrupted: After Ctrl-C or SIGTERM in the main thread, once the step has ended and the run is saved;
             a second signal acts at once.
     """
-    if not isinstance(data, str | os.PathLike | Arrays | None) and not is_dataset(data):
-        raise UsageError(
-            "data must be a name, a path, scanline.Arrays(values, labels) or a data set of Hugging Face, got "
-            f"{type(data).__name__}"
-        )
+    _check_data(data)
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
     if resume is not None and run is not None:
         raise UsageError("run must be None if resume names the run directory")
@@ -235,6 +231,15 @@ def train(
             if not isinstance(event, Stepped):
                 say(event.line())
     return Run(training.directory.path, training.finished().to_json())
+
+
+def _check_data(data: object) -> None:
+    """Raise UsageError if `data` is nothing to train on."""
+    if not isinstance(data, str | os.PathLike | Arrays | None) and not is_dataset(data):
+        raise UsageError(
+            "data must be a name, a path, scanline.Arrays(values, labels) or a data set of Hugging Face, got "
+            f"{type(data).__name__}"
+        )
 
 
 def _train_in_processes(

@@ -113,9 +113,13 @@ def command(
     print_text(f"run:  {shown_name(path)}")
     if page:
         print_text(f"report: {shown_name(page)}")
-    for number, line in enumerate(training.next_commands()):
-        say(f"{'      ' if number else 'next: '}{line}")
+    _say_next(training.next_commands())
     return None
+
+
+def _say_next(commands: list[str]) -> None:
+    for number, line in enumerate(commands):
+        say(f"{'      ' if number else 'next: '}{line}")
 
 
 def _print_test(result: Result) -> None:
