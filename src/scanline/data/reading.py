@@ -16,7 +16,7 @@ from scanline.data.padding import padding_note, without_padding
 from scanline.data.readers.array_files import read_npy, read_npz
 from scanline.data.readers.idx_files import is_idx_folder, is_idx_stem
 from scanline.data.readers.idx_folder import read_idx_folder
-from scanline.data.readers.pictures import is_picture_folder, read_picture_folder
+from scanline.data.readers.picture_folders import is_picture_folder, read_picture_folder
 from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.data.readers.split_files import named_like, pair_in
 from scanline.data.readers.table_sequences import read_table_sequences
@@ -147,14 +147,22 @@ def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) ->
     if name.endswith(".npy"):
         return {ALL: read_npy(path, settings, labelled)}
     if name.endswith(SUFFIXES):
-        return _by_column(read_table_sequences(path, settings, optional), to_train=not optional)
+        return by_column(read_table_sequences(path, settings, optional), to_train=not optional)
     if (format := formats.for_path(path)) is not None:
         return {ALL: read_sequence_file(path, format, settings, labelled)}
     raise DataError(f"{path}: expected {KINDS}, found a file with another suffix")
 
 
-def _by_column(source: MemorySource, to_train: bool) -> dict[str, MemorySource]:
-    """Divide a table by its split column. The classes are those of the training split, if there is one."""
+def by_column(source: MemorySource, to_train: bool) -> dict[str, MemorySource]:
+    """Divide a table by its split column. The classes are those of the training split, if there is one.
+
+    Args:
+        source: The sequences; without assigned splits, they are returned as "all".
+        to_train: Whether a training split is needed.
+
+    Raises:
+        DataError: If it is needed and there is none.
+    """
     assigned = source.info.assigned_splits
     if assigned is None:
         return {ALL: source}
@@ -177,8 +185,7 @@ def _read_folder(folder: Path, settings: DataSettings, optional: Collection[str]
     # The order matters: exact names first, then splits by name, and pictures last because any file name fits.
     if is_idx_folder(folder):
         return read_idx_folder(folder, settings)
-    files = named_like(folder / folder.resolve().name) or named_like(folder / "X") or pair_in(folder)
-    if files:
+    if files := split_files_in(folder):
         return _read_split_files(folder, files, settings, optional)
     if (folder / "X.npy").is_file():
         return {ALL: read_npy(folder / "X.npy", settings, "label" not in optional)}
@@ -188,6 +195,11 @@ def _read_folder(folder: Path, settings: DataSettings, optional: Collection[str]
         f"{folder}: expected {KINDS}, found a folder without train-images-idx3-ubyte, sub-folders of "
         "pictures, train and test files, or X.npy"
     )
+
+
+def split_files_in(folder: Path) -> dict[str, Path]:
+    """Return the files of a folder that are a split each, by the name of the split; {} if there are none."""
+    return named_like(folder / folder.resolve().name) or named_like(folder / "X") or pair_in(folder)
 
 
 def _read_split_files(

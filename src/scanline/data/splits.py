@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,7 @@ def _with_each_class(own: Indices, others: Indices, labels: NDArray[np.int64]) -
 def grouped(source: MemorySource, fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Split in two by group, as `hold_out`. Of scikit-learn's folds those nearest in size are held out."""
     assert source.groups is not None
-    _, groups = np.unique(source.groups.astype(str), return_inverse=True)
-    groups, labels = groups.reshape(-1), source.targets
+    groups, labels = _group_codes(source.groups), source.targets
     count = int(groups.max()) + 1
     if count < 2:
         raise DataError(
@@ -112,6 +112,18 @@ def grouped(source: MemorySource, fraction: float, seed: int) -> tuple[Indices, 
         )
     held = min(drawn, key=lambda mask: abs(mask.mean() - fraction))
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _group_codes(groups: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the (N,) position of each group among the sorted names of all groups."""
+    # A dictionary: np.unique would need an array of N texts of the width of the longest.
+    known: dict[str, int] = {}
+    codes = np.fromiter((known.setdefault(str(group), len(known)) for group in groups), np.int64, len(groups))
+    names = list(known)
+    ranks = np.empty(len(names), np.int64)
+    ranks[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    sorted_codes: NDArray[np.int64] = ranks[codes]
+    return sorted_codes
 
 
 def _folds(

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from scanline.data.memory import MemorySource
-from scanline.data.readers.pictures import read_picture_folder
+from scanline.data.readers.picture_folders import read_picture_folder
 from scanline.recipe import DEFAULT_DATA, DataSettings
 
 

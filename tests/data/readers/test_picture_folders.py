@@ -10,7 +10,7 @@ import pytest
 
 from scanline.data import catalogue as catalog
 from scanline.data.picture_format import PictureFormat
-from scanline.data.readers.pictures import is_picture_folder
+from scanline.data.readers.picture_folders import is_picture_folder
 from scanline.errors import DataError, UsageError
 from tests.data.readers.picture_files import first_pixels, grey, put, read
 

@@ -9,7 +9,7 @@ import pytest
 
 from scanline.data import catalogue as catalog
 from scanline.data.partition import partition
-from scanline.data.readers.pictures import read_picture_folder
+from scanline.data.readers.picture_folders import read_picture_folder
 from scanline.data.reading import TO_EVALUATE, read_dataset
 from scanline.errors import DataError, UsageError
 from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT

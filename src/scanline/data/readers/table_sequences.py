@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,7 @@ def read_table_sequences(path: Path, settings: DataSettings, optional: Collectio
         return read_list_columns(path, settings, optional)
     table = read_table(path, settings, optional)
     searched = not optional and not settings.feature_columns and settings.step_columns == ()
-    _check_named(table, "id", "sequence")
-    _check_named(table, "group", "group")
+    check_named(table)
     shape: str = settings.shape
     guessed = not shape
     shape = shape or _guess(table)
@@ -92,7 +91,39 @@ def _guess(table: Table) -> str:
 # --- long
 
 
-def _long(table: Table, settings: DataSettings) -> MemorySource:
+@dataclass(frozen=True, eq=False)
+class LongRows:
+    """The rows of a long table as sequences.
+
+    order: (R,) the rows in the order of the sequences and their steps; None if they are in it.
+    starts: (N,) where each sequence starts in this order. lengths: (N,) its number of steps.
+    first: (N,) its first row. notes: what was done, for the user.
+    """
+
+    order: NDArray[np.int64] | None
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    first: NDArray[np.int64]
+    notes: tuple[str, ...]
+
+    def locate(self, place: Callable[[int], str]) -> Locate:
+        """Return what names the place of a step, given what names the place of a row."""
+        order, starts = self.order, self.starts
+
+        def locate(index: int, step: int = 0, /) -> str:
+            row = starts[index] + step
+            return place(int(row if order is None else order[row]))
+
+        return locate
+
+
+def find_sequences(table: Table) -> LongRows:
+    """Return which rows of a long table are which steps of which sequences.
+
+    Raises:
+        DataError: If two rows of a sequence have the same time, or different labels, groups or splits.
+        UsageError: If no column identifies the sequences, or times of day are in doubt.
+    """
     columns, ids = table.columns, table.id
     if ids is None:
         raise UsageError(
@@ -108,19 +139,19 @@ def _long(table: Table, settings: DataSettings) -> MemorySource:
     codes = ids.codes if order is None else ids.codes[order]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
     lengths = np.diff(np.append(starts, len(codes)))
-    first_rows = starts if order is None else order[starts]
-    place = table.place  # so that the table can be freed
-
-    def locate(index: int, step: int = 0, /) -> str:
-        row = starts[index] + step
-        return place(int(row if order is None else order[row]))
-
+    first = starts if order is None else order[starts]
     for role in ("label", "group", "split"):
         names: Names | None = getattr(table, role)
         if names is not None:
             _check_constant(table, role, names, order, starts, lengths)
-    steps = table.values if order is None else table.values[order]
-    return _make_source(table, settings, "long", steps, lengths, first_rows, locate, notes)
+    return LongRows(order, starts, lengths, first, notes)
+
+
+def _long(table: Table, settings: DataSettings) -> MemorySource:
+    rows = find_sequences(table)
+    locate = rows.locate(table.place)  # without the table, so that it can be freed
+    steps = table.values if rows.order is None else table.values[rows.order]
+    return _make_source(table, settings, "long", steps, rows.lengths, rows.first, locate, rows.notes)
 
 
 def _check_constant(
@@ -206,12 +237,13 @@ def _named_picture(columns: Columns) -> tuple[int, int] | None:
 # --- both
 
 
-def _check_named(table: Table, role: str, what: str) -> None:
-    """Check that every row names its sequence, or group. Raises DataError naming the first that does not."""
-    names: Names | None = getattr(table, role)
-    if names is not None and "" in names.texts:
-        row = int(np.flatnonzero(names.codes == names.texts.index(""))[0])
-        table.fail(row, f"expected the name of a {what}, found nothing", getattr(table.columns, role))
+def check_named(table: Table) -> None:
+    """Check that every row names its sequence and group. Raises DataError naming the first that does not."""
+    for role, what in (("id", "sequence"), ("group", "group")):
+        names: Names | None = getattr(table, role)
+        if names is not None and "" in names.texts:
+            row = int(np.flatnonzero(names.codes == names.texts.index(""))[0])
+            table.fail(row, f"expected the name of a {what}, found nothing", getattr(table.columns, role))
 
 
 def _make_source(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,40 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", *TEXT_SUFFIXES)
 _NAMES = ("label", "id", "group", "split")
 _NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
 _TEXTS = ("is_string", "is_large_string", "is_string_view")
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How the rows of a table are read.
+
+    path: the file. columns: roles of its columns. place: names the place of a row, counted from 0.
+    notes: what was inferred, for the user. about: an estimate of the number of rows. settings: as for
+    `assign`. decimal: as for `Table`.
+    """
+
+    path: Path
+    columns: Columns
+    place: Callable[[int], str]
+    notes: tuple[str, ...]
+    about: int
+    settings: DataSettings
+    decimal: str = ""
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows a file of this size may unpack to."""
+        return unpacked_limit(self.path.stat().st_size) // (4 * len(self.columns.features))
+
+    def check_rows(self, count: int) -> None:
+        """Raise DataError if the file may not unpack to `count` rows."""
+        if count > self.most_rows:
+            needed = 4 * len(self.columns.features) * count
+            raise DataError(f"{self.path}: {exceeded_unpacked(self.path.stat().st_size, needed)}")
+
+
+# Makes something of the batches of a table.
+Consumer = Callable[[Layout, "Iterable[pyarrow.RecordBatch]"], _Made]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,21 +114,42 @@ def read_table(path: Path, settings: DataSettings, optional: Collection[str] = (
         DataError: Names the line, what was expected and what was found.
         UsageError: If the roles of columns are ambiguous, or PyArrow is not installed.
     """
+    return read_rows(path, settings, _collect, optional)
+
+
+def read_rows(
+    path: Path, settings: DataSettings, consume: Consumer[_Made], optional: Collection[str] = ()
+) -> _Made:
+    """Pass the rows of a table to a function batch by batch, and return what it returns.
+
+    Args:
+        path: The file.
+        settings: As for `assign`.
+        consume: The function. It is called again, from the first row, if rows cannot be separated by their
+            quotes, or times have fractions after integers.
+        optional: As for `assign`.
+
+    Raises:
+        DataError: As for `read_table`.
+        UsageError: As for `read_table`.
+    """
     try:
         import pyarrow  # noqa: F401
     except ImportError:
         raise MissingExtraError(f"reading {path}", ["pyarrow"], "tables") from None
     with arrow_errors(path):
         if path.suffix.lower() == ".parquet":
-            return _read_parquet(path, settings, optional)
-        return _read_csv(path, settings, optional)
+            return _read_parquet(path, settings, consume, optional)
+        return _read_csv(path, settings, consume, optional)
 
 
 def _cell(column: str) -> str:
     return f", column {one_line(column)}" if column else ""
 
 
-def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
+def _read_csv(
+    path: Path, settings: DataSettings, consume: Consumer[_Made], optional: Collection[str]
+) -> _Made:
     import pyarrow
 
     file = settle_header(open_delimited(path, settings.encoding, settings.separator), settings, optional)
@@ -122,14 +177,13 @@ def _read_csv(path: Path, settings: DataSettings, optional: Collection[str]) -> 
     def place(row: int) -> str:
         return f"line {file.line(row)}"
 
-    def collect() -> Table:
-        about = file.estimate_rows()
+    layout = Layout(path, columns, place, notes, file.estimate_rows(), settings, file.decimal)
+
+    def collect() -> _Made:
         try:
-            table = _collect(path, columns, file.batches(types), place, notes, about, settings)
+            return consume(layout, file.batches(types))
         except RowBoundaryError:  # lines within cells, and quotes within words
-            batches = file.batches(types, in_pieces=False)
-            table = _collect(path, columns, batches, place, notes, about, settings)
-        return replace(table, decimal=file.decimal)
+            return consume(layout, file.batches(types, in_pieces=False))
 
     try:
         return collect()
@@ -156,7 +210,9 @@ def _check_header(file: Delimited, settings: DataSettings) -> None:
         )
 
 
-def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str]) -> Table:
+def _read_parquet(
+    path: Path, settings: DataSettings, consume: Consumer[_Made], optional: Collection[str]
+) -> _Made:
     from pyarrow import parquet, types
 
     with parquet.ParquetFile(path) as file:
@@ -185,7 +241,7 @@ def _read_parquet(path: Path, settings: DataSettings, optional: Collection[str])
     with parquet.ParquetFile(path, metadata=metadata, read_dictionary=named.shared) as file:
         size = max(1, min(BATCH_CELLS // len(kinds), named.rows))
         batches = file.iter_batches(size, columns=list(kinds))
-        return _collect(path, columns, batches, lambda row: f"row {row + 1}", (), rows, settings)
+        return consume(Layout(path, columns, lambda row: f"row {row + 1}", (), rows, settings), batches)
 
 
 def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
@@ -212,61 +268,87 @@ def _measures(column: Any, times: TimeColumn | None, settings: DataSettings) -> 
     return values
 
 
-def _collect(
-    path: Path,
-    columns: Columns,
-    batches: Iterable[pyarrow.RecordBatch],
-    place: Callable[[int], str],
-    notes: tuple[str, ...],
-    about: int,
-    settings: DataSettings,
-) -> Table:
-    """Collect the batches into a table. `about` is an estimate of the number of rows."""
-    width = len(columns.features)
-    if width > limit_of("FEATURES"):
-        raise DataError(f"{path}: {exceeded('FEATURES', width)}")
-    most_rows = unpacked_limit(path.stat().st_size) // (4 * width)
-    # Untouched pages take no memory, and the estimate is capped by what the file may unpack to.
-    values = np.empty((max(0, min(about, most_rows)), width), np.float32)
-    named = {name: NamesCollector() for role in _NAMES if (name := getattr(columns, role))}
-    measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
-    times = TimeColumn(settings.time_format)
-    first = 0
-    typed = path.suffix.lower() == ".parquet"  # everything in a CSV file is text
+class RowParser:
+    """Parses the rows of a table batch by batch.
 
-    def fail(row: int, name: str, what: str) -> NoReturn:
-        raise DataError(f"{path}: {place(first + row)}{_cell(name)}: {what}")
+    Args:
+        layout: The table.
 
-    for batch in batches:
-        end = first + batch.num_rows
-        if end > most_rows:
-            raise DataError(f"{path}: {exceeded_unpacked(path.stat().st_size, 4 * width * end)}")
-        if end > len(values):  # realloc: grows in place if possible; 5/4 amortises the copies
-            values.resize((max(end, len(values) * 5 // 4), values.shape[1]), refcheck=False)
+    Attributes:
+        named: Collectors of its columns of names, by the name of the column.
+        times: Converter of its times.
+        first: Number of rows that were parsed.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.first = layout, 0
+        columns = layout.columns
+        self.named = {name: NamesCollector() for role in _NAMES if (name := getattr(columns, role))}
+        self.times = TimeColumn(layout.settings.time_format)
+        self._typed = layout.path.suffix.lower() == ".parquet"  # everything in a CSV file is text
+
+    def parse(self, batch: pyarrow.RecordBatch, out: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Parse a batch of R rows, whose names are added to `named`.
+
+        Args:
+            batch: The batch.
+            out: (R, F) takes the values of the features.
+
+        Returns:
+            (R,) the times and the lengths, by the name of their column.
+
+        Raises:
+            DataError: Names the place of the first cell that is wrong.
+        """
+        columns, settings = self.layout.columns, self.layout.settings
         with np.errstate(over="ignore"):  # too large values become infinite, which is refused later
             for index, name in enumerate(columns.features):
                 try:
-                    values[first:end, index] = to_numbers(batch.column(name), settings.decimal)
+                    out[:, index] = to_numbers(batch.column(name), settings.decimal)
                 except NumberFault as fault:
-                    fail(fault.row, name, str(fault))
-        for name, collector in named.items():
-            if wrong_name := collector.add(batch.column(name), typed):
-                fail(wrong_name[0], name, wrong_name[1])
-        for name, parts in measured.items():
+                    self._fail(fault.row, name, str(fault))
+        for name, collector in self.named.items():
+            if wrong_name := collector.add(batch.column(name), self._typed):
+                self._fail(wrong_name[0], name, wrong_name[1])
+        measured: dict[str, NDArray[Any]] = {}
+        for name in filter(None, (columns.time, columns.length)):
+            times = self.times if name == columns.time else None
             try:
-                parts.append(_measures(batch.column(name), times if name == columns.time else None, settings))
+                measured[name] = _measures(batch.column(name), times, settings)
             except (TimeFault, NumberFault) as fault:
-                fail(fault.row, name, str(fault))
-        first = end
-    if first == 0:
+                self._fail(fault.row, name, str(fault))
+        self.first += batch.num_rows
+        return measured
+
+    def _fail(self, row: int, name: str, what: str) -> NoReturn:
+        raise DataError(f"{self.layout.path}: {self.layout.place(self.first + row)}{_cell(name)}: {what}")
+
+
+def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
+    """Collect the batches into a table."""
+    path, columns = layout.path, layout.columns
+    width = len(columns.features)
+    check_width(layout)
+    # Untouched pages take no memory, and the estimate is capped by what the file may unpack to.
+    values = np.empty((max(0, min(layout.about, layout.most_rows)), width), np.float32)
+    parser = RowParser(layout)
+    measured: dict[str, list[NDArray[Any]]] = {name: [] for name in (columns.time, columns.length) if name}
+    for batch in batches:
+        first, end = parser.first, parser.first + batch.num_rows
+        layout.check_rows(end)
+        if end > len(values):  # realloc: grows in place if possible; 5/4 amortises the copies
+            values.resize((max(end, len(values) * 5 // 4), values.shape[1]), refcheck=False)
+        for name, numbers in parser.parse(batch, values[first:end]).items():
+            measured[name].append(numbers)
+    if parser.first == 0:
         raise DataError(f"{path}: expected rows, found none")
-    values.resize((first, values.shape[1]), refcheck=False)
+    values.resize((parser.first, values.shape[1]), refcheck=False)
 
     def names(name: str) -> Names | None:
         if not name:
             return None
-        check_look(named[name].known, f"{path}{_cell(name)}")
-        return named[name].names()
+        check_look(parser.named[name].known, f"{path}{_cell(name)}")
+        return parser.named[name].names()
 
     return Table(
         path,
@@ -277,8 +359,16 @@ def _collect(
         group=names(columns.group),
         split=names(columns.split),
         time=np.concatenate(measured[columns.time]) if columns.time else None,
-        day=times.day,
+        day=parser.times.day,
         counts=np.concatenate(measured[columns.length]) if columns.length else None,
-        place=place,
-        notes=(*notes, *columns.notes),
+        place=layout.place,
+        notes=(*layout.notes, *columns.notes),
+        decimal=layout.decimal,
     )
+
+
+def check_width(layout: Layout) -> None:
+    """Raise DataError if a table has too many features."""
+    width = len(layout.columns.features)
+    if width > limit_of("FEATURES"):
+        raise DataError(f"{layout.path}: {exceeded('FEATURES', width)}")
