@@ -13,7 +13,7 @@ from scanline.metrics.intervals import wilson_interval
 from scanline.metrics.results import Interval, Result
 from scanline.model.network import Network
 from scanline.model.predictor import similar_length_batches, to_device
-from scanline.model.prefixes import outputs_by_step
+from scanline.model.prefixes import first_confident_steps, outputs_by_step
 from scanline.tasks import Task
 
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -105,18 +105,16 @@ def accuracy_by_step(
         with torch.inference_mode():
             # Float64, so that a threshold close to 1 is not reached only by rounding.
             probabilities = task.probabilities((outputs.double() / temperature).cpu().numpy())
-        hits, confidence = task.correct(probabilities, targets[indices]), probabilities.max(2)  # (n, t)
+        hits = task.correct(probabilities, targets[indices])  # (n, t)
         t = hits.shape[1]
         # Shorter sequences keep their final prediction. Integer counts make the sum independent of the
         # batch order.
         correct[:t] += hits.sum(0)
         correct[t:] += hits[:, -1].sum()
         for number, threshold in enumerate(thresholds):
-            # `argmax` of booleans is the first True, and 0 if there is none, hence the `any`.
-            reached = confidence >= threshold
-            stop = np.where(reached.any(1), reached.argmax(1) + 1, t)
-            # A sequence that never reaches the threshold, or only in its padding, stops at its own length.
-            stop = np.minimum(stop, source.lengths[indices])
+            stop = first_confident_steps(probabilities, threshold)
+            # A sequence that never reaches the threshold stops at its own length.
+            stop = np.where(stop > 0, stop, source.lengths[indices])
             read[number, indices] = stop
             stopped_correct[number] += hits[np.arange(len(indices)), stop - 1].sum()
     return StepAccuracies(

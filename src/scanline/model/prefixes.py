@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.model.network import Network
@@ -33,6 +37,18 @@ def outputs_by_step(network: Network, values: Tensor, lengths: Tensor | None) ->
     last = (ends - 1)[:, None].clamp(max=T - 1)
     steps = torch.minimum(torch.arange(T, dtype=torch.int64, device=values.device)[None], last)  # (N, T)
     return outputs.gather(1, steps[:, :, None].expand_as(outputs))
+
+
+def first_confident_steps(probabilities: NDArray[Any], threshold: float) -> NDArray[np.int64]:
+    """Return after how many steps, (N,), a class first has the probability `threshold`; 0 if never.
+
+    Args:
+        probabilities: (N, T, K) after each step. Past a sequence's end they repeat those of its last step.
+        threshold: Probability above 0.
+    """
+    reached = probabilities.max(2) >= threshold  # (N, T)
+    # `argmax` of booleans is the first True, and 0 if there is none, hence the `any`.
+    return np.where(reached.any(1), reached.argmax(1) + 1, 0)
 
 
 def _outputs_of_prefix(network: Network, values: Tensor, ends: Tensor, step: int) -> Tensor:

@@ -55,7 +55,7 @@ class Session:
         temperature: float = 1.0,
         native: NativePredictor | None = None,
     ) -> None:
-        _check_streamable(network, preprocessing)
+        check_streamable(network, preprocessing)
         if sessions is not None and sessions < 1:
             raise UsageError(f"sessions must be a whole number >= 1, got {sessions}")
         architecture = network.architecture
@@ -250,7 +250,7 @@ class Session:
         return session
 
 
-def _check_streamable(network: Network, preprocessing: Preprocessing) -> None:
+def check_streamable(network: Network, preprocessing: Preprocessing) -> None:
     """Raise UsageError if the model must know the end of a sequence before it can read its beginning."""
     if network.architecture.bidirectional:
         raise UsageError(
