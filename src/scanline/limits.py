@@ -34,6 +34,7 @@ DEFAULTS: Mapping[str, tuple[int, str]] = {
     "JSON_BYTES": (3 * 2**20, "bytes in a description of a model"),  # parsed, it takes about 30 times as many
     "RECIPE_BYTES": (2**18, "bytes in a recipe"),  # the built-in recipes have a few thousand
     "RECORD_BYTES": (2**24, "bytes in a record of a run"),
+    "MANIFEST_BYTES": (2**28, "bytes in the manifest of a packed data set"),
     "COURSE_BYTES": (2**26, "bytes in a metrics.jsonl"),
 }
 FREE_BYTES = 2**23  # any packed file may unpack to this many bytes

@@ -12,6 +12,8 @@ from pathlib import Path
 from scanline.data import digits, download
 from scanline.data.dataset import Dataset, Provenance
 from scanline.data.memory import MemorySource
+from scanline.data.packed.location import Location, is_uri
+from scanline.data.packed_data import is_packed, read_packed
 from scanline.data.padding import without_padding
 from scanline.data.partition import partition
 from scanline.data.published import FILES, PUBLISHED, SHAPES, Entry
@@ -180,8 +182,9 @@ def read(
     """Read a data set by name, downloading it if necessary, or from a path or arrays.
 
     Args:
-        source: A name, a path, or arrays. A name has priority over a path of the same name (write ./mnist
-            for the path); anything else without a separator is looked up in $SCANLINE_DATA, too.
+        source: A name, a path, the URI of a packed data set, or arrays. A name has priority over a path of
+            the same name (write ./mnist for the path); anything else without a separator is looked up in
+            $SCANLINE_DATA, too.
         settings: How to read it.
         on_progress: As for `fetch`.
         optional: Roles of columns that may be absent from a table, see `column_roles.assign`.
@@ -197,10 +200,12 @@ def read(
         return Dataset(source.name, cut)
     if source in names():
         return _load_named(source, settings, on_progress)
+    if is_uri(source):
+        return read_packed(source, settings)
     path = locate(source)
     if path is None:
         raise _no_such_file(source) if Path(source).suffix else _unknown(source)
-    return read_dataset(path, settings, optional)
+    return read_packed(str(path), settings) if is_packed(path) else read_dataset(path, settings, optional)
 
 
 def locate(name_or_path: str) -> Path | None:
@@ -220,7 +225,9 @@ def locate(name_or_path: str) -> Path | None:
 
 
 def address(name_or_path: str) -> str:
-    """Return what finds a data set from any folder, as `Dataset.address`: a name, or an absolute path."""
+    """Return what finds a data set from any folder, as `Dataset.address`: a name, a URI or a path."""
+    if is_uri(name_or_path):
+        return Location.parse(name_or_path).uri
     path = None if name_or_path in names() else locate(name_or_path)
     return name_or_path if path is None else str(path.resolve())
 

@@ -8,13 +8,13 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
 from scanline.errors import DataError, one_line
 
 _ROWS = 2**16  # steps checked at a time, which bounds the memory of the boolean masks
 
 
-def check_values(source: MemorySource, missing: bool, *, trained: bool = False) -> None:
+def check_values(source: SequenceSource, missing: bool, *, trained: bool = False) -> None:
     """Check that all values are finite.
 
     Args:
@@ -28,27 +28,37 @@ def check_values(source: MemorySource, missing: bool, *, trained: bool = False) 
     # Bytes cannot be NaN or infinite.
     if source.dtype == np.uint8:
         return
-    wrong = np.isinf if missing else lambda values: ~np.isfinite(values)
-    place = first_wrong(source.concatenated, wrong)
-    if place is None:
+    if source.layout is not None:
+        # Checked when they were packed: no value is infinite, and the missing ones are counted.
+        if source.layout.missing and not missing:
+            place = f"{source.name}: {source.layout.first_missing}"
+            raise DataError(f"{place}: expected a finite number, found {_missing_value(trained)}")
         return
-    value = source.concatenated[place]
+    wrong = np.isinf if missing else lambda values: ~np.isfinite(values)
+    steps = source.steps_between(0, len(source))
+    wrong_at = first_wrong(steps, wrong)
+    if wrong_at is None:
+        return
+    value = steps[wrong_at]
+    found = f"{value}, or a number that does not fit into 32 bits"
     if np.isnan(value):
-        remedy = "use --missing forward-fill, zero or mean to replace missing values"
-        if trained:
-            remedy = "the model was trained with input.missing=error; replace missing values before"
-        found = f"a missing value; {remedy}"
-    else:
-        found = f"{value}, or a number that does not fit into 32 bits"
-    fail_at(source, *place, f"expected a finite number, found {found}")
+        found = _missing_value(trained)
+    fail_at(source, *wrong_at, f"expected a finite number, found {found}")
 
 
-def fail_at(source: MemorySource, row: int, feature: int, fault: str) -> NoReturn:
+def _missing_value(trained: bool) -> str:
+    remedy = "use --missing forward-fill, zero or mean to replace missing values"
+    if trained:
+        remedy = "the model was trained with input.missing=error; replace missing values before"
+    return f"a missing value; {remedy}"
+
+
+def fail_at(source: SequenceSource, row: int, feature: int, fault: str) -> NoReturn:
     """Report a fault of one value.
 
     Args:
         source: Sequences as they were read.
-        row: Row of the value in `source.concatenated`.
+        row: Row of the value among the steps of all sequences.
         feature: Its column there.
         fault: What is wrong.
 
@@ -57,8 +67,9 @@ def fail_at(source: MemorySource, row: int, feature: int, fault: str) -> NoRetur
     """
     names = source.info.feature_names
     # The last sequence that starts at or before the row; side="right" includes a start equal to it.
-    index = int(np.searchsorted(source.starts, row, side="right")) - 1
-    step = row - int(source.starts[index])
+    starts = np.cumsum(source.lengths) - source.lengths
+    index = int(np.searchsorted(starts, row, side="right")) - 1
+    step = row - int(starts[index])
     cell = f"step {step}, feature {feature}"
     if names:
         cell = f"column {one_line(names[feature if len(names) == source.features else step])}"

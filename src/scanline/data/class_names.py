@@ -159,7 +159,7 @@ def with_classes(source: MemorySource, classes: tuple[ClassName, ...], owner: st
             f"{join(classes)}, found {join([found])}"
             + (f" ({unknown.size:,} of {len(source):,} are unknown)" if unknown.size > 1 else "")
         )
-    return replace(source, targets=targets, classes=classes)
+    return source.with_targets(targets, classes)
 
 
 def without_unused_classes(source: MemorySource) -> MemorySource:

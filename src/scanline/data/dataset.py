@@ -10,9 +10,8 @@ from typing import Any, Self
 import numpy as np
 
 from scanline.data.checks import check_values
-from scanline.data.memory import MemorySource
 from scanline.data.picture_format import PictureFormat
-from scanline.data.source import Indices
+from scanline.data.source import Indices, SequenceSource
 from scanline.data.transforms.views import View
 from scanline.recipe import DataSettings, Missing
 
@@ -48,33 +47,35 @@ class Dataset:
         provenance: Where each split comes from.
         notes: What was inferred or repaired when it was read, for the user.
         view: How pictures were cut into steps, if they were.
+        uri: Address of a packed data set; empty for others.
     """
 
     name: str
-    splits: Mapping[str, MemorySource]
+    splits: Mapping[str, SequenceSource]
     path: Path | None = None
     fixed: bool = False
     provenance: Mapping[str, Provenance] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     view: View | None = None
+    uri: str = ""
 
     @property
-    def train(self) -> MemorySource:
+    def train(self) -> SequenceSource:
         """The sequences that weights are fitted to."""
         return self.splits["train"]
 
     @property
-    def validation(self) -> MemorySource | None:
+    def validation(self) -> SequenceSource | None:
         """The sequences on which choices are made during training, or None."""
         return self.splits.get("validation")
 
     @property
-    def test(self) -> MemorySource | None:
+    def test(self) -> SequenceSource | None:
         """The sequences that are evaluated once, at the end of a run, or None."""
         return self.splits.get("test")
 
     @property
-    def first(self) -> MemorySource:
+    def first(self) -> SequenceSource:
         """The training split, or whichever there is: it represents what was read."""
         # Dicts keep their order, and the training split comes first if there is one.
         return next(iter(self.splits.values()))
@@ -97,6 +98,8 @@ class Dataset:
     @property
     def address(self) -> str:
         """What finds these data from any folder: a name or an absolute path; "" for arrays."""
+        if self.uri:
+            return self.uri
         if self.path is not None:
             return str(self.path.resolve())
         # Without a path: arrays have settings, data sets of the catalogue have none.
@@ -105,25 +108,25 @@ class Dataset:
     @property
     def title(self) -> str:
         """How to name these data without naming a folder of this machine."""
+        if self.uri:
+            return f"the packed data set {self.name}"
         if self.path is None:
             return self.name if self.settings is None else f"the {self.name} of a program"
         kind = "file" if self.path.is_file() else "folder" if self.path.is_dir() else "files"
         return f"the {kind} {self.name}"
 
-    def with_splits(self, **splits: MemorySource) -> Self:
+    def with_splits(self, **splits: SequenceSource) -> Self:
         """Return the data set with some splits replaced."""
         return replace(self, splits={**self.splits, **splits})
 
-    def evaluation_source(self, missing: Missing) -> MemorySource:
+    def evaluation_source(self, missing: Missing) -> SequenceSource:
         """Return the test split, or the first split if there is no test split.
 
         Raises:
             DataError: If a value is infinite, or missing although `missing` is "error".
         """
         source = self.test or self.first
-        # Fixed splits are those of the catalogue, whose bytes cannot be missing or infinite.
-        if not self.fixed:
-            check_values(source, missing != "error", trained=True)
+        check_values(source, missing != "error", trained=True)
         return source
 
     def describe_splits(self) -> dict[str, Any]:
@@ -131,7 +134,7 @@ class Dataset:
         return {name: _describe(source, self.provenance.get(name)) for name, source in self.splits.items()}
 
 
-def describe_targets(source: MemorySource) -> dict[str, Any]:
+def describe_targets(source: SequenceSource) -> dict[str, Any]:
     """Return the number of sequences of each class, or the range and mean of targets that are numbers."""
     if source.info.numeric_targets and source.has_targets:
         numbers = np.array(source.classes, float)[source.targets]
@@ -141,7 +144,7 @@ def describe_targets(source: MemorySource) -> dict[str, Any]:
     return {"classes": {str(name): int(count) for name, count in zip(source.classes, counts, strict=False)}}
 
 
-def _describe(source: MemorySource, provenance: Provenance | None) -> dict[str, Any]:
+def _describe(source: SequenceSource, provenance: Provenance | None) -> dict[str, Any]:
     content: dict[str, Any] = {
         "n": len(source),
         "from": provenance.text if provenance else source.name,
@@ -150,8 +153,11 @@ def _describe(source: MemorySource, provenance: Provenance | None) -> dict[str, 
     # Groups and identifiers make the split reproducible by another program without its random generator.
     if source.groups is not None:
         content["groups"] = sorted({str(group) for group in source.groups})
+    elif source.layout is not None and source.layout.groups:
+        content["groups"] = list(source.layout.groups)
     if provenance is not None and provenance.indices is not None:
         content["sequences"] = provenance.indices.tolist()
-    if source.ids is not None:
+    # The files of a packed data set say which sequences are in a split.
+    if source.ids is not None and source.layout is None:
         content["ids"] = [str(name) for name in source.ids]
     return content

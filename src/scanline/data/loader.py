@@ -15,6 +15,7 @@ from scanline.data.order import BatchOrder
 from scanline.data.source import SequenceSource
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
+from scanline.data.window_order import WindowOrder
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Loader:
     def __init__(
         self,
         source: SequenceSource,
-        order: BatchOrder,
+        order: BatchOrder | WindowOrder,
         scaler: Scaler | None = None,
         shift: PictureShift | None = None,
         device: torch.device | str = "cpu",
@@ -75,6 +76,9 @@ class Loader:
             part: Which sequences of the batch to return, with the values that they have in the whole batch.
         """
         source, whole = self.source, self.order.at(step)
+        if isinstance(self.order, WindowOrder):
+            now, ahead = self.order.groups(step, part)
+            source.expect([*now, *ahead])
         indices = whole[part]
         longest = source.max_length if source.uniform else int(source.lengths[whole].max())
         size = len(indices) * longest * source.features

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.labels import names_before_types
-from scanline.data.source import Batch, ClassName, Indices, SequenceSource
+from scanline.data.source import Batch, ClassName, Indices, Layout, SequenceSource, evenly_spaced
 from scanline.data.source_info import NO_INFO, SourceInfo
 from scanline.errors import DataError
 
@@ -33,6 +33,7 @@ class MemorySource(SequenceSource):
         groups: (N,) group of each sequence, or None.
         weights: (N,) float32 weight of each sequence in the loss, or None.
         info: What the reader knows about the sequences.
+        layout: How the sequences are stored where they were read as a whole, to be visited in the same order.
 
     Raises:
         DataError: If the arrays do not fit together; names the first offending sequence.
@@ -47,6 +48,7 @@ class MemorySource(SequenceSource):
     groups: NDArray[Any] | None = None
     weights: NDArray[np.float32] | None = None
     info: SourceInfo = NO_INFO
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         steps = self.concatenated
@@ -213,7 +215,24 @@ class MemorySource(SequenceSource):
             groups=None if self.groups is None else self.groups[chosen],
             weights=None if self.weights is None else self.weights[chosen],
             info=self.info.take(chosen),
+            layout=None,
         )
+
+    def with_targets(self, targets: NDArray[np.int64], classes: tuple[ClassName, ...]) -> Self:
+        """Return the same sequences with other targets, (N,) indices into `classes`."""
+        return replace(self, targets=targets, classes=classes)
+
+    def with_weights(self, weights: NDArray[np.float32]) -> Self:
+        """Return the same sequences with other weights, (N,)."""
+        return replace(self, weights=weights)
+
+    def parts(self) -> Iterator[Self]:
+        """Yield all sequences: they are in memory."""
+        yield self
+
+    def subsample(self, count: int) -> Self:
+        """Return at most `count` of the sequences, evenly spaced."""
+        return self if len(self) <= count else self.take(evenly_spaced(len(self), count))
 
     def steps_of(self, index: int) -> NDArray[Any]:
         """Return the steps of one sequence, (T_i, F)."""

@@ -55,27 +55,42 @@ class BatchOrder:
             self._epochs = {known: order for known, order in self._epochs.items() if known == epoch - 1}
             order = numpy_generator(self.seed, "order", epoch).permutation(self.count)
             if self.bucket and self.lengths is not None:
-                order = self._by_length(order, self.lengths, epoch)
+                draw = numpy_generator(self.seed, "bucket", epoch)
+                # The first sequences of the epoch complete the batch that the previous epoch began.
+                first = -epoch * self.count % self.batch_size
+                order = by_length(order, self.lengths, first, self.batch_size, self.bucket, draw)
             self._epochs[epoch] = order
         return self._epochs[epoch]
 
-    def _by_length(
-        self, order: NDArray[np.int64], lengths: NDArray[np.int64], epoch: int
-    ) -> NDArray[np.int64]:
-        """Return `order` rearranged so that each batch has sequences of similar length."""
-        draw = numpy_generator(self.seed, "bucket", epoch)
-        # The first sequences of the epoch complete the batch that the previous epoch began.
-        first = -epoch * self.count % self.batch_size
-        borders = np.unique([0, *range(first, self.count, self.batch_size), self.count])
-        mixed = np.empty_like(order)
-        # Sorting stays within a bucket of consecutive batches, so the epoch as a whole stays shuffled.
-        for begin in range(0, len(borders) - 1, self.bucket):
-            own = borders[begin : begin + self.bucket + 1]
-            drawn = order[own[0] : own[-1]]
-            # A stable sort keeps the order of equal lengths independent of the sorting algorithm.
-            drawn = drawn[np.argsort(lengths[drawn], kind="stable")]
-            turns = draw.permutation(len(own) - 1)  # turns[0] gets the shortest, turns[1] the next, ...
-            ends = np.cumsum(np.diff(own)[turns])
-            for piece, run in zip(turns, np.split(drawn, ends[:-1]), strict=True):
-                mixed[own[piece] : own[piece + 1]] = run
-        return mixed
+
+def by_length(
+    order: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    first: int,
+    batch_size: int,
+    bucket: int,
+    draw: np.random.Generator,
+) -> NDArray[np.int64]:
+    """Return `order` rearranged so that each batch has sequences of similar length.
+
+    Args:
+        order: (n,) indices of sequences.
+        lengths: Length of each sequence, by its index.
+        first: Number of sequences at the beginning of `order` that complete an earlier batch.
+        batch_size: Number of sequences of a batch.
+        bucket: Number of batches that are sorted by length together.
+        draw: Source of random numbers.
+    """
+    borders = np.unique([0, *range(first, len(order), batch_size), len(order)])
+    mixed = np.empty_like(order)
+    # Sorting stays within a bucket of consecutive batches, so the order as a whole stays shuffled.
+    for begin in range(0, len(borders) - 1, bucket):
+        own = borders[begin : begin + bucket + 1]
+        drawn = order[own[0] : own[-1]]
+        # A stable sort keeps the order of equal lengths independent of the sorting algorithm.
+        drawn = drawn[np.argsort(lengths[drawn], kind="stable")]
+        turns = draw.permutation(len(own) - 1)  # turns[0] gets the shortest, turns[1] the next, ...
+        ends = np.cumsum(np.diff(own)[turns])
+        for piece, run in zip(turns, np.split(drawn, ends[:-1]), strict=True):
+            mixed[own[piece] : own[piece + 1]] = run
+    return mixed

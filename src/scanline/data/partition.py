@@ -31,13 +31,14 @@ def partition(data: Dataset, settings: SplitSettings, missing: Missing = "error"
         DataError: If a value is infinite or missing, a class or a group cannot be split, or the splits do
             not fit together.
     """
-    if data.fixed:
-        return data
     for source in data.splits.values():
         check_values(source, missing != "error")
-    whole = data.splits.get(ALL) or data.splits["train"]
+    if data.fixed:
+        return _as_packed(data, settings)
+    read = {name: source for name, source in data.splits.items() if isinstance(source, MemorySource)}
+    whole = read.get(ALL) or read["train"]
     splits = {"train": whole} | {
-        name: _like(whole, data.splits[name]) for name in ("test", "validation") if name in data.splits
+        name: _like(whole, read[name]) for name in ("test", "validation") if name in read
     }
     provenance = {name: Provenance(source.name) for name, source in splits.items()}
     # Only splits that were read can share a group; those drawn below are split by group.
@@ -51,6 +52,25 @@ def partition(data: Dataset, settings: SplitSettings, missing: Missing = "error"
         provenance={name: provenance[name] for name in order},
         notes=tuple(dict.fromkeys(note for source in data.splits.values() for note in source.info.notes)),
     )
+
+
+def _as_packed(data: Dataset, settings: SplitSettings) -> Dataset:
+    """Return a data set whose splits are fixed; a packed one without splits is all for training.
+
+    Raises:
+        DataError: If it has no training split, and splits are asked for.
+    """
+    if "train" in data.splits:
+        return data
+    if ALL not in data.splits:
+        raise DataError(f"{data.address}: expected a training split, found {' and '.join(data.splits)}")
+    if settings.test or settings.validation:
+        raise DataError(
+            f"{data.address}: expected a training split, found sequences that were packed without splits; "
+            "pack them again with splits, or set split.validation and split.test to 0 to train on all"
+        )
+    whole = data.splits[ALL]
+    return replace(data, splits={"train": whole}, provenance={"train": data.provenance[ALL]})
 
 
 def _draw(

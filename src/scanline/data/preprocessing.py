@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,10 @@ from scanline.data.memory import MemorySource
 from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.readers.pictures import picture_format
+from scanline.data.source import Layout, SequenceSource
+from scanline.data.stored import StoredSource, Transform
 from scanline.data.transforms.imputer import Imputer
-from scanline.data.transforms.views import View, cut_steps
+from scanline.data.transforms.views import View, check_divisible, cut_steps
 from scanline.errors import DataError, UsageError, join_names
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import (
@@ -93,7 +95,8 @@ class Preprocessing:
         if settings.missing not in ("mean", "forward-fill"):
             return preprocessing
         # Means belong to the features of the network's steps, so they are fitted after cutting.
-        imputer = Imputer.fit(settings.missing, preprocessing.cut(data.train))
+        cut = preprocessing._transformed(data.train, preprocessing.cut, "cut", fills=False)
+        imputer = Imputer.fit(settings.missing, cut)
         return replace(preprocessing, means=imputer.means)
 
     def with_reading(self, changes: Mapping[str, Any]) -> Self:
@@ -141,17 +144,56 @@ class Preprocessing:
         view = self.picture_view
         return cut_steps(source if view is None else view.see(source), self.features)
 
-    def prepare(self, source: MemorySource) -> MemorySource:
+    @overload
+    def prepare(self, source: MemorySource) -> MemorySource: ...
+    @overload
+    def prepare(self, source: SequenceSource) -> SequenceSource: ...
+    def prepare(self, source: SequenceSource) -> SequenceSource:
         """Return sequences, as they were read, as the network reads them.
+
+        Stored sequences are prepared when they are read.
 
         Raises:
             DataError: If the shape does not fit; names both shapes.
         """
         self.check(source.shape, source.name)
+        return self._transformed(source, self._prepare, "prepare", fills=True)
+
+    def _prepare(self, source: MemorySource) -> MemorySource:
         source = without_padding(source, self.settings.pad_value)
         imputer = self.imputer
         # Carry before cutting, fill after: a cut step may hold several values of one feature side by side.
         return imputer.fill(self.cut(imputer.carry(source)))
+
+    def _transformed(
+        self, source: SequenceSource, change: Callable[[MemorySource], MemorySource], kind: str, fills: bool
+    ) -> SequenceSource:
+        """Return sequences with a change applied, those in memory now and stored ones when they are read.
+
+        Args:
+            source: The sequences.
+            change: Cuts them into steps of `features` values, and may fill in missing values.
+            kind: Name of the change.
+            fills: Whether it fills in missing values.
+        """
+        if isinstance(source, MemorySource):
+            changed = change(source)
+            layout = source.layout and self._layout_after(source, source.layout, fills)
+            return replace(changed, layout=layout)
+        assert isinstance(source, StoredSource)
+        counts = source.lengths * source.features
+        check_divisible(source, counts, self.features)
+        key = f"{kind} {self.view} {self.permutation_seed} {self.features} {self.missing} {self.means}"
+        layout = self._layout_after(source, source.layout, fills)
+        return source.transformed(Transform(change, key), counts // self.features, self.features, layout)
+
+    def _layout_after(self, source: SequenceSource, layout: Layout, fills: bool) -> Layout:
+        """Return the layout of cut sequences, without statistics that do not hold for their steps."""
+        known, statistics = layout.statistics, None
+        order = None if self.picture_view is None else self.picture_view.order
+        if known is not None and self.features == source.features and order is None:
+            statistics = self.imputer.statistics(known, source.total_steps) if fills else known
+        return replace(layout, statistics=statistics, missing=0 if fills else layout.missing)
 
     def prepare_all(self, data: Dataset) -> Dataset:
         """Return a data set with all splits prepared."""

@@ -2,17 +2,20 @@
 
 A source knows how many sequences it has, how long they are and what their targets are, and gathers any of
 them into a padded batch. Storage is up to the implementation: `scanline.data.memory` keeps the values in
-one array.
+one array, `scanline.data.stored` reads them from files when they are needed.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scanline.data.source_info import SourceInfo
 
 # Class names keep the type and the text of the labels. Integers are sorted as numbers, also if they are text.
 ClassName = bool | int | float | str
@@ -36,6 +39,42 @@ class Batch:
     weights: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What is known about the values of each of F features without reading them.
+
+    Attributes:
+        count: (F,) number of values.
+        mean: (F,) their mean.
+        m2: (F,) sum of their squared differences from the mean.
+    """
+
+    count: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    m2: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """How sequences are stored in row groups, which are read as a whole.
+
+    Attributes:
+        group_sizes: (G,) number of sequences of each row group, in the order of the source.
+        statistics: Statistics of the values, or None if they have to be computed.
+        missing: Number of missing values.
+        first_missing: Where the first missing value is, in words.
+        groups: Names of the groups of sequences, or None if sequences have none or too many.
+        group_count: Number of these groups, or None if sequences have none.
+    """
+
+    group_sizes: NDArray[np.int64]
+    statistics: Statistics | None = None
+    missing: int = 0
+    first_missing: str = ""
+    groups: tuple[str, ...] | None = None
+    group_count: int | None = None
+
+
 class SequenceSource(ABC):
     """N sequences of different lengths, up to T steps of F features.
 
@@ -47,6 +86,8 @@ class SequenceSource(ABC):
         ids: (N,) identifier of each sequence, or None: then its index identifies it.
         groups: (N,) group of each sequence, or None. Sequences of one group stay in one split.
         weights: (N,) float32 weight of each sequence in the loss, or None: then all weigh 1.
+        info: What the reader knows about the sequences.
+        layout: How the sequences are stored, or None if any of them can be read at once.
     """
 
     name: str
@@ -56,6 +97,8 @@ class SequenceSource(ABC):
     ids: NDArray[Any] | None
     groups: NDArray[Any] | None
     weights: NDArray[np.float32] | None
+    info: SourceInfo
+    layout: Layout | None
 
     @property
     @abstractmethod
@@ -91,7 +134,7 @@ class SequenceSource(ABC):
         """
 
     @abstractmethod
-    def take(self, indices: slice | Indices) -> Self:
+    def take(self, indices: slice | Indices) -> SequenceSource:
         """Return a source of the sequences at `indices`, in that order.
 
         Raises:
@@ -99,12 +142,41 @@ class SequenceSource(ABC):
         """
 
     @abstractmethod
+    def with_targets(self, targets: NDArray[np.int64], classes: tuple[ClassName, ...]) -> Self:
+        """Return the same sequences with other targets, (N,) indices into `classes`."""
+
+    @abstractmethod
+    def with_weights(self, weights: NDArray[np.float32]) -> Self:
+        """Return the same sequences with other weights, (N,)."""
+
+    @abstractmethod
+    def parts(self) -> Iterator[SequenceSource]:
+        """Yield the sequences in order, in parts that are each in memory; read ahead by a part."""
+
+    @abstractmethod
+    def steps_between(self, first: int, end: int) -> NDArray[Any]:
+        """Return the steps of the sequences `first` to `end` - 1 one after another, (S, F)."""
+
+    @abstractmethod
     def steps_of(self, index: int) -> NDArray[Any]:
         """Return the steps of one sequence, (T_i, F)."""
 
     @abstractmethod
+    def value_range(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (lowest, highest) value of each feature, (F,) each, over about 100,000 of the steps."""
+
+    @abstractmethod
     def fingerprint(self) -> str:
-        """Return the SHA-256 of values, lengths, targets and class names as hexadecimal digits."""
+        """Return a SHA-256 of values, lengths, targets and class names as hexadecimal digits."""
+
+    def fingerprint_like(self, recorded: Collection[str]) -> str:
+        """Return the fingerprint in the form of an earlier version, if that is one of `recorded`."""
+        return self.fingerprint()
+
+    def expect(self, groups: Sequence[int]) -> None:
+        """Be prepared for sequences of these row groups, the first ones first, and of no others."""
+        # Sequences in memory need no preparation.
+        return
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -135,12 +207,9 @@ class SequenceSource(ABC):
         """(N, T, F)."""
         return len(self), self.max_length, self.features
 
-    def subsample(self, count: int) -> Self:
+    def subsample(self, count: int) -> SequenceSource:
         """Return at most `count` of the sequences, evenly spaced."""
-        if len(self) <= count:
-            return self
-        # Rounded positions may coincide; np.unique removes duplicates and keeps the order.
-        return self.take(np.unique(np.linspace(0, len(self) - 1, count).round().astype(np.int64)))
+        return self if len(self) <= count else self.take(evenly_spaced(len(self), count))
 
     def identifier(self, index: int) -> int | str:
         """Return the identifier of a sequence, or its index if the source has no identifiers."""
@@ -149,3 +218,9 @@ class SequenceSource(ABC):
     def describe(self, index: int) -> str:
         """Return how messages name a sequence: "sequence 7"."""
         return f"sequence {self.identifier(index)}"
+
+
+def evenly_spaced(total: int, count: int) -> Indices:
+    """Return at most `count` indices below `total`, evenly spaced."""
+    # Rounded positions may coincide; np.unique removes duplicates and keeps the order.
+    return np.unique(np.linspace(0, total - 1, count).round().astype(np.int64))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
-from scanline.data.source import Indices
+from scanline.data.source import Indices, SequenceSource
 from scanline.errors import DataError, one_line
 
 _SEEDS = 2**32  # number of seeds that scikit-learn accepts
@@ -157,7 +157,7 @@ def _folds(
     return [mask for mask in masks if mask.any() and not mask.all()]
 
 
-def balanced(source: MemorySource) -> NDArray[np.float32]:
+def balanced(source: SequenceSource) -> NDArray[np.float32]:
     """Return weights (N,), mean 1, with which all classes have the same total weight.
 
     Source: sklearn.utils.class_weight.compute_sample_weight.

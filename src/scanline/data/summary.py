@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scanline.data.dataset import Dataset, describe_targets
-from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
 
 
 def summarise(data: Dataset) -> dict[str, Any]:
@@ -21,9 +21,7 @@ def summarise(data: Dataset) -> dict[str, Any]:
     }
 
 
-def _summarise_split(source: MemorySource) -> dict[str, Any]:
-    # Bytes cannot be NaN; np.isnan would convert a copy of them to floats.
-    missing = 0 if source.dtype == np.uint8 else int(np.isnan(source.concatenated).sum())
+def _summarise_split(source: SequenceSource) -> dict[str, Any]:
     return {
         "sequences": len(source),
         "steps": {
@@ -33,6 +31,21 @@ def _summarise_split(source: MemorySource) -> dict[str, Any]:
         },
         "features": source.features,
         **describe_targets(source),
-        "groups": None if source.groups is None else len(np.unique(source.groups.astype(str))),
-        "missing": missing,
+        "groups": _count_groups(source),
+        "missing": _count_missing(source),
     }
+
+
+def _count_groups(source: SequenceSource) -> int | None:
+    if source.groups is not None:
+        return len(np.unique(source.groups.astype(str)))
+    return source.layout.group_count if source.layout else None
+
+
+def _count_missing(source: SequenceSource) -> int:
+    if source.layout is not None:
+        return source.layout.missing
+    # Bytes cannot be NaN; np.isnan would convert a copy of them to floats.
+    if source.dtype == np.uint8:
+        return 0
+    return sum(int(np.isnan(part.steps_between(0, len(part))).sum()) for part in source.parts())

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
 from scanline.metrics.intervals import wilson_interval
 from scanline.metrics.results import Interval, Result
 from scanline.model.network import Network
@@ -73,7 +73,7 @@ class StepAccuracies(Result):
 def accuracy_by_step(
     network: Network,
     task: Task,
-    source: MemorySource,
+    source: SequenceSource,
     thresholds: Sequence[float] = THRESHOLDS,
     temperature: float = 1.0,
 ) -> StepAccuracies:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from scanline.data import catalogue
 from scanline.data.download import Progress
-from scanline.data.memory import MemorySource
 from scanline.data.partition import partition
 from scanline.data.reading import TO_EVALUATE
+from scanline.data.source import SequenceSource
 from scanline.device import choose_device
 from scanline.errors import UsageError, join_names
 from scanline.metrics.results import Metrics
@@ -54,7 +54,7 @@ class Evaluation:
 
     model: Model
     data: str
-    source: MemorySource
+    source: SequenceSource
     outputs: NDArray[np.float32]
     metrics: Metrics
     digest: str
@@ -114,7 +114,7 @@ def evaluate_model(
 
 def evaluation_split(
     model: Model, run: str, data: str | None, on_progress: Progress | None = None
-) -> tuple[str, MemorySource]:
+) -> tuple[str, SequenceSource]:
     """Return the name of the data to evaluate on, and the sequences; for the arguments see `evaluate_run`."""
     known = trained_on(Path(run))
     # The training data named explicitly must not be evaluated as a whole: only their held-out test split
@@ -127,7 +127,7 @@ def evaluation_split(
     return data, dataset.evaluation_source(form.missing)
 
 
-def evaluate_source(model: Model, name: str, source: MemorySource) -> Evaluation:
+def evaluate_source(model: Model, name: str, source: SequenceSource) -> Evaluation:
     """Evaluate a model on sequences with targets, as they were read; `name` is the name of the data."""
     steps = model.steps(source)
     # Before the task reorders the classes: training takes its digests before that, too.
@@ -144,7 +144,7 @@ def own_split(
     known: tuple[DataSettings, SplitSettings] | None,
     kind: Literal["test", "validation"],
     on_progress: Progress | None = None,
-) -> tuple[str, MemorySource]:
+) -> tuple[str, SequenceSource]:
     """Read a split of the data that a model was trained on.
 
     Args:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
 from scanline.model.network import Network
 from scanline.model.predictor import Predictor, similar_length_batches, to_device
 from scanline.seeding import numpy_generator
@@ -45,7 +46,7 @@ class DeletionCheck:
 def check_by_deletion(
     network: Network,
     task: Task,
-    source: MemorySource,
+    source: SequenceSource,
     background: NDArray[np.float32],
     share: float = 0.1,
     seed: int = 0,
@@ -117,7 +118,7 @@ def _chosen_places(
 
 def _ranking_attributions(
     network: Network,
-    source: MemorySource,
+    source: SequenceSource,
     explained: NDArray[np.int64],
     background: NDArray[np.float32],
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:

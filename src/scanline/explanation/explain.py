@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from scanline.data.checks import check_values
-from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.reading import TO_PREDICT, exists, read_sources
+from scanline.data.source import SequenceSource
 from scanline.errors import DataError, UsageError, join_names
 from scanline.evaluation.evaluate import own_split
 from scanline.evaluation.predict_files import holds_several
@@ -42,7 +42,9 @@ def explain(model: Model, values: Any, name: str = "the given sequence") -> Expl
     return explain_sequence(model, source, 0, name)
 
 
-def explain_sequence(model: Model, source: MemorySource, index: int, name: str | None = None) -> Explanation:
+def explain_sequence(
+    model: Model, source: SequenceSource, index: int, name: str | None = None
+) -> Explanation:
     """Explain the prediction of a model for one sequence of a source.
 
     Args:
@@ -127,7 +129,7 @@ def _with_batch_axis(preprocessing: Preprocessing, values: Any) -> Any:
     return (values if hasattr(values, "reshape") else np.asarray(values)).reshape(1, *shape)
 
 
-def _index_of(source: MemorySource, name: str) -> int:
+def _index_of(source: SequenceSource, name: str) -> int:
     """Return the index of the sequence that has this name, or else this number."""
     if source.ids is not None:
         names = [str(each) for each in source.ids]

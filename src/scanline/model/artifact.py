@@ -17,7 +17,7 @@ from scanline.data.labels import class_array
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import Arrays
-from scanline.data.source import ClassName
+from scanline.data.source import ClassName, SequenceSource
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import ModelError, UsageError, printable
 from scanline.formats.images import read_pixels
@@ -255,26 +255,26 @@ class Model:
         """Divisor of the outputs: the temperature if the model is calibrated, otherwise 1."""
         return (self.temperature or 1.0) if self.calibrated else 1.0
 
-    def outputs(self, source: MemorySource) -> NDArray[np.float32]:
+    def outputs(self, source: SequenceSource) -> NDArray[np.float32]:
         """Return the outputs (N, M) for sequences that are the network's steps, divided by `divisor`."""
         _check_source(source)
         return self._calibrate(self._predictor.outputs(source))
 
-    def probabilities(self, source: MemorySource) -> NDArray[np.float64]:
+    def probabilities(self, source: SequenceSource) -> NDArray[np.float64]:
         """Return the probabilities (N, M) for sequences as they were read, with or without targets."""
         return self.task.probabilities(self.outputs(self.steps(source)))
 
-    def steps(self, source: MemorySource) -> MemorySource:
+    def steps(self, source: SequenceSource) -> SequenceSource:
         """Return sequences, as they were read, as the network's steps. Raises DataError for another shape."""
         _check_source(source)
         self.preprocessing.check(source.shape, source.name, self.data)
         return self.preprocessing.prepare(source)
 
-    def with_targets(self, steps: MemorySource) -> MemorySource:
+    def with_targets(self, steps: SequenceSource) -> SequenceSource:
         """Return the network's steps with the task's targets. Raises DataError for an unknown target."""
         return self.task.align(steps, f"the model trained on {self.data}")
 
-    def align(self, source: MemorySource) -> MemorySource:
+    def align(self, source: SequenceSource) -> SequenceSource:
         """Return sequences with targets, as they were read, as the network's steps with the task's targets.
 
         Raises:
@@ -282,7 +282,7 @@ class Model:
         """
         return self.with_targets(self.steps(source))
 
-    def evaluate(self, data: MemorySource | Arrays | str | PathLike[str]) -> Metrics:
+    def evaluate(self, data: SequenceSource | Arrays | str | PathLike[str]) -> Metrics:
         """Return the metrics of the task on sequences with targets.
 
         Args:
@@ -300,7 +300,7 @@ class Model:
 
 
 def _check_source(source: object) -> None:
-    if not isinstance(source, MemorySource):
+    if not isinstance(source, SequenceSource):
         raise UsageError(
             f"expected sequences of scanline.data, got {type(source).__name__}: predict takes arrays, "
             "evaluate takes names and paths of data sets"

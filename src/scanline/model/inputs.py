@@ -18,6 +18,7 @@ from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import Arrays, as_numbers, from_arrays
 from scanline.data.readers.frames import column_names
 from scanline.data.reading import TO_EVALUATE
+from scanline.data.source import SequenceSource
 from scanline.errors import DataError, UsageError, one_line
 from scanline.python_terms import python_terms
 from scanline.recipe import DEFAULT_DATA
@@ -94,7 +95,7 @@ def plain_steps(
     return values.reshape(-1, F), values.shape[-2]
 
 
-def read_targets(values: Any, preprocessing: Preprocessing) -> MemorySource:
+def read_targets(values: Any, preprocessing: Preprocessing) -> SequenceSource:
     """Return the sequences with targets that are given to `Model.evaluate`, as they were read.
 
     Args:
@@ -106,7 +107,7 @@ def read_targets(values: Any, preprocessing: Preprocessing) -> MemorySource:
         UsageError: If `values` are something else.
         DataError: If the data cannot be read.
     """
-    if isinstance(values, MemorySource):
+    if isinstance(values, SequenceSource):
         return values
     if not isinstance(values, str | os.PathLike | Arrays):
         raise UsageError(

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.memory import MemorySource
-from scanline.data.source import Batch
+from scanline.data.source import Batch, SequenceSource
 from scanline.kernels.predictor import NativePredictor, NetworkForm, make_predictor
 from scanline.model.network import Network
 
@@ -47,7 +46,9 @@ class Predictor:
     def __getstate__(self) -> dict[str, Any]:
         return {"network": self.network, "batch_size": self.batch_size, "_made": []}
 
-    def outputs(self, source: MemorySource, abandon: Callable[[], bool] | None = None) -> NDArray[np.float32]:
+    def outputs(
+        self, source: SequenceSource, abandon: Callable[[], bool] | None = None
+    ) -> NDArray[np.float32]:
         """Return the outputs (N, M) for the N sequences of `source`.
 
         Args:
@@ -55,16 +56,18 @@ class Predictor:
             abandon: Called before each batch; Abandoned is raised once it returns True.
         """
         native = self.native()
-        if native is None:
-            return self._torch_outputs(source, abandon)
-        if len(source) == 1 and abandon is None and native.form.head:
-            return native.outputs(source.concatenated, source.lengths)
+        if native is not None and native.form.head and len(source) == 1 and abandon is None:
+            return native.outputs(source.steps_of(0), source.lengths)
         results = []
-        for first, end in _ranges(source, self.network):
-            _check_abandoned(abandon)
-            results.append(native.outputs(source.steps_between(first, end), source.lengths[first:end]))
+        for part in source.parts():
+            if native is None:
+                results.append(self._torch_outputs(part, abandon))
+                continue
+            for first, end in _ranges(part, self.network):
+                _check_abandoned(abandon)
+                results.append(native.outputs(part.steps_between(first, end), part.lengths[first:end]))
         outputs = results[0] if len(results) == 1 else np.concatenate(results)
-        return outputs if native.form.head else self._project(outputs)
+        return outputs if native is None or native.form.head else self._project(outputs)
 
     @torch.inference_mode()
     def _project(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -94,7 +97,9 @@ class Predictor:
         return predictor
 
     @torch.inference_mode()
-    def _torch_outputs(self, source: MemorySource, abandon: Callable[[], bool] | None) -> NDArray[np.float32]:
+    def _torch_outputs(
+        self, source: SequenceSource, abandon: Callable[[], bool] | None
+    ) -> NDArray[np.float32]:
         """Return the outputs that the network computes itself, in batches of similar lengths."""
         network = self.network
         device, training = network.scale.device, network.training
@@ -138,7 +143,7 @@ def _check_abandoned(abandon: Callable[[], bool] | None) -> None:
         raise Abandoned
 
 
-def _ranges(source: MemorySource, network: Network) -> Iterator[tuple[int, int]]:
+def _ranges(source: SequenceSource, network: Network) -> Iterator[tuple[int, int]]:
     """Yield ranges of sequences, (first, end), for native calls of about `_CALL_OPERATIONS` each."""
     weights = sum(weight.numel() for weight in network.recurrent.parameters())
     ends = np.cumsum(source.lengths)
@@ -157,7 +162,7 @@ def to_device(batch: Batch, device: torch.device | str) -> tuple[Tensor, Tensor 
 
 
 def similar_length_batches(
-    source: MemorySource, width: int, batch_size: int = 512, max_numbers: int = _MAX_NUMBERS
+    source: SequenceSource, width: int, batch_size: int = 512, max_numbers: int = _MAX_NUMBERS
 ) -> Iterator[NDArray[np.int64]]:
     """Yield the indices of all sequences in batches, ordered from the shortest to the longest.
 

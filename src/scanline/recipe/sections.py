@@ -271,6 +271,12 @@ class TrainSettings(_Section):
         description="number of batches drawn together and sorted by length, which reduces padding; 0: do not "
         "sort"
     )
+    # Recipes of older versions have no window.
+    window: Annotated[int, Field(strict=True, ge=1, le=4096)] = Field(
+        default=8,
+        description="row groups of packed data, of about 32 MB each, whose sequences are mixed; twice as "
+        "many are in memory; other data are mixed as a whole",
+    )
     class_weights: Literal["none", "balanced"] = Field(
         description="balanced: all classes have the same total weight in the loss"
     )

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from scanline import cells
-from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
 from scanline.explanation.trace import trace
 from scanline.model.network import Network
 from scanline.tasks.base import Task
@@ -79,7 +79,7 @@ class GateActivity:
         }
 
 
-def gate_activity(network: Network, task: Task, source: MemorySource) -> GateActivity:
+def gate_activity(network: Network, task: Task, source: SequenceSource) -> GateActivity:
     """Measure gates and states over up to 200 sequences that are evenly spaced over a source.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from scanline.data.download import Progress
-from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
 from scanline.device import choose_device
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation.comparison import Comparison, compare_runs
@@ -255,7 +255,7 @@ def _errors(evaluation: Evaluation) -> list[int]:
     return [error.index for error in metrics.mistakes[:_SHOWN_ERRORS]]
 
 
-def _affordable(source: MemorySource, bidirectional: bool) -> MemorySource:
+def _affordable(source: SequenceSource, bidirectional: bool) -> SequenceSource:
     """Return as many sequences as can be evaluated after every step in reasonable time.
 
     A bidirectional network reads each prefix from its beginning: its cost grows with the squared length.

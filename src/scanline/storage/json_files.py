@@ -47,12 +47,23 @@ def read_sealed_json(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: As for `read_json`, and if the digest does not match; names the file.
     """
-    content = read_bounded(path, "JSON_BYTES")
-    value = _parse(path, content)
+    try:
+        return parse_sealed_json(read_bounded(path, "JSON_BYTES"))
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged: {error}") from error
+
+
+def parse_sealed_json(content: bytes) -> dict[str, Any]:
+    """Return the object in the bytes of a sealed JSON file, without its digest.
+
+    Raises:
+        ValueError: If it is not JSON, not an object, or the digest does not match; says why.
+    """
+    value = _parse(content)
     # All seals have the same length. Comparing bytes, not parsed values, detects changes in white space too.
     body = content[: -len(seal(b""))]
     if content != body + seal(body).encode():
-        raise ModelError(f"{path} is damaged: its content is not what was saved")
+        raise ValueError("its content is not what was saved")
     del value["sha256"]
     return value
 
@@ -68,7 +79,10 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: If the file is missing, too large, not JSON, or not an object; names the file.
     """
-    return _parse(path, read_bounded(path, "RECORD_BYTES"))
+    try:
+        return _parse(read_bounded(path, "RECORD_BYTES"))
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged: {error}") from error
 
 
 def read_bounded(path: Path, limit: str) -> bytes:
@@ -102,12 +116,12 @@ def _joint(match: re.Match[str]) -> str:
     return match[1] + match[2] or " "
 
 
-def _parse(path: Path, content: bytes) -> dict[str, Any]:
+def _parse(content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content.decode())
     # RecursionError: deeply nested brackets exhaust the parser's stack.
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged: not valid JSON ({error})") from error
+        raise ValueError(f"not valid JSON ({error})") from error
     if not isinstance(value, dict):
-        raise ModelError(f"{path} is damaged: expected a JSON object, found {type(value).__name__}")
+        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     return value

@@ -17,8 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.memory import MemorySource
-from scanline.data.source import ClassName
+from scanline.data.source import ClassName, SequenceSource
 from scanline.errors import UsageError
 from scanline.metrics.results import Metrics
 
@@ -110,7 +109,7 @@ class Task(ABC):
     Attributes:
         name: Name in recipes and in the entry point.
         targets: What labels are: "classes", or "numbers". Numbers keep their fractions, their splits are
-            drawn at random, and `MemorySource.classes` has the distinct numbers; see `data.targets`.
+            drawn at random, and `SequenceSource.classes` has the distinct numbers; see `data.targets`.
     """
 
     name: ClassVar[str]
@@ -118,7 +117,7 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, source: MemorySource, name: str) -> Self:
+    def fit(cls, source: SequenceSource, name: str) -> Self:
         """Learn from the training split what the targets can be.
 
         Args:
@@ -140,7 +139,7 @@ class Task(ABC):
         """What the M columns of `probabilities` are called."""
 
     @abstractmethod
-    def encode(self, source: MemorySource, owner: str = "the model") -> NDArray[Any]:
+    def encode(self, source: SequenceSource, owner: str = "the model") -> NDArray[Any]:
         """Return the targets of `source` as `loss`, `score` and `metrics` take them.
 
         Args:
@@ -154,7 +153,7 @@ class Task(ABC):
             DataError: If a target is unknown; names it.
         """
 
-    def align(self, source: MemorySource, owner: str) -> MemorySource:
+    def align(self, source: SequenceSource, owner: str) -> SequenceSource:
         """Return `source` with its targets in the task's own terms.
 
         Args:
@@ -204,7 +203,7 @@ class Task(ABC):
         """Return loss and score of outputs (N, M) for encoded targets (N,), in the precision of `outputs`."""
 
     @abstractmethod
-    def metrics(self, outputs: NDArray[np.float32], source: MemorySource) -> Metrics:
+    def metrics(self, outputs: NDArray[np.float32], source: SequenceSource) -> Metrics:
         """Return all metrics of outputs (N, M) for the N sequences of `source`, which has targets."""
 
     @abstractmethod
@@ -259,7 +258,7 @@ class Task(ABC):
     def explained_output(self, probabilities: NDArray[np.float64]) -> int:
         """Return the index of the output, 0 to M - 1, that an attribution of the prediction explains."""
 
-    def report_tables(self, outputs: NDArray[np.float32], source: MemorySource) -> tuple[ReportTable, ...]:
+    def report_tables(self, outputs: NDArray[np.float32], source: SequenceSource) -> tuple[ReportTable, ...]:
         """Return tables that a report shows below the metrics; none by default.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -17,8 +17,7 @@ from torch.nn import functional
 
 from scanline.data.class_names import MAX_NAME_CHARACTERS
 from scanline.data.labels import BytesName, class_array, match_names, same_names
-from scanline.data.memory import MemorySource
-from scanline.data.source import ClassName
+from scanline.data.source import ClassName, SequenceSource
 from scanline.errors import DataError, UsageError, join_names
 from scanline.formats.text import joined_beside
 from scanline.metrics.calibration import fit_temperature
@@ -45,7 +44,7 @@ class Classification(Task):
     name: ClassVar[str] = "classification"
 
     @classmethod
-    def fit(cls, source: MemorySource, name: str) -> Self:
+    def fit(cls, source: SequenceSource, name: str) -> Self:
         """Take the classes of the training split. Raises DataError if there is one only."""
         if len(source.classes) < 2:
             only = f" ({source.classes[0]})" if source.classes else ""
@@ -62,7 +61,7 @@ class Classification(Task):
         """The class names."""
         return self.classes
 
-    def encode(self, source: MemorySource, owner: str = "the model") -> NDArray[np.int64]:
+    def encode(self, source: SequenceSource, owner: str = "the model") -> NDArray[np.int64]:
         """Return the index of each sequence's class, (N,). Raises DataError naming unknown classes."""
         if same_names(source.classes, self.classes):
             return source.targets
@@ -77,9 +76,9 @@ class Classification(Task):
             )
         return np.array(indices, np.int64)[source.targets]
 
-    def align(self, source: MemorySource, owner: str) -> MemorySource:
+    def align(self, source: SequenceSource, owner: str) -> SequenceSource:
         """Return `source` with indices into these classes as labels."""
-        return replace(source, targets=self.encode(source, owner), classes=self.classes)
+        return source.with_targets(self.encode(source, owner), self.classes)
 
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean cross-entropy in nats."""
@@ -116,7 +115,7 @@ class Classification(Task):
             correct=int(correct.sum()),
         )
 
-    def metrics(self, outputs: NDArray[np.float32], source: MemorySource) -> ClassificationMetrics:
+    def metrics(self, outputs: NDArray[np.float32], source: SequenceSource) -> ClassificationMetrics:
         """Return accuracy, calibration, confusion matrix and the rest, see `ClassificationMetrics`."""
         targets = self.encode(source)
         return classification_metrics(outputs, targets, self.classes, source.lengths, source.identifier)

@@ -12,6 +12,7 @@ from scanline.data import catalogue
 from scanline.data.dataset import Dataset
 from scanline.data.default import FALLBACK, read_or_default
 from scanline.data.download import Progress
+from scanline.data.packed.location import is_uri
 from scanline.data.padding import check_padding
 from scanline.data.partition import partition
 from scanline.data.readers.arrays import Arrays
@@ -196,7 +197,7 @@ def _check_for_some_default(data: str | Arrays | None, settings: Mapping[str, ob
     named = data or (settings or {}).get("data.name", "")
     if named in catalogue.names():
         possible = [FALLBACK if named == FALLBACK else recipes.DEFAULT]
-    elif isinstance(named, str) and is_table(Path(named)) and "data.picture" not in (settings or {}):
+    elif isinstance(named, str) and _is_table(named) and "data.picture" not in (settings or {}):
         possible = [SEQUENCES]
     else:
         possible = [recipes.DEFAULT, SEQUENCES] if named else [recipes.DEFAULT, FALLBACK]
@@ -211,8 +212,12 @@ def _check_for_some_default(data: str | Arrays | None, settings: Mapping[str, ob
         raise faults[0]
 
 
+def _is_table(name: str) -> bool:
+    return not is_uri(name) and is_table(Path(name))
+
+
 def _default_recipe(data: Dataset) -> str:
-    if data.fixed and data.name == FALLBACK:
+    if data.fixed and not data.uri and data.name == FALLBACK:
         return FALLBACK
     return recipes.DEFAULT if data.picture is not None else SEQUENCES
 

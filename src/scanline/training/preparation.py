@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from scanline import tasks
 from scanline.data.dataset import Dataset
@@ -50,7 +50,7 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
                 f'train.class_weights must be "none" for the task {recipe.task}, which has no classes, '
                 'got "balanced"'
             )
-        steps = steps.with_splits(train=replace(steps.train, weights=balanced(steps.train)))
+        steps = steps.with_splits(train=steps.train.with_weights(balanced(steps.train)))
     task = tasks.get(recipe.task).fit(steps.train, data.name)
     _check(recipe, steps, task)
     return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps, task), task)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
 from scanline.model.network import Network
 from scanline.model.predictor import Predictor
 from scanline.training.interruption import Interruption
@@ -50,7 +50,9 @@ class Team:
         (total,) = sums.values()
         return total
 
-    def outputs(self, network: Network, source: MemorySource, abandon: Abandon = None) -> NDArray[np.float32]:
+    def outputs(
+        self, network: Network, source: SequenceSource, abandon: Abandon = None
+    ) -> NDArray[np.float32]:
         """Return the outputs (N, M) of `network` for all sequences of `source`, in every process.
 
         Args:

@@ -12,10 +12,11 @@ import torch
 
 from scanline.data.dataset import Dataset
 from scanline.data.loader import DeviceBatch, Loader
-from scanline.data.memory import MemorySource
 from scanline.data.order import BatchOrder
+from scanline.data.source import SequenceSource
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
+from scanline.data.window_order import WindowOrder
 from scanline.model.predictor import Abandoned
 from scanline.recipe import Recipe
 from scanline.seeding import torch_generator
@@ -26,6 +27,7 @@ from scanline.training.slices import Slices
 from scanline.training.state import TrainState
 from scanline.training.step import begin, make_step, train_step
 from scanline.training.team import Team
+from scanline.training.tree import bounds
 
 
 class Trainer:
@@ -109,7 +111,13 @@ class Trainer:
     def _make_loader(self) -> Loader:
         settings, data, network = self.recipe.train, self.data, self.state.network
         seed, lengths, shift = self.recipe.seed, data.train.lengths, None
-        order = BatchOrder(len(lengths), settings.batch_size, seed, settings.bucket, lengths)
+        order: BatchOrder | WindowOrder
+        if data.train.layout is None:
+            order = BatchOrder(len(lengths), settings.batch_size, seed, settings.bucket, lengths)
+        else:
+            shares = [bounds(settings.batch_size, settings.slices, index) for index in range(settings.slices)]
+            sizes, slices = data.train.layout.group_sizes, [end - first for first, end in shares]
+            order = WindowOrder(sizes, slices, seed, settings.window, settings.bucket, lengths)
         scaler = Scaler(network.shift.numpy(force=True), network.scale.numpy(force=True))
         if settings.shift and data.view is not None:
             shift = PictureShift(data.view, settings.shift, seed)
@@ -185,7 +193,7 @@ class Trainer:
         rate = learning_rate(self.recipe.train, self.state.step - 1)
         return Logged(self.state.step, self._samples(), score, rate)
 
-    def _evaluate(self, split: str, source: MemorySource) -> Evaluated:
+    def _evaluate(self, split: str, source: SequenceSource) -> Evaluated:
         outputs = self._team.outputs(self.state.network, source, self._abandon)
         # In float64: the loss of a large split then has no rounding error that shows.
         score = self.task.score(torch.from_numpy(outputs).double(), torch.from_numpy(self._targets[split]))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource, Statistics
 from scanline.data.transforms.graph import Graph
 from scanline.recipe import Missing
 
@@ -33,7 +34,7 @@ class Imputer:
     means: tuple[float, ...] = ()
 
     @classmethod
-    def fit(cls, method: Missing, train: MemorySource) -> Self:
+    def fit(cls, method: Missing, train: SequenceSource) -> Self:
         """Fit the means to the training split, as the network reads it."""
         return cls(method, feature_means(train) if method in ("mean", "forward-fill") else ())
 
@@ -62,6 +63,25 @@ class Imputer:
     def apply(self, source: MemorySource) -> MemorySource:
         """Replace all missing values of whole sequences."""
         return self.fill(self.carry(source))
+
+    def statistics(self, present: Statistics, steps: int) -> Statistics | None:
+        """Return the statistics of values after the missing ones are replaced, None if they are not known.
+
+        Args:
+            present: Statistics of the values that are present.
+            steps: Number of steps.
+        """
+        missing = steps - present.count
+        if self.method == "error" or not missing.any():
+            return present
+        if self.carries:
+            return None
+        # Pooled with `missing` equal values; source: Chan, Golub and LeVeque 1979.
+        constant = np.zeros(1) if self.method == "zero" else np.array(self.means, np.float32).astype(float)
+        difference = constant - present.mean
+        mean = present.mean + difference * missing / steps
+        m2 = present.m2 + difference**2 * (present.count * missing / steps)
+        return Statistics(np.full_like(present.count, steps), mean, m2)
 
     def start(self, count: int, features: int) -> Float32:
         """Return the state of `count` streams before their first step: (N, F), no last values."""
@@ -154,13 +174,18 @@ class Imputer:
         return self.fill_to_onnx(graph, step), states
 
 
-def feature_means(train: MemorySource) -> tuple[float, ...]:
+def feature_means(train: SequenceSource) -> tuple[float, ...]:
     """Return the mean of each feature over the steps that have it, 0 if none has: F numbers."""
-    steps = train.concatenated
-    present = ~np.isnan(steps)
-    # float64: a float32 sum over millions of steps loses the small values.
-    sums = np.where(present, steps, 0).sum(0, dtype=np.float64)
-    return tuple((sums / np.maximum(present.sum(0), 1)).tolist())
+    if train.layout is not None and train.layout.statistics is not None:
+        return tuple(train.layout.statistics.mean.tolist())
+    sums, counts = np.zeros(train.features), np.zeros(train.features, np.int64)
+    for part in train.parts():
+        steps = part.steps_between(0, len(part))
+        present = ~np.isnan(steps)
+        # float64: a float32 sum over millions of steps loses the small values.
+        sums += np.where(present, steps, 0).sum(0, dtype=np.float64)
+        counts += present.sum(0)
+    return tuple((sums / np.maximum(counts, 1)).tolist())
 
 
 def _carry_forward(steps: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[Any]:

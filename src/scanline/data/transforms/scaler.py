@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource, Statistics
 
 _ROWS = 2**18  # steps that are converted to float64 at a time
 
@@ -30,7 +30,7 @@ class Scaler:
     scale: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, train: MemorySource, method: str, largest: float = 1.0) -> Self:
+    def fit(cls, train: SequenceSource, method: str, largest: float = 1.0) -> Self:
         """Fit shift and scale to the training split.
 
         Args:
@@ -46,15 +46,23 @@ class Scaler:
             )
         from sklearn.preprocessing import StandardScaler
 
-        scaler, steps = StandardScaler(), train.concatenated
-        weights = None if train.weights is None else np.repeat(train.weights, train.lengths)
-        # In pieces, so that the float64 copy stays small; float64, because float32 sums lose digits.
-        for first in range(0, len(steps), _ROWS):
-            chosen = slice(first, first + _ROWS)
-            own = None if weights is None else weights[chosen]
-            if own is None or own.any():
-                scaler.partial_fit(steps[chosen].astype(np.float64), sample_weight=own)
-        shift, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+        if train.layout is not None and train.layout.statistics is not None and train.weights is None:
+            return cls._of(*_moments(train.layout.statistics))
+        scaler = StandardScaler()
+        for part in train.parts():
+            steps = part.steps_between(0, len(part))
+            weights = None if part.weights is None else np.repeat(part.weights, part.lengths)
+            # In pieces, so that the float64 copy stays small; float64, because float32 sums lose digits.
+            for first in range(0, len(steps), _ROWS):
+                chosen = slice(first, first + _ROWS)
+                own = None if weights is None else weights[chosen]
+                if own is None or own.any():
+                    scaler.partial_fit(steps[chosen].astype(np.float64), sample_weight=own)
+        return cls._of(scaler.mean_, scaler.scale_)
+
+    @classmethod
+    def _of(cls, mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Self:
+        shift, scale = mean.astype(np.float32), deviation.astype(np.float32)
         scale[scale < np.finfo(np.float32).tiny] = 1  # a deviation below float32's range: a constant feature
         return cls(shift, scale)
 
@@ -81,3 +89,13 @@ class Scaler:
         # A scalar divisor is faster than a broadcast array and has the same bits.
         first: np.float32 = self.scale[0]
         return self.scale if (self.scale != first).any() else first
+
+
+def _moments(statistics: Statistics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation, 1 for constant features as StandardScaler has it."""
+    count = np.maximum(statistics.count, 1)
+    variance = statistics.m2 / count
+    # A variance within the rounding errors of its computation; source: sklearn's _is_constant_feature.
+    epsilon = np.finfo(np.float64).eps
+    constant = variance <= count * epsilon * variance + (count * statistics.mean * epsilon) ** 2
+    return statistics.mean, np.where(constant, 1.0, np.sqrt(variance))

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
+from scanline.data.source import Indices, SequenceSource
 from scanline.errors import UsageError
 from scanline.seeding import numpy_generator
 
@@ -125,7 +126,24 @@ def cut_steps(sequences: MemorySource, features: int) -> MemorySource:
     """
     if features in (0, sequences.features):
         return sequences
-    counts = sequences.lengths * sequences.features  # values of each sequence
+    counts = sequences.lengths * sequences.features
+    check_divisible(sequences, counts, features)
+    return replace(
+        sequences, concatenated=sequences.concatenated.reshape(-1, features), lengths=counts // features
+    )
+
+
+def check_divisible(sequences: SequenceSource, counts: Indices, features: int) -> None:
+    """Check that sequences can be cut into steps of `features` values.
+
+    Args:
+        sequences: The sequences.
+        counts: (N,) number of values of each.
+        features: Values of a step.
+
+    Raises:
+        UsageError: If `features` does not divide the number of values of a sequence.
+    """
     uneven = np.flatnonzero(counts % features)
     if uneven.size:
         first = int(uneven[0])
@@ -133,6 +151,3 @@ def cut_steps(sequences: MemorySource, features: int) -> MemorySource:
             f"input.features must divide the {counts[first]} values ({sequences.lengths[first]} steps of "
             f"{sequences.features}) of a sequence of {sequences.name}, got {features}"
         )
-    return replace(
-        sequences, concatenated=sequences.concatenated.reshape(-1, features), lengths=counts // features
-    )

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
 from scanline.errors import ScanlineError
 from scanline.model.network import Network
 from scanline.model.predictor import Abandoned, Predictor
@@ -112,7 +112,9 @@ class DistributedTeam(Team):
         self._step_began = time.monotonic()
         return vector
 
-    def outputs(self, network: Network, source: MemorySource, abandon: Abandon = None) -> NDArray[np.float32]:
+    def outputs(
+        self, network: Network, source: SequenceSource, abandon: Abandon = None
+    ) -> NDArray[np.float32]:
         """Return the outputs of `network` for all sequences; each process computes its share of them."""
         started = time.monotonic()
         first, end = bounds(len(source), self.size, self.rank)

@@ -1,0 +1,297 @@
+"""Folders that hold packed data sets and scores: local ones, and those of object stores.
+
+Files are read and written as a whole. Credentials are those that the SDK of each cloud finds in its
+environment; they are never part of an address, a message or a file.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scanline.errors import DataError, MissingExtraError, ScanlineError, UsageError, one_line
+from scanline.storage.atomic import TEMPORARY, write_atomic
+
+SCHEMES = ("s3", "gs", "az")
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_ATTEMPTS = 5  # of a request that fails for another reason than the address or the rights
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
+_TIMEOUT_S = 20.0  # for a connection, and for an answer
+# What object stores answer if trying again does not help; compared in lower case.
+_REFUSED = ("access_denied", "access denied", "forbidden", "unauthorized", "invalid_access_key", "signature")
+_REFUSED_CODES = ("http status 403", "http status 401", "error 403", "error 401")
+_MISSING = ("no_such_bucket", "no_such_key", "resource_not_found", "not found", "does not exist")
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A folder.
+
+    Attributes:
+        uri: Its address: an absolute path, or a URI without a slash at its end.
+    """
+
+    uri: str
+
+    @classmethod
+    def parse(cls, address: str | os.PathLike[str]) -> Location:
+        """Return the folder at a path or URI: `s3://`, `gs://`, `az://` or `file://`.
+
+        Raises:
+            UsageError: If the URI has another scheme, no bucket, or contains credentials or options.
+        """
+        text = os.fspath(address)
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            return cls(str(Path(text).resolve()))
+        scheme, rest = match[1].lower(), match[2]
+        shown = f"{scheme}://{one_line(rest.rpartition('@')[2].partition('?')[0], 200)}"
+        if scheme == "file" and rest.startswith("/"):
+            return cls(str(Path(rest).resolve()))
+        if scheme not in SCHEMES:
+            known = ", ".join(f"{each}://" for each in SCHEMES)
+            raise UsageError(where=shown, expected=f"a path, or a URI that begins with {known}", found=scheme)
+        if "@" in rest.partition("/")[0]:
+            raise UsageError(
+                where=shown,
+                expected="a URI without credentials",
+                found="some",
+                remedy="set them in the environment, as the cloud's own tools have them",
+            )
+        if "?" in rest or "#" in rest:
+            raise UsageError(
+                where=shown,
+                expected="a URI without ? and #",
+                found="one",
+                remedy="set endpoint and region in the environment, such as AWS_ENDPOINT_URL and AWS_REGION",
+            )
+        rest = re.sub("/+", "/", rest).strip("/")
+        if not rest or ".." in rest.split("/"):
+            raise UsageError(where=shown, expected=f"{scheme}://BUCKET/FOLDER", found="another address")
+        return cls(f"{scheme}://{rest}")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder is in the file system of this machine."""
+        return "://" not in self.uri
+
+    @property
+    def name(self) -> str:
+        """The last component of the address."""
+        return self.uri.rpartition("/")[2]
+
+    @property
+    def path(self) -> Path:
+        """The path of a local folder."""
+        return Path(self.uri)
+
+    def file(self, name: str) -> str:
+        """Return the address of a file in the folder, for messages."""
+        return f"{self.uri}/{name}" if not self.is_local else str(self.path / name)
+
+    def read(self, name: str, most_bytes: int) -> bytes:
+        """Return the content of a file.
+
+        Args:
+            name: Name of the file in the folder.
+            most_bytes: Its largest possible size.
+
+        Raises:
+            DataError: If it is missing or larger, or cannot be read after several attempts.
+        """
+        return self._attempt(name, "read", lambda: self._read(name, most_bytes))
+
+    def _read(self, name: str, most_bytes: int) -> bytes:
+        if self.is_local:
+            path = self.path / name
+            size = path.stat().st_size
+            self._check_size(name, size, most_bytes)
+            content = path.read_bytes()
+        else:
+            with _filesystem(self.uri).open_input_file(self._key(name)) as file:
+                size = file.size()
+                self._check_size(name, size, most_bytes)
+                content = file.read(size)
+        if len(content) != size:  # the connection was closed early, or the file was cut meanwhile
+            raise OSError(f"expected {size:,} bytes, found {len(content):,}")
+        return content
+
+    def _check_size(self, name: str, size: int, most_bytes: int) -> None:
+        if size > most_bytes:
+            raise DataError(
+                where=self.file(name), expected=f"at most {most_bytes:,} bytes", found=f"{size:,}"
+            )
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file as a whole: a reader sees the old content or the new one.
+
+        Raises:
+            ScanlineError: If it cannot be written.
+        """
+        if self.is_local:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ScanlineError(f"cannot write {self.uri}: {error.strerror or error}") from error
+            write_atomic(self.path / name, content)
+            return
+
+        def put() -> None:
+            # One request, or an upload in parts that appears when it is completed.
+            with _filesystem(self.uri).open_output_stream(self._key(name)) as stream:
+                stream.write(content)
+
+        self._attempt(name, "write", put)
+
+    def exists(self, name: str) -> bool:
+        """Return whether the folder has a file of this name.
+
+        Raises:
+            DataError: If that cannot be found out.
+        """
+        if self.is_local:
+            try:
+                return (self.path / name).is_file()
+            except OSError:
+                return False
+        from pyarrow import fs
+
+        info = self._attempt(name, "read", lambda: _filesystem(self.uri).get_file_info(self._key(name)))
+        return bool(info.type == fs.FileType.File)
+
+    def names(self) -> list[str]:
+        """Return the names of the files in the folder, sorted; an absent folder has none."""
+        if self.is_local:
+            try:
+                found = [each.name for each in os.scandir(self.path) if each.is_file()]
+            except FileNotFoundError:
+                return []
+            except OSError as error:
+                raise DataError(f"{self.uri}: cannot be read ({error.strerror or error})") from error
+            return sorted(name for name in found if not name.endswith(TEMPORARY))
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self._key(""), allow_not_found=True)
+        infos = self._attempt("", "read", lambda: _filesystem(self.uri).get_file_info(selector))
+        return sorted(info.base_name for info in infos if info.type == fs.FileType.File)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there.
+
+        Raises:
+            ScanlineError: If it cannot be removed.
+        """
+
+        def delete() -> None:
+            if self.is_local:
+                (self.path / name).unlink(missing_ok=True)
+            elif self.exists(name):
+                _filesystem(self.uri).delete_file(self._key(name))
+
+        self._attempt(name, "write", delete)
+
+    def _key(self, name: str) -> str:
+        folder = self.uri.partition("://")[2]
+        return f"{folder}/{name}" if name else folder
+
+    def _attempt(self, name: str, kind: str, request: Callable[[], _T]) -> _T:
+        """Return what `request` returns; object stores are asked several times, with growing pauses."""
+        wait = _FIRST_WAIT_S
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return request()
+            except OSError as error:
+                if self.is_local or attempt == _ATTEMPTS or _is_final(error):
+                    raise self._fault(name, kind, error, attempt) from error
+            # Jitter: many processes that lost the same server do not come back at the same instant.
+            time.sleep(wait * random.uniform(0.5, 1))
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+        raise AssertionError("unreachable")
+
+    def _fault(self, name: str, kind: str, error: OSError, attempts: int) -> ScanlineError:
+        text = str(error).lower()
+        tried = f" after {attempts} attempts" if attempts > 1 else ""
+        reason = one_line(error.strerror or error, 200)
+        if isinstance(error, FileNotFoundError) or any(word in text for word in _MISSING):
+            reason = "no such file" if self.is_local else "no such file or bucket"
+        elif _is_refused(text):
+            reason = "access denied; check the credentials in the environment and the rights of the bucket"
+        place = self.file(name) if name else self.uri
+        if kind == "write":
+            return ScanlineError(f"cannot write {place}: {reason}{tried}")
+        return DataError(f"{place}: cannot be read ({reason}){tried}")
+
+
+def is_uri(address: str) -> bool:
+    """Return whether an address has a scheme, and is not a path."""
+    return _ADDRESS.fullmatch(address) is not None
+
+
+def _is_refused(text: str) -> bool:
+    return any(word in text for word in (*_REFUSED, *_REFUSED_CODES))
+
+
+def _is_final(error: OSError) -> bool:
+    """Return whether the same request would fail again."""
+    text = str(error).lower()
+    final = isinstance(error, FileNotFoundError | PermissionError)
+    return final or _is_refused(text) or any(word in text for word in _MISSING)
+
+
+_filesystems: dict[tuple[str, int], Any] = {}
+
+
+def _filesystem(uri: str) -> Any:
+    """Return the file system of a URI, a `pyarrow.fs.FileSystem`; one for each scheme and process."""
+    scheme = uri.partition("://")[0]
+    # Connections do not survive a fork.
+    key = scheme, os.getpid()
+    if key not in _filesystems:
+        try:
+            _filesystems[key] = _connect(scheme)
+        except ImportError as error:
+            raise MissingExtraError(f"reading {scheme}:// URIs", ["pyarrow"], "tables") from error
+    return _filesystems[key]
+
+
+def _connect(scheme: str) -> Any:
+    from pyarrow import fs
+
+    environment = os.environ
+    if scheme == "s3":
+        endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")
+        protocol, _, host = endpoint.rpartition("://")
+        return fs.S3FileSystem(
+            region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1",
+            scheme=protocol or "https",
+            endpoint_override=host.rstrip("/") or None,
+            connect_timeout=_TIMEOUT_S,
+            request_timeout=_TIMEOUT_S,
+            background_writes=False,
+            # Attempts are made by `Location`, which knows whether a whole file has arrived.
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
+        )
+    if scheme == "gs":
+        from datetime import timedelta
+
+        endpoint = environment.get("STORAGE_EMULATOR_HOST", "")
+        protocol, _, host = endpoint.rpartition("://")
+        if host:
+            return fs.GcsFileSystem(
+                anonymous=True, scheme=protocol or "http", endpoint_override=host.rstrip("/")
+            )
+        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_TIMEOUT_S))
+    account = environment.get("AZURE_STORAGE_ACCOUNT", "")
+    if not account:
+        raise UsageError(
+            where="az://", expected="the name of the storage account in AZURE_STORAGE_ACCOUNT", found="none"
+        )
+    return fs.AzureFileSystem(account, account_key=environment.get("AZURE_STORAGE_KEY") or None)

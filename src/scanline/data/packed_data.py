@@ -1,0 +1,137 @@
+"""Packed data sets as data sets: by the address of their folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scanline.data.dataset import ALL, SPLITS, Dataset, Provenance
+from scanline.data.packed.location import Location
+from scanline.data.packed.manifest import MANIFEST, Manifest, PackedSplit, read_manifest
+from scanline.data.packed.row_groups import check_digest, check_installed, decode_index
+from scanline.data.source import ClassName, Layout, SequenceSource, Statistics
+from scanline.data.source_info import SourceInfo
+from scanline.data.stored import RowGroups, StoredSource, loaded, whole_pieces
+from scanline.errors import DataError, UsageError
+from scanline.recipe import DEFAULT_DATA, DataSettings
+
+_WHERE = ("name", "test", "validation")  # settings that say where data are, not how to read them
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether a path is that of a packed data set: a folder with a manifest."""
+    try:
+        return (path / MANIFEST).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def read_packed(address: str, settings: DataSettings = DEFAULT_DATA, in_memory: bool = False) -> Dataset:
+    """Open a packed data set. Only its manifest and its indices are read, not the sequences.
+
+    Args:
+        address: Path or URI of its folder.
+        settings: How to read data; what is set must be as it was when the data were packed.
+        in_memory: Whether to read all sequences into memory. They are visited in the same order.
+
+    Raises:
+        UsageError: If a setting differs.
+        DataError: If it cannot be read, or is damaged.
+        MissingExtraError: If PyArrow is not installed.
+    """
+    location = Location.parse(address)
+    check_installed(f"reading {location.uri}")
+    manifest = read_manifest(location)
+    _check_settings(location, manifest, settings)
+    splits: dict[str, SequenceSource] = {}
+    for name in (*SPLITS, ALL):
+        if (split := manifest.splits.get(name)) is not None:  # type: ignore[call-overload]
+            source = _open_split(location, manifest, name, split)
+            splits[name] = loaded(source) if in_memory else source
+    return Dataset(
+        manifest.name,
+        splits,
+        location.path if location.is_local else None,
+        fixed=True,
+        provenance={name: Provenance(manifest.splits[name].origin) for name in splits},  # type: ignore[index]
+        notes=manifest.notes,
+        uri=location.uri,
+    )
+
+
+def _check_settings(location: Location, manifest: Manifest, settings: DataSettings) -> None:
+    """Raise UsageError if settings differ from those with which the data were packed."""
+    packed = manifest.settings or DEFAULT_DATA
+    for key, value in settings:
+        if key in _WHERE or value in (getattr(packed, key), getattr(DEFAULT_DATA, key)):
+            continue
+        raise UsageError(
+            f"data.{key} must not be set for {location.uri}, which was packed with {getattr(packed, key)!r}, "
+            f"got {value!r}; pack the source again to read it in another way"
+        )
+
+
+def _open_split(location: Location, manifest: Manifest, name: str, split: PackedSplit) -> StoredSource:
+    where = location.file(split.index.file)
+    content = location.read(split.index.file, split.index.bytes)
+    check_digest(content, split.index.bytes, split.index.sha256, where)
+    lengths, targets = decode_index(content, where, manifest.numbers)
+    if len(lengths) != split.n or int(lengths.sum()) != split.steps or (split.n and lengths.min() < 1):
+        raise DataError(
+            where=where,
+            expected=f"{split.n:,} sequences of {split.steps:,} steps, as in the manifest",
+            found=f"{len(lengths):,} of {int(lengths.sum()):,}",
+        )
+    classes, targets = _classes(manifest, targets, where)
+    statistics = split.statistics
+    layout = Layout(
+        np.array([group.n for group in split.row_groups], np.int64),
+        Statistics(np.array(statistics.count), np.array(statistics.mean), np.array(statistics.m2)),
+        split.missing,
+        split.first_missing,
+        tuple(split.groups) or None,
+        split.group_count,
+    )
+    source = StoredSource(
+        RowGroups(location, manifest, split),
+        whole_pieces(split),
+        lengths,
+        lengths,
+        targets,
+        classes,
+        location.uri if name == ALL else f"{location.uri} ({name})",
+        manifest.features,
+        np.dtype(manifest.dtype),
+        SourceInfo(
+            manifest.settings,
+            feature_names=manifest.feature_names,
+            notes=manifest.notes,
+            full_scale=manifest.full_scale,
+            picture=manifest.picture,
+        ),
+        layout,
+    )
+    return replace(source, info=replace(source.info, locate=lambda index, step=0: source.describe(index)))
+
+
+def _classes(
+    manifest: Manifest, targets: NDArray[Any], where: str
+) -> tuple[tuple[ClassName, ...], NDArray[np.int64]]:
+    """Return the class names, or the distinct numbers, and the (N,) indices into them."""
+    if manifest.numbers:
+        numbers, indices = np.unique(targets, return_inverse=True)
+        if not np.isfinite(numbers).all():
+            raise DataError(where=where, expected="targets that are finite numbers", found="others")
+        return tuple(numbers.tolist()), indices.reshape(-1).astype(np.int64)
+    wrong = np.flatnonzero((targets < 0) | (targets >= max(1, len(manifest.classes))))
+    if wrong.size:
+        raise DataError(
+            where=f"{where}: sequence {int(wrong[0])}",
+            expected=f"a target from 0 to {max(1, len(manifest.classes)) - 1}",
+            found=int(targets[wrong[0]]),
+        )
+    return manifest.classes, targets
