@@ -1,6 +1,7 @@
 # make demo      install, train on digits, evaluate
 # make test      all tests but the campaigns, in parallel; under five minutes on two cores
 # make test-all  all tests, in parallel, with the coverage of src/
+# make cluster   add Ray and Spark to the environment; the tests of both skip without them
 # make lint      style, docstrings, types, import rules        make format  apply the style
 # make clean     remove the environment and caches
 # make sanitize  test the native library under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -20,7 +21,7 @@ BIN     = $(VENV)/bin
 SANITIZE = OFF
 SOURCES = pyproject.toml constraints.txt $(wildcard csrc/* csrc/*/*)
 
-.PHONY: demo test test-all lint format clean bench page crash fuzz sanitize test-neon tsan valgrind
+.PHONY: demo test test-all cluster lint format clean bench page crash fuzz sanitize test-neon tsan valgrind
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -152,6 +153,12 @@ $(VENV)/.core: $(SOURCES) | $(BIN)/python
 $(VENV)/.dev: $(SOURCES) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.core
+
+cluster: $(VENV)/.cluster
+
+$(VENV)/.cluster: $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray,spark]'
+	@touch $@ $(VENV)/.dev $(VENV)/.core
 
 # The other frameworks have an environment of their own, so that none of them reaches the tests.
 .venv-bench/.installed: pyproject.toml benchmarks/constraints.txt $(wildcard csrc/* csrc/*/*)
