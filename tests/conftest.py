@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from scanline.data.memory import MemorySource
+from tests.object_store import _object_store_proxy, object_store, object_store_server  # noqa: F401
 
 SHARED = Path(os.environ["SCANLINE_DATA"]) if os.environ.get("SCANLINE_DATA") else None
 
