@@ -23,8 +23,8 @@ import requests
 
 ACCESS_KEY, SECRET_KEY = "AKIDFORTESTSONLY", "secret+for/tests=only"
 
-# A process of its own: moto imports a lot, and must not share the interpreter with what is tested. It ends when its
-# standard input does, so also when the tests are killed.
+# A process of its own: moto imports a lot, and must not share the interpreter with what is tested. It ends when
+# its standard input does, so also when the tests are killed.
 _SERVER = """
 import sys
 from moto.server import ThreadedMotoServer
