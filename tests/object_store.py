@@ -23,8 +23,8 @@ import requests
 
 ACCESS_KEY, SECRET_KEY = "AKIDFORTESTSONLY", "secret+for/tests=only"
 
-# A process of its own: moto imports a lot, and must not share the interpreter with what is tested. It ends when
-# its standard input does, so also when the tests are killed.
+# A process of its own: moto imports a lot, and must not share the interpreter with what is tested. It ends
+# when its standard input does, so also when the tests are killed.
 _SERVER = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -241,7 +241,7 @@ class ObjectStore:
             f"{self.url}/{self.bucket}/{key}",
             data=content,
             headers={
-                "Authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/us-east-1/s3/aws4_request"
+                "Authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/us-east-1/s3/request"
             },
             timeout=60,
         )
