@@ -106,6 +106,10 @@ class Loader:
             (len(whole), longest, source.features),
         )
 
+    def targets_of(self, step: int) -> Tensor:
+        """Return the targets of the whole batch of `step`, (batch_size,)."""
+        return torch.from_numpy(self.targets[self.order.at(step)]).to(self.device)
+
     def _allocate(self, size: int) -> None:
         """Make room for `size` values. Copies to another device start from pinned memory."""
         self._values = torch.empty(

@@ -44,7 +44,7 @@ class Slices:
     def __init__(self, count: int, batch_size: int, team: Team, parameters: Sequence[Tensor]) -> None:
         self._count, self._batch_size, self._team, self._parameters = count, batch_size, team, parameters
         self._own: Node = bounds(count, team.size, team.rank)
-        self.part = slice(self._sequences(self._own[0])[0], self._sequences(self._own[1] - 1)[1])
+        self.part = self._part(team.rank)
         # On a GPU the slices are computed one after the other: each fills the device.
         at_once = torch.get_num_threads() if parameters[0].device.type == "cpu" else 1
         threads = min(at_once, self._own[1] - self._own[0])
@@ -52,6 +52,42 @@ class Slices:
 
     def _sequences(self, index: int) -> tuple[int, int]:
         return bounds(self._batch_size, self._count, index)
+
+    def _part(self, rank: int) -> slice:
+        """Return the sequences of a batch that belong to a process."""
+        first, end = bounds(self._count, self._team.size, rank)
+        return slice(self._sequences(first)[0], self._sequences(end - 1)[1])
+
+    def outputs(self, network: Network, batch: DeviceBatch, standardized: bool) -> Tensor:
+        """Return the outputs (N, M) of the whole batch, the same in every process.
+
+        Args:
+            network: The network, in evaluation mode.
+            batch: The sequences `part` of the batch.
+            standardized: Whether the values are standardised already.
+        """
+
+        def of_slice(index: int) -> Tensor:
+            values, lengths, _ = self._values(batch, index)
+            with torch.inference_mode():
+                outputs: Tensor = network(values, lengths, standardized=standardized)
+            return outputs
+
+        own = torch.cat(list(self._pool.map(of_slice, range(*self._own))))
+        parts = [self._part(rank) for rank in range(self._team.size)]
+        return self._team.gather(own, [part.stop - part.start for part in parts])
+
+    def _values(self, batch: DeviceBatch, index: int) -> tuple[Tensor, Tensor | None, slice]:
+        """Return values and lengths of a slice, and where its sequences are in `batch`."""
+        first, end = self._sequences(index)
+        here = slice(first - self.part.start, end - self.part.start)
+        values, lengths = batch.values[here], None if batch.lengths is None else batch.lengths[here]
+        if lengths is not None:
+            # The slice's own longest sequence, and no lengths if all are as long: what shares the process
+            # must not change how the slice is computed.
+            values = values[:, : int(lengths.max())]
+            lengths = None if int(lengths.min()) == values.shape[1] else lengths
+        return values, lengths, here
 
     def compute(
         self,
@@ -99,22 +135,15 @@ class Slices:
         The loss and the gradients are those of the sum over the slice, divided by the number of sequences of
         the whole batch.
         """
-        first, end = self._sequences(index)
-        here = slice(first - self.part.start, end - self.part.start)
-        values, lengths = batch.values[here], None if batch.lengths is None else batch.lengths[here]
-        if lengths is not None:
-            # The slice's own longest sequence, and no lengths if all are as long: what shares the process
-            # must not change how the slice is computed.
-            values = values[:, : int(lengths.max())]
-            lengths = None if int(lengths.min()) == values.shape[1] else lengths
+        values, lengths, here = self._values(batch, index)
         loss, gradients = loss_and_gradients(
             network,
             task,
             (values, lengths, batch.targets[here]),
             None if batch.weights is None else batch.weights[here],
-            None if dropout is None else dropout.part(first),
+            None if dropout is None else dropout.part(self.part.start + here.start),
             standardized,
-            share=(end - first) / self._batch_size,
+            share=(here.stop - here.start) / self._batch_size,
         )
         received = self._team.received() if index == self._own[0] else None
         flags = [float(number == received) for number in SIGNALS]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,15 @@ class Team:
         """
         (total,) = sums.values()
         return total
+
+    def gather(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Return the rows of all processes one after another, in every process.
+
+        Args:
+            own: (n, M) rows of this process.
+            sizes: Number of rows of each process.
+        """
+        return own
 
     def outputs(
         self, network: Network, source: SequenceSource, abandon: Abandon = None

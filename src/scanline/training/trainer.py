@@ -124,10 +124,14 @@ class Trainer:
         scaler_or_none = scaler if self._standardized else None
         return Loader(data.train, order, scaler_or_none, shift, self._device, self._targets["train"])
 
-    def _update(self) -> DeviceBatch | None:
-        """Make one step, update the state, and return the batch if this process has all of it."""
+    def _batch(self, step: int) -> DeviceBatch:
+        """Return this process's part of the batch of `step`."""
+        return self._loader.batch(step, slice(None) if self._slices is None else self._slices.part)
+
+    def _update(self) -> DeviceBatch:
+        """Make one step, update the state, and return this process's part of the batch."""
         state, recipe, device, slices = self.state, self.recipe, self._device, self._slices
-        batch = self._loader.batch(state.step, slice(None) if slices is None else slices.part)
+        batch = self._batch(state.step)
         generator = None
         if recipe.model.dropout:
             # Derived from (seed, purpose, step): a resumed run draws the same numbers.
@@ -151,7 +155,7 @@ class Trainer:
             state.loss = make_step(state.optimizer, loss, gradients, recipe.train, state.step, threads=1)
         state.step += 1
         state.pending_evaluation = True
-        return batch if len(batch.targets) == recipe.train.batch_size else None
+        return batch
 
     def _with_noise(self, batch: DeviceBatch) -> DeviceBatch:
         """Return a batch of raw values with normal noise, relative to the scale of each feature."""
@@ -171,7 +175,7 @@ class Trainer:
         """
         settings, data, step = self.recipe.train, self.data, self.state.step
         if settings.log_every and step % settings.log_every == 0:
-            yield self._log(self._loader.batch(step - 1) if batch is None else batch)
+            yield self._log(self._batch(step - 1) if batch is None else batch)
         due = (
             settings.validate_every and step % settings.validate_every == 0
         ) or step == settings.total_steps
@@ -186,9 +190,13 @@ class Trainer:
     def _log(self, batch: DeviceBatch) -> Logged:
         with torch.inference_mode():
             # Logged without dropout; `train_step` switches back to training mode.
-            network = self.state.network.eval()
-            outputs = network(batch.values, batch.lengths, standardized=self._standardized)
-            score = self.task.score(outputs, batch.targets)
+            network, targets = self.state.network.eval(), batch.targets
+            if self._slices is None:
+                outputs = network(batch.values, batch.lengths, standardized=self._standardized)
+            else:
+                outputs = self._slices.outputs(network, batch, self._standardized)
+                targets = self._loader.targets_of(self.state.step - 1)
+            score = self.task.score(outputs, targets)
         # The step counter is already incremented: this is the rate that the logged step used.
         rate = learning_rate(self.recipe.train, self.state.step - 1)
         return Logged(self.state.step, self._samples(), score, rate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -111,6 +111,14 @@ class DistributedTeam(Team):
         self._agreed = signal_of(vector)
         self._step_began = time.monotonic()
         return vector
+
+    def gather(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Return the rows of all processes one after another; see `Team.gather`."""
+        padded = own.new_zeros(max(sizes), *own.shape[1:])
+        padded[: len(own)] = own
+        rows = self.exchange.all_gather(padded, self._patience(time.monotonic() - self._step_began))
+        self._step_began = time.monotonic()
+        return torch.cat([each[:size] for each, size in zip(rows, sizes, strict=True)])
 
     def outputs(
         self, network: Network, source: SequenceSource, abandon: Abandon = None
