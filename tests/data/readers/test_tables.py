@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from scanline.data.checks import check_values
-from scanline.data.readers import tables
+from scanline.data.readers import table_rows
 from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.data.readers.tables import is_table, read_table
 from scanline.errors import DataError, MissingExtraError, ScanlineError
@@ -233,7 +233,7 @@ def test_as_many_categories_as_8_bits_hold_leave_room_for_a_row_that_has_none(re
 
 @pytest.mark.parametrize("cells", [1, 8, 20, 1000])
 def test_a_table_may_come_in_batches_of_any_size(read, monkeypatch, cells):
-    monkeypatch.setattr(tables, "BATCH_CELLS", cells)
+    monkeypatch.setattr(table_rows, "BATCH_CELLS", cells)
     rows = range(9)
     table = {
         "id": [f"s{row // 2}" for row in rows],

@@ -2,69 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.class_names import check_look
-from scanline.data.readers.column_roles import Columns, assign
-from scanline.data.readers.dialects import TEXT_SUFFIXES, decimal_mark, has_label_first, settle_header
-from scanline.data.readers.names import Names, NamesCollector
-from scanline.data.readers.parquet_sizes import BATCH_CELLS, arrow_errors, named_sizes
-from scanline.data.readers.row_numbers import NumberFault, to_numbers
-from scanline.data.readers.row_times import TimeColumn, TimeFault
-from scanline.data.readers.text_columns import ask_for_id, with_hint
-from scanline.errors import DataError, FormatError, MissingExtraError, one_line
-from scanline.formats.csv_pieces import RowBoundaryError
-from scanline.formats.delimited import Delimited, open_delimited
-from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
+from scanline.data.readers.column_roles import Columns
+from scanline.data.readers.dialects import TEXT_SUFFIXES
+from scanline.data.readers.names import Names
+from scanline.data.readers.parquet_sizes import arrow_errors
+from scanline.data.readers.table_rows import Layout, ReadAgainError, RowParser, cell_of, open_rows
+from scanline.errors import DataError
 from scanline.recipe import DataSettings
 
 if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", *TEXT_SUFFIXES)
-_NAMES = ("label", "id", "group", "split")
-_NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
-_TEXTS = ("is_string", "is_large_string", "is_string_view")
-_Made = TypeVar("_Made")
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """How the rows of a table are read.
-
-    path: the file. columns: roles of its columns. place: names the place of a row, counted from 0.
-    notes: what was inferred, for the user. about: an estimate of the number of rows. settings: as for
-    `assign`. decimal: as for `Table`.
-    """
-
-    path: Path
-    columns: Columns
-    place: Callable[[int], str]
-    notes: tuple[str, ...]
-    about: int
-    settings: DataSettings
-    decimal: str = ""
-
-    @property
-    def most_rows(self) -> int:
-        """How many rows a file of this size may unpack to."""
-        return unpacked_limit(self.path.stat().st_size) // (4 * len(self.columns.features))
-
-    def check_rows(self, count: int) -> None:
-        """Raise DataError if the file may not unpack to `count` rows."""
-        if count > self.most_rows:
-            needed = 4 * len(self.columns.features) * count
-            raise DataError(f"{self.path}: {exceeded_unpacked(self.path.stat().st_size, needed)}")
-
-
-# Makes something of the batches of a table.
-Consumer = Callable[[Layout, "Iterable[pyarrow.RecordBatch]"], _Made]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +53,7 @@ class Table:
 
     def fail(self, row: int, what: str, column: str = "") -> NoReturn:
         """Raise DataError naming the place of `row`, and the column if there is one."""
-        raise DataError(f"{self.path}: {self.place(row)}{_cell(column)}: {what}")
+        raise DataError(f"{self.path}: {self.place(row)}{cell_of(column)}: {what}")
 
 
 def is_table(path: Path) -> bool:
@@ -114,221 +73,17 @@ def read_table(path: Path, settings: DataSettings, optional: Collection[str] = (
         DataError: Names the line, what was expected and what was found.
         UsageError: If the roles of columns are ambiguous, or PyArrow is not installed.
     """
-    return read_rows(path, settings, _collect, optional)
-
-
-def read_rows(
-    path: Path, settings: DataSettings, consume: Consumer[_Made], optional: Collection[str] = ()
-) -> _Made:
-    """Pass the rows of a table to a function batch by batch, and return what it returns.
-
-    Args:
-        path: The file.
-        settings: As for `assign`.
-        consume: The function. It is called again, from the first row, if rows cannot be separated by their
-            quotes, or times have fractions after integers.
-        optional: As for `assign`.
-
-    Raises:
-        DataError: As for `read_table`.
-        UsageError: As for `read_table`.
-    """
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise MissingExtraError(f"reading {path}", ["pyarrow"], "tables") from None
-    with arrow_errors(path):
-        if path.suffix.lower() == ".parquet":
-            return _read_parquet(path, settings, consume, optional)
-        return _read_csv(path, settings, consume, optional)
-
-
-def _cell(column: str) -> str:
-    return f", column {one_line(column)}" if column else ""
-
-
-def _read_csv(
-    path: Path, settings: DataSettings, consume: Consumer[_Made], optional: Collection[str]
-) -> _Made:
-    import pyarrow
-
-    file = settle_header(open_delimited(path, settings.encoding, settings.separator), settings, optional)
-    first = has_label_first(file, settings, optional)
-    if first:
-        settings = settings.model_copy(update={"label_column": file.names[0]})
-    _check_header(file, settings)
-    columns = assign(file.names, settings, str(path), optional, file.headed)
-    ask_for_id(path, columns, lambda name: file.sampled([name]), settings)
-    file = replace(file, decimal=decimal_mark(file, settings, columns))
-    # float64 first: decimal text is then rounded to float32 as values of Parquet files and programs are.
-    types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
-    text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    types |= {name: text for role in _NAMES if (name := getattr(columns, role))}
-    if columns.length:
-        types[columns.length] = pyarrow.float64()
-    notes = file.notes
-    if first:
-        notes = (*notes, "label column 0, as in the UCR archive")
-    if file.decimal == ",":
-        notes = (*notes, "decimal commas")
-    if columns.time:
-        types[columns.time] = text if settings.time_format else file.time_type(columns.time)
-
-    def place(row: int) -> str:
-        return f"line {file.line(row)}"
-
-    layout = Layout(path, columns, place, notes, file.estimate_rows(), settings, file.decimal)
-
-    def collect() -> _Made:
-        try:
-            return consume(layout, file.batches(types))
-        except RowBoundaryError:  # lines within cells, and quotes within words
-            return consume(layout, file.batches(types, in_pieces=False))
-
-    try:
-        return collect()
-    except FormatError as error:
-        if not columns.time or types[columns.time] != pyarrow.int64():
-            raise with_hint(error, columns, settings) from error
-    # The first times are integers, which are exact as such; others may be fractions.
-    types[columns.time] = pyarrow.float64()
-    try:
-        return collect()
-    except FormatError as error:
-        raise with_hint(error, columns, settings) from error
-
-
-def _check_header(file: Delimited, settings: DataSettings) -> None:
-    """Raise DataError if the first line has the numbers that name the steps, but not in order."""
-    steps = set(settings.step_columns)
-    if not file.headed and len(steps) > 1 and steps <= set(file.first):
-        raise DataError(
-            where=file.path,
-            expected="a header line of numbers in order, or none",
-            found="a first line with the names of the steps in another order",
-            remedy="name the columns by words, or sort them",
-        )
-
-
-def _read_parquet(
-    path: Path, settings: DataSettings, consume: Consumer[_Made], optional: Collection[str]
-) -> _Made:
-    from pyarrow import parquet, types
-
-    with parquet.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        columns = assign(schema.names, settings, str(path), optional)
-        kinds = {name: schema.field(name).type for name in (*columns.features, *columns.named)}
-        for name in columns.features:
-            _check_type(path, name, kinds[name], "numbers", (*_NUMBERS, *_TEXTS))
-        if columns.length:
-            _check_type(path, columns.length, kinds[columns.length], "whole numbers", (*_NUMBERS, *_TEXTS))
-        if columns.time:
-            times = (*_NUMBERS, *_TEXTS, "is_temporal")
-            _check_type(path, columns.time, kinds[columns.time], "numbers, times or dates", times)
-        for name in columns.named:
-            if types.is_nested(kinds[name]):
-                raise DataError(
-                    f"{path}: column {one_line(name)}: expected text, found {one_line(kinds[name])}"
-                )
-        rows, packed = file.metadata.num_rows, path.stat().st_size
-        named = named_sizes(path, file.schema, columns.named)
-        needed = max(4 * len(columns.features) * rows, named.unpacked_bytes)
-        if needed > unpacked_limit(packed):
-            raise DataError(f"{path}: {exceeded_unpacked(packed, needed)}")
-        metadata = file.metadata
-    # Dictionary-encoded columns: a text that many rows have in common is unpacked once.
-    with parquet.ParquetFile(path, metadata=metadata, read_dictionary=named.shared) as file:
-        size = max(1, min(BATCH_CELLS // len(kinds), named.rows))
-        batches = file.iter_batches(size, columns=list(kinds))
-        return consume(Layout(path, columns, lambda row: f"row {row + 1}", (), rows, settings), batches)
-
-
-def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
-    from pyarrow import types
-
-    plain = kind.value_type if types.is_dictionary(kind) else kind
-    if not any(getattr(types, test)(plain) for test in tests):
-        raise DataError(f"{path}: column {one_line(name)}: expected {expected}, found {one_line(kind)}")
-
-
-def _measures(column: Any, times: TimeColumn | None, settings: DataSettings) -> NDArray[Any]:
-    """Return a column of times, or of lengths if `times` is None, as finite numbers.
-
-    Raises:
-        NumberFault: At the first value that is missing or not a number.
-        TimeFault: At the first value that is not a time.
-    """
-    values = to_numbers(column, settings.decimal) if times is None else times.convert(column)
-    wrong = np.flatnonzero(~np.isfinite(values))
-    if wrong.size:
-        value = values[wrong[0]]
-        found = "none" if np.isnan(value) else value
-        raise NumberFault(int(wrong[0]), f"expected a value, found {found}")
-    return values
-
-
-class RowParser:
-    """Parses the rows of a table batch by batch.
-
-    Args:
-        layout: The table.
-
-    Attributes:
-        named: Collectors of its columns of names, by the name of the column.
-        times: Converter of its times.
-        first: Number of rows that were parsed.
-    """
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout, self.first = layout, 0
-        columns = layout.columns
-        self.named = {name: NamesCollector() for role in _NAMES if (name := getattr(columns, role))}
-        self.times = TimeColumn(layout.settings.time_format)
-        self._typed = layout.path.suffix.lower() == ".parquet"  # everything in a CSV file is text
-
-    def parse(self, batch: pyarrow.RecordBatch, out: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Parse a batch of R rows, whose names are added to `named`.
-
-        Args:
-            batch: The batch.
-            out: (R, F) takes the values of the features.
-
-        Returns:
-            (R,) the times and the lengths, by the name of their column.
-
-        Raises:
-            DataError: Names the place of the first cell that is wrong.
-        """
-        columns, settings = self.layout.columns, self.layout.settings
-        with np.errstate(over="ignore"):  # too large values become infinite, which is refused later
-            for index, name in enumerate(columns.features):
-                try:
-                    out[:, index] = to_numbers(batch.column(name), settings.decimal)
-                except NumberFault as fault:
-                    self._fail(fault.row, name, str(fault))
-        for name, collector in self.named.items():
-            if wrong_name := collector.add(batch.column(name), self._typed):
-                self._fail(wrong_name[0], name, wrong_name[1])
-        measured: dict[str, NDArray[Any]] = {}
-        for name in filter(None, (columns.time, columns.length)):
-            times = self.times if name == columns.time else None
-            try:
-                measured[name] = _measures(batch.column(name), times, settings)
-            except (TimeFault, NumberFault) as fault:
-                self._fail(fault.row, name, str(fault))
-        self.first += batch.num_rows
-        return measured
-
-    def _fail(self, row: int, name: str, what: str) -> NoReturn:
-        raise DataError(f"{self.layout.path}: {self.layout.place(self.first + row)}{_cell(name)}: {what}")
+    rows = open_rows(path, settings, optional)
+    while True:
+        with contextlib.suppress(ReadAgainError), arrow_errors(path):
+            return _collect(rows.layout, rows.batches())
 
 
 def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
     """Collect the batches into a table."""
     path, columns = layout.path, layout.columns
     width = len(columns.features)
-    check_width(layout)
+    layout.check_width()
     # Untouched pages take no memory, and the estimate is capped by what the file may unpack to.
     values = np.empty((max(0, min(layout.about, layout.most_rows)), width), np.float32)
     parser = RowParser(layout)
@@ -347,7 +102,7 @@ def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
     def names(name: str) -> Names | None:
         if not name:
             return None
-        check_look(parser.named[name].known, f"{path}{_cell(name)}")
+        check_look(parser.named[name].known, f"{path}{cell_of(name)}")
         return parser.named[name].names()
 
     return Table(
@@ -365,10 +120,3 @@ def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
         notes=(*layout.notes, *columns.notes),
         decimal=layout.decimal,
     )
-
-
-def check_width(layout: Layout) -> None:
-    """Raise DataError if a table has too many features."""
-    width = len(layout.columns.features)
-    if width > limit_of("FEATURES"):
-        raise DataError(f"{layout.path}: {exceeded('FEATURES', width)}")
