@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.dataset import ALL, SPLITS, Dataset, Provenance
+from scanline.data.packed.consistency import check_index
 from scanline.data.packed.location import Location
 from scanline.data.packed.manifest import MANIFEST, Manifest, PackedSplit, read_manifest
 from scanline.data.packed.row_groups import check_digest, check_installed, decode_index
 from scanline.data.source import ClassName, Layout, SequenceSource, Statistics
 from scanline.data.source_info import SourceInfo
 from scanline.data.stored import RowGroups, StoredSource, loaded, whole_pieces
-from scanline.errors import DataError, UsageError
+from scanline.errors import UsageError
 from scanline.recipe import DEFAULT_DATA, DataSettings
 
 _WHERE = ("name", "test", "validation")  # settings that say where data are, not how to read them
@@ -80,13 +81,8 @@ def _open_split(location: Location, manifest: Manifest, name: str, split: Packed
     content = location.read(split.index.file, split.index.bytes)
     check_digest(content, split.index.bytes, split.index.sha256, where)
     lengths, targets = decode_index(content, where, manifest.numbers)
-    if len(lengths) != split.n or int(lengths.sum()) != split.steps or (split.n and lengths.min() < 1):
-        raise DataError(
-            where=where,
-            expected=f"{split.n:,} sequences of {split.steps:,} steps, as in the manifest",
-            found=f"{len(lengths):,} of {int(lengths.sum()):,}",
-        )
-    classes, targets = _classes(manifest, targets, where)
+    check_index(manifest, split, lengths, targets, where)
+    classes, targets = _classes(manifest, targets)
     statistics = split.statistics
     layout = Layout(
         np.array([group.n for group in split.row_groups], np.int64),
@@ -118,20 +114,9 @@ def _open_split(location: Location, manifest: Manifest, name: str, split: Packed
     return replace(source, info=replace(source.info, locate=lambda index, step=0: source.describe(index)))
 
 
-def _classes(
-    manifest: Manifest, targets: NDArray[Any], where: str
-) -> tuple[tuple[ClassName, ...], NDArray[np.int64]]:
+def _classes(manifest: Manifest, targets: NDArray[Any]) -> tuple[tuple[ClassName, ...], NDArray[np.int64]]:
     """Return the class names, or the distinct numbers, and the (N,) indices into them."""
-    if manifest.numbers:
-        numbers, indices = np.unique(targets, return_inverse=True)
-        if not np.isfinite(numbers).all():
-            raise DataError(where=where, expected="targets that are finite numbers", found="others")
-        return tuple(numbers.tolist()), indices.reshape(-1).astype(np.int64)
-    wrong = np.flatnonzero((targets < 0) | (targets >= max(1, len(manifest.classes))))
-    if wrong.size:
-        raise DataError(
-            where=f"{where}: sequence {int(wrong[0])}",
-            expected=f"a target from 0 to {max(1, len(manifest.classes)) - 1}",
-            found=int(targets[wrong[0]]),
-        )
-    return manifest.classes, targets
+    if not manifest.numbers:
+        return manifest.classes, targets
+    numbers, indices = np.unique(targets, return_inverse=True)
+    return tuple(numbers.tolist()), indices.reshape(-1).astype(np.int64)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from scanline.data.block_cache import BlockCache
 from scanline.data.memory import MemorySource
+from scanline.data.packed.consistency import check_labels, check_sizes, check_values
 from scanline.data.packed.location import Location
 from scanline.data.packed.manifest import Manifest, PackedSplit
 from scanline.data.packed.row_groups import Rows, check_digest, decode_row_group
@@ -47,28 +48,29 @@ class RowGroups:
     _checked: set[int] = field(default_factory=set, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
+    def file(self, number: int) -> str:
+        """Return the address of a row group, for messages."""
+        return self.location.file(self.split.row_groups[number].file)
+
     def read(self, number: int) -> Rows:
-        """Read a row group. Its digest is checked when it is first read.
+        """Read a row group. Its digest and its values are checked when it is first read.
 
         Raises:
             DataError: If it is missing, damaged, or cannot be read.
         """
         entry = self.split.row_groups[number]
-        where = self.location.file(entry.file)
+        where = self.file(number)
         content = self.location.read(entry.file, entry.bytes)
         with self._lock:
-            checked = number in self._checked
-        if not checked or len(content) != entry.bytes:
+            checked = number in self._checked and len(content) == entry.bytes
+        if not checked:
             check_digest(content, entry.bytes, entry.sha256, where)
+        rows = decode_row_group(content, where, self.manifest.features, self.manifest.dtype)
+        check_sizes(entry, rows.lengths, where)
+        if not checked:
+            check_values(self.split, rows.steps, where)
             with self._lock:
                 self._checked.add(number)
-        rows = decode_row_group(content, where, self.manifest.features, self.manifest.dtype)
-        if len(rows.lengths) != entry.n or int(rows.lengths.sum()) != entry.steps:
-            raise DataError(
-                where=where,
-                expected=f"{entry.n:,} sequences of {entry.steps:,} steps, as in the manifest",
-                found=f"{len(rows.lengths):,} of {int(rows.lengths.sum()):,}",
-            )
         return rows
 
 
@@ -165,14 +167,16 @@ class StoredSource(SequenceSource):
         stop = int(self._ends[piece])
         own = slice(stop - (end - first), stop)
         lengths = rows.lengths[first:end]
+        manifest, where = self.stored.manifest, self.stored.file(number)
         if not np.array_equal(lengths, self.raw_lengths[own]):
-            file = self.stored.split.row_groups[number].file
             raise DataError(
-                where=self.stored.location.file(file),
+                where=where,
                 expected="sequences of the lengths in the index",
                 found="others",
                 remedy="the files belong to different data sets: pack the source again",
             )
+        if self.classes and not manifest.numbers and self.classes == manifest.classes:
+            check_labels(rows.labels[first:end], self.targets[own], self.classes, where)
         start = int(rows.lengths[:first].sum())
         steps = rows.steps[start : start + int(lengths.sum())]
         ids = rows.ids[first:end]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,6 +25,9 @@ _SHOWN = 4  # faults in a message
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
 Size = Annotated[int, Field(strict=True, ge=1, lt=2**53)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+# Of float32, as the values themselves: larger ones would become infinite where they are used.
+_LARGEST = 3.4e38
+Mean = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False)]
 FileName = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Digest = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
 SplitName = Literal["train", "validation", "test", "all"]
@@ -74,7 +78,7 @@ class Statistics(_Entry):
     """
 
     count: list[Count]
-    mean: list[Finite]
+    mean: list[Mean]
     m2: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]]
 
 
@@ -127,6 +131,17 @@ class PackedSplit(_Entry):
                 raise ValueError(f"expected row groups with {total:,} {name} in all, got {found:,}")
         if not self.lengths.min <= self.lengths.max or not self.n <= self.steps:
             raise ValueError("expected lengths from 1 to the longest")
+        bins = self.lengths.histogram
+        edges = [edge for first, last, _ in bins for edge in (first, last)]
+        if edges != sorted(edges) or any(end >= start for (_, end, _), (start, _, _) in pairwise(bins)):
+            raise ValueError("expected bins of lengths in order, none of them twice")
+        if sum(count for _, _, count in bins) != self.n:
+            raise ValueError(f"expected {self.n:,} sequences in all bins of lengths")
+        if bool(self.missing) != bool(self.first_missing):
+            raise ValueError("expected the place of the first missing value exactly if one is missing")
+        listed = 0 if self.group_count is None or self.group_count > MOST_GROUPS else self.group_count
+        if len(self.groups) != listed or self.group_count == 0:
+            raise ValueError(f"expected the names of {listed:,} groups, got {len(self.groups):,}")
         return self
 
 
@@ -159,7 +174,7 @@ class Manifest(_Entry):
     features: Size
     dtype: Literal["float32", "uint8"]
     feature_names: tuple[str, ...]
-    full_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    full_scale: Annotated[float, Field(gt=0, le=_LARGEST, allow_inf_nan=False)]
     classes: tuple[Annotated[ClassName, Field(union_mode="smart")], ...]
     numbers: bool
     picture: PictureFormat | None
@@ -180,6 +195,13 @@ class Manifest(_Entry):
                 raise ValueError(f"{name}: expected {split.n:,} sequences in all classes")
             if self.numbers != (split.targets is not None):
                 raise ValueError(f"{name}: expected a range of targets exactly if they are numbers")
+            if sum(statistics.count) + split.missing != split.steps * self.features:
+                raise ValueError(f"{name}: expected statistics of all values that are not missing")
+            if any(m2 > n * _LARGEST**2 for n, m2 in zip(statistics.count, statistics.m2, strict=True)):
+                raise ValueError(f"{name}: expected deviations of float32 values")
+        names = [file.file for file in self.files]
+        if len(set(names)) != len(names):
+            raise ValueError("expected each file once")
         if self.picture is not None and self.dtype != "uint8":
             raise ValueError("expected pictures of uint8 values")
         return self
@@ -208,7 +230,8 @@ def read_manifest(location: Location) -> Manifest:
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         text = "; ".join(
-            f"{one_line('.'.join(map(str, each['loc'])) or 'content')}: {one_line(each['msg'], 200)}"
+            f"{one_line('.'.join(map(str, each['loc'])) or 'content')}: "
+            f"{one_line(each['msg'].removeprefix('Value error, '), 200)}"
             for each in faults[:_SHOWN]
         )
         more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
