@@ -75,12 +75,27 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     Raises:
         ScanlineError: If the file cannot be written; the old file is then unchanged.
     """
-    content = content.encode() if isinstance(content, str) else content
+    with atomic_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file piece by piece that appears at `path` with all of its content, or not at all.
+
+    Yields a file, open for writing. Leaving the block without an error gives it its name.
+
+    Args:
+        path: Where the file appears. Its folder exists.
+
+    Raises:
+        ScanlineError: If the file cannot be written; an older file is then unchanged.
+    """
     temporary = None
     try:
         temporary, file = _new_file(path)
         with file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
