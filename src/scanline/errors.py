@@ -140,6 +140,10 @@ class DataError(ScanlineError):
     exit_code = 3
 
 
+class MissingFileError(DataError):
+    """A file, or the bucket that should hold it, does not exist."""
+
+
 class FormatError(DataError):
     """The bytes of a file do not follow its format, exceed a limit, or need a feature that is not supported.
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scanline.errors import DataError, MissingExtraError, ScanlineError, UsageError, one_line
+from scanline.errors import (
+    DataError,
+    MissingExtraError,
+    MissingFileError,
+    ScanlineError,
+    UsageError,
+    one_line,
+)
 from scanline.storage.atomic import TEMPORARY, write_atomic
 
 SCHEMES = ("s3", "gs", "az")
@@ -220,14 +227,16 @@ class Location:
         text = str(error).lower()
         tried = f" after {attempts} attempts" if attempts > 1 else ""
         reason = one_line(error.strerror or error, 200)
-        if isinstance(error, FileNotFoundError) or any(word in text for word in _MISSING):
+        absent = isinstance(error, FileNotFoundError) or any(word in text for word in _MISSING)
+        if absent:
             reason = "no such file" if self.is_local else "no such file or bucket"
         elif _is_refused(text):
             reason = "access denied; check the credentials in the environment and the rights of the bucket"
         place = self.file(name) if name else self.uri
         if kind == "write":
             return ScanlineError(f"cannot write {place}: {reason}{tried}")
-        return DataError(f"{place}: cannot be read ({reason}){tried}")
+        kind_of_error = MissingFileError if absent else DataError
+        return kind_of_error(f"{place}: cannot be read ({reason}){tried}")
 
 
 def is_uri(address: str) -> bool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scanline.data.packed.location import Location
 from scanline.data.picture_format import PictureFormat
 from scanline.data.source import ClassName
-from scanline.errors import DataError, one_line
+from scanline.errors import DataError, MissingFileError, one_line
 from scanline.limits import limit_of
 from scanline.recipe import DataSettings
 from scanline.storage.json_files import parse_sealed_json, sealed_json
@@ -219,7 +219,12 @@ def read_manifest(location: Location) -> Manifest:
         DataError: If there is none, it is damaged, or another version has written it; names the file.
     """
     where = location.file(MANIFEST)
-    content = location.read(MANIFEST, limit_of("MANIFEST_BYTES"))
+    try:
+        content = location.read(MANIFEST, limit_of("MANIFEST_BYTES"))
+    except MissingFileError as error:
+        raise MissingFileError(
+            f"{error}: expected a packed data set, which `scanline data pack SOURCE --to URI` makes"
+        ) from error
     try:
         tree = parse_sealed_json(content)
     except ValueError as error:
