@@ -285,3 +285,27 @@ def test_all_sequences_read_into_memory_keep_the_layout(tmp_path):
     assert data.train.layout is not None
     assert data.train.layout.group_sizes.tolist() == [3, 3, 3, 1]
     assert data.describe_splits()["train"].keys() == {"n", "from", "classes"}
+
+
+def test_verify_checks_every_file(tmp_path):
+    from scanline.data import catalogue
+
+    location = write_packed(tmp_path, {"train": ragged()}, 3)
+    checks = catalogue.verify(location.uri)
+    assert len(checks) == 6  # the manifest, the index and four row groups
+    assert all(check.ok for check in checks)
+    (tmp_path / "train-000002.parquet").write_bytes(b"something else")
+    assert [check.ok for check in catalogue.verify(location.uri)].count(False) == 1
+
+
+def test_other_files_of_splits_are_refused(tmp_path):
+    location = write_packed(tmp_path, {"train": ragged()}, 3)
+    settings = DEFAULT_DATA.model_copy(update={"test": "other.csv"})
+    with pytest.raises(UsageError, match="must be empty for"):
+        read_packed(location.uri, settings)
+
+
+def test_a_sequence_is_found_by_its_identifier(pair):
+    source, other = pair
+    assert other.find(str(source.identifier(7))) == 7
+    assert other.find("unknown") is None

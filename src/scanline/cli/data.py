@@ -141,7 +141,7 @@ def fetch(names: tuple[str, ...], force: bool, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def verify(names: tuple[str, ...], as_json: bool) -> None:
-    """Verify the checksums of all files of the data sets NAMES."""
+    """Verify the checksums of all files of the data sets NAMES, or of packed data sets by their addresses."""
     from scanline.data import catalogue as catalog
 
     checks = [check for name in names for check in catalog.verify(name)]

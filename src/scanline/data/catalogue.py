@@ -11,9 +11,10 @@ from pathlib import Path
 
 from scanline.data import digits, download
 from scanline.data.dataset import Dataset, Provenance
+from scanline.data.file_check import FileCheck
 from scanline.data.memory import MemorySource
 from scanline.data.packed.location import Location, is_uri
-from scanline.data.packed_data import is_packed, read_packed
+from scanline.data.packed_data import is_packed, read_packed, verify_packed
 from scanline.data.padding import without_padding
 from scanline.data.partition import partition
 from scanline.data.published import FILES, PUBLISHED, SHAPES, Entry
@@ -58,21 +59,6 @@ class Description:
     validation: int
     test: int
     path: Path | None
-
-
-@dataclass(frozen=True)
-class FileCheck:
-    """Result of verifying one file.
-
-    Attributes:
-        path: The file.
-        ok: Whether it can be used.
-        note: What was checked, or the fault.
-    """
-
-    path: Path
-    ok: bool
-    note: str
 
 
 def names() -> tuple[str, ...]:
@@ -152,12 +138,17 @@ def fetch(name: str, on_progress: download.Progress | None = None, *, force: boo
 
 
 def verify(name: str) -> tuple[FileCheck, ...]:
-    """Read every file of the data set `name` to its end and compare its checksum. Never downloads.
+    """Read every file of a data set to its end and compare its checksum. Never downloads.
+
+    Args:
+        name: Its name, or the address of a packed data set.
 
     Raises:
         UsageError: If there is no such name.
         DataError: If it is not on this machine.
     """
+    if name not in names() and is_packed(name):
+        return verify_packed(name)
     folder = find(name)
     if folder is None:
         raise DataError(f"{name} was not found: run `scanline data fetch {name}`")

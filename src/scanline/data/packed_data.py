@@ -10,23 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.dataset import ALL, SPLITS, Dataset, Provenance
+from scanline.data.file_check import FileCheck
 from scanline.data.packed.consistency import check_index
-from scanline.data.packed.location import Location
+from scanline.data.packed.location import Location, is_uri
 from scanline.data.packed.manifest import MANIFEST, Manifest, PackedSplit, read_manifest
 from scanline.data.packed.row_groups import check_digest, check_installed, decode_index
 from scanline.data.source import ClassName, Layout, SequenceSource, Statistics
 from scanline.data.source_info import SourceInfo
 from scanline.data.stored import RowGroups, StoredSource, loaded, whole_pieces
-from scanline.errors import UsageError
+from scanline.errors import DataError, UsageError
 from scanline.recipe import DEFAULT_DATA, DataSettings
 
-_WHERE = ("name", "test", "validation")  # settings that say where data are, not how to read them
 
-
-def is_packed(path: Path) -> bool:
-    """Return whether a path is that of a packed data set: a folder with a manifest."""
+def is_packed(address: str | Path) -> bool:
+    """Return whether an address is that of a packed data set: a URI, or a folder with a manifest."""
+    if isinstance(address, str) and is_uri(address):
+        return True
     try:
-        return (path / MANIFEST).is_file()
+        return (Path(address) / MANIFEST).is_file()
     except (OSError, ValueError):
         return False
 
@@ -64,12 +65,37 @@ def read_packed(address: str, settings: DataSettings = DEFAULT_DATA, in_memory: 
     )
 
 
+def verify_packed(address: str) -> tuple[FileCheck, ...]:
+    """Read every file of a packed data set, and compare it with the manifest.
+
+    Raises:
+        DataError: If the manifest cannot be read.
+    """
+    location = Location.parse(address)
+    check_installed(f"reading {location.uri}")
+    manifest = read_manifest(location)
+    checks = [FileCheck(location.file(MANIFEST), True, "SHA-256 matches")]
+    for file in manifest.files:
+        where = location.file(file.file)
+        try:
+            check_digest(location.read(file.file, file.bytes), file.bytes, file.sha256, where)
+            checks.append(FileCheck(where, True, "SHA-256 matches"))
+        except DataError as error:
+            checks.append(FileCheck(where, False, str(error)))
+    return tuple(checks)
+
+
 def _check_settings(location: Location, manifest: Manifest, settings: DataSettings) -> None:
     """Raise UsageError if settings differ from those with which the data were packed."""
     packed = manifest.settings or DEFAULT_DATA
     for key, value in settings:
-        if key in _WHERE or value in (getattr(packed, key), getattr(DEFAULT_DATA, key)):
+        if key == "name" or value in (getattr(packed, key), getattr(DEFAULT_DATA, key)):
             continue
+        if key in ("test", "validation"):
+            raise UsageError(
+                f"data.{key} must be empty for {location.uri}, a packed data set with its own splits, "
+                f"got {value}; pack the files together to make a split of one"
+            )
         raise UsageError(
             f"data.{key} must not be set for {location.uri}, which was packed with {getattr(packed, key)!r}, "
             f"got {value!r}; pack the source again to read it in another way"

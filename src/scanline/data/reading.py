@@ -27,7 +27,7 @@ from scanline.recipe import DataSettings
 
 KINDS = (
     "a .ts, .arff, .csv, .tsv, .txt, .parquet or .npz file, X.npy beside y.npy, a folder of IDX files or of "
-    "pictures, or the NAME of NAME_TRAIN and NAME_TEST files"
+    "pictures, a packed data set, or the NAME of NAME_TRAIN and NAME_TEST files"
 )
 # Roles of columns that may be absent from a table to evaluate, or to predict, though training had them.
 TO_EVALUATE = ("group", "split")

@@ -215,6 +215,12 @@ class SequenceSource(ABC):
         """Return the identifier of a sequence, or its index if the source has no identifiers."""
         return int(index) if self.ids is None else str(self.ids[index])
 
+    def find(self, identifier: str) -> int | None:
+        """Return the index of the first sequence with an identifier, None if there is none."""
+        if self.ids is None:
+            return None
+        return next((index for index, name in enumerate(self.ids) if str(name) == identifier), None)
+
     def describe(self, index: int) -> str:
         """Return how messages name a sequence: "sequence 7"."""
         return f"sequence {self.identifier(index)}"

@@ -329,13 +329,21 @@ class StoredSource(SequenceSource):
     def steps_of(self, index: int) -> NDArray[Any]:
         """Return the steps of one sequence, (T_i, F)."""
         ((block, _, local),) = self._by_piece(np.array([index]))
-        return block.source.steps_of(int(local[0]))
+        # A copy: what was read from a file cannot be written to.
+        return block.source.steps_of(int(local[0])).copy()
 
     def identifier(self, index: int) -> int | str:
         """Return the identifier of a sequence."""
         piece = bisect.bisect_right(self._ends.tolist(), index)
         start = int(self._ends[piece - 1]) if piece else 0
         return str(self._cache.get(piece).ids[index - start].as_py())
+
+    def find(self, identifier: str) -> int | None:
+        """Return the index of the sequence with an identifier; see `SequenceSource.find`."""
+        for _, start, part in self._numbered_parts(np.arange(len(self.pieces))):
+            if (place := part.find(identifier)) is not None:
+                return start + place
+        return None
 
     def value_range(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return (lowest, highest) value of each feature, (F,) each, over the first row groups."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scanline.data.checks import check_values
+from scanline.data.packed_data import is_packed, read_packed
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.reading import TO_PREDICT, exists, read_sources
 from scanline.data.source import SequenceSource
@@ -106,7 +107,7 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
         if sequence is not None:
             raise UsageError(f"--sequence applies to files of several sequences; {given} is a picture")
         return explain(model, model.prepare(path), given)
-    read = next(iter(read_sources(path, preprocessing.settings, TO_PREDICT).values()))
+    read = _read(given, preprocessing)
     check_values(read, preprocessing.missing != "error", trained=True)
     index = 0 if sequence is None else _index_of(read, sequence)
     labelled = bool(read.classes)
@@ -129,12 +130,18 @@ def _with_batch_axis(preprocessing: Preprocessing, values: Any) -> Any:
     return (values if hasattr(values, "reshape") else np.asarray(values)).reshape(1, *shape)
 
 
+def _read(given: str, preprocessing: Preprocessing) -> SequenceSource:
+    """Return the first split of a file, or the test split of a packed data set."""
+    if is_packed(given):
+        data = read_packed(given)
+        return data.test or data.first
+    return next(iter(read_sources(Path(given), preprocessing.settings, TO_PREDICT).values()))
+
+
 def _index_of(source: SequenceSource, name: str) -> int:
     """Return the index of the sequence that has this name, or else this number."""
-    if source.ids is not None:
-        names = [str(each) for each in source.ids]
-        if name in names:
-            return names.index(name)
+    if (found := source.find(name)) is not None:
+        return found
     if name.isdecimal() and int(name) < len(source):
         return int(name)
     legal = (

@@ -13,9 +13,10 @@ import numpy as np
 
 from scanline.data.dataset import ALL
 from scanline.data.memory import MemorySource
-from scanline.data.packed.location import Location, is_uri
+from scanline.data.packed.location import Location
 from scanline.data.packed.manifest import MANIFEST, Manifest, read_manifest
 from scanline.data.packed.row_groups import check_digest
+from scanline.data.packed_data import is_packed
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.reading import TO_PREDICT, read_sources
 from scanline.errors import DataError, UsageError, one_line
@@ -221,16 +222,6 @@ def open_work(source: str, preprocessing: Preprocessing, splits: Sequence[str] =
     if is_packed(source):
         return PackedWork.open(Location.parse(source), splits)
     return MemoryWork.of(source, read_sources(Path(source), preprocessing.settings, TO_PREDICT), splits)
-
-
-def is_packed(source: str) -> bool:
-    """Return whether an address is that of a packed data set: a URI, or a folder with a manifest."""
-    if is_uri(source):
-        return True
-    try:
-        return (Path(source) / MANIFEST).is_file()
-    except (OSError, ValueError):
-        return False
 
 
 def check_splits(address: str, wanted: Sequence[str], splits: Mapping[Any, Any]) -> None:
