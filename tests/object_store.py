@@ -50,13 +50,13 @@ class Proxy:
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.connections = self.broken = 0
         self._lock = threading.Lock()
         self.heal()
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     def heal(self) -> None:
-        """Forward everything from now on."""
+        """Forward everything from now on, and count anew."""
+        self.connections = self.broken = 0
         self._refusals = self._response_cuts = self._request_cuts = 0
         self._after = 0
         self._delay_s = 0.0
@@ -216,7 +216,7 @@ class ObjectStore:
     def delete(self, key: str) -> None:
         self._request("DELETE", key)
 
-    def keys(self) -> list[str]:
+    def object_names(self) -> list[str]:
         """Return the keys of all objects of the bucket, at most 1,000."""
         import xml.etree.ElementTree as ElementTree
 

@@ -16,7 +16,7 @@ from scanline.data.packed.row_groups import encode_index, encode_row_group
 from scanline.storage.json_files import sealed_json
 
 FEATURES, CLASSES = 2, ("left", "right")
-SIZES = {"train": 40, "validation": 12, "test": 8}
+SIZES = {"train": 24, "validation": 8, "test": 8}
 ROWS = 8  # sequences of a row group
 
 Change = Callable[[dict[str, Any]], None]

@@ -6,9 +6,11 @@ environment; they are never part of an address, a message or a file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,13 +29,26 @@ from scanline.storage.atomic import TEMPORARY, write_atomic
 
 SCHEMES = ("s3", "gs", "az")
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*")
+_ENDPOINT = re.compile(r"(?:(https?)://)?([^/@?#]+)/*")
 _ATTEMPTS = 5  # of a request that fails for another reason than the address or the rights
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
 _TIMEOUT_S = 20.0  # for a connection, and for an answer
 # What object stores answer if trying again does not help; compared in lower case.
 _REFUSED = ("access_denied", "access denied", "forbidden", "unauthorized", "invalid_access_key", "signature")
 _REFUSED_CODES = ("http status 403", "http status 401", "error 403", "error 401")
+# Also what a HEAD request gets for a bucket of another region and for expired credentials.
+_WRONG_REQUEST = ("http status 301", "http status 307", "http status 400")
 _MISSING = ("no_such_bucket", "no_such_key", "resource_not_found", "not found", "does not exist")
+
+# What PyArrow reports for S3: a sentence, the name of the error, the request, and what the server says.
+_SDK_MESSAGE = re.compile(
+    r"AWS Error (\w+)(?: \((HTTP status \d+)\))? during \w+ operation: (?:curlCode: \d+, )?([^;]*)", re.DOTALL
+)
+_CREDENTIALS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AZURE_STORAGE_KEY", "AZURE_CLIENT_SECRET"),
+)
 
 _T = TypeVar("_T")
 
@@ -60,13 +75,17 @@ class Location:
         if match is None:
             return cls(str(Path(text).resolve()))
         scheme, rest = match[1].lower(), match[2]
-        shown = f"{scheme}://{one_line(rest.rpartition('@')[2].partition('?')[0], 200)}"
+        bucket = rest.partition("/")[0]
+        # A secret may contain slashes, and a bucket no colon.
+        secret = "@" in bucket or ":" in bucket
+        visible = "..." if secret or "@" in rest else re.split("[?#]", rest)[0]
+        shown = f"{scheme}://{one_line(visible, 200)}"
         if scheme == "file" and rest.startswith("/"):
             return cls(str(Path(rest).resolve()))
         if scheme not in SCHEMES:
             known = ", ".join(f"{each}://" for each in SCHEMES)
             raise UsageError(where=shown, expected=f"a path, or a URI that begins with {known}", found=scheme)
-        if "@" in rest.partition("/")[0]:
+        if secret:
             raise UsageError(
                 where=shown,
                 expected="a URI without credentials",
@@ -80,8 +99,8 @@ class Location:
                 found="one",
                 remedy="set endpoint and region in the environment, such as AWS_ENDPOINT_URL and AWS_REGION",
             )
-        rest = re.sub("/+", "/", rest).strip("/")
-        if not rest or ".." in rest.split("/"):
+        rest = re.sub("/+", "/", rest).rstrip("/")
+        if not _BUCKET.fullmatch(bucket) or ".." in rest.split("/"):
             raise UsageError(where=shown, expected=f"{scheme}://BUCKET/FOLDER", found="another address")
         return cls(f"{scheme}://{rest}")
 
@@ -151,12 +170,19 @@ class Location:
             write_atomic(self.path / name, content)
             return
 
-        def put() -> None:
-            # One request, or an upload in parts that appears when it is completed.
-            with _filesystem(self.uri).open_output_stream(self._key(name)) as stream:
-                stream.write(content)
+        self._attempt(name, "write", lambda: self._put(name, content))
 
-        self._attempt(name, "write", put)
+    def _put(self, name: str, content: bytes) -> None:
+        store, key = _filesystem(self.uri), self._key(name)
+        # PyArrow completes a file even after a failed write, so only whole files get the name, by a copy.
+        temporary = self._key(f".{name}.{secrets.token_hex(4)}{TEMPORARY}")
+        try:
+            with store.open_output_stream(temporary) as stream:
+                stream.write(content)
+            store.copy_file(temporary, key)
+        finally:
+            with contextlib.suppress(OSError):
+                store.delete_file(temporary)
 
     def exists(self, name: str) -> bool:
         """Return whether the folder has a file of this name.
@@ -188,7 +214,8 @@ class Location:
 
         selector = fs.FileSelector(self._key(""), allow_not_found=True)
         infos = self._attempt("", "read", lambda: _filesystem(self.uri).get_file_info(selector))
-        return sorted(info.base_name for info in infos if info.type == fs.FileType.File)
+        found = [info.base_name for info in infos if info.type == fs.FileType.File]
+        return sorted(name for name in found if not name.endswith(TEMPORARY))
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there.
@@ -226,12 +253,14 @@ class Location:
     def _fault(self, name: str, kind: str, error: OSError, attempts: int) -> ScanlineError:
         text = str(error).lower()
         tried = f" after {attempts} attempts" if attempts > 1 else ""
-        reason = one_line(error.strerror or error, 200)
+        reason = one_line(_reason(error), 200)
         absent = isinstance(error, FileNotFoundError) or any(word in text for word in _MISSING)
         if absent:
             reason = "no such file" if self.is_local else "no such file or bucket"
         elif _is_refused(text):
             reason = "access denied; check the credentials in the environment and the rights of the bucket"
+        elif any(word in text for word in _WRONG_REQUEST):
+            reason = f"{reason}; check the region, the endpoint and whether the credentials have expired"
         place = self.file(name) if name else self.uri
         if kind == "write":
             return ScanlineError(f"cannot write {place}: {reason}{tried}")
@@ -252,7 +281,23 @@ def _is_final(error: OSError) -> bool:
     """Return whether the same request would fail again."""
     text = str(error).lower()
     final = isinstance(error, FileNotFoundError | PermissionError)
-    return final or _is_refused(text) or any(word in text for word in _MISSING)
+    return final or _is_refused(text) or any(word in text for word in (*_MISSING, *_WRONG_REQUEST))
+
+
+def _reason(error: OSError) -> str:
+    """Return why a request failed, without the credentials that the answer of a server may repeat."""
+    text = error.strerror or str(error)
+    if match := _SDK_MESSAGE.search(text):
+        code, status, detail = match[1], match[2], match[3].strip()
+        if code == "UNKNOWN" and status and detail.startswith("No response body"):
+            detail = status
+        detail = detail.removeprefix("Unable to parse ExceptionName: ").replace(" Message:", ":")
+        text = detail if code in ("NETWORK_CONNECTION", "UNKNOWN") else f"{code}: {detail}"
+        text = text.rstrip(" .:")
+    for name in _CREDENTIALS:
+        if value := os.environ.get(name):
+            text = text.replace(value, "***")
+    return text
 
 
 _filesystems: dict[tuple[str, int], Any] = {}
@@ -276,12 +321,13 @@ def _connect(scheme: str) -> Any:
 
     environment = os.environ
     if scheme == "s3":
-        endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")
-        protocol, _, host = endpoint.rpartition("://")
+        protocol, host = _endpoint("AWS_ENDPOINT_URL_S3")
+        if not host:
+            protocol, host = _endpoint("AWS_ENDPOINT_URL")
         return fs.S3FileSystem(
             region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or "us-east-1",
             scheme=protocol or "https",
-            endpoint_override=host.rstrip("/") or None,
+            endpoint_override=host or None,
             connect_timeout=_TIMEOUT_S,
             request_timeout=_TIMEOUT_S,
             background_writes=False,
@@ -291,12 +337,9 @@ def _connect(scheme: str) -> Any:
     if scheme == "gs":
         from datetime import timedelta
 
-        endpoint = environment.get("STORAGE_EMULATOR_HOST", "")
-        protocol, _, host = endpoint.rpartition("://")
+        protocol, host = _endpoint("STORAGE_EMULATOR_HOST")
         if host:
-            return fs.GcsFileSystem(
-                anonymous=True, scheme=protocol or "http", endpoint_override=host.rstrip("/")
-            )
+            return fs.GcsFileSystem(anonymous=True, scheme=protocol or "http", endpoint_override=host)
         return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_TIMEOUT_S))
     account = environment.get("AZURE_STORAGE_ACCOUNT", "")
     if not account:
@@ -304,3 +347,13 @@ def _connect(scheme: str) -> Any:
             where="az://", expected="the name of the storage account in AZURE_STORAGE_ACCOUNT", found="none"
         )
     return fs.AzureFileSystem(account, account_key=environment.get("AZURE_STORAGE_KEY") or None)
+
+
+def _endpoint(variable: str) -> tuple[str, str]:
+    """Return (scheme, host with port) of the URL in an environment variable, which may lack the scheme."""
+    value = os.environ.get(variable, "")
+    match = _ENDPOINT.fullmatch(value)
+    if match is None and value:
+        # Its value is not shown: it may contain a password.
+        raise UsageError(where=variable, expected="https://HOST or https://HOST:PORT", found="something else")
+    return ("", "") if match is None else (match[1] or "", match[2])
