@@ -49,11 +49,16 @@ def without_padding(source: MemorySource, pad_value: str) -> MemorySource:
 
 def padding_note(source: MemorySource, pad_value: str) -> str:
     """Return a note about sequences that seem to end before their last step, "" if there are none."""
-    count = int(_ends_missing(source).sum()) if pad_value == "" else 0
+    count = int(ends_missing(source).sum()) if pad_value == "" else 0
     if not count:
         return ""
+    return ends_note(source.name, count, len(source))
+
+
+def ends_note(name: str, count: int, total: int) -> str:
+    """Return the note that `count` of `total` sequences seem to end before their last step."""
     return (
-        f"{source.name}: {count:,} of {len(source):,} sequences end in missing values: --pad-value nan reads "
+        f"{name}: {count:,} of {total:,} sequences end in missing values: --pad-value nan reads "
         "them as shorter sequences, --missing replaces the values"
     )
 
@@ -73,7 +78,7 @@ def check_padding(data: Dataset) -> None:
         # Of packed data this was asked when they were packed.
         if settings is None or settings.pad_value or not isinstance(source, MemorySource):
             continue
-        ends = _ends_missing(source)
+        ends = ends_missing(source)
         if not ends.any():
             continue
         try:
@@ -84,15 +89,30 @@ def check_padding(data: Dataset) -> None:
             continue  # values are missing elsewhere too
         first = int(np.flatnonzero(ends)[0])
         missing = int(source.lengths[first] - cut.lengths[first])
-        raise UsageError(
-            f"{source.name}: {source.info.locate(first)}: the last {missing} of {source.max_length} steps "
-            f"are missing ({int(ends.sum()):,} of {len(source):,} sequences): does the sequence end there, "
-            "or are values missing? Give --pad-value nan if it ends, --pad-value none with "
-            "--missing forward-fill, zero or mean if values are missing"
-        )
+        place = source.info.locate(first)
+        raise padding_question(source.name, place, missing, source.max_length, int(ends.sum()), len(source))
 
 
-def _ends_missing(source: MemorySource) -> NDArray[np.bool_]:
+def padding_question(name: str, place: str, missing: int, steps: int, count: int, total: int) -> UsageError:
+    """Return the error that asks whether sequences end early.
+
+    Args:
+        name: Where the sequences come from.
+        place: Place of the first that ends in missing values.
+        missing: Number of its steps that are missing.
+        steps: Number of its steps.
+        count: Number of such sequences.
+        total: Number of all sequences.
+    """
+    return UsageError(
+        f"{name}: {place}: the last {missing} of {steps} steps "
+        f"are missing ({count:,} of {total:,} sequences): does the sequence end there, "
+        "or are values missing? Give --pad-value nan if it ends, --pad-value none with "
+        "--missing forward-fill, zero or mean if values are missing"
+    )
+
+
+def ends_missing(source: MemorySource) -> NDArray[np.bool_]:
     """Return which sequences of equal lengths end in a step that is missing, (N,)."""
     if source.dtype == np.uint8 or not source.uniform or source.max_length < 2:
         return np.zeros(len(source), bool)

@@ -7,7 +7,8 @@ user is asked. Only features that were inferred are searched, when data are read
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,7 @@ def separate_bookkeeping(table: Table, shape: str) -> Table:
     Raises:
         UsageError: If a column may be an index or a length, but its name or its values do not show it.
     """
-    for name in table.columns.features:
-        if len(table.columns.features) > 1:
-            table = _separate_counter(table, name, shape)
+    table = separate_counters(table, lambda name: _facts(_column(table, name)), shape)
     if shape == "long":
         _check_long_lengths(table)
         return table
@@ -49,23 +48,64 @@ def separate_bookkeeping(table: Table, shape: str) -> Table:
     return table
 
 
-def _separate_counter(table: Table, name: str, shape: str) -> Table:
-    """Return the table without the feature `name` if it counts the rows."""
-    values = table.values[:, table.columns.features.index(name)]
-    counted = _counts_rows(values)
-    if is_counter_name(name):
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What says whether a feature counts the rows.
+
+    counted: whether it is 0, 1, 2, ... or 1, 2, 3, ... in the order of the file. first: its first value.
+    rows: number of rows. distinct: returns whether its values are whole numbers, each of which occurs once.
+    """
+
+    counted: bool
+    first: float
+    rows: int
+    distinct: Callable[[], bool]
+
+
+def separate_counters(table: Table, facts: Callable[[str], ColumnFacts], shape: str) -> Table:
+    """Return the table without features that count its rows; a wide one may use one as ids.
+
+    Args:
+        table: A table whose features were inferred.
+        facts: Returns what is known about the feature of a name.
+        shape: "long" or "wide".
+
+    Raises:
+        UsageError: If a column may be an index, but its name does not show it.
+    """
+    for name in table.columns.features:
+        if len(table.columns.features) > 1:
+            table = _separate_counter(table, name, facts(name), shape)
+    return table
+
+
+def _column(table: Table, name: str) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = table.values[:, table.columns.features.index(name)]
+    return values
+
+
+def _facts(values: NDArray[np.float32]) -> ColumnFacts:
+    def distinct() -> bool:
         whole = bool((np.trunc(values) == values).all())  # NaN is not equal
-        if not (counted or (whole and len(np.unique(values)) == len(values) >= _FEWEST_NAMED)):
+        return whole and len(np.unique(values)) == len(values)
+
+    return ColumnFacts(_counts_rows(values), values[0].item(), len(values), distinct)
+
+
+def _separate_counter(table: Table, name: str, facts: ColumnFacts, shape: str) -> Table:
+    """Return the table without the feature `name` if it counts the rows."""
+    if is_counter_name(name):
+        if not (facts.counted or (facts.rows >= _FEWEST_NAMED and facts.distinct())):
             return table
         if shape == "wide" and table.id is None:
-            return _use_as_id(table, name, values)
+            return _use_as_id(table, name, _column(table, name))
         return _without(table, name, f"column {name}, which counts the rows, left out")
     numbered = shape == "long" or _in_series(name, table.columns.features)
     enough = _FEWEST_NUMBERED if numbered else _FEWEST_ROWS
-    if not counted or len(values) < enough:
+    if not facts.counted or facts.rows < enough:
         return table
-    first = int(values[0])
-    what = f"counts the rows {first} to {first + len(values) - 1}, like an index"
+    first = int(facts.first)
+    what = f"counts the rows {first} to {first + facts.rows - 1}, like an index"
     if shape == "long":
         use = f"--time-column {_shell(name)} if it orders the rows of a sequence"
         raise _question(table, name, what, use, "feature")
@@ -146,7 +186,12 @@ def _check_long_lengths(table: Table) -> None:
         if table.values[0, index] != counts[table.id.codes[0]]:
             continue
         if (table.values[:, index] == counts[table.id.codes]).all():
-            raise _question(table, name, "is the number of steps of each sequence", "", "feature")
+            raise length_question(table, name)
+
+
+def length_question(table: Table, name: str) -> UsageError:
+    """Return the error about a feature of a long table that is the length of its sequence in every row."""
+    return _question(table, name, "is the number of steps of each sequence", "", "feature")
 
 
 def _question(table: Table, name: str, what: str, use: str, unit: str) -> UsageError:

@@ -346,7 +346,7 @@ def _content(folder: Path) -> _Content:
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from error
     for paths in (content.folders, content.pictures, content.others):
-        paths.sort(key=_natural)
+        paths.sort(key=natural_order)
     return content
 
 
@@ -357,6 +357,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _natural(path: Path) -> list[Any]:
-    """Sort key that puts 2.png before 10.png."""
+def natural_order(path: Path) -> list[Any]:
+    """Return a sort key that puts 2.png before 10.png."""
     return [(int(word), word) if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", path.name)]

@@ -284,12 +284,22 @@ def _make_source(
 
 
 def _assigned_splits(table: Table, split: Names, rows: NDArray[np.int64]) -> NDArray[Any]:
+    splits: NDArray[Any] = np.array(split_names(table, split), dtype=object)[split.codes[rows]]
+    return splits
+
+
+def split_names(table: Table, split: Names) -> list[str]:
+    """Return the split that each text of the split column stands for.
+
+    Raises:
+        DataError: If that of some row stands for none; names the row.
+    """
     texts = [text.strip().lower() for text in split.texts]
     named = [_SPLIT_NAMES.get(text, text) for text in texts]
-    unknown = [text for text, name in zip(split.texts, named, strict=True) if name not in SPLITS]
-    if unknown:
-        row = int(np.flatnonzero(split.codes == split.texts.index(unknown[0]))[0])
-        fault = f"expected train, validation or test, found {quoted(unknown[0])}"
+    unknown = [code for code, name in enumerate(named) if name not in SPLITS]
+    rows = np.flatnonzero(np.isin(split.codes, unknown)) if unknown else np.zeros(0, np.int64)
+    if rows.size:
+        row = int(rows[0])
+        fault = f"expected train, validation or test, found {quoted(split.texts[split.codes[row]])}"
         table.fail(row, fault, table.columns.split)
-    splits: NDArray[Any] = np.array(named, dtype=object)[split.codes[rows]]
-    return splits
+    return named
