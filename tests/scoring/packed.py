@@ -84,7 +84,10 @@ def _packed_split(location: Location, name: str, source: MemorySource, rows: int
         file = _written(location, f"{name}-{number:06d}.parquet", encode_row_group(part))
         groups.append(RowGroup(**file.model_dump(), n=len(part), steps=part.total_steps))
     index = encode_index(source.lengths, source.targets)
-    F = source.features
+    values = source.concatenated.astype(np.float64)
+    missing = np.isnan(values)
+    present = np.ma.masked_array(values, missing | np.isinf(values))
+    mean = present.mean(0).filled(0)
     return PackedSplit(
         n=len(source),
         steps=source.total_steps,
@@ -99,11 +102,15 @@ def _packed_split(location: Location, name: str, source: MemorySource, rows: int
             min=int(source.lengths.min()),
             median=float(np.median(source.lengths)),
             max=source.max_length,
-            histogram=[],
+            histogram=[(int(source.lengths.min()), source.max_length, len(source))],
         ),
-        missing=0,
-        first_missing="",
-        statistics=Statistics(count=[0] * F, mean=[0.0] * F, m2=[0.0] * F),
+        missing=int(missing.sum()),
+        first_missing="somewhere" if missing.any() else "",
+        statistics=Statistics(
+            count=(~missing).sum(0).tolist(),
+            mean=mean.tolist(),
+            m2=((present - mean) ** 2).sum(0).filled(0).tolist(),
+        ),
         index=_written(location, f"{name}-index.parquet", index),
         row_groups=groups,
     )

@@ -22,6 +22,7 @@ from scanline.scoring.job import (
 from scanline.scoring.output import parquet_bytes
 from scanline.scoring.scorer import Scorer
 from scanline.scoring.work import PackedWork, Unit, Work
+from scanline.storage.atomic import TEMPORARY
 from scanline.storage.digest import sha256
 
 _READERS = 8  # threads that read finished parts, which mostly wait for an object store
@@ -156,4 +157,9 @@ def finish(score: PartScorer, job: Job, parts: dict[Unit, Part]) -> Scores:
     known = set(map(done_file, score.work.units))
     for name in known.intersection(score.target.names()):
         score.target.remove(name)
+    if score.target.is_local:
+        # What processes that were killed have begun to write.
+        for kind in ("part", "done"):
+            for path in score.target.path.glob(f".{kind}-*{TEMPORARY}"):
+                path.unlink(missing_ok=True)
     return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +12,22 @@ import torch
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
-from scanline.errors import ModelError, UsageError
+from scanline.data.packed.location import Location, is_uri
+from scanline.errors import DataError, ModelError, UsageError
+from scanline.limits import limit_of
 from scanline.model.artifact import Model, load
-from scanline.model.model_files import DESCRIPTION, find_model
+from scanline.model.model_files import DESCRIPTION, WEIGHTS, find_model
 from scanline.model.predictor import similar_length_batches, to_device
 from scanline.model.prefixes import first_confident_steps, outputs_by_step
 from scanline.model.session import check_streamable
 from scanline.scoring.columns import check_stop, predicted, require_pyarrow, score_schema, with_nulls
 from scanline.scoring.sequences import Rows, prepare
 from scanline.storage.digest import sha256
-from scanline.storage.json_files import read_bounded
 
 if TYPE_CHECKING:
     import pyarrow
 
+MODEL = "model"  # folder of the model in a run directory
 _MAX_NUMBERS = 2**23  # numbers at all steps of a batch, which bounds the memory of `stop_at`
 
 
@@ -36,7 +39,7 @@ class Scorer:
     loads the model itself, and refuses another one.
 
     Attributes:
-        path: The model folder, absolute.
+        path: The model folder: an absolute path or a URI.
         digest: SHA-256 of its `model.json`, which has a digest of every weight.
         calibrated: Whether probabilities are calibrated.
         stop_at: Adds the first step after which a class has this probability; None adds nothing.
@@ -53,7 +56,7 @@ class Scorer:
         """Return a scorer for the model of a run.
 
         Args:
-            run: A run directory or a model folder.
+            run: A run directory or a model folder: a path or a URI.
             calibrated: Whether probabilities are calibrated.
             stop_at: As the attribute.
 
@@ -61,8 +64,8 @@ class Scorer:
             ModelError: If the model cannot be used.
             UsageError: If `stop_at` is no probability, or does not fit the model.
         """
-        folder = find_model(Path(run)).resolve()
-        scorer = cls(str(folder), _digest_of(folder), calibrated, stop_at)
+        folder = _model_folder(str(run))
+        scorer = cls(folder.uri, _digest_of(folder), calibrated, stop_at)
         scorer.model  # noqa: B018 -- an unusable model is reported now
         return scorer
 
@@ -77,13 +80,14 @@ class Scorer:
     def model(self) -> Model:
         """The model. Raises ModelError if it cannot be loaded, or is not the one with this digest."""
         if not self._loaded:
-            found = _digest_of(Path(self.path))
+            folder = Location.parse(self.path)
+            found = _digest_of(folder)
             if found != self.digest:
                 raise ModelError(
                     f"{self.path}: expected the model with digest {self.digest[:12]}, found {found[:12]}; "
                     "the same model must be at this path on every machine, and stay there"
                 )
-            model = load(self.path, "cpu", self.calibrated)
+            model = _load(folder, self.calibrated)
             check_stop(model.task, self.stop_at)
             if self.stop_at is not None:
                 try:
@@ -173,6 +177,31 @@ class Scorer:
         return steps, classes
 
 
-def _digest_of(folder: Path) -> str:
+def _model_folder(run: str) -> Location:
+    """Return the model folder of a run. Raises ModelError if there is no model."""
+    if not is_uri(run):
+        return Location.parse(find_model(Path(run)))
+    for folder in (Location.parse(run), Location.parse(f"{run}/{MODEL}")):
+        if folder.exists(DESCRIPTION):
+            return folder
+    raise ModelError(f"{run} is neither a run directory (model/) nor a model folder (model.json)")
+
+
+def _digest_of(folder: Location) -> str:
     """Return the SHA-256 of a model's description. Raises ModelError if it cannot be read."""
-    return sha256(read_bounded(folder / DESCRIPTION, "JSON_BYTES"))
+    try:
+        return sha256(folder.read(DESCRIPTION, limit_of("JSON_BYTES")))
+    except DataError as error:
+        raise ModelError(str(error)) from None
+
+
+def _load(folder: Location, calibrated: bool) -> Model:
+    if folder.is_local:
+        return load(folder.path, "cpu", calibrated)
+    with tempfile.TemporaryDirectory(prefix="scanline-model-") as copy:
+        try:
+            for name, limit in ((DESCRIPTION, "JSON_BYTES"), (WEIGHTS, "MODEL_BYTES")):
+                (Path(copy) / name).write_bytes(folder.read(name, limit_of(limit)))
+            return load(copy, "cpu", calibrated)
+        except (DataError, ModelError) as error:
+            raise ModelError(str(error).replace(copy, folder.uri)) from None

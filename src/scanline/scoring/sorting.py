@@ -58,6 +58,7 @@ def write_sorted(
     name = sorted_file(kind)
     with tempfile.TemporaryDirectory(prefix="scanline-sort-") as folder:
         if target.is_local:
+            target.path.mkdir(parents=True, exist_ok=True)
             with atomic_file(target.path / name) as file, table_writer(file, kind, schema) as writer:
                 for table in _in_order(tables, schema, folder):
                     writer.write(table)

@@ -1,0 +1,106 @@
+"""Scoring on Ray: the bytes of scoring on this machine, also after a machine of the cluster is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from scanline.errors import DataError, UsageError
+from scanline.scoring import score
+from tests.scoring.packed import pack
+from tests.scoring.processes import done_units, wait_for
+
+pytestmark = pytest.mark.campaign
+
+
+@pytest.fixture(scope="module")
+def unsplit(sequences, tmp_path_factory) -> Path:
+    """The sequences as a packed data set of 60 row groups."""
+    return pack(tmp_path_factory.mktemp("packed") / "activity", {"all": sequences}, rows=2)
+
+
+@pytest.fixture(scope="module")
+def scored(run, unsplit, tmp_path_factory) -> Path:
+    """The scores of this machine."""
+    target = tmp_path_factory.mktemp("scored") / "scores"
+    score(run, str(unsplit), str(target), order="id")
+    return target
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of three nodes on this machine, each with one core; this process is connected to it."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Actors are started in other folders; they import this module's package.
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        from ray.cluster_utils import Cluster
+
+        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        for _ in range(2):
+            started.add_node(num_cpus=1, wait=False)
+        started.wait_for_nodes()
+        ray.init(address=started.address, log_to_driver=False)
+        yield started
+        ray.shutdown()
+        started.shutdown()
+
+
+def content(target: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in target.iterdir()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_actors_write_the_bytes_of_this_machine(cluster, scored, run, unsplit, tmp_path):
+    score(run, str(unsplit), str(tmp_path), engine="ray", processes=2, order="id")
+    assert content(tmp_path) == content(scored)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_error_of_an_actor_is_the_error_of_the_job(cluster, run, sequences, tmp_path):
+    source = pack(tmp_path / "packed", {"all": sequences}, 40)
+    (source / "all-000001.parquet").unlink()
+    with pytest.raises(DataError, match=r"all-000001.parquet: cannot be read \(no such file\)"):
+        score(run, str(source), str(tmp_path / "scores"), engine="ray")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_lost_machine_is_replaced(cluster, scored, run, unsplit, tmp_path):
+    target = tmp_path / "scores"
+    lost = cluster.list_all_nodes()[-1]
+
+    def kill() -> None:
+        wait_for(lambda: has_actor(lost) and done_units(target), "an actor, and the first part")
+        cluster.remove_node(lost, allow_graceful=False)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    score(run, str(unsplit), str(target), engine="ray", processes=3, order="id")
+    killer.join()
+    assert len(cluster.list_all_nodes()) == 2
+    assert content(target) == content(scored)
+
+
+def has_actor(node) -> bool:
+    """Return whether a node runs an actor of Ray Data."""
+    (raylet,) = node.all_processes["raylet"]
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal() and (entry / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == raylet.process.pid:
+                    return True
+    return False
+
+
+def test_sequences_in_memory_are_refused(run, csv_file, tmp_path):
+    pytest.importorskip("ray.data", reason="Ray is not installed: pip install '.[ray]'")
+    with pytest.raises(UsageError, match="--engine ray requires a packed data set"):
+        score(run, str(csv_file), str(tmp_path), engine="ray")
