@@ -26,6 +26,7 @@ from scanline.errors import ScanlineError, UsageError
 @click.option(
     "--stream", is_flag=True, help="Read steps from standard input (FILES is -) and predict after each."
 )
+@click.option("--to", metavar="FILE", help="Write the predictions to this .parquet or .csv file.")
 @dialect_options
 @click.option("--calibrated", is_flag=True, help="Use calibrated probabilities (temperature scaling).")
 @click.option(
@@ -37,6 +38,7 @@ def command(
     files: tuple[str, ...],
     save_input: str | None,
     stream: bool,
+    to: str | None,
     calibrated: bool,
     device: str,
     as_json: bool,
@@ -45,31 +47,44 @@ def command(
     """Classify FILES with the model of RUN, a run or model directory.
 
     FILES are pictures (PNG, JPEG, PGM, .npy) of any size, dark on light or light on dark, which are prepared
-    like the training pictures; or .ts, CSV, Parquet or .npz files of sequences. Labels in them are ignored.
+    like the training pictures; .ts, CSV, Parquet or .npz files of sequences; or packed data sets (a folder or
+    a URI), which are read piece by piece. Labels in them are ignored.
 
     With --stream, FILES is - and each line of standard input is a step, as CSV or as a JSON list or object.
     A prediction is printed after each step; an empty line ends a sequence. With --json, each prediction is a
     line of JSON.
     """
     if stream or files == ("-",):
-        if files != ("-",) or not stream or save_input:
-            raise UsageError("expected `scanline predict RUN - --stream` for a stream, without --save-input")
+        if files != ("-",) or not stream or save_input or to:
+            raise UsageError(
+                "expected `scanline predict RUN - --stream` for a stream, without --save-input and --to"
+            )
         return _stream(run, calibrated, device, as_json, reading)
-    from scanline.evaluation.predict_files import predict_files
+    from scanline.scoring.predict import FaultySequence, predict, write_predictions
 
-    predictions, errors, code = [], [], 0
-    for result in predict_files(run, files, device, save_input, calibrated, reading):
-        if isinstance(result, ScanlineError):
-            say(f"scanline: {result}")
-            errors.append(str(result))
+    results = predict(run, files, device, save_input, calibrated, reading)
+    if to is not None:
+        results = write_predictions(run, files, results, to, calibrated)
+    predictions, errors, count, code = [], [], 0, 0
+    for result in results:
+        if isinstance(result, FaultySequence | ScanlineError):
+            error = result.error if isinstance(result, FaultySequence) else result
+            place = f"{shown_name(result.file)}: " if isinstance(result, FaultySequence) else ""
+            say(f"scanline: {place}{error}")
+            errors.append(place + str(error))
             # The first error decides the exit code; the remaining files are still predicted.
-            code = code or result.exit_code
+            code = code or error.exit_code
             continue
-        predictions.append(result.to_json())
-        if not as_json:
-            print_text(_line(predictions[-1]))
+        count += 1
+        if to is None and as_json:
+            predictions.append(result.to_json())
+        elif to is None:
+            print_text(_line(result.to_json()))
     if as_json:
-        print_json({"run": run, "predictions": predictions, "errors": errors})
+        found = {"predictions": predictions} if to is None else {"to": to, "n": count}
+        print_json({"run": run, **found, "errors": errors})
+    elif to is not None:
+        print_text(f"{count:,} predictions written to {shown_name(to)}")
     return code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from scanline.model.session import check_streamable
 from scanline.scoring.columns import check_stop, predicted, require_pyarrow, score_schema, with_nulls
 from scanline.scoring.sequences import Rows, prepare
 from scanline.storage.digest import sha256
+from scanline.tasks import DecodedPrediction
 
 if TYPE_CHECKING:
     import pyarrow
@@ -43,34 +45,39 @@ class Scorer:
         digest: SHA-256 of its `model.json`, which has a digest of every weight.
         calibrated: Whether probabilities are calibrated.
         stop_at: Adds the first step after which a class has this probability; None adds nothing.
+        device: Where the model computes: "cpu" or "cuda".
     """
 
     path: str
     digest: str
     calibrated: bool = False
     stop_at: float | None = None
+    device: str = "cpu"
     _loaded: list[Model] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
-    def open(cls, run: str | Path, calibrated: bool = False, stop_at: float | None = None) -> Scorer:
+    def open(
+        cls, run: str | Path, calibrated: bool = False, stop_at: float | None = None, device: str = "cpu"
+    ) -> Scorer:
         """Return a scorer for the model of a run.
 
         Args:
             run: A run directory or a model folder: a path or a URI.
             calibrated: Whether probabilities are calibrated.
             stop_at: As the attribute.
+            device: As the attribute.
 
         Raises:
             ModelError: If the model cannot be used.
             UsageError: If `stop_at` is no probability, or does not fit the model.
         """
         folder = _model_folder(str(run))
-        scorer = cls(folder.uri, _digest_of(folder), calibrated, stop_at)
+        scorer = cls(folder.uri, _digest_of(folder), calibrated, stop_at, device)
         scorer.model  # noqa: B018 -- an unusable model is reported now
         return scorer
 
     def __getstate__(self) -> dict[str, Any]:
-        options = {"calibrated": self.calibrated, "stop_at": self.stop_at}
+        options = {"calibrated": self.calibrated, "stop_at": self.stop_at, "device": self.device}
         return {"path": self.path, "digest": self.digest, **options, "_loaded": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -87,7 +94,7 @@ class Scorer:
                     f"{self.path}: expected the model with digest {self.digest[:12]}, found {found[:12]}; "
                     "the same model must be at this path on every machine, and stay there"
                 )
-            model = _load(folder, self.calibrated)
+            model = _load(folder, self.device, self.calibrated)
             check_stop(model.task, self.stop_at)
             if self.stop_at is not None:
                 try:
@@ -119,20 +126,13 @@ class Scorer:
             ModelError: If the model cannot be loaded.
         """
         pa = require_pyarrow()
-        rows, form = Rows.of(table), self.model.preprocessing
-        errors = rows.faults(form)
-        valid = np.array([row for row in range(len(rows.ids)) if row not in errors], np.int64)
+        rows = Rows.of(table)
+        groups, errors = self._read(rows)
         columns: dict[str, Any] = {
             "id": pa.array(rows.ids, pa.string()),
             "split": pa.array([split] * len(rows.ids), pa.string()),
+            "error": pa.array([errors.get(row) for row in range(len(rows.ids))], pa.string()),
         }
-        groups: list[tuple[NDArray[np.int64], MemorySource]] = []
-        for chosen, source in rows.sources(valid, form):
-            wrong, steps = prepare(source, [rows.ids[row] for row in chosen], form)
-            errors |= {int(chosen[index]): text for index, text in wrong.items()}
-            if steps is not None:
-                groups.append((np.delete(chosen, list(wrong)), steps))
-        columns["error"] = pa.array([errors.get(row) for row in range(len(rows.ids))], pa.string())
         scored = np.concatenate([rows for rows, _ in groups]) if groups else np.zeros(0, np.int64)
         # Groups are in the order of the table each, and nearly always there is one.
         order = np.argsort(scored, kind="stable")
@@ -143,6 +143,31 @@ class Scorer:
                     values.get(each.name), scored[order], len(rows.ids), each.type
                 )
         return pa.table([columns[name] for name in self.schema.names], schema=self.schema)
+
+    def predictions(
+        self, table: pyarrow.Table | pyarrow.RecordBatch
+    ) -> Iterator[tuple[str | None, DecodedPrediction | DataError]]:
+        """Yield the identifier of each row of a table, and its prediction or error; see `__call__`."""
+        rows = Rows.of(table)
+        groups, errors = self._read(rows)
+        found: dict[int, DecodedPrediction | DataError] = {row: DataError(errors[row]) for row in errors}
+        for chosen, steps in groups:
+            probabilities = self.model.task.probabilities(self.model.outputs(steps))
+            found |= zip(chosen.tolist(), map(self.model.task.decode, probabilities), strict=True)
+        for row, name in enumerate(rows.ids):
+            yield name, found[row]
+
+    def _read(self, rows: Rows) -> tuple[list[tuple[NDArray[np.int64], MemorySource]], dict[int, str]]:
+        """Return the sequences of rows as the network's steps, by width, and the errors of other rows."""
+        form = self.model.preprocessing
+        errors, groups = rows.faults(form), []
+        valid = np.array([row for row in range(len(rows.ids)) if row not in errors], np.int64)
+        for chosen, source in rows.sources(valid, form):
+            wrong, steps = prepare(source, [rows.ids[row] for row in chosen], form)
+            errors |= {int(chosen[index]): text for index, text in wrong.items()}
+            if steps is not None:
+                groups.append((np.delete(chosen, list(wrong)), steps))
+        return groups, errors
 
     def _values(self, sources: list[MemorySource], order: NDArray[np.int64]) -> dict[str, Any]:
         """Return the columns of predictions for the sequences of all sources, in `order`."""
@@ -195,13 +220,13 @@ def _digest_of(folder: Location) -> str:
         raise ModelError(str(error)) from None
 
 
-def _load(folder: Location, calibrated: bool) -> Model:
+def _load(folder: Location, device: str, calibrated: bool) -> Model:
     if folder.is_local:
-        return load(folder.path, "cpu", calibrated)
+        return load(folder.path, device, calibrated)
     with tempfile.TemporaryDirectory(prefix="scanline-model-") as copy:
         try:
             for name, limit in ((DESCRIPTION, "JSON_BYTES"), (WEIGHTS, "MODEL_BYTES")):
                 (Path(copy) / name).write_bytes(folder.read(name, limit_of(limit)))
-            return load(copy, "cpu", calibrated)
+            return load(copy, device, calibrated)
         except (DataError, ModelError) as error:
             raise ModelError(str(error).replace(copy, folder.uri)) from None
