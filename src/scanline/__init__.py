@@ -27,6 +27,7 @@ __all__ = [
     "explain",
     "export",
     "load",
+    "pack",
     "report",
     "train",
 ]
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from scanline.api import explain as explain
     from scanline.api import export as export
     from scanline.api import load as load
+    from scanline.api import pack as pack
     from scanline.api import report as report
     from scanline.api import train as train
     from scanline.data.readers.arrays import Arrays as Arrays
@@ -51,6 +53,7 @@ _MODULES = {
     "Arrays": "scanline.data.readers.arrays",
     "Model": "scanline.model.artifact",
     "load": "scanline.api",
+    "pack": "scanline.api",
     "Run": "scanline.api",
     "explain": "scanline.api",
     "export": "scanline.api",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scanline import recipe as recipes
+from scanline.data import packing
 from scanline.data.download import Progress
+from scanline.data.packing import PackResult
 from scanline.data.readers.arrays import Arrays
 from scanline.data.readers.list_columns import arrays_of, is_dataset
 from scanline.errors import ModelError, UsageError
@@ -161,6 +163,67 @@ def _export(
     from scanline.interchange.keras.write import export_keras
 
     return export_keras(exported, target, probabilities=probabilities).to_json()
+
+
+def pack(
+    data: PathLike | Sequence[PathLike],
+    to: PathLike,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    test: float = recipes.DEFAULT_SPLIT.test,
+    validation: float = recipes.DEFAULT_SPLIT.validation,
+    split_seed: int = recipes.DEFAULT_SPLIT.seed,
+    split: bool = True,
+    labelled: bool = True,
+    keep_order: bool = False,
+    row_group_mb: int = 32,
+    memory: str | int = "2GB",
+    temp: PathLike | None = None,
+    force: bool = False,
+) -> PackResult:
+    """Pack data of any size into Parquet files that training and scoring read in parts.
+
+    The same call after an interruption goes on where it ended.
+
+    Args:
+        data: Name or path of a dataset, or several paths or patterns such as "data/*.csv" that are read as
+            one.
+        to: Path or URI of the folder to write.
+        settings: How to read the data, dotted key to value: {"data.label_column": "activity"}.
+        test: Test split as a fraction of all sequences, if the data have none; 0: none.
+        validation: Validation split as a fraction of the sequences not in the test split; 0: none.
+        split_seed: Seed of the splits, and of the order of the sequences.
+        split: Whether to make splits; otherwise all sequences are one split, to be scored.
+        labelled: Whether sequences must have labels; without, `split` must be False.
+        keep_order: Whether sequences stay in the order of the source; otherwise they are shuffled.
+        row_group_mb: Size of a row group in MB of step values.
+        memory: How much memory may be used, in bytes or such as "2GB".
+        temp: Folder for temporary files; None: beside a local target, or that of the system.
+        force: Whether to replace a packed data set, or an unfinished one of another request.
+
+    Raises:
+        DataError: If something is wrong with the data; names the place.
+        UsageError: If an argument is out of range, or the target exists.
+        ScanlineError: If the target or a temporary file cannot be written.
+    """
+    with python_terms():
+        chosen = recipes.load(recipes.DEFAULT, dict(settings or {})).data
+        several = [data] if isinstance(data, str | os.PathLike) else data
+        return packing.pack(
+            [os.fspath(each) for each in several],
+            os.fspath(to),
+            chosen,
+            test=test,
+            validation=validation,
+            split_seed=split_seed,
+            split=split,
+            labelled=labelled,
+            keep_order=keep_order,
+            row_group_mb=row_group_mb,
+            memory=memory,
+            temp=None if temp is None else Path(temp),
+            force=force,
+        )
 
 
 def train(

@@ -30,7 +30,7 @@ COMMANDS = {
     "import": "Import a TensorFlow, Keras or PyTorch network.",
     "export": "Export a model to ONNX or Keras and verify it.",
     "recipes": "List the recipes, or print one.",
-    "data": "List, inspect, download and verify data sets.",
+    "data": "List, inspect, download, verify and pack data sets.",
     "bench": "Benchmark recurrent layers against other frameworks.",
     "rendezvous": "Host the place where the machines of a training meet.",
     "doctor": "Show versions, hardware and the native library.",

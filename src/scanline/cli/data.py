@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 import click
 
 from scanline.cli.data_options import chosen_settings, data_options
+from scanline.cli.data_pack import command as pack
 from scanline.cli.output import download_bar, print_json, print_text, say, shown_name
 from scanline.errors import DataError, UsageError
 
 
 @click.group(name="data")
 def command() -> None:
-    """List, inspect, download and verify data sets."""
+    """List, inspect, download, verify and pack data sets."""
+
+
+command.add_command(pack)
 
 
 @command.command(name="list")

@@ -96,6 +96,14 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how to read data, and none that say what is then done with them."""
+    for option, key, metavar, text in reversed((*_OPTIONS, *_DIALECT)):
+        if key.startswith("data.") and key != "data.test":
+            command = click.option(option, metavar=metavar, help=text)(command)
+    return command
+
+
 def dialect_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for files of another dialect to a command that uses a model.
 

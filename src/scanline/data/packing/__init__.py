@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scanline.data.packing.pack import PackResult, pack_source
-from scanline.data.packing.request import PackRequest, parse_bytes
+from scanline.data.packing.packer import PackResult, pack, pack_request
+from scanline.data.packing.request import PackRequest
 
-__all__ = ["PackRequest", "PackResult", "pack_source", "parse_bytes"]
+__all__ = ["PackRequest", "PackResult", "pack", "pack_request"]

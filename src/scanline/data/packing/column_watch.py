@@ -26,7 +26,7 @@ class ColumnWatch:
         self._whole: dict[int, list[NDArray[np.float32]] | None] = {
             index: [] for index, name in enumerate(features) if is_counter_name(name)
         }
-        self._length_of = np.ones(len(features), bool)
+        self._length_of: NDArray[np.bool_] | None = None  # of the features that are kept
         self._lengths: set[int] = set()
 
     def see(self, values: NDArray[np.float32], first: int) -> None:
@@ -65,11 +65,15 @@ class ColumnWatch:
 
     def see_sequences(self, values: NDArray[np.float32], lengths: NDArray[np.int64]) -> None:
         """Take the (S, F) values of whole sequences into account."""
+        if self._length_of is None:
+            self._length_of = np.ones(values.shape[1], bool)
         if self._length_of.any():
             own = np.repeat(lengths, lengths)[:, None]
             self._length_of &= (values == own).all(0)
             self._lengths.update(np.unique(lengths).tolist()[:2])
 
     def length_features(self) -> list[int]:
-        """Return the features that are the number of steps of their sequence in every row."""
-        return np.flatnonzero(self._length_of).tolist() if len(self._lengths) > 1 else []
+        """Return the features, of those kept, that are the number of steps of their sequence in every row."""
+        if self._length_of is None or len(self._lengths) < 2:
+            return []
+        return np.flatnonzero(self._length_of).tolist()

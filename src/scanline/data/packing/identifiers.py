@@ -44,7 +44,7 @@ class Identifiers:
 def find_pair(
     hashes: NDArray[np.int64], texts: Iterable[tuple[str, int]]
 ) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Return two identifiers that are equal or look alike, each with its number.
+    """Return two identifiers that are equal or look alike, each with its number, in order of the numbers.
 
     Args:
         hashes: What `Identifiers.repeated` returned, at least one.
@@ -60,5 +60,6 @@ def find_pair(
         if hash(look) in wanted:
             first = seen.setdefault(look, (text, number))
             if first[1] != number:
-                return first, (text, number)
+                one, other = sorted([first, (text, number)], key=lambda each: each[1])
+                return one, other
     raise LookupError

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
 from scanline.data.packing.chunks import Part
-from scanline.data.padding import ends_missing, padding_question, without_padding
+from scanline.data.padding import ends_missing, ends_note, padding_question, without_padding
 from scanline.errors import DataError
 
 
@@ -17,10 +18,11 @@ class PaddingWatch:
         self._steps = 0  # of all sequences; -1 if they differ
         self._total, self._ends = 0, 0
         self._elsewhere = False
-        self._first: tuple[str, int] | None = None  # place of the first such sequence, its missing steps
+        # Number of the first such sequence, its place, and how many of its steps are missing.
+        self._first: tuple[int, str, int] | None = None
 
-    def see(self, source: MemorySource) -> None:
-        """Take sequences into account."""
+    def see(self, source: MemorySource, numbers: NDArray[np.int64]) -> None:
+        """Take sequences and their (n,) numbers into account."""
         self._total += len(source)
         steps = source.max_length if source.uniform else -1
         self._steps = steps if self._steps in (0, steps) else -1
@@ -39,9 +41,11 @@ class PaddingWatch:
             self._elsewhere = True
             return
         self._elsewhere = bool(np.isnan(cut.concatenated).any())
-        if self._first is None:
-            first = int(np.flatnonzero(ends)[0])
-            self._first = source.info.locate(first), int(source.lengths[first] - cut.lengths[first])
+        places = np.flatnonzero(ends)
+        first = int(places[numbers[places].argmin()])
+        if self._first is None or numbers[first] < self._first[0]:
+            missing = int(source.lengths[first] - cut.lengths[first])
+            self._first = int(numbers[first]), source.info.locate(first), missing
 
     @property
     def _doubtful(self) -> bool:
@@ -49,8 +53,6 @@ class PaddingWatch:
 
     def note(self, part: Part) -> str:
         """Return the note about sequences that seem to end early, "" if there are none."""
-        from scanline.data.padding import ends_note
-
         settings = part.settings
         if settings is None or settings.pad_value or not self._doubtful:
             return ""
@@ -62,5 +64,5 @@ class PaddingWatch:
         if settings is None or settings.pad_value or not self._doubtful or self._elsewhere:
             return
         if self._first is not None:
-            place, missing = self._first
+            _, place, missing = self._first
             raise padding_question(part.name, place, missing, self._steps, self._ends, self._total)

@@ -73,7 +73,7 @@ class PartBuilder:
     def count(self, chunk: Chunk) -> None:
         """Take the sequences of a chunk into account."""
         self.part.count += len(chunk.source)
-        self.padding.see(chunk.source)
+        self.padding.see(chunk.source, chunk.numbers)
         assert chunk.source.ids is not None
         self.identifiers.add([str(name) for name in chunk.source.ids])
 

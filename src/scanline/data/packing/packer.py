@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from scanline.data import catalogue
 from scanline.data.labels import BytesName
 from scanline.data.packed.location import Location
-from scanline.data.packed.manifest import MANIFEST, Manifest, write_manifest
+from scanline.data.packed.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from scanline.data.packed.row_groups import check_installed
 from scanline.data.packing.chunks import Part
 from scanline.data.packing.describing import describe_split
@@ -26,24 +26,30 @@ from scanline.data.packing.division import Division, Staged, divide
 from scanline.data.packing.intake import Intake, Report
 from scanline.data.packing.journal import Journal, file_facts, folder_of, opened_journal, remove
 from scanline.data.packing.reading import read_items
-from scanline.data.packing.request import PackRequest
+from scanline.data.packing.request import (
+    DEFAULT_MEMORY_BYTES,
+    DEFAULT_ROW_GROUP_MB,
+    PackRequest,
+    parse_bytes,
+)
 from scanline.data.packing.sources import Item, find_items
 from scanline.data.packing.stage import Order, StageWriter, bucket_count, staged_columns
 from scanline.data.packing.writing import RowGroupWriter
 from scanline.data.picture_format import PictureFormat
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError, ScanlineError, UsageError
-from scanline.recipe import DataSettings
+from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings, SplitSettings
 from scanline.version import __version__
 
 _OURS = re.compile(r"(train|validation|test|all)-([0-9]{6,}|index)\.parquet")
 _GROWTH = {".gz": 6, ".parquet": 4, ".npz": 3}  # bytes of values for each byte of a file, about
+_MOST_ROW_GROUP_MB = 512
 _PICTURE = TypeAdapter(PictureFormat)
 
 
 @dataclass(frozen=True)
 class PackResult:
-    """What was packed.
+    """What was packed, and where.
 
     Attributes:
         manifest: The manifest.
@@ -59,8 +65,89 @@ class PackResult:
     seconds: float
     resumed: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """Return counts, sizes and notes, ready for JSON."""
+        splits = {
+            name: {"sequences": split.n, "steps": split.steps, "row_groups": len(split.row_groups)}
+            for name, split in self.manifest.splits.items()
+        }
+        return {
+            "uri": self.uri,
+            "name": self.manifest.name,
+            "features": self.manifest.features,
+            "dtype": self.manifest.dtype,
+            "classes": len(self.manifest.classes),
+            "splits": splits,
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+            "resumed": self.resumed,
+            "notes": list(self.manifest.notes),
+        }
 
-def pack_source(request: PackRequest, report: Report | None = None) -> PackResult:
+
+def pack(
+    sources: str | Sequence[str],
+    to: str,
+    settings: DataSettings = DEFAULT_DATA,
+    *,
+    test: float = DEFAULT_SPLIT.test,
+    validation: float = DEFAULT_SPLIT.validation,
+    split_seed: int = DEFAULT_SPLIT.seed,
+    split: bool = True,
+    labelled: bool = True,
+    keep_order: bool = False,
+    row_group_mb: int = DEFAULT_ROW_GROUP_MB,
+    memory: str | int = DEFAULT_MEMORY_BYTES,
+    temp: Path | None = None,
+    force: bool = False,
+    report: Report | None = None,
+) -> PackResult:
+    """Pack sources into a packed data set.
+
+    Args:
+        sources: Name, path or pattern of a source, or several that are read as one.
+        to: Path or URI of the packed data set.
+        settings: How to read the sources.
+        test: Test split as a fraction of all sequences, if the source has none; 0: none.
+        validation: Validation split as a fraction of the sequences not in the test split; 0: none.
+        split_seed: Seed of the splits, and of the order of the sequences.
+        split: Whether to make splits; otherwise all sequences are one split, to be scored.
+        labelled: Whether sequences must have labels; without, they cannot be divided into splits.
+        keep_order: Whether sequences stay in the order of the source; otherwise they are shuffled.
+        row_group_mb: Size of a row group in MB of step values.
+        memory: How much memory may be used, in bytes or such as "2GB".
+        temp: Folder for temporary files; None: beside a local target, or that of the system.
+        force: Whether to replace a packed data set, or an unfinished one of another request.
+        report: As for `pack_request`.
+
+    Raises:
+        DataError: If something is wrong with the source; names the place.
+        UsageError: If an argument is out of range, the target exists, or a setting is needed.
+        ScanlineError: If the target or a temporary file cannot be written.
+    """
+    for name, fraction in (("test", test), ("validation", validation)):
+        if not 0 <= fraction < 1:
+            raise UsageError(f"--{name} must be a fraction from 0 to below 1, got {fraction:g}")
+    if not labelled and split:
+        raise UsageError("--unlabelled requires --no-split: splits are drawn by class")
+    if not 1 <= row_group_mb <= _MOST_ROW_GROUP_MB:
+        raise UsageError(f"--row-group-mb must be from 1 to {_MOST_ROW_GROUP_MB}, got {row_group_mb}")
+    request = PackRequest(
+        (sources,) if isinstance(sources, str) else tuple(sources),
+        to,
+        settings,
+        SplitSettings(test=float(test), validation=float(validation), seed=split_seed) if split else None,
+        labelled,
+        keep_order,
+        row_group_mb,
+        parse_bytes(str(memory)),
+        temp,
+        force,
+    )
+    return pack_request(request, report)
+
+
+def pack_request(request: PackRequest, report: Report | None = None) -> PackResult:
     """Pack the sources of a request.
 
     Args:
@@ -75,9 +162,10 @@ def pack_source(request: PackRequest, report: Report | None = None) -> PackResul
     began = time.monotonic()
     check_installed("packing data")
     target = Location.parse(request.target)
+    request = replace(request, target=target.uri)
     items = find_items(request)
     folder = folder_of(request, target)
-    _check_target(target, request.force)
+    _check_target(target, request.force or Journal(folder).has_begun)
     with opened_journal(folder, request.target) as journal:
         try:
             if request.force:
@@ -86,7 +174,10 @@ def pack_source(request: PackRequest, report: Report | None = None) -> PackResul
             _check_content(target, request.force, resumed)
             with _disk_faults(folder):
                 journal.begin(request, file_facts(_files(items)))
-            manifest = _pack(request, items, target, journal, report or (lambda what, done, total: None))
+            if target.exists(MANIFEST):  # only the removal of the temporary folder was missing
+                manifest = read_manifest(target)
+            else:
+                manifest = _pack(request, items, target, journal, report or (lambda what, done, total: None))
         finally:
             if not journal.has_begun:
                 remove(folder)
@@ -100,14 +191,15 @@ def _pack(
 ) -> Manifest:
     with _disk_faults(journal.folder):
         with _cleared_after_faults(journal):
-            facts = journal.staged() or _stage(request, items, journal, report)
-            parts = [_load_part(each) for each in facts["parts"]]
-            names = ("number", "label", "group", "part", "split")
-            columns = staged_columns(journal.folder, facts["buckets"], names)
-            numbers, labels, groups, of_parts, splits = columns
-            staged = Staged(numbers, labels, groups, of_parts, splits, facts["groups"])
-            division = divide(parts, staged, request, facts["origins"])
-        del staged, columns, numbers, labels, groups, of_parts, splits
+            facts = journal.staged()
+            if facts is None:
+                parts, facts = _stage(request, items, journal, report)
+                division = _divide(request, journal, parts, facts)
+                # Recorded when nothing can be wrong with the source any more.
+                journal.set_staged(facts)
+            else:
+                parts = [_load_part(each) for each in facts["parts"]]
+                division = _divide(request, journal, parts, facts)
         first = parts[0]
         writer = RowGroupWriter(
             target,
@@ -127,8 +219,10 @@ def _pack(
     return manifest
 
 
-def _stage(request: PackRequest, items: list[Item], journal: Journal, report: Report) -> dict[str, Any]:
-    """Read all items into the stage, and return what was recorded."""
+def _stage(
+    request: PackRequest, items: list[Item], journal: Journal, report: Report
+) -> tuple[list[Part], dict[str, Any]]:
+    """Read all items into the stage, and return the parts, and what is recorded."""
     for path in journal.folder.glob("bucket-*"):
         path.unlink()
     sort_folder = journal.folder / "sort"
@@ -144,10 +238,14 @@ def _stage(request: PackRequest, items: list[Item], journal: Journal, report: Re
         "buckets": stage.used,
         "origins": intake.origins,
     }
-    journal.set_staged(facts)
-    # As read from the file, so that both ways are one.
-    loaded: dict[str, Any] = json.loads(json.dumps(facts))
-    return loaded
+    return parts, facts
+
+
+def _divide(request: PackRequest, journal: Journal, parts: Sequence[Part], facts: dict[str, Any]) -> Division:
+    names = ("number", "label", "group", "part", "split")
+    numbers, labels, groups, of_parts, splits = staged_columns(journal.folder, facts["buckets"], names)
+    staged = Staged(numbers, labels, groups, of_parts, splits, facts["groups"])
+    return divide(parts, staged, request, facts["origins"])
 
 
 def _manifest(
@@ -205,10 +303,10 @@ def _expected_bytes(items: Sequence[Item]) -> int:
     return total
 
 
-def _check_target(target: Location, force: bool) -> None:
+def _check_target(target: Location, may_exist: bool) -> None:
     if target.is_local and target.path.exists() and not target.path.is_dir():
         raise UsageError(f"{target.uri}: expected a folder to pack to, got a file; give another --to")
-    if target.exists(MANIFEST) and not force:
+    if target.exists(MANIFEST) and not may_exist:
         raise UsageError(
             f"{target.uri} is a packed data set already: give another --to, or --force to replace it"
         )
