@@ -206,6 +206,8 @@ def pack(
         UsageError: If an argument is out of range, or the target exists.
         ScanlineError: If the target or a temporary file cannot be written.
     """
+    if split and not labelled:
+        raise UsageError("labelled=False requires split=False: splits are drawn by class")
     with python_terms():
         chosen = recipes.load(recipes.DEFAULT, dict(settings or {})).data
         several = [data] if isinstance(data, str | os.PathLike) else data
