@@ -67,7 +67,7 @@ def write_sorted(
             with path.open("wb") as file, table_writer(file, kind, schema) as writer:
                 for table in _in_order(tables, schema, folder):
                     writer.write(table)
-            target.write(name, path.read_bytes())
+            target.upload(name, path)
     return target.file(name)
 
 

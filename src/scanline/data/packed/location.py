@@ -12,7 +12,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*")
 _ENDPOINT = re.compile(r"(?:(https?)://)?([^/@?#]+)/*")
 _ATTEMPTS = 5  # of a request that fails for another reason than the address or the rights
+_PIECE_BYTES = 2**23  # of a file that is uploaded
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
 _TIMEOUT_S = 20.0  # for a connection, and for an answer
 # What object stores answer if trying again does not help; compared in lower case.
@@ -170,15 +171,29 @@ class Location:
             write_atomic(self.path / name, content)
             return
 
-        self._attempt(name, "write", lambda: self._put(name, content))
+        self._attempt(name, "write", lambda: self._put(name, (content,)))
 
-    def _put(self, name: str, content: bytes) -> None:
+    def upload(self, name: str, path: Path) -> None:
+        """Write a file in an object store as `write` does, with the content of a local file of any size.
+
+        Raises:
+            ScanlineError: If it cannot be written.
+        """
+
+        def put() -> None:
+            with path.open("rb") as file:
+                self._put(name, iter(lambda: file.read(_PIECE_BYTES), b""))
+
+        self._attempt(name, "write", put)
+
+    def _put(self, name: str, pieces: Iterable[bytes]) -> None:
         store, key = _filesystem(self.uri), self._key(name)
         # PyArrow completes a file even after a failed write, so only whole files get the name, by a copy.
         temporary = self._key(f".{name}.{secrets.token_hex(4)}{TEMPORARY}")
         try:
             with store.open_output_stream(temporary) as stream:
-                stream.write(content)
+                for piece in pieces:
+                    stream.write(piece)
             store.copy_file(temporary, key)
         finally:
             with contextlib.suppress(OSError):
