@@ -29,9 +29,10 @@ demo: $(VENV)/.core
 	$(BIN)/scanline train --run runs/demo
 	$(BIN)/scanline evaluate runs/demo
 
-# Two workers on two cores; each waits passively, so that the threads of one do not hold up the other.
+# Two workers on two cores; each waits passively, so that the threads of one do not hold up the other. One that has
+# nothing left takes over tests of the other: the longest files would otherwise keep one core busy at the end.
 # Programs that tests start need the compiled modules, whatever the environment says.
-PARALLEL = PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PARALLEL = PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: $(VENV)/.dev
 	$(PARALLEL) -m "not campaign"

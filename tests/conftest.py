@@ -19,6 +19,13 @@ from tests.object_store import _object_store_proxy, object_store, object_store_s
 SHARED = Path(os.environ["SCANLINE_DATA"]) if os.environ.get("SCANLINE_DATA") else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Measure no coverage in campaigns: it would make them slower, and other tests cover the same lines."""
+    for item in items:
+        if item.get_closest_marker("campaign"):
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache_and_no_network(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("SCANLINE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
