@@ -93,6 +93,6 @@ def test_messages_of_the_python_function_name_no_options(here):
     import scanline
     from scanline.errors import UsageError
 
-    with pytest.raises(UsageError, match="^labelled=False requires split=False"):
+    with pytest.raises(UsageError, match=r"^labelled=False requires split=False"):
         scanline.pack("long.csv", "packed", labelled=False)
     assert scanline.pack("long.csv", "packed", split=False, labelled=False).manifest.splits["all"].n == 50
