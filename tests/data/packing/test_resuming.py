@@ -157,6 +157,21 @@ def test_a_folder_with_other_files_is_never_written(tmp_path, force):
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
+def test_a_target_within_the_folder_of_the_source(tmp_path, monkeypatch):
+    folder = tmp_path / "arrays"
+    folder.mkdir()
+    np.save(folder / "X.npy", np.zeros((20, 3, 1), np.float32))
+    np.save(folder / "y.npy", np.arange(20) % 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("scanline.data.packing.packer.write_manifest", None)
+        with pytest.raises(TypeError):
+            pack(str(folder), str(folder / "packed"))
+    (folder / "packed" / ".test-000000.parquet.0123.tmp").write_text("of a writer that was killed")
+    assert pack(str(folder), str(folder / "packed")).resumed
+    assert sorted(path.name for path in folder.iterdir()) == ["X.npy", "packed", "y.npy"]
+    assert not any(path.name.endswith(".tmp") for path in (folder / "packed").iterdir())
+
+
 def test_a_target_that_is_a_file(tmp_path):
     (tmp_path / "target").write_text("mine")
     with pytest.raises(UsageError, match="expected a folder to pack to, got a file"):

@@ -217,6 +217,13 @@ class Location:
 
     def names(self) -> list[str]:
         """Return the names of the files in the folder, sorted; an absent folder has none."""
+        return [name for name in self._all_names() if not name.endswith(TEMPORARY)]
+
+    def unfinished(self) -> list[str]:
+        """Return the names of incomplete files, which writers that were killed have left."""
+        return [name for name in self._all_names() if name.endswith(TEMPORARY)]
+
+    def _all_names(self) -> list[str]:
         if self.is_local:
             try:
                 found = [each.name for each in os.scandir(self.path) if each.is_file()]
@@ -224,13 +231,12 @@ class Location:
                 return []
             except OSError as error:
                 raise DataError(f"{self.uri}: cannot be read ({error.strerror or error})") from error
-            return sorted(name for name in found if not name.endswith(TEMPORARY))
+            return sorted(found)
         from pyarrow import fs
 
         selector = fs.FileSelector(self._key(""), allow_not_found=True)
         infos = self._attempt("", "read", lambda: _filesystem(self.uri).get_file_info(selector))
-        found = [info.base_name for info in infos if info.type == fs.FileType.File]
-        return sorted(name for name in found if not name.endswith(TEMPORARY))
+        return sorted(info.base_name for info in infos if info.type == fs.FileType.File)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there.

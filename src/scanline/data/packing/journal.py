@@ -32,15 +32,34 @@ def folder_of(request: PackRequest, target: Location) -> Path:
     return Path(tempfile.gettempdir()) / f"scanline-pack-{digest}"
 
 
-def file_facts(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Return path, size and time of change of files and folders, to notice that they changed."""
-    facts = []
+def file_facts(paths: Sequence[Path], target: str) -> list[dict[str, Any]]:
+    """Return what tells that files and folders changed: sizes and times, or the names in a folder.
+
+    Args:
+        paths: The files and folders.
+        target: Address of the packed data set, which may be in one of the folders.
+
+    Raises:
+        DataError: If one cannot be read.
+    """
+    facts: list[dict[str, Any]] = []
     for path in paths:
+        found: dict[str, Any] = {"path": str(path.resolve())}
+        if found["path"] == target:
+            continue
         try:
-            status = path.stat()
+            if path.is_dir():
+                digest = hashlib.sha256()
+                for name in sorted(os.listdir(path)):
+                    if not name.startswith(".") and str(path.resolve() / name) != target:
+                        digest.update(os.fsencode(name) + b"\n")
+                found["names"] = digest.hexdigest()
+            else:
+                status = path.stat()
+                found |= {"bytes": status.st_size, "changed_ns": status.st_mtime_ns}
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-        facts.append({"path": str(path.resolve()), "bytes": status.st_size, "changed_ns": status.st_mtime_ns})
+        facts.append(found)
     return facts
 
 

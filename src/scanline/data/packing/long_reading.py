@@ -154,7 +154,7 @@ class LongReader:
     def _watched(self, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
         for batch in batches:
             yield batch
-            self._intake.report("rows", self._tables.rows, self._tables.layout.about or None)
+            self._intake.report("rows", self._tables.rows, self._tables.about or None)
 
     def _take_all(
         self, batches: Iterator[pyarrow.RecordBatch], columns: Columns, notes: tuple[str, ...], key: str

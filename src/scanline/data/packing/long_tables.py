@@ -57,7 +57,7 @@ class LongTables:
         named: Labels, groups and splits so far, by role.
         day: As for `Table`.
         rows: Number of rows that were read.
-        read_bytes: Size of the files that were read to their end.
+        about: An estimate of the number of all rows; 0 if none can be made.
     """
 
     def __init__(self, paths: Sequence[Path], settings: DataSettings, optional: Collection[str]) -> None:
@@ -70,13 +70,15 @@ class LongTables:
         self._open: list[TableRows | None] = [first, *([None] * (len(paths) - 1))]
         title = str(paths[0]) if len(paths) == 1 else f"{len(paths):,} files from {paths[0]}"
         self.title = Path(title)
+        sizes = [path.stat().st_size for path in paths]
+        self.about = self.layout.about * sum(sizes) // max(1, sizes[0])
         self.reset()
 
     def reset(self) -> None:
         """Begin again from the first row."""
         self.starts: list[int] = []
         self.named = {role: NamesCollector() for role in _CODES if getattr(self.columns, role)}
-        self.day, self.rows, self.read_bytes = 0, 0, 0
+        self.day, self.rows = 0, 0
         self.watch = ColumnWatch(self.columns.features) if self._searched else None
         self._texts: dict[str, tuple[str, ...]] = {}
 
@@ -129,7 +131,6 @@ class LongTables:
                 yield made
             if not parser.first:
                 raise DataError(f"{path}: expected rows, found none")
-            self.read_bytes += path.stat().st_size
         for role, collector in self.named.items():
             check_look(collector.known, f"{self.title}{cell_of(getattr(self.columns, role))}")
 

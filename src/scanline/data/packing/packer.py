@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ from scanline.data.packing.stage import Order, StageWriter, bucket_count, staged
 from scanline.data.packing.writing import RowGroupWriter
 from scanline.data.picture_format import PictureFormat
 from scanline.data.source_info import SourceInfo
-from scanline.errors import DataError, ScanlineError, UsageError
+from scanline.errors import DataError, ScanlineError, UsageError, one_line
 from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings, SplitSettings
 from scanline.version import __version__
 
@@ -173,7 +174,7 @@ def pack_request(request: PackRequest, report: Report | None = None) -> PackResu
             resumed = journal.has_begun
             _check_content(target, request.force, resumed)
             with _disk_faults(folder):
-                journal.begin(request, file_facts(_files(items)))
+                journal.begin(request, file_facts(_files(items), target.uri))
             if target.exists(MANIFEST):  # only the removal of the temporary folder was missing
                 manifest = read_manifest(target)
             else:
@@ -215,6 +216,8 @@ def _pack(
         order = Order(None if request.keep_order else request.seed)
         writer.write(journal.folder, facts["buckets"], order, report)
     manifest = _manifest(request, items, parts, division, writer, target, facts["groups"])
+    for name in target.unfinished():
+        target.remove(name)
     write_manifest(target, manifest)
     return manifest
 
@@ -226,7 +229,8 @@ def _stage(
     for path in journal.folder.glob("bucket-*"):
         path.unlink()
     sort_folder = journal.folder / "sort"
-    sort_folder.mkdir(exist_ok=True)
+    shutil.rmtree(sort_folder, ignore_errors=True)
+    sort_folder.mkdir()
     order = Order(None if request.keep_order else request.seed)
     stage = StageWriter(journal.folder, order, bucket_count(_expected_bytes(items)))
     intake = Intake(request, stage, sort_folder, report)
@@ -289,16 +293,25 @@ def _name_of(items: list[Item]) -> str:
 
 
 def _files(items: Sequence[Item]) -> list[Path]:
-    return [item.path for item in items if item.address not in catalogue.names() and item.path.exists()]
+    """Return the files of the items; of a folder also what is in it, and its sub-folders' sub-folders."""
+    paths = [item.path for item in items if item.address not in catalogue.names() and item.path.exists()]
+    inside = [each for path in paths if path.is_dir() for each in _shown_in(path)]
+    deeper = [each for path in inside if path.is_dir() for each in _shown_in(path) if each.is_dir()]
+    return [*paths, *inside, *deeper]
+
+
+def _shown_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _expected_bytes(items: Sequence[Item]) -> int:
     """Return about how many bytes of steps the items have, which decides the number of buckets."""
     total = 0
-    for path in _files(items):
-        if path.is_dir():
+    for item in items:
+        if item.kind == "pictures":
             total += 2**33  # many small files, which are not counted here
-        else:
+    for path in _files(items):
+        if path.is_file():
             total += path.stat().st_size * _GROWTH.get(path.suffix.lower(), 1)
     return total
 
@@ -316,10 +329,12 @@ def _check_content(target: Location, force: bool, resumed: bool) -> None:
     """Check that nothing else is in the target, and remove what an earlier packing has left there."""
     names = target.names()
     foreign = [name for name in names if name != MANIFEST and not _OURS.fullmatch(name)]
+    if target.is_local and target.path.is_dir():
+        foreign += [each.name for each in target.path.iterdir() if each.is_dir()]
     if foreign:
         raise UsageError(
             f"{target.uri}: expected a new or empty folder to pack to, got one with {len(foreign):,} other "
-            f"files, such as {foreign[0][:60]}; give another --to"
+            f"files or folders, such as {one_line(foreign[0])}; give another --to"
         )
     if resumed or not names:
         return
