@@ -35,6 +35,7 @@ _ATTEMPTS = 5  # of a request that fails for another reason than the address or 
 _PIECE_BYTES = 2**23  # of a file that is uploaded
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
 _TIMEOUT_S = 20.0  # for a connection, and for an answer
+_GS_RETRY_S = 2.0  # in which PyArrow tries a request again by itself, a quarter of an hour by default
 # What object stores answer if trying again does not help; compared in lower case.
 _REFUSED = ("access_denied", "access denied", "forbidden", "unauthorized", "invalid_access_key", "signature")
 _REFUSED_CODES = ("http status 403", "http status 401", "error 403", "error 401")
@@ -308,6 +309,8 @@ def _is_final(error: OSError) -> bool:
 def _reason(error: OSError) -> str:
     """Return why a request failed, without the credentials that the answer of a server may repeat."""
     text = error.strerror or str(error)
+    # Google's client: Status(..., with a last message of PerformWork() - CURL error [7]=... error_info={...})
+    text = re.sub(r".*with a last message of (?:PerformWork\(\) - )?", "", text).partition(" error_info=")[0]
     if match := _SDK_MESSAGE.search(text):
         code, status, detail = match[1], match[2], match[3].strip()
         if code == "UNKNOWN" and status and detail.startswith("No response body"):
@@ -358,10 +361,11 @@ def _connect(scheme: str) -> Any:
     if scheme == "gs":
         from datetime import timedelta
 
+        options: dict[str, Any] = {"retry_time_limit": timedelta(seconds=_GS_RETRY_S)}
         protocol, host = _endpoint("STORAGE_EMULATOR_HOST")
         if host:
-            return fs.GcsFileSystem(anonymous=True, scheme=protocol or "http", endpoint_override=host)
-        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=_TIMEOUT_S))
+            options |= {"anonymous": True, "scheme": protocol or "http", "endpoint_override": host}
+        return fs.GcsFileSystem(**options)
     account = environment.get("AZURE_STORAGE_ACCOUNT", "")
     if not account:
         raise UsageError(
