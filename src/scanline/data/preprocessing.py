@@ -181,11 +181,14 @@ class Preprocessing:
             layout = source.layout and self._layout_after(source, source.layout, fills)
             return replace(changed, layout=layout)
         assert isinstance(source, StoredSource)
-        counts = source.lengths * source.features
-        check_divisible(source, counts, self.features)
+        lengths = source.lengths
+        if self.features != source.features:
+            counts = lengths * source.features
+            check_divisible(source, counts, self.features)
+            lengths = counts // self.features
         key = f"{kind} {self.view} {self.permutation_seed} {self.features} {self.missing} {self.means}"
         layout = self._layout_after(source, source.layout, fills)
-        return source.transformed(Transform(change, key), counts // self.features, self.features, layout)
+        return source.transformed(Transform(change, key), lengths, self.features, layout)
 
     def _layout_after(self, source: SequenceSource, layout: Layout, fills: bool) -> Layout:
         """Return the layout of cut sequences, without statistics that do not hold for their steps."""

@@ -163,6 +163,9 @@ class WindowOrder:
     def groups(self, step: int, part: slice = slice(None)) -> tuple[list[int], list[int]]:
         """Return the row groups that a part of the batch of `step` is in, and those to read ahead.
 
+        Half of the next window is read ahead: more would need more memory, and the other half is read
+        quickly once this window is done.
+
         Args:
             step: Training step, counted from 0.
             part: Which sequences of the batch.
@@ -175,7 +178,8 @@ class WindowOrder:
                 needed, following = each.groups(step)
                 now |= dict.fromkeys(needed)
                 ahead |= dict.fromkeys(following)
-        return list(now), [group for group in ahead if group not in now]
+        later = [group for group in ahead if group not in now]
+        return list(now), later[: (len(now) + 1) // 2]
 
     def segments(self, epoch: int, run: tuple[int, int]) -> list[_Segment]:
         """Return what is between two positions in the permuted row groups of an epoch."""

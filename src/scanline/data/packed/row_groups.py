@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Rows:
         labels: (n,) labels as text, null if unknown.
         groups: (n,) groups, null if there are none.
         lengths: (n,) int64 number of steps.
-        steps: (S, F) uint8 or float32, the steps of all sequences one after another; read only.
+        steps: (S, F) uint8 or float32, the steps of all sequences one after another.
     """
 
     ids: pyarrow.Array
@@ -133,7 +134,25 @@ def decode_row_group(content: bytes, where: str, features: int, dtype: str) -> R
             table = file.read_row_group(0, use_threads=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{where}: cannot be read ({one_line(error, 200)})") from error
-    return rows_of(table, where, features, dtype)
+    rows = rows_of(table, where, features, dtype)
+    del table
+    rows = replace(rows, steps=_copied(rows.steps))
+    # What decoding needed goes back to the system, so that memory has room for row groups.
+    pyarrow.default_memory_pool().release_unused()
+    return rows
+
+
+def _copied(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy in memory pages of its own, which go back to the system as soon as it is dropped.
+
+    Blocks of this size from `malloc` are cut from a heap that grows by the largest number of row groups that
+    were ever there at once.
+    """
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    copy: NDArray[Any] = np.frombuffer(mmap.mmap(-1, values.nbytes, **private), values.dtype)
+    copy = copy.reshape(values.shape)
+    copy[:] = values
+    return copy
 
 
 def rows_of(table: Any, where: str, features: int, dtype: str) -> Rows:
@@ -224,8 +243,10 @@ def decode_index(content: bytes, where: str, numbers: bool) -> tuple[NDArray[np.
                 where=where, expected=f"a column {name} of {kind}", found=one_line(found or "none")
             )
     lengths = table.column("length").to_numpy().astype(np.int64)
-    targets = table.column("target").to_numpy()
-    return lengths, targets if numbers else targets.astype(np.int64)
+    targets = table.column("target").to_numpy().astype(np.float64 if numbers else np.int64)
+    del table
+    pyarrow.default_memory_pool().release_unused()
+    return lengths, targets
 
 
 def check_digest(content: bytes, size: int, sha256: str, where: str) -> None:
