@@ -16,7 +16,7 @@ pytest.importorskip("pyarrow")
 # Packages that a first load may import besides the standard library.
 PACKAGES = {"scanline", "numpy", "torch", "PIL", "pyarrow", "safetensors", "pydantic", "pydantic_core"}
 PACKAGES |= {"scipy", "sympy", "mpmath"}  # torch's
-PACKAGES |= {"cloudpickle", "pandas", "dateutil", "pytz"}  # PyArrow's own, where they are installed
+PACKAGES |= {"cloudpickle", "pandas", "dateutil", "six", "pytz"}  # PyArrow's own, where they are installed
 PACKAGES |= {"olefile", "defusedxml"}  # of Pillow's other plug-ins, none of which opens anything here
 
 PROGRAM = """
