@@ -269,7 +269,7 @@ def _manifest(
     }
     return Manifest(
         scanline=__version__,
-        name=_name_of(items),
+        name=_name_of(request, items),
         features=first.features,
         dtype=str(first.dtype),
         feature_names=first.info.feature_names,
@@ -284,12 +284,12 @@ def _manifest(
     )
 
 
-def _name_of(items: list[Item]) -> str:
-    item = items[0]
-    if item.address in catalogue.names():
-        return item.address
-    path = item.path.resolve()
-    return path.parent.name if len(items) > 1 and path.is_file() else path.name
+def _name_of(request: PackRequest, items: list[Item]) -> str:
+    """Return the name of what is packed: of the source as it was named, or of the folder of several."""
+    named = request.sources[0]
+    if len(request.sources) == 1 and not any(mark in named for mark in "*?["):
+        return Path(named).resolve().name
+    return items[0].path.resolve().parent.name
 
 
 def _files(items: Sequence[Item]) -> list[Path]:
