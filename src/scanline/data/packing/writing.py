@@ -23,6 +23,9 @@ from scanline.data.packing.statistics import Moments
 from scanline.data.source import ClassName
 from scanline.errors import one_line
 
+# What identifier, label and length of a sequence take in memory: row groups of short ones are no larger.
+_ROW_BYTES = 128
+
 
 @dataclass(eq=False)
 class WrittenSplit:
@@ -79,7 +82,7 @@ class RowGroupWriter:
         dtype: Type of the values.
         feature_names: Their names, for the place of a missing value.
         group_names: Names of the groups.
-        row_group_bytes: Size of a row group in bytes of step values.
+        row_group_bytes: Size of a row group in bytes of step values, with `_ROW_BYTES` for each sequence.
     """
 
     def __init__(
@@ -159,7 +162,8 @@ class RowGroupWriter:
         self, index: int, lengths: NDArray[np.int32], own: NDArray[np.int64]
     ) -> Iterator[NDArray[np.int64]]:
         """Yield the sequences that fill up a row group, one row group after another."""
-        sizes = np.cumsum(lengths[own].astype(np.int64)) * (self.features * self.dtype.itemsize)
+        step_bytes = self.features * self.dtype.itemsize
+        sizes = np.cumsum(lengths[own].astype(np.int64) * step_bytes + _ROW_BYTES)
         first, used = 0, 0
         while first < len(own):
             room = self.row_group_bytes - self._waiting[index].bytes
@@ -178,7 +182,7 @@ class RowGroupWriter:
         waiting.targets.append(targets[chosen].astype(np.int64))
         waiting.groups.append(bucket.rows["group"][chosen])
         waiting.ids += bucket.ids(chosen)
-        waiting.bytes += steps.nbytes
+        waiting.bytes += steps.nbytes + _ROW_BYTES * len(chosen)
         if waiting.bytes >= self.row_group_bytes:
             self._flush(index)
 
