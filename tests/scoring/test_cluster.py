@@ -13,7 +13,7 @@ import pytest
 from scanline.errors import DataError, UsageError
 from scanline.scoring import score
 from tests.scoring.packed import pack
-from tests.scoring.processes import done_units, wait_for
+from tests.scoring.processes import done_units, start, wait_for
 
 pytestmark = pytest.mark.campaign
 
@@ -42,7 +42,10 @@ def cluster():
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
         from ray.cluster_utils import Cluster
 
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        # A machine that refuses connections is given up after a second; by default after 15.
+        checks = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
+        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": checks}
+        started = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
             started.add_node(num_cpus=1, wait=False)
         started.wait_for_nodes()
@@ -56,10 +59,38 @@ def content(target: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in target.iterdir()}
 
 
-@pytest.mark.filterwarnings("ignore")
+# First, while this process is connected to no cluster.
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("127.0.0.1:1", "--address: cannot join a Ray cluster at 127.0.0.1:1"),
+        ("somewhere", "--address: expected local, auto or HOST:PORT, got 'somewhere'"),
+        ("auto", "--address: expected a Ray cluster on this machine, found none; start one with `ray start"),
+    ],
+)
+def test_an_address_without_a_cluster_is_refused_at_once(run, unsplit, tmp_path, monkeypatch, address, text):
+    pytest.importorskip("ray.data", reason="Ray is not installed: pip install '.[ray]'")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UsageError) as caught:
+        score(run, str(unsplit), str(tmp_path / "scores"), engine="ray", address=address)
+    assert text in str(caught.value)
+    assert not (tmp_path / "scores").exists()
+
+
+def test_sequences_in_memory_are_refused(run, csv_file, tmp_path):
+    pytest.importorskip("ray.data", reason="Ray is not installed: pip install '.[ray]'")
+    with pytest.raises(UsageError, match="--engine ray requires a packed data set"):
+        score(run, str(csv_file), str(tmp_path), engine="ray")
+
+
 def test_two_actors_write_the_bytes_of_this_machine(cluster, scored, run, unsplit, tmp_path):
-    score(run, str(unsplit), str(tmp_path), engine="ray", processes=2, order="id")
-    assert content(tmp_path) == content(scored)
+    where = ("--engine", "ray", "--address", cluster.address, "--processes", 2)
+    program = start(run, unsplit, "--to", tmp_path / "scores", "--order", "id", *where)
+    out, err = program.communicate()
+    assert (program.returncode, [line for line in err.splitlines() if "scored" not in line]) == (0, [])
+    assert out.startswith("120 sequences scored; 0 have an error")
+    assert content(tmp_path / "scores") == content(scored)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -98,9 +129,3 @@ def has_actor(node) -> bool:
                 if parent == raylet.process.pid:
                     return True
     return False
-
-
-def test_sequences_in_memory_are_refused(run, csv_file, tmp_path):
-    pytest.importorskip("ray.data", reason="Ray is not installed: pip install '.[ray]'")
-    with pytest.raises(UsageError, match="--engine ray requires a packed data set"):
-        score(run, str(csv_file), str(tmp_path), engine="ray")

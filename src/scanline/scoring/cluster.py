@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from scanline.errors import MissingExtraError, ScanlineError, UsageError, one_line
@@ -20,6 +23,7 @@ from scanline.scoring.parts import PartScorer
 from scanline.scoring.replies import error_reply, part_of
 from scanline.scoring.work import PackedWork, Unit
 
+_CONNECT_S = 10.0  # for a connection to a cluster
 _WAITING = 2  # units that an actor has been given: it scores one, and the next one is there
 
 
@@ -48,21 +52,27 @@ class UnitScorer:
         return {"reply": replies}
 
 
-def check_ray(work: object) -> None:
+def check_ray(work: object, address: str) -> None:
     """Check that Ray can score sequences.
+
+    Args:
+        work: The sequences.
+        address: As for `score_on_ray`.
 
     Raises:
         MissingExtraError: If Ray is not installed.
-        UsageError: If the sequences are in the memory of this process.
+        UsageError: If the sequences are in the memory of this process, or there is no cluster.
     """
     try:
-        import ray.data  # noqa: F401
+        import ray.data
     except ImportError:
         raise MissingExtraError("--engine ray", ["ray"], "ray") from None
     if not isinstance(work, PackedWork):
         raise UsageError(
             "--engine ray requires a packed data set: make one with `scanline data pack SOURCE --to URI`"
         )
+    if address != "local" and not ray.is_initialized():
+        _reachable(address)
 
 
 def score_on_ray(score: PartScorer, units: Sequence[Unit], actors: int, address: str) -> Iterator[Part]:
@@ -115,13 +125,70 @@ def _connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address != "local":
+        address = _reachable(address)
     dashboard = False if address == "local" else None
     try:
-        ray.init(address, include_dashboard=dashboard, logging_level=logging.ERROR, log_to_driver=False)
+        with _no_native_messages():
+            ray.init(address, include_dashboard=dashboard, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        fault = one_line(error, 200)
-        raise UsageError(f"--address: cannot join a Ray cluster at {address} ({fault})") from error
+        raise _no_cluster(address, one_line(error, 200)) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _no_native_messages() -> Iterator[None]:
+    """Discard what is written to the descriptor of standard error: Ray's native part reports its log level."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed by the caller
+        yield
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+def _reachable(address: str) -> str:
+    """Return the address of a cluster whose port is open; Ray would try a closed one for many minutes.
+
+    Args:
+        address: "auto" or "HOST:PORT", with or without "ray://".
+
+    Raises:
+        UsageError: If there is no cluster at the address.
+    """
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "") or _address_of_this_machine()
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"--address: expected local, auto or HOST:PORT, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, one_line(error)) from error
+    return address
+
+
+def _address_of_this_machine() -> str:
+    """Return the address that `ray start` has written. Raises UsageError if it was not called."""
+    folder = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    try:
+        return (folder / "ray_current_cluster").read_text().strip()
+    except OSError:
+        raise UsageError(
+            "--address: expected a Ray cluster on this machine, found none; start one with "
+            "`ray start --head`, or use --address local or HOST:PORT"
+        ) from None
+
+
+def _no_cluster(address: str, fault: str) -> UsageError:
+    return UsageError(f"--address: cannot join a Ray cluster at {address} ({fault})")

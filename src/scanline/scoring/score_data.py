@@ -98,7 +98,7 @@ def score(
     if isinstance(work, PackedWork):
         work.check(scorer.model.preprocessing, scorer.model.data)
     if engine == "ray":
-        check_ray(work)
+        check_ray(work, address)
     else:
         check_processes(work, processes)
     if order is not None:
