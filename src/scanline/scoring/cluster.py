@@ -141,7 +141,7 @@ def _connected(address: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_native_messages() -> Iterator[None]:
-    """Discard what is written to the descriptor of standard error: Ray's native part reports its log level."""
+    """Discard what is written to standard error: Ray's native part reports its log level there."""
     try:
         kept = os.dup(2)
     except OSError:  # closed by the caller
