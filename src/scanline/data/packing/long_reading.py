@@ -145,6 +145,7 @@ class LongReader:
             self._intake.temp,
             int(0.4 * self._intake.request.memory_bytes),
             tables.row_bytes,
+            tables.expected_bytes,
         )
         first, ordered = first_and_rest(ordered)
         columns, notes = tables.features()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,7 @@ class LongTables:
             [
                 ("id", pyarrow.string()),
                 ("row", pyarrow.int64()),
+                ("place", pyarrow.int64()),
                 *((role, pyarrow.int32()) for role in _CODES),
                 ("whole_time", pyarrow.int64()),
                 ("time", pyarrow.float64()),
@@ -102,6 +104,13 @@ class LongTables:
     def row_bytes(self) -> int:
         """About the size of a row of a batch in memory."""
         return 4 * len(self.columns.features) + 80
+
+    @property
+    def expected_bytes(self) -> int:
+        """About the size of all rows in memory."""
+        packed = sum(path.stat().st_size for path in self.paths)
+        # The rows of compressed text cannot be estimated: numbers are taken to compress to a fifth.
+        return self.about * self.row_bytes if self.about else 5 * packed
 
     def place(self, row: int) -> str:
         """Return the place of a row: its line, and its file if there are several."""
@@ -165,6 +174,8 @@ class LongTables:
         arrays = [
             pyarrow.DictionaryArray.from_arrays(ids.codes, list(ids.texts)).cast(pyarrow.string()),
             pyarrow.array(np.arange(self.rows, self.rows + count)),
+            # Rows of an id have equal places; so may those of several.
+            pyarrow.array(np.array([zlib.crc32(text.encode()) for text in ids.texts], np.int64)[ids.codes]),
             *(
                 pyarrow.array(codes[role]) if role in codes else _nulls(count, pyarrow.int32())
                 for role in _CODES

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from scanline.errors import MissingExtraError, ScanlineError, one_line
 
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 2**23
 _THREADS = 2  # each needs memory of its own
+_MOST_PARTITIONS = 256  # files that are open at once
+_PARTS_OF_MEMORY = 4  # a partition takes about this part of DuckDB's memory
+_MIXER = 2_654_435_761  # 2**32 divided by the golden ratio (Knuth, The Art of Computer Programming, 6.4)
 
 
 def check_installed(task: str) -> None:
@@ -36,22 +42,86 @@ def sort_rows(
     folder: Path,
     memory_bytes: int,
     row_bytes: int,
+    expected_bytes: int = 0,
 ) -> Iterator[pyarrow.RecordBatch]:
-    """Yield rows so that those of an id are together, in the order of their number.
-
-    Ids are ordered by a hash: rows of two ids of the same hash may be mixed.
+    """Yield rows in the order of their columns `place` and `row`.
 
     Args:
-        batches: The rows, with columns `id` and `row`.
+        batches: The rows.
         schema: Their schema.
-        folder: Where DuckDB may write temporary files.
+        folder: Where temporary files are written.
         memory_bytes: Limit of DuckDB's memory.
         row_bytes: Size of a row in memory.
+        expected_bytes: About the size of all rows; 0: they fit into memory.
 
     Raises:
-        ScanlineError: If DuckDB fails; names its reason.
+        ScanlineError: If the rows cannot be sorted; names the reason.
         Exception: What `batches` raises.
     """
+    partitions = min(_MOST_PARTITIONS, -(-_PARTS_OF_MEMORY * expected_bytes // memory_bytes))
+    if partitions <= _PARTS_OF_MEMORY // 2:
+        yield from _sorted(batches, schema, folder, memory_bytes, row_bytes)
+        return
+    # DuckDB 2.0 runs out of memory when it merges runs of wide rows (2,400 bytes: 480 MB within 380 MB). Rows
+    # are therefore first divided into partitions that it sorts in memory.
+    import pyarrow
+
+    for path in _partition(batches, schema, folder, partitions, memory_bytes // 8):
+        with pyarrow.memory_map(str(path)) as file:
+            reader = pyarrow.ipc.open_stream(file)
+            yield from _sorted(reader, schema, folder, memory_bytes, row_bytes)
+        path.unlink()
+
+
+def _partition(
+    batches: Iterable[pyarrow.RecordBatch],
+    schema: pyarrow.Schema,
+    folder: Path,
+    partitions: int,
+    buffer_bytes: int,
+) -> list[Path]:
+    """Write rows to files, those of equal `place` to the same file, and return the files."""
+    import pyarrow
+
+    paths = [folder / f"partition-{index:03d}.arrow" for index in range(partitions)]
+    with contextlib.ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                pyarrow.ipc.new_stream(stack.enter_context(pyarrow.OSFile(str(path), "wb")), schema)
+            )
+            for path in paths
+        ]
+
+        def write(held: list[pyarrow.RecordBatch]) -> None:
+            rows = pyarrow.Table.from_batches(held, schema).combine_chunks()
+            # Multiplied, as the order within a partition uses the same bits.
+            places = rows.column("place").to_numpy() * _MIXER % (2**32) * partitions // 2**32
+            order = np.argsort(places, kind="stable")
+            rows = rows.take(pyarrow.array(order))
+            borders = np.searchsorted(places[order], np.arange(partitions + 1))
+            for writer, first, end in zip(writers, borders[:-1].tolist(), borders[1:].tolist(), strict=True):
+                if end > first:
+                    writer.write_table(rows.slice(first, end - first))
+
+        held, size = [], 0
+        for batch in batches:
+            held.append(batch)
+            size += batch.nbytes
+            if size >= buffer_bytes:
+                write(held)
+                held, size = [], 0
+        if held:
+            write(held)
+    return paths
+
+
+def _sorted(
+    batches: Iterable[pyarrow.RecordBatch],
+    schema: pyarrow.Schema,
+    folder: Path,
+    memory_bytes: int,
+    row_bytes: int,
+) -> Iterator[pyarrow.RecordBatch]:
     import duckdb
     import pyarrow
 
@@ -73,14 +143,17 @@ def sort_rows(
     connection = duckdb.connect(":memory:", config=settings)
     try:
         connection.register("rows", pyarrow.RecordBatchReader.from_batches(schema, watched()))
-        query = connection.sql("SELECT hash(id) AS place, * FROM rows ORDER BY place, row")
+        query = connection.sql("SELECT * FROM rows ORDER BY place, row")
         size = max(1024, _BATCH_BYTES // row_bytes)
         # Versions before 2.0 call it fetch_record_batch.
         read = getattr(query, "to_arrow_reader", None) or query.fetch_record_batch
         yield from read(size)
-    except (duckdb.Error, pyarrow.ArrowException, OSError) as error:
+    except (duckdb.Error, pyarrow.ArrowException) as error:
         if raised:
             raise raised[0] from None
-        raise ScanlineError(f"cannot sort in {folder}: {one_line(error, 300)}") from error
+        reason = one_line(error, 200)
+        if isinstance(error, duckdb.OutOfMemoryException):
+            reason = "out of memory or disk space; give more with --memory, or another folder with --temp"
+        raise ScanlineError(f"cannot sort in {folder}: {reason}") from error
     finally:
         connection.close()

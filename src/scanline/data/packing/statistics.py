@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS = 2**16  # steps converted to float64 at a time
+_VALUES = 2**20  # values converted to float64 at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,9 @@ class Moments:
     def of(cls, steps: NDArray[Any]) -> Self:
         """Return the statistics of (S, F) values, NaN where one is missing."""
         total = cls.none(steps.shape[1])
-        for first in range(0, len(steps), _ROWS):
-            values = steps[first : first + _ROWS].astype(np.float64)
+        rows = max(1, _VALUES // steps.shape[1])
+        for first in range(0, len(steps), rows):
+            values = steps[first : first + rows].astype(np.float64)
             present = ~np.isnan(values)
             if present.all():
                 count = np.full(values.shape[1], len(values))
