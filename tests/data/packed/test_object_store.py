@@ -192,6 +192,13 @@ def test_connections_that_break_in_the_middle_are_tried_again(packed, proxy, fil
     assert np.array_equal(steps, read_all(small.write(str(tmp_path), files)))
 
 
+def test_names_are_not_taken_for_the_reason_of_an_error(object_store, proxy, files):
+    uri = put(object_store, "signatures/forbidden/not found", files)
+    proxy.refuse(2)
+    assert len(read_all(uri)) > 0
+    assert proxy.broken == 2
+
+
 def test_connections_that_always_break_in_the_middle(packed, proxy):
     proxy.cut_responses(1_000, BODY)
     text = fault(packed)

@@ -273,7 +273,7 @@ class Location:
         raise AssertionError("unreachable")
 
     def _fault(self, name: str, kind: str, error: OSError, attempts: int) -> ScanlineError:
-        text = str(error).lower()
+        text = _message(error)
         tried = f" after {attempts} attempts" if attempts > 1 else ""
         reason = one_line(_reason(error), 200)
         absent = isinstance(error, FileNotFoundError) or any(word in text for word in _MISSING)
@@ -295,13 +295,18 @@ def is_uri(address: str) -> bool:
     return _ADDRESS.fullmatch(address) is not None
 
 
+def _message(error: OSError) -> str:
+    """Return the message in lower case, without the names in it: one may be that of a folder `signatures`."""
+    return re.sub("'[^']*'", "", str(error)).lower()
+
+
 def _is_refused(text: str) -> bool:
     return any(word in text for word in (*_REFUSED, *_REFUSED_CODES))
 
 
 def _is_final(error: OSError) -> bool:
     """Return whether the same request would fail again."""
-    text = str(error).lower()
+    text = _message(error)
     final = isinstance(error, FileNotFoundError | PermissionError)
     return final or _is_refused(text) or any(word in text for word in (*_MISSING, *_WRONG_REQUEST))
 
