@@ -207,6 +207,25 @@ def test_prediction_gives_numbers(run, model, table):
     assert ((model.task.low < model.predict(values)) & (model.predict(values) < model.task.high)).all()
 
 
+def test_scores_are_numbers_without_probabilities(run, table, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out, error = command("predict", run.path, table, "--json")
+    expected = {each["sequence"]: each["label"] for each in json.loads(out)["predictions"]}
+    target = tmp_path / "scores"
+    _, error = command("score", run.path, table, "--to", target, "--order", "id", "--json")
+    assert error is None
+    rows = parquet.read_table(target / "sorted.parquet").to_pylist()
+    assert {row["id"]: row["prediction"] for row in rows} == expected
+    assert {row["probabilities"] for row in rows} == {None}
+    command("predict", run.path, table, "--to", tmp_path / "out.parquet")
+    predicted = parquet.read_table(tmp_path / "out.parquet")
+    assert (
+        dict(zip(predicted["id"].to_pylist(), predicted["prediction"].to_pylist(), strict=True)) == expected
+    )
+    _, error = command("score", run.path, table, "--to", tmp_path / "stops", "--stop-at", 0.9)
+    assert "--stop-at: the task bounded-number has no class probabilities" in str(error)
+
+
 def test_a_stream_ends_where_the_whole_sequence_does(model):
     values = np.random.default_rng(2).normal(size=(6, 2)).astype(np.float32)
     session = model.stream()

@@ -237,6 +237,16 @@ def test_options_that_do_not_fit_together_are_refused(run, packed, csv_file, tmp
     assert not (tmp_path / "scores").exists()
 
 
+def test_what_scanline_data_pack_makes_is_scored_like_its_source(run, csv_file, tmp_path, scanline):
+    source = tmp_path / "packed"
+    options = ["--no-split", "--unlabelled", "--row-group-mb", "1"]
+    assert scanline("data", "pack", csv_file, "--to", source, *options)[0] == 0
+    assert scanline("score", run, source, "--to", tmp_path / "one", "--order", "id")[0] == 0
+    assert scanline("score", run, csv_file, "--to", tmp_path / "two", "--order", "id")[0] == 0
+    one, two = ((tmp_path / name / "sorted.parquet").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
 def test_scores_that_cannot_be_written_are_reported(run, packed, tmp_path, scanline):
     (tmp_path / "file").write_text("")
     code, _, err = scanline("score", run, packed, "--to", tmp_path / "file" / "scores")
