@@ -146,7 +146,9 @@ def test_a_row_group_that_cannot_be_read_ends_the_job_which_continues_when_it_is
     code, _, err = scanline("score", run, source, "--to", tmp_path / "scores")
     assert code == 3
     assert err.count("\n") == 1
+    fault = {"missing": "no such file", "bit": "expected the content that the manifest describes"}[damage]
     assert f"{file}: " in err
+    assert fault in err
     assert "train-000003" in done_units(tmp_path / "scores")
     assert not (tmp_path / "scores" / SCORES).exists()
     file.write_bytes(original)
