@@ -80,7 +80,11 @@ def stratified(source: MemorySource, fraction: float, seed: int) -> tuple[Indice
 
 def _with_each_class(own: Indices, others: Indices, labels: NDArray[np.int64]) -> tuple[Indices, Indices]:
     """Move one sequence of each class that `own` lacks from `others` to `own`; return both."""
-    missing = np.setdiff1d(labels, labels[own])
+    missing = np.flatnonzero(
+        (np.bincount(labels) > 0) & (np.bincount(labels[own], minlength=labels.max() + 1) == 0)
+    )
+    if not missing.size:
+        return own, others
     moved = np.array([others[labels[others] == label][0] for label in missing], np.int64)
     return np.append(own, moved), np.setdiff1d(others, moved)
 

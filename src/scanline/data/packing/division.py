@@ -98,17 +98,18 @@ def _skeleton(index: int, part: Part, staged: Staged) -> MemorySource:
     """Return the sequences of a part in the order of the source: one step of one value, which is 0."""
     own = np.flatnonzero(staged.parts == index)
     own = own[np.argsort(staged.numbers[own], kind="stable")]
-    numbers, n = staged.numbers[own], len(own)
+    n = len(own)
 
     def locate(at: int, step: int = 0, /) -> str:
-        return part.place(int(numbers[at]))
+        return part.place(int(staged.numbers[own[at]]))
 
     groups = None
     if n and staged.groups[own[0]] >= 0:
         groups = np.array(staged.group_names, dtype=object)[staged.groups[own]]
     assigned = np.array(SPLITS, dtype=object)[staged.splits[own]] if part.assigned else None
     return MemorySource(
-        np.zeros((n, 1), np.float32),
+        # Arrays of one value take no memory, however many sequences there are.
+        np.broadcast_to(np.float32(0), (n, 1)),
         np.broadcast_to(np.int64(1), n),
         part.codes[staged.labels[own]],
         part.classes,
@@ -144,7 +145,7 @@ def _joined(parts: Sequence[Part], skeletons: dict[str, MemorySource]) -> Memory
     groups = [np.full(len(each), "") if each.groups is None else each.groups for each in sources]
     return replace(
         sources[0],
-        concatenated=np.zeros((n, 1), np.float32),
+        concatenated=np.broadcast_to(np.float32(0), (n, 1)),
         lengths=np.broadcast_to(np.int64(1), n),
         targets=targets,
         classes=classes,

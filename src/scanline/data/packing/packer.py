@@ -226,6 +226,8 @@ def _stage(
     request: PackRequest, items: list[Item], journal: Journal, report: Report
 ) -> tuple[list[Part], dict[str, Any]]:
     """Read all items into the stage, and return the parts, and what is recorded."""
+    import pyarrow
+
     for path in journal.folder.glob("bucket-*"):
         path.unlink()
     sort_folder = journal.folder / "sort"
@@ -236,6 +238,7 @@ def _stage(
     intake = Intake(request, stage, sort_folder, report)
     parts = read_items(intake, items)
     stage.finish()
+    pyarrow.default_memory_pool().release_unused()
     facts = {
         "parts": [_part_facts(part) for part in parts],
         "groups": list(intake.groups),
