@@ -65,6 +65,7 @@ class Loader:
         self.source, self.order, self.scaler, self.shift = source, order, scaler, shift
         self.device = torch.device(device)
         self.targets = source.targets if targets is None else targets
+        self._now: list[int] = []
         self._values = torch.empty(0, dtype=torch.float32, device="cpu")
         self._raw: NDArray[Any] = np.empty(0, source.dtype)
 
@@ -77,8 +78,8 @@ class Loader:
         """
         source, whole = self.source, self.order.at(step)
         if isinstance(self.order, WindowOrder):
-            now, ahead = self.order.groups(step, part)
-            source.expect([*now, *ahead])
+            self._now, ahead = self.order.groups(step, part)
+            source.expect([*self._now, *ahead])
         indices = whole[part]
         longest = source.max_length if source.uniform else int(source.lengths[whole].max())
         size = len(indices) * longest * source.features
@@ -105,6 +106,10 @@ class Loader:
             None if weights is None else torch.from_numpy(weights).to(self.device),
             (len(whole), longest, source.features),
         )
+
+    def stop_reading_ahead(self) -> None:
+        """Drop row groups that the last batch did not need, until the next batch."""
+        self.source.expect(self._now)
 
     def targets_of(self, step: int) -> Tensor:
         """Return the targets of the whole batch of `step`, (batch_size,)."""

@@ -60,18 +60,24 @@ class RowGroups:
         """
         entry = self.split.row_groups[number]
         where = self.file(number)
-        content = self.location.read(entry.file, entry.bytes)
         with self._lock:
-            checked = number in self._checked and len(content) == entry.bytes
-        if not checked:
-            check_digest(content, entry.bytes, entry.sha256, where)
-        rows = decode_row_group(content, where, self.manifest.features, self.manifest.dtype)
+            checked = number in self._checked
+        content = self._content(number, checked)
+        rows = decode_row_group(content.pop(), where, self.manifest.features, self.manifest.dtype)
         check_sizes(entry, rows.lengths, where)
         if not checked:
             check_values(self.split, rows.steps, where)
             with self._lock:
                 self._checked.add(number)
         return rows
+
+    def _content(self, number: int, checked: bool) -> list[bytes]:
+        """Return the bytes of a row group in a list, from which the caller takes them."""
+        entry = self.split.row_groups[number]
+        content = self.location.read(entry.file, entry.bytes)
+        if not checked or len(content) != entry.bytes:
+            check_digest(content, entry.bytes, entry.sha256, self.file(number))
+        return [content]
 
 
 @dataclass(frozen=True)
@@ -318,7 +324,7 @@ class StoredSource(SequenceSource):
         for place, piece in enumerate(pieces.tolist()):
             cache.expect([piece, *pieces[place + 1 : place + 2].tolist()])
             block = cache.get(piece)
-            ids = block.ids.to_numpy(zero_copy_only=False)
+            ids = np.array(block.ids.to_pylist(), dtype=object)
             start = int(self._ends[piece - 1]) if piece else 0
             yield piece, start, replace(block.source, ids=ids)
 

@@ -96,6 +96,7 @@ def final_metrics(
     if state.best.weights:
         state.network.load_state_dict(dict(state.best.weights))
         team.check_weights(state.network, state.best.step)
+    prepared.data.train.expect(())  # its row groups are not needed any more
     temperature = None
     metrics: dict[str, SplitMetrics] = {}
     for name, source in prepared.data.splits.items():

@@ -202,6 +202,8 @@ class Trainer:
         return Logged(self.state.step, self._samples(), score, rate)
 
     def _evaluate(self, split: str, source: SequenceSource) -> Evaluated:
+        # Evaluation needs memory for row groups of its own.
+        self._loader.stop_reading_ahead()
         outputs = self._team.outputs(self.state.network, source, self._abandon)
         # In float64: the loss of a large split then has no rounding error that shows.
         score = self.task.score(torch.from_numpy(outputs).double(), torch.from_numpy(self._targets[split]))

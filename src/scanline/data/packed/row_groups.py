@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import io
 import mmap
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName
@@ -134,6 +135,7 @@ def decode_row_group(content: bytes, where: str, features: int, dtype: str) -> R
             table = file.read_row_group(0, use_threads=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{where}: cannot be read ({one_line(error, 200)})") from error
+    del content  # callers pass it on without keeping it
     rows = rows_of(table, where, features, dtype)
     del table
     rows = replace(rows, steps=_copied(rows.steps))
@@ -169,12 +171,13 @@ def rows_of(table: Any, where: str, features: int, dtype: str) -> Rows:
                 where=where, expected=f"a column {name} of {kind}", found=one_line(found or "none")
             )
     columns = {name: _single_chunk(table.column(name)) for name in expected}
-    lengths = columns["length"].to_numpy(zero_copy_only=False)
     steps = columns["steps"]
-    counts = np.diff(steps.offsets.to_numpy())
-    if columns["length"].null_count or steps.null_count or (lengths < 1).any():
+    if columns["length"].null_count or steps.null_count or steps.flatten().null_count:
         raise DataError(where=where, expected="a length and steps in each row", found="a row without")
-    lengths = lengths.astype(np.int64)
+    lengths = _numbers(columns["length"], np.int32).astype(np.int64)
+    counts = np.diff(_numbers(steps.offsets, np.int32))
+    if (lengths < 1).any():
+        raise DataError(where=where, expected="lengths of at least 1", found=int(lengths.min()))
     wrong = np.flatnonzero(counts != lengths * features)
     if wrong.size:
         row = int(wrong[0])
@@ -183,8 +186,17 @@ def rows_of(table: Any, where: str, features: int, dtype: str) -> Rows:
             expected=f"{lengths[row]:,} steps of {features:,} values",
             found=f"{counts[row]:,} values",
         )
-    values = steps.flatten().to_numpy(zero_copy_only=False).reshape(-1, features)
+    values = _numbers(steps.flatten(), np.dtype(dtype)).reshape(-1, features)
     return Rows(columns["id"], columns["label"], columns["group"], lengths, values)
+
+
+def _numbers(array: Any, dtype: DTypeLike) -> NDArray[Any]:
+    """Return an Arrow array of numbers without nulls as a view."""
+    # `to_numpy` imports pandas, if it is installed, which takes 30 MB.
+    buffer = array.buffers()[1]
+    if len(array) == 0 or buffer is None:
+        return np.empty(0, dtype)
+    return np.frombuffer(buffer, dtype)[array.offset : array.offset + len(array)]
 
 
 def _is_list_of(kind: Any, value: Any) -> bool:
@@ -232,7 +244,9 @@ def decode_index(content: bytes, where: str, numbers: bool) -> tuple[NDArray[np.
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(pyarrow.BufferReader(content), use_threads=False)
+        # Not `read_table`, which imports pandas, if it is installed.
+        with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
+            table = file.read(use_threads=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{where}: cannot be read ({one_line(error, 200)})") from error
     expected = {"length": pyarrow.int32(), "target": pyarrow.float64() if numbers else pyarrow.int32()}
@@ -242,9 +256,13 @@ def decode_index(content: bytes, where: str, numbers: bool) -> tuple[NDArray[np.
             raise DataError(
                 where=where, expected=f"a column {name} of {kind}", found=one_line(found or "none")
             )
-    lengths = table.column("length").to_numpy().astype(np.int64)
-    targets = table.column("target").to_numpy().astype(np.float64 if numbers else np.int64)
-    del table
+    columns = {name: _single_chunk(table.column(name)) for name in expected}
+    if any(column.null_count for column in columns.values()):
+        raise DataError(where=where, expected="a length and a target in each row", found="a row without")
+    lengths = _numbers(columns["length"], np.int32).astype(np.int64)
+    targets = _numbers(columns["target"], np.float64 if numbers else np.int32)
+    targets = targets.astype(np.float64 if numbers else np.int64)
+    del table, columns
     pyarrow.default_memory_pool().release_unused()
     return lengths, targets
 
@@ -273,6 +291,9 @@ def check_installed(task: str) -> None:
     Raises:
         MissingExtraError: If it is not.
     """
+    # PyArrow's allocator keeps freed memory for some time, which for row groups is much. It reads this when
+    # it is loaded.
+    os.environ.setdefault("MIMALLOC_PURGE_DELAY", "0")
     try:
         import pyarrow  # noqa: F401
     except ImportError:

@@ -44,10 +44,10 @@ class Scaler:
             return cls(
                 np.zeros(F, np.float32), np.full(F, largest if method == "levels" else 1.0, np.float32)
             )
-        from sklearn.preprocessing import StandardScaler
-
         if train.layout is not None and train.layout.statistics is not None and train.weights is None:
             return cls._of(*_moments(train.layout.statistics))
+        from sklearn.preprocessing import StandardScaler
+
         scaler = StandardScaler()
         for part in train.parts():
             steps = part.steps_between(0, len(part))
