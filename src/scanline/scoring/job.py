@@ -71,6 +71,7 @@ class Job(_Entry):
     @property
     def digest(self) -> str:
         """Digest of what decides about the scores: not of where the model and the sequences are."""
+        # Without addresses: a model or a data set that was moved is the same one.
         keys = ("model_sha256", "source_sha256", *_OPTIONS)
         return sha256(json.dumps({key: getattr(self, key) for key in keys}, sort_keys=True).encode())
 
@@ -171,6 +172,7 @@ def begin(target: Location, job: Job) -> frozenset[str]:
                 "repeat its command to continue it, or choose another --to"
             )
         return names
+    # Files of others must neither be mixed with scores nor be taken for parts.
     if names:
         raise UsageError(
             f"--to: expected an absent or empty folder, or one of the same job, got {target.uri}, "

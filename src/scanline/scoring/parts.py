@@ -56,6 +56,7 @@ class PartScorer:
         """
         if self.target.exists(done_file(unit)) and (done := self.finished(unit)) is not None:
             return done
+        # A digest of the source is compared while it is read, so scores of damaged rows are never written.
         scores = self.scorer(self.work.read(unit), unit.value)
         content = parquet_bytes(scores)
         part = Part(

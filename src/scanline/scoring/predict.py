@@ -53,11 +53,13 @@ def predict(
     Packed data sets are read row group by row group, and a faulty sequence does not end them. For the
     arguments, other files and errors see `predict_files`; for the errors of packed data sets see `Scorer`.
     """
+    # All files in one call, so that clashes among them are found before the first is predicted.
     if not any(map(is_packed, files)):
         yield from predict_files(run, files, device, save_input, calibrated, reading)
         return
     if save_input is not None:
         raise UsageError("--save-input is for picture files, not for packed data sets")
+    # Files keep their order; the model is loaded once for files of the same kind that follow each other.
     for packed, group in itertools.groupby(files, is_packed):
         if not packed:
             yield from predict_files(run, list(group), device, None, calibrated, reading)

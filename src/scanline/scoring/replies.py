@@ -7,6 +7,7 @@ import json
 from scanline.errors import DataError, ModelError, ScanlineError, UsageError
 from scanline.scoring.job import Part
 
+# The exit code tells the classes apart; a subclass, such as FormatError, comes back as its base class.
 _ERRORS: dict[int, type[ScanlineError]] = {
     each.exit_code: each for each in (UsageError, DataError, ModelError)
 }

@@ -91,6 +91,7 @@ def score(
     """
     if engine not in ("local", "ray"):
         raise UsageError(f"--engine: expected local or ray, got {engine!r}")
+    # Everything that can be refused is refused before the first file is written.
     target = Location.parse(to)
     scorer = Scorer.open(run, calibrated, stop_at)
     preprocessing = scorer.model.with_reading(**(reading or {})).preprocessing
@@ -104,22 +105,30 @@ def score(
     if order is not None:
         check_duckdb()
     job = Job.of(scorer, work)
-    names = begin(target, job)
     part_scorer = PartScorer(scorer, work, target, job.digest)
-    parts = finished_parts(part_scorer, names)
-    before = done = sum(part.n for part in parts.values())
-    total = sum(unit.n for unit in work.units)
-    on_progress(done, total)
-    pending = [unit for unit in work.units if unit not in parts]
-    for part in _engine(part_scorer, pending, engine, processes, address):
-        parts[part.unit] = part
-        done += part.n
-        on_progress(done, total)
-    scores = finish(part_scorer, job, parts)
+    scores, before = _run(job, part_scorer, engine, processes, address, on_progress)
     if order is None:
         return Scored(scores, target, before)
     tables = read_parts(target, scores.parts)
     return Scored(scores, target, before, write_sorted(tables, scorer.schema, target, file_format))
+
+
+def _run(
+    job: Job, part_scorer: PartScorer, engine: Engine, processes: int, address: str, on_progress: Progress
+) -> tuple[Scores, int]:
+    """Score all units that have no valid part. Return the sum, and the number of sequences done before."""
+    names = begin(part_scorer.target, job)
+    units = part_scorer.work.units
+    parts = finished_parts(part_scorer, names)
+    before = done = sum(part.n for part in parts.values())
+    total = sum(unit.n for unit in units)
+    on_progress(done, total)
+    pending = [unit for unit in units if unit not in parts]
+    for part in _engine(part_scorer, pending, engine, processes, address):
+        parts[part.unit] = part
+        done += part.n
+        on_progress(done, total)
+    return finish(part_scorer, job, parts), before
 
 
 def _engine(

@@ -53,6 +53,7 @@ class Scorer:
     calibrated: bool = False
     stop_at: float | None = None
     device: str = "cpu"
+    # A list, so that a frozen object can load its model later; it is empty in copies of other processes.
     _loaded: list[Model] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
@@ -87,6 +88,7 @@ class Scorer:
     def model(self) -> Model:
         """The model. Raises ModelError if it cannot be loaded, or is not the one with this digest."""
         if not self._loaded:
+            # The description has a digest of every weight, which loading compares: one digest is enough.
             folder = Location.parse(self.path)
             found = _digest_of(folder)
             if found != self.digest:
@@ -134,7 +136,7 @@ class Scorer:
             "error": pa.array([errors.get(row) for row in range(len(rows.ids))], pa.string()),
         }
         scored = np.concatenate([rows for rows, _ in groups]) if groups else np.zeros(0, np.int64)
-        # Groups are in the order of the table each, and nearly always there is one.
+        # Each group is in the order of the table, and nearly always there is one.
         order = np.argsort(scored, kind="stable")
         values = self._values([steps for _, steps in groups], order) if groups else {}
         for each in self.schema:
@@ -194,9 +196,11 @@ class Scorer:
         for indices in similar_length_batches(source, width, max_numbers=_MAX_NUMBERS):
             values, lengths = to_device(source.gather(indices), network.scale.device)
             outputs = outputs_by_step(network, values, lengths)
+            # Float64 as in the evaluation of early stops, so that thresholds are reached at the same steps.
             with torch.inference_mode():
                 probabilities = model.task.probabilities((outputs.double() / model.divisor).cpu().numpy())
             first = first_confident_steps(probabilities, threshold)
+            # Where the threshold is never reached, the class is that of the first step, and not used.
             steps[indices] = first
             classes[indices] = probabilities.argmax(2)[np.arange(len(indices)), np.maximum(first, 1) - 1]
         return steps, classes

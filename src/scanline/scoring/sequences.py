@@ -98,6 +98,7 @@ class Rows:
         Returns:
             For each number of values that occurs, (n,) rows and a source of n sequences.
         """
+        # The rows of a source have steps of one width; a model that cuts steps reads two widths.
         ends, found = np.cumsum(self.counts), []
         for width in widths_of(preprocessing):
             chosen = rows[self.counts[rows] == self.lengths[rows] * width]
@@ -142,6 +143,7 @@ def prepare(
         check_values(part, preprocessing.missing != "error", trained=True)
         return preprocessing.prepare(part)
 
+    # Nearly always no sequence is faulty, and all are prepared in one call.
     try:
         return {}, steps(source)
     except (DataError, UsageError):
@@ -172,6 +174,7 @@ def _wrong_ones(
     while parts:
         first, end = parts.pop()
         part = source.take(slice(first, end))
+        # The message for a single sequence is the one that a user reads.
         if end == first + 1:
             info = SourceInfo(locate=lambda index, step=0, /: f"step {step}", feature_names=names)
             part = replace(part, name=f"sequence {ids[first]}", info=info)

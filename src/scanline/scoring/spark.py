@@ -60,6 +60,7 @@ class _Function:
     scorer: Scorer
     split: str | None
 
+    # A bound method, as Spark counts the arguments of the function.
     def apply(self, batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
         for batch in batches:
             yield from self.scorer(batch, self.split).to_batches()

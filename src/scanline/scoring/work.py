@@ -197,6 +197,7 @@ class MemoryWork(Work):
         pa = require_pyarrow()
         source, first = self.sources[unit.split], self._starts[unit.split][unit.number]
         part = source.take(slice(first, first + unit.n))
+        # Large lists: offsets of 64 bits, as a single sequence may have more values than a piece should have.
         ends = np.concatenate([[0], np.cumsum(part.lengths * part.features)]).astype(np.int64)
         return pa.table(
             {
