@@ -68,6 +68,20 @@ def test_the_sequences_of_a_window_are_from_as_many_row_groups_as_asked_for():
     assert sorted(group for window in windows for group in window) == list(range(len(SIZES)))
 
 
+def test_a_window_has_row_groups_from_all_parts_of_the_data():
+    # 40 row groups of data sorted by class: 8 windows of 5, each with one row group of each fifth.
+    made = WindowOrder(np.full(40, 10), [10], 1, 5)
+    for window in range(8):
+        now, _ = made.groups(window * 5)
+        assert len(now) == 5
+        assert len({group * 5 // 40 for group in now}) >= 4
+    # The order of the parts is random: slices, whose windows are parts of these, get any of them.
+    firsts = [
+        [made.groups(epoch * 40 + window * 5)[0][0] * 5 // 40 for window in range(8)] for epoch in range(6)
+    ]
+    assert len({tuple(each) for each in firsts}) > 1
+
+
 def test_a_window_of_all_row_groups_mixes_everything():
     # 69 sequences in the order of the file have 9 changes of the row group; in random order about 60.
     groups = GROUP_OF[order(batch=N, window=len(SIZES)).at(0)]

@@ -1,10 +1,10 @@
 """The order in which training visits sequences that are stored in row groups.
 
-In each epoch the row groups are permuted and dealt to the slices of a batch, a run of them to each slice.
-Each slice reads its run in windows of a few row groups, which are permuted inside. So a process that computes
-some of the slices reads their row groups only, needs those of one window of each slice at any time, and every
-sequence is visited once an epoch. The order is a function of the seed and the step alone: it depends on the
-number of slices, not on who computes them.
+In each epoch the row groups are permuted, with neighbours from different parts of the data, and dealt to the
+slices of a batch, a run of them to each slice. Each slice reads its run in windows of a few row groups, which
+are permuted inside. So a process that computes some of the slices reads their row groups only, needs those of
+one window of each slice at any time, and every sequence is visited once an epoch. The order is a function of
+the seed and the step alone: it depends on the number of slices, not on who computes them.
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ class WindowOrder:
         lengths: NDArray[np.int64] | None = None,
     ) -> None:
         self.seed, self.bucket, self.lengths = seed, bucket if bucket > 1 else 0, lengths
+        self._window = window
         self.width = max(1, round(window / len(slices)))
         self._ends = np.cumsum(group_sizes)
         self._permuted: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
@@ -181,11 +182,28 @@ class WindowOrder:
         later = [group for group in ahead if group not in now]
         return list(now), later[: (len(now) + 1) // 2]
 
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
+        """Return the order of the row groups in an epoch.
+
+        The row groups are divided into as many strata as a window has row groups, in the order of the source.
+        Consecutive row groups are from different strata. So the windows of data that are sorted by class, or
+        by time, have row groups from everywhere, and are more alike than windows of any row groups.
+        """
+        draw, count = numpy_generator(self.seed, "row groups", epoch), len(self._ends)
+        strata = min(self._window, count)
+        stratum = np.arange(count) * strata // count
+        sizes = np.bincount(stratum)
+        # The groups of a stratum in random order, at equal distances, from a random place on.
+        order = np.lexsort((draw.random(count), stratum))
+        rank = np.arange(count) - (np.cumsum(sizes) - sizes)[stratum]
+        places = (rank + draw.random(strata)[stratum]) / sizes[stratum]
+        return order[np.argsort(places, kind="stable")]
+
     def segments(self, epoch: int, run: tuple[int, int]) -> list[_Segment]:
         """Return what is between two positions in the permuted row groups of an epoch."""
         if epoch not in self._permuted:
             self._permuted = {known: each for known, each in self._permuted.items() if known >= epoch - 1}
-            groups = numpy_generator(self.seed, "row groups", epoch).permutation(len(self._ends))
+            groups = self._permutation(epoch)
             sizes = np.diff(self._ends, prepend=0)[groups]
             self._permuted[epoch] = groups, np.cumsum(sizes)
         groups, ends = self._permuted[epoch]
