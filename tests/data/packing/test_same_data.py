@@ -231,3 +231,32 @@ def test_unlabelled_sequences_are_one_split(packed, tmp_path):
     source = packed(path, split=False, labelled=False).data.splits["all"]
     assert source.classes == ()
     assert source.ids.tolist() == [f"s{i}" for i in range(9)]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("size", [100, 3_000])
+def test_the_number_of_buckets_and_chunks_changes_nothing(packed, tmp_path, monkeypatch, shuffle, size):
+    path = long_csv(tmp_path / "long.csv", sequences=60, shuffle=shuffle)
+    one = packed(path, keep_order=False).result.manifest
+    monkeypatch.setattr("scanline.data.packing.stage._BUCKET_BYTES", size)
+    monkeypatch.setattr("scanline.data.packing.intake.Intake.chunk_bytes", 10 * size)
+    check_same(packed(path).data, direct(path))
+    other = packed(path, keep_order=False).result.manifest
+    for name, split in one.splits.items():
+        assert [each.sha256 for each in split.row_groups] == [
+            each.sha256 for each in other.splits[name].row_groups
+        ]
+
+
+def test_rows_that_are_not_together_after_all_are_sorted(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr("scanline.data.packing.intake.Intake.chunk_bytes", 2**20)
+    lines = ["id,time,x,label"]
+    # The first batch has whole sequences only; the last row belongs to the first of them.
+    lines += [f"s{i},{step},{i % 7},{i % 2}" for i in range(120_000) for step in range(4)]
+    lines.append("s0,4,9,0")
+    (tmp_path / "long.csv").write_text("\n".join(lines) + "\n")
+    made = packed(tmp_path / "long.csv", split=False)
+    source = made.data.splits["all"]
+    assert len(source) == 120_000
+    assert source.steps_of(0).ravel().tolist() == [0, 0, 0, 0, 9]
+    assert any(note.endswith("rows sorted by id on disk") for note in made.data.notes)
