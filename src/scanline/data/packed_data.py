@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from scanline.data.dataset import ALL, SPLITS, Dataset, Provenance
 from scanline.data.file_check import FileCheck
+from scanline.data.moments import Moments
 from scanline.data.packed.consistency import check_index
 from scanline.data.packed.location import Location, is_uri
 from scanline.data.packed.manifest import MANIFEST, Manifest, PackedSplit, read_manifest
 from scanline.data.packed.row_groups import check_digest, check_installed, decode_index
-from scanline.data.source import ClassName, Layout, SequenceSource, Statistics
+from scanline.data.source import ClassName, Layout, SequenceSource
 from scanline.data.source_info import SourceInfo
 from scanline.data.stored import RowGroups, StoredSource, loaded, whole_pieces
 from scanline.errors import DataError, UsageError
@@ -112,7 +113,7 @@ def _open_split(location: Location, manifest: Manifest, name: str, split: Packed
     statistics = split.statistics
     layout = Layout(
         np.array([group.n for group in split.row_groups], np.int64),
-        Statistics(np.array(statistics.count), np.array(statistics.mean), np.array(statistics.m2)),
+        Moments(np.array(statistics.count), np.array(statistics.mean), np.array(statistics.m2)),
         split.missing,
         split.first_missing,
         tuple(split.groups) or None,

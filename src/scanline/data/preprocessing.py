@@ -195,7 +195,7 @@ class Preprocessing:
         known, statistics = layout.statistics, None
         order = None if self.picture_view is None else self.picture_view.order
         if known is not None and self.features == source.features and order is None:
-            statistics = self.imputer.statistics(known, source.total_steps) if fills else known
+            statistics = self.imputer.moments(known, source.total_steps) if fills else known
         return replace(layout, statistics=statistics, missing=0 if fills else layout.missing)
 
     def prepare_all(self, data: Dataset) -> Dataset:

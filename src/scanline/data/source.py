@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.moments import Moments
 from scanline.data.source_info import SourceInfo
 
 # Class names keep the type and the text of the labels. Integers are sorted as numbers, also if they are text.
@@ -40,21 +41,6 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Statistics:
-    """What is known about the values of each of F features without reading them.
-
-    Attributes:
-        count: (F,) number of values.
-        mean: (F,) their mean.
-        m2: (F,) sum of their squared differences from the mean.
-    """
-
-    count: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    m2: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
 class Layout:
     """How sequences are stored in row groups, which are read as a whole.
 
@@ -68,7 +54,7 @@ class Layout:
     """
 
     group_sizes: NDArray[np.int64]
-    statistics: Statistics | None = None
+    statistics: Moments | None = None
     missing: int = 0
     first_missing: str = ""
     groups: tuple[str, ...] | None = None

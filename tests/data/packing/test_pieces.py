@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from scanline.data.moments import Moments
 from scanline.data.packing.identifiers import Identifiers, find_pair
 from scanline.data.packing.long_tables import whole_sequences
 from scanline.data.packing.request import parse_bytes
 from scanline.data.packing.sorting import sort_rows
 from scanline.data.packing.stage import Order
-from scanline.data.packing.statistics import Moments
 from scanline.errors import ScanlineError
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
+from scanline.data.moments import Moments
 from scanline.data.packed.location import Location
 from scanline.data.packed.manifest import RowGroup
 from scanline.data.packed.row_groups import encode_row_group
@@ -19,7 +20,6 @@ from scanline.data.packing.division import Division
 from scanline.data.packing.intake import Report
 from scanline.data.packing.journal import Journal
 from scanline.data.packing.stage import Bucket, Order
-from scanline.data.packing.statistics import Moments
 from scanline.data.source import ClassName
 from scanline.errors import one_line
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
-from scanline.data.source import SequenceSource, Statistics
+from scanline.data.moments import Moments
+from scanline.data.source import SequenceSource
 from scanline.data.transforms.graph import Graph
 from scanline.recipe import Missing
 
@@ -64,7 +65,7 @@ class Imputer:
         """Replace all missing values of whole sequences."""
         return self.fill(self.carry(source))
 
-    def statistics(self, present: Statistics, steps: int) -> Statistics | None:
+    def moments(self, present: Moments, steps: int) -> Moments | None:
         """Return the statistics of values after the missing ones are replaced, None if they are not known.
 
         Args:
@@ -76,12 +77,9 @@ class Imputer:
             return present
         if self.carries:
             return None
-        # Pooled with `missing` equal values; source: Chan, Golub and LeVeque 1979.
-        constant = np.zeros(1) if self.method == "zero" else np.array(self.means, np.float32).astype(float)
-        difference = constant - present.mean
-        mean = present.mean + difference * missing / steps
-        m2 = present.m2 + difference**2 * (present.count * missing / steps)
-        return Statistics(np.full_like(present.count, steps), mean, m2)
+        means = self.means if self.method == "mean" else (0.0,) * len(missing)
+        constants = np.array(means, np.float32).astype(np.float64)
+        return present.plus(Moments(missing, constants, np.zeros(len(missing))))
 
     def start(self, count: int, features: int) -> Float32:
         """Return the state of `count` streams before their first step: (N, F), no last values."""

@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.data.source import SequenceSource, Statistics
+from scanline.data.moments import Moments
+from scanline.data.source import SequenceSource
 
 _ROWS = 2**18  # steps that are converted to float64 at a time
 
@@ -45,7 +46,7 @@ class Scaler:
                 np.zeros(F, np.float32), np.full(F, largest if method == "levels" else 1.0, np.float32)
             )
         if train.layout is not None and train.layout.statistics is not None and train.weights is None:
-            return cls._of(*_moments(train.layout.statistics))
+            return cls._of(*_mean_and_deviation(train.layout.statistics))
         from sklearn.preprocessing import StandardScaler
 
         scaler = StandardScaler()
@@ -91,11 +92,11 @@ class Scaler:
         return self.scale if (self.scale != first).any() else first
 
 
-def _moments(statistics: Statistics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _mean_and_deviation(moments: Moments) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation, 1 for constant features as StandardScaler has it."""
-    count = np.maximum(statistics.count, 1)
-    variance = statistics.m2 / count
+    count = np.maximum(moments.count, 1)
+    variance = moments.m2 / count
     # A variance within the rounding errors of its computation; source: sklearn's _is_constant_feature.
     epsilon = np.finfo(np.float64).eps
-    constant = variance <= count * epsilon * variance + (count * statistics.mean * epsilon) ** 2
-    return statistics.mean, np.where(constant, 1.0, np.sqrt(variance))
+    constant = variance <= count * epsilon * variance + (count * moments.mean * epsilon) ** 2
+    return moments.mean, np.where(constant, 1.0, np.sqrt(variance))
