@@ -66,6 +66,7 @@ def test_a_split_is_a_fraction_or_a_path(scanline, here):
             2,
             "a split must be a fraction from 0 to below 1, or",
         ),
+        (["s3://bucket/x.csv", "--to", "p"], 2, "expected a path on this machine or a name, got a URI"),
         (["long.csv", "--to", "p", "--unlabelled"], 2, "--unlabelled requires --no-split"),
         (["long.csv", "--to", "p", "--memory", "1MB"], 2, "--memory must be at least 512 MB, got '1MB'"),
         (["long.csv", "--to", "p", "--label-column", "z"], 2, "long.csv: unknown column 'z'"),

@@ -151,7 +151,13 @@ def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
+        begun = ""
+
         def report(what: str, done: int, total: int | None) -> None:
-            bar.update(task, description=_STAGES[what], completed=done, total=total)
+            nonlocal begun
+            if what != begun:
+                bar.reset(task, total=total, description=_STAGES[what])
+                begun = what
+            bar.update(task, completed=done)
 
         yield report

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from scanline.data import catalogue
+from scanline.data.packed.location import is_uri
 from scanline.data.packed_data import is_packed
 from scanline.data.packing.request import PackRequest
 from scanline.data.readers.idx_files import is_idx_folder
@@ -90,6 +91,10 @@ def _items_at(address: str, optional: Collection[str]) -> list[Item]:
     optional = tuple(optional)
     if address in catalogue.names():
         return [Item(address, "other", optional=optional)]
+    if is_uri(address):
+        raise UsageError(
+            f"{address}: expected a path on this machine or a name, got a URI; copy the data first"
+        )
     path = catalogue.locate(address)
     if path is None:
         return [Item(address, "other", optional=optional)]  # its reader names what is wrong
