@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,10 @@ from scanline.data import catalogue
 from scanline.data.packing import pack
 from scanline.data.padding import check_padding
 from scanline.data.partition import partition
-from scanline.errors import DataError, ScanlineError, UsageError
+from scanline.errors import DataError, MissingExtraError, ScanlineError, UsageError
 from scanline.limits import limit_of
 from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT
+from tests.data.packing.conftest import long_csv
 
 HEADER = "id,time,x,z,label"
 GOOD = [f"s{i},{step},{i}.5,{step}.25,{'ab'[i % 2]}" for i in range(20) for step in range(3)]
@@ -198,3 +201,12 @@ def test_options_that_are_out_of_range(tmp_path, options, expected):
 def test_a_pattern_without_files(tmp_path):
     with pytest.raises(DataError, match=r"\*\.csv: expected files that match the pattern, found none"):
         pack(str(tmp_path / "*.csv"), str(tmp_path / "target"))
+
+
+def test_only_rows_that_have_to_be_sorted_need_duckdb(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    pack(str(long_csv(tmp_path / "sorted.csv")), str(tmp_path / "one"))
+    path = long_csv(tmp_path / "shuffled.csv", shuffle=True)
+    with pytest.raises(MissingExtraError, match=r"requires duckdb, .* pip install '\.\[pack\]'"):
+        pack(str(path), str(tmp_path / "two"))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["one", "shuffled.csv", "sorted.csv"]
