@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_class_weight
 
-from scanline.data import splits
 from scanline.data.memory import MemorySource
 from scanline.data.splits import balanced, hold_out, stratified
 from scanline.errors import DataError
@@ -211,18 +209,3 @@ def test_balanced_weights_are_scikit_learns_with_mean_1(labels):
 
 
 # --- what is told of a split
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
-@pytest.mark.parametrize("counts", [[50, 50], [2, 3, 300], [7, 7, 7, 7, 7, 7, 7], [1000, 2, 0, 999]])
-@pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.77])
-def test_sequences_are_drawn_by_class_as_scikit_learn_draws_them(counts, share, seed):
-    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    held_out = max(round(len(labels) * share), len(counts))
-    used = np.array([count for count in counts if count])
-    kept, held = splits._draw_by_class(labels, used, held_out, seed)
-    expected = train_test_split(
-        np.arange(len(labels)), test_size=held_out, random_state=seed, stratify=labels
-    )
-    assert kept.tolist() == expected[0].tolist()
-    assert held.tolist() == expected[1].tolist()
