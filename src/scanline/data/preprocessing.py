@@ -178,8 +178,9 @@ class Preprocessing:
         """
         if isinstance(source, MemorySource):
             changed = change(source)
-            layout = source.layout and self._layout_after(source, source.layout, fills)
-            return replace(changed, layout=layout)
+            if source.layout is None:
+                return changed
+            return replace(changed, layout=self._layout_after(source, source.layout, fills))
         assert isinstance(source, StoredSource)
         lengths = source.lengths
         if self.features != source.features:
