@@ -36,31 +36,35 @@ class Watch:
     Attributes:
         name: What their command line contains.
         count: Number of processes.
-        counts: (time in seconds, number of scored sequences) at each row group.
+        counts: (time, processor time of all processes, number of scored sequences) at each row group.
         peak_mb: Largest resident memory of a process.
         anonymous_mb: Largest anonymous memory of a process.
     """
 
     name: str
     count: int
-    counts: list[tuple[float, int]] = field(default_factory=list)
+    counts: list[tuple[float, float, int]] = field(default_factory=list)
+    used: dict[str, float] = field(default_factory=dict)  # processor time by process
     peak_mb: float = 0.0
     anonymous_mb: float = 0.0
 
     def add(self, done: int) -> None:
         """Note that `done` sequences are scored."""
-        self.counts.append((time.monotonic(), done))
-        cores = sorted(os.sched_getaffinity(0))
+        now, cores = time.monotonic(), sorted(os.sched_getaffinity(0))
         for number, process in enumerate(sorted(self._processes())):
             with contextlib.suppress(OSError):  # it has ended
-                self._look_at(process, cores[number % len(cores)])
+                self.used[process.name] = self._look_at(process, cores[number % len(cores)])
+        self.counts.append((now, sum(self.used.values()), done))
 
-    def _look_at(self, process: Path, core: int) -> None:
+    def _look_at(self, process: Path, core: int) -> float:
+        """Pin a process, note its memory, and return its processor time in seconds."""
         for task in (process / "task").iterdir():
             os.sched_setaffinity(int(task.name), {core})
         status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
         self.peak_mb = max(self.peak_mb, int(status["VmHWM"].split()[0]) / 1024)
         self.anonymous_mb = max(self.anonymous_mb, int(status["RssAnon"].split()[0]) / 1024)
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def _processes(self) -> list[Path]:
         found = []
@@ -70,11 +74,10 @@ class Watch:
                     found.append(entry)
         return found
 
-    @property
-    def rate(self) -> float:
-        """Sequences per second."""
-        (start, before), (end, after) = self.counts[WARM * self.count], self.counts[-1]
-        return (after - before) / (end - start)
+    def rates(self) -> tuple[float, float]:
+        """Return the number of sequences per second, and per second of processor time."""
+        (start, used, before), (end, used_then, after) = self.counts[WARM * self.count], self.counts[-1]
+        return (after - before) / (end - start), (after - before) / (used_then - used)
 
 
 Engine = Callable[[PartScorer, Sequence[Unit], int], Iterator[Part]]
@@ -111,9 +114,11 @@ def main() -> None:
     for _ in range(options.rounds):
         for count, measured in rates.items():
             watch = measure(options.run, options.source, options.engine, count)
-            measured.append(watch.rate)
+            rate, by_processor = watch.rates()
+            measured.append(rate)
+            speed = f"{rate:,.0f} sequences/s, {by_processor:,.0f} per second of processor time"
             memory = f"peak {watch.peak_mb:,.0f} MB, anonymous {watch.anonymous_mb:,.0f} MB a process"
-            print(f"{options.engine}, {count} processes: {watch.rate:,.0f} sequences/s, {memory}", flush=True)
+            print(f"{options.engine}, {count} processes: {speed}; {memory}", flush=True)
     one, several = map(statistics.median, rates.values())
     print(f"{options.engine}: {options.processes} processes score {several / one:.2f} times as many as one")
 
