@@ -89,23 +89,37 @@ def test_a_window_of_all_row_groups_mixes_everything():
 
 
 @pytest.mark.parametrize("slices", [1, 3])
-def test_row_groups_to_read_are_those_of_the_batch_and_of_the_next_window(slices):
+def test_row_groups_to_read_are_those_of_the_batch_and_some_of_the_next_window(slices):
     made = order(slices=slices, window=6)
     for step in range(40):
         now, ahead = made.groups(step)
-        assert set(GROUP_OF[made.at(step)]) <= set(now)
         assert not set(now) & set(ahead)
+        assert len(ahead) <= -(-len(now) // 4)
         following = {group for later in range(step, step + 60) for group in GROUP_OF[made.at(later)]}
         assert set(ahead) <= following
+        # At the end of a window, a batch has sequences of the next one.
+        missing = set(GROUP_OF[made.at(step)]) - set(now)
+        assert missing <= set(made.groups(step + 1)[0])
+
+
+def test_the_slice_that_is_done_first_is_read_ahead_first():
+    made = WindowOrder(np.full(40, 12), [8, 4], 0, 2)  # windows of one row group each
+    for step in range(30):
+        now, ahead = made.groups(step)
+        assert len(now) <= 2
+        assert len(ahead) == 1
+        if step % 3 == 0:  # the second slice has 12 sequences left, the first 12 or 4
+            after = [made.groups(step + 1, part)[0][0] for part in (slice(0, 8), slice(8, 12))]
+            if after[0] not in now:
+                assert ahead == [after[0]]
 
 
 def test_a_part_of_the_batch_needs_the_row_groups_of_its_slices_only():
     made = order(batch=12, slices=4, window=4)
     for step in range(20):
         now, _ = made.groups(step, slice(3, 6))  # the second of four slices of 3
-        batch = made.at(step)
-        assert set(GROUP_OF[batch[3:6]]) <= set(now)
-        assert len(now) <= 3  # a window of one row group, and those of two more if it ends in the batch
+        assert len(now) == 1
+        assert GROUP_OF[made.at(step)[3]] == now[0]
 
 
 def test_two_processes_read_half_of_the_row_groups_each():

@@ -73,15 +73,15 @@ class _Slice:
             position, missing = position + len(piece), missing - len(piece)
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def groups(self, step: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the row groups of the batch of `step`, and those of the window after it."""
-        position, end = step * self.size, (step + 1) * self.size
-        needed: list[int] = []
-        while position < end:
-            window, start = self._window_at(position)
-            needed += window.groups
-            position += len(window.indices) - start
-        return tuple(needed), self._window_at(position)[0].groups
+    def groups(self, step: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+        """Return the row groups of the window of a batch, those of the next window, and how far that is.
+
+        The first sequence of the batch decides: the next window's row groups are needed by the next batch.
+        """
+        window, start = self._window_at(step * self.size)
+        remaining = len(window.indices) - start
+        following, _ = self._window_at(step * self.size + remaining)
+        return window.groups, following.groups, remaining
 
     def _window_at(self, position: int) -> tuple[_Window, int]:
         """Return the window of a position in all epochs, and the place of the position in it."""
@@ -164,8 +164,9 @@ class WindowOrder:
     def groups(self, step: int, part: slice = slice(None)) -> tuple[list[int], list[int]]:
         """Return the row groups that a part of the batch of `step` is in, and those to read ahead.
 
-        Half of the next window is read ahead: more would need more memory, and the other half is read
-        quickly once this window is done.
+        A batch at the end of a window has some sequences of the next one, in row groups that are not listed.
+        A quarter of the next windows is read ahead, of those first that are needed soon: more would need
+        more memory, and the rest is read quickly.
 
         Args:
             step: Training step, counted from 0.
@@ -173,14 +174,14 @@ class WindowOrder:
         """
         first, end, _ = part.indices(self._offsets[-1])
         now: dict[int, None] = {}
-        ahead: dict[int, None] = {}
+        ahead: list[tuple[float, tuple[int, ...]]] = []
         for each, (low, high) in zip(self._slices, itertools.pairwise(self._offsets), strict=True):
             if low < end and first < high:
-                needed, following = each.groups(step)
+                needed, following, remaining = each.groups(step)
                 now |= dict.fromkeys(needed)
-                ahead |= dict.fromkeys(following)
-        later = [group for group in ahead if group not in now]
-        return list(now), later[: (len(now) + 1) // 2]
+                ahead.append((remaining / each.size, following))
+        later = dict.fromkeys(group for _, groups in sorted(ahead) for group in groups if group not in now)
+        return list(now), list(later)[: -(-len(now) // 4)]
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         """Return the order of the row groups in an epoch.

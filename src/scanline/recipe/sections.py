@@ -274,8 +274,8 @@ class TrainSettings(_Section):
     # Recipes of older versions have no window.
     window: Annotated[int, Field(strict=True, ge=1, le=4096)] = Field(
         default=8,
-        description="row groups of packed data, of about 32 MB each, whose sequences are mixed; half as "
-        "many more are read ahead; other data are mixed as a whole",
+        description="row groups of packed data, of about 32 MB each, whose sequences are mixed; a "
+        "quarter as many are read ahead; other data are mixed as a whole",
     )
     class_weights: Literal["none", "balanced"] = Field(
         description="balanced: all classes have the same total weight in the loss"
