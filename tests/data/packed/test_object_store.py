@@ -142,7 +142,7 @@ def test_no_such_bucket(object_store):
     uri = "s3://bucket-that-nobody-made/sets"
     assert fault(uri).startswith("manifest.json: cannot be read (no such file or bucket)")
     with pytest.raises(
-        ScanlineError, match="cannot write s3://bucket-that-nobody-made/sets/one: no such file or bucket"
+        ScanlineError, match="cannot write s3://bucket-that-nobody-made/sets/one: no such bucket"
     ):
         Location.parse(uri).write("one", b"1")
 

@@ -278,7 +278,8 @@ class Location:
         reason = one_line(_reason(error), 200)
         absent = isinstance(error, FileNotFoundError) or any(word in text for word in _MISSING)
         if absent:
-            reason = "no such file" if self.is_local else "no such file or bucket"
+            reason = "no such bucket" if kind == "write" else "no such file or bucket"
+            reason = "no such file" if self.is_local else reason
         elif _is_refused(text):
             reason = "access denied; check the credentials in the environment and the rights of the bucket"
         elif any(word in text for word in _WRONG_REQUEST):
