@@ -34,6 +34,7 @@ DEFAULTS: Mapping[str, tuple[int, str]] = {
     "JSON_BYTES": (3 * 2**20, "bytes in a description of a model"),  # parsed, it takes about 30 times as many
     "RECIPE_BYTES": (2**18, "bytes in a recipe"),  # the built-in recipes have a few thousand
     "RECORD_BYTES": (2**24, "bytes in a record of a run"),
+    "ROW_GROUP_BYTES": (2**31, "bytes of values in a row group"),
     "MANIFEST_BYTES": (2**28, "bytes in the manifest of a packed data set"),
     "COURSE_BYTES": (2**26, "bytes in a metrics.jsonl"),
 }

@@ -63,7 +63,8 @@ class RowGroups:
         with self._lock:
             checked = number in self._checked
         content = self._content(number, checked)
-        rows = decode_row_group(content.pop(), where, self.manifest.features, self.manifest.dtype)
+        form = self.manifest.features, self.manifest.dtype
+        rows = decode_row_group(content.pop(), where, *form, entry.n, entry.steps)
         check_sizes(entry, rows.lengths, where)
         if not checked:
             check_values(self.split, rows.steps, where)

@@ -54,7 +54,12 @@ def read_column_chunks(path: Path, columns: int) -> list[list[ColumnChunk]]:
         OSError: If the file cannot be read.
     """
     with path.open("rb") as file:
-        content = _footer(file, path)
+        return column_chunks(file, path, columns)
+
+
+def column_chunks(file: BinaryIO, path: Path | str, columns: int) -> list[list[ColumnChunk]]:
+    """Return the column chunks of an open Parquet file; `path` names it, see `read_column_chunks`."""
+    content = _footer(file, path)
     try:
         groups = _row_groups(CompactReader(content))
     except FormatError as error:
@@ -70,7 +75,7 @@ def read_column_chunks(path: Path, columns: int) -> list[list[ColumnChunk]]:
     return groups
 
 
-def _footer(file: BinaryIO, path: Path) -> bytes:
+def _footer(file: BinaryIO, path: Path | str) -> bytes:
     size = file.seek(0, os.SEEK_END)
     if size < len(_MAGIC) + _TAIL_BYTES:
         raise FormatError(file=path, expected="a Parquet file", found=f"{size} bytes")

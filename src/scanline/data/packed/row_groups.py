@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from scanline.data.memory import MemorySource
+from scanline.data.packed.declared_sizes import check_declared, without_dictionaries
 from scanline.data.source import ClassName
 from scanline.errors import DataError, MissingExtraError, one_line
 
@@ -113,7 +114,7 @@ def encode_rows(rows: Rows, name: str) -> bytes:
     return stream.getvalue()
 
 
-def decode_row_group(content: bytes, where: str, features: int, dtype: str) -> Rows:
+def decode_row_group(content: bytes, where: str, features: int, dtype: str, n: int, steps: int) -> Rows:
     """Return the sequences in the bytes of a row group, whose digest was checked.
 
     Args:
@@ -121,6 +122,8 @@ def decode_row_group(content: bytes, where: str, features: int, dtype: str) -> R
         where: The file, for messages.
         features: F, the number of values of a step.
         dtype: Type of the values, "float32" or "uint8".
+        n: Number of sequences, as in the manifest.
+        steps: Sum of their lengths, as in the manifest.
 
     Raises:
         DataError: If the columns are not those of a row group; names what is wrong.
@@ -132,7 +135,9 @@ def decode_row_group(content: bytes, where: str, features: int, dtype: str) -> R
         with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
             if file.num_row_groups != 1:
                 raise DataError(where=where, expected="one row group", found=f"{file.num_row_groups:,}")
-            table = file.read_row_group(0, use_threads=False)
+            shared = check_declared(content, file.schema, where, n, steps * features, np.dtype(dtype))
+        with parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=shared) as file:
+            table = without_dictionaries(file.read_row_group(0, use_threads=False), where)
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{where}: cannot be read ({one_line(error, 200)})") from error
     del content  # callers pass it on without keeping it
