@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from scanline.data.checks import check_values
 from scanline.data.memory import MemorySource
+from scanline.data.packed.manifest import FileDigest, read_manifest, write_manifest
+from scanline.data.packed.row_groups import encode_index
 from scanline.data.packed_data import read_packed
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.splits import balanced
@@ -20,6 +23,7 @@ from scanline.data.transforms.scaler import Scaler
 from scanline.data.transforms.views import View
 from scanline.errors import DataError, UsageError
 from scanline.recipe import DEFAULT_DATA
+from scanline.storage.digest import sha256
 from tests.conftest import make_sequences
 from tests.data.packed.writing import ragged, write_packed
 
@@ -309,3 +313,48 @@ def test_a_sequence_is_found_by_its_identifier(pair):
     source, other = pair
     assert other.find(str(source.identifier(7))) == 7
     assert other.find("unknown") is None
+
+
+def test_verify_compares_values_with_the_statistics(tmp_path):
+    from scanline.data import catalogue
+
+    location = write_packed(tmp_path, {"train": ragged()}, 3)
+    manifest = read_manifest(location)
+    split = manifest.splits["train"]
+    lying = split.statistics.model_copy(update={"mean": [split.statistics.mean[0] + 1, 0.0]})
+    splits = {"train": split.model_copy(update={"statistics": lying})}
+    write_manifest(location, manifest.model_copy(update={"splits": splits}))
+    wrong = [check.note for check in catalogue.verify(location.uri) if not check.ok]
+    assert len(wrong) == 1
+    assert "expected the mean and variance of the values" in wrong[0]
+
+
+def test_names_that_are_not_those_of_the_features_are_refused(tmp_path):
+    location = write_packed(tmp_path, {"train": ragged()}, 3, feature_names=("x", "y", "z"))
+    with pytest.raises(DataError, match="expected names of 2 features, got 3"):
+        read_packed(location.uri)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_file_that_is_no_regular_file_is_not_read(tmp_path, kind):
+    location = write_packed(tmp_path, {"train": ragged()}, 3)
+    file = tmp_path / "train-000001.parquet"
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="expected a regular file"):
+        read_packed(location.uri).train.steps_of(4)
+
+
+def test_an_index_of_more_sequences_than_the_manifest_says_is_refused(tmp_path):
+    location = write_packed(tmp_path, {"train": ragged()}, 3)
+    content = encode_index(np.ones(100_000, np.int64), np.zeros(100_000, np.int64))
+    location.write("train-index.parquet", content)
+    manifest = read_manifest(location)
+    index = FileDigest(file="train-index.parquet", bytes=len(content), sha256=sha256(content))
+    splits = {"train": manifest.splits["train"].model_copy(update={"index": index})}
+    write_manifest(location, manifest.model_copy(update={"splits": splits}))
+    with pytest.raises(DataError, match="expected 10 rows, as in the manifest, found 100,000"):
+        read_packed(location.uri)

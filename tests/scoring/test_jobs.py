@@ -20,6 +20,8 @@ from scanline.data.packed.location import Location
 from scanline.errors import DataError, ScanlineError, UsageError
 from scanline.scoring import Scorer, score
 from scanline.scoring.job import JOB, SCORES, Scores, read_entry
+from scanline.scoring.parts import PartScorer
+from scanline.scoring.work import PackedWork
 from tests.scoring.packed import pack, table_of
 from tests.scoring.processes import MARK, done_units, start, wait_for, workers_of
 
@@ -341,3 +343,33 @@ def seal_again(source: Path) -> None:
     group = split.row_groups[0].model_copy(update={"bytes": len(bytes_), "sha256": sha256(bytes_)})
     changed = split.model_copy(update={"row_groups": [group]})
     write_manifest(location, manifest.model_copy(update={"splits": {"all": changed}}))
+
+
+def test_a_split_that_is_named_twice_is_scored_once(run, packed, tmp_path):
+    scored = score(
+        run, str(packed), str(tmp_path / "scores"), splits=["test", "validation", "test"], order="id"
+    )
+    assert scored.scores.n == 50
+    table = parquet.read_table(tmp_path / "scores" / "sorted.parquet")
+    assert len(set(table["id"].to_pylist())) == len(table) == 50
+    # The order in which splits are named does not make another job.
+    again = score(run, str(packed), str(tmp_path / "scores"), splits=["validation", "test"])
+    assert again.scores.n == 50
+
+
+def test_a_source_that_is_replaced_during_a_job_is_not_scored(run, sequences, tmp_path):
+    folder = pack(tmp_path / "packed", {"all": sequences.take(slice(0, 20))}, rows=10)
+    scorer = Scorer.open(run)
+    work = PackedWork.open(Location.parse(folder), [])
+    state = PartScorer(scorer, work, Location.parse(tmp_path / "scores"), "job").to_json()
+    assert PartScorer.from_json(state).work.digest() == work.digest()
+    shutil.rmtree(folder)
+    pack(folder, {"all": sequences.take(slice(20, 40))}, rows=10)
+    with pytest.raises(DataError, match="expected the packed data set with which the job began"):
+        PartScorer.from_json(state)
+
+
+def test_scores_are_not_written_to_a_file(run, packed, tmp_path):
+    (tmp_path / "scores").write_text("a file")
+    with pytest.raises(UsageError, match="expected a folder for the scores, got a file"):
+        score(run, str(packed), str(tmp_path / "scores"))

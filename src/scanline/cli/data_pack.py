@@ -41,7 +41,7 @@ _STAGES = {"rows": "reading rows", "read": "reading sequences", "write": "writin
     help="Seed of the splits and of the order.",
 )
 @click.option("--no-split", is_flag=True, help="Make one split of all sequences, to be scored.")
-@click.option("--unlabelled", is_flag=True, help="Labels may be absent; with --no-split.")
+@click.option("--unlabelled", is_flag=True, help="The column of labels may be absent; with --no-split.")
 @click.option("--keep-order", is_flag=True, help="Keep the order of SOURCE.  [default: shuffle]")
 @click.option(
     "--row-group-mb",

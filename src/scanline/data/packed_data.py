@@ -67,7 +67,7 @@ def read_packed(address: str, settings: DataSettings = DEFAULT_DATA, in_memory: 
 
 
 def verify_packed(address: str) -> tuple[FileCheck, ...]:
-    """Read every file of a packed data set, and compare it with the manifest.
+    """Read every file of a packed data set, and compare files and values with the manifest.
 
     Raises:
         DataError: If the manifest cannot be read.
@@ -76,14 +76,51 @@ def verify_packed(address: str) -> tuple[FileCheck, ...]:
     check_installed(f"reading {location.uri}")
     manifest = read_manifest(location)
     checks = [FileCheck(location.file(MANIFEST), True, "SHA-256 matches")]
-    for file in manifest.files:
-        where = location.file(file.file)
+    for name, split in manifest.splits.items():
+        index = location.file(split.index.file)
         try:
-            check_digest(location.read(file.file, file.bytes), file.bytes, file.sha256, where)
+            source: StoredSource | None = _open_split(location, manifest, name, split)
+            checks.append(FileCheck(index, True, "SHA-256 matches"))
+        except DataError as error:
+            source = None
+            checks.append(FileCheck(index, False, str(error)))
+        checks += _verify_row_groups(RowGroups(location, manifest, split), source)
+    return tuple(checks)
+
+
+def _verify_row_groups(stored: RowGroups, source: StoredSource | None) -> list[FileCheck]:
+    """Check the files of a split, and then its statistics; with the index, if `source` has it."""
+    split, checks = stored.split, []
+    moments, missing, start = Moments.none(stored.manifest.features), 0, 0
+    for number, group in enumerate(split.row_groups):
+        where = stored.file(number)
+        try:
+            rows = stored.read(number)
+            if source is not None and not np.array_equal(
+                rows.lengths, source.lengths[start : start + group.n]
+            ):
+                raise DataError(where=where, expected="lengths as in the index", found="others")
+            moments = moments.plus(Moments.of(rows.steps))
+            missing += 0 if rows.steps.dtype == np.uint8 else int(np.isnan(rows.steps).sum())
             checks.append(FileCheck(where, True, "SHA-256 matches"))
         except DataError as error:
             checks.append(FileCheck(where, False, str(error)))
-    return tuple(checks)
+        start += group.n
+    if all(check.ok for check in checks) and not _same_statistics(split, moments, missing):
+        place = stored.location.file(MANIFEST)
+        note = f"{place}: expected the mean and variance of the values in {stored.file(0)} and following"
+        checks.append(FileCheck(place, False, f"{note}, found others; pack the source again"))
+    return checks
+
+
+def _same_statistics(split: PackedSplit, moments: Moments, missing: int) -> bool:
+    given = split.statistics
+    return (
+        split.missing == missing
+        and given.count == moments.count.tolist()
+        and np.allclose(given.mean, moments.mean, rtol=1e-6, atol=1e-9)
+        and np.allclose(given.m2, moments.m2, rtol=1e-6, atol=1e-9)
+    )
 
 
 def _check_settings(location: Location, manifest: Manifest, settings: DataSettings) -> None:
@@ -107,7 +144,7 @@ def _open_split(location: Location, manifest: Manifest, name: str, split: Packed
     where = location.file(split.index.file)
     content = location.read(split.index.file, split.index.bytes)
     check_digest(content, split.index.bytes, split.index.sha256, where)
-    lengths, targets = decode_index(content, where, manifest.numbers)
+    lengths, targets = decode_index(content, where, manifest.numbers, split.n)
     check_index(manifest, split, lengths, targets, where)
     classes, targets = _classes(manifest, targets)
     statistics = split.statistics

@@ -100,13 +100,22 @@ class PartScorer:
         if not isinstance(self.work, PackedWork):
             raise TypeError("sequences in memory cannot be scored by other processes")
         scorer = {key: value for key, value in self.scorer.__getstate__().items() if key != "_loaded"}
-        source = {"uri": self.work.address, "splits": list(self.work.splits)}
+        splits = list(self.work.splits)
+        source = {"uri": self.work.address, "splits": splits, "digest": self.work.digest()}
         return {"scorer": scorer, "source": source, "target": self.target.uri, "job": self.job}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> PartScorer:
-        """Return what `to_json` described. Raises DataError if the source cannot be read."""
-        work = PackedWork.open(Location.parse(state["source"]["uri"]), state["source"]["splits"])
+        """Return what `to_json` described. Raises DataError if the source cannot be read, or was replaced."""
+        source = state["source"]
+        work = PackedWork.open(Location.parse(source["uri"]), source["splits"])
+        if work.digest() != source["digest"]:
+            raise DataError(
+                where=source["uri"],
+                expected="the packed data set with which the job began",
+                found="another one",
+                remedy="choose another --to for it",
+            )
         return cls(Scorer(**state["scorer"]), work, Location.parse(state["target"]), state["job"])
 
 

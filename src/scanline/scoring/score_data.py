@@ -93,6 +93,8 @@ def score(
         raise UsageError(f"--engine: expected local or ray, got {engine!r}")
     # Everything that can be refused is refused before the first file is written.
     target = Location.parse(to)
+    if target.is_local and target.path.is_file():
+        raise UsageError(where=target.uri, expected="a folder for the scores", found="a file")
     scorer = Scorer.open(run, calibrated, stop_at)
     preprocessing = scorer.model.with_reading(**(reading or {})).preprocessing
     work = open_work(source, preprocessing, splits)

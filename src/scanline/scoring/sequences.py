@@ -47,7 +47,7 @@ class Rows:
             DataError: If a column is missing or of a wrong type; names it.
         """
         pa = require_pyarrow()
-        missing = [name for name in COLUMNS if name not in table.schema.names]
+        missing = [name for name in COLUMNS if table.schema.names.count(name) != 1]
         if missing:
             raise DataError(
                 f"expected the columns id, length and steps of a packed data set, "
@@ -57,7 +57,9 @@ class Rows:
         if not isinstance(steps, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
             raise DataError(f"column steps: expected lists of numbers, found {steps.type}")
         try:
-            ids = _one_chunk(table.column("id")).cast(pa.string()).to_pylist()
+            named = _one_chunk(table.column("id")).cast(pa.string())
+            named.validate(full=True)  # Arrow does not check text when it is read
+            ids = named.to_pylist()
             lengths = _one_chunk(table.column("length")).cast(pa.int64()).fill_null(0)
         except pa.ArrowInvalid as error:
             raise DataError(f"columns id and length: expected text and integers, found {error}") from None

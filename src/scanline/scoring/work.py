@@ -14,13 +14,12 @@ import numpy as np
 from scanline.data.dataset import ALL
 from scanline.data.memory import MemorySource
 from scanline.data.packed.location import Location
-from scanline.data.packed.manifest import MANIFEST, Manifest, read_manifest
-from scanline.data.packed.row_groups import check_digest
+from scanline.data.packed.manifest import Manifest, read_manifest
+from scanline.data.packed.row_groups import check_digest, read_row_group
 from scanline.data.packed_data import is_packed
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.reading import TO_PREDICT, read_sources
-from scanline.errors import DataError, UsageError, one_line
-from scanline.limits import limit_of
+from scanline.errors import DataError, UsageError
 from scanline.scoring.columns import require_pyarrow
 from scanline.scoring.sequences import widths_of
 from scanline.storage.digest import sha256
@@ -105,7 +104,9 @@ class PackedWork(Work):
         require_pyarrow(f"reading {location.uri}")
         manifest = read_manifest(location)
         check_splits(location.uri, splits, manifest.splits)
-        return cls(location, manifest, tuple(splits) or tuple(manifest.splits))
+        # Each split once, in the order of the data set, however often and in whatever order it is named.
+        chosen = [name for name in manifest.splits if not splits or name in splits]
+        return cls(location, manifest, tuple(chosen))
 
     @property
     def address(self) -> str:  # type: ignore[override]
@@ -123,23 +124,19 @@ class PackedWork(Work):
         ]
 
     def digest(self) -> str:
-        """Return the SHA-256 of the manifest, which has a digest of each row group."""
-        return sha256(self.location.read(MANIFEST, limit_of("MANIFEST_BYTES")))
+        """Return the SHA-256 of the manifest that was read, which has a digest of each row group."""
+        # Not of the file: it may have been replaced since.
+        return sha256(self.manifest.model_dump_json(by_alias=True).encode())
 
     def read(self, unit: Unit) -> pyarrow.Table:
         """Return the rows of a row group; its digest is checked."""
-        pa = require_pyarrow()
-        from pyarrow import parquet
-
         entries: Mapping[Any, Any] = self.manifest.splits
         entry = entries[unit.split].row_groups[unit.number]
         where = self.location.file(entry.file)
         content = self.location.read(entry.file, entry.bytes)
         check_digest(content, entry.bytes, entry.sha256, where)
-        try:
-            table = parquet.read_table(pa.BufferReader(content), use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{where}: cannot be read ({one_line(error, 200)})") from error
+        values = entry.steps * self.manifest.features
+        table = read_row_group(content, where, entry.n, values, np.dtype(self.manifest.dtype))
         if len(table) != entry.n:
             expected = f"{entry.n:,} rows, as in the manifest"
             raise DataError(where=where, expected=expected, found=f"{len(table):,}")

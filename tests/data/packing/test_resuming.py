@@ -267,3 +267,28 @@ def test_statistics_in_the_manifest_are_those_of_the_values(source, tmp_path):
         np.testing.assert_allclose(split.statistics.mean, values.mean(0), rtol=1e-12)
         np.testing.assert_allclose(split.statistics.m2, values.var(0) * len(values), rtol=1e-12)
         assert sum(count for _, _, count in split.lengths.histogram) == split.n
+
+
+def leave_unfinished(source, target: Path, monkeypatch, **options) -> None:
+    """Pack up to the manifest, which is not written."""
+    with monkeypatch.context() as patch:
+        patch.setattr("scanline.data.packing.packer.write_manifest", None)
+        with pytest.raises(TypeError):
+            pack(str(source), str(target), row_group_mb=1, **options)
+
+
+def test_row_groups_that_another_packing_has_replaced_are_written_again(source, tmp_path, monkeypatch):
+    target, temp = tmp_path / "target", tmp_path / "temp"
+    pack(str(source), str(tmp_path / "whole"), row_group_mb=1)
+    leave_unfinished(source, target, monkeypatch, temp=temp)
+    leave_unfinished(source, target, monkeypatch, split_seed=1, force=True)
+    pack(str(source), str(target), row_group_mb=1, temp=temp)
+    assert digests(target) == digests(tmp_path / "whole")
+
+
+def test_a_data_set_of_another_packing_is_not_reported_as_this_one(source, tmp_path, monkeypatch):
+    target, temp = tmp_path / "target", tmp_path / "temp"
+    leave_unfinished(source, target, monkeypatch, temp=temp)
+    pack(str(source), str(target), row_group_mb=1, split_seed=1, force=True)
+    with pytest.raises(UsageError, match="of another packing than the unfinished one"):
+        pack(str(source), str(target), row_group_mb=1, temp=temp)

@@ -107,35 +107,35 @@ def check_labels(
     _check(f"{where}: row {row + 1}", "label", expected[row].as_py(), labels[row].as_py())
 
 
-def _check_lengths(where: str, said: Lengths, lengths: NDArray[np.int64]) -> None:
+def _check_lengths(where: str, expected: Lengths, lengths: NDArray[np.int64]) -> None:
     ordered = np.sort(lengths)
     n = len(ordered)
-    _check(where, "length of the shortest sequence", said.min, int(ordered[0]))
-    _check(where, "length of the longest sequence", said.max, int(ordered[-1]))
+    _check(where, "length of the shortest sequence", expected.min, int(ordered[0]))
+    _check(where, "length of the longest sequence", expected.max, int(ordered[-1]))
     low, high = int(ordered[(n - 1) // 2]), int(ordered[n // 2])
-    if not low <= said.median <= high:
-        _check(where, "median length", said.median, (low + high) / 2)
-    for first, last, count in said.histogram:
+    if not low <= expected.median <= high:
+        _check(where, "median length", expected.median, (low + high) / 2)
+    for first, last, count in expected.histogram:
         found = np.searchsorted(ordered, last, "right") - np.searchsorted(ordered, first, "left")
         _check(where, f"sequences of {first:,} to {last:,} steps", count, int(found))
 
 
-def _check_range(where: str, said: TargetRange, targets: NDArray[np.float64]) -> None:
+def _check_range(where: str, expected: TargetRange, targets: NDArray[np.float64]) -> None:
     if not np.isfinite(targets).all():
         raise DataError(where=where, expected="targets that are finite numbers", found="others")
     low, high = float(targets.min()), float(targets.max())
-    _check(where, "smallest target", said.min, low)
-    _check(where, "largest target", said.max, high)
+    _check(where, "smallest target", expected.min, low)
+    _check(where, "largest target", expected.max, high)
     mean = float(targets.mean())
-    if abs(mean - said.mean) > _PRECISION * max(abs(low), abs(high)):
-        _check(where, "mean of the targets", said.mean, mean)
+    if abs(mean - expected.mean) > _PRECISION * max(abs(low), abs(high)):
+        _check(where, "mean of the targets", expected.mean, mean)
 
 
-def _check(where: str, what: str, said: object, found: object) -> None:
-    if said != found:
+def _check(where: str, what: str, expected: object, found: object) -> None:
+    if expected != found:
         raise DataError(
             where=where,
-            expected=f"{what}: {_shown(said)}, as in the manifest",
+            expected=f"{what}: {_shown(expected)}, as in the manifest",
             found=_shown(found),
             remedy=_REMEDY,
         )

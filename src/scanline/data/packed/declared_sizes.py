@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scanline.data.class_names import MAX_NAME_CHARACTERS
-from scanline.errors import DataError, FormatError
+from scanline.errors import DataError, FormatError, one_line
 from scanline.formats.parquet import DICTIONARY_ENCODINGS, column_chunks
 from scanline.limits import exceeded, exceeded_unpacked, limit_of, unpacked_limit
 
@@ -46,11 +46,12 @@ def check_declared(
     shared, named = [], 0
     for index, chunk in enumerate(group):
         path = schema.column(index).path
-        expected = values if path.startswith("steps.") else n
-        if chunk.values != expected:
+        # An empty list counts as a value.
+        most = values + n if path.startswith("steps.") else n
+        if chunk.values > most:
             raise DataError(
-                where=f"{where}: column {path}",
-                expected=f"{expected:,} values, as in the manifest",
+                where=f"{where}: column {one_line(path)}",
+                expected=f"at most {most:,} values, as in the manifest",
                 found=f"{chunk.values:,}",
             )
         if path in _NAMES:
@@ -60,9 +61,11 @@ def check_declared(
             if chunk.encodings & _DICTIONARIES:
                 shared.append(path)
         # Levels of a list have at most 4 bytes a value.
-        elif chunk.unpacked_bytes > expected * 8 + _SLACK_BYTES:
+        elif chunk.unpacked_bytes > most * 8 + _SLACK_BYTES:
             raise DataError(
-                where=where, expected=f"at most {expected * 8:,} bytes", found=f"{chunk.unpacked_bytes:,}"
+                where=f"{where}: column {one_line(path)}",
+                expected=f"at most {most * 8:,} bytes",
+                found=f"{chunk.unpacked_bytes:,}",
             )
     if named > max(unpacked_limit(len(content)), n * _MOST_NAME_BYTES // 16):
         raise DataError(f"{where}: {exceeded_unpacked(len(content), named)}")

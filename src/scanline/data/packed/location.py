@@ -11,6 +11,7 @@ import os
 import random
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ class Location:
             UsageError: If the URI has another scheme, no bucket, or contains credentials or options.
         """
         text = os.fspath(address)
+        if not text:
+            raise UsageError("expected the path or URI of a folder, got none")
         match = _ADDRESS.fullmatch(text)
         if match is None:
             return cls(str(Path(text).resolve()))
@@ -140,9 +143,13 @@ class Location:
     def _read(self, name: str, most_bytes: int) -> bytes:
         if self.is_local:
             path = self.path / name
-            size = path.stat().st_size
+            status = path.stat()
+            size = status.st_size
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+                raise DataError(where=self.file(name), expected="a regular file", found="another kind")
             self._check_size(name, size, most_bytes)
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(size)
         else:
             with _filesystem(self.uri).open_input_file(self._key(name)) as file:
                 size = file.size()

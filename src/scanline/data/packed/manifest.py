@@ -199,6 +199,11 @@ class Manifest(_Entry):
                 raise ValueError(f"{name}: expected statistics of all values that are not missing")
             if any(m2 > n * _LARGEST**2 for n, m2 in zip(statistics.count, statistics.m2, strict=True)):
                 raise ValueError(f"{name}: expected deviations of float32 values")
+        named = len(self.feature_names)
+        longest = max(split.lengths.max for split in self.splits.values())
+        # Names of the features, or of the steps if each has one value.
+        if named not in (0, self.features) and (self.features != 1 or named < longest):
+            raise ValueError(f"expected names of {self.features} features, got {named}")
         names = [file.file for file in self.files]
         if len(set(names)) != len(names):
             raise ValueError("expected each file once")

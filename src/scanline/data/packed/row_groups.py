@@ -129,17 +129,8 @@ def decode_row_group(content: bytes, where: str, features: int, dtype: str, n: i
         DataError: If the columns are not those of a row group; names what is wrong.
     """
     import pyarrow
-    from pyarrow import parquet
 
-    try:
-        with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
-            if file.num_row_groups != 1:
-                raise DataError(where=where, expected="one row group", found=f"{file.num_row_groups:,}")
-            shared = check_declared(content, file.schema, where, n, steps * features, np.dtype(dtype))
-        with parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=shared) as file:
-            table = without_dictionaries(file.read_row_group(0, use_threads=False), where)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{where}: cannot be read ({one_line(error, 200)})") from error
+    table = read_row_group(content, where, n, steps * features, np.dtype(dtype))
     del content  # callers pass it on without keeping it
     rows = rows_of(table, where, features, dtype)
     del table
@@ -147,6 +138,26 @@ def decode_row_group(content: bytes, where: str, features: int, dtype: str, n: i
     # What decoding needed goes back to the system, so that memory has room for row groups.
     pyarrow.default_memory_pool().release_unused()
     return rows
+
+
+def read_row_group(content: bytes, where: str, n: int, values: int, dtype: np.dtype[Any]) -> pyarrow.Table:
+    """Return the Arrow table in the bytes of a row group of `n` sequences with so many values in all.
+
+    Raises:
+        DataError: If it is damaged, or would be larger than that.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
+            if file.num_row_groups != 1:
+                raise DataError(where=where, expected="one row group", found=f"{file.num_row_groups:,}")
+            shared = check_declared(content, file.schema, where, n, values, dtype)
+        with parquet.ParquetFile(pyarrow.BufferReader(content), read_dictionary=shared) as file:
+            return without_dictionaries(file.read_row_group(0, use_threads=False), where)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{where}: cannot be read ({one_line(error, 200)})") from error
 
 
 def _copied(values: NDArray[Any]) -> NDArray[Any]:
@@ -170,13 +181,22 @@ def rows_of(table: Any, where: str, features: int, dtype: str) -> Rows:
     expected = {"id": pyarrow.string(), "label": pyarrow.string(), "group": pyarrow.string()}
     expected |= {"length": pyarrow.int32(), "steps": pyarrow.list_(value)}
     for name, kind in expected.items():
-        found = table.schema.field(name).type if name in table.schema.names else None
+        # Not `field(name)`, which fails if there are two.
+        found = table.schema.field(name).type if table.schema.names.count(name) == 1 else None
         if found != kind and not (name == "steps" and _is_list_of(found, value)):
             raise DataError(
                 where=where, expected=f"a column {name} of {kind}", found=one_line(found or "none")
             )
     columns = {name: _single_chunk(table.column(name)) for name in expected}
     steps = columns["steps"]
+    for name in ("id", "label", "group"):
+        try:  # Arrow does not check text when it is read
+            columns[name].validate(full=True)
+        except pyarrow.ArrowInvalid as error:
+            fault = one_line(error, 200)
+            raise DataError(where=f"{where}: column {name}", expected="UTF-8 text", found=fault) from error
+    if columns["id"].null_count:
+        raise DataError(where=where, expected="an identifier in each row", found="a row without")
     if columns["length"].null_count or steps.null_count or steps.flatten().null_count:
         raise DataError(where=where, expected="a length and steps in each row", found="a row without")
     lengths = _numbers(columns["length"], np.int32).astype(np.int64)
@@ -239,8 +259,8 @@ def encode_index(lengths: NDArray[np.int64], targets: NDArray[Any]) -> bytes:
     return stream.getvalue()
 
 
-def decode_index(content: bytes, where: str, numbers: bool) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return the (N,) lengths and (N,) targets of an index; see `encode_index`.
+def decode_index(content: bytes, where: str, numbers: bool, n: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Return the (N,) lengths and (N,) targets of an index of `n` sequences; see `encode_index`.
 
     Raises:
         DataError: If it cannot be read, or lacks a column.
@@ -251,6 +271,8 @@ def decode_index(content: bytes, where: str, numbers: bool) -> tuple[NDArray[np.
     try:
         # Not `read_table`, which imports pandas, if it is installed.
         with parquet.ParquetFile(pyarrow.BufferReader(content)) as file:
+            if (rows := file.metadata.num_rows) != n:  # before they are in memory
+                raise DataError(where=where, expected=f"{n:,} rows, as in the manifest", found=f"{rows:,}")
             table = file.read(use_threads=False)
     except (OSError, pyarrow.ArrowException) as error:
         raise DataError(f"{where}: cannot be read ({one_line(error, 200)})") from error

@@ -315,12 +315,6 @@ def first_and_rest(
     return first, itertools.chain([first], batches)
 
 
-def _codes(codes: NDArray[np.int32] | None, count: int) -> Any:
-    import pyarrow
-
-    return _nulls(count, pyarrow.int32()) if codes is None else pyarrow.array(codes)
-
-
 def _nulls(count: int, kind: Any) -> Any:
     import pyarrow
 

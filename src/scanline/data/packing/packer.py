@@ -177,6 +177,7 @@ def pack_request(request: PackRequest, report: Report | None = None) -> PackResu
                 journal.begin(request, file_facts(_files(items), target.uri))
             if target.exists(MANIFEST):  # only the removal of the temporary folder was missing
                 manifest = read_manifest(target)
+                _check_own(target, manifest, journal)
             else:
                 manifest = _pack(request, items, target, journal, report or (lambda what, done, total: None))
         finally:
@@ -325,6 +326,17 @@ def _check_target(target: Location, may_exist: bool) -> None:
     if target.exists(MANIFEST) and not may_exist:
         raise UsageError(
             f"{target.uri} is a packed data set already: give another --to, or --force to replace it"
+        )
+
+
+def _check_own(target: Location, manifest: Manifest, journal: Journal) -> None:
+    """Check that a manifest is that of the packing in the journal."""
+    there = [group.model_dump() for split in manifest.splits.values() for group in split.row_groups]
+    written = [facts["row_group"] for facts in journal.row_groups()]
+    if sorted(map(repr, there)) != sorted(map(repr, written)):
+        raise UsageError(
+            f"{target.uri} is a packed data set already, of another packing than the unfinished one in "
+            f"{journal.folder}: give another --to, or --force to replace it"
         )
 
 

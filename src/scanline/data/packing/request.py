@@ -72,7 +72,7 @@ def parse_bytes(text: str) -> int:
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?(?:[eE][0-9]{1,2})?)\s*([KMG]I?)?B?\s*", text.upper())
     if match is None:
         raise UsageError(f"--memory must be a size such as 2GB or 512MiB, got {text[:40]!r}")
-    size = int(float(match[1]) * _UNITS[match[2] or ""])
+    size = int(min(float(match[1]) * _UNITS[match[2] or ""], 2**53))
     if size < LEAST_MEMORY_BYTES:
         raise UsageError(f"--memory must be at least {LEAST_MEMORY_BYTES // 10**6} MB, got {text[:40]!r}")
     return size

@@ -15,13 +15,13 @@ from scanline.data.memory import MemorySource
 from scanline.data.moments import Moments
 from scanline.data.packed.location import Location
 from scanline.data.packed.manifest import RowGroup
-from scanline.data.packed.row_groups import encode_row_group
+from scanline.data.packed.row_groups import check_digest, encode_row_group
 from scanline.data.packing.division import Division
 from scanline.data.packing.intake import Report
 from scanline.data.packing.journal import Journal
 from scanline.data.packing.stage import Bucket, Order
 from scanline.data.source import ClassName
-from scanline.errors import one_line
+from scanline.errors import DataError, one_line
 
 # What identifier, label and length of a sequence take in memory: row groups of short ones are no larger.
 _ROW_BYTES = 128
@@ -108,18 +108,27 @@ class RowGroupWriter:
 
     def go_on(self) -> None:
         """Count the row groups in the journal as written, as far as their files are there."""
-        names = set(self.location.names())
         kept = 0
         for facts in self.journal.row_groups():
             group = RowGroup.model_validate(facts["row_group"])
             split = next((each for each in self.splits if each.name == facts["split"]), None)
-            if split is None or group.file not in names:
+            if split is None or not self._is_there(group):
                 break
             count, mean, m2 = (np.array(facts[key]) for key in ("count", "mean", "m2"))
             self._record(split, group, Moments(count, mean, m2), facts["missing"], facts["first_missing"])
             kept += 1
         self.journal.keep_row_groups(kept)
         self._to_skip = [split.done for split in self.splits]
+
+    def _is_there(self, group: RowGroup) -> bool:
+        """Return whether the file of a row group is there, with the bytes that were written."""
+        # Another packing to the same target, with another temporary folder, may have replaced it.
+        try:
+            content = self.location.read(group.file, group.bytes)
+            check_digest(content, group.bytes, group.sha256, self.location.file(group.file))
+        except DataError:
+            return False
+        return True
 
     def write(self, stage: Path, buckets: int, order: Order, report: Report) -> None:
         """Write the sequences of all buckets.
