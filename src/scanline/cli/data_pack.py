@@ -80,7 +80,7 @@ def command(
 
     SOURCE is what `scanline train` reads: a name, a file or a folder, or several files or patterns such as
     'data/*.csv', which are read as one. Rows of long tables may be in any order. The same command after an
-    interruption goes on where it ended.
+    interruption continues where it ended.
     """
     from scanline import recipe
     from scanline.data.packing import pack
@@ -111,7 +111,7 @@ def command(
                 report=report,
             )
     except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command goes on where it ended") from None
+        raise Interrupted("interrupted; the same command continues where it ended") from None
     for note in packed.manifest.notes:
         say(note)
     if as_json:

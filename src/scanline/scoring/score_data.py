@@ -62,7 +62,7 @@ def score(
 ) -> Scored:
     """Score all sequences of a data set, a row for each.
 
-    The scores of each row group are a Parquet file in `to`. The same call after an interruption goes on where
+    The scores of each row group are a Parquet file in `to`. The same call after an interruption continues where
     it was; files that are complete are kept.
 
     Args:

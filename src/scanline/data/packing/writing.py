@@ -1,4 +1,4 @@
-"""Writes staged sequences as row groups, bucket after bucket, and goes on where an earlier try ended."""
+"""Writes staged sequences as row groups, bucket after bucket, and continues where an earlier try ended."""
 
 from __future__ import annotations
 
