@@ -30,6 +30,8 @@ from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError
 
 _SAMPLED_STEPS = 100_000
+# Decoding takes about four times the memory of a row group: one at a time, while others are received.
+_DECODING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +66,13 @@ class RowGroups:
             checked = number in self._checked
         content = self._content(number, checked)
         form = self.manifest.features, self.manifest.dtype
-        rows = decode_row_group(content.pop(), where, *form, entry.n, entry.steps)
-        check_sizes(entry, rows.lengths, where)
-        if not checked:
-            check_values(self.split, rows.steps, where)
-            with self._lock:
-                self._checked.add(number)
+        with _DECODING:
+            rows = decode_row_group(content.pop(), where, *form, entry.n, entry.steps)
+            check_sizes(entry, rows.lengths, where)
+            if not checked:
+                check_values(self.split, rows.steps, where)
+        with self._lock:
+            self._checked.add(number)
         return rows
 
     def _content(self, number: int, checked: bool) -> list[bytes]:
