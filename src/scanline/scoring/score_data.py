@@ -62,8 +62,8 @@ def score(
 ) -> Scored:
     """Score all sequences of a data set, a row for each.
 
-    The scores of each row group are a Parquet file in `to`. The same call after an interruption continues where
-    it was; files that are complete are kept.
+    The scores of each row group are a Parquet file in `to`. The same call after an interruption continues
+    where it was; files that are complete are kept.
 
     Args:
         run: A run directory or a model folder.
