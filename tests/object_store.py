@@ -224,7 +224,7 @@ class ObjectStore:
         return sorted(each.text or "" for each in listing.iter() if each.tag.endswith("}Key"))
 
     def deny(self, *actions: str) -> None:
-        """Forbid actions such as `s3:GetObject` on all objects of the bucket, whoever asks."""
+        """Forbid actions such as `s3:GetObject` on all objects of the bucket, for all users."""
         statement = {
             "Effect": "Deny",
             "Principal": "*",

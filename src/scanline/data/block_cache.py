@@ -69,7 +69,7 @@ class BlockCache(Generic[Block]):
         self._others = self._others[-self._unexpected :]
 
     def _next(self) -> int | None:
-        """Return the first expected block that nobody has read or is reading."""
+        """Return the first expected block that is neither there nor being read."""
         there = self._blocks.keys() | self._being_read
         return next((each for each in self._expected if each not in there), None)
 

@@ -118,20 +118,10 @@ class MemorySource(SequenceSource):
         lengths = np.array([len(each) for each in sequences], dtype=np.int64)
         return cls(np.concatenate(sequences), lengths, targets, classes, name)
 
-    @cached_property
-    def max_length(self) -> int:
-        """T, the length of the longest sequence."""
-        return int(self.lengths.max())
-
     @property
     def features(self) -> int:
         """F, the number of values of one step."""
         return int(self.concatenated.shape[1])
-
-    @cached_property
-    def uniform(self) -> bool:
-        """Whether all sequences have T steps."""
-        return bool((self.lengths == self.lengths[0]).all())
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from scanline.data.moments import Moments
 from scanline.data.packed.consistency import check_index
 from scanline.data.packed.location import Location, is_uri
 from scanline.data.packed.manifest import MANIFEST, Manifest, PackedSplit, read_manifest
-from scanline.data.packed.row_groups import check_digest, check_installed, decode_index
+from scanline.data.packed.row_groups import check_installed, decode_index, read_file
 from scanline.data.source import ClassName, Layout, SequenceSource
 from scanline.data.source_info import SourceInfo
 from scanline.data.stored import RowGroups, StoredSource, loaded, whole_pieces
@@ -142,8 +142,7 @@ def _check_settings(location: Location, manifest: Manifest, settings: DataSettin
 
 def _open_split(location: Location, manifest: Manifest, name: str, split: PackedSplit) -> StoredSource:
     where = location.file(split.index.file)
-    content = location.read(split.index.file, split.index.bytes)
-    check_digest(content, split.index.bytes, split.index.sha256, where)
+    content = read_file(location, split.index)
     lengths, targets = decode_index(content, where, manifest.numbers, split.n)
     check_index(manifest, split, lengths, targets, where)
     classes, targets = _classes(manifest, targets)

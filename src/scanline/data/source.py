@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -172,12 +173,12 @@ class SequenceSource(ABC):
         """Whether the targets are known."""
         return bool(self.classes)
 
-    @property
+    @cached_property
     def max_length(self) -> int:
         """T, the length of the longest sequence."""
         return int(self.lengths.max())
 
-    @property
+    @cached_property
     def uniform(self) -> bool:
         """Whether all sequences have T steps."""
         # Uniform sources need no lengths and no padding: (S, F) reshapes to (N, T, F) without a copy.

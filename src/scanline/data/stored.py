@@ -6,7 +6,6 @@ of all sequences are in memory; identifiers and values are not.
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import json
 import math
@@ -150,16 +149,6 @@ class StoredSource(SequenceSource):
     def dtype(self) -> np.dtype[Any]:
         """Data type of the values, uint8 or float32."""
         return self.value_type
-
-    @cached_property
-    def max_length(self) -> int:
-        """T, the length of the longest sequence."""
-        return int(self.lengths.max())
-
-    @cached_property
-    def uniform(self) -> bool:
-        """Whether all sequences have T steps."""
-        return bool((self.lengths == self.lengths[0]).all())
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
@@ -338,15 +327,19 @@ class StoredSource(SequenceSource):
 
     def steps_of(self, index: int) -> NDArray[Any]:
         """Return the steps of one sequence, (T_i, F)."""
-        ((block, _, local),) = self._by_piece(np.array([index]))
-        # A copy: what was read from a file cannot be written to.
-        return block.source.steps_of(int(local[0])).copy()
+        block, local = self._place_of(index)
+        # A copy, or one sequence would keep the memory of its row group.
+        return block.source.steps_of(local).copy()
 
     def identifier(self, index: int) -> int | str:
         """Return the identifier of a sequence."""
-        piece = bisect.bisect_right(self._ends.tolist(), index)
-        start = int(self._ends[piece - 1]) if piece else 0
-        return str(self._cache.get(piece).ids[index - start].as_py())
+        block, local = self._place_of(index)
+        return str(block.ids[local].as_py())
+
+    def _place_of(self, index: int) -> tuple[_Block, int]:
+        """Return the block of a sequence, and its index there."""
+        ((block, _, local),) = self._by_piece(np.array([index]))
+        return block, int(local[0])
 
     def find(self, identifier: str) -> int | None:
         """Return the index of the sequence with an identifier; see `SequenceSource.find`."""

@@ -143,7 +143,7 @@ def finished_parts(score: PartScorer, names: frozenset[str]) -> dict[Unit, Part]
             return None
         part = score.finished(unit)
         if part is None:
-            # Whoever scores the unit again finds no trace of what is not valid.
+            # When the unit is scored again, what is not valid must not look complete.
             score.target.remove(done_file(unit))
         return part
 

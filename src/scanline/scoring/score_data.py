@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from scanline.data.packed.location import Location
+from scanline.data.packing.sorting import check_installed
 from scanline.errors import UsageError
 from scanline.scoring.cluster import check_ray, score_on_ray
 from scanline.scoring.job import Job, Part, Scores, begin
 from scanline.scoring.local import check_processes, score_here, score_in_processes
 from scanline.scoring.parts import PartScorer, finish, finished_parts
 from scanline.scoring.scorer import Scorer
-from scanline.scoring.sorting import check_duckdb, read_parts, write_sorted
+from scanline.scoring.sorting import read_parts, write_sorted
 from scanline.scoring.work import PackedWork, Unit, open_work
 
 Engine = Literal["local", "ray"]
@@ -105,7 +106,7 @@ def score(
     else:
         check_processes(work, processes)
     if order is not None:
-        check_duckdb()
+        check_installed("sorting scores")
     job = Job.of(scorer, work)
     part_scorer = PartScorer(scorer, work, target, job.digest)
     scores, before = _run(job, part_scorer, engine, processes, address, on_progress)

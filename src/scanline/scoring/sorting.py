@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scanline.data.packed.location import Location
-from scanline.errors import DataError, MissingExtraError, ScanlineError, one_line
+from scanline.data.packing.sorting import check_installed, sort_batches
+from scanline.errors import DataError
 from scanline.scoring.columns import require_pyarrow
 from scanline.scoring.job import Part
 from scanline.scoring.output import FileFormat, table_writer
@@ -25,14 +26,6 @@ _BATCH_ROWS = 2**14
 def sorted_file(kind: FileFormat) -> str:
     """Return the name of the file."""
     return f"sorted.{kind}"
-
-
-def check_duckdb() -> None:
-    """Raise MissingExtraError if DuckDB is not installed."""
-    try:
-        import duckdb  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("sorting scores", ["duckdb"], "pack") from None
 
 
 def write_sorted(
@@ -86,35 +79,14 @@ def read_parts(target: Location, parts: Iterable[Part]) -> Iterator[pyarrow.Tabl
 def _in_order(
     tables: Iterable[pyarrow.Table], schema: pyarrow.Schema, folder: str
 ) -> Iterator[pyarrow.Table]:
-    check_duckdb()
-    import duckdb
-
+    check_installed("sorting scores")
     pa = require_pyarrow()
-    faults: list[Exception] = []
-    batches = _keeping_faults(_batches(tables, schema), faults.append)
-    reader = pa.RecordBatchReader.from_batches(schema, batches)
-    try:
-        with duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder}) as connection:
-            connection.execute("SET preserve_insertion_order = false")
-            connection.register("scores", reader)
-            # By all columns, so that rows of the same identifier have one order.
-            result = connection.sql("SELECT * FROM scores ORDER BY ALL")
-            for batch in result.to_arrow_reader(_BATCH_ROWS):
-                yield pa.Table.from_batches([batch]).cast(schema)
-    except duckdb.Error as error:
-        if faults:  # DuckDB reports the error of a reader as text
-            raise faults[0] from None
-        raise ScanlineError(f"cannot sort the scores: {one_line(error, 200)}") from error
+    settings = {"memory_limit": MEMORY, "temp_directory": folder}
+    # By all columns, so that rows of the same identifier have one order.
+    for batch in sort_batches(_batches(tables, schema), schema, "ALL", settings, _BATCH_ROWS, "the scores"):
+        yield pa.Table.from_batches([batch]).cast(schema)
 
 
 def _batches(tables: Iterable[pyarrow.Table], schema: pyarrow.Schema) -> Iterator[Any]:
     for table in tables:
         yield from table.cast(schema).to_batches()
-
-
-def _keeping_faults(batches: Iterator[Any], keep: Callable[[Exception], None]) -> Iterator[Any]:
-    try:
-        yield from batches
-    except ScanlineError as error:
-        keep(error)
-        raise

@@ -15,7 +15,7 @@ from scanline.data.dataset import ALL
 from scanline.data.memory import MemorySource
 from scanline.data.packed.location import Location
 from scanline.data.packed.manifest import Manifest, read_manifest
-from scanline.data.packed.row_groups import check_digest, read_row_group
+from scanline.data.packed.row_groups import read_file, read_row_group
 from scanline.data.packed_data import is_packed
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.reading import TO_PREDICT, read_sources
@@ -133,8 +133,7 @@ class PackedWork(Work):
         entries: Mapping[Any, Any] = self.manifest.splits
         entry = entries[unit.split].row_groups[unit.number]
         where = self.location.file(entry.file)
-        content = self.location.read(entry.file, entry.bytes)
-        check_digest(content, entry.bytes, entry.sha256, where)
+        content = read_file(self.location, entry)
         values = entry.steps * self.manifest.features
         table = read_row_group(content, where, entry.n, values, np.dtype(self.manifest.dtype))
         if len(table) != entry.n:

@@ -6,7 +6,6 @@ sequence: id, label, group, length, and steps, its T * F values step by step.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import mmap
 import os
@@ -19,8 +18,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from scanline.data.memory import MemorySource
 from scanline.data.packed.declared_sizes import check_declared, without_dictionaries
+from scanline.data.packed.location import Location
+from scanline.data.packed.manifest import FileDigest
 from scanline.data.source import ClassName
 from scanline.errors import DataError, MissingExtraError, one_line
+from scanline.storage.digest import sha256 as digest_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -300,13 +302,24 @@ def check_digest(content: bytes, size: int, sha256: str, where: str) -> None:
     Raises:
         DataError: If they are not.
     """
-    if len(content) != size or hashlib.sha256(content).hexdigest() != sha256:
+    if len(content) != size or digest_of(content) != sha256:
         raise DataError(
             where=where,
             expected="the content that the manifest describes",
             found="other bytes",
             remedy="the file is damaged or was replaced: copy it again, or pack the source again",
         )
+
+
+def read_file(location: Location, entry: FileDigest) -> bytes:
+    """Return the content of a file that a manifest describes.
+
+    Raises:
+        DataError: If it cannot be read, or is another one.
+    """
+    content = location.read(entry.file, entry.bytes)
+    check_digest(content, entry.bytes, entry.sha256, location.file(entry.file))
+    return content
 
 
 def check_installed(task: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +17,7 @@ from scanline.data.packed.manifest import (
 from scanline.data.packed.row_groups import encode_index
 from scanline.data.packing.writing import WrittenSplit
 from scanline.data.source import ClassName
+from scanline.storage.digest import sha256
 
 _BINS = 40  # of the histogram of lengths
 
@@ -63,7 +62,7 @@ def describe_split(
         statistics=Statistics(
             count=split.moments.count.tolist(), mean=split.moments.mean.tolist(), m2=split.moments.m2.tolist()
         ),
-        index=FileDigest(file=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest()),
+        index=FileDigest(file=name, bytes=len(content), sha256=sha256(content)),
         row_groups=split.row_groups,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,41 @@ def _sorted(
     memory_bytes: int,
     row_bytes: int,
 ) -> Iterator[pyarrow.RecordBatch]:
+    return sort_batches(
+        batches,
+        schema,
+        "place, row",
+        {"memory_limit": f"{memory_bytes // 10**6}MB", "threads": _THREADS, "temp_directory": str(folder)},
+        max(1024, _BATCH_BYTES // row_bytes),
+        f"in {folder}",
+        "out of memory or disk space; give more with --memory, or another folder with --temp",
+    )
+
+
+def sort_batches(
+    batches: Iterable[pyarrow.RecordBatch],
+    schema: pyarrow.Schema,
+    order: str,
+    settings: Mapping[str, str | int],
+    batch_rows: int,
+    what: str,
+    out_of_memory: str = "",
+) -> Iterator[pyarrow.RecordBatch]:
+    """Yield rows in order, sorted by one call of DuckDB.
+
+    Args:
+        batches: The rows.
+        schema: Their schema.
+        order: What follows ORDER BY.
+        settings: Settings of DuckDB.
+        batch_rows: Number of rows of a batch that is yielded.
+        what: What is sorted, for messages.
+        out_of_memory: What messages say instead of DuckDB's text if memory or disk space are missing.
+
+    Raises:
+        ScanlineError: If the rows cannot be sorted; names the reason.
+        Exception: What `batches` raises.
+    """
     import duckdb
     import pyarrow
 
@@ -134,26 +169,19 @@ def _sorted(
             raised.append(error)
             raise
 
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": f"{memory_bytes // 10**6}MB",
-        "threads": _THREADS,
-        "temp_directory": str(folder),
-        "preserve_insertion_order": False,
-    }
-    connection = duckdb.connect(":memory:", config=settings)
+    connection = duckdb.connect(":memory:", config={**settings, "preserve_insertion_order": False})
     try:
         connection.register("rows", pyarrow.RecordBatchReader.from_batches(schema, watched()))
-        query = connection.sql("SELECT * FROM rows ORDER BY place, row")
-        size = max(1024, _BATCH_BYTES // row_bytes)
+        query = connection.sql(f"SELECT * FROM rows ORDER BY {order}")
         # Versions before 2.0 call it fetch_record_batch.
         read = getattr(query, "to_arrow_reader", None) or query.fetch_record_batch
-        yield from read(size)
+        yield from read(batch_rows)
     except (duckdb.Error, pyarrow.ArrowException) as error:
         if raised:
             raise raised[0] from None
         reason = one_line(error, 200)
-        if isinstance(error, duckdb.OutOfMemoryException):
-            reason = "out of memory or disk space; give more with --memory, or another folder with --temp"
-        raise ScanlineError(f"cannot sort in {folder}: {reason}") from error
+        if out_of_memory and isinstance(error, duckdb.OutOfMemoryException):
+            reason = out_of_memory
+        raise ScanlineError(f"cannot sort {what}: {reason}") from error
     finally:
         connection.close()

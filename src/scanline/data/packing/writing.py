@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,14 @@ from scanline.data.memory import MemorySource
 from scanline.data.moments import Moments
 from scanline.data.packed.location import Location
 from scanline.data.packed.manifest import RowGroup
-from scanline.data.packed.row_groups import check_digest, encode_row_group
+from scanline.data.packed.row_groups import encode_row_group, read_file
 from scanline.data.packing.division import Division
 from scanline.data.packing.intake import Report
 from scanline.data.packing.journal import Journal
 from scanline.data.packing.stage import Bucket, Order
 from scanline.data.source import ClassName
 from scanline.errors import DataError, one_line
+from scanline.storage.digest import sha256
 
 # What identifier, label and length of a sequence take in memory: row groups of short ones are no larger.
 _ROW_BYTES = 128
@@ -124,8 +124,7 @@ class RowGroupWriter:
         """Return whether the file of a row group is there, with the bytes that were written."""
         # Another packing to the same target, with another temporary folder, may have replaced it.
         try:
-            content = self.location.read(group.file, group.bytes)
-            check_digest(content, group.bytes, group.sha256, self.location.file(group.file))
+            read_file(self.location, group)
         except DataError:
             return False
         return True
@@ -215,7 +214,7 @@ class RowGroupWriter:
         group = RowGroup(
             file=name,
             bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            sha256=sha256(content),
             n=len(source),
             steps=source.total_steps,
         )
