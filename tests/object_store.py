@@ -278,7 +278,7 @@ def _object_store_proxy(object_store_server) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def object_store(object_store_server, _object_store_proxy, monkeypatch) -> ObjectStore:
+def object_store(object_store_server, _object_store_proxy, monkeypatch) -> Iterator[ObjectStore]:
     """An empty bucket of the server, which the environment leads to."""
     pytest.importorskip("pyarrow")
     store = ObjectStore(
@@ -289,4 +289,9 @@ def object_store(object_store_server, _object_store_proxy, monkeypatch) -> Objec
     )
     store.connect(store.url)
     store._request("PUT", "")
-    return store
+    yield store
+    # A thread that still reads ahead would connect to whatever the environment leads to after this test, and
+    # leave that connection to the next one.
+    for thread in threading.enumerate():
+        if thread.name == "row groups":
+            thread.join(60)
