@@ -1,0 +1,1 @@
+"""Publishes runs to a tracking server."""
