@@ -169,6 +169,7 @@ def read(
     settings: DataSettings,
     on_progress: download.Progress | None = None,
     optional: Collection[str] = (),
+    skip: Collection[str] = (),
 ) -> Dataset:
     """Read a data set by name, downloading it if necessary, or from a path or arrays.
 
@@ -179,6 +180,7 @@ def read(
         settings: How to read it.
         on_progress: As for `fetch`.
         optional: Roles of columns that may be absent from a table, see `column_roles.assign`.
+        skip: Splits that are left out; files of their own are not opened.
 
     Raises:
         UsageError: If `source` is neither a name nor a path.
@@ -187,16 +189,22 @@ def read(
     """
     if isinstance(source, Arrays):
         arrays = source.read(settings)
-        cut = {name: without_padding(each, settings.pad_value) for name, each in arrays.items()}
-        return Dataset(source.name, cut)
+        cut = {
+            name: without_padding(each, settings.pad_value)
+            for name, each in arrays.items()
+            if name not in skip
+        }
+        return Dataset(source.name, cut, unread=frozenset(skip) & arrays.keys())
     if source in names():
-        return _load_named(source, settings, on_progress)
+        return _load_named(source, settings, on_progress, skip)
     if is_uri(source):
-        return read_packed(source, settings)
+        return read_packed(source, settings, skip=skip)
     path = locate(source)
     if path is None:
         raise _no_such_file(source) if Path(source).suffix else _unknown(source)
-    return read_packed(str(path), settings) if is_packed(path) else read_dataset(path, settings, optional)
+    if is_packed(path):
+        return read_packed(str(path), settings, skip=skip)
+    return read_dataset(path, settings, optional, skip)
 
 
 def locate(name_or_path: str) -> Path | None:
@@ -223,7 +231,9 @@ def address(name_or_path: str) -> str:
     return name_or_path if path is None else str(path.resolve())
 
 
-def _load_named(name: str, settings: DataSettings, on_progress: download.Progress | None) -> Dataset:
+def _load_named(
+    name: str, settings: DataSettings, on_progress: download.Progress | None, skip: Collection[str]
+) -> Dataset:
     # Values equal to the defaults cannot be distinguished from values that were not set, and do no harm.
     changed = [key for key, value in settings if key != "name" and value != getattr(DEFAULT_DATA, key)]
     if changed:
@@ -231,7 +241,7 @@ def _load_named(name: str, settings: DataSettings, on_progress: download.Progres
     if name == digits.NAME:
         return digits.load()
     folder = find(name) or fetch(name, on_progress)
-    return _load_published(_entry(name), folder)
+    return _load_published(_entry(name), folder, skip)
 
 
 def _entry(name: str) -> Entry:
@@ -321,9 +331,11 @@ def _check_published(
         raise DataError(f"{path}: not {entry.name}'s file: expected {fault}; {_remedy(entry.name, folder)}")
 
 
-def _load_published(entry: Entry, folder: Path) -> Dataset:
+def _load_published(entry: Entry, folder: Path, skip: Collection[str]) -> Dataset:
     parts: list[MemorySource] = []
     for number, part in ((0, "training"), (2, "test")):
+        if part in skip:
+            continue
         # Checked on every load: the files have the same names in every data set, so a mix-up would be silent.
         digests = (hashlib.sha256(), hashlib.sha256())
         paths = [idx_file(folder, file) or folder / file for file in FILES[number : number + 2]]
@@ -338,10 +350,9 @@ def _load_published(entry: Entry, folder: Path) -> Dataset:
             digest = digests[offset].hexdigest()
             _check_published(entry, number + offset, paths[offset], shape, digest, folder)
         parts.append(MemorySource.from_array(*pair, entry.classes, f"{entry.name} ({part})"))
-    info = SourceInfo(full_scale=255.0, picture=idx_format(parts[1], box=20))
-    splits = {
-        name: replace(source, info=info)
-        for name, source in {**tutorials_split(parts[0]), "test": parts[1]}.items()
-    }
+    info = SourceInfo(full_scale=255.0, picture=idx_format(parts[0], box=20))
+    read = tutorials_split(parts[0]) | ({"test": parts[1]} if len(parts) > 1 else {})
+    splits = {name: replace(source, info=info) for name, source in read.items()}
     provenance = {name: Provenance(source.name) for name, source in splits.items()}
-    return Dataset(entry.name, splits, fixed=True, provenance=provenance)
+    unread = frozenset(skip) & {"test"}
+    return Dataset(entry.name, splits, fixed=True, provenance=provenance, unread=unread)

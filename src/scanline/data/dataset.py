@@ -48,6 +48,7 @@ class Dataset:
         notes: What was inferred or repaired when it was read, for the user.
         view: How pictures were cut into steps, if they were.
         uri: Address of a packed data set; empty for others.
+        unread: Names of splits that the data set has and that were not read.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     view: View | None = None
     uri: str = ""
+    unread: frozenset[str] = frozenset()
 
     @property
     def train(self) -> SequenceSource:

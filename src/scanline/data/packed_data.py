@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,19 @@ def is_packed(address: str | Path) -> bool:
         return False
 
 
-def read_packed(address: str, settings: DataSettings = DEFAULT_DATA, in_memory: bool = False) -> Dataset:
+def read_packed(
+    address: str,
+    settings: DataSettings = DEFAULT_DATA,
+    in_memory: bool = False,
+    skip: Collection[str] = (),
+) -> Dataset:
     """Open a packed data set. Only its manifest and its indices are read, not the sequences.
 
     Args:
         address: Path or URI of its folder.
         settings: How to read data; what is set must be as it was when the data were packed.
         in_memory: Whether to read all sequences into memory. They are visited in the same order.
+        skip: Splits that are not read.
 
     Raises:
         UsageError: If a setting differs.
@@ -52,7 +59,7 @@ def read_packed(address: str, settings: DataSettings = DEFAULT_DATA, in_memory: 
     _check_settings(location, manifest, settings)
     splits: dict[str, SequenceSource] = {}
     for name in (*SPLITS, ALL):
-        if (split := manifest.splits.get(name)) is not None:  # type: ignore[call-overload]
+        if name not in skip and (split := manifest.splits.get(name)) is not None:  # type: ignore[call-overload]
             source = _open_split(location, manifest, name, split)
             splits[name] = loaded(source) if in_memory else source
     return Dataset(
@@ -63,6 +70,7 @@ def read_packed(address: str, settings: DataSettings = DEFAULT_DATA, in_memory: 
         provenance={name: Provenance(manifest.splits[name].origin) for name in splits},  # type: ignore[index]
         notes=manifest.notes,
         uri=location.uri,
+        unread=frozenset(skip) & manifest.splits.keys(),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from scanline.data.checks import check_values
 from scanline.data.class_names import with_classes
 from scanline.data.dataset import ALL, SPLITS, Dataset, Provenance
+from scanline.data.folds import arrange
 from scanline.data.memory import MemorySource
 from scanline.data.splits import hold_out
 from scanline.errors import DataError
@@ -34,7 +35,16 @@ def partition(data: Dataset, settings: SplitSettings, missing: Missing = "error"
     for source in data.splits.values():
         check_values(source, missing != "error")
     if data.fixed:
-        return _as_packed(data, settings)
+        return arrange(_as_packed(data, settings), settings)
+    if settings.folds or not settings.use_validation:
+        settings = settings.model_copy(update={"validation": 0})
+    if "test" in data.unread:
+        settings = settings.model_copy(update={"test": 0})
+    return arrange(_drawn(data, settings), settings)
+
+
+def _drawn(data: Dataset, settings: SplitSettings) -> Dataset:
+    """Return a data set with all splits: those that were read, and those that are drawn."""
     read = {name: source for name, source in data.splits.items() if isinstance(source, MemorySource)}
     whole = read.get(ALL) or read["train"]
     splits = {"train": whole} | {

@@ -16,7 +16,7 @@ from scanline.data.padding import padding_note, without_padding
 from scanline.data.readers.array_files import read_npy, read_npz
 from scanline.data.readers.idx_files import is_idx_folder, is_idx_stem
 from scanline.data.readers.idx_folder import read_idx_folder
-from scanline.data.readers.picture_folders import is_picture_folder, read_picture_folder
+from scanline.data.readers.picture_folders import is_picture_folder, read_picture_folder, split_folders
 from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.data.readers.split_files import named_like, pair_in
 from scanline.data.readers.table_sequences import read_table_sequences
@@ -48,7 +48,7 @@ def has_source(path: Path) -> bool:
 
 
 def read_sources(
-    path: Path, settings: DataSettings, optional: Collection[str] = ()
+    path: Path, settings: DataSettings, optional: Collection[str] = (), skip: Collection[str] = ()
 ) -> dict[str, MemorySource]:
     """Read the sequences at `path`.
 
@@ -57,6 +57,7 @@ def read_sources(
         settings: How to read tables and pictures.
         optional: Roles of columns that may be absent, see `column_roles.assign`; with "label" among them,
             sequences need not have labels.
+        skip: Splits whose files are not opened. Splits in a file with others are read.
 
     Returns:
         {"all": source} if nothing is assigned to splits; otherwise the sources of "train", "test" and
@@ -68,14 +69,14 @@ def read_sources(
     """
     try:
         if exists(path) and path.is_dir():
-            return _finish(_read_folder(path, settings, optional))
+            return _finish(_read_folder(path, settings, optional, skip))
         if exists(path):
             return _finish(_read_file(path, settings, optional))
         files = named_like(path)
         if files:
-            return _finish(_read_split_files(path, files, settings, optional))
+            return _finish(_read_split_files(path, files, settings, optional, skip))
         if is_idx_stem(path):
-            return _finish(read_idx_folder(path, settings))
+            return _finish(read_idx_folder(path, settings, skip))
     except OSError as error:  # from looking up paths; readers report their own errors
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     raise DataError(f"{path}: no such file or folder; expected {KINDS}")
@@ -101,13 +102,25 @@ def _check_sizes(sources: dict[str, MemorySource]) -> dict[str, MemorySource]:
     return sources
 
 
-def read_dataset(path: Path, settings: DataSettings, optional: Collection[str] = ()) -> Dataset:
+def _splits_of(path: Path) -> set[str]:
+    """Return the names of the splits that have files of their own."""
+    if is_idx_folder(path) or is_idx_stem(path):
+        return {"train", "test"}
+    if not path.is_dir():
+        return set() if path.is_file() else set(named_like(path))
+    return set(split_files_in(path) or split_folders(path))
+
+
+def read_dataset(
+    path: Path, settings: DataSettings, optional: Collection[str] = (), skip: Collection[str] = ()
+) -> Dataset:
     """Read what is at `path`, and the test and validation files that `settings` names.
 
     Args:
         path: As for `read_sources`.
         settings: How to read tables and pictures, and the paths of further splits.
         optional: As for `read_sources`.
+        skip: Splits that are left out; files of their own are not opened.
 
     Returns:
         The data set as it was read; `scanline.data.partition` makes the missing splits.
@@ -116,7 +129,11 @@ def read_dataset(path: Path, settings: DataSettings, optional: Collection[str] =
         DataError: If something is wrong with the data, or no sequences can be used for training.
         UsageError: If a setting is missing or contradicts the data.
     """
-    sources = read_sources(path, settings, optional)
+    sources = read_sources(path, settings, optional, skip)
+    named = {
+        split for split, other in (("test", settings.test), ("validation", settings.validation)) if other
+    }
+    unread = frozenset(skip) & (_splits_of(path) | sources.keys() | named)
     if not optional and not sources.keys() & {ALL, "train"}:
         raise DataError(f"{path}: expected a training split, found only {' and '.join(sources)}")
     # What was inferred from the training data applies to the other files: equal columns, equal pictures.
@@ -124,8 +141,10 @@ def read_dataset(path: Path, settings: DataSettings, optional: Collection[str] =
     for split, other in (("test", settings.test), ("validation", settings.validation)):
         if not other:
             continue
-        if split in sources:
+        if split in sources or (split in skip and split in _splits_of(path)):
             raise UsageError(f"data.{split} must be empty for {path}, which has a {split} split, got {other}")
+        if split in skip:
+            continue
         found = read_sources(Path(other), own_settings, TO_EVALUATE)
         if not found.keys() & {ALL, split}:
             raise UsageError(
@@ -133,7 +152,8 @@ def read_dataset(path: Path, settings: DataSettings, optional: Collection[str] =
                 f"got {other}, which has {' and '.join(found)}"
             )
         sources[split] = found.get(ALL) or found[split]
-    return Dataset(path.resolve().name, sources, path)
+    kept = {name: source for name, source in sources.items() if name not in skip}
+    return Dataset(path.resolve().name, kept, path, unread=unread)
 
 
 def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) -> dict[str, MemorySource]:
@@ -181,16 +201,18 @@ def by_column(source: MemorySource, to_train: bool) -> dict[str, MemorySource]:
     return splits
 
 
-def _read_folder(folder: Path, settings: DataSettings, optional: Collection[str]) -> dict[str, MemorySource]:
+def _read_folder(
+    folder: Path, settings: DataSettings, optional: Collection[str], skip: Collection[str]
+) -> dict[str, MemorySource]:
     # The order matters: exact names first, then splits by name, and pictures last because any file name fits.
     if is_idx_folder(folder):
-        return read_idx_folder(folder, settings)
+        return read_idx_folder(folder, settings, skip)
     if files := split_files_in(folder):
-        return _read_split_files(folder, files, settings, optional)
+        return _read_split_files(folder, files, settings, optional, skip)
     if (folder / "X.npy").is_file():
         return {ALL: read_npy(folder / "X.npy", settings, "label" not in optional)}
     if is_picture_folder(folder):
-        return read_picture_folder(folder, settings, to_train=not optional)
+        return read_picture_folder(folder, settings, to_train=not optional, skip=skip)
     raise DataError(
         f"{folder}: expected {KINDS}, found a folder without train-images-idx3-ubyte, sub-folders of "
         "pictures, train and test files, or X.npy"
@@ -203,12 +225,16 @@ def split_files_in(folder: Path) -> dict[str, Path]:
 
 
 def _read_split_files(
-    path: Path, files: Mapping[str, Path], settings: DataSettings, optional: Collection[str]
+    path: Path,
+    files: Mapping[str, Path],
+    settings: DataSettings,
+    optional: Collection[str],
+    skip: Collection[str],
 ) -> dict[str, MemorySource]:
     """Read files that are a split each. What is inferred from the training file holds for the others."""
     sources: dict[str, MemorySource] = {}
     for split in SPLITS:
-        if split not in files:
+        if split not in files or split in skip:
             continue
         # Test and validation files may lack group and split columns: no split is drawn from them.
         roles = optional if split == "train" else {*optional, *TO_EVALUATE}

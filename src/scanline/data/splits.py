@@ -35,17 +35,25 @@ def hold_out(source: MemorySource, fraction: float, seed: int) -> tuple[Indices,
     Raises:
         DataError: If a class or the groups are too few to be on both sides; names the class.
     """
-    if source.info.numeric_targets:
-        if len(source) < 2:
-            raise DataError(
-                f"{source.name}: expected at least 2 sequences to split, found 1; add sequences, or set "
-                "split.validation and split.test to 0"
-            )
-        # As if all were of one class: each number may occur once, and needs to be on no particular side.
-        source = replace(source, targets=np.zeros_like(source.targets), classes=("number",))
+    if source.info.numeric_targets and len(source) < 2:
+        raise DataError(
+            f"{source.name}: expected at least 2 sequences to split, found 1; add sequences, or set "
+            "split.validation and split.test to 0"
+        )
+    source = number_as_class(source)
     if source.groups is not None:
         return grouped(source, fraction, seed)
     return stratified(source, fraction, seed)
+
+
+def number_as_class(source: MemorySource) -> MemorySource:
+    """Return the source as if targets that are numbers were all of one class.
+
+    Each number may occur once, and needs to be on no particular side of a split.
+    """
+    if not source.info.numeric_targets:
+        return source
+    return replace(source, targets=np.zeros_like(source.targets), classes=("number",))
 
 
 def stratified(source: MemorySource, fraction: float, seed: int) -> tuple[Indices, Indices]:
@@ -92,7 +100,7 @@ def _with_each_class(own: Indices, others: Indices, labels: NDArray[np.int64]) -
 def grouped(source: MemorySource, fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Split in two by group, as `hold_out`. Of scikit-learn's folds those nearest in size are held out."""
     assert source.groups is not None
-    groups, labels = _group_codes(source.groups), source.targets
+    groups, labels = group_codes(source.groups), source.targets
     count = int(groups.max()) + 1
     if count < 2:
         raise DataError(
@@ -118,7 +126,7 @@ def grouped(source: MemorySource, fraction: float, seed: int) -> tuple[Indices, 
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
-def _group_codes(groups: NDArray[Any]) -> NDArray[np.int64]:
+def group_codes(groups: NDArray[Any]) -> NDArray[np.int64]:
     """Return the (N,) position of each group among the sorted names of all groups."""
     # A dictionary: np.unique would need an array of N texts of the width of the longest.
     known: dict[str, int] = {}

@@ -48,21 +48,30 @@ def read_inputs(
     """
     if recipe is not None:
         chosen = _with_targets(recipes.load(recipe, settings), data)
-        read, note = read_or_default(data or chosen.data.name, chosen.data, on_progress)
+        skip = unread(chosen.split.use_test)
+        read, note = read_or_default(data or chosen.data.name, chosen.data, on_progress, skip)
     else:
         # The default recipe depends on the data, which are read first, with the settings for reading only.
         _check_for_some_default(data, settings)
         how = {
-            key: value for key, value in (settings or {}).items() if key.partition(".")[0] in ("data", "task")
+            key: value
+            for key, value in (settings or {}).items()
+            if key.partition(".")[0] in ("data", "task") or key == "split.use_test"
         }
-        reading = _with_targets(recipes.load(recipes.DEFAULT, how), data).data
-        read, note = read_or_default(data or reading.name, reading, on_progress)
+        reader = _with_targets(recipes.load(recipes.DEFAULT, how), data)
+        skip = unread(reader.split.use_test)
+        read, note = read_or_default(data or reader.data.name, reader.data, on_progress, skip)
         chosen = _with_targets(recipes.load(_default_recipe(read), settings), data)
     check_padding(read)
     dataset = partition(read, chosen.split, chosen.input.missing)
     if note:
         dataset = replace(dataset, notes=(note, *dataset.notes))
     return _with_address(chosen, dataset), dataset
+
+
+def unread(use_test: bool) -> tuple[str, ...]:
+    """Return the names of the splits that are not read."""
+    return () if use_test else ("test",)
 
 
 def _with_targets(recipe: Recipe, data: str | Arrays | None) -> Recipe:
@@ -101,7 +110,8 @@ def read_again(recipe: Recipe, data: Arrays | None, on_progress: Progress | None
             "this run was trained on arrays of a Python program: resume it with "
             "scanline.train(scanline.Arrays(...), resume=RUN)"
         )
-    read, _ = read_or_default(data or recipe.data.name, recipe.data, on_progress)
+    skip = unread(recipe.split.use_test)
+    read, _ = read_or_default(data or recipe.data.name, recipe.data, on_progress, skip)
     return partition(read, recipe.split, recipe.input.missing)
 
 

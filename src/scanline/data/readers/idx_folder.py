@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,13 @@ _ANY_BYTE = tuple(range(256))
 MNIST_TRAINING_FILE, MNIST_VALIDATION = 60_000, 5_000
 
 
-def read_idx_folder(path: Path, settings: DataSettings) -> dict[str, MemorySource]:
+def read_idx_folder(
+    path: Path, settings: DataSettings, skip: Collection[str] = ()
+) -> dict[str, MemorySource]:
     """Read four IDX files, raw or .gz; see `find_idx_files` for the names and the folder.
 
     The classes are the labels in the training file. EMNIST's pictures, which are stored by columns, are
-    turned upright.
+    turned upright. The test files are not read if "test" is in `skip`.
 
     Returns:
         {"train": source, "test": source}. A training file of 60,000 images also has a "validation" split,
@@ -38,21 +41,21 @@ def read_idx_folder(path: Path, settings: DataSettings) -> dict[str, MemorySourc
     if files is None:
         raise DataError(f"{path}: expected four IDX files, found none; add the missing files")
     train_images, train_labels, test_images, test_labels = files.paths
-    train, test = (
-        _read(images, labels, files.transposed)
-        for images, labels in ((train_images, train_labels), (test_images, test_labels))
-    )
+    train = _read(train_images, train_labels, files.transposed)
     # Labels need not be 0 to K - 1: EMNIST letters start from 1.
     known = np.unique(train.targets)
-    train, test = _name_classes(train, known, train_labels), _name_classes(test, known, test_labels)
-    sizes = [(part.max_length, part.features) for part in (train, test)]
-    if sizes[0] != sizes[1]:
-        raise DataError(
-            f"{test_images}: expected pictures of {sizes[0][0]} x {sizes[0][1]} pixels as in {train_images}, "
-            f"found {sizes[1][0]} x {sizes[1][1]}; {REMEDY}"
-        )
+    train, held = _name_classes(train, known, train_labels), {}
+    size = train.max_length, train.features
+    if "test" not in skip:
+        test = _name_classes(_read(test_images, test_labels, files.transposed), known, test_labels)
+        if size != (test.max_length, test.features):
+            raise DataError(
+                f"{test_images}: expected pictures of {size[0]} x {size[1]} pixels as in {train_images}, "
+                f"found {test.max_length} x {test.features}; {REMEDY}"
+            )
+        held = {"test": test}
     # MNIST's characters fill 20 of 28 pixels; other sizes keep that proportion.
-    box = max(1, round(20 / 28 * min(sizes[0])))
+    box = max(1, round(20 / 28 * min(size)))
     form = idx_format(train, box, settings)
     chosen = settings.model_copy(update={"picture": f"{form.height}x{form.width}"})
 
@@ -61,7 +64,7 @@ def read_idx_folder(path: Path, settings: DataSettings) -> dict[str, MemorySourc
 
     notes = (f"{files.folder}: EMNIST's pictures were turned upright",) if files.transposed else ()
     info = SourceInfo(chosen, locate, notes=notes, full_scale=255.0, picture=form)
-    splits = {**tutorials_split(train), "test": test}
+    splits = {**tutorials_split(train), **held}
     return {name: replace(source, info=info) for name, source in splits.items()}
 
 

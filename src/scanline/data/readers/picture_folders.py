@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,11 @@ class _Content:
 
 def is_picture_folder(folder: Path) -> bool:
     """Whether `folder` has sub-folders with pictures, or a train folder and others that have such."""
-    return _holds_classes(folder) or bool(_split_folders(folder))
+    return _holds_classes(folder) or bool(split_folders(folder))
 
 
 def read_picture_folder(
-    folder: Path, settings: DataSettings, to_train: bool = True
+    folder: Path, settings: DataSettings, to_train: bool = True, skip: Collection[str] = ()
 ) -> dict[str, MemorySource]:
     """Read a folder of picture files.
 
@@ -73,6 +73,7 @@ def read_picture_folder(
         folder: The folder.
         settings: Size, colour and fit of the pictures.
         to_train: Whether two classes are needed, and a training split if there are splits.
+        skip: Splits that are not read.
 
     Returns:
         {"all": source}, or {"train": source, "test": source}, perhaps with "validation".
@@ -82,11 +83,15 @@ def read_picture_folder(
         UsageError: If two folders may be the same split, or the settings exclude pictures.
     """
     # Without a limit, each split is one piece.
-    return dict(picture_pieces(folder, settings, to_train))
+    return dict(picture_pieces(folder, settings, to_train, skip=skip))
 
 
 def picture_pieces(
-    folder: Path, settings: DataSettings, to_train: bool = True, piece_bytes: int | None = None
+    folder: Path,
+    settings: DataSettings,
+    to_train: bool = True,
+    piece_bytes: int | None = None,
+    skip: Collection[str] = (),
 ) -> Iterator[tuple[str, MemorySource]]:
     """Yield the pictures of a folder as `read_picture_folder` returns them, in pieces.
 
@@ -95,6 +100,7 @@ def picture_pieces(
         settings: Size, colour and fit of the pictures.
         to_train: As for `read_picture_folder`.
         piece_bytes: Largest size of a piece in memory; None: each split is one piece.
+        skip: Splits that are not read.
 
     Yields:
         (split, source), the splits in the order of `read_picture_folder`.
@@ -105,7 +111,7 @@ def picture_pieces(
     """
     if settings.picture == "none":
         raise UsageError(f"data.picture must be empty or a size for {folder}, which has pictures, got none")
-    folders = _split_folders(folder)
+    folders = split_folders(folder)
     if not folders:
         listed = _list_classes(folder, settings, to_train)
         yield from (("all", piece) for piece in _read_listed(listed, settings, listed.files[0], piece_bytes))
@@ -119,7 +125,7 @@ def picture_pieces(
     notes = _ignored(folder, ignored)
     like: Path | None = None
     for split in SPLITS:
-        if split not in folders:
+        if split not in folders or split in skip:
             continue
         listed = _list_classes(folders[split], settings, to_train and split == "train")
         # All splits must have the size of the first picture of the first split.
@@ -129,7 +135,7 @@ def picture_pieces(
             notes = ()
 
 
-def _split_folders(folder: Path) -> dict[str, Path]:
+def split_folders(folder: Path) -> dict[str, Path]:
     """The folders of the splits that have pictures. Raises UsageError if two may be the same split."""
     folders: dict[str, Path] = {}
     for child in _content(folder).folders:
