@@ -34,7 +34,7 @@ def write_outcome(
         prepared: What was trained on.
         state: The state of the training; if it has ended, its network gets the best weights that were kept.
         digests: Digest of each split.
-        status: "finished", "stopped early", "interrupted" or "diverged".
+        status: "finished", "stopped early", "paused", "interrupted" or "diverged".
         seconds: Duration of the training.
         team: The processes that share the evaluation; the others call `final_metrics`.
         abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.

@@ -110,7 +110,35 @@ class TrainingRun:
         device = choose_device(device)
         if tensorboard:
             TensorBoardWriter.check_installed()
-        prepared = prepare(*read_inputs(data, recipe, settings, on_progress))
+        plan, dataset = read_inputs(data, recipe, settings, on_progress)
+        return cls.start(plan, dataset, run, device, tensorboard, team)
+
+    @classmethod
+    def start(
+        cls,
+        recipe: Recipe,
+        data: Dataset,
+        run: RunPath = None,
+        device: str = "auto",
+        tensorboard: bool = False,
+        team: Team | None = None,
+    ) -> TrainingRun:
+        """Start a new run on data that have been read.
+
+        Args:
+            recipe: The recipe.
+            data: The data set as it was read for this recipe and split.
+            run: As for `begin`, like the others.
+            device: As for `begin`.
+            tensorboard: As for `begin`.
+            team: As for `begin`.
+
+        Raises:
+            UsageError: If recipe and data do not fit together or the directory exists.
+            DataError: If the data cannot be used.
+        """
+        device = choose_device(device)
+        prepared = prepare(recipe, data)
         team = _check_size(team, prepared.recipe)
         plan, splits = prepared.recipe, prepared.data
         scaler = Scaler.fit(splits.train, plan.input.scaling, splits.full_scale)
@@ -139,7 +167,7 @@ class TrainingRun:
     @classmethod
     def resume(
         cls,
-        data: str | Arrays | None = None,
+        data: str | Arrays | Dataset | None = None,
         recipe: str | None = None,
         settings: Mapping[str, object] | None = None,
         run: RunPath = None,
@@ -152,7 +180,7 @@ class TrainingRun:
 
         Args:
             data: The arrays that the run began with, if it did; other data are found by its recipe, and may
-                be named again.
+                be named again; or the data set as it was read for its recipe and split.
             recipe: As for `begin`; it may ask for more steps than the run's own recipe, nothing else.
             settings: Changes of the recipe, likewise.
             run: The run directory.
@@ -181,7 +209,7 @@ class TrainingRun:
             plan = extend(before, recipe, settings, directory.path, then.data["train"].n)
             team = _check_size(team, plan)
             _check_unfinished(directory, plan)
-            dataset = read_again(plan, data, on_progress)
+            dataset = data if isinstance(data, Dataset) else read_again(plan, data, on_progress)
             return cls._resume(directory, before, prepare(plan, dataset), then, device, tensorboard, team)
         except BaseException:
             directory.unlock()
@@ -223,10 +251,14 @@ class TrainingRun:
         resumed.notes = notes
         return resumed
 
-    def events(self) -> Iterator[Event]:
+    def events(self, pause_at: int | None = None) -> Iterator[Event]:
         """Train to the end, record everything in the run directory, and yield the events.
 
         This can be called once.
+
+        Args:
+            pause_at: Step after which training is paused: the directory then has a checkpoint, to be resumed
+                from, and the model of that step. None, or a step that is not reached: train to the end.
 
         Raises:
             Interrupted: After SIGINT or SIGTERM. The directory then has a checkpoint and a usable model.
@@ -239,7 +271,7 @@ class TrainingRun:
         try:
             with Interruption() as interruption:
                 try:
-                    yield from self._train(interruption)
+                    yield from self._train(interruption, pause_at)
                     self._finish(interruption)
                 except Abandoned:
                     self._interrupt()
@@ -249,8 +281,8 @@ class TrainingRun:
         finally:
             self.close()
 
-    def _train(self, interruption: Interruption) -> Iterator[Event]:
-        """Train, with checkpoints and interruptions at step boundaries."""
+    def _train(self, interruption: Interruption, pause_at: int | None) -> Iterator[Event]:
+        """Train, with checkpoints, interruptions and the pause at step boundaries."""
         # Earlier durations are included, so that `seconds` counts the training before a resume, too.
         started = time.perf_counter() - self.seconds
         team = self.team
@@ -268,13 +300,20 @@ class TrainingRun:
             self._recorder.complete_step(event, self.state, self.seconds)
             yield event
             # After the last step the run is finished instead, unless its evaluation takes too long.
-            if team.signal is not None and not self.state.done(self.recipe):
+            if self.state.done(self.recipe):
+                continue
+            if team.signal is not None:
                 self._interrupt()
+            if pause_at is not None and self.state.step >= pause_at:
+                return
 
     def _finish(self, interruption: Interruption) -> None:
-        """Save the last checkpoint, test the model and write the result."""
+        """Save the last checkpoint, test the model if training has ended, and write the result."""
         self._recorder.save(self.state, self.seconds)
         self._recorder.wait()
+        if not self.state.done(self.recipe):
+            self._write_outcome("paused")
+            return
         all_steps = self.state.step == self.recipe.train.total_steps
         self._write_outcome("finished" if all_steps else "stopped early", interruption)
         self.directory.sweep()  # retired checkpoint files are not needed any more

@@ -132,7 +132,7 @@ class TrainingSummary(Record):
     """Cost and outcome of a training.
 
     Attributes:
-        status: "finished", "stopped early", "interrupted" or "diverged".
+        status: "finished", "stopped early", "paused", "interrupted" or "diverged".
         samples_seen: Sequences trained on, repetitions included.
         steps: Training steps.
         seconds: Duration in seconds.
