@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "pack",
     "report",
+    "track",
     "train",
 ]
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from scanline.api import load as load
     from scanline.api import pack as pack
     from scanline.api import report as report
+    from scanline.api import track as track
     from scanline.api import train as train
     from scanline.data.readers.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
@@ -60,6 +62,7 @@ _MODULES = {
     "Prediction": "scanline.model.prediction",
     "Explanation": "scanline.explanation.explanation",
     "report": "scanline.api",
+    "track": "scanline.api",
     "train": "scanline.api",
     "ScanlineError": "scanline.errors",
     "LSTMClassifier": "scanline.estimator",

@@ -22,6 +22,10 @@ from scanline.model.artifact import Model
 from scanline.python_terms import in_python, python_terms
 from scanline.reporting import report as reports
 from scanline.reporting.notebooks import run_html
+from scanline.tracking import publisher
+from scanline.tracking.publication import Tracked
+from scanline.tracking.target import Target, check_installed
+from scanline.training.dictionaries import Dictionaries, OnEvent
 from scanline.training.events import Stepped
 from scanline.training.run import TrainingRun
 from scanline.training.run_directory import RunDirectory
@@ -240,6 +244,8 @@ def train(
     tensorboard: bool = False,
     processes: int = 1,
     log: Callable[[str], None] | None = print,
+    track: str | None = None,
+    on_event: OnEvent | None = None,
 ) -> Run:
     """Train a model, test it and write its run directory, as `scanline train` does.
 
@@ -258,9 +264,13 @@ def train(
         processes: Number of processes on this machine; more than 1 need `train.slices` of at least as many,
             and data that are named or arrays. The result is that of one process, to the bit.
         log: Called with each log line; None is silent.
+        track: Tracking server to publish the run to, "mlflow:URI"; see `track`. With several processes the
+            run is published at its end.
+        on_event: Called with a dictionary after each event, for other tracking services; see
+            docs/tracking.md for the keys. An exception of it ends the training, which can be resumed.
 
     Raises:
-        UsageError: If the request is not valid.
+        UsageError: If the request is not valid, or an optional dependency is missing.
         DataError: If the data cannot be used.
         ModelError: If there is nothing to resume.
         Diverged: If the loss becomes NaN.
@@ -275,8 +285,14 @@ def train(
         chosen = {key: value for key, value in changes.items() if key.startswith("data.")}
         data = arrays_of(data, recipes.load(recipes.DEFAULT, chosen).data)
     say = log or (lambda line: None)
+    target = _target(track)
     if processes > 1:
-        return _train_in_processes(data, recipe, changes, run, device, resume, tensorboard, processes, say)
+        if on_event is not None:
+            raise UsageError("on_event requires processes=1: the events are in other processes")
+        done = _train_in_processes(data, recipe, changes, run, device, resume, tensorboard, processes, say)
+        if target is not None:
+            publisher.track([done.path], target)
+        return done
     # One path for new and resumed runs: both yield the same events.
     start = TrainingRun.begin if resume is None else TrainingRun.resume
     with python_terms():
@@ -290,12 +306,45 @@ def train(
         )
     for note in training.notes:
         say(in_python(note))
-    with python_terms():
-        # `Stepped` is yielded after every step and is only useful to a progress bar.
+    path, tell = training.directory.path, Dictionaries(training, on_event or (lambda event: None))
+    with python_terms(), publisher.publishing(path, target, say) as report_tracking:
+        tell.start()
         for event in training.events():
+            # `Stepped` is yielded after every step and is only useful to a progress bar.
             if not isinstance(event, Stepped):
                 say(event.line())
-    return Run(training.directory.path, training.finished().to_json())
+                report_tracking()
+            tell.event(event)
+        tell.end()
+    return Run(path, training.finished().to_json())
+
+
+def track(runs: PathLike | Sequence[PathLike], to: str) -> list[Tracked]:
+    """Publish runs to a tracking server, or what is missing of them there, as `scanline track` does.
+
+    Args:
+        runs: A run directory, or several. They may be finished, interrupted or still in training.
+        to: "mlflow:URI", such as "mlflow:http://localhost:5000?experiment=NAME"; "mlflow:" alone takes the
+            variable MLFLOW_TRACKING_URI.
+
+    Returns:
+        What was published, run by run.
+
+    Raises:
+        UsageError: If the target is not valid, or an optional dependency is missing.
+        ModelError: If one of them is not a run directory.
+        ScanlineError: If the server does not answer, or refuses a request.
+    """
+    several = [runs] if isinstance(runs, str | os.PathLike) else runs
+    with python_terms():
+        return publisher.track([Path(each) for each in several], Target.parse(to))
+
+
+def _target(track: str | None) -> Target | None:
+    if track is None:
+        return None
+    check_installed()
+    return Target.parse(track)
 
 
 def _check_data(data: object) -> None:

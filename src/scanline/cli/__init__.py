@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "Write a run's results to a self-contained HTML page.",
     "predict": "Classify pictures or other sequences.",
     "score": "Score a data set of any size, on this machine or on Ray.",
+    "track": "Publish runs to a tracking server (MLflow).",
     "serve": "Serve predictions over HTTP, with an interactive page.",
     "import": "Import a TensorFlow, Keras or PyTorch network.",
     "export": "Export a model to ONNX or Keras and verify it.",

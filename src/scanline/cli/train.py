@@ -13,6 +13,7 @@ from scanline.cli.process_options import ProcessOptions, is_member, process_opti
 from scanline.errors import UsageError
 
 if TYPE_CHECKING:
+    from scanline.tracking.target import Target
     from scanline.training.run_files import Result
 
 
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
     help="Continue the run in --run. DATA and settings may be repeated, the number of steps raised.",
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files.")
+@click.option(
+    "--track",
+    metavar="mlflow:URI",
+    help="Publish the run to a tracking server, such as mlflow:http://localhost:5000?experiment=NAME.",
+)
 @process_options
 @click.option("--report", "wants_report", is_flag=True, help="Write a report after training.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -54,6 +60,7 @@ def command(
     device: str,
     resume: bool,
     tensorboard: bool,
+    track: str | None,
     wants_report: bool,
     as_json: bool,
     **options: Any,
@@ -69,6 +76,7 @@ def command(
     if resume and not run:
         raise UsageError("--resume requires --run DIR, the run to continue")
     processes.check()
+    target = _target(track)
     if wants_report:
         from scanline.reporting.page import check_installed
 
@@ -79,6 +87,7 @@ def command(
 
     # Imported after the check of the options: this loads torch, which takes seconds.
     from scanline.cli.watch import curve, watch
+    from scanline.tracking.publisher import publishing
     from scanline.training.run import TrainingRun
 
     if is_member():
@@ -97,8 +106,8 @@ def command(
     for note in training.notes:
         say(note)
     path, page = training.directory.path, None
-    with reporting:
-        result = watch(training)
+    with reporting, publishing(path, target, say) as report_tracking:
+        result = watch(training, report_tracking)
         for line in curve(training.directory.metrics):
             say(line)
         if wants_report:
@@ -115,6 +124,17 @@ def command(
         print_text(f"report: {shown_name(page)}")
     _say_next(training.next_commands())
     return None
+
+
+def _target(track: str | None) -> Target | None:
+    """Return the tracking server; checked before training."""
+    if track is None:
+        return None
+    from scanline.tracking.target import Target, check_installed
+
+    target = Target.parse(track)
+    check_installed()
+    return target
 
 
 def _say_next(commands: list[str]) -> None:

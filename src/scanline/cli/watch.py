@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -16,8 +17,13 @@ from scanline.training.run import TrainingRun
 from scanline.training.run_files import EvaluatedLine, LoggedLine, Result, read_metrics
 
 
-def watch(training: TrainingRun) -> Result:
-    """Train to the end, showing progress on standard error, and return the result."""
+def watch(training: TrainingRun, report: Callable[[], None] = lambda: None) -> Result:
+    """Train to the end, showing progress on standard error, and return the result.
+
+    Args:
+        training: The run.
+        report: Called after each log line, to show messages of other threads.
+    """
     state, settings, data = training.state, training.recipe.train, training.data
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     opening = (
@@ -30,6 +36,7 @@ def watch(training: TrainingRun) -> Result:
         for event in training.events():
             if not isinstance(event, Stepped):
                 say(event.line())
+                report()
         return training.finished()
 
     # Columns are ordered by importance, as narrow windows drop the last ones.
@@ -50,6 +57,7 @@ def watch(training: TrainingRun) -> Result:
                 bar.update(task, completed=event.step, rate=f"{speed:,.0f} samples/s", best=best_so_far)
             else:
                 console.print(shown_name(event.line()))
+                report()
     return training.finished()
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from scanline.tasks import Score
+# For types only, so that programs that read a run's files do not import torch.
+if TYPE_CHECKING:
+    from scanline.tasks import Score
 
 
 @dataclass(frozen=True)

@@ -280,12 +280,15 @@ def read_metrics(path: Path) -> list[MetricsLine]:
     Raises:
         ModelError: If the file is larger than the limit COURSE_BYTES.
     """
+    return parse_metrics(read_bounded(path, "COURSE_BYTES")) if path.is_file() else []
+
+
+def parse_metrics(content: bytes) -> list[MetricsLine]:
+    """Return the valid lines of the content of a `metrics.jsonl`, or of a part of it."""
     lines: list[MetricsLine] = []
-    if not path.is_file():
-        return lines
-    for content in read_bounded(path, "COURSE_BYTES").split(b"\n"):
+    for line in content.split(b"\n"):
         try:
-            tree = json.loads(content.decode())
+            tree = json.loads(line.decode())
             check_json(tree)
             lines.append(_LINES.validate_python(tree))
         except (ValueError, TypeError, RecursionError):  # a ValidationError is a ValueError
