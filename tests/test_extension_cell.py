@@ -18,8 +18,8 @@ from scanline.explanation.trace import trace
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
 from scanline.interchange.keras.write import export_keras
 from scanline.interchange.onnx.write import export_onnx, export_step_graph
-from scanline.model.artifact import load
 from scanline.model.layers import RecurrentLayers
+from scanline.model.loading import load
 from tests.installed import installed
 from tests.serving.client import in_thread
 

@@ -105,8 +105,8 @@ def _reseal(files: Files, rng: Random) -> Files:
 
 
 def _read_model(folder: Path) -> None:
-    from scanline.model.artifact import load
     from scanline.model.card import model_card
+    from scanline.model.loading import load
 
     model = load(folder / "model")
     use(model)

@@ -17,8 +17,9 @@ from scanline.data.readers.list_columns import arrays_of, is_dataset
 from scanline.errors import ModelError, UsageError
 from scanline.explanation.explain import explain as explain_values
 from scanline.explanation.explanation import Explanation
-from scanline.model import artifact
-from scanline.model.artifact import Model
+from scanline.model import loading
+from scanline.model.artifact import Model, TrainedModel
+from scanline.model.model_files import find_model
 from scanline.python_terms import in_python, python_terms
 from scanline.reporting import report as reports
 from scanline.reporting.notebooks import run_html
@@ -48,7 +49,7 @@ class Run:
     @property
     def model(self) -> Model:
         """The trained model, read from the run directory."""
-        return load(self.path)
+        return Model.load(find_model(self.path))
 
     def report(self, output: PathLike | None = None) -> Path:
         """Write the run's report, by default into its directory; `scanline.report` has more options."""
@@ -58,11 +59,11 @@ class Run:
         return run_html(self.path, self.result)
 
 
-def load(run: PathLike, device: str = "cpu", calibrated: bool = False) -> Model:
-    """Read the model of a run.
+def load(run: PathLike, device: str = "cpu", calibrated: bool = False) -> TrainedModel:
+    """Read the model of a run, or an ensemble.
 
     Args:
-        run: A run directory, or a model folder (`runs/<name>/model`).
+        run: A run directory, a model folder (`runs/<name>/model`), or the folder of an ensemble.
         device: "cpu" or "cuda".
         calibrated: Whether probabilities are calibrated.
 
@@ -70,7 +71,7 @@ def load(run: PathLike, device: str = "cpu", calibrated: bool = False) -> Model:
         ModelError: If a file is missing or damaged, or if the model has no temperature to calibrate with.
     """
     with python_terms():
-        return artifact.load(Path(run), device, calibrated)
+        return loading.load(Path(run), device, calibrated)
 
 
 def report(
@@ -106,7 +107,7 @@ def report(
         return reports.report(run, output, against=against, data=data, device=device, on_progress=on_progress)
 
 
-def explain(model: Model | PathLike, values: Any, *, name: str = "the given sequence") -> Explanation:
+def explain(model: TrainedModel | PathLike, values: Any, *, name: str = "the given sequence") -> Explanation:
     """Explain a prediction: probabilities, gates and states after every step, and the value of each input.
 
     Args:
@@ -122,7 +123,7 @@ def explain(model: Model | PathLike, values: Any, *, name: str = "the given sequ
 
 
 def export(
-    model: Model | PathLike,
+    model: TrainedModel | PathLike,
     path: PathLike,
     *,
     step: bool = False,
@@ -151,22 +152,27 @@ def export(
 
 
 def _export(
-    exported: Model, target: Path, step: bool, probabilities: bool, opset: int | None
+    exported: TrainedModel, target: Path, step: bool, probabilities: bool, opset: int | None
 ) -> dict[str, Any]:
     suffix = target.suffix.lower()
     if suffix == ".onnx":
         # Imported here, since ONNX and Keras are optional dependencies.
         from scanline.interchange.onnx.write import DEFAULT_OPSET, export_onnx, export_step_graph
 
-        write = export_step_graph if step else export_onnx
-        return write(exported, target, probabilities=probabilities, opset=opset or DEFAULT_OPSET).to_json()
+        opset = opset or DEFAULT_OPSET
+        if step:
+            single = exported.one_network("a graph of one step")
+            return export_step_graph(single, target, probabilities=probabilities, opset=opset).to_json()
+        single = exported.one_network("an ONNX graph")
+        return export_onnx(single, target, probabilities=probabilities, opset=opset).to_json()
     if suffix != ".keras":
         raise UsageError(f"expected a file ending in .onnx or .keras, got {target}")
     if step or opset:
         raise UsageError("step and opset are for .onnx files")
     from scanline.interchange.keras.write import export_keras
 
-    return export_keras(exported, target, probabilities=probabilities).to_json()
+    single = exported.one_network("a Keras file")
+    return export_keras(single, target, probabilities=probabilities).to_json()
 
 
 def pack(
@@ -388,5 +394,5 @@ def _train_in_processes(
     return Run(path, result.to_json())
 
 
-def _model(model: Model | PathLike) -> Model:
-    return model if isinstance(model, Model) else load(Path(model))
+def _model(model: TrainedModel | PathLike) -> TrainedModel:
+    return model if isinstance(model, TrainedModel) else load(Path(model))

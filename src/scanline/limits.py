@@ -29,6 +29,7 @@ DEFAULTS: Mapping[str, tuple[int, str]] = {
     "FILE_BYTES": (2**36, "bytes in a file of data"),
     "UNPACKED_BYTES": (2**36, "bytes in an unpacked file"),
     "EXPANSION": (100, "times its packed size, for an unpacked file of more than 8 MiB"),
+    "MEMBERS": (100, "models in an ensemble"),
     "MODEL_BYTES": (2**32, "bytes in a file of weights"),
     "TENSORS": (10_000, "arrays in a file of weights"),
     "JSON_BYTES": (3 * 2**20, "bytes in a description of a model"),  # parsed, it takes about 30 times as many

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from scanline.errors import UsageError
-from scanline.model.artifact import load
+from scanline.model.loading import load
 from scanline.serving.gallery import build_gallery
 
 onnxruntime = pytest.importorskip("onnxruntime")

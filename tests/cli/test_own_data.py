@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from scanline.api import train
-from scanline.model.artifact import load
+from scanline.model.loading import load
 
 QUICK = ("--set", "train.samples=0", "--set", "train.steps=3", "--set", "model.hidden_size=8")
 ROWS = [

@@ -15,7 +15,7 @@ from scanline.api import train
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError
 from scanline.evaluation.predict_lines import predict_lines
-from scanline.model.artifact import load
+from scanline.model.loading import load
 
 
 @pytest.fixture(scope="module")

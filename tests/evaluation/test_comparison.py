@@ -23,7 +23,7 @@ from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation import comparison
 from scanline.evaluation.evaluate import evaluate_run
 from scanline.metrics.intervals import PairedCounts, paired_interval
-from scanline.model.artifact import load
+from scanline.model.loading import load
 from scanline.tasks.classification import Classification
 
 SHORT = {"train.samples": 4000}

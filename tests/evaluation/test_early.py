@@ -15,8 +15,8 @@ from scanline.data.memory import MemorySource
 from scanline.evaluation import early
 from scanline.evaluation.early import THRESHOLDS
 from scanline.evaluation.evaluate import evaluate_run
-from scanline.model.artifact import load
 from scanline.model.initialisation import initialise
+from scanline.model.loading import load
 from scanline.model.network import Architecture, Network
 from scanline.model.predictor import Predictor
 from scanline.model.prefixes import outputs_by_step

@@ -25,7 +25,8 @@ from scanline.evaluation.evaluate import evaluate_run
 from scanline.metrics import calibration
 from scanline.metrics.calibration import fit_temperature
 from scanline.metrics.probabilities import mean_loss
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import Model
+from scanline.model.loading import load
 from scanline.storage.json_files import write_sealed_json
 
 COLDEST, HOTTEST = 0.05, 20.0

@@ -13,8 +13,9 @@ from scanline.errors import ModelError
 from scanline.explanation.trace import trace
 from scanline.explanation.what_if import Silence, WhatIf
 from scanline.interchange.onnx.write import export_onnx, export_step_graph
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import Model
 from scanline.model.dense import ACTIVATIONS, DenseLayer
+from scanline.model.loading import load
 from scanline.model.network import Architecture, Network
 from scanline.recipe import DEFAULT_DATA
 from scanline.storage.json_files import read_sealed_json, write_sealed_json

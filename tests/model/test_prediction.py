@@ -18,7 +18,7 @@ from scanline.api import train
 from scanline.data import catalogue as catalog
 from scanline.data.readers.arrays import Arrays
 from scanline.errors import DataError, UsageError
-from scanline.model.artifact import load
+from scanline.model.loading import load
 from scanline.model.prediction import Prediction
 from tests.reporting.pages import HTML, Reader, words
 
@@ -104,7 +104,7 @@ def test_sequences_have_no_pictures_and_padding_is_not_read(sequences):
 
 
 def test_calibrated_probabilities_are_those_of_the_calibrated_model(trained, model, images):
-    calibrated = scanline.model.artifact.load(trained, calibrated=True)
+    calibrated = scanline.load(trained, calibrated=True)
     prediction = calibrated.prediction(images)
     assert np.array_equal(prediction.probabilities, calibrated.predict_proba(images))
     assert not np.allclose(prediction.probabilities, model.prediction(images).probabilities)

@@ -19,7 +19,8 @@ from scanline.data.preprocessing import Preprocessing
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.kernels.library import load as library
 from scanline.kernels.stepping import NativeStream, TorchStack
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import Model
+from scanline.model.loading import load
 from scanline.model.network import Architecture, Network
 from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification

@@ -55,7 +55,7 @@ def test_the_schema_names_the_classes_and_the_model(scorer, sequences):
 
 
 def test_calibrated_probabilities_are_those_of_the_calibrated_model(run, sequences):
-    from scanline.model.artifact import load
+    from scanline.model.loading import load
 
     expected = load(run, calibrated=True).probabilities(sequences)
     assert (
@@ -110,7 +110,7 @@ def test_a_table_of_faulty_rows_only_and_an_empty_table_are_scored(scorer):
 
 
 def test_missing_values_are_filled_as_in_training(filling_run):
-    from scanline.model.artifact import load
+    from scanline.model.loading import load
 
     (score,) = Scorer.open(filling_run)(rows_of(("a", 3, [1.0, 2.0, math.nan, 4.0, None, 5.0]))).to_pylist()
     values = np.array([[[1, 2], [1, 4], [1, 5]]], np.float32)

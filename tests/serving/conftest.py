@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scanline.model.artifact import load
+from scanline.model.loading import load
 from tests.model.test_session import new_model
 from tests.serving.client import in_thread, start_process, terminate, wait_ready
 

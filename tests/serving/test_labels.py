@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from scanline.data.preprocessing import Preprocessing
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import Model
+from scanline.model.loading import load
 from scanline.model.network import Architecture, Network
 from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from scanline.data import catalogue as catalog
-from scanline.model.artifact import load
+from scanline.model.loading import load
 from scanline.serving.access import Access
 from scanline.serving.start import LOOPBACK
 from tests.browser import watched

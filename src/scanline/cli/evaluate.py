@@ -67,7 +67,7 @@ def command(
     if steps or stops:
         # Sorted and unique, whatever order the options have.
         thresholds = sorted(set(stops)) or THRESHOLDS
-        model = evaluation.model
+        model = evaluation.model.one_network("the accuracy after each step")
         along = accuracy_by_step(
             model.network, model.task, evaluation.source, thresholds, model.divisor
         ).to_json()

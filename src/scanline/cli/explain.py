@@ -51,7 +51,7 @@ def command(
     from scanline.explanation.attribution import TOLERANCE
     from scanline.explanation.explain import explain_input
     from scanline.explanation.save import check_suffix, save
-    from scanline.model.artifact import load
+    from scanline.model.loading import load
 
     for target in targets:  # before anything is computed or written
         check_suffix(Path(target))

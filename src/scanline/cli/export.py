@@ -34,7 +34,7 @@ def command(
     difference is printed, and above 1e-4 nothing is written.
     """
     from scanline.api import export
-    from scanline.model.artifact import load
+    from scanline.model.loading import load
 
     model, target = load(run, calibrated=calibrated), Path(output)
     if target.suffix.lower() not in (".onnx", ".keras"):

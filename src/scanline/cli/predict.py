@@ -91,7 +91,7 @@ def command(
 def _stream(run: str, calibrated: bool, device: str, as_json: bool, reading: dict[str, str | int]) -> int:
     from scanline.device import choose_device
     from scanline.evaluation.predict_lines import predict_lines
-    from scanline.model.artifact import load
+    from scanline.model.loading import load
 
     # Loaded before the first line is read, so that a wrong run is reported without input.
     model = load(run, choose_device(device), calibrated).with_reading(**reading)

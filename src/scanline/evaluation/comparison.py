@@ -21,8 +21,7 @@ from scanline.evaluation.evaluate import Evaluation, evaluate_run
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.metrics.intervals import PairedCounts, mcnemar, paired_interval
 from scanline.metrics.results import Interval, Result
-from scanline.model.model_files import WEIGHTS, find_model
-from scanline.model.predictor import Predictor
+from scanline.model.model_files import find_model, weights_bytes
 from scanline.training.run_directory import RunDirectory
 
 _ROUNDS, _TIMED = 5, 2000
@@ -212,18 +211,17 @@ def _row(each: _Evaluated, speed: float | None) -> ComparedRun:
     # A model folder without a run around it has no result; training facts are None then.
     result = RunDirectory(folder.parent).read_result()
     training = None if result is None else result.training
-    a, form = model.network.architecture, model.preprocessing
     return ComparedRun(
         run=each.path,
-        network=f"{a.layers} x {a.cell} {a.hidden_size}{', bidirectional' if a.bidirectional else ''}",
-        view=form.view if form.picture else None,
+        network=model.short_name,
+        view=model.view,
         correct=metrics.correct,
         accuracy=metrics.accuracy,
         ci95=metrics.ci95,
         loss=metrics.loss,
         calibration_error=metrics.calibration.error,
-        parameters=model.network.parameter_count,
-        weights_bytes=(folder / WEIGHTS).stat().st_size,
+        parameters=model.parameter_count,
+        weights_bytes=weights_bytes(folder),
         sequences_per_s=speed,
         training_seconds=None if training is None else training.seconds,
         training_samples=None if training is None else training.samples_seen,
@@ -239,7 +237,7 @@ def _speeds(evaluated: Sequence[_Evaluated]) -> list[float]:
             source = each.evaluation.source
             source = source.take(slice(min(len(source), _TIMED)))
             begin = time.perf_counter()
-            Predictor(each.evaluation.model.network).outputs(source)
+            each.evaluation.model.outputs(source)
             if round_number:  # the first warms up
                 own.append((time.perf_counter() - begin) / len(source))
     return [1 / statistics.median(own) for own in seconds]

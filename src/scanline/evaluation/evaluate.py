@@ -18,7 +18,8 @@ from scanline.data.source import SequenceSource
 from scanline.device import choose_device
 from scanline.errors import UsageError, join_names
 from scanline.metrics.results import Metrics
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import TrainedModel
+from scanline.model.loading import load
 from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings, SplitSettings
 from scanline.training.provenance import trained_on
 
@@ -52,7 +53,7 @@ class Evaluation:
         steps_digest: Digest of the sequences as steps of the network, as `environment.json` has it.
     """
 
-    model: Model
+    model: TrainedModel
     data: str
     source: SequenceSource
     outputs: NDArray[np.float32]
@@ -106,14 +107,14 @@ def evaluate_run(
 
 
 def evaluate_model(
-    model: Model, run: str, data: str | None, on_progress: Progress | None = None
+    model: TrainedModel, run: str, data: str | None, on_progress: Progress | None = None
 ) -> Evaluation:
     """Evaluate a model that is loaded already; for the arguments see `evaluate_run`."""
     return evaluate_source(model, *evaluation_split(model, run, data, on_progress))
 
 
 def evaluation_split(
-    model: Model, run: str, data: str | None, on_progress: Progress | None = None
+    model: TrainedModel, run: str, data: str | None, on_progress: Progress | None = None
 ) -> tuple[str, SequenceSource]:
     """Return the name of the data to evaluate on, and the sequences; for the arguments see `evaluate_run`."""
     known = trained_on(Path(run))
@@ -127,7 +128,7 @@ def evaluation_split(
     return data, dataset.evaluation_source(form.missing)
 
 
-def evaluate_source(model: Model, name: str, source: SequenceSource) -> Evaluation:
+def evaluate_source(model: TrainedModel, name: str, source: SequenceSource) -> Evaluation:
     """Evaluate a model on sequences with targets, as they were read; `name` is the name of the data."""
     steps = model.steps(source)
     # Before the task reorders the classes: training takes its digests before that, too.
@@ -139,7 +140,7 @@ def evaluate_source(model: Model, name: str, source: SequenceSource) -> Evaluati
 
 
 def own_split(
-    model: Model,
+    model: TrainedModel,
     run: str,
     known: tuple[DataSettings, SplitSettings] | None,
     kind: Literal["test", "validation"],

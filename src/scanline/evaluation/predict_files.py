@@ -13,7 +13,8 @@ from scanline.data.reading import TO_PREDICT, read_sources
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
 from scanline.formats.png import encode_levels
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import TrainedModel
+from scanline.model.loading import load
 from scanline.storage.atomic import write_atomic
 from scanline.tasks.base import DecodedPrediction, JsonObject
 
@@ -93,14 +94,14 @@ def holds_several(file: str) -> bool:
     )
 
 
-def _predict_picture(model: Model, file: str, target: Path | None) -> FilePrediction:
+def _predict_picture(model: TrainedModel, file: str, target: Path | None) -> FilePrediction:
     prepared, form = model.prepare(file), model.preprocessing.picture
     if target is not None and form is not None:
         write_atomic(target, encode_levels(prepared, form.levels))
     return FilePrediction(file, model.task.decode(model.predict_proba(prepared)[0]))
 
 
-def _predict_sequences(model: Model, file: str) -> Iterator[FilePrediction]:
+def _predict_sequences(model: TrainedModel, file: str) -> Iterator[FilePrediction]:
     form = model.preprocessing
     # One source at a time, so that predictions appear before the next split of the file is processed.
     for source in read_sources(Path(file), form.settings, TO_PREDICT).values():

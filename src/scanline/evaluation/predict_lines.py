@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scanline.errors import DataError, join_names
 from scanline.formats.text import BYTE_ORDER_MARK, has_decimal_comma
-from scanline.model.artifact import Model
+from scanline.model.artifact import TrainedModel
 from scanline.recipe import DataSettings
 from scanline.tasks.base import DecodedPrediction, JsonObject
 
@@ -40,7 +40,7 @@ class StepPrediction:
         return {"sequence": self.sequence, "step": self.step} | self.prediction.to_json()
 
 
-def predict_lines(model: Model, lines: Iterable[str]) -> Iterator[StepPrediction]:
+def predict_lines(model: TrainedModel, lines: Iterable[str]) -> Iterator[StepPrediction]:
     """Yield a prediction for each line that holds a step, as soon as the line has been read.
 
     Args:

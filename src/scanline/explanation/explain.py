@@ -18,11 +18,11 @@ from scanline.evaluation.predict_files import holds_several
 from scanline.explanation.attribution import baseline, integrated_gradients, to_pixels
 from scanline.explanation.explanation import Explanation
 from scanline.explanation.trace import trace
-from scanline.model.artifact import Model
+from scanline.model.artifact import Model, TrainedModel
 from scanline.training.provenance import trained_on
 
 
-def explain(model: Model, values: Any, name: str = "the given sequence") -> Explanation:
+def explain(model: TrainedModel, values: Any, name: str = "the given sequence") -> Explanation:
     """Explain the prediction of a model for one sequence.
 
     Args:
@@ -36,11 +36,13 @@ def explain(model: Model, values: Any, name: str = "the given sequence") -> Expl
 
     Raises:
         DataError: If the shape does not fit the model; names the expected and the actual one.
+        UsageError: If the model is an ensemble.
     """
-    source = model.read(_with_batch_axis(model.preprocessing, values))
+    single = model.one_network("an explanation")
+    source = single.read(_with_batch_axis(single.preprocessing, values))
     if len(source) != 1:
         raise DataError(f"expected one sequence to explain; got {len(source)}")
-    return explain_sequence(model, source, 0, name)
+    return explain_sequence(single, source, 0, name)
 
 
 def explain_sequence(
@@ -77,11 +79,11 @@ def explain_sequence(
     )
 
 
-def explain_input(model: Model, run: str, given: str, sequence: str | None = None) -> Explanation:
+def explain_input(trained: TrainedModel, run: str, given: str, sequence: str | None = None) -> Explanation:
     """Explain the prediction of a model for a file or for a sequence of its test split.
 
     Args:
-        model: The model.
+        trained: The model.
         run: Run directory or model directory that it was loaded from, for its test split.
         given: A picture, a file of sequences, or a number of a sequence in the test split.
         sequence: Name or number of a sequence in a file of several; None takes the first.
@@ -91,9 +93,9 @@ def explain_input(model: Model, run: str, given: str, sequence: str | None = Non
 
     Raises:
         DataError: If a file cannot be read or does not fit the model.
-        UsageError: If `sequence` does not apply or names no sequence.
+        UsageError: If `sequence` does not apply or names no sequence, or the model is an ensemble.
     """
-    path = Path(given)
+    model, path = trained.one_network("an explanation"), Path(given)
     if given.isdecimal() and not exists(path):
         if sequence is not None:
             raise UsageError(

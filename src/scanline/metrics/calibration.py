@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,7 +80,7 @@ def reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bin
     )
 
 
-def fit_temperature(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+def fit_temperature(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
     """Return the temperature that minimises the mean cross-entropy of the logits divided by it.
 
     Args:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +23,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return torch.from_numpy(logits).double().softmax(-1).numpy()
 
 
-def mean_loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+def mean_loss(logits: NDArray[Any], targets: NDArray[np.int64]) -> float:
     """Return the mean cross-entropy in nats, computed in float64.
 
     Args:
@@ -28,3 +32,25 @@ def mean_loss(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     """
     target = torch.from_numpy(targets)
     return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits).double(), target))
+
+
+def mean_probabilities(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the mean of M arrays of probabilities, (..., K) each, added up in their order."""
+    total = rows[0]
+    # One after another: NumPy's order of summation depends on the shape, and so would the last bits.
+    for each in rows[1:]:
+        total = total + each
+    return total / len(rows)
+
+
+def log_mean_probabilities(rows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """Return the logarithm of the mean of probabilities, which stays finite where they are too small.
+
+    Args:
+        rows: M arrays (..., K) of logits.
+
+    Returns:
+        (..., K) in float64; their softmax is the mean of the M softmaxes.
+    """
+    logarithms = [torch.from_numpy(each).double().log_softmax(-1) for each in rows]
+    return (torch.stack(logarithms).logsumexp(0) - math.log(len(rows))).numpy()

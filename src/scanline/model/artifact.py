@@ -1,17 +1,20 @@
-"""A trained model: network, task, preprocessing and provenance, as `scanline.load` returns it."""
+"""Trained models: what all of them offer, and the model of one network."""
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from scanline.data.labels import class_array
 from scanline.data.memory import MemorySource
@@ -25,28 +28,26 @@ from scanline.metrics.results import Metrics
 from scanline.model import model_files
 from scanline.model.card import model_card
 from scanline.model.description import PRINTED, SCHEMA, Description, Provenance, TaskState
-from scanline.model.inputs import plain_steps, read_targets, read_values
-from scanline.model.model_files import DESCRIPTION, REMEDY, WEIGHTS, build, describe_tensors, find_model
+from scanline.model.inputs import check_source, plain_steps, read_targets, read_values
+from scanline.model.model_files import DESCRIPTION, WEIGHTS, build, describe_tensors
 from scanline.model.network import Network
 from scanline.model.prediction import Prediction
 from scanline.model.predictor import Predictor
-from scanline.model.session import Session
-from scanline.model.summary import summarise
+from scanline.model.session import PredictionSession, Session
+from scanline.model.summary import network_line, summarise
 from scanline.python_terms import python_terms
 from scanline.tasks import Task
 from scanline.version import __version__
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Model:
-    """A trained model with everything that prediction needs.
+class TrainedModel(ABC):
+    """A trained model with everything that prediction needs: one network, or an ensemble.
 
     `print(model)` shows the network, the task and the provenance.
 
     Attributes:
-        network: The trained network.
         task: What it predicts.
-        preprocessing: How sequences as read become the network's steps.
+        preprocessing: How sequences as read become what `outputs` takes, its steps.
         data: Name or path of the dataset it was trained on.
         temperature: Number by which outputs are divided to calibrate the probabilities; None if there was no
             validation split to fit it on.
@@ -54,21 +55,27 @@ class Model:
         calibrated: Whether probabilities are calibrated. Predictions are the same either way.
     """
 
-    network: Network
     task: Task
     preprocessing: Preprocessing
     data: str
-    temperature: float | None = None
-    provenance: Provenance = field(default_factory=Provenance)
-    calibrated: bool = False
+    temperature: float | None
+    provenance: Provenance
+    calibrated: bool
 
     def __repr__(self) -> str:
-        return summarise(self.network, self.task, self.preprocessing, self.data, self.provenance)
+        return summarise(
+            self._networks_line(), self.task, self.preprocessing, self.view, self.data, self.provenance
+        )
+
+    @abstractmethod
+    def _networks_line(self) -> str:
+        """Return the first line of the summary."""
 
     # --- loading and saving
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> Model:
+    @abstractmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Self:
         """Read the model in `folder`.
 
         Args:
@@ -78,53 +85,79 @@ class Model:
         Raises:
             ModelError: If a file is missing or damaged; names the file and the fault.
         """
-        description, task, tensors = model_files.read(folder)
-        network = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
-        return cls(
-            network,
-            task,
-            description.input,
-            description.data,
-            description.temperature,
-            description.provenance,
-        )
 
-    def describe(self, version: str = __version__) -> Description:
+    @abstractmethod
+    def describe(self, version: str = __version__) -> BaseModel:
         """Return the content of `model.json`; `version` is the version of Scanline recorded in it."""
-        texts = {name: printable(getattr(self.provenance, name)) for name in PRINTED}
-        return Description(
-            schema_=SCHEMA,
-            scanline=version,
-            architecture=self.network.architecture,
-            task=TaskState(name=self.task.name, state=self.task.to_json()),
-            input=self.preprocessing,
-            data=printable(self.data),
-            temperature=self.temperature,
-            provenance=self.provenance.model_copy(update=texts),
-            tensors=describe_tensors(self.network.state_dict()),
-        )
 
+    @abstractmethod
     def save(self, folder: Path, version: str = __version__) -> None:
         """Write the model to `folder`, whole or not at all, replacing what is there."""
-        description = self.describe(version)
-        card = model_card(description, self.task, self.data, self.network.parameter_count)
-        model_files.write(folder, description, self.network.state_dict(), card)
 
     def to_bytes(self, version: str = __version__) -> dict[str, bytes]:
         """Return the content of the model's files, by name."""
         with tempfile.TemporaryDirectory() as folder:
-            self.save(Path(folder) / "model", version)
-            return {name: (Path(folder) / "model" / name).read_bytes() for name in (DESCRIPTION, WEIGHTS)}
+            saved = Path(folder) / "model"
+            self.save(saved, version)
+            return {name: (saved / name).read_bytes() for name in self._file_names()}
+
+    def _file_names(self) -> tuple[str, ...]:
+        """Return the names of the files that loading needs."""
+        return DESCRIPTION, WEIGHTS
 
     @classmethod
-    def from_bytes(cls, files: Mapping[str, bytes], device: str = "cpu") -> Model:
+    def from_bytes(cls, files: Mapping[str, bytes], device: str = "cpu") -> Self:
         """Read what `to_bytes` returned. Raises ModelError as `load` does."""
         with tempfile.TemporaryDirectory() as folder:
-            for name in (DESCRIPTION, WEIGHTS):
-                if name not in files:
-                    raise ModelError(f"{name} is missing; {REMEDY}")
-                (Path(folder) / name).write_bytes(files[name])
-            return cls.load(Path(folder), device)
+            for name, content in files.items():
+                # Only the names that `to_bytes` writes: others could lead out of the folder.
+                if re.fullmatch(model_files.FILE_NAME, name):
+                    path = Path(folder) / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+            try:
+                return cls.load(Path(folder), device)
+            except ModelError as error:
+                raise ModelError(str(error).replace(f"{folder}/", "")) from None
+
+    # --- the networks
+
+    @property
+    @abstractmethod
+    def models(self) -> tuple[Model, ...]:
+        """The models of one network that the predictions come from: itself, or the members of an ensemble."""
+
+    @property
+    @abstractmethod
+    def short_name(self) -> str:
+        """The model in a few words, as in a table: "2 x lstm 64, bidirectional"."""
+
+    @abstractmethod
+    def one_network(self, what: str) -> Model:
+        """Return the model of one network that `what` needs.
+
+        Args:
+            what: What needs it, for the message: "an attribution".
+
+        Raises:
+            UsageError: If this is an ensemble; says what to do instead.
+        """
+
+    @property
+    def view(self) -> str | None:
+        """How pictures are cut into steps, in words; None if the model reads no pictures."""
+        views = dict.fromkeys(model.preprocessing.view for model in self.models)
+        return None if self.preprocessing.picture is None else ", ".join(views)
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of weights."""
+        return sum(model.network.parameter_count for model in self.models)
+
+    @property
+    def device(self) -> str:
+        """Where it computes: "cpu" or "cuda"."""
+        return self.models[0].network.scale.device.type
 
     # --- prediction for values of a program
 
@@ -159,20 +192,11 @@ class Model:
         Raises:
             DataError: If a shape or a value does not fit; names the expected and the actual one.
         """
-        return self.task.probabilities(self._outputs_of(values, lengths))
+        return self._computed(self.read(values, lengths))[1]
 
-    def _outputs_of(self, values: Any, lengths: Any) -> NDArray[np.float32]:
-        """Return the outputs (N, M) for values as for `predict_proba`; arrays skip what they do not need."""
-        plain = plain_steps(values, self.preprocessing, self.data) if lengths is None else None
-        native = self._predictor.native() if plain is not None else None
-        if plain is None or native is None or not native.form.head:
-            return self.outputs(self.read(values, lengths))
-        steps, length = plain
-        return self._calibrate(native.outputs(steps, np.full(len(steps) // length, length, np.int64)))
-
-    def _calibrate(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        divisor = self.divisor
-        return outputs if divisor == 1 else outputs / np.float32(divisor)
+    def _outputs_of(self, values: Any, lengths: Any) -> NDArray[Any]:
+        """Return the outputs (N, M) for values as for `predict_proba`."""
+        return self.outputs(self.read(values, lengths))
 
     def prediction(self, values: Any, lengths: Any = None) -> Prediction:
         """Return predictions and probabilities as one object that displays itself in a notebook.
@@ -184,8 +208,8 @@ class Model:
         if form.picture is not None:
             steps = source.values
             pictures = [picture for each in steps if (picture := form.as_picture(each)) is not None]
-        outputs, task = self.outputs(source), self.task
-        return Prediction(task.predict(outputs), task.probabilities(outputs), self.classes, pictures)
+        outputs, probabilities = self._computed(source)
+        return Prediction(self.task.predict(outputs), probabilities, self.classes, pictures)
 
     def prepare(self, path: str | Path) -> NDArray[np.uint8]:
         """Return a picture file as the network reads it: grey levels (height, width), or (height, width, 3).
@@ -204,7 +228,8 @@ class Model:
         seen = fit_picture(pixels, form, str(path))
         return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
 
-    def with_reading(self, **settings: str | int) -> Model:
+    @abstractmethod
+    def with_reading(self, **settings: str | int) -> Self:
         """Return the same model, which reads files of another dialect than those of its training.
 
         Args:
@@ -214,15 +239,15 @@ class Model:
         Raises:
             UsageError: If a setting is not one of them, or a value is not legal.
         """
-        return replace(self, preprocessing=self.preprocessing.with_reading(settings))
 
     def read(self, values: Any, lengths: Any = None) -> MemorySource:
-        """Return values, as for `predict_proba`, as the network's steps."""
+        """Return values, as for `predict_proba`, as the model's steps."""
         return read_values(values, lengths, self.preprocessing, self.data)
 
     # --- step by step
 
-    def stream(self, sessions: int | None = None) -> Session:
+    @abstractmethod
+    def stream(self, sessions: int | None = None) -> PredictionSession:
         """Return a session that reads steps as they arrive and predicts after each.
 
         Args:
@@ -231,51 +256,59 @@ class Model:
         Raises:
             UsageError: If the model has to know the end of a sequence before it can read its beginning.
         """
-        native = self._predictor.native()
-        return Session(self.network, self.task, self.preprocessing, sessions, self.divisor, native)
 
-    def resume(self, content: bytes) -> Session:
-        """Return the session saved by `Session.to_bytes`.
+    @abstractmethod
+    def resume(self, content: bytes) -> PredictionSession:
+        """Return the session saved by its `to_bytes`.
 
         Raises:
             ModelError: If the content is damaged, or belongs to another model.
         """
-        native = self._predictor.native()
-        return Session.from_bytes(self.network, self.task, self.preprocessing, content, native)
 
     # --- sources of `scanline.data`
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        """The predictor of this network, which keeps its packed weights."""
-        return Predictor(self.network)
 
     @property
     def divisor(self) -> float:
         """Divisor of the outputs: the temperature if the model is calibrated, otherwise 1."""
         return (self.temperature or 1.0) if self.calibrated else 1.0
 
-    def outputs(self, source: SequenceSource) -> NDArray[np.float32]:
-        """Return the outputs (N, M) for sequences that are the network's steps, divided by `divisor`."""
-        _check_source(source)
-        return self._calibrate(self._predictor.outputs(source))
+    @abstractmethod
+    def outputs(self, source: SequenceSource) -> NDArray[Any]:
+        """Return the outputs (N, M), divided by `divisor`.
+
+        Args:
+            source: Sequences as `steps` returns them.
+        """
+
+    @abstractmethod
+    def combined(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return the uncalibrated outputs (N, M) for those of the network of each of `models`."""
+
+    def probabilities_of_steps(self, steps: SequenceSource) -> NDArray[np.float64]:
+        """Return the probabilities (N, M) for sequences as `steps` returns them."""
+        return self._computed(steps)[1]
+
+    def _computed(self, steps: SequenceSource) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the outputs and the probabilities, (N, M) each."""
+        outputs = self.outputs(steps)
+        return outputs, self.task.probabilities(outputs)
 
     def probabilities(self, source: SequenceSource) -> NDArray[np.float64]:
         """Return the probabilities (N, M) for sequences as they were read, with or without targets."""
-        return self.task.probabilities(self.outputs(self.steps(source)))
+        return self.probabilities_of_steps(self.steps(source))
 
     def steps(self, source: SequenceSource) -> SequenceSource:
-        """Return sequences, as they were read, as the network's steps. Raises DataError for another shape."""
-        _check_source(source)
+        """Return sequences, as they were read, as the model's steps. Raises DataError for another shape."""
+        check_source(source)
         self.preprocessing.check(source.shape, source.name, self.data)
         return self.preprocessing.prepare(source)
 
     def with_targets(self, steps: SequenceSource) -> SequenceSource:
-        """Return the network's steps with the task's targets. Raises DataError for an unknown target."""
+        """Return the model's steps with the task's targets. Raises DataError for an unknown target."""
         return self.task.align(steps, f"the model trained on {self.data}")
 
     def align(self, source: SequenceSource) -> SequenceSource:
-        """Return sequences with targets, as they were read, as the network's steps with the task's targets.
+        """Return sequences with targets, as they were read, as the model's steps with the task's targets.
 
         Raises:
             DataError: If the shape does not fit, or a target is unknown to the task; names them.
@@ -299,30 +332,117 @@ class Model:
         return self.task.metrics(self.outputs(source), source)
 
 
-def _check_source(source: object) -> None:
-    if not isinstance(source, SequenceSource):
-        raise UsageError(
-            f"expected sequences of scanline.data, got {type(source).__name__}: predict takes arrays, "
-            "evaluate takes names and paths of data sets"
-        )
+@dataclass(frozen=True, eq=False, repr=False)
+class Model(TrainedModel):
+    """A trained model of one network; its steps are those that the network reads.
 
-
-def load(run: str | Path, device: str = "cpu", calibrated: bool = False) -> Model:
-    """Read the model of a run.
-
-    Args:
-        run: A run directory, or a model folder (`runs/<name>/model`).
-        device: "cpu" or "cuda".
-        calibrated: Whether probabilities are calibrated.
-
-    Raises:
-        ModelError: If a file is missing or damaged, or if the model has no temperature to calibrate with.
+    Attributes:
+        network: The trained network.
     """
-    path = find_model(Path(run))
-    loaded = Model.load(path, device)
-    if calibrated and loaded.temperature is None:
-        raise ModelError(
-            f"{path} has no temperature, as its training had no validation split to fit one on: "
-            "use it without calibration"
+
+    network: Network
+    task: Task
+    preprocessing: Preprocessing
+    data: str
+    temperature: float | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+    calibrated: bool = False
+
+    def _networks_line(self) -> str:
+        return network_line(self.network)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Model:
+        """Read the model in `folder`, see `TrainedModel.load`."""
+        description, task, tensors = model_files.read(folder)
+        network = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
+        return cls(
+            network,
+            task,
+            description.input,
+            description.data,
+            description.temperature,
+            description.provenance,
         )
-    return replace(loaded, calibrated=calibrated)
+
+    def describe(self, version: str = __version__) -> Description:
+        """Return the content of `model.json`; `version` is the version of Scanline recorded in it."""
+        texts = {name: printable(getattr(self.provenance, name)) for name in PRINTED}
+        return Description(
+            schema_=SCHEMA,
+            scanline=version,
+            architecture=self.network.architecture,
+            task=TaskState(name=self.task.name, state=self.task.to_json()),
+            input=self.preprocessing,
+            data=printable(self.data),
+            temperature=self.temperature,
+            provenance=self.provenance.model_copy(update=texts),
+            tensors=describe_tensors(self.network.state_dict()),
+        )
+
+    def save(self, folder: Path, version: str = __version__) -> None:
+        """Write the model to `folder`, whole or not at all, replacing what is there."""
+        description = self.describe(version)
+        card = model_card(description, self.task, self.data, self.network.parameter_count)
+        model_files.write(folder, description, self.network.state_dict(), card)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The model itself."""
+        return (self,)
+
+    @property
+    def short_name(self) -> str:
+        """Layers, cell and units."""
+        a = self.network.architecture
+        return f"{a.layers} x {a.cell} {a.hidden_size}{', bidirectional' if a.bidirectional else ''}"
+
+    def one_network(self, what: str) -> Model:
+        """Return the model itself."""
+        return self
+
+    def predict_proba(self, values: Any, lengths: Any = None) -> NDArray[np.float64]:
+        """Return the class probabilities (N, K), see `TrainedModel.predict_proba`."""
+        return self.task.probabilities(self._outputs_of(values, lengths))
+
+    def _outputs_of(self, values: Any, lengths: Any) -> NDArray[np.float32]:
+        """Return the outputs (N, M) for values as for `predict_proba`; arrays skip what they do not need."""
+        plain = plain_steps(values, self.preprocessing, self.data) if lengths is None else None
+        native = self._predictor.native() if plain is not None else None
+        if plain is None or native is None or not native.form.head:
+            return self.outputs(self.read(values, lengths))
+        steps, length = plain
+        return self._calibrate(native.outputs(steps, np.full(len(steps) // length, length, np.int64)))
+
+    def _calibrate(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        divisor = self.divisor
+        return outputs if divisor == 1 else outputs / np.float32(divisor)
+
+    def with_reading(self, **settings: str | int) -> Model:
+        """Return the same model, which reads files of another dialect; see `TrainedModel.with_reading`."""
+        return replace(self, preprocessing=self.preprocessing.with_reading(settings))
+
+    def stream(self, sessions: int | None = None) -> Session:
+        """Return a session that reads steps as they arrive, see `TrainedModel.stream`."""
+        native = self._predictor.native()
+        return Session(self.network, self.task, self.preprocessing, sessions, self.divisor, native)
+
+    def resume(self, content: bytes) -> Session:
+        """Return the session saved by `Session.to_bytes`, see `TrainedModel.resume`."""
+        native = self._predictor.native()
+        return Session.from_bytes(self.network, self.task, self.preprocessing, content, native)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        """The predictor of this network, which keeps its packed weights."""
+        return Predictor(self.network)
+
+    def outputs(self, source: SequenceSource) -> NDArray[np.float32]:
+        """Return the outputs (N, M) for sequences that are the network's steps, divided by `divisor`."""
+        check_source(source)
+        return self._calibrate(self._predictor.outputs(source))
+
+    def combined(self, outputs: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Return the outputs of the only network."""
+        (own,) = outputs
+        return own

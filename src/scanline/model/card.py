@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from scanline import cells
-from scanline.model.description import Description
+from scanline.model.description import Description, EnsembleDescription, TestResult
 from scanline.tasks import Task
 
 _MISSING = {
@@ -15,6 +16,17 @@ _MISSING = {
     "zero": "a missing value is replaced by 0",
     "forward-fill": "a missing value is replaced by the last one",
 }
+_USE = (
+    "The model predicts within the range of its training targets whatever it is given. Its accuracy on "
+    "other data than its test split, such as another camera, another person or another hand, is unknown.",
+    "",
+    "```python",
+    "import scanline",
+    "",
+    'model = scanline.load("this folder")',
+    "model.predict(values)",
+    "```",
+)
 
 
 def model_card(description: Description, task: Task, data: str, parameters: int) -> str:
@@ -45,19 +57,51 @@ def model_card(description: Description, task: Task, data: str, parameters: int)
             f" {name.capitalize()} split: {split.n:,} sequences, SHA-256 `{split.sha256}`."
             for name, split in description.provenance.parts.items()
         ),
-        f"- **Accuracy** {_accuracy(description)}.",
-        f"- **Probabilities** {_probabilities(description)}.",
+        f"- **Accuracy** {_accuracy(description.provenance.test)}.",
+        f"- **Probabilities** {_probabilities(description.temperature)}.",
         f"- **Licence** {_plain(description.provenance.licence) or 'unknown'}.",
         "",
-        "The model predicts within the range of its training targets whatever it is given. Its accuracy on "
-        "other data than its test split, such as another camera, another person or another hand, is unknown.",
+        *_USE,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def ensemble_card(description: EnsembleDescription, members: Sequence[str], task: Task) -> str:
+    """Return the model card of an ensemble.
+
+    Args:
+        description: Content of `model.json`.
+        members: The network of each member in a few words.
+        task: The task of the ensemble.
+    """
+    provenance, data = description.provenance, description.data
+    rows = [
+        f"| [{number}](members/{number}/README.md) | {_plain(record.name)} | {_plain(text)} "
+        f"| {_plain(record.recipe)} | {'' if record.seed is None else record.seed} |"
+        for number, (record, text) in enumerate(zip(description.members, members, strict=True), 1)
+    ]
+    lines = [
+        "---",
+        f"license: {json.dumps(provenance.licence or 'unknown')}",
+        "library_name: scanline",
+        f"tags: [sequence-{task.name}, recurrent-neural-network, ensemble]",
+        "---",
         "",
-        "```python",
-        "import scanline",
+        f"# Ensemble of {len(members)} models, {_plain(data)}",
         "",
-        'model = scanline.load("this folder")',
-        "model.predict(values)",
-        "```",
+        "The probabilities are the mean of those of its members.",
+        "",
+        "| member | run | network | recipe | seed |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        f"- **Output** {_plain(task.describe())}.",
+        f"- **Trained on** {_plain(data)}, see the cards of the members.",
+        f"- **Accuracy** {_accuracy(provenance.test)}.",
+        f"- **Probabilities** {_probabilities(description.temperature)}.",
+        f"- **Licence** {_plain(provenance.licence) or 'unknown'}.",
+        "",
+        *_USE,
     ]
     return "\n".join(lines) + "\n"
 
@@ -88,8 +132,7 @@ def _input(description: Description) -> str:
     )
 
 
-def _accuracy(description: Description) -> str:
-    test = description.provenance.test
+def _accuracy(test: TestResult | None) -> str:
     if test is None:
         return "unknown: the model was not tested"
     return (
@@ -98,11 +141,11 @@ def _accuracy(description: Description) -> str:
     )
 
 
-def _probabilities(description: Description) -> str:
-    if description.temperature:
+def _probabilities(temperature: float | None) -> str:
+    if temperature:
         return (
             "are calibrated when the outputs are divided by the temperature "
-            f"{description.temperature:.4f}, fitted on the validation split"
+            f"{temperature:.4f}, fitted on the validation split"
         )
     return "are not calibrated"
 

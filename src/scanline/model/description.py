@@ -12,6 +12,8 @@ from scanline.errors import UsageError
 from scanline.model.network import Architecture
 
 SCHEMA = 5
+ENSEMBLE: Literal["ensemble"] = "ensemble"  # the key "kind" of the description of an ensemble
+ENSEMBLE_SCHEMA = 1
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 Text = Annotated[str, Field(strict=True)]
 PRINTED = ("made", "recipe", "licence")  # the texts of a Provenance, which are printed to terminals
@@ -113,6 +115,39 @@ class Description(BaseModel):
         if form.picture:
             _check_picture(form.picture, form)
         return self
+
+
+class MemberRecord(BaseModel):
+    """A member of an ensemble; its folder is `members/1` for the first one.
+
+    Attributes:
+        name: Name of the run that it comes from; empty if unknown.
+        recipe: Name of the recipe; empty if it was not trained by Scanline.
+        seed: Seed of the training.
+        sha256: SHA-256 of its `model.json`, which has a digest of every weight.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Text
+    recipe: Text
+    seed: Annotated[int, Field(strict=True, ge=0)] | None
+    sha256: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")]
+
+
+class EnsembleDescription(BaseModel):
+    """Content of the `model.json` of an ensemble; everything else is in those of its members.
+
+    Earlier versions of Scanline refuse it for its schema number.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    kind: Literal["ensemble"] = ENSEMBLE
+    schema_: Literal[1] = Field(alias="schema")
+    scanline: Text
+    data: Text
+    temperature: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None
+    provenance: Provenance
+    members: Annotated[list[MemberRecord], Field(min_length=2)]
 
 
 def _check_picture(picture: PictureFormat, form: Preprocessing) -> None:

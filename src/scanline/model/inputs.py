@@ -122,6 +122,15 @@ def read_targets(values: Any, preprocessing: Preprocessing) -> SequenceSource:
         return dataset.evaluation_source(preprocessing.missing)
 
 
+def check_source(source: object) -> None:
+    """Raise UsageError if `source` is not sequences of `scanline.data`."""
+    if not isinstance(source, SequenceSource):
+        raise UsageError(
+            f"expected sequences of scanline.data, got {type(source).__name__}: predict takes arrays, "
+            "evaluate takes names and paths of data sets"
+        )
+
+
 def _grey_levels(values: Any, picture: PictureFormat, trained_on: str) -> NDArray[np.float32]:
     """(N, height, width * channels) pixels from 0 to `picture.levels`; floats are fractions of it.
 

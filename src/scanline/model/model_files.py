@@ -14,20 +14,23 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from scanline import tasks
 from scanline.errors import UNPRINTABLE, ModelError, UsageError, did_you_mean
-from scanline.model.description import SCHEMA, Description, TensorDigest, upgrade
+from scanline.model.description import ENSEMBLE, SCHEMA, Description, TensorDigest, upgrade
 from scanline.model.network import Architecture, Network
 from scanline.storage.atomic import atomic_folder, write_atomic
 from scanline.storage.digest import sha256
-from scanline.storage.json_files import read_sealed_json, write_sealed_json
+from scanline.storage.json_files import read_sealed_json, sealed_json
 from scanline.storage.tensors import pack_tensors, read_tensor_file
 from scanline.tasks import Task
 
 DESCRIPTION, WEIGHTS, CARD = "model.json", "model.safetensors", "README.md"
+MEMBERS = "members"  # folder of an ensemble's members, which are called 1, 2, ...
+# Names of the files that loading needs, of a model and of the members of an ensemble.
+FILE_NAME = rf"({MEMBERS}/[1-9][0-9]{{0,3}}/)?({re.escape(DESCRIPTION)}|{re.escape(WEIGHTS)})"
 REMEDY = "copy the folder again from its source, or train again"
 
 
@@ -58,8 +61,13 @@ def write(folder: Path, description: Description, weights: dict[str, Tensor], ca
     """
     with atomic_folder(folder) as new:
         (new / WEIGHTS).write_bytes(pack_tensors(weights))
-        write_sealed_json(new / DESCRIPTION, description.model_dump(mode="json", by_alias=True))
+        write_atomic(new / DESCRIPTION, description_text(description))
         write_atomic(new / CARD, card)
+
+
+def description_text(description: BaseModel) -> str:
+    """Return the content of `model.json`."""
+    return sealed_json(description.model_dump(mode="json", by_alias=True))
 
 
 def read(folder: Path) -> tuple[Description, Task, dict[str, Tensor]]:
@@ -79,11 +87,13 @@ def read(folder: Path) -> tuple[Description, Task, dict[str, Tensor]]:
     if not path.is_file():
         raise ModelError(f"{path} is missing; {REMEDY}")
     tree = upgrade(read_sealed_json(path))
+    if tree.get("kind") == ENSEMBLE:
+        raise ModelError(f"{path} describes an ensemble: name a member, such as {folder / MEMBERS / '1'}")
     if tree.get("schema") != SCHEMA:
         raise ModelError(
             f"{path}: expected schema 3 to {SCHEMA}, got {tree.get('schema')!r}; {REMEDY}, or update Scanline"
         )
-    _check_printable(path, {name: value for name, value in tree.items() if name != "task"})
+    check_printable(path, {name: value for name, value in tree.items() if name != "task"})
     try:
         description = Description.model_validate(tree)
         task = _task(path, description)
@@ -120,7 +130,7 @@ def _task(path: Path, description: Description) -> Task:
     return task
 
 
-def _check_printable(path: Path, tree: Any) -> None:
+def check_printable(path: Path, tree: Any) -> None:
     """Raise ModelError if a text of `model.json` has characters that would act on a terminal.
 
     Class names are exempt: a Python program may use any text, and they are escaped where they are printed.
@@ -197,6 +207,12 @@ def load_tensors(path: Path, digest: str | None = None) -> dict[str, Tensor]:
         raise ModelError(f"{path} is missing; {REMEDY}") from None
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path} is damaged: {str(error).splitlines()[0]}; {REMEDY}") from error
+
+
+def weights_bytes(folder: Path) -> int:
+    """Return the size of all files of weights in a model folder."""
+    members = sorted(folder.glob(f"{MEMBERS}/*/{WEIGHTS}"))
+    return sum(path.stat().st_size for path in members or [folder / WEIGHTS])
 
 
 def find_model(path: Path) -> Path:

@@ -25,7 +25,7 @@ from scanline.storage.tensors import check_tensors
 
 Arrays = dict[str, NDArray[Any]]
 SCHEMA = 1
-_REMEDY = "begin a new session"
+REMEDY = "begin a new session"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class SavedSession:
             "temperature": self.temperature,
             "single": self.single,
         }
-        description["sha256"] = _digest(description, arrays)
+        description["sha256"] = content_digest(description, arrays)
         return safetensors.numpy.save(arrays, {"scanline": json.dumps(description, sort_keys=True)})
 
     @classmethod
@@ -74,13 +74,13 @@ class SavedSession:
         Raises:
             ModelError: If the content is damaged, belongs to another model, or is no session.
         """
-        description, arrays = _read(content)
+        description, arrays = read_content(content)
         if description.get("schema") != SCHEMA:
-            raise ModelError(f"the saved session: expected schema {SCHEMA}, found another; {_REMEDY}")
-        if description.pop("sha256", None) != _digest(description, arrays):
-            raise ModelError(f"the saved session is damaged: its digest does not match; {_REMEDY}")
+            raise ModelError(f"the saved session: expected schema {SCHEMA}, found another; {REMEDY}")
+        if description.pop("sha256", None) != content_digest(description, arrays):
+            raise ModelError(f"the saved session is damaged: its digest does not match; {REMEDY}")
         if description.get("model") != model:
-            raise ModelError(f"the saved session belongs to another model; {_REMEDY}")
+            raise ModelError(f"the saved session belongs to another model; {REMEDY}")
         temperature, single = description.get("temperature"), description.get("single")
         steps = arrays.pop("steps", np.empty(0))
         if not (
@@ -98,7 +98,7 @@ class SavedSession:
 
 def misfit() -> ModelError:
     """Return the error for a saved session whose arrays do not fit the model."""
-    return ModelError(f"the saved session does not fit the model; {_REMEDY}")
+    return ModelError(f"the saved session does not fit the model; {REMEDY}")
 
 
 def model_digest(network: Network, preprocessing: Preprocessing) -> str:
@@ -110,8 +110,8 @@ def model_digest(network: Network, preprocessing: Preprocessing) -> str:
     return sha256(json.dumps(described).encode())
 
 
-def _read(content: bytes) -> tuple[dict[str, Any], Arrays]:
-    """Return the description and the arrays of a file."""
+def read_content(content: bytes) -> tuple[dict[str, Any], Arrays]:
+    """Return the description and the arrays of a file. Raises ModelError if it is damaged."""
     try:
         check_tensors(content)
         arrays = safetensors.numpy.load(content)
@@ -121,11 +121,12 @@ def _read(content: bytes) -> tuple[dict[str, Any], Arrays]:
             raise TypeError(f"expected an object that describes it, found {type(description).__name__}")
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = [*str(error).splitlines(), type(error).__name__][0]
-        raise ModelError(f"the saved session is damaged: {reason}; {_REMEDY}") from None
+        raise ModelError(f"the saved session is damaged: {reason}; {REMEDY}") from None
     return description, arrays
 
 
-def _digest(description: dict[str, Any], arrays: Arrays) -> str:
+def content_digest(description: dict[str, Any], arrays: Arrays) -> str:
+    """Return the digest of everything in a file."""
     lines = [json.dumps(description, sort_keys=True)]
     lines += [f"{name} {a.dtype} {a.shape} {sha256(a.tobytes())}" for name, a in sorted(arrays.items())]
     return sha256("\n".join(lines).encode())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,20 @@ from scanline.tasks import Task
 
 Floats = NDArray[np.float32]
 Counts = NDArray[np.int64]
+
+
+class PredictionSession(Protocol):
+    """What streams need of a session: of one network, or of an ensemble."""
+
+    @property
+    def steps(self) -> int | Counts:
+        """Number of steps read; (N,) for N sequences."""
+
+    def feed(self, steps: Any, lengths: Any = None) -> NDArray[np.float64]:
+        """Read the next steps and return the probabilities after each of them, see `Session.feed`."""
+
+    def to_bytes(self) -> bytes:
+        """Return everything that `TrainedModel.resume` of the same model needs to continue."""
 
 
 class Session:
@@ -126,6 +140,13 @@ class Session:
         if one:
             return probabilities[0, 0]  # type: ignore[no-any-return]
         return probabilities[0] if self._single else probabilities
+
+    def check(self, steps: Any, lengths: Any = None) -> None:
+        """Raise DataError if `feed` would refuse these steps; arguments as for `feed`."""
+        values = np.asarray(steps, np.float32)
+        if self._single:
+            values = values[None, None] if values.ndim == 1 else values[None]
+        self._check(values, lengths)
 
     def _feed_one(self, stream: NativeStream, values: Floats) -> NDArray[np.float64]:
         """Read one step (F,) of one sequence on the native library, as `feed` does, in few operations."""

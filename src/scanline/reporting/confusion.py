@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scanline.evaluation.evaluate import Evaluation
 from scanline.formats.png import data_uri
 from scanline.metrics.classification import ClassificationMetrics
-from scanline.model.artifact import Model
+from scanline.model.artifact import TrainedModel
 from scanline.reporting.charts import MAX_CLASSES
 
 _MAX_PAIRS = 30
@@ -121,7 +121,7 @@ def confusion_matrix(test: ClassificationMetrics) -> ConfusionMatrix:
     return ConfusionMatrix([str(each.name) for each in test.classes], rows, K > MAX_CLASSES, worst)
 
 
-def cell_examples(evaluation: Evaluation, model: Model, matrix: ConfusionMatrix) -> list[CellExamples]:
+def cell_examples(evaluation: Evaluation, model: TrainedModel, matrix: ConfusionMatrix) -> list[CellExamples]:
     """Return examples of the sequences in each cell of the confusion matrix, most confident first.
 
     Args:

@@ -13,7 +13,7 @@ from scanline.evaluation.evaluate import Evaluation
 from scanline.explanation.deletion import DeletionCheck
 from scanline.explanation.explanation import Explanation
 from scanline.metrics.results import Metrics
-from scanline.model.artifact import Model
+from scanline.model.artifact import TrainedModel
 from scanline.model.network import Architecture
 from scanline.reporting.activity import GateActivity
 from scanline.tasks import ReportTable
@@ -63,7 +63,7 @@ class ModelFacts:
     Attributes:
         data: Title of the data set it was trained on.
         classes: Names of the K classes.
-        architecture: Shape of the network.
+        architecture: Shape of the network; None for an ensemble.
         parameters: Number of parameters.
         view: How pictures are cut into steps; None if the data are not pictures.
         temperature: Calibration temperature; None if it was not fitted.
@@ -72,7 +72,7 @@ class ModelFacts:
 
     data: str
     classes: list[str]
-    architecture: Architecture
+    architecture: Architecture | None
     parameters: int
     view: str | None
     temperature: float | None
@@ -84,7 +84,7 @@ class ModelFacts:
         return {
             "data": self.data,
             "classes": classes,
-            "network": dataclasses.asdict(self.architecture),
+            "network": None if self.architecture is None else dataclasses.asdict(self.architecture),
             "parameters": self.parameters,
             "view": self.view,
             "temperature": self.temperature,
@@ -111,6 +111,33 @@ class EvaluatedSplit:
     def to_json(self) -> JsonObject:
         """Return the facts under the names of report.json."""
         return {"part": self.split, "data": self.data, "n": self.n, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class MemberFacts:
+    """A member of an ensemble, with its metrics on the sequences that the ensemble is evaluated on.
+
+    Attributes:
+        number: Its number, from 1.
+        run: Name of the run that it comes from; empty if unknown.
+        network: Its network in a few words.
+        view: How it cuts pictures into steps; None if the data are not pictures.
+        recipe: Name of its recipe; empty if unknown.
+        seed: Seed of its training; None if unknown.
+        accuracy: Its accuracy; None, as the next, if the task has none.
+        ci95: 95 % confidence interval of the accuracy (Wilson), (low, high).
+        loss: Its mean loss.
+    """
+
+    number: int
+    run: str
+    network: str
+    view: str | None
+    recipe: str
+    seed: int | None
+    accuracy: float | None
+    ci95: tuple[float, float] | None
+    loss: float | None
 
 
 @dataclass(frozen=True)
@@ -156,6 +183,7 @@ class ReportFacts:
         n_by_step: Number of sequences that this was measured on.
         activity: Saturation of the gates.
         deletion: Deletion check of the attributions; None if the sequences are too long.
+        members: The members of an ensemble; empty for a model of one network.
         errors: The most confident errors; none except for a classification.
         task_tables: Tables of the model's task.
         evaluation: The evaluation behind `metrics`.
@@ -174,10 +202,11 @@ class ReportFacts:
     n_by_step: int = 0
     activity: GateActivity | None = None
     deletion: DeletionCheck | None = None
+    members: tuple[MemberFacts, ...] = ()
     errors: list[ErrorTrace] = field(default_factory=list)
     task_tables: tuple[ReportTable, ...] = ()
     evaluation: Evaluation | None = None
-    loaded: Model | None = None
+    loaded: TrainedModel | None = None
     explanations: list[Explanation] = field(default_factory=list)
 
     def to_json(self) -> JsonObject:
@@ -198,6 +227,8 @@ class ReportFacts:
             if self.deletion is not None:
                 tree["deletion"] = dataclasses.asdict(self.deletion)
             tree["mistakes"] = [dataclasses.asdict(each) for each in self.errors]
+        if self.members:
+            tree["members"] = [dataclasses.asdict(each) for each in self.members]
         if self.task_tables:
             tree["tables"] = [
                 {"caption": each.caption, "heads": [*each.heads], "rows": [[*row] for row in each.rows]}

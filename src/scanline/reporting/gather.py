@@ -21,11 +21,13 @@ from scanline.explanation.deletion import DeletionCheck, check_by_deletion
 from scanline.explanation.explain import explain_sequence
 from scanline.explanation.explanation import Explanation
 from scanline.metrics.classification import ClassificationMetrics
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import TrainedModel
+from scanline.model.loading import load
 from scanline.model.model_files import find_model
 from scanline.recipe import read_tree
 from scanline.reporting.activity import gate_activity
 from scanline.reporting.facts import ErrorTrace, EvaluatedSplit, ModelFacts, ReportFacts, RunFacts
+from scanline.reporting.members import member_facts
 from scanline.storage.json_files import read_json
 from scanline.training.provenance import trained_on
 from scanline.training.records import parse
@@ -124,14 +126,13 @@ def _training_notes(files: RunFacts, path: Path) -> list[str]:
     return [f"Training is {status}, at step {step:,}. Resume it with `scanline train --resume --run {path}`."]
 
 
-def _model_facts(model: Model, folder: Path) -> ModelFacts:
-    preprocessing = model.preprocessing
+def _model_facts(model: TrainedModel, folder: Path) -> ModelFacts:
     return ModelFacts(
         data=model.data,
         classes=[str(name) for name in model.class_names],
-        architecture=model.network.architecture,
-        parameters=model.network.parameter_count,
-        view=preprocessing.view if preprocessing.picture else None,
+        architecture=model.models[0].network.architecture if len(model.models) == 1 else None,
+        parameters=model.parameter_count,
+        view=model.view,
         temperature=model.temperature,
         sha256=str(read_json(folder / "model.json").get("sha256")),
     )
@@ -142,7 +143,7 @@ def _is_finished(facts: ReportFacts) -> bool:
     return facts.files is None or facts.files.finished
 
 
-def _evaluate(facts: ReportFacts, model: Model, request: _Request) -> ReportFacts:
+def _evaluate(facts: ReportFacts, model: TrainedModel, request: _Request) -> ReportFacts:
     """Add the evaluation of the requested data or of the run's own split."""
     if request.data is not None:
         evaluation = evaluate_model(model, request.run, request.data, request.on_progress)
@@ -194,7 +195,7 @@ def _split_notes(facts: ReportFacts, split: Split, evaluation: Evaluation) -> li
     return notes
 
 
-def _compare(facts: ReportFacts, model: Model, request: _Request, against: str) -> Comparison:
+def _compare(facts: ReportFacts, model: TrainedModel, request: _Request, against: str) -> Comparison:
     """Compare with another run, under names without the folders that both have in common."""
     run = request.run
     if not _is_finished(facts) and request.data is None:
@@ -203,7 +204,7 @@ def _compare(facts: ReportFacts, model: Model, request: _Request, against: str) 
         raise UsageError(f"{run} has nothing to be evaluated on: give data with --data")
     # Reuse the evaluation made above instead of computing it twice; a validation split is not comparable.
     known = {run: facts.evaluation} if facts.evaluated.split == "test" else {}
-    device = model.network.scale.device.type
+    device = model.device
     compared = compare_runs((run, against), request.data, device, request.on_progress, known=known)
     names = _distinct_names(run, against)
     runs = [row.model_copy(update={"run": name}) for row, name in zip(compared.runs, names, strict=True)]
@@ -224,15 +225,18 @@ def _base_name(data: str) -> str:
     return Path(data).name or data
 
 
-def _measure(facts: ReportFacts, model: Model, evaluation: Evaluation) -> ReportFacts:
+def _measure(facts: ReportFacts, model: TrainedModel, evaluation: Evaluation) -> ReportFacts:
     """Add what takes passes over the evaluated sequences: accuracy by step, gates, explanations."""
-    source, network = evaluation.source, model.network
+    if len(model.models) > 1:
+        return _measure_members(facts, model, evaluation)
+    source, single = evaluation.source, model.models[0]
+    network = single.network
     subsample = _affordable(source, network.architecture.bidirectional)
     explanations: list[Explanation] = []
     deletion: DeletionCheck | None = None
     if source.max_length <= _LONGEST_EXPLAINED:
         # Integrated gradients of each error shown: by far the most expensive part for long sequences.
-        explanations = [explain_sequence(model, source, index) for index in _errors(evaluation)]
+        explanations = [explain_sequence(single, source, index) for index in _errors(evaluation)]
         background = baseline(network, evaluation.has_pictures)
         deletion = check_by_deletion(network, model.task, source.subsample(_CHECKED), background)
     return dataclasses.replace(
@@ -244,6 +248,20 @@ def _measure(facts: ReportFacts, model: Model, evaluation: Evaluation) -> Report
         deletion=deletion,
         errors=[_error_trace(each) for each in explanations],
         explanations=explanations,
+    )
+
+
+def _measure_members(facts: ReportFacts, model: TrainedModel, evaluation: Evaluation) -> ReportFacts:
+    """Add the metrics of each member of an ensemble instead: there is no one network to look into."""
+    note = (
+        "Accuracy by step, gates and explanations are of one network, and this model is an ensemble: "
+        "`scanline report` of a member has them."
+    )
+    return dataclasses.replace(
+        facts,
+        notes=[*facts.notes, note],
+        members=member_facts(model, evaluation.source),
+        task_tables=model.task.report_tables(evaluation.outputs, evaluation.source),
     )
 
 

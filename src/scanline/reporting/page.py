@@ -12,7 +12,6 @@ import tomli_w
 from scanline import cells
 from scanline.errors import MissingExtraError
 from scanline.metrics.classification import ClassificationMetrics
-from scanline.model.network import Architecture
 from scanline.reporting.charts import charts, mistake_figures, unit
 from scanline.reporting.confusion import CellExamples, cell_examples, confusion_matrix
 from scanline.reporting.facts import ReportFacts
@@ -56,7 +55,7 @@ def render(report: ReportFacts, numbers: str) -> str:
         facts=facts,
         figures=facts["figures"] if metrics else None,
         unit=unit(report),
-        network=_network(report.model.architecture) if report.model else None,
+        network=_network(report) if report.model else None,
         title=f"{report.run}: {report.model.data if report.model else 'no model yet'}",
         style=(folder / "page.css").read_text(encoding="utf-8"),
         findings=findings(report),
@@ -85,8 +84,11 @@ def check_installed() -> None:
         raise MissingExtraError("a report", missing, "report")
 
 
-def _network(network: Architecture) -> str:
+def _network(report: ReportFacts) -> str:
     """Return a network as text, for example "LSTM, 2 layers of 64 units, bidirectional"."""
+    network = report.model.architecture if report.model else None
+    if network is None:
+        return f"Ensemble of {len(report.loaded.models)} models" if report.loaded else "Ensemble"
     title = cells.get(network.cell).title
     layers = "1 layer" if network.layers == 1 else f"{network.layers} layers"
     directions = ", bidirectional" if network.bidirectional else ""

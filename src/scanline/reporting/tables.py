@@ -12,7 +12,7 @@ from scanline.metrics.classification import ClassificationMetrics, ClassMetrics,
 from scanline.metrics.results import Metrics
 from scanline.reporting.activity import GateSaturation
 from scanline.reporting.charts import unit
-from scanline.reporting.facts import ReportFacts, RunFacts
+from scanline.reporting.facts import MemberFacts, ReportFacts, RunFacts
 from scanline.reporting.figures import loss_name, span
 from scanline.reporting.text import count, duration, estimate, percent
 from scanline.training.run_files import Environment, LoggedLine, MetricsLine, SplitOrigin
@@ -57,6 +57,8 @@ def tables(report: ReportFacts) -> dict[str, Table]:
             "along": _by_step(report.by_step.steps, unit(report)),
             "stops": _stops(report.by_step.stops, unit(report)),
         }
+    if report.members:
+        made["members"] = _members(report.members)
     if report.activity is not None:
         made["activity"] = _gates(report.activity.gates)
     if report.comparison is not None:
@@ -180,6 +182,24 @@ def _stops(stops: Sequence[EarlyStop], unit_name: str) -> Table:
 def _gates(gates: Sequence[GateSaturation]) -> Table:
     rows = [(each.name, percent(each.closed), percent(each.between), percent(each.open)) for each in gates]
     return Table("Gate values, fraction of all units and steps", ("gate", "closed", "between", "open"), rows)
+
+
+def _members(members: Sequence[MemberFacts]) -> Table:
+    rows = [
+        (
+            str(each.number),
+            each.run,
+            each.network,
+            each.view or "steps",
+            each.recipe,
+            "" if each.seed is None else str(each.seed),
+            "" if each.accuracy is None else estimate(each.accuracy, each.ci95),
+            "" if each.loss is None else estimate(each.loss),
+        )
+        for each in members
+    ]
+    heads = ("member", "run", "network", "view", "recipe", "seed", "accuracy", "mean cross-entropy")
+    return Table("Members, each evaluated alone on the same sequences", heads, rows, words=True)
 
 
 def _runs(comparison: Comparison) -> Table:

@@ -16,7 +16,9 @@ from scanline.data.memory import MemorySource
 from scanline.data.packed.location import Location, is_uri
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.limits import limit_of
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import TrainedModel
+from scanline.model.ensemble_files import names_beside
+from scanline.model.loading import load
 from scanline.model.model_files import DESCRIPTION, WEIGHTS, find_model
 from scanline.model.predictor import similar_length_batches, to_device
 from scanline.model.prefixes import first_confident_steps, outputs_by_step
@@ -54,7 +56,7 @@ class Scorer:
     stop_at: float | None = None
     device: str = "cpu"
     # A list, so that a frozen object can load its model later; it is empty in copies of other processes.
-    _loaded: list[Model] = field(default_factory=list, init=False, repr=False, compare=False)
+    _loaded: list[TrainedModel] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def open(
@@ -85,7 +87,7 @@ class Scorer:
         self.__dict__.update(state)
 
     @property
-    def model(self) -> Model:
+    def model(self) -> TrainedModel:
         """The model. Raises ModelError if it cannot be loaded, or is not the one with this digest."""
         if not self._loaded:
             # The description has a digest of every weight, which loading compares: one digest is enough.
@@ -100,7 +102,8 @@ class Scorer:
             check_stop(model.task, self.stop_at)
             if self.stop_at is not None:
                 try:
-                    check_streamable(model.network, model.preprocessing)
+                    single = model.one_network("stopping early")
+                    check_streamable(single.network, single.preprocessing)
                 except UsageError as error:
                     raise UsageError(f"--stop-at: {error}") from None
             self._loaded.append(model)
@@ -154,7 +157,7 @@ class Scorer:
         groups, errors = self._read(rows)
         found: dict[int, DecodedPrediction | DataError] = {row: DataError(errors[row]) for row in errors}
         for chosen, steps in groups:
-            probabilities = self.model.task.probabilities(self.model.outputs(steps))
+            probabilities = self.model.probabilities_of_steps(steps)
             found |= zip(chosen.tolist(), map(self.model.task.decode, probabilities), strict=True)
         for row, name in enumerate(rows.ids):
             yield name, found[row]
@@ -174,7 +177,7 @@ class Scorer:
     def _values(self, sources: list[MemorySource], order: NDArray[np.int64]) -> dict[str, Any]:
         """Return the columns of predictions for the sequences of all sources, in `order`."""
         model = self.model
-        probabilities = np.concatenate([model.task.probabilities(model.outputs(each)) for each in sources])
+        probabilities = np.concatenate([model.probabilities_of_steps(each) for each in sources])
         values = vars(predicted(model.task, probabilities[order]))
         if self.stop_at is None:
             return values
@@ -189,7 +192,7 @@ class Scorer:
 
     def _stops(self, source: MemorySource) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return where reading stops: (N,) numbers of steps, 0 if never, and (N,) classes predicted there."""
-        model, threshold = self.model, self.stop_at or 1.0
+        model, threshold = self.model.one_network("stopping early"), self.stop_at or 1.0
         network = model.network
         steps, classes = np.zeros(len(source), np.int64), np.zeros(len(source), np.int64)
         width = 2 * network.recurrent.output_size + 4 * network.architecture.classes
@@ -224,12 +227,16 @@ def _digest_of(folder: Location) -> str:
         raise ModelError(str(error)) from None
 
 
-def _load(folder: Location, device: str, calibrated: bool) -> Model:
+def _load(folder: Location, device: str, calibrated: bool) -> TrainedModel:
     if folder.is_local:
         return load(folder.path, device, calibrated)
     with tempfile.TemporaryDirectory(prefix="scanline-model-") as copy:
         try:
-            for name, limit in ((DESCRIPTION, "JSON_BYTES"), (WEIGHTS, "MODEL_BYTES")):
+            described = folder.read(DESCRIPTION, limit_of("JSON_BYTES"))
+            (Path(copy) / DESCRIPTION).write_bytes(described)
+            for name in names_beside(described):
+                limit = "MODEL_BYTES" if name.endswith(WEIGHTS) else "JSON_BYTES"
+                (Path(copy) / name).parent.mkdir(parents=True, exist_ok=True)
                 (Path(copy) / name).write_bytes(folder.read(name, limit_of(limit)))
             return load(copy, device, calibrated)
         except (DataError, ModelError) as error:

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from scanline.model.artifact import Model
+from scanline.model.artifact import TrainedModel
 from scanline.serving.access import Access
 from scanline.serving.admission import Admission, ending
 from scanline.serving.asgi import App, Receive, Scope, Send, refuse_websocket, send_json
@@ -62,7 +62,12 @@ class Service:
 
 
 def create_service(
-    model: Model, name: str, version: str, access: Access, limits: Limits, gallery: Gallery | None = None
+    model: TrainedModel,
+    name: str,
+    version: str,
+    access: Access,
+    limits: Limits,
+    gallery: Gallery | None = None,
 ) -> Service:
     """Return what `create_app` needs to serve `model`; for the arguments see `Service`."""
     responder, metrics = Responder(model, version), Metrics()

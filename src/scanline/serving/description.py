@@ -6,7 +6,7 @@ import numpy as np
 
 from scanline import cells
 from scanline.errors import UsageError
-from scanline.model.artifact import Model
+from scanline.model.artifact import Model, TrainedModel
 from scanline.serving.limits import Limits
 from scanline.serving.schema import (
     Accuracy,
@@ -18,7 +18,9 @@ from scanline.serving.schema import (
 )
 
 
-def describe_model(model: Model, name: str, digest: str, version: str, limits: Limits) -> ModelDescription:
+def describe_model(
+    model: TrainedModel, name: str, digest: str, version: str, limits: Limits
+) -> ModelDescription:
     """Return what the model is, what it reads, its accuracy, and the limits.
 
     Args:
@@ -41,7 +43,8 @@ def describe_model(model: Model, name: str, digest: str, version: str, limits: L
         classes=list(model.class_names),
         class_names=list(map(str, model.class_names)),
         input=_describe_input(model),
-        network=_describe_network(model),
+        network=_describe_network(model.models[0]) if len(model.models) == 1 else None,
+        members=[_describe_network(each) for each in model.models] if len(model.models) > 1 else [],
         accuracy=accuracy,
         licence=model.provenance.licence or None,
         calibrated=model.calibrated,
@@ -51,7 +54,7 @@ def describe_model(model: Model, name: str, digest: str, version: str, limits: L
     )
 
 
-def obstacle_to_streams(model: Model) -> str | None:
+def obstacle_to_streams(model: TrainedModel) -> str | None:
     """Return why the model cannot predict while steps arrive, or None if it can."""
     try:
         model.stream()
@@ -77,7 +80,7 @@ def _describe_network(model: Model) -> NetworkDescription:
     )
 
 
-def _describe_input(model: Model) -> SequenceInput | PictureInput:
+def _describe_input(model: TrainedModel) -> SequenceInput | PictureInput:
     preprocessing = model.preprocessing
     picture, view = preprocessing.picture, preprocessing.picture_view
     if picture is None or view is None:

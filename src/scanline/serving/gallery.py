@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scanline.data import catalogue
 from scanline.errors import DataError
 from scanline.evaluation.evaluate import evaluation_split
-from scanline.model.artifact import Model
+from scanline.model.artifact import TrainedModel
 from scanline.serving.schema import Gallery, GalleryItem
 from scanline.training.provenance import trained_on
 
@@ -19,7 +19,7 @@ _ERRORS, _UNCERTAIN, _OTHERS = 30, 12, 18  # how many of each are shown
 _MAX_NUMBERS = 200_000  # in all of them
 
 
-def build_gallery(model: Model, run: str, data: str | None = None) -> Gallery:
+def build_gallery(model: TrainedModel, run: str, data: str | None = None) -> Gallery:
     """Return test sequences of the data set that the model was trained on.
 
     First come the most confident errors, then the least confident correct predictions, then some of each
@@ -40,7 +40,7 @@ def build_gallery(model: Model, run: str, data: str | None = None) -> Gallery:
         raise DataError(f"{named} is not available; run `scanline data fetch {named}` to download it")
     name, source = evaluation_split(model, run, data)
     aligned, task = model.align(source), model.task
-    probabilities = task.probabilities(model.outputs(aligned))
+    probabilities = model.probabilities_of_steps(aligned)
     confidence = probabilities.max(1)
     right = task.correct(probabilities, task.encode(aligned))
     items: list[GalleryItem] = []
@@ -92,7 +92,7 @@ def _by_class(indices: list[int], labels: NDArray[np.int64]) -> list[int]:
     ]
 
 
-def _request_input(model: Model, values: NDArray[Any]) -> list[Any]:
+def _request_input(model: TrainedModel, values: NDArray[Any]) -> list[Any]:
     """Return a sequence as an input of `/v1/predict`."""
     picture = model.preprocessing.picture
     if picture is not None and picture.channels == 3:

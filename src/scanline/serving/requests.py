@@ -23,11 +23,11 @@ from scanline.data.memory import MemorySource
 from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.transforms.framing import fit_picture
-from scanline.errors import DataError
+from scanline.errors import DataError, UsageError
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
 from scanline.formats.images import decode_pixels
 from scanline.formats.text import BYTE_ORDER_MARK
-from scanline.model.artifact import Model
+from scanline.model.artifact import TrainedModel
 from scanline.serving.limits import Limits
 from scanline.serving.numbers import narrow, to_numbers
 from scanline.serving.problems import MAX_FAULTS, Problem, validation_problem
@@ -71,7 +71,7 @@ class RequestParser:
         limits: Bounds on the sizes.
     """
 
-    def __init__(self, model: Model, limits: Limits) -> None:
+    def __init__(self, model: TrainedModel, limits: Limits) -> None:
         self._model, self._limits = model, limits
         self._preprocessing = model.preprocessing
         self._picture = self._preprocessing.picture
@@ -172,7 +172,10 @@ class RequestParser:
         """Return `request` if it may be traced, and its what-ifs fit the network."""
         if not (request.trace or request.what_if):
             return request
-        architecture = self._model.network.architecture
+        try:
+            architecture = self._model.one_network("a trace").network.architecture
+        except UsageError as error:
+            raise Problem("wrong-values", str(error), [("/trace", "not of an ensemble")]) from None
         lengths = [each.size // self._preprocessing.features for each in request.sequences]
         parts = len(cells.get(architecture.cell).traced)
         directions = architecture.layers * (2 if architecture.bidirectional else 1)

@@ -17,7 +17,7 @@ from scanline.errors import DataError
 from scanline.explanation.attribution import baseline
 from scanline.explanation.trace import Trace, trace
 from scanline.formats.text import is_number
-from scanline.model.artifact import Model
+from scanline.model.artifact import TrainedModel
 from scanline.model.model_files import DESCRIPTION
 from scanline.serving.requests import Request
 from scanline.storage.digest import sha256
@@ -36,9 +36,10 @@ class Responder:
         digest: The first 12 digits of the SHA-256 of the model's description.
     """
 
-    def __init__(self, model: Model, version: str) -> None:
+    def __init__(self, model: TrainedModel, version: str) -> None:
         self.model, self.version = model, version
-        model.network.eval()
+        for each in model.models:
+            each.network.eval()
         files = model.to_bytes(version)
         self.digest = sha256(files[DESCRIPTION])[:12]
         # All responses of a model begin with the same bytes.
@@ -66,7 +67,7 @@ class Responder:
                 traced = self._trace(values, request)
                 probabilities = traced.probabilities[-1]
             else:
-                probabilities = self.model.task.probabilities(self.model.outputs(source))[0]
+                probabilities = self.model.probabilities_of_steps(source)[0]
             prediction = self.model.task.decode(probabilities).to_json()
             if request.show_input:
                 prediction["seen"] = self._input(sequence, values)
@@ -90,7 +91,7 @@ class Responder:
         # Zeros, unless they are padding, of which a sequence cannot consist.
         values = np.full(shape, is_number(pad_value) and float(pad_value) == 0, np.float32)
         self.respond_all([Request((values,))])
-        self.respond(Request((values,), show_input=True, trace=True))
+        self.respond(Request((values,), show_input=True, trace=len(self.model.models) == 1))
         if preprocessing.picture is not None:
             image = np.zeros((picture.height, picture.width, picture.channels), np.uint8)
             # A vertical stroke, so that the image is not empty.
@@ -113,7 +114,7 @@ class Responder:
         return probabilities
 
     def _trace(self, values: NDArray[Any], request: Request) -> Trace:
-        model = self.model
+        model = self.model.one_network("a trace")
         blank = baseline(model.network, model.preprocessing.picture is not None)
         return trace(model.network, values, model.task, model.divisor, request.what_if, blank)
 

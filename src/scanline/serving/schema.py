@@ -215,7 +215,13 @@ class ModelDescription(BaseModel):
         list[str], Field(description="The classes as text: JavaScript does not keep 1.0 apart from 1.")
     ]
     input: SequenceInput | PictureInput
-    network: NetworkDescription
+    network: Annotated[
+        NetworkDescription | None,
+        Field(description="The network; null for an ensemble, which has no traces."),
+    ]
+    members: Annotated[
+        list[NetworkDescription], Field(description="The networks of an ensemble; empty for one network.")
+    ] = []
     accuracy: Accuracy | None
     licence: str | None
     calibrated: bool

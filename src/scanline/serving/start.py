@@ -10,7 +10,8 @@ from typing import Any
 
 from scanline.device import choose_device
 from scanline.errors import MissingExtraError, ScanlineError, UsageError, join_names
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import TrainedModel
+from scanline.model.loading import load
 from scanline.model.model_files import find_model
 from scanline.serving.access import Access, host_name
 from scanline.serving.limits import Limits
@@ -102,7 +103,7 @@ def _access(host: str, hosts: Sequence[str], origins: Sequence[str], token: str)
     )
 
 
-def _gallery(model: Model, run: str, data: str | None, say: Callable[[str], None]) -> Gallery | None:
+def _gallery(model: TrainedModel, run: str, data: str | None, say: Callable[[str], None]) -> Gallery | None:
     from scanline.serving.gallery import build_gallery
 
     if data is not None:  # data that the user names must be readable

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from scanline.errors import DataError, ModelError
-from scanline.model.session import Session
+from scanline.model.session import PredictionSession
 from scanline.serving.asgi import Receive, Send
 from scanline.serving.limits import Limits
 from scanline.serving.problems import Problem
@@ -24,7 +24,7 @@ class Stream:
 
     def __init__(self, responder: Responder, parser: RequestParser) -> None:
         self._responder, self._parser = responder, parser
-        self._session: Session = responder.model.stream()
+        self._session: PredictionSession = responder.model.stream()
 
     def respond(self, text: str) -> str:
         """Return the response to one message.

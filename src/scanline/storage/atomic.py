@@ -131,8 +131,8 @@ def atomic_folder(path: Path, used: Path | None = None) -> Iterator[Path]:
     try:
         yield temporary
         # Step 2 of the module docstring: contents first, then the names inside the folder.
-        for file in temporary.iterdir():
-            sync_file(file)
+        for entry in temporary.rglob("*"):
+            sync_folder(entry) if entry.is_dir() else sync_file(entry)
         sync_folder(temporary)
         if path.exists():
             # The old folder is moved aside first because os.replace cannot replace a folder that has files.

@@ -203,7 +203,7 @@ class Task(ABC):
         """Return loss and score of outputs (N, M) for encoded targets (N,), in the precision of `outputs`."""
 
     @abstractmethod
-    def metrics(self, outputs: NDArray[np.float32], source: SequenceSource) -> Metrics:
+    def metrics(self, outputs: NDArray[Any], source: SequenceSource) -> Metrics:
         """Return all metrics of outputs (N, M) for the N sequences of `source`, which has targets."""
 
     @abstractmethod
@@ -258,7 +258,7 @@ class Task(ABC):
     def explained_output(self, probabilities: NDArray[np.float64]) -> int:
         """Return the index of the output, 0 to M - 1, that an attribution of the prediction explains."""
 
-    def report_tables(self, outputs: NDArray[np.float32], source: SequenceSource) -> tuple[ReportTable, ...]:
+    def report_tables(self, outputs: NDArray[Any], source: SequenceSource) -> tuple[ReportTable, ...]:
         """Return tables that a report shows below the metrics; none by default.
 
         Args:
@@ -284,7 +284,7 @@ class Task(ABC):
             ValueError: If the state is not valid; says why.
         """
 
-    def fit_temperature(self, outputs: NDArray[np.float32], targets: NDArray[Any]) -> float | None:
+    def fit_temperature(self, outputs: NDArray[Any], targets: NDArray[Any]) -> float | None:
         """Return the number by which to divide outputs so that their probabilities are calibrated.
 
         Args:

@@ -115,7 +115,7 @@ class Classification(Task):
             correct=int(correct.sum()),
         )
 
-    def metrics(self, outputs: NDArray[np.float32], source: SequenceSource) -> ClassificationMetrics:
+    def metrics(self, outputs: NDArray[Any], source: SequenceSource) -> ClassificationMetrics:
         """Return accuracy, calibration, confusion matrix and the rest, see `ClassificationMetrics`."""
         targets = self.encode(source)
         return classification_metrics(outputs, targets, self.classes, source.lengths, source.identifier)
@@ -218,7 +218,7 @@ class Classification(Task):
             raise ValueError(f"class names are too long: {len(names)} names of up to {longest} characters")
         return cls(tuple(_with_bytes(classes, state.get("bytes", {}))))
 
-    def fit_temperature(self, outputs: NDArray[np.float32], targets: NDArray[np.int64]) -> float | None:
+    def fit_temperature(self, outputs: NDArray[Any], targets: NDArray[np.int64]) -> float | None:
         """Return the temperature that minimises the mean cross-entropy of these sequences."""
         return fit_temperature(outputs, targets)
 

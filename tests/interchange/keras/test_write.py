@@ -263,7 +263,7 @@ PROGRAM = """
 import os, sys
 from pathlib import Path
 from scanline.errors import UsageError
-from scanline.model.artifact import load
+from scanline.model.loading import load
 from scanline.interchange.keras.write import export_keras
 try:
     export_keras(load(sys.argv[1]), Path(sys.argv[2]))
