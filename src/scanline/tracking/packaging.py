@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.model.artifact import Model, load
+from scanline.model.artifact import TrainedModel
+from scanline.model.loading import load
 from scanline.version import __version__
 
 _EXAMPLE_STEPS, _EXAMPLE_VALUES = 3, 10_000
@@ -58,7 +59,7 @@ def write_mlflow_model(run: Path, folder: Path, run_id: str, model_id: str) -> N
     )
 
 
-def _example(model: Model) -> NDArray[np.uint8] | NDArray[np.float32] | None:
+def _example(model: TrainedModel) -> NDArray[np.uint8] | NDArray[np.float32] | None:
     """Return a sequence of zeros of a shape that the model reads; None if it would be large."""
     form = model.preprocessing
     if form.picture is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from scanline.model.artifact import Model
+    from scanline.model.artifact import TrainedModel
 
 
 class PyFuncModel:
@@ -22,7 +22,7 @@ class PyFuncModel:
         model: The model.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: TrainedModel) -> None:
         self.model = model
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> NDArray[np.float64]:
@@ -41,7 +41,7 @@ class PyFuncModel:
 
 def _load_pyfunc(path: str) -> PyFuncModel:
     """Return the model in a folder; called by MLflow."""
-    from scanline.model.artifact import load
+    from scanline.model.loading import load
 
     return PyFuncModel(load(Path(path)))
 
