@@ -15,6 +15,7 @@ from scanline.version import __version__
 
 __all__ = [
     "Arrays",
+    "Ensemble",
     "Explanation",
     "GRUClassifier",
     "LSTMClassifier",
@@ -24,6 +25,7 @@ __all__ = [
     "Run",
     "ScanlineError",
     "__version__",
+    "ensemble",
     "explain",
     "export",
     "load",
@@ -35,6 +37,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from scanline.api import Run as Run
+    from scanline.api import ensemble as ensemble
     from scanline.api import explain as explain
     from scanline.api import export as export
     from scanline.api import load as load
@@ -49,14 +52,17 @@ if TYPE_CHECKING:
     from scanline.estimator import RNNClassifier as RNNClassifier
     from scanline.explanation.explanation import Explanation as Explanation
     from scanline.model.artifact import Model as Model
+    from scanline.model.ensemble import Ensemble as Ensemble
     from scanline.model.prediction import Prediction as Prediction
 
 _MODULES = {
     "Arrays": "scanline.data.readers.arrays",
     "Model": "scanline.model.artifact",
+    "Ensemble": "scanline.model.ensemble",
     "load": "scanline.api",
     "pack": "scanline.api",
     "Run": "scanline.api",
+    "ensemble": "scanline.api",
     "explain": "scanline.api",
     "export": "scanline.api",
     "Prediction": "scanline.model.prediction",

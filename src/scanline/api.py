@@ -14,11 +14,14 @@ from scanline.data.download import Progress
 from scanline.data.packing import PackResult
 from scanline.data.readers.arrays import Arrays
 from scanline.data.readers.list_columns import arrays_of, is_dataset
+from scanline.device import choose_device
 from scanline.errors import ModelError, UsageError
+from scanline.evaluation.ensembling import ensemble_runs
 from scanline.explanation.explain import explain as explain_values
 from scanline.explanation.explanation import Explanation
 from scanline.model import loading
 from scanline.model.artifact import Model, TrainedModel
+from scanline.model.ensemble import Ensemble
 from scanline.model.model_files import find_model
 from scanline.python_terms import in_python, python_terms
 from scanline.reporting import report as reports
@@ -173,6 +176,47 @@ def _export(
 
     single = exported.one_network("a Keras file")
     return export_keras(single, target, probabilities=probabilities).to_json()
+
+
+def ensemble(
+    runs: Sequence[PathLike],
+    output: PathLike,
+    *,
+    data: PathLike | None = None,
+    device: str = "cpu",
+    on_progress: Progress | None = None,
+    log: Callable[[str], None] | None = print,
+) -> Ensemble:
+    """Make one model of several runs: its probabilities are the mean of those of its members.
+
+    The temperature is fitted on the validation split that all members share. The test split is not read.
+
+    Args:
+        runs: Run directories, model folders or folders of ensembles, whose members are taken.
+        output: The folder to create, which `scanline.load` reads.
+        data: Name or path of data to calibrate with, on which no member was trained; None takes the
+            validation split of the members.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        on_progress: Called with the received and the total bytes of a download.
+        log: Called with each note, such as why there is no temperature; None is silent.
+
+    Raises:
+        UsageError: If the runs do not fit together, the folder exists, or `data` cannot be used.
+        ModelError: If a run has no usable model.
+        DataError: If `data` cannot be read or do not fit.
+        ScanlineError: If the folder cannot be written.
+    """
+    with python_terms():
+        made = ensemble_runs(
+            [os.fspath(run) for run in runs],
+            os.fspath(output),
+            None if data is None else os.fspath(data),
+            choose_device(device),
+            on_progress,
+        )
+    for note in made.notes:
+        (log or (lambda line: None))(in_python(note))
+    return made.model
 
 
 def pack(

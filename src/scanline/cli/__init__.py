@@ -29,6 +29,7 @@ COMMANDS = {
     "track": "Publish runs to a tracking server (MLflow).",
     "serve": "Serve predictions over HTTP, with an interactive page.",
     "import": "Import a TensorFlow, Keras or PyTorch network.",
+    "ensemble": "Make one model of several runs.",
     "export": "Export a model to ONNX or Keras and verify it.",
     "recipes": "List the recipes, or print one.",
     "data": "List, inspect, download, verify and pack data sets.",

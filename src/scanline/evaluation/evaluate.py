@@ -161,10 +161,8 @@ def own_split(
     Raises:
         UsageError: If it is unknown where the data are, or if there is no such split.
     """
-    # An imported or moved model has no run directory, but its data set may be in the catalogue.
-    if known is None and model.data in catalogue.names():
-        known = DEFAULT_DATA.model_copy(update={"name": model.data}), DEFAULT_SPLIT
-    if known is None or not known[0].name:
+    known = known_data(model, known)
+    if known is None:
         raise UsageError(f"{run} was trained on {model.data}: name its path with --data")
     settings, split = known
     read = catalogue.read(settings.name, settings, on_progress)
@@ -173,3 +171,18 @@ def own_split(
     if source is None:
         raise UsageError(f"{run} has no {kind} split: name data to evaluate on with --data")
     return settings.name, source
+
+
+def known_data(
+    model: TrainedModel, known: tuple[DataSettings, SplitSettings] | None
+) -> tuple[DataSettings, SplitSettings] | None:
+    """Return where the data are that a model was trained on, and how they were split; None if unknown.
+
+    Args:
+        model: The model.
+        known: What `trained_on` returns for its run.
+    """
+    # An imported or moved model has no run directory, but its data set may be in the catalogue.
+    if known is None and model.data in catalogue.names():
+        return DEFAULT_DATA.model_copy(update={"name": model.data}), DEFAULT_SPLIT
+    return known if known is not None and known[0].name else None

@@ -6,7 +6,7 @@ are the same. How they are stored: `ensemble_files`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -102,8 +102,14 @@ class Ensemble(TrainedModel):
             ],
         )
 
-    def save(self, folder: Path, version: str = __version__) -> None:
-        """Write the ensemble to `folder`, whole or not at all, replacing what is there."""
+    def save(self, folder: Path, version: str = __version__, beside: Mapping[str, str] | None = None) -> None:
+        """Write the ensemble to `folder`, whole or not at all, replacing what is there.
+
+        Args:
+            folder: The folder.
+            version: The version of Scanline recorded in it.
+            beside: Content of other text files that appear with it, by name.
+        """
         description = self.describe(version)
         networks = [
             f"{member.short_name}{f', {member.view}' if member.view else ''}" for member in self.members
@@ -113,7 +119,8 @@ class Ensemble(TrainedModel):
             for number, member in enumerate(self.members, 1):
                 member.save(new / member_folder(number), version)
             write_atomic(new / DESCRIPTION, description_text(description))
-            write_atomic(new / CARD, card)
+            for name, text in {CARD: card, **(beside or {})}.items():
+                write_atomic(new / name, text)
 
     def _file_names(self) -> tuple[str, ...]:
         return ensemble_files.file_names(len(self.members))

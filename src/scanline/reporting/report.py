@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scanline.data.download import Progress
 from scanline.errors import ScanlineError, UsageError
+from scanline.model.ensemble_files import is_ensemble
 from scanline.model.model_files import find_model
 from scanline.reporting.gather import gather
 from scanline.reporting.page import check_installed, render
@@ -29,7 +30,7 @@ def report(
 ) -> Path:
     """Write the report of a run; for arguments and errors see `scanline.report`, which calls this."""
     folder = Path(run)
-    if output is None and not (folder / "recipe.toml").is_file():
+    if output is None and not (folder / "recipe.toml").is_file() and not is_ensemble(folder):
         find_model(folder)  # if this is not a model either, say so first
         raise UsageError(
             f"{folder} is a model directory, not a run directory: name the file with --output FILE.html"

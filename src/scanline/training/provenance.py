@@ -7,7 +7,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from scanline.errors import ModelError, UsageError
+from scanline.model.model_files import MEMBERS
 from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings, SplitSettings, read_tree
+
+DATA_FILE = "data.toml"  # beside the model of an ensemble: the sections "data" and "split" of its members
 
 
 def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
@@ -16,15 +19,18 @@ def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
     Only these sections of the recipe are read, as it may have been written by another version.
 
     Args:
-        path: A run directory or a model folder.
+        path: A run directory, a model folder, or that of an ensemble or of one of its members.
 
     Returns:
-        The two sections of the recipe; None for a model folder, which has no recipe.
+        The two sections of the recipe; None for a model folder, which has none.
 
     Raises:
         ModelError: If the recipe names no data.
     """
     recipe = path / "recipe.toml"
+    if not recipe.is_file():
+        ensemble = path.parent.parent if path.parent.name == MEMBERS else path
+        recipe = ensemble / DATA_FILE
     if not recipe.is_file():
         return None
     try:
