@@ -20,6 +20,9 @@ from scanline.kernels.waiting import limit_spinning
 # In the order in which a new user meets them, with the line that `--help` shows.
 COMMANDS = {
     "train": "Train a classifier and test it.",
+    "tune": "Search for the settings that suit a data set.",
+    "tune show": "Show the trials of a study, and what mattered.",
+    "tune worker": "Join a search from another machine.",
     "evaluate": "Evaluate a run on all test sequences.",
     "compare": "Compare runs on the same test sequences.",
     "explain": "Explain a prediction step by step, gate by gate.",
@@ -39,7 +42,8 @@ COMMANDS = {
 }
 
 
-_MODULES = {"import": "import_"}  # `import` is a Python keyword
+# `import` is a Python keyword.
+_MODULES = {"import": "import_", "tune show": "tune_show", "tune worker": "tune_worker"}
 
 
 # What other programs call some settings.
@@ -66,6 +70,15 @@ class _Commands(click.Group):
             limit_spinning()
         command: click.Command = importlib.import_module(f"scanline.cli.{_MODULES.get(name, name)}").command
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        # `tune` has an argument of its own, so that it cannot be a group of commands.
+        name = " ".join(args[:2])
+        if len(args) > 1 and name in COMMANDS:
+            return name, self.get_command(context, name), args[2:]
+        return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):  # from COMMANDS, so that no command is imported

@@ -4,7 +4,15 @@ There are no hidden defaults: a recipe either contains every key, or names the r
 (`base = "rows"`) and contains only the keys that differ.
 """
 
-from scanline.recipe.reading import change_data_settings, load, names, parse, parse_setting, read_tree
+from scanline.recipe.reading import (
+    change_data_settings,
+    load,
+    load_search,
+    names,
+    parse,
+    parse_setting,
+    read_tree,
+)
 from scanline.recipe.sections import (
     DEFAULT,
     DEFAULT_DATA,
@@ -53,6 +61,7 @@ __all__ = [
     "check_view",
     "keys",
     "load",
+    "load_search",
     "names",
     "parse",
     "parse_setting",

@@ -23,6 +23,7 @@ _LONG_KEY = re.compile(
     r"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""",  # possessive: no backtracking
     re.ASCII,
 )
+SEARCH = "search"
 _OTHER_LENGTH = {"train.steps": "train.samples", "train.samples": "train.steps"}
 
 
@@ -47,17 +48,37 @@ def load(name_or_file: str, settings: Mapping[str, Any] | None = None, source: s
     Raises:
         UsageError: Lists all faults of the recipe and the settings at once.
     """
+    text, name = _text(name_or_file)
+    return parse(text, source or name, settings or {})
+
+
+def load_search(name_or_file: str) -> dict[str, Any]:
+    """Return the table `[search]` of a recipe, which training ignores: its keys and values, as they are.
+
+    Args:
+        name_or_file: As for `load`.
+
+    Raises:
+        UsageError: If there is no such recipe, or it has no such table.
+    """
+    text, name = _text(name_or_file)
+    search = _tree(text, name).get(SEARCH, {})
+    if not isinstance(search, dict):
+        raise UsageError(f"{name}: {SEARCH} must be a table, got {quoted(search)}")
+    return search
+
+
+def _text(name_or_file: str) -> tuple[str, str]:
+    """Return a recipe as TOML, and its name in messages."""
     known = names()
     if name_or_file in known:
-        text, name = _shipped().joinpath(f"{name_or_file}.toml").read_text(), f"recipe {name_or_file}"
-    elif name_or_file.endswith(".toml") or Path(name_or_file).is_file():
-        text, name = _read(Path(name_or_file)), name_or_file
-    else:
-        raise UsageError(
-            f"unknown recipe {name_or_file!r}: expected one of {', '.join(known)}, or a .toml file"
-            + did_you_mean(name_or_file, known)
-        )
-    return parse(text, source or name, settings or {})
+        return _shipped().joinpath(f"{name_or_file}.toml").read_text(), f"recipe {name_or_file}"
+    if name_or_file.endswith(".toml") or Path(name_or_file).is_file():
+        return _read(Path(name_or_file)), name_or_file
+    raise UsageError(
+        f"unknown recipe {name_or_file!r}: expected one of {', '.join(known)}, or a .toml file"
+        + did_you_mean(name_or_file, known)
+    )
 
 
 def _read(path: Path) -> str:
@@ -90,6 +111,7 @@ def parse(text: str, source: str = "recipe", settings: Mapping[str, Any] | None 
         UsageError: Lists all faults of the recipe and the settings at once.
     """
     tree = _tree(text, source)
+    tree.pop(SEARCH, None)  # what `scanline tune` searches
     base = tree.pop("base", None)
     if base is not None:
         if base not in names():

@@ -46,6 +46,22 @@ def read_inputs(
         UsageError: If the recipe or a setting is not valid.
         DataError: If the data cannot be read.
     """
+    chosen, read = read_unsplit(data, recipe, settings, on_progress)
+    dataset = partition(read, chosen.split, chosen.input.missing)
+    notes = (*(note for note in read.notes if note not in dataset.notes), *dataset.notes)
+    return chosen, replace(dataset, notes=notes)
+
+
+def read_unsplit(
+    data: str | Arrays | None,
+    recipe: str | None,
+    settings: Mapping[str, object] | None,
+    on_progress: Progress | None = None,
+) -> tuple[Recipe, Dataset]:
+    """Do the same, but leave the data as they were read; `partition` makes the splits.
+
+    For the arguments and errors see `read_inputs`.
+    """
     if recipe is not None:
         chosen = _with_targets(recipes.load(recipe, settings), data)
         skip = unread(chosen.split.use_test)
@@ -63,10 +79,9 @@ def read_inputs(
         read, note = read_or_default(data or reader.data.name, reader.data, on_progress, skip)
         chosen = _with_targets(recipes.load(_default_recipe(read), settings), data)
     check_padding(read)
-    dataset = partition(read, chosen.split, chosen.input.missing)
     if note:
-        dataset = replace(dataset, notes=(note, *dataset.notes))
-    return _with_address(chosen, dataset), dataset
+        read = replace(read, notes=(note, *read.notes))
+    return _with_address(chosen, read), read
 
 
 def unread(use_test: bool) -> tuple[str, ...]:
@@ -110,9 +125,14 @@ def read_again(recipe: Recipe, data: Arrays | None, on_progress: Progress | None
             "this run was trained on arrays of a Python program: resume it with "
             "scanline.train(scanline.Arrays(...), resume=RUN)"
         )
+    return partition(read_again_unsplit(recipe, data, on_progress), recipe.split, recipe.input.missing)
+
+
+def read_again_unsplit(recipe: Recipe, data: Arrays | None, on_progress: Progress | None = None) -> Dataset:
+    """Do the same as `read_again`, but leave the data as they were read."""
     skip = unread(recipe.split.use_test)
     read, _ = read_or_default(data or recipe.data.name, recipe.data, on_progress, skip)
-    return partition(read, recipe.split, recipe.input.missing)
+    return read
 
 
 def check_same_data(recipe: Recipe, data: str, run: Path) -> None:

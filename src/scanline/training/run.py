@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -251,14 +251,14 @@ class TrainingRun:
         resumed.notes = notes
         return resumed
 
-    def events(self, pause_at: int | None = None) -> Iterator[Event]:
+    def events(self, pause: Callable[[int], bool] | None = None) -> Iterator[Event]:
         """Train to the end, record everything in the run directory, and yield the events.
 
         This can be called once.
 
         Args:
-            pause_at: Step after which training is paused: the directory then has a checkpoint, to be resumed
-                from, and the model of that step. None, or a step that is not reached: train to the end.
+            pause: Called with the number of steps done after each; training is paused once it returns True:
+                the directory then has a checkpoint, to be resumed from, and the model of that step.
 
         Raises:
             Interrupted: After SIGINT or SIGTERM. The directory then has a checkpoint and a usable model.
@@ -271,7 +271,7 @@ class TrainingRun:
         try:
             with Interruption() as interruption:
                 try:
-                    yield from self._train(interruption, pause_at)
+                    yield from self._train(interruption, pause)
                     self._finish(interruption)
                 except Abandoned:
                     self._interrupt()
@@ -281,7 +281,7 @@ class TrainingRun:
         finally:
             self.close()
 
-    def _train(self, interruption: Interruption, pause_at: int | None) -> Iterator[Event]:
+    def _train(self, interruption: Interruption, pause: Callable[[int], bool] | None) -> Iterator[Event]:
         """Train, with checkpoints, interruptions and the pause at step boundaries."""
         # Earlier durations are included, so that `seconds` counts the training before a resume, too.
         started = time.perf_counter() - self.seconds
@@ -304,7 +304,7 @@ class TrainingRun:
                 continue
             if team.signal is not None:
                 self._interrupt()
-            if pause_at is not None and self.state.step >= pause_at:
+            if pause is not None and pause(self.state.step):
                 return
 
     def _finish(self, interruption: Interruption) -> None:

@@ -11,11 +11,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from scanline.data.readers.arrays import Arrays
+from scanline.data.readers.stored_arrays import read_arrays, write_arrays
 from scanline.errors import DataError, Interrupted, ModelError, ScanlineError, UsageError
 from scanline.training.distributed.join import Request
 from scanline.training.distributed.launch import launch
@@ -44,8 +42,7 @@ def train_in_processes(request: Request, processes: int, log: Callable[[str], No
         data = request.data
         tree = asdict(replace(request, data=None))
         if isinstance(data, Arrays):
-            tree["arrays"] = _Writer(folder).write({name: getattr(data, name) for name in _ARRAYS})
-            tree["name"] = data.name
+            tree["arrays"] = write_arrays(folder, data)
         else:
             tree["data"] = data
         (folder / _REQUEST).write_text(json.dumps(tree), encoding="utf-8")
@@ -57,53 +54,6 @@ def train_in_processes(request: Request, processes: int, log: Callable[[str], No
 
 # Errors that are made of their message.
 _KINDS: dict[str, type[ScanlineError]] = {kind.__name__: kind for kind in (UsageError, DataError, ModelError)}
-_ARRAYS = ("values", "labels", "lengths", "groups", "test", "validation")
-
-
-class _Writer:
-    """Writes a tree of arrays: files for arrays, JSON for all else."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._count = folder, 0
-
-    def write(self, value: Any) -> Any:
-        """Return `value` as JSON in which {"file": name} stands for an array."""
-        if value is None:
-            return None
-        if isinstance(value, dict):
-            return {name: self.write(each) for name, each in value.items()}
-        if isinstance(value, tuple):
-            return {"tuple": [self.write(each) for each in value]}
-        try:
-            array = np.asarray(value)
-        except ValueError:  # sequences of different lengths
-            array = np.empty(0, object)
-        if array.dtype != object:
-            return self._save(array)
-        if isinstance(value, list) and value:
-            return {"list": [self.write(each) for each in value]}
-        raise UsageError(
-            "processes above 1 need values and labels as arrays or lists of arrays, got "
-            f"{type(value).__name__}"
-        )
-
-    def _save(self, array: np.ndarray[Any, Any]) -> dict[str, str]:
-        self._count += 1
-        name = f"{self._count}.npy"
-        np.save(self._folder / name, array, allow_pickle=False)
-        return {"file": name}
-
-
-def _read(folder: Path, value: Any) -> Any:
-    """Return what `_Writer.write` has written."""
-    if not isinstance(value, dict):
-        return value
-    if "file" in value:
-        return np.load(folder / value["file"], allow_pickle=False)
-    for kind, make in (("tuple", tuple), ("list", list)):
-        if kind in value:
-            return make(_read(folder, each) for each in value[kind])
-    return {name: _read(folder, each) for name, each in value.items()}
 
 
 def _failure(folder: Path, code: int) -> ScanlineError:
@@ -123,10 +73,10 @@ def main(path: str) -> None:
     """Carry out the request in one of the processes."""
     folder = Path(path)
     tree = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
-    arrays, name = tree.pop("arrays", None), tree.pop("name", "")
+    arrays = tree.pop("arrays", None)
     request = Request(**tree)
     if arrays is not None:
-        request = replace(request, data=Arrays(**_read(folder, arrays), name=name))
+        request = replace(request, data=read_arrays(folder, arrays))
     try:
         training = take_part(request)
         for line in training.notes:

@@ -1,0 +1,72 @@
+"""Trains the model that is kept: by the settings of a trial, on all sequences but those of the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from scanline.data.dataset import Dataset
+from scanline.data.memory import MemorySource
+from scanline.data.partition import partition
+from scanline.errors import Interrupted
+from scanline.recipe import Recipe, parse
+from scanline.search.definition import Definition
+from scanline.search.records import Value
+from scanline.training.run import TrainingRun
+from scanline.training.run_directory import RunDirectory
+
+
+def final_recipe(
+    definition: Definition, settings: Mapping[str, Value], data: Dataset, use_test: bool = True
+) -> Recipe:
+    """Return the recipe of a final model.
+
+    Args:
+        definition: The study.
+        settings: Settings of the trial.
+        data: The data set as it was read. The splits of a packed one cannot be joined.
+        use_test: Whether the model is tested.
+    """
+    recipe = parse(definition.recipe, "the recipe of the study", dict(settings))
+    # Early stopping needs a validation split.
+    joins = not recipe.train.patience and all(isinstance(e, MemorySource) for e in data.splits.values())
+    split = recipe.split.model_copy(update={"use_validation": not joins, "use_test": use_test})
+    return recipe.model_copy(update={"split": split})
+
+
+def train_final(
+    definition: Definition,
+    settings: Mapping[str, Value],
+    path: Path,
+    data: Dataset,
+    use_test: bool,
+    stop: Callable[[], bool],
+    device: str = "cpu",
+) -> None:
+    """Train a model on training and validation sequences, or resume that.
+
+    Args:
+        definition: The study.
+        settings: Settings of the trial.
+        path: Run directory of the model; a finished run stays as it is.
+        data: The data set as it was read.
+        use_test: Whether the model is tested at the end; `data` must then have the test split.
+        stop: Asked after each step whether to pause.
+        device: Device to compute on.
+
+    Raises:
+        Interrupted: If `stop` returned True, or after a signal.
+    """
+    recipe = final_recipe(definition, settings, data, use_test)
+    split = partition(data, recipe.split, recipe.input.missing)
+    if (path / "recipe.toml").is_file() and any((path / "checkpoints").glob("step-*")):
+        result = RunDirectory(path).read_result()
+        if result is not None and result.training.has_ended:
+            return
+        run = TrainingRun.resume(split, run=path, device=device)
+    else:
+        run = TrainingRun.start(recipe, split, path, device)
+    for _ in run.events(lambda step: stop()):
+        pass
+    if not run.finished().training.has_ended:
+        raise Interrupted("stopped", 15)

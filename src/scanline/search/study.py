@@ -1,0 +1,313 @@
+"""A search from its request to its winner: `Search.begin`, then `run`, then `finish`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from scanline import recipe as recipes
+from scanline.data.dataset import ALL, Dataset
+from scanline.data.download import Progress
+from scanline.data.partition import partition
+from scanline.data.readers.arrays import Arrays
+from scanline.device import choose_device
+from scanline.errors import Interrupted, ModelError, UsageError
+from scanline.recipe import Recipe
+from scanline.search.default_space import default_space
+from scanline.search.definition import GENERATION, Definition
+from scanline.search.final import final_recipe
+from scanline.search.processes import Processes
+from scanline.search.records import FINAL, StudyRecord, TrialRecord
+from scanline.search.space import Space, read_space
+from scanline.search.storage import StudyStorage, record_of, sqlite_url
+from scanline.search.study_files import StudyFiles
+from scanline.search.table import table
+from scanline.search.validation import choose_validation
+from scanline.search.worker import LIMIT, OPEN, data_digest
+from scanline.storage.atomic import write_atomic
+from scanline.training.inputs import read_unsplit
+from scanline.training.preparation import Prepared, prepare
+from scanline.training.run_directory import RunDirectory, claim
+from scanline.training.run_files import Result
+
+STUDIES = "studies"
+_LOOK_S = 1.0  # between two looks at the storage for the progress
+FINALS = "finals"  # folder of the members of an ensemble but the winner
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to search.
+
+    Attributes:
+        data: Name or path of a data set, or arrays; None leaves it to the recipe.
+        recipe: Name of a recipe or a TOML file, which may have a table [search].
+        settings: Changes of the recipe, dotted key to value.
+        trials: Number of trials; None: no limit.
+        minutes: Duration of the search; None: no limit.
+        workers: Number of processes on this machine.
+        study: Name of the study in `studies`, or its folder; None takes the first free name.
+        storage: Address of a database; None: SQLite in the study's folder.
+        seed: Seed of the search.
+        folds: Number of folds to validate on; 0: one split; None: chosen by the data.
+        ordered: Whether the trials must not depend on the number of workers.
+        ensemble: Number of best trials whose settings make an ensemble; 0: none.
+        device: Device to compute on.
+    """
+
+    data: str | Arrays | None = None
+    recipe: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    trials: int | None = None
+    minutes: float | None = None
+    workers: int = 1
+    study: str | None = None
+    storage: str | None = None
+    seed: int = 0
+    folds: int | None = None
+    ordered: bool = True
+    ensemble: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has come to.
+
+    Attributes:
+        study: The study with its trials.
+        folder: Its folder.
+        winner: The best trial.
+        result: Result of the winner's run, with its test metrics.
+    """
+
+    study: StudyRecord
+    folder: Path
+    winner: TrialRecord
+    result: Result
+
+    def to_json(self) -> dict[str, object]:
+        """Return the outcome as a JSON object."""
+        last = self.winner.last
+        return {
+            "study": self.study.name,
+            "folder": str(self.folder),
+            "trials": len(self.study.trials),
+            "metric": self.study.metric,
+            "winner": {
+                "number": self.winner.number,
+                "settings": self.winner.settings,
+                "score": None if last is None else last.score,
+                "run": str(self.folder / "winner"),
+            },
+            **self.result.to_json(),
+        }
+
+
+class Search:
+    """A search in a folder `studies/<name>`.
+
+    Attributes:
+        request: What to search.
+        definition: The study.
+        storage: Where it is kept.
+        files: Its folder.
+        notes: Messages for the user.
+    """
+
+    def __init__(
+        self, request: Request, definition: Definition, storage: StudyStorage, files: StudyFiles, url: str
+    ) -> None:
+        self.request, self.definition, self.storage, self.files = request, definition, storage, files
+        self.notes: list[str] = []
+        self._url, self._looked = url, 0.0
+        self._record: StudyRecord | None = None
+
+    @classmethod
+    def begin(cls, request: Request, on_progress: Progress | None = None) -> Search:
+        """Create a study, or open the one of this name. Everything is checked before anything is written.
+
+        Args:
+            request: What to search.
+            on_progress: Called with (received, total) bytes of a download.
+
+        Raises:
+            UsageError: If the request is not valid, or the study of this name is another one.
+            DataError: If the data cannot be read.
+            ScanlineError: If the storage cannot be used.
+        """
+        _check(request)
+        device = choose_device(request.device)
+        request = replace(request, device=device)
+        definition, data = _define(request, on_progress)
+        folder = _folder(request, data, definition)
+        files, url = StudyFiles(folder), request.storage or sqlite_url(folder)
+        if request.storage is None:
+            folder.mkdir(parents=True, exist_ok=True)
+        storage = StudyStorage(url, folder.name)
+        with storage.held():
+            present = storage.find()
+            if present is None:
+                storage.create(definition)
+            else:
+                present.check_same(definition, f"study {folder.name}")
+            if not files.exists():
+                arrays = request.data if isinstance(request.data, Arrays) else None
+                files.create(folder.name, storage.url if request.storage else None, arrays)
+        search = cls(request, present or definition, storage, files, url)
+        search.notes += data.notes
+        return search
+
+    def run(self, on_change: Callable[[StudyRecord], None] = lambda study: None) -> bool:
+        """Search until the number of trials or the time is reached.
+
+        Args:
+            on_change: Called with the study whenever a trial has come further.
+
+        Returns:
+            Whether the number of trials was reached.
+
+        Raises:
+            Interrupted: After Ctrl-C, once all trials are paused.
+            ScanlineError: If a worker fails, or the storage cannot be used.
+        """
+        request, storage = self.request, self.storage
+        deadline = None if request.minutes is None else time.monotonic() + 60 * request.minutes
+        with storage.held():
+            storage.set_attribute(LIMIT, request.trials)
+            storage.set_attribute(OPEN, True)
+        processes = self._processes()
+
+        def progress() -> int:
+            if time.monotonic() - self._looked < _LOOK_S:
+                return -1 if self._record is None else _progress(self._record)
+            self._looked, before = time.monotonic(), self._record
+            self._record = record_of(storage, self.definition)
+            if before is None or _progress(before) != _progress(self._record):
+                on_change(self._record)
+            return _progress(self._record)
+
+        try:
+            ended = processes.run([("worker",)] * request.workers, request.workers, deadline, progress)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; the same command continues the search") from None
+        finally:
+            storage.set_attribute(OPEN, False)
+        self._write_table()
+        return ended
+
+    def finish(self) -> Found:
+        """Train the winner again on training and validation sequences, and test it.
+
+        Raises:
+            ModelError: If no trial has come to a validation.
+            Interrupted: After Ctrl-C.
+        """
+        study = record_of(self.storage, self.definition)
+        winner = study.best
+        if winner is None:
+            states = {each.state: each.message for each in study.trials}
+            reason = next((message for message in states.values() if message), "none has come to a rung")
+            raise ModelError(f"study {study.name} has no validated trial ({reason}); search longer")
+        data = self.files.read_data(self.definition)
+        write_atomic(self.files.recipe, final_recipe(self.definition, winner.settings, data).to_toml())
+        self._train([winner], tests=True)
+        result = RunDirectory(self.files.winner).read_result()
+        if result is None:
+            raise ModelError(f"{self.files.winner} has no result")
+        return Found(study, self.files.folder, winner, result)
+
+    def _train(self, trials: list[TrialRecord], tests: bool) -> None:
+        programs = []
+        for rank, trial in enumerate(trials):
+            name = self.files.winner.name if rank == 0 else f"{FINALS}/{trial.number:04d}"
+            programs.append(["final", str(trial.number), name, *(["test"] if tests and rank == 0 else [])])
+        try:
+            self._processes().run(programs, self.request.workers)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; the same command continues the training") from None
+
+    def _processes(self) -> Processes:
+        definition, files = self.definition, self.files
+        return Processes(files.folder, files.logs, self._url, self.request.device, definition.threads)
+
+    def _write_table(self) -> None:
+        write_atomic(self.files.table, table(record_of(self.storage, self.definition)))
+
+
+def _progress(study: StudyRecord) -> int:
+    """Return a number that grows whenever a trial comes further."""
+    return sum(1 + len(each.scores) + 3 * (each.state in FINAL) for each in study.trials)
+
+
+def _check(request: Request) -> None:
+    if request.trials is None and request.minutes is None:
+        raise UsageError("expected --trials N or --minutes N, the size of the search")
+    if request.trials is not None and request.trials < 1:
+        raise UsageError(f"--trials must be at least 1, got {request.trials}")
+    if request.minutes is not None and not 0 < request.minutes < 1e6:
+        raise UsageError(f"--minutes must be above 0, got {request.minutes}")
+    if request.workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {request.workers}")
+    if request.folds is not None and (request.folds == 1 or not 0 <= request.folds <= 100):
+        raise UsageError(f"--folds must be 0 or from 2 to 100, got {request.folds}")
+    for key in request.settings:
+        if key in ("split.folds", "split.fold", "split.use_test", "split.use_validation"):
+            raise UsageError(f"{key} must not be set for a search, which sets it itself")
+
+
+def _define(request: Request, on_progress: Progress | None) -> tuple[Definition, Dataset]:
+    """Return the study that a request asks for, and the data without their test split."""
+    settings = dict(request.settings) | {"split.use_test": False}
+    recipe, data = read_unsplit(request.data, request.recipe, settings, on_progress)
+    tree = {} if request.recipe is None else recipes.load_search(request.recipe)
+    recipe = recipe.model_copy(update={"split": recipe.split.model_copy(update={"use_test": True})})
+    folds, fraction = choose_validation(recipe, data, request.folds)
+    definition = Definition(
+        data=data.title,
+        address=data.address,
+        digest=data_digest(data),
+        n_train=_count(recipe, data),
+        task=recipe.task,
+        metric="",
+        recipe=recipe.to_toml(),
+        space=Space({}),
+        seed=request.seed,
+        folds=folds,
+        validation=fraction,
+        ordered=request.ordered,
+        generation=GENERATION,
+    )
+    # The recipe itself must work: nothing is written before.
+    trial = definition.trial_recipe({})
+    split = partition(data, trial.split, trial.input.missing)
+    prepared = prepare(trial, split)
+    if split.validation is None:
+        raise UsageError("a search requires a validation split: set split.validation above 0, or --folds")
+    space = read_space(tree, recipe, request.recipe or "") if tree else default_space(recipe, prepared)
+    return replace(definition, space=space, metric=_metric(prepared)), data
+
+
+def _metric(prepared: Prepared) -> str:
+    """Return the name of the task's score."""
+    task, source = prepared.task, prepared.data.train
+    # Any outputs do.
+    outputs = torch.zeros((len(source), task.output_size), dtype=torch.float64)
+    return task.score(outputs, torch.from_numpy(task.encode(source))).name
+
+
+def _count(recipe: Recipe, data: Dataset) -> int:
+    split = recipe.split.model_copy(update={"use_test": False, "use_validation": False})
+    whole = data if ALL not in data.splits else partition(data, split, recipe.input.missing)
+    return sum(len(each) for name, each in whole.splits.items() if name != "test")
+
+
+def _folder(request: Request, data: Dataset, definition: Definition) -> Path:
+    if request.study is None:
+        return claim(Path(STUDIES), f"{data.name}-{definition.base().name}")
+    path = Path(request.study)
+    return path if len(path.parts) > 1 or path.is_absolute() else Path(STUDIES) / path
