@@ -13,8 +13,8 @@ from scanline.search.records import Value
 from scanline.search.space import Space
 
 SCHEMA = 1
-RUNGS = (1 / 9, 1 / 3, 1.0)
-REDUCTION = 3  # of the trials at a rung, this fraction continues
+RUNGS = (0.25, 0.5, 1.0)
+REDUCTION = 2  # of the trials at a rung, this fraction continues
 GENERATION = 8
 
 

@@ -19,7 +19,7 @@ from scanline.errors import Interrupted, ModelError, UsageError
 from scanline.recipe import Recipe
 from scanline.search.default_space import default_space
 from scanline.search.definition import GENERATION, Definition
-from scanline.search.final import final_recipe
+from scanline.search.final import final_recipe, train_final
 from scanline.search.processes import Processes
 from scanline.search.records import FINAL, StudyRecord, TrialRecord
 from scanline.search.space import Space, read_space
@@ -27,7 +27,7 @@ from scanline.search.storage import StudyStorage, record_of, sqlite_url
 from scanline.search.study_files import StudyFiles
 from scanline.search.table import table
 from scanline.search.validation import choose_validation
-from scanline.search.worker import LIMIT, OPEN, data_digest
+from scanline.search.worker import LIMIT, OPEN, Worker, data_digest
 from scanline.storage.atomic import write_atomic
 from scanline.training.inputs import read_unsplit
 from scanline.training.preparation import Prepared, prepare
@@ -49,7 +49,7 @@ class Request:
         settings: Changes of the recipe, dotted key to value.
         trials: Number of trials; None: no limit.
         minutes: Duration of the search; None: no limit.
-        workers: Number of processes on this machine.
+        workers: Number of processes on this machine; 0: trials are trained in this one.
         study: Name of the study in `studies`, or its folder; None takes the first free name.
         storage: Address of a database; None: SQLite in the study's folder.
         seed: Seed of the search.
@@ -192,13 +192,27 @@ class Search:
             return _progress(self._record)
 
         try:
-            ended = processes.run([("worker",)] * request.workers, request.workers, deadline, progress)
+            if request.workers == 0:
+                ended = self._work(deadline)
+            else:
+                ended = processes.run([("worker",)] * request.workers, request.workers, deadline, progress)
         except KeyboardInterrupt:
             raise Interrupted("interrupted; the same command continues the search") from None
         finally:
             storage.set_attribute(OPEN, False)
         self._write_table()
         return ended
+
+    def _work(self, deadline: float | None) -> bool:
+        """Train trials in this process; return whether the number of trials was reached."""
+
+        def stop() -> bool:
+            return deadline is not None and time.monotonic() >= deadline
+
+        data = self.files.read_data(self.definition)
+        folder, device = self.files.folder, self.request.device
+        Worker(self.storage, self.definition, data, folder, stop, device).work()
+        return not stop()
 
     def finish(self) -> Found:
         """Train the winner again on training and validation sequences, and test it.
@@ -226,6 +240,15 @@ class Search:
         for rank, trial in enumerate(trials):
             name = self.files.winner.name if rank == 0 else f"{FINALS}/{trial.number:04d}"
             programs.append(["final", str(trial.number), name, *(["test"] if tests and rank == 0 else [])])
+        if self.request.workers == 0:
+            for rank, trial in enumerate(trials):
+                tested = tests and rank == 0
+                data = self.files.read_data(self.definition, tested)
+                path = self.files.folder / programs[rank][2]
+                train_final(
+                    self.definition, trial.settings, path, data, tested, lambda: False, self.request.device
+                )
+            return
         try:
             self._processes().run(programs, self.request.workers)
         except KeyboardInterrupt:
@@ -251,7 +274,7 @@ def _check(request: Request) -> None:
         raise UsageError(f"--trials must be at least 1, got {request.trials}")
     if request.minutes is not None and not 0 < request.minutes < 1e6:
         raise UsageError(f"--minutes must be above 0, got {request.minutes}")
-    if request.workers < 1:
+    if request.workers < 0:
         raise UsageError(f"--workers must be at least 1, got {request.workers}")
     if request.folds is not None and (request.folds == 1 or not 0 <= request.folds <= 100):
         raise UsageError(f"--folds must be 0 or from 2 to 100, got {request.folds}")
@@ -281,6 +304,8 @@ def _define(request: Request, on_progress: Progress | None) -> tuple[Definition,
         validation=fraction,
         ordered=request.ordered,
         generation=GENERATION,
+        # Trials in this process use its threads, which other parts of a program may use, too.
+        threads=1 if request.workers else torch.get_num_threads(),
     )
     # The recipe itself must work: nothing is written before.
     trial = definition.trial_recipe({})
