@@ -166,8 +166,7 @@ def _export(
         if step:
             single = exported.one_network("a graph of one step")
             return export_step_graph(single, target, probabilities=probabilities, opset=opset).to_json()
-        single = exported.one_network("an ONNX graph")
-        return export_onnx(single, target, probabilities=probabilities, opset=opset).to_json()
+        return export_onnx(exported, target, probabilities=probabilities, opset=opset).to_json()
     if suffix != ".keras":
         raise UsageError(f"expected a file ending in .onnx or .keras, got {target}")
     if step or opset:

@@ -158,8 +158,8 @@ class Ensemble(TrainedModel):
     # --- prediction
 
     @cached_property
-    def _orders(self) -> list[list[int]]:
-        """Which output of each member belongs to each class."""
+    def class_orders(self) -> list[list[int]]:
+        """For each member, which of its outputs belongs to each class of the ensemble."""
         return [class_order(member, self.members[0]) for member in self.members]
 
     def member_outputs(self, source: SequenceSource) -> list[NDArray[np.float32]]:
@@ -177,7 +177,7 @@ class Ensemble(TrainedModel):
 
     def combined(self, outputs: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
         """Return the uncalibrated outputs (N, M) for those of the members, in the order of their classes."""
-        pairs = zip(outputs, self._orders, strict=True)
+        pairs = zip(outputs, self.class_orders, strict=True)
         return log_mean_probabilities([each[:, order] for each, order in pairs])
 
     def _computed(self, steps: SequenceSource) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -188,7 +188,7 @@ class Ensemble(TrainedModel):
         # The mean itself: its logarithm and exponential would change the last bits.
         rows = [member.task.probabilities(each) for member, each in zip(self.members, members, strict=True)]
         return outputs, mean_probabilities(
-            [each[:, order] for each, order in zip(rows, self._orders, strict=True)]
+            [each[:, order] for each, order in zip(rows, self.class_orders, strict=True)]
         )
 
     # --- step by step
@@ -201,14 +201,14 @@ class Ensemble(TrainedModel):
         """
         self._check_steps()
         return EnsembleSession(
-            [member.stream(sessions) for member in self.members], self._orders, self.task, self.divisor
+            [member.stream(sessions) for member in self.members], self.class_orders, self.task, self.divisor
         )
 
     def resume(self, content: bytes) -> EnsembleSession:
         """Return the session saved by `EnsembleSession.to_bytes`, see `TrainedModel.resume`."""
         self._check_steps()
         resumes = [member.resume for member in self.members]
-        return EnsembleSession.from_bytes(resumes, self._orders, self.task, content)
+        return EnsembleSession.from_bytes(resumes, self.class_orders, self.task, content)
 
     def _check_steps(self) -> None:
         """Check that all members read the steps of the data, and in one direction."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
-from scanline.interchange.onnx.parts import reads_pictures
-from scanline.model.artifact import Model
+from scanline.interchange.onnx.parts import takes_pictures
+from scanline.model.artifact import Model, TrainedModel
 from scanline.model.network import Network
 from scanline.model.predictor import Predictor
 from scanline.seeding import numpy_generator
@@ -41,19 +41,20 @@ class Batch:
     """
 
     feed: Feed
-    logits: Floats
+    logits: NDArray[Any]
     longest: int
     description: str
 
 
-def sequence_batches(model: Model, seed: int) -> Iterator[Batch]:
+def sequence_batches(model: TrainedModel, seed: int) -> Iterator[Batch]:
     """Yield random batches: one sequence and several, one step and many, with anything in the padding."""
     generator, form = numpy_generator(seed, "export"), model.preprocessing
-    if reads_pictures(form):
+    if takes_pictures(model):
         for N in (1, 2, 7):
             feed, source = draw_pictures(model, generator, N)
-            logits = Predictor(model.network).outputs(source)
-            yield Batch(feed, logits, source.max_length, f"{N} pictures")
+            prepared = [each.preprocessing.prepare(source) for each in model.models]
+            logits, longest = _reference(model, [each.network for each in model.models], prepared)
+            yield Batch(feed, logits, longest, f"{N} pictures")
         return
     stable = StableBatches(model, generator)
 
@@ -79,7 +80,7 @@ def step_batches(model: Model, seed: int) -> Iterator[Batch]:
         # Reference for every step: the model on the prefix up to it. Row step * N + n belongs to sequence n.
         prefixes = [values[n, : step + 1] for step in range(T) for n in range(N)]
         source = MemorySource.from_list(prefixes, np.zeros(len(prefixes), np.int64), (), "prefixes")
-        return {"steps": values}, network_steps(form, source)
+        return {"steps": values}, source
 
     for N, T in ((1, 1), (1, 48), (5, 17)):
         yield stable.draw(partial(draw, N), N, T)
@@ -93,9 +94,9 @@ class StableBatches:
     programs agree there and nothing can be compared, so fewer steps are used.
     """
 
-    def __init__(self, model: Model, generator: np.random.Generator) -> None:
+    def __init__(self, model: TrainedModel, generator: np.random.Generator) -> None:
         self._model = model
-        self._perturbed = [_perturbed(model.network, generator) for _ in range(2)]
+        self._perturbed = [[_perturbed(each.network, generator) for each in model.models] for _ in range(2)]
         # All steps of a picture are used, stable or not.
         self._min_steps = max(picture_steps(model.preprocessing), 4)
 
@@ -110,17 +111,34 @@ class StableBatches:
         steps = max(min(T, _MAX_VALUES // (N * self._model.preprocessing.features)), min(T, 2))
         while True:
             feed, source = draw(steps)
-            logits = Predictor(self._model.network).outputs(source)
-            longest = source.max_length
+            prepared = [network_steps(each.preprocessing, source) for each in self._model.models]
+            networks = [each.network for each in self._model.models]
+            logits, longest = _reference(self._model, networks, prepared)
             batch = Batch(feed, logits, longest, f"{N} sequences of up to {longest} steps")
             if steps <= self._min_steps:
                 return batch
             with np.errstate(invalid="ignore"):  # inf - inf
-                moved = [np.abs(Predictor(each).outputs(source) - logits).max() for each in self._perturbed]
+                others = [_reference(self._model, networks, prepared)[0] for networks in self._perturbed]
+                moved = [np.abs(each - logits).max() for each in others]
             # The margin leaves room for orders of summation that move the outputs more than two random draws.
             if max(moved) <= LIMIT / 20:
                 return batch
             steps = max(steps // 2, self._min_steps)
+
+
+def _reference(
+    model: TrainedModel, networks: Sequence[Network], steps: Sequence[MemorySource]
+) -> tuple[NDArray[Any], int]:
+    """Return the logits of a model with these networks, and the number of steps of the longest sequence.
+
+    Args:
+        model: The model.
+        networks: The network of each of its `models`, or one in its place.
+        steps: What each network reads.
+    """
+    pairs = zip(networks, steps, strict=True)
+    outputs = [Predictor(network).outputs(source) for network, source in pairs]
+    return model.combined(outputs), max(each.max_length for each in steps)
 
 
 def _perturbed(network: Network, generator: np.random.Generator) -> Network:
@@ -134,9 +152,9 @@ def _perturbed(network: Network, generator: np.random.Generator) -> Network:
 
 
 def draw_ragged(
-    model: Model, generator: np.random.Generator, N: int, T: int, ragged: bool
+    model: TrainedModel, generator: np.random.Generator, N: int, T: int, ragged: bool
 ) -> tuple[Feed, MemorySource]:
-    """Return N sequences of up to T steps, all of T unless `ragged`, as inputs and as the network reads them.
+    """Return N sequences of up to T steps, all of T unless `ragged`, as inputs and as a source.
 
     The padding of the inputs contains NaN, infinities and numbers.
     """
@@ -148,20 +166,20 @@ def draw_ragged(
     source = MemorySource.from_padded(values, lengths, np.zeros(N, np.int64), (), "random steps")
     padding = np.arange(T) >= lengths[:, None]
     values[padding] = _PADDING[generator.integers(len(_PADDING), size=values[padding].shape)]
-    return {"steps": values, "lengths": lengths}, network_steps(form, source)
+    return {"steps": values, "lengths": lengths}, source
 
 
-def draw_pictures(model: Model, generator: np.random.Generator, N: int) -> tuple[Feed, MemorySource]:
-    """Return N whole pictures, as inputs and as the network reads them."""
+def draw_pictures(model: TrainedModel, generator: np.random.Generator, N: int) -> tuple[Feed, MemorySource]:
+    """Return N whole pictures, as inputs and as a source."""
     form = model.preprocessing
     assert form.picture is not None
     shape = (N, form.picture.height, form.picture.width * form.picture.channels)
     values = draw_steps(model, generator, shape)
     source = MemorySource.from_array(values, np.zeros(N, np.int64), (), "random pictures")
-    return {"pictures": values}, form.prepare(source)
+    return {"pictures": values}, source
 
 
-def draw_steps(model: Model, generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+def draw_steps(model: TrainedModel, generator: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """Return random values in a realistic range.
 
     For pictures these are whole levels, otherwise `shift` plus up to three times `scale`. Some are NaN if the
@@ -171,7 +189,8 @@ def draw_steps(model: Model, generator: np.random.Generator, shape: tuple[int, .
     if form.picture:
         values = generator.integers(0, form.picture.levels + 1, shape).astype(np.float32)
     else:
-        shift, scale = (each.detach().cpu().numpy() for each in (model.network.shift, model.network.scale))
+        network = model.models[0].network
+        shift, scale = (each.detach().cpu().numpy() for each in (network.shift, network.scale))
         values = (shift + scale * generator.uniform(-3, 3, shape)).astype(np.float32)
     if form.missing != "error":
         values[generator.random(shape) < _MISSING] = np.nan

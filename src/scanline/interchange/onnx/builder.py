@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from scanline.version import __version__
 
@@ -56,6 +56,11 @@ class GraphBuilder:
         if self.opset >= _AXES_ARE_INPUTS[operator]:
             return self.add(operator, [value, self.numbers(*axes)], output, keepdims=0)
         return self.add(operator, [value], output, axes=axes, keepdims=0)
+
+    def include(self, graph: GraphProto) -> None:
+        """Add all nodes and constants of a graph, whose names differ from those that are here already."""
+        self._nodes += graph.node
+        self._constants |= {each.name: numpy_helper.to_array(each) for each in graph.initializer}
 
     def model(
         self,

@@ -12,7 +12,7 @@ from onnx import TensorProto, ValueInfoProto
 from scanline import cells
 from scanline.data.preprocessing import Preprocessing
 from scanline.interchange.onnx.builder import GraphBuilder, to_array, value_info
-from scanline.model.artifact import Model
+from scanline.model.artifact import Model, TrainedModel
 from scanline.model.network import Architecture
 
 _FILLS = {
@@ -26,6 +26,16 @@ _FILLS = {
 def reads_pictures(form: Preprocessing) -> bool:
     """Return whether the graph takes whole pictures. With the view "rows" it takes steps, as for others."""
     return form.picture is not None and form.view != "rows"
+
+
+def takes_pictures(model: TrainedModel) -> bool:
+    """Return whether the graph of a model takes whole pictures; an ensemble's, if one of its members does."""
+    forms = [each.preprocessing for each in model.models]
+    if len(forms) == 1:
+        return reads_pictures(forms[0])
+    # Members that cut rows differently have no steps in common either.
+    cuts = any(reads_pictures(form) or form.features != form.source_features for form in forms)
+    return cuts and model.preprocessing.picture is not None
 
 
 def standardize(graph: GraphBuilder, model: Model, steps: str) -> str:
@@ -104,7 +114,24 @@ def add_outputs(
     valid = graph.reshape(finite, [-1, 1], "readable_column")
     # NaN instead of an error, because a graph cannot refuse one sequence of a batch.
     logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
-    made = [value_info("logits", ["N", K], "One for each class, in the order of `classes` in the metadata.")]
+    return declare_outputs(graph, logits, K, temperature, probabilities, "One for each class")
+
+
+def declare_outputs(
+    graph: GraphBuilder, logits: str, classes: int, temperature: float, probabilities: bool, what: str
+) -> list[ValueInfoProto]:
+    """Add the probabilities for logits, and return the outputs of the graph.
+
+    Args:
+        graph: The graph.
+        logits: Logits (N, K).
+        classes: K.
+        temperature: Number by which logits are divided for the probabilities.
+        probabilities: Whether there is an output for them.
+        what: What the logits are, in words.
+    """
+    K = classes
+    made = [value_info("logits", ["N", K], f"{what}, in the order of `classes` in the metadata.")]
     if probabilities:
         if temperature != 1:
             divisor = graph.constant("temperature", temperature)

@@ -15,14 +15,18 @@ from scanline.interchange.onnx.parts import (
     layer_weights,
     operator,
     operator_attributes,
-    reads_pictures,
     standardize,
 )
 from scanline.model.artifact import Model
 
 
 def sequence_graph(
-    model: Model, temperature: float, probabilities: bool, opset: int, properties: dict[str, str]
+    model: Model,
+    temperature: float,
+    probabilities: bool,
+    opset: int,
+    properties: dict[str, str],
+    pictures: bool,
 ) -> ModelProto:
     """Return the graph that reads `steps` (N, T, F) with `lengths` (N,), or `pictures`.
 
@@ -35,10 +39,11 @@ def sequence_graph(
         probabilities: Whether there is an output for them.
         opset: Version of the operators.
         properties: Metadata.
+        pictures: Whether it reads whole pictures.
     """
     network, form, graph = model.network, model.preprocessing, GraphBuilder(opset)
     a = network.architecture
-    if reads_pictures(form):
+    if pictures:
         values, lengths, real, inputs = _picture_inputs(graph, form)
     else:
         values, lengths, real, inputs = _step_inputs(graph, form)

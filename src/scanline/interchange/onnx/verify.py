@@ -16,7 +16,7 @@ from scanline.interchange.export import Verification
 from scanline.interchange.onnx.batches import LIMIT, Feed, Floats, sequence_batches, step_batches
 from scanline.interchange.onnx.step_graph import states
 from scanline.metrics.probabilities import softmax
-from scanline.model.artifact import Model
+from scanline.model.artifact import Model, TrainedModel
 
 # The exceptions of ONNX Runtime have no common base class; they are all defined in one module.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -139,7 +139,7 @@ class Comparison:
         return Verification(self.difference, self.batches, True, self.longest)
 
 
-def verify_sequences(content: bytes, model: Model, seed: int = 0) -> Verification:
+def verify_sequences(content: bytes, model: TrainedModel, seed: int = 0) -> Verification:
     """Compare a graph of whole sequences with the model.
 
     Args:

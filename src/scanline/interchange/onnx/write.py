@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from scanline.errors import MissingExtraError, ModelError, UsageError
 from scanline.interchange.export import Export, check_exportable
-from scanline.model.artifact import Model
+from scanline.model.artifact import Model, TrainedModel
+from scanline.model.ensemble_files import member_folder
 from scanline.model.model_files import describe_tensors
 from scanline.storage.atomic import write_atomic
 from scanline.version import __version__
@@ -25,7 +26,12 @@ _LIMIT_BYTES = 2**31 - 2**24  # of a protocol buffer, without 16 MiB for all but
 
 
 def export_onnx(
-    model: Model, target: Path, *, probabilities: bool = True, opset: int = DEFAULT_OPSET, seed: int = 0
+    model: TrainedModel,
+    target: Path,
+    *,
+    probabilities: bool = True,
+    opset: int = DEFAULT_OPSET,
+    seed: int = 0,
 ) -> Export:
     """Write a graph that reads whole sequences, with the preprocessing inside, to the file `target`.
 
@@ -34,7 +40,9 @@ def export_onnx(
     than rows takes `pictures` float32 (N, height, width x channels) only. N and T are free. Outputs are
     `logits` float32 (N, K) and `probabilities` (N, K), calibrated if `model` is. They are NaN for a
     sequence with an infinite value, or with NaN if the model does not fill missing values. The metadata
-    name the classes, the input and the digests of the weights.
+    name the classes, the input and the digests of the weights. The graph of an ensemble has all members, and
+    its logits are the logarithm of the mean of their probabilities; it takes pictures if one member has
+    another view than rows.
 
     Args:
         model: The model.
@@ -48,11 +56,11 @@ def export_onnx(
         model. ModelError: If the graph's outputs differ from the model's. Nothing is written then.
     """
     _check(model, opset, whole=True)
-    from scanline.interchange.onnx.sequence_graph import sequence_graph
+    from scanline.interchange.onnx.ensemble_graph import whole_graph
     from scanline.interchange.onnx.verify import verify_sequences
 
-    graph = sequence_graph(model, model.divisor, probabilities, opset, _properties(model, whole=True))
-    return _write(graph, model, target, opset, lambda content: verify_sequences(content, model, seed))
+    graph = whole_graph(model, model.divisor, probabilities, opset, _properties(model, whole=True))
+    return _write(graph, target, opset, lambda content: verify_sequences(content, model, seed))
 
 
 def export_step_graph(
@@ -77,12 +85,10 @@ def export_step_graph(
     from scanline.interchange.onnx.verify import verify_steps
 
     graph = step_graph(model, model.divisor, probabilities, opset, _properties(model, whole=False))
-    return _write(graph, model, target, opset, lambda content: verify_steps(content, model, seed))
+    return _write(graph, target, opset, lambda content: verify_steps(content, model, seed))
 
 
-def _write(
-    graph: ModelProto, model: Model, target: Path, opset: int, verify: Callable[[bytes], Any]
-) -> Export:
+def _write(graph: ModelProto, target: Path, opset: int, verify: Callable[[bytes], Any]) -> Export:
     # The bytes that were verified are the bytes that are written.
     content = graph.SerializeToString()
     verification = verify(content)
@@ -90,9 +96,10 @@ def _write(
     return Export(str(target), "onnx", opset, verification)
 
 
-def _check(model: Model, opset: int, whole: bool) -> None:
+def _check(model: TrainedModel, opset: int, whole: bool) -> None:
     """Check that there is a graph for this model, and that the packages for it are installed."""
-    check_exportable(model, "onnx", "ONNX")
+    for each in model.models:
+        check_exportable(each, "onnx", "ONNX")
     _check_installed()
     newest = newest_opset()
     if type(opset) is not int or not OLDEST_OPSET <= opset <= newest:
@@ -100,25 +107,37 @@ def _check(model: Model, opset: int, whole: bool) -> None:
             f"opset must be {OLDEST_OPSET} to {newest}, which the installed onnx and onnxruntime support, "
             f"got {opset}"
         )
-    from scanline.interchange.onnx.parts import reads_pictures
-
-    network, form = model.network, model.preprocessing
     # Protocol buffers are limited to 2 GiB; serialising more fails late, after all work is done.
-    size = 4 * sum(weight.numel() for weight in network.parameters())
+    size = 4 * model.parameter_count
     if size > _LIMIT_BYTES:
         raise ModelError(
             f"the weights of this model are {size / 2**30:.1f} GiB; an ONNX file holds at most 2 GiB"
         )
+    from scanline.interchange.onnx.parts import takes_pictures
+
     # Graphs of whole pictures carry values along picture rows before the view cuts them into steps.
-    fills_before_cutting = whole and reads_pictures(form)
-    if form.missing == "forward-fill" and form.features != form.source_features and not fills_before_cutting:
-        raise UsageError(
-            f"this model cuts steps of {form.source_features} values into steps of {form.features} after it "
-            "fills missing values forward, which a graph of its steps cannot do: fill them before, and train "
-            "with input.missing=error"
-        )
+    if not (whole and takes_pictures(model)):
+        _check_cutting(model)
     if not whole:
-        _check_causal(model)
+        _check_causal(model.models[0])
+
+
+def _check_cutting(model: TrainedModel) -> None:
+    """Check that steps as the networks read them can be the input of a graph."""
+    for form in (each.preprocessing for each in model.models):
+        if form.features == form.source_features:
+            continue
+        if len(model.models) > 1:
+            raise UsageError(
+                f"a member of this ensemble cuts steps of {form.source_features} values into steps of "
+                f"{form.features}, which a graph of several members cannot do: export the member"
+            )
+        if form.missing == "forward-fill":
+            raise UsageError(
+                f"this model cuts steps of {form.source_features} values into steps of {form.features} after "
+                "it fills missing values forward, which a graph of its steps cannot do: fill them before, "
+                "and train with input.missing=error"
+            )
 
 
 def _check_causal(model: Model) -> None:
@@ -169,10 +188,15 @@ def newest_opset() -> int:
     return OLDEST_OPSET
 
 
-def _properties(model: Model, whole: bool) -> dict[str, str]:
+def _properties(model: TrainedModel, whole: bool) -> dict[str, str]:
     """Return the metadata: where the model comes from, and how to use it."""
     test, temperature = model.provenance.test, model.temperature
-    digests = {name: each.sha256 for name, each in describe_tensors(model.network.state_dict()).items()}
+    several = len(model.models) > 1
+    digests = {
+        f"{member_folder(number)}/{name}" if several else name: each.sha256
+        for number, member in enumerate(model.models, 1)
+        for name, each in describe_tensors(member.network.state_dict()).items()
+    }
     made: dict[str, str] = {
         "classes": json.dumps(list(model.class_names), ensure_ascii=False),
         "input": json.dumps(_input(model, whole), ensure_ascii=False),
@@ -182,6 +206,8 @@ def _properties(model: Model, whole: bool) -> dict[str, str]:
         "licence": model.provenance.licence or "not stated",
         "sha256": json.dumps(digests),  # of every tensor, as in the model's model.json
     }
+    if several:
+        made["members"] = json.dumps([each.short_name for each in model.models])
     if test is not None:
         made["accuracy"] = json.dumps(test.model_dump(mode="json"))
     if model.calibrated and temperature is not None:
@@ -189,9 +215,9 @@ def _properties(model: Model, whole: bool) -> dict[str, str]:
     return made
 
 
-def _input(model: Model, whole: bool) -> dict[str, Any]:
+def _input(model: TrainedModel, whole: bool) -> dict[str, Any]:
     """Return the description of the input, for programs."""
-    from scanline.interchange.onnx.parts import reads_pictures
+    from scanline.interchange.onnx.parts import takes_pictures
 
     form = model.preprocessing
     made: dict[str, Any] = {"name": "step", "shape": ["N", form.features]}
@@ -199,8 +225,8 @@ def _input(model: Model, whole: bool) -> dict[str, Any]:
         made = {"name": "steps", "shape": ["N", "T", form.features]}
     if form.picture is not None:
         p = form.picture
-        if whole and reads_pictures(form):
+        if whole and takes_pictures(model):
             made = {"name": "pictures", "shape": ["N", p.height, p.width * p.channels]}
-        made |= {"picture": asdict(p), "view": form.view}
+        made |= {"picture": asdict(p), "view": model.view}
     names = form.settings.feature_columns
     return made | {"missing": form.missing} | ({"features": list(names)} if names else {})
