@@ -78,7 +78,7 @@ def command(
     processes.check()
     target = _target(track)
     if wants_report:
-        from scanline.reporting.page import check_installed
+        from scanline.reporting.templates import check_installed
 
         # Before training: a missing package must not be discovered hours later.
         check_installed()

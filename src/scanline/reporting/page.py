@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import importlib.util
 import shlex
 from typing import Any
 
 import tomli_w
 
 from scanline import cells
-from scanline.errors import MissingExtraError
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.reporting.charts import charts, mistake_figures, unit
 from scanline.reporting.confusion import CellExamples, cell_examples, confusion_matrix
@@ -18,7 +15,7 @@ from scanline.reporting.facts import ReportFacts
 from scanline.reporting.figures import loss_name
 from scanline.reporting.findings import findings
 from scanline.reporting.tables import MAX_DISAGREEMENTS, Table, tables
-from scanline.reporting.text import duration
+from scanline.reporting.templates import resource, template_environment
 from scanline.training.run_files import EvaluatedLine
 from scanline.version import __version__
 
@@ -33,31 +30,20 @@ def render(report: ReportFacts, numbers: str) -> str:
     Raises:
         MissingExtraError: If Jinja2 or Matplotlib is not installed.
     """
-    check_installed()
-    from jinja2 import Environment, StrictUndefined
-
-    # Package resources, so that it also works from a zip file.
-    folder = importlib.resources.files("scanline.reporting")
-    # Names of files and classes are untrusted text: everything is escaped except the charts' own SVG.
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"count": lambda value: f"{value:,}", "duration": duration}
-    page = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    page = template_environment().get_template("page.html")
     facts: dict[str, Any] = report.to_json()
     metrics = report.metrics if isinstance(report.metrics, ClassificationMetrics) else None
     matrix = confusion_matrix(metrics) if metrics else None
     filled: list[CellExamples] = []
     if report.evaluation and report.loaded and matrix:
         filled = cell_examples(report.evaluation, report.loaded, matrix)
-    # StrictUndefined turns a name that the template misspells into an error instead of an empty string.
     text = page.render(
         facts=facts,
         figures=facts["figures"] if metrics else None,
         unit=unit(report),
         network=_network(report) if report.model else None,
         title=f"{report.run}: {report.model.data if report.model else 'no model yet'}",
-        style=(folder / "page.css").read_text(encoding="utf-8"),
+        style=resource("page.css"),
         findings=findings(report),
         charts=charts(report),
         tables=tables(report),
@@ -75,13 +61,6 @@ def render(report: ReportFacts, numbers: str) -> str:
         version=__version__,
     )
     return text.strip() + "\n"
-
-
-def check_installed() -> None:
-    """Raise MissingExtraError if a package is missing that a report needs."""
-    missing = [name for name in ("jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError("a report", missing, "report")
 
 
 def _network(report: ReportFacts) -> str:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from scanline.data.download import Progress
-from scanline.errors import ScanlineError, UsageError
+from scanline.errors import UsageError
 from scanline.model.ensemble_files import is_ensemble
 from scanline.model.model_files import find_model
 from scanline.reporting.gather import gather
-from scanline.reporting.page import check_installed, render
-from scanline.storage.atomic import write_atomic
-from scanline.storage.json_files import write_json
+from scanline.reporting.page import render
+from scanline.reporting.page_files import check_page, write_page
+from scanline.reporting.templates import check_installed
 from scanline.training.run_directory import RunDirectory
-
-KIND = "report"
 
 
 def report(
@@ -37,13 +34,8 @@ def report(
         )
     check_installed()
     page = folder / "report.html" if output is None else Path(output)
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"expected a report file ending in .html, got {page}")
-    numbers = page.with_suffix(".json")
-    if page.is_dir():
-        raise ScanlineError(f"cannot write {page}: Is a directory")
     # All checks of the output come before the evaluation, which may take minutes.
-    _check_numbers(numbers)
+    check_page(page, _files_of_run(page.parent))
     facts = gather(
         os.fspath(run),
         None if data is None else os.fspath(data),
@@ -51,29 +43,11 @@ def report(
         device,
         on_progress,
     )
-    html = render(facts, numbers.name)
-    # The page links to the JSON file, so the file is written first; each of the two appears whole.
-    write_json(numbers, {"kind": KIND} | facts.to_json())
-    write_atomic(page, html)
+    write_page(page, render(facts, page.with_suffix(".json").name), facts.to_json())
     return page
 
 
-def _check_numbers(path: Path) -> None:
-    """Raise UsageError if the JSON file would replace anything but an earlier report's."""
-    run = RunDirectory(path.parent)
-    if run.recipe.is_file() and path in (run.environment, run.split, run.result):
-        raise UsageError(f"{path} is a file of the run itself: choose another name for the page")
-    try:
-        mode = path.lstat().st_mode
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would block
-            raise UsageError(f"{path} exists and is not a file: choose another name for the page")
-        # Recognised by a key within the first 64 bytes; the file itself may be large.
-        with open(path, "rb") as file:
-            is_report = f'"kind": "{KIND}"'.encode() in file.read(64)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ScanlineError(f"cannot write {path}: {error.strerror or error}") from error
-    # An unrelated JSON file of the user is never overwritten.
-    if not is_report:
-        raise UsageError(f"{path} exists and is not a report: choose another name for the page")
+def _files_of_run(folder: Path) -> tuple[Path, ...]:
+    """Return the JSON files of the run in a folder, none if there is no run."""
+    run = RunDirectory(folder)
+    return (run.environment, run.split, run.result) if run.recipe.is_file() else ()
