@@ -1,4 +1,4 @@
-"""Plots of training, evaluation and single sequences; the only importer of Matplotlib.
+"""Plots of training, evaluation, searches and single sequences; the only importer of Matplotlib.
 
 Plots take numbers and labels, never models, runs or files. Every plot returns a Matplotlib figure, which
 `to_svg`, `to_png` and `to_gif` turn into files.
@@ -19,6 +19,14 @@ from scanline.plots.evaluation import (
 )
 from scanline.plots.gates import GateActivity, gate_activity
 from scanline.plots.output import to_gif, to_png, to_svg
+from scanline.plots.search import (
+    SettingAxis,
+    TrialScores,
+    compared_scores,
+    parallel_coordinates,
+    setting_importance,
+    trial_history,
+)
 from scanline.plots.sequence import AttributionImage, Panel, SequenceData, explanation, mistake
 from scanline.plots.training import LearningCurve, learning_curve
 
@@ -33,16 +41,22 @@ __all__ = [
     "Panel",
     "ReliabilityBins",
     "SequenceData",
+    "SettingAxis",
+    "TrialScores",
     "accuracy_by_length",
     "accuracy_by_step",
     "class_metrics",
+    "compared_scores",
     "coverage_curve",
     "explanation",
     "gate_activity",
     "learning_curve",
     "mistake",
+    "parallel_coordinates",
     "reliability_diagram",
+    "setting_importance",
     "to_gif",
     "to_png",
     "to_svg",
+    "trial_history",
 ]
