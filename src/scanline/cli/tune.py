@@ -9,11 +9,11 @@ import click
 
 from scanline.cli.data_options import chosen_settings, data_options
 from scanline.cli.output import download_bar, print_json, print_text, say, shown_name
-from scanline.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from scanline.search.records import StudyRecord
     from scanline.search.study import Found, Search
+    from scanline.training.run_files import SplitMetrics
 
 
 @click.command(name="tune")
@@ -63,6 +63,11 @@ if TYPE_CHECKING:
     metavar="N",
     help="Also make an ensemble of the N best trials.",
 )
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    help="Also measure plain baselines at the end.  [default: baselines]",
+)
 @data_options
 @click.option(
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
@@ -81,6 +86,7 @@ def command(
     folds: int | None,
     unordered: bool,
     ensemble: int | None,
+    baselines: bool,
     device: str,
     as_json: bool,
     **options: Any,
@@ -99,8 +105,9 @@ def command(
     scanline tune show studies/sensors.csv-sequences-001
     """
     from scanline.recipe import parse_setting
+    from scanline.search import check_installed
 
-    check_optuna()
+    check_installed()
     from scanline.search.study import Request, Search
 
     changes = dict(map(parse_setting, settings)) | chosen_settings(options)
@@ -110,13 +117,14 @@ def command(
         settings=changes,
         trials=trials,
         minutes=minutes,
-        workers=workers or _cores(),
+        workers=workers or cores(),
         study=study,
         storage=storage,
         seed=seed,
         folds=folds,
         ordered=not unordered,
         ensemble=ensemble or 0,
+        baselines=baselines,
         device=device,
     )
     with download_bar() as on_progress:
@@ -128,21 +136,16 @@ def command(
     if not ended:
         say("the time is up: training the model with the best settings")
     found = search.finish()
+    for note in found.notes:
+        say(note)
     if as_json:
         print_json(found.to_json())
         return
     _print(found)
 
 
-def check_optuna() -> None:
-    """Raise MissingExtraError without Optuna."""
-    try:
-        import optuna  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("scanline tune", ["optuna"], "tune") from None
-
-
-def _cores() -> int:
+def cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -188,13 +191,18 @@ def _print(found: Found) -> None:
     print_text(f"best: trial {best.number}, validation {study.metric} {last.score:.4f}")
     for key, value in best.settings.items():
         print_text(f"  {key} = {shown_name(str(value))}")
-    if test is not None and test.accuracy is not None and test.ci95 is not None:
-        print_text(
-            f"test: {test.correct:,} of {test.n:,} correct, accuracy {test.accuracy:.4f}, "
-            f"95 % interval {test.ci95[0]:.4f} to {test.ci95[1]:.4f}"
-        )
-    elif test is not None:
-        print_text(f"test: {test.n:,} sequences, loss {test.loss:.4f}")
+    _print_metrics("test", test)
+    _print_metrics("test of the ensemble", found.ensemble)
     print_text(f"model:  {shown_name(found.folder / 'winner')}")
     print_text(f"recipe: {shown_name(found.folder / 'winner.toml')}")
     say(f"next: scanline tune show {shown_name(found.folder)}")
+
+
+def _print_metrics(name: str, test: SplitMetrics | None) -> None:
+    if test is not None and test.accuracy is not None and test.ci95 is not None:
+        print_text(
+            f"{name}: {test.correct:,} of {test.n:,} correct, accuracy {test.accuracy:.4f}, "
+            f"95 % interval {test.ci95[0]:.4f} to {test.ci95[1]:.4f}"
+        )
+    elif test is not None:
+        print_text(f"{name}: {test.n:,} sequences, loss {test.loss:.4f}")

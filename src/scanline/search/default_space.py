@@ -70,7 +70,8 @@ def _first(
             {"input.features": widths[-1], **longer, "model.readout": "mean"},
             {"input.features": widths[0], **longer, "model.readout": "mean"},
         ]
-    return tuple(each for each in found if each)
+    distinct = [each for number, each in enumerate(found) if each and each not in found[:number]]
+    return tuple(distinct)
 
 
 def _choices(values: tuple[Value, ...], own: Value) -> Choices:

@@ -17,7 +17,7 @@ from scanline.training.run_directory import RunDirectory
 
 
 def final_recipe(
-    definition: Definition, settings: Mapping[str, Value], data: Dataset, use_test: bool = True
+    definition: Definition, settings: Mapping[str, Value], data: Dataset, rank: int = 0
 ) -> Recipe:
     """Return the recipe of a final model.
 
@@ -25,12 +25,13 @@ def final_recipe(
         definition: The study.
         settings: Settings of the trial.
         data: The data set as it was read. The splits of a packed one cannot be joined.
-        use_test: Whether the model is tested.
+        rank: Rank of the trial. The model of rank 0 is tested; the others have seeds of their own.
     """
-    recipe = parse(definition.recipe, "the recipe of the study", dict(settings))
+    seed = {"seed": definition.base().seed + rank} if rank else {}
+    recipe = parse(definition.recipe, "the recipe of the study", dict(settings) | seed)
     # Early stopping needs a validation split.
     joins = not recipe.train.patience and all(isinstance(e, MemorySource) for e in data.splits.values())
-    split = recipe.split.model_copy(update={"use_validation": not joins, "use_test": use_test})
+    split = recipe.split.model_copy(update={"use_validation": not joins, "use_test": rank == 0})
     return recipe.model_copy(update={"split": split})
 
 
@@ -39,7 +40,7 @@ def train_final(
     settings: Mapping[str, Value],
     path: Path,
     data: Dataset,
-    use_test: bool,
+    rank: int,
     stop: Callable[[], bool],
     device: str = "cpu",
 ) -> None:
@@ -50,14 +51,14 @@ def train_final(
         settings: Settings of the trial.
         path: Run directory of the model; a finished run stays as it is.
         data: The data set as it was read.
-        use_test: Whether the model is tested at the end; `data` must then have the test split.
+        rank: Rank of the trial; for rank 0 `data` must have the test split.
         stop: Asked after each step whether to pause.
         device: Device to compute on.
 
     Raises:
         Interrupted: If `stop` returned True, or after a signal.
     """
-    recipe = final_recipe(definition, settings, data, use_test)
+    recipe = final_recipe(definition, settings, data, rank)
     split = partition(data, recipe.split, recipe.input.missing)
     if (path / "recipe.toml").is_file() and any((path / "checkpoints").glob("step-*")):
         result = RunDirectory(path).read_result()

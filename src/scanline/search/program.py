@@ -1,7 +1,7 @@
 """The programs of a search: a worker, and the training of a model that is kept.
 
     python -m scanline.search.program worker FOLDER
-    python -m scanline.search.program final FOLDER NUMBER NAME [test]
+    python -m scanline.search.program final FOLDER NUMBER NAME RANK
 
 Standard input is a pipe: at its end, as when the process that started this one is gone, training is paused.
 The address of the storage is in the environment, since it may contain a password.
@@ -68,16 +68,16 @@ def main(arguments: list[str]) -> int:
     stop = Stop()
     stop.watch()
     try:
-        tests = "test" in arguments[4:]
-        storage, definition, data = open_all(folder, tests)
+        rank = int(arguments[4]) if kind == "final" else None
+        storage, definition, data = open_all(folder, with_test=rank == 0)
         torch.set_num_threads(definition.threads)
         device = os.environ.get(DEVICE, "cpu")
-        if kind == "worker":
+        if rank is None:
             Worker(storage, definition, data, folder, stop, device).work()
         else:
             trial = storage.trials()[int(arguments[2])].record
             path = folder / arguments[3]
-            train_final(definition, trial.settings, path, data, tests, stop, device)
+            train_final(definition, trial.settings, path, data, rank, stop, device)
     except Interrupted as error:
         return error.exit_code
     except ScanlineError as error:

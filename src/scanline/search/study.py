@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,24 +19,24 @@ from scanline.errors import Interrupted, ModelError, UsageError
 from scanline.recipe import Recipe
 from scanline.search.default_space import default_space
 from scanline.search.definition import GENERATION, Definition
+from scanline.search.ending import Ending, best_trials
 from scanline.search.final import final_recipe, train_final
 from scanline.search.processes import Processes
 from scanline.search.records import FINAL, StudyRecord, TrialRecord
 from scanline.search.space import Space, read_space
-from scanline.search.storage import StudyStorage, record_of, sqlite_url
+from scanline.search.storage import StudyStorage, open_study, record_of, sqlite_url, study_folder
 from scanline.search.study_files import StudyFiles
 from scanline.search.table import table
 from scanline.search.validation import choose_validation
-from scanline.search.worker import LIMIT, OPEN, Worker, data_digest
+from scanline.search.worker import LIMIT, OPEN, Worker, check_digest, data_digest
 from scanline.storage.atomic import write_atomic
 from scanline.training.inputs import read_unsplit
 from scanline.training.preparation import Prepared, prepare
 from scanline.training.run_directory import RunDirectory, claim
-from scanline.training.run_files import Result
+from scanline.training.run_files import Result, SplitMetrics
 
 STUDIES = "studies"
 _LOOK_S = 1.0  # between two looks at the storage for the progress
-FINALS = "finals"  # folder of the members of an ensemble but the winner
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Request:
         folds: Number of folds to validate on; 0: one split; None: chosen by the data.
         ordered: Whether the trials must not depend on the number of workers.
         ensemble: Number of best trials whose settings make an ensemble; 0: none.
+        baselines: Whether plain baselines are measured at the end.
         device: Device to compute on.
     """
 
@@ -71,6 +72,7 @@ class Request:
     folds: int | None = None
     ordered: bool = True
     ensemble: int = 0
+    baselines: bool = True
     device: str = "auto"
 
 
@@ -83,12 +85,16 @@ class Found:
         folder: Its folder.
         winner: The best trial.
         result: Result of the winner's run, with its test metrics.
+        ensemble: The test metrics of the ensemble; None if none was wanted.
+        notes: Messages for the user.
     """
 
     study: StudyRecord
     folder: Path
     winner: TrialRecord
     result: Result
+    ensemble: SplitMetrics | None = None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the outcome as a JSON object."""
@@ -104,6 +110,7 @@ class Found:
                 "score": None if last is None else last.score,
                 "run": str(self.folder / "winner"),
             },
+            "ensemble": None if self.ensemble is None else self.ensemble.to_json(),
             **self.result.to_json(),
         }
 
@@ -217,6 +224,9 @@ class Search:
     def finish(self) -> Found:
         """Train the winner again on training and validation sequences, and test it.
 
+        With an ensemble, its other members are trained in the same way, and the ensemble is tested. Plain
+        baselines are measured at the end.
+
         Raises:
             ModelError: If no trial has come to a validation.
             Interrupted: After Ctrl-C.
@@ -229,26 +239,31 @@ class Search:
             raise ModelError(f"study {study.name} has no validated trial ({reason}); search longer")
         data = self.files.read_data(self.definition)
         write_atomic(self.files.recipe, final_recipe(self.definition, winner.settings, data).to_toml())
-        self._train([winner], tests=True)
+        members, notes = best_trials(study, max(1, self.request.ensemble))
+        self._train(members)
         result = RunDirectory(self.files.winner).read_result()
         if result is None:
             raise ModelError(f"{self.files.winner} has no result")
-        return Found(study, self.files.folder, winner, result)
+        ended = Ending(self.definition, self.files, data, members)
+        ended.calibrate_winner()
+        tested = ended.make_ensemble() if len(members) > 1 else None
+        if self.request.baselines:
+            ended.measure_baselines()
+        return Found(study, self.files.folder, winner, result, tested, tuple(notes))
 
-    def _train(self, trials: list[TrialRecord], tests: bool) -> None:
-        programs = []
-        for rank, trial in enumerate(trials):
-            name = self.files.winner.name if rank == 0 else f"{FINALS}/{trial.number:04d}"
-            programs.append(["final", str(trial.number), name, *(["test"] if tests and rank == 0 else [])])
+    def _train(self, trials: Sequence[TrialRecord]) -> None:
+        """Train the final models of trials; the first is the winner, which is tested."""
+        paths = [self.files.final(trial.number, rank) for rank, trial in enumerate(trials)]
         if self.request.workers == 0:
             for rank, trial in enumerate(trials):
-                tested = tests and rank == 0
-                data = self.files.read_data(self.definition, tested)
-                path = self.files.folder / programs[rank][2]
-                train_final(
-                    self.definition, trial.settings, path, data, tested, lambda: False, self.request.device
-                )
+                data = self.files.read_data(self.definition, with_test=rank == 0)
+                settings, device = trial.settings, self.request.device
+                train_final(self.definition, settings, paths[rank], data, rank, lambda: False, device)
             return
+        programs = [
+            ["final", str(trial.number), str(path.relative_to(self.files.folder)), str(rank)]
+            for rank, (trial, path) in enumerate(zip(trials, paths, strict=True))
+        ]
         try:
             self._processes().run(programs, self.request.workers)
         except KeyboardInterrupt:
@@ -260,6 +275,45 @@ class Search:
 
     def _write_table(self) -> None:
         write_atomic(self.files.table, table(record_of(self.storage, self.definition)))
+
+
+def join(
+    study: str, storage: str | None, data: str | None, workers: int, device: str = "auto"
+) -> StudyStorage:
+    """Work on the trials of a search that another machine has begun, until it ends.
+
+    Args:
+        study: Folder of the study, which may be shared with that machine, or its name.
+        storage: Address of the database; None: as the study's folder says.
+        data: Where the data are on this machine, if not where the study was begun.
+        workers: Number of processes.
+        device: Device to compute on.
+
+    Returns:
+        The storage of the study.
+
+    Raises:
+        ModelError: If there is no such study.
+        DataError: If the data are not those of the study.
+        Interrupted: After Ctrl-C, once all trials are paused.
+    """
+    device = choose_device(device)
+    folder = study_folder(study)
+    if storage is not None and not folder.exists():
+        folder = Path(STUDIES) / folder.name
+    opened, definition = open_study(str(folder), storage)
+    files = StudyFiles(folder)
+    if not files.exists():
+        where = "" if data is None else str(Path(data).resolve()) if Path(data).exists() else data
+        files.create(folder.name, opened.url, data=where)
+    check_digest(definition, files.read_data(definition))
+    url = storage or files.storage()
+    processes = Processes(folder, files.logs, url, device, definition.threads)
+    try:
+        processes.run([("worker",)] * workers, workers)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; the same command joins the search again") from None
+    return opened
 
 
 def _progress(study: StudyRecord) -> int:

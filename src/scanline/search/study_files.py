@@ -17,6 +17,7 @@ from scanline.training.inputs import read_again_unsplit
 
 SCHEMA = 1
 _ARRAYS = "arrays"
+FINALS = "finals"  # folder of the members of an ensemble but the winner
 
 
 class StudyFiles:
@@ -37,6 +38,10 @@ class StudyFiles:
         self.table, self.winner = folder / "trials.csv", folder / "winner"
         self.recipe, self.ensemble = folder / "winner.toml", folder / "ensemble"
         self.baselines, self.logs = folder / "baselines.json", folder / "workers"
+
+    def final(self, number: int, rank: int) -> Path:
+        """Return the run directory of the final model of a trial; that of rank 0 is the winner."""
+        return self.folder / FINALS / f"{number:04d}" if rank else self.winner
 
     def exists(self) -> bool:
         """Whether the folder has a study."""
