@@ -1,6 +1,7 @@
 // Requests to the server. URLs are relative, so that the page works behind any path prefix.
-import type { Result, GalleryItem, Input, Model, PredictRequest, Predictions, Values, WhatIf } from "./types";
+import type { Result, GalleryItem, Input, Model, PredictRequest, Prediction, Predictions, Values, WhatIf } from "./types";
 import { isEmpty } from "./format";
+import { model } from "./state";
 
 const TOKEN = "scanline-token";
 
@@ -27,7 +28,8 @@ export const getGallery = async (): Promise<{ data: string; items: GalleryItem[]
   (await call("v1/gallery")) as { data: string; items: GalleryItem[] };
 
 export function requestFor(values: Values, fit: boolean, whatIf: WhatIf): PredictRequest {
-  const request: PredictRequest = { inputs: [values], trace: true };
+  const request: PredictRequest = { inputs: [values] };
+  if (model().network) request.trace = true;
   if (fit) request.fit = true;
   if (!isEmpty(whatIf)) request.what_if = whatIf;
   return request;
@@ -37,15 +39,25 @@ export function requestFor(values: Values, fit: boolean, whatIf: WhatIf): Predic
 export async function predict(input: Input, whatIf: WhatIf): Promise<Result> {
   if (!input.values) {
     const { content, type } = input.file ?? { content: new Blob(), type: "" };
-    const response = await post("v1/predict?trace=true", content, type);
-    const prediction = response.predictions[0]!;
+    const response = await post(model().network ? "v1/predict?trace=true" : "v1/predict", content, type);
+    const prediction = complete(response.predictions[0]!, null);
     const read: Input = { ...input, values: prediction.seen, fit: false, file: undefined };
     // Sending what the server returned as its input gives the same prediction, bit for bit.
     return { input: read, request: requestFor(prediction.seen, false, whatIf), response, prediction };
   }
   const request = requestFor(input.values, input.fit, whatIf);
   const response = await post("v1/predict", JSON.stringify(request), "application/json");
-  return { input, request, response, prediction: response.predictions[0]! };
+  return { input, request, response, prediction: complete(response.predictions[0]!, input.values) };
+}
+
+/** Adds what the server leaves out for an ensemble: the input, and the probabilities as a trace of one step. */
+function complete(prediction: Prediction, values: Values | null): Prediction {
+  if (prediction.trace) return prediction;
+  const { label, probability, probabilities } = prediction;
+  const { classes, class_names: names } = model();
+  const row = names.map((name) => probabilities[name] ?? 0);
+  const trace = { label, probability, first_reached: 1, settled: 1, changes: 0, classes, probabilities: [row], layers: [] };
+  return { ...prediction, seen: prediction.seen ?? values ?? [], trace };
 }
 
 async function post(path: string, body: BodyInit, type: string): Promise<Predictions> {

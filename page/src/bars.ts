@@ -46,7 +46,8 @@ export function startBars(): void {
     });
     const unit = input.unit;
     const whole = state.step >= steps();
-    text(get("bars-title"), whole && now ? `After all ${steps()} ${plural(unit)}` : now ? `After ${unit} ${state.step}` : "Probabilities");
+    const after = whole ? `After all ${steps()} ${plural(unit)}` : `After ${unit} ${state.step}`;
+    text(get("bars-title"), now && model().network ? after : "Probabilities");
     const words = [all ? "" : `The ${bars.length} most likely of ${classes.length} classes.`, before ? "Outlines: without the what-ifs." : ""];
     text(get("bars-rest"), words.filter(Boolean).join(" "));
   });

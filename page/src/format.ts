@@ -1,9 +1,22 @@
 // Formats numbers and names.
-import type { LayerTrace, Label, Model, WhatIf, Clamp, Silence } from "./types";
+import type { LayerTrace, Label, Model, Network, WhatIf, Clamp, Silence } from "./types";
+
+/** The network of a model that is not an ensemble. */
+export function networkOf(model: Model): Network {
+  if (!model.network) throw new Error("an ensemble has several networks");
+  return model.network;
+}
+
+/** For example "one layer of 64 LSTM units, bidirectional". */
+export function describeNetwork(network: Network): string {
+  const layers = network.layers === 1 ? "one layer" : `${network.layers} layers`;
+  const cell = network.cell === "rnn" ? "plain RNN" : network.cell.toUpperCase();
+  return `${layers} of ${count(network.hidden_size)} ${cell} units${network.bidirectional ? ", bidirectional" : ""}`;
+}
 
 /** For example "forget gate f". */
 export function partName(model: Model, part: string): string {
-  const title = model.network.titles[part];
+  const title = networkOf(model).titles[part];
   return title ? `${title} ${part}` : part;
 }
 
@@ -14,7 +27,7 @@ export function className(model: Model, label: Label): string {
 }
 
 /** Whether values are 0 to 1; all others are around 0. */
-export const isGate = (model: Model, part: string): boolean => model.network.gates.includes(part);
+export const isGate = (model: Model, part: string): boolean => networkOf(model).gates.includes(part);
 
 /** Formats a probability; never rounded to 0 or 100 %. The spaces do not break. */
 export function percent(probability: number): string {
@@ -33,7 +46,7 @@ export const capital = (words: string): string => words.charAt(0).toUpperCase() 
 export const signed = (value: number): string => value.toFixed(3).replace("-", "−");
 
 export function layerName(model: Model, layer: Pick<LayerTrace, "layer" | "direction">): string {
-  const { layers, bidirectional } = model.network;
+  const { layers, bidirectional } = networkOf(model);
   const words = [layers > 1 ? `layer ${layer.layer}` : "", bidirectional ? layer.direction : ""];
   return words.filter(Boolean).join(", ") || "layer 1";
 }
@@ -41,8 +54,8 @@ export function layerName(model: Model, layer: Pick<LayerTrace, "layer" | "direc
 /** ", layer 2, backward": empty if there is only one place. */
 export function place(model: Model, at: Clamp | Silence): string {
   const words: string[] = [];
-  if (at.layer !== undefined && model.network.layers > 1) words.push(`layer ${at.layer}`);
-  if (at.direction !== undefined && model.network.bidirectional) words.push(at.direction);
+  if (at.layer !== undefined && networkOf(model).layers > 1) words.push(`layer ${at.layer}`);
+  if (at.direction !== undefined && networkOf(model).bidirectional) words.push(at.direction);
   return words.length ? `, ${words.join(", ")}` : "";
 }
 

@@ -92,7 +92,7 @@ export function drawSteps(
     raster.draw(pen, 0, 0, width, height);
   };
   const draw = features > 24 ? heat : lines;
-  const read = (step / count) * width;
+  const read = Math.min(1, step / count) * width;
   pen.fillStyle = colours.block;
   pen.fillRect(0, 0, width, height);
   pen.globalAlpha = 0.28;

@@ -3,7 +3,7 @@ import { pane } from "./canvas";
 import { get, text } from "./dom";
 import { drawPicture, drawSteps } from "./inputplot";
 import { goTo } from "./player";
-import { model, panel, shown, state, steps } from "./state";
+import { model, panel, shown, state, steps, stepsRead } from "./state";
 import { theme } from "./theme";
 import type { Picture, Steps } from "./types";
 import { plural, runs } from "./format";
@@ -12,7 +12,7 @@ export function startInputView(): void {
   const input = model().input;
   const canvas = get<HTMLCanvasElement>("seen");
   const view = pane(canvas);
-  get("seen-frame").dataset.kind = input.kind === "picture" ? (input.unit === "row" ? "rows" : "picture") : "lines";
+  get("seen-frame").dataset.kind = input.kind === "picture" ? (input.unit === "row" && model().network ? "rows" : "picture") : "lines";
   if (input.kind === "picture") canvas.style.aspectRatio = `${input.width} / ${input.height}`;
 
   const stepAt = (event: PointerEvent): number => {
@@ -24,13 +24,15 @@ export function startInputView(): void {
     if (input.kind === "sequence") return Math.floor(x * steps()) + 1;
     return input.step_of_pixel[Math.floor(y * input.height)]![Math.floor(x * input.width)]!;
   };
-  canvas.addEventListener("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    goTo(stepAt(event));
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (event.buttons) goTo(stepAt(event));
-  });
+  if (model().network) {
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      goTo(stepAt(event));
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (event.buttons) goTo(stepAt(event));
+    });
+  }
 
   panel(["prediction", "step", "theme", "size", "what-if"], () => {
     const pen = view.begin();
@@ -44,12 +46,13 @@ export function startInputView(): void {
     }
     const { seen } = result.prediction;
     const blank = result.request.what_if?.blank ?? [];
-    if (input.kind === "picture") drawPicture(pen, view.width, view.height, seen as Picture, input, state.step, blank);
-    else drawSteps(pen, view.width, view.height, seen as Steps, state.step, blank, input.names ?? null, theme);
+    if (input.kind === "picture") drawPicture(pen, view.width, view.height, seen as Picture, input, stepsRead(), blank);
+    else drawSteps(pen, view.width, view.height, seen as Steps, stepsRead(), blank, input.names ?? null, theme);
+    const read = model().network ? `, ${state.step} of ${steps()} ${plural(input.unit)} read` : "";
     const left = blank.length ? `; ${plural(input.unit)} ${runs(blank)} blank` : "";
     canvas.setAttribute(
       "aria-label",
-      `Network input: ${result.input.title}, ${state.step} of ${steps()} ${plural(input.unit)} read${left}`,
+      `Network input: ${result.input.title}${read}${left}`,
     );
     text(get("seen-caption"), `Network input: ${result.input.title}`);
   });

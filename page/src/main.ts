@@ -21,17 +21,17 @@ import { startUnits } from "./units";
 import { startUpload } from "./upload";
 import { startPrediction } from "./prediction";
 import { startWhatIf } from "./whatif";
-import { count, percent } from "./format";
+import { capital, count, describeNetwork, percent } from "./format";
 
 function describe(given: Model): void {
   const { network, accuracy, input } = given;
   text(get("name"), given.name);
   document.title = `${given.name} · Scanline`;
-  const layers = network.layers === 1 ? "One layer" : `${network.layers} layers`;
-  const cell = network.cell === "rnn" ? "plain RNN" : network.cell.toUpperCase();
+  const parameters = given.members.reduce((sum, each) => sum + each.parameters, network?.parameters ?? 0);
+  const what = network ? capital(describeNetwork(network)) : `Ensemble of ${given.members.length} models (${[...new Set(given.members.map(describeNetwork))].join("; ")})`;
   const facts = [
-    `${layers} of ${count(network.hidden_size)} ${cell} units${network.bidirectional ? ", bidirectional" : ""}, ${count(network.parameters)} parameters, trained on ${given.trained_on}`,
-    input.kind === "picture" ? `reads ${input.height} × ${input.width} pixels, ${input.unit} by ${input.unit}` : `reads ${input.features} ${input.features === 1 ? "feature" : "features"} step by step`,
+    `${what}, ${count(parameters)} parameters, trained on ${given.trained_on}`,
+    input.kind === "picture" ? `reads ${input.height} × ${input.width} pixels${network ? `, ${input.unit} by ${input.unit}` : ""}` : `reads ${input.features} ${input.features === 1 ? "feature" : "features"} step by step`,
   ];
   const worth = accuracy
     ? `${percent(accuracy.accuracy)} of ${count(accuracy.n)} test ${input.kind === "picture" ? "images" : "sequences"} correct (95 % confidence interval ${(100 * accuracy.ci95[0]).toFixed(2)} to ${percent(accuracy.ci95[1])})`
@@ -48,7 +48,7 @@ async function readLink(): Promise<boolean> {
   try {
     const found = await fromHash(location.hash, model());
     if (!found) return false;
-    state.whatIf = found.whatIf;
+    if (model().network) state.whatIf = found.whatIf;
     changed("what-if");
     choose(found.input);
     return true;
@@ -84,12 +84,15 @@ async function start(): Promise<void> {
   startInputView();
   startPrediction();
   startBars();
-  startPlayer();
-  startStrip();
-  startChart();
-  startMaps();
-  startUnits();
-  startWhatIf();
+  for (const each of document.querySelectorAll<HTMLElement>("[data-needs=network]")) each.hidden = !given.network;
+  if (given.network) {
+    startPlayer();
+    startStrip();
+    startChart();
+    startMaps();
+    startUnits();
+    startWhatIf();
+  }
   startSave();
   changed("input", "prediction", "step", "view", "what-if");
   await startGallery();

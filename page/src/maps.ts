@@ -8,7 +8,7 @@ import { ordered } from "./order";
 import { goTo } from "./player";
 import { changed, model, panel, partOf, shown, state, steps } from "./state";
 import { theme } from "./theme";
-import { capital, isGate, partName, plural, signed } from "./format";
+import { capital, isGate, networkOf, partName, plural, signed } from "./format";
 
 interface PartMap {
   part: string;
@@ -25,7 +25,8 @@ let order: number[] = [];
 export const currentOrder = (): number[] => order;
 
 export function startMaps(): void {
-  const { network, input } = model();
+  const { input } = model();
+  const network = networkOf(model());
   const box = get("maps");
   box.dataset.parts = String(network.parts.length);
   box.style.setProperty("--map-height", `${Math.min(384, Math.max(192, network.hidden_size * 2))}px`);

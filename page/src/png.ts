@@ -5,14 +5,16 @@ import { make } from "./dom";
 import { colourIn, drawLegend, scaleOf } from "./heat";
 import { currentOrder } from "./maps";
 import { drawPicture, drawSteps } from "./inputplot";
-import { layerOf, model, partOf, shown, state, steps } from "./state";
+import { layerOf, model, partOf, shown, state, steps, stepsRead } from "./state";
 import { LIGHT } from "./theme";
-import type { Picture, Steps } from "./types";
+import type { Pen } from "./canvas";
+import type { Model, Picture, Steps, Trace } from "./types";
 import { summary } from "./prediction";
 import { capital, className, isGate, layerName, partName, percent, place, plural, runs } from "./format";
 
 const WIDTH = 1200;
 const EDGE = 40;
+const MAX_WRITTEN = 10; // classes of an ensemble
 const SHARP = 2; // pixels per unit of length
 
 function changes(): string {
@@ -26,15 +28,28 @@ function changes(): string {
   return state.altered && words.length ? `What if: ${words.join("; ")}` : "";
 }
 
+/** Writes the most likely classes, the first one in bold. */
+function writeProbabilities(pen: Pen, trace: Trace, given: Model): void {
+  const row = trace.probabilities[0]!;
+  const order = row.map((_, k) => k).sort((a, b) => row[b]! - row[a]!);
+  order.slice(0, MAX_WRITTEN).forEach((k, place) => {
+    const y = 14 + 25 * place;
+    const weight = place ? 400 : 650;
+    write(pen, className(given, trace.classes[k]!), 42, y, LIGHT.ink, 15, "left", weight);
+    write(pen, percent(row[k]!), 320, y, LIGHT.ink, 15, "right", weight);
+  });
+}
+
 export function compose(): HTMLCanvasElement {
   const result = shown()!;
   const given = model();
   const { input, network } = given;
+  const parts = network?.parts ?? [];
   const { probability, trace, seen } = result.prediction;
   const label = className(given, result.prediction.label);
   const before = state.altered ? state.plain!.prediction : null;
-  const columns = Math.min(3, network.parts.length);
-  const rows = Math.ceil(network.parts.length / columns);
+  const columns = Math.max(1, Math.min(3, parts.length));
+  const rows = Math.ceil(parts.length / columns);
   const mapHeight = 230;
   const height = 530 + rows * (mapHeight + 76);
   const canvas = make("canvas", { width: WIDTH * SHARP, height: height * SHARP });
@@ -58,20 +73,21 @@ export function compose(): HTMLCanvasElement {
   pen.save();
   pen.translate(EDGE, top);
   const blank = result.request.what_if?.blank ?? [];
-  if (input.kind === "picture") drawPicture(pen, wide, Math.min(tall, wide / aspect), seen as Picture, input, steps(), blank);
-  else drawSteps(pen, wide, tall, seen as Steps, steps(), blank, input.names ?? null, LIGHT);
+  if (input.kind === "picture") drawPicture(pen, wide, Math.min(tall, wide / aspect), seen as Picture, input, network ? steps() : stepsRead(), blank);
+  else drawSteps(pen, wide, tall, seen as Steps, network ? steps() : stepsRead(), blank, input.names ?? null, LIGHT);
   pen.restore();
   write(pen, "Network input", EDGE, top + tall + 18, LIGHT.quiet, 13);
   pen.save();
   pen.translate(EDGE + wide + 30, top - 8);
-  drawChart(pen, WIDTH - 2 * EDGE - wide - 30, tall + 20, trace, before?.trace ?? null, null, input.unit, LIGHT);
+  if (network) drawChart(pen, WIDTH - 2 * EDGE - wide - 30, tall + 20, trace, before?.trace ?? null, null, input.unit, LIGHT);
+  else writeProbabilities(pen, trace, given);
   pen.restore();
-  write(pen, "Class probabilities after each step", EDGE + wide + 72, top + tall + 30, LIGHT.quiet, 13);
+  write(pen, network ? "Class probabilities after each step" : "Class probabilities", EDGE + wide + 72, top + tall + 30, LIGHT.quiet, 13);
 
   const room = (WIDTH - 2 * EDGE - (columns - 1) * 30) / columns;
-  const layer = layerOf(result)!;
-  write(pen, `${capital(layerName(given, layer))}: ${network.hidden_size} units (rows), ${steps()} ${plural(input.unit)} (columns)`, EDGE, top + tall + 62, LIGHT.quiet, 13);
-  network.parts.forEach((part, at) => {
+  const layer = layerOf(result);
+  if (network && layer) write(pen, `${capital(layerName(given, layer))}: ${network.hidden_size} units (rows), ${steps()} ${plural(input.unit)} (columns)`, EDGE, top + tall + 62, LIGHT.quiet, 13);
+  parts.forEach((part, at) => {
     const x = EDGE + (at % columns) * (room + 30);
     const y = top + tall + 100 + Math.floor(at / columns) * (mapHeight + 70);
     const values = partOf(result, part);

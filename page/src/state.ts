@@ -38,6 +38,13 @@ export const trace = (): Trace | null => shown()?.prediction.trace ?? null;
 
 export const steps = (): number => trace()?.probabilities.length ?? 1;
 
+/** Steps that count as read when the input is drawn: up to the current one; for an ensemble all. */
+export const stepsRead = (): number => {
+  const { network, input } = model();
+  if (network) return state.step;
+  return input.kind === "picture" ? input.steps : Number.MAX_SAFE_INTEGER;
+};
+
 export const layerOf = (result: Result | null): LayerTrace | null =>
   result?.prediction.trace.layers[state.layer] ?? null;
 

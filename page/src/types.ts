@@ -30,6 +30,19 @@ export interface SequenceInput {
   unit: string;
 }
 
+export interface Network {
+  cell: string;
+  layers: number;
+  hidden_size: number;
+  bidirectional: boolean;
+  readout: string;
+  parts: string[];
+  titles: Record<string, string>;
+  gates: string[];
+  forget_gate: string | null;
+  parameters: number;
+}
+
 export interface Model {
   name: string;
   model: string;
@@ -39,18 +52,10 @@ export interface Model {
   /** The classes as text: a class 1.0 is the number 1 here. */
   class_names: string[];
   input: PictureInput | SequenceInput;
-  network: {
-    cell: string;
-    layers: number;
-    hidden_size: number;
-    bidirectional: boolean;
-    readout: string;
-    parts: string[];
-    titles: Record<string, string>;
-    gates: string[];
-    forget_gate: string | null;
-    parameters: number;
-  };
+  /** Null for an ensemble, which has no traces and what-ifs. */
+  network: Network | null;
+  /** The networks of an ensemble. */
+  members: Network[];
   accuracy: { accuracy: number; ci95: [number, number]; n: number } | null;
   licence: string | null;
   calibrated: boolean;
@@ -112,7 +117,7 @@ export interface WhatIf {
 export interface PredictRequest {
   inputs: [Values];
   fit?: boolean;
-  trace: true;
+  trace?: true;
   what_if?: WhatIf;
 }
 

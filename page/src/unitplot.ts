@@ -5,7 +5,7 @@ import { wholeScale } from "./heat";
 import { partOf, shown, state, steps } from "./state";
 import type { Theme } from "./theme";
 import type { Model } from "./types";
-import { isGate } from "./format";
+import { isGate, networkOf } from "./format";
 
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 export const LEFT = 34;
@@ -13,7 +13,7 @@ export const RIGHT = 20;
 
 /** Gates above, states below, each with its own scale. dashed: the same without the what-ifs. */
 export function drawUnit(pen: Pen, width: number, height: number, given: Model, unit: number, colours: Theme): void {
-  const { parts } = given.network;
+  const { parts } = networkOf(given);
   const gates = parts.filter((part) => isGate(given, part));
   const groups = [gates, parts.filter((part) => !gates.includes(part))].filter((group) => group.length);
   const tall = (height - 4) / groups.length;

@@ -7,11 +7,12 @@ import { goTo } from "./player";
 import { changed, layerOf, model, panel, partOf, shown, state, steps } from "./state";
 import { theme } from "./theme";
 import { setSilent } from "./whatif";
-import { capital, layerName, partName, signed } from "./format";
+import { capital, layerName, networkOf, partName, signed } from "./format";
 
 export function startUnits(): void {
   const given = model();
-  const { network, input } = given;
+  const { input } = given;
+  const network = networkOf(given);
   const field = get<HTMLInputElement>("unit");
   const layer = get<HTMLSelectElement>("layer");
   const part = get<HTMLSelectElement>("part");

@@ -3,7 +3,7 @@ import { requestPrediction } from "./requests";
 import { get, make, options, text } from "./dom";
 import { changed, model, noWhatIf, panel, state, steps } from "./state";
 import type { Clamp, Silence, Direction, WhatIf } from "./types";
-import { isEmpty, partName, place, plural, runs } from "./format";
+import { isEmpty, networkOf, partName, place, plural, runs } from "./format";
 
 function setWhatIf(next: WhatIf, at?: number): void {
   state.whatIf = next;
@@ -69,7 +69,8 @@ function isValid(field: HTMLInputElement): boolean {
 
 export function startWhatIf(): void {
   const given = model();
-  const { network, input } = given;
+  const { input } = given;
+  const network = networkOf(given);
   const unit = input.unit;
   const gate = get<HTMLSelectElement>("what-if-gate");
   const where = get<HTMLSelectElement>("what-if-layer");
