@@ -19,7 +19,7 @@ from scanline.evaluation import baseline_methods
 from scanline.evaluation.baseline_records import Baseline, Baselines
 from scanline.evaluation.baselines import measure_baselines
 from scanline.evaluation.fixed_length import fixed_length
-from scanline.model.artifact import load
+from scanline.model.loading import load
 from scanline.recipe import DEFAULT_DATA
 
 

@@ -27,7 +27,7 @@ from scanline.evaluation.baseline_records import (
 )
 from scanline.evaluation.evaluate import evaluate_source
 from scanline.metrics.intervals import PairedCounts, mcnemar
-from scanline.model.artifact import Model
+from scanline.model.artifact import TrainedModel
 
 LIMIT_S = 60.0
 
@@ -37,7 +37,7 @@ Bools = NDArray[np.bool_]
 def measure_baselines(
     data: Dataset,
     folds: Sequence[tuple[Indices, Indices]] | None = None,
-    winner: Model | None = None,
+    winner: TrainedModel | None = None,
     seed: int = 0,
     limit_s: float = LIMIT_S,
 ) -> Baselines:
@@ -78,7 +78,7 @@ def measure_baselines(
     )
 
 
-def _correct(model: Model, test: SequenceSource) -> Bools | None:
+def _correct(model: TrainedModel, test: SequenceSource) -> Bools | None:
     """Return which test sequences a model classifies correctly; None if its task has no accuracy."""
     if not model.task.has_accuracy:
         return None
