@@ -52,5 +52,14 @@ def log_mean_probabilities(rows: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
     Returns:
         (..., K) in float64; their softmax is the mean of the M softmaxes.
     """
-    logarithms = [torch.from_numpy(each).double().log_softmax(-1) for each in rows]
-    return (torch.stack(logarithms).logsumexp(0) - math.log(len(rows))).numpy()
+    logarithms = [torch.from_numpy(each).double().log_softmax(-1).numpy() for each in rows]
+    largest = logarithms[0]
+    for each in logarithms[1:]:
+        largest = np.maximum(largest, each)
+    # The largest is subtracted before the exponential, which is 0 for numbers below -745.
+    total = np.exp(logarithms[0] - largest)
+    for each in logarithms[1:]:
+        # One after another, as torch's `logsumexp` has other last bits for other numbers of sequences.
+        total = total + np.exp(each - largest)
+    found: NDArray[np.float64] = largest + np.log(total) - math.log(len(rows))
+    return found
