@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import safetensors.torch
-from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from scanline import recipe
@@ -22,9 +18,9 @@ from scanline.data.transforms.scaler import Scaler
 from scanline.device import choose_device
 from scanline.errors import ScanlineError
 from scanline.estimator.documentation import PARAMETERS
-from scanline.estimator.samples import SampleReader, merge_duplicates
+from scanline.estimator.prediction import SEEDS, SequenceClassifier
+from scanline.estimator.samples import merge_duplicates
 from scanline.model.artifact import Model
-from scanline.python_terms import in_python
 from scanline.recipe import Recipe
 from scanline.storage.tensors import pack_tensors
 from scanline.training.events import Stepped
@@ -32,9 +28,6 @@ from scanline.training.preparation import Prepared, prepare
 from scanline.training.state import BestValidation, TrainState, initial_state
 from scanline.training.step import choose_computation, make_optimizer
 from scanline.training.trainer import Trainer
-
-_SEEDS = 2**31 - 1
-
 
 # Keys of the recipe and the parameters that set them.
 _PARAMETERS = {
@@ -52,7 +45,8 @@ _PARAMETERS = {
 }
 
 
-class _RecurrentClassifier(ClassifierMixin, SampleReader):
+class _RecurrentClassifier(SequenceClassifier):
+    _parameters = _PARAMETERS
     _cell: str
     _model: Model
     _state: TrainState
@@ -166,7 +160,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         # A different seed for each pass, derived from the first: passes differ in batch order and dropout,
         # and a sequence of calls stays reproducible.
         seed, passes = (self._seed(), 0) if first else (self._first_seed, self._passes)
-        prepared = self._prepare(source, (seed + passes) % _SEEDS, one_pass=True)
+        prepared = self._prepare(source, (seed + passes) % SEEDS, one_pass=True)
         if first:
             scaler = Scaler.fit(prepared.data.train, prepared.recipe.input.scaling)
             state = initial_state(
@@ -179,26 +173,6 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         self._first_seed, self._passes = seed, passes + 1
         return self
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the predicted class names, (n,); X as for `fit`."""
-        chosen = self._outputs(X).argmax(1)
-        predictions: NDArray[Any] = self.classes_[chosen]
-        return predictions
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probabilities (n, K), a column for each of `classes_`; X as for `fit`."""
-        outputs = self._outputs(X)
-        return self._model.task.probabilities(outputs)
-
-    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithms of the probabilities, (n, K); X as for `fit`."""
-        # Log-softmax with the maximum subtracted, in float64: the logarithm of a probability that
-        # underflowed would be -inf.
-        logits = self._outputs(X).astype(np.float64)
-        logits -= logits.max(1, keepdims=True)
-        logarithms: NDArray[np.float64] = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-        return logarithms
-
     @property
     def model_(self) -> Model:
         """The trained `scanline.Model`, which can be saved, evaluated and exported.
@@ -208,34 +182,7 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         check_is_fitted(self)
         return self._model
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_model")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        # Tells scikit-learn's checks that 3-D arrays are accepted beside tables.
-        tags.input_tags.three_d_array = True
-        return tags
-
-    def _check_classes(self, source: MemorySource) -> None:
-        present = np.unique(source.targets)
-        if len(present) < 2:
-            raise ValueError(
-                f"{type(self).__name__} expected at least 2 classes, got 1 class: {self.classes_[present[0]]}"
-            )
-
     # --- from parameters to training
-
-    def _device(self) -> str:
-        try:
-            return choose_device(self.device)
-        except ScanlineError as error:
-            raise ValueError(self._in_parameters(str(error))) from error
-
-    def _seed(self) -> int:
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(_SEEDS))
 
     def _recipe(self, seed: int, count: int, one_pass: bool) -> Recipe:
         batch_size = min(self.batch_size, count)
@@ -290,14 +237,6 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         if not isinstance(fraction, int | float) or not 0 <= fraction < 1:
             raise ValueError(f"validation_fraction must be a number from 0 to below 1, got {fraction!r}")
 
-    def _in_parameters(self, message: str) -> str:
-        """Return a message about a recipe with the names of the parameters that its keys come from."""
-        message = in_python(message.removeprefix("recipe sequences with these settings: "))
-        for key, parameter in _PARAMETERS.items():
-            if key not in (self.settings or {}):
-                message = re.sub(rf"\b{re.escape(key)}\b", parameter, message)
-        return message
-
     def _train(self, state: TrainState, prepared: Prepared) -> None:
         for event in Trainer(state, prepared.recipe, prepared.data, prepared.task).events():
             if self.verbose and not isinstance(event, Stepped):
@@ -308,11 +247,6 @@ class _RecurrentClassifier(ClassifierMixin, SampleReader):
         state.network.eval()
         self._state, self._plan = state, prepared.recipe
         self._model = Model(state.network, prepared.task, prepared.preprocessing, prepared.data.title)
-
-    def _outputs(self, X: Any) -> NDArray[np.float32]:
-        check_is_fitted(self)
-        sequences = self._read_sequences(X, reset=False)
-        return self._model.outputs(self._model.preprocessing.prepare(sequences))
 
     # --- pickling: weights as safetensors, the rest as JSON, verified against their digests on loading
 
