@@ -36,18 +36,19 @@ def write_mlflow_model(run: Path, folder: Path, run_id: str, model_id: str) -> N
     import mlflow.pyfunc
     from mlflow.models import Model as MlflowModel
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
 
     model = load(run)
-    # Only outputs: a schema of inputs could not describe sequences of different lengths to both JSON and
-    # Spark. The model checks its inputs itself.
-    outputs = TensorSpec(np.dtype(np.float64), (-1, len(model.class_names)))
+    # Only outputs: no schema of inputs lets arrays, JSON and columns of Spark with sequences of different
+    # lengths pass. The model checks its inputs itself. A tensor would be an array of arrays in Spark.
+    outputs = Schema([ColSpec(Array(DataType.double), "probabilities")])
     mlflow.pyfunc.save_model(
         folder,
         loader_module="scanline.tracking.pyfunc",
         data_path=str(run / "model"),
         mlflow_model=MlflowModel(run_id=run_id, model_uuid=model_id, model_id=model_id),
-        signature=ModelSignature(outputs=Schema([outputs])),
+        signature=ModelSignature(outputs=outputs),
         input_example=_example(model),
         pip_requirements=_requirements(),
         metadata={

@@ -72,9 +72,7 @@ class Publisher:
         except subprocess.TimeoutExpired:
             return [*self.notes(), f"tracking: {self.target.shown} is slow; {self._remedy()}"]
         finally:
-            # Also after a second Ctrl-C.
-            self._process.kill()
-            self._process.wait()
+            _kill(self._process)  # also after a second Ctrl-C
 
     def _remedy(self) -> str:
         words = ["scanline", "track", str(self.run), "--to", self.target.shown]
@@ -136,8 +134,7 @@ def track(
             if on_tracked is not None:
                 on_tracked(published[-1])
     finally:
-        process.kill()
-        process.wait()
+        _kill(process)
     if len(published) < len(runs):
         raise ScanlineError(f"the process that publishes {runs[len(published)]} has ended: publish it again")
     return published
@@ -157,6 +154,14 @@ def _start(target: Target, runs: Sequence[Path], follows: bool) -> subprocess.Po
     process.stdin.write(json.dumps(request).encode() + b"\n")
     process.stdin.flush()
     return process
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):  # what was not written
+            process.stdin.close()
 
 
 def _replies(process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:

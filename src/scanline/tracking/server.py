@@ -35,15 +35,7 @@ Each = TypeVar("Each")
 
 
 class TrackingError(ScanlineError):
-    """The server does not answer, or refuses a request.
-
-    Attributes:
-        is_unreachable: Whether it may answer later.
-    """
-
-    def __init__(self, message: str, is_unreachable: bool = False, **fields: Any) -> None:
-        self.is_unreachable = is_unreachable
-        super().__init__(message, **fields)
+    """The server does not answer, or refuses a request."""
 
 
 def configure_client(target: Target, timeout_s: int) -> None:
@@ -83,7 +75,7 @@ def check_reachable(target: Target, timeout_s: float) -> None:
 
 
 def _unreachable(target: Target, reason: str) -> TrackingError:
-    return TrackingError(f"cannot reach {target.shown} ({one_line(reason, 120)})", is_unreachable=True)
+    return TrackingError(f"cannot reach {target.shown} ({one_line(reason, 120)})")
 
 
 class Server:
@@ -333,12 +325,11 @@ def _batches(items: Iterable[Each], size: int) -> Iterator[list[Each]]:
 
 
 def _is_connection_error(error: BaseException | None) -> bool:
-    # Not by type: the client reports lost connections as errors of its own, raised while handling these.
-    from requests.exceptions import ConnectionError as Lost
-    from requests.exceptions import Timeout
+    # The client reports lost connections as errors of its own, raised while it handles these.
+    from requests.exceptions import HTTPError, RequestException
 
     while error is not None:
-        if isinstance(error, Lost | Timeout | ConnectionError):
+        if isinstance(error, RequestException | ConnectionError) and not isinstance(error, HTTPError):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -47,7 +47,7 @@ class Target:
         kind, colon, uri = text.partition(":")
         if kind != "mlflow" or not colon:
             raise UsageError(
-                "tracking",
+                where="tracking",
                 expected=f"mlflow:URI, {_EXAMPLE}",
                 found=repr(_without_password(text)),
                 remedy="for other services use the parameter on_event of scanline.train",
@@ -56,12 +56,14 @@ class Target:
             uri = environment.get("MLFLOW_TRACKING_URI", "") + uri
             if not uri or uri.startswith("?"):
                 raise UsageError(
-                    "tracking: mlflow: names no server and MLFLOW_TRACKING_URI is not set", expected=_EXAMPLE
+                    "mlflow: names no server and MLFLOW_TRACKING_URI is not set",
+                    where="tracking",
+                    remedy=f"name a server, {_EXAMPLE}",
                 )
         scheme = uri.partition(":")[0].partition("+")[0]
         if scheme not in SCHEMES:
             raise UsageError(
-                "tracking",
+                where="tracking",
                 expected=f"an address that begins with {join_names(SCHEMES)}",
                 found=repr(_without_password(uri)),
                 remedy=_remedy(uri),
@@ -75,7 +77,7 @@ class Target:
         named = [value for key, value in pairs if key == "experiment"]
         experiment = named[-1] if named else environment.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         if not experiment.strip():
-            raise UsageError("tracking: the experiment has no name", expected=_EXAMPLE)
+            raise UsageError("the experiment has no name", where="tracking", remedy=f"name it, {_EXAMPLE}")
         rest = urlencode([pair for pair in pairs if pair[0] != "experiment"])
         plain = _without_password(base)
         shown = f"mlflow:{plain}?{urlencode({'experiment': experiment})}"

@@ -80,6 +80,7 @@ def main() -> None:
             tracked = _Follower(Path(request["runs"][0]), target, inbox, reply).follow()
             reply(tracked=tracked.to_json())
         else:
+            threading.Thread(target=_end_with, args=(sys.stdin.buffer,), daemon=True).start()
             check_reachable(target, _CONNECT_S)
             for run in request["runs"]:
                 reply(tracked=_publish(Path(run), target).to_json())
@@ -89,6 +90,12 @@ def main() -> None:
         reply(error=f"publishing failed: {error!r:.300}", code=1)
     replies.flush()
     os._exit(0)  # threads of the client may wait for the server
+
+
+def _end_with(stream: BinaryIO) -> None:
+    """End this process when the other one does."""
+    stream.read()
+    os._exit(1)
 
 
 def _publish(run: Path, target: Target) -> Tracked:
