@@ -52,18 +52,21 @@ def load(name_or_file: str, settings: Mapping[str, Any] | None = None, source: s
     return parse(text, source or name, settings or {})
 
 
-def load_search(name_or_file: str) -> dict[str, Any]:
+def load_search(name_or_file: str) -> dict[str, Any] | None:
     """Return the table `[search]` of a recipe, which training ignores: its keys and values, as they are.
 
     Args:
         name_or_file: As for `load`.
 
+    Returns:
+        The table; None if the recipe has none.
+
     Raises:
-        UsageError: If there is no such recipe, or it has no such table.
+        UsageError: If there is no such recipe, or it has something else of this name.
     """
     text, name = _text(name_or_file)
-    search = _tree(text, name).get(SEARCH, {})
-    if not isinstance(search, dict):
+    search = _tree(text, name).get(SEARCH)
+    if search is not None and not isinstance(search, dict):
         raise UsageError(f"{name}: {SEARCH} must be a table, got {quoted(search)}")
     return search
 

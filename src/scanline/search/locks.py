@@ -25,6 +25,15 @@ class StudyLock(Protocol):
         ...
 
 
+class NoStudyLock:
+    """The lock of a study in the memory of this process, which nothing else changes."""
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it."""
+        yield
+
+
 class FileStudyLock:
     """The lock of a study in a file of SQLite."""
 

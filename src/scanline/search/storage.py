@@ -17,17 +17,18 @@ from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from scanline.errors import MissingExtraError, ModelError, ScanlineError, UsageError, one_line
 from scanline.search.definition import Definition
-from scanline.search.locks import FileStudyLock, ServerStudyLock, StudyLock
+from scanline.search.locks import FileStudyLock, NoStudyLock, ServerStudyLock, StudyLock
 from scanline.search.records import RungScore, State, StudyRecord, TrialRecord, Value
 from scanline.search.sampling import distributions, params_within, quiet
 
 DATABASE, STUDY_FILE = "study.db", "study.json"
+MEMORY = "memory"  # address of a storage that ends with this process
 _DEFINITION, _SETTINGS, _GENERATION, _RUNG = "scanline", "settings", "generation", "rung"
 _WORKER, _OUTCOME, _MESSAGE = "worker", "outcome", "message"
 _ATTEMPTS, _WAIT_S = 6, 0.5
@@ -65,13 +66,20 @@ class StudyStorage:
         """Connect to a database.
 
         Args:
-            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/DATABASE`.
+            url: `sqlite:///PATH`, `postgresql://USER:PASSWORD@HOST/DATABASE` or "memory".
             name: Name of the study.
 
         Raises:
             UsageError: If the address is not valid, or of another kind.
             ScanlineError: If the database cannot be reached.
         """
+        self._storage: BaseStorage
+        self._lock: StudyLock
+        self._id = -1
+        if url == MEMORY:
+            self.url, self.name = url, name
+            self._storage, self._lock = InMemoryStorage(), NoStudyLock()
+            return
         address = _address(url)
         self.url, self.name = address.render_as_string(hide_password=True), name
         sqlite = address.get_backend_name() == "sqlite"
@@ -79,13 +87,12 @@ class StudyStorage:
         if not sqlite:
             options = {"pool_pre_ping": True}
         with quiet():
-            self._storage: RDBStorage = self._attempt(lambda: _connect(address, options), first=True)
-        self._id = -1
-        self._lock: StudyLock
+            storage = self._attempt(lambda: _connect(address, options), first=True)
+        self._storage = storage
         if sqlite:
             self._lock = FileStudyLock(Path(f"{address.database}.lock"))
         else:
-            self._lock = ServerStudyLock(self._storage.engine, name)
+            self._lock = ServerStudyLock(storage.engine, name)
 
     def held(self) -> AbstractContextManager[None]:
         """Return a context in which no other process changes the study."""

@@ -24,7 +24,7 @@ from scanline.search.final import final_recipe, train_final
 from scanline.search.processes import Processes
 from scanline.search.records import FINAL, StudyRecord, TrialRecord
 from scanline.search.space import Space, read_space
-from scanline.search.storage import StudyStorage, open_study, record_of, sqlite_url, study_folder
+from scanline.search.storage import MEMORY, StudyStorage, open_study, record_of, sqlite_url, study_folder
 from scanline.search.study_files import StudyFiles
 from scanline.search.table import table
 from scanline.search.validation import choose_validation
@@ -47,11 +47,13 @@ class Request:
         data: Name or path of a data set, or arrays; None leaves it to the recipe.
         recipe: Name of a recipe or a TOML file, which may have a table [search].
         settings: Changes of the recipe, dotted key to value.
+        space: What is searched, as in a table [search]; None: the table of the recipe, or a default space.
         trials: Number of trials; None: no limit.
         minutes: Duration of the search; None: no limit.
         workers: Number of processes on this machine; 0: trials are trained in this one.
         study: Name of the study in `studies`, or its folder; None takes the first free name.
-        storage: Address of a database; None: SQLite in the study's folder.
+        storage: Address of a database; "memory": none, for a search in this process; None: SQLite in the
+            study's folder.
         seed: Seed of the search.
         folds: Number of folds to validate on; 0: one split; None: chosen by the data.
         ordered: Whether the trials must not depend on the number of workers.
@@ -63,6 +65,7 @@ class Request:
     data: str | Arrays | None = None
     recipe: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    space: Mapping[str, object] | None = None
     trials: int | None = None
     minutes: float | None = None
     workers: int = 1
@@ -153,7 +156,7 @@ class Search:
         definition, data = _define(request, on_progress)
         folder = _folder(request, data, definition)
         files, url = StudyFiles(folder), request.storage or sqlite_url(folder)
-        if request.storage is None:
+        if request.storage in (None, MEMORY):
             folder.mkdir(parents=True, exist_ok=True)
         storage = StudyStorage(url, folder.name)
         with storage.held():
@@ -200,7 +203,7 @@ class Search:
 
         try:
             if request.workers == 0:
-                ended = self._work(deadline)
+                ended = self._work(deadline, progress)
             else:
                 ended = processes.run([("worker",)] * request.workers, request.workers, deadline, progress)
         except KeyboardInterrupt:
@@ -210,10 +213,11 @@ class Search:
         self._write_table()
         return ended
 
-    def _work(self, deadline: float | None) -> bool:
+    def _work(self, deadline: float | None, progress: Callable[[], object]) -> bool:
         """Train trials in this process; return whether the number of trials was reached."""
 
         def stop() -> bool:
+            progress()
             return deadline is not None and time.monotonic() >= deadline
 
         data = self.files.read_data(self.definition)
@@ -330,6 +334,8 @@ def _check(request: Request) -> None:
         raise UsageError(f"--minutes must be above 0, got {request.minutes}")
     if request.workers < 0:
         raise UsageError(f"--workers must be at least 1, got {request.workers}")
+    if request.storage == MEMORY and request.workers:
+        raise UsageError(f"--storage {MEMORY} is for a search in this process, got {request.workers} workers")
     if request.folds is not None and (request.folds == 1 or not 0 <= request.folds <= 100):
         raise UsageError(f"--folds must be 0 or from 2 to 100, got {request.folds}")
     for key in request.settings:
@@ -341,7 +347,9 @@ def _define(request: Request, on_progress: Progress | None) -> tuple[Definition,
     """Return the study that a request asks for, and the data without their test split."""
     settings = dict(request.settings) | {"split.use_test": False}
     recipe, data = read_unsplit(request.data, request.recipe, settings, on_progress)
-    tree = {} if request.recipe is None else recipes.load_search(request.recipe)
+    tree, where = request.space, "space"
+    if tree is None and request.recipe is not None:
+        tree, where = recipes.load_search(request.recipe), request.recipe
     recipe = recipe.model_copy(update={"split": recipe.split.model_copy(update={"use_test": True})})
     folds, fraction = choose_validation(recipe, data, request.folds)
     definition = Definition(
@@ -367,7 +375,7 @@ def _define(request: Request, on_progress: Progress | None) -> tuple[Definition,
     prepared = prepare(trial, split)
     if split.validation is None:
         raise UsageError("a search requires a validation split: set split.validation above 0, or --folds")
-    space = read_space(tree, recipe, request.recipe or "") if tree else default_space(recipe, prepared)
+    space = default_space(recipe, prepared) if tree is None else read_space(tree, recipe, where)
     return replace(definition, space=space, metric=_metric(prepared)), data
 
 

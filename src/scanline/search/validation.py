@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from scanline.data.dataset import ALL, Dataset
+from scanline.data.memory import MemorySource
+from scanline.data.source import SequenceSource
+from scanline.data.splits import number_as_class
 from scanline.recipe import Recipe
 
 # Few sequences are validated in folds, so that each is validated once; where that takes too long, or there
@@ -28,9 +33,20 @@ def choose_validation(recipe: Recipe, data: Dataset, folds: int | None) -> tuple
     test = recipe.split.test if ALL in data.splits and "test" not in data.unread else 0.0
     n = round(len(source) * (1 - test))
     if folds is None and n <= _FEW and _size(recipe, n) * source.total_steps / len(source) <= _MOST_STEPS:
-        return _FOLDS, 0.0
+        possible = min(_FOLDS, _most_folds(source, test))
+        if possible > 1:
+            return possible, 0.0
     chosen = next((fraction for most, fraction in _FRACTIONS if n < most), recipe.split.validation or 0.1)
     return 0, max(chosen, recipe.split.validation)
+
+
+def _most_folds(source: SequenceSource, test: float) -> int:
+    """Return the number of folds that the largest class, or the groups, surely suffice for."""
+    if not isinstance(source, MemorySource):  # the splits of packed data are fixed
+        return 0
+    largest = int(np.bincount(number_as_class(source).targets).max())
+    groups = largest if source.groups is None else len(np.unique(source.groups))
+    return int(min(largest, groups) * (1 - test))
 
 
 def _size(recipe: Recipe, n: int) -> int:
