@@ -149,9 +149,8 @@ def shared_test(members: Sequence[Member]) -> tuple[KnownData | None, list[str]]
             why = f"members 1 and {number} have different test splits"
         else:
             continue
-        return None, [
-            f"{why}, so that one may be trained on the test sequences of another: none are recorded"
-        ]
+        note = f"{why}: the ensemble has no test split, as members may be trained on its sequences"
+        return None, [note]
     assert first.known is not None
     settings, split = first.known
     return (settings, split.model_copy(update={"use_test": True})), []
