@@ -33,6 +33,7 @@ __all__ = [
     "report",
     "track",
     "train",
+    "tune_report",
 ]
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from scanline.api import report as report
     from scanline.api import track as track
     from scanline.api import train as train
+    from scanline.api import tune_report as tune_report
     from scanline.data.readers.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
     from scanline.estimator import GRUClassifier as GRUClassifier
@@ -70,6 +72,7 @@ _MODULES = {
     "report": "scanline.api",
     "track": "scanline.api",
     "train": "scanline.api",
+    "tune_report": "scanline.api",
     "ScanlineError": "scanline.errors",
     "LSTMClassifier": "scanline.estimator",
     "GRUClassifier": "scanline.estimator",

@@ -26,6 +26,7 @@ from scanline.model.model_files import find_model
 from scanline.python_terms import in_python, python_terms
 from scanline.reporting import report as reports
 from scanline.reporting.notebooks import run_html
+from scanline.search import check_installed as check_optuna
 from scanline.tracking import publisher
 from scanline.tracking.publication import Tracked
 from scanline.tracking.target import Target, check_installed
@@ -108,6 +109,31 @@ def report(
     """
     with python_terms():
         return reports.report(run, output, against=against, data=data, device=device, on_progress=on_progress)
+
+
+def tune_report(study: PathLike, output: PathLike | None = None, *, storage: str | None = None) -> Path:
+    """Write the report of a search: its trials, what mattered, the winner, and plain baselines beside it.
+
+    Args:
+        study: Folder of the study, or its name in `studies` or in the database.
+        output: The .html file; None writes report.html into the study's folder. A JSON file of the same name
+            with every number is written beside it.
+        storage: Address of the database; None: as the study's folder says.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ModelError: If there is no such study, or a file of it is damaged.
+        UsageError: If an argument does not make sense, or an optional dependency is missing.
+        ScanlineError: If the database cannot be reached, or a file cannot be written.
+    """
+    with python_terms():
+        check_optuna()
+        # Imported here, since it needs Optuna.
+        from scanline.reporting.study.report import write_report
+
+        return write_report(study, output, storage)[0]
 
 
 def explain(model: TrainedModel | PathLike, values: Any, *, name: str = "the given sequence") -> Explanation:

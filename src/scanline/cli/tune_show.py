@@ -26,7 +26,12 @@ _WIDEST = 140
     "--storage", metavar="URL", help="Database of the study.  [default: as the study's folder says]"
 )
 @click.option(
-    "--top", type=click.IntRange(min=1), default=20, show_default=True, help="Number of trials to list."
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="Number of trials to list.",
 )
 @click.option(
     "--report",
@@ -48,6 +53,9 @@ def command(study: str, storage: str | None, top: int, page: str | None, as_json
     scanline tune show studies/sensors.csv-sequences-001
     scanline tune show sensors.csv-sequences-001 --report
     """
+    from scanline.search import check_installed
+
+    check_installed()
     from scanline.reporting.study.page import study_json
     from scanline.reporting.study.report import gather_study, write_report
 
@@ -178,6 +186,9 @@ def _baselines(facts: StudyFacts, baselines: Baselines, width: int) -> list[str]
     test = test_metrics(facts)
     if baselines.metric == "accuracy" and test is not None and test.accuracy is not None and test.ci95:
         rows.append(("winner of the search", _percent(test.accuracy, test.ci95), ""))
+    if facts.ensemble is not None and facts.ensemble.test is not None:
+        own = facts.ensemble.test
+        rows.append((facts.ensemble.name, _percent(own.accuracy, own.ci95), ""))
     rows += [_baseline(each) for each in baselines.measured]
     lines = [line.rstrip() for line in _columns(rows, "<<<")]
     for each in baselines.skipped:
@@ -186,8 +197,10 @@ def _baselines(facts: StudyFacts, baselines: Baselines, width: int) -> list[str]
 
 
 def _baseline(baseline: Baseline) -> tuple[str, str, str]:
+    from scanline.reporting.study.findings import p_text
+
     test, pair = baseline.test, baseline.winner
-    p = "" if pair is None else f"{pair.mcnemar_p:.2g}"
+    p = "" if pair is None else p_text(pair.mcnemar_p).removeprefix("= ")
     if test is None:
         return baseline.name, "-", p
     interval = test.interval

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+MAJORITY = "majority class"
 # Speeds on two cores of 2.6 GHz; only their order of magnitude matters. Multiplications of distances, cells
 # of warping matrices, and values that 10,000 kernels transform, all per second.
 _PRODUCTS, _CELLS, _TRANSFORMED = 3e10, 2e8, 4e5
@@ -116,7 +117,7 @@ def _rocket_seconds(size: Size) -> float:
 
 _OF_CLASSES = (
     Method(
-        "majority class",
+        MAJORITY,
         "predicts the most frequent class of the training sequences",
         _majority,
         takes="targets",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from scanline.plots.style import INK, styled, without_control_characters
+from scanline.plots.style import INK, PAPER, styled, without_control_characters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,8 @@ _FONT = re.compile(r"(font: [\d.]+px|font-family:) '[^']*'(?:, [^;\"]*)?")
 def to_svg(figure: Figure, title: str) -> str:
     """Return the figure as an <svg> element for an HTML page.
 
-    Text stays text in the page's font, and everything drawn in `INK` takes the page's text colour. Element
+    Text stays text in the page's font, and everything drawn in `INK` takes the page's text
+    colour, in `PAPER` its background (the custom property `--paper`, or white). Element
     ids are unique among all figures of a page.
 
     Args:
@@ -40,7 +41,7 @@ def to_svg(figure: Figure, title: str) -> str:
     used = set(re.findall(r'(?:"#|\(#)([^")]+)', text))
 
     def rewrite(tag: re.Match[str]) -> str:
-        rewritten = tag[0].replace(INK, "currentColor")
+        rewritten = tag[0].replace(INK, "currentColor").replace(PAPER, "var(--paper, #ffffff)")
         rewritten = _FONT.sub(r"\1 system-ui, sans-serif", rewritten)
         rewritten = re.sub(r' id="([^"]*)"', lambda id_: id_[0] if id_[1] in used else "", rewritten)
         return re.sub(r'(\bid="|"#|\(#)', rf"\g<1>f{prefix}-", rewritten)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,13 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.plots.evaluation import Estimates
-from scanline.plots.style import BLUE, GREY, INK, ORANGE, add_legend, new_figure, short_label, styled
+from scanline.plots.style import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PAPER,
+    add_legend,
+    hide_frame,
+    new_figure,
+    short_label,
+    styled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_NAME_LENGTH = 30  # characters of a name beside a bar or above an axis
+_NAME_LENGTH = 24  # characters of a name beside a bar or an axis
+_MARKERS = "os^D"  # of trials that were stopped, by how far they had come
 _INTERVALS_SHOWN = 60  # trials; intervals of more would cover the points
 
 
@@ -50,37 +62,50 @@ class SettingAxis:
 
 @styled
 def trial_history(
-    complete: TrialScores, stopped: TrialScores, diverged: Sequence[int], score_name: str = "accuracy"
+    complete: TrialScores,
+    stopped: Mapping[float, TrialScores],
+    diverged: Sequence[int],
+    score_name: str = "accuracy",
 ) -> Figure:
     """Plot the validation score of each trial against its number, with the best one so far.
 
     Args:
         complete: Trials whose training came to its end.
-        stopped: Trials that were stopped early, with their last scores.
+        stopped: Trials that were stopped early, with their last scores, by the fraction of the training that
+            was done.
         diverged: Numbers of the trials that diverged.
         score_name: What the score is called.
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(3.0)
+    figure = new_figure(3.2)
     (axes,) = figure.axes
-    shown = len(complete.numbers) + len(stopped.numbers)
-    size = 4.5 if shown <= _INTERVALS_SHOWN else 2.5
-    if shown <= _INTERVALS_SHOWN:
-        axes.vlines(complete.numbers, complete.scores.low, complete.scores.high, color=BLUE, alpha=0.45, lw=1)
-    if len(complete.numbers):
-        best = np.maximum.accumulate(complete.scores.values)
-        last = max([*complete.numbers, *stopped.numbers, *diverged])
-        numbers, values = [*complete.numbers, last], [*best, best[-1]]
-        axes.step(numbers, values, where="post", color=ORANGE, lw=1.4, label="best so far")
-    axes.plot(complete.numbers, complete.scores.values, "o", ms=size, color=BLUE, label="trained fully")
-    axes.plot(
-        stopped.numbers, stopped.scores.values, "o", ms=size, mfc="none", mec=GREY, label="stopped early"
-    )
+    numbers = [*complete.numbers, *(each for group in stopped.values() for each in group.numbers), *diverged]
+    few = len(numbers) <= _INTERVALS_SHOWN
+    size = 4.5 if few else 2.5
+    for place, (fraction, group) in enumerate(sorted(stopped.items(), reverse=True)):
+        axes.plot(
+            group.numbers,
+            group.scores.values,
+            _MARKERS[place % len(_MARKERS)],
+            ms=size,
+            mfc="none",
+            mec=GREY,
+            label=f"stopped at {100 * fraction:.0f} %",
+        )
     if diverged:
         # At the lower edge, as they have no score that could be compared.
         edge = axes.get_xaxis_transform()
         axes.plot(diverged, [0.02] * len(diverged), "x", ms=5, color=GREY, transform=edge, label="diverged")
+    if few:
+        axes.vlines(
+            complete.numbers, complete.scores.low, complete.scores.high, color=BLUE, alpha=0.5, lw=1.2
+        )
+    if len(complete.numbers):
+        best = np.maximum.accumulate(complete.scores.values)
+        steps = [*complete.numbers, max(numbers)], [*best, best[-1]]
+        axes.step(*steps, where="post", color=ORANGE, lw=1.4, label="best so far")
+    axes.plot(complete.numbers, complete.scores.values, "o", ms=size, color=BLUE, label="trained fully")
     axes.set_xlabel("trial")
     axes.set_ylabel(f"validation {score_name}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -97,7 +122,7 @@ def parallel_coordinates(axes_of_settings: Sequence[SettingAxis], order: Sequenc
         order: Indices of the trials, the best first. It is drawn on top, and the others paler towards the
             last.
     """
-    figure = new_figure(0.62 * len(axes_of_settings) + 0.2)
+    figure = new_figure(0.56 * len(axes_of_settings))
     (axes,) = figure.axes
     heights = -np.arange(len(axes_of_settings), dtype=float)
     places = np.array([each.positions for each in axes_of_settings])  # (axes, trials)
@@ -108,18 +133,18 @@ def parallel_coordinates(axes_of_settings: Sequence[SettingAxis], order: Sequenc
         axes.plot(places[:, trial], heights, "o-", ms=2.5, color=colour, alpha=alpha, lw=width)
     for each, height in zip(axes_of_settings, heights, strict=True):
         _draw_axis(axes, each, float(height))
+    axes.set_yticks(heights, [short_label(each.name, _NAME_LENGTH) for each in axes_of_settings])
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    hide_frame(axes)
     axes.set_xlim(-0.04, 1.04)
-    axes.set_ylim(heights[-1] - 0.45, 0.5)
-    axes.set_axis_off()
+    axes.set_ylim(heights[-1] - 0.5, 0.15)
     return figure
 
 
 def _draw_axis(axes: Axes, setting: SettingAxis, height: float) -> None:
     axes.plot([0, 1], [height, height], color=INK, lw=0.8, zorder=1.5)
-    name = short_label(setting.name, _NAME_LENGTH)
-    axes.annotate(
-        name, (0, height), (0, 5), textcoords="offset points", fontsize=8.5, weight="bold", zorder=5
-    )
     for place, label in setting.ticks:
         align: Literal["left", "center", "right"] = "center"
         if place < 0.05:
@@ -128,7 +153,16 @@ def _draw_axis(axes: Axes, setting: SettingAxis, height: float) -> None:
             align = "right"
         axes.plot([place, place], [height - 0.05, height + 0.05], color=INK, lw=0.8, zorder=1.5)
         axes.annotate(
-            short_label(label), (place, height), (0, -11), textcoords="offset points", ha=align, fontsize=7.5
+            short_label(label),
+            (place, height),
+            (0, -7),
+            textcoords="offset points",
+            ha=align,
+            va="top",
+            fontsize=7.5,
+            zorder=5,
+            # Lines of trials cross the labels.
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6, "alpha": 0.75},
         )
 
 

@@ -1,7 +1,8 @@
 """The common style of all plots: colours, fonts, sizes, labels.
 
-Lines and text are drawn in `INK`, which `to_svg` replaces by `currentColor`, so that one SVG serves light and
-dark pages. Figures are as narrow as a phone's screen and scale with the page.
+Lines and text are drawn in `INK`, which `to_svg` replaces by `currentColor`, and `PAPER` by the page's
+background, so that one SVG serves light and dark pages. Figures are as narrow as a phone's screen and scale
+with the page.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 WIDTH = 3.7  # inches
 # A colour that nothing else is drawn in, so that it can be replaced in SVG; near black in PNG.
 INK = "#010203"
+# The same for the page's background, behind labels that lines cross; near white in PNG.
+PAPER = "#fdfefc"
 BLUE, ORANGE, GREY, GREEN = "#3c82c8", "#d9822b", "#8a8f98", "#5aa469"
 
 _STYLE: Any = {

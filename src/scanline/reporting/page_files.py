@@ -14,12 +14,13 @@ from scanline.storage.json_files import write_json
 KIND = "report"
 
 
-def check_page(page: Path, own: Collection[Path] = ()) -> None:
+def check_page(page: Path, own: Collection[Path] = (), owner: str = "run") -> None:
     """Check that a report can be written, and replaces nothing but an earlier one.
 
     Args:
         page: The HTML file to write.
-        own: Files of the run or study itself.
+        own: JSON files beside it that are not its own.
+        owner: What they belong to.
 
     Raises:
         UsageError: If the name does not end in .html, or the JSON file would replace another file.
@@ -31,7 +32,7 @@ def check_page(page: Path, own: Collection[Path] = ()) -> None:
         raise ScanlineError(f"cannot write {page}: Is a directory")
     numbers = page.with_suffix(".json")
     if numbers in own:
-        raise UsageError(f"{numbers} is a file of the run itself: choose another name for the page")
+        raise UsageError(f"{numbers} is a file of the {owner} itself: choose another name for the page")
     _check_numbers(numbers)
 
 

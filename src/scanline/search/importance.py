@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scanline.data.source import evenly_spaced
-from scanline.errors import MissingExtraError
+from scanline.search import check_installed
 from scanline.search.records import StudyRecord, TrialRecord, Value
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def setting_importance(study: StudyRecord, seed: int = 0) -> Importances:
     # Evenly spaced over the ranks, the best and the worst among them.
     if len(ranked) > _MOST_TRIALS:
         ranked = [ranked[index] for index in evenly_spaced(len(ranked), _MOST_TRIALS)]
+    check_installed()
     found = _fanova(ranked, keys, seed)
     note = ""
     if len(ranked) < _TRIALS_PER_SETTING * len(keys):
@@ -86,10 +87,8 @@ def _ranked(study: StudyRecord) -> list[TrialRecord]:
 
 def _fanova(ranked: Sequence[TrialRecord], keys: Sequence[str], seed: int) -> dict[str, float]:
     """Return the importance of each key, for trials in the order of their ranks."""
-    try:
-        import optuna
-    except ImportError:
-        raise MissingExtraError("the importance of settings", ["optuna"], "tune") from None
+    import optuna
+
     distributions = {key: _distribution([each.settings[key] for each in ranked]) for key in keys}
     with _quiet(optuna):
         study = optuna.create_study()

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from scanline.evaluation.baseline_records import Baselines
+from scanline.model.description import TestResult
 from scanline.search.importance import Importances
 from scanline.search.records import StudyRecord, TrialRecord, Value
 from scanline.training.run_files import Result
@@ -36,6 +37,26 @@ class WinnerFacts:
 
 
 @dataclass(frozen=True)
+class EnsembleFacts:
+    """The ensemble of the best trials, each trained again as the winner is.
+
+    Attributes:
+        path: Its folder.
+        members: Number of its members.
+        test: Its result on the test split; None if there is none.
+    """
+
+    path: Path
+    members: int
+    test: TestResult | None
+
+    @property
+    def name(self) -> str:
+        """How it is named in tables."""
+        return f"ensemble of {self.members}"
+
+
+@dataclass(frozen=True)
 class StudyFacts:
     """What is known about a study.
 
@@ -44,6 +65,7 @@ class StudyFacts:
         folder: Its folder.
         importances: Importance of its settings.
         winner: The winner; None while the search is running.
+        ensemble: The ensemble; None if there is none.
         baselines: The baselines; None if they have not been measured.
     """
 
@@ -51,6 +73,7 @@ class StudyFacts:
     folder: Path
     importances: Importances
     winner: WinnerFacts | None
+    ensemble: EnsembleFacts | None
     baselines: Baselines | None
 
     @cached_property
@@ -105,6 +128,7 @@ class StudyFacts:
                 "note": self.importances.note,
             },
             "winner": None if self.winner is None else self._winner(self.winner),
+            "ensemble": None if self.ensemble is None else _ensemble(self.ensemble),
             "baselines": None if self.baselines is None else self.baselines.to_json(),
         }
 
@@ -134,6 +158,11 @@ class StudyFacts:
             "recipe": winner.recipe,
             "test": None if test is None else test.to_json(),
         }
+
+
+def _ensemble(ensemble: EnsembleFacts) -> JsonObject:
+    test = None if ensemble.test is None else ensemble.test.model_dump(mode="json")
+    return {"path": str(ensemble.path), "members": ensemble.members, "test": test}
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scanline import plots
+from scanline.evaluation.baseline_methods import MAJORITY
 from scanline.plots import Estimates, SettingAxis, TrialScores
 from scanline.reporting.study.facts import StudyFacts, short_names, shown
 from scanline.reporting.study.findings import test_metrics
@@ -42,12 +43,21 @@ def charts(facts: StudyFacts) -> dict[str, str]:
 
 
 def _history(facts: StudyFacts) -> Figure:
-    def of(state: str) -> TrialScores:
-        chosen = [each for each in facts.study.trials if each.state == state and each.last]
-        return TrialScores(np.array([each.number for each in chosen], np.int64), _scores(chosen))
+    def of(trials: Sequence[TrialRecord]) -> TrialScores:
+        return TrialScores(np.array([each.number for each in trials], np.int64), _scores(trials))
 
+    trials = [each for each in facts.study.trials if each.last]
+    stopped: dict[float, list[TrialRecord]] = {}
+    for each in trials:
+        if each.state == "stopped" and each.last:
+            stopped.setdefault(each.last.fraction, []).append(each)
     diverged = [each.number for each in facts.study.trials if each.state == "diverged"]
-    return plots.trial_history(of("complete"), of("stopped"), diverged, facts.study.metric)
+    return plots.trial_history(
+        of([each for each in trials if each.state == "complete"]),
+        {fraction: of(group) for fraction, group in stopped.items()},
+        diverged,
+        facts.study.metric,
+    )
 
 
 def _scores(trials: Sequence[TrialRecord]) -> Estimates:
@@ -119,12 +129,18 @@ def _importance(facts: StudyFacts) -> Figure:
 
 
 def _tested(facts: StudyFacts) -> list[tuple[str, float, tuple[float, float]]]:
-    """Return names, test accuracies and intervals: of the winner, then of the baselines."""
+    """Return names, test accuracies and intervals: of the winner, the ensemble and the baselines.
+
+    The majority class is left out: beside it, the others could not be distinguished.
+    """
     test = test_metrics(facts)
     if test is None or test.accuracy is None or test.ci95 is None or facts.baselines is None:
         return []
     found = [("winner of the search", test.accuracy, (test.ci95[0], test.ci95[1]))]
-    baselines = ((each.name, each.test) for each in facts.baselines.measured)
+    if facts.ensemble is not None and facts.ensemble.test is not None:
+        own = facts.ensemble.test
+        found.append((facts.ensemble.name, own.accuracy, (own.ci95[0], own.ci95[1])))
+    baselines = ((each.name, each.test) for each in facts.baselines.measured if each.name != MAJORITY)
     return found + [
         (name, score.value, score.interval) for name, score in baselines if score and score.interval
     ]

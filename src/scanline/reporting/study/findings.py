@@ -31,7 +31,7 @@ def findings(facts: StudyFacts) -> list[str]:
     """Return what the numbers of a study do and do not show."""
     if not facts.ranked:
         return []
-    sentences = [_optimism(facts), _noise(facts), _recipe(facts), *_of_baselines(facts)]
+    sentences = [_of_ensemble(facts), *_of_baselines(facts), _recipe(facts), _noise(facts), _optimism(facts)]
     return [each for each in sentences if each]
 
 
@@ -84,7 +84,9 @@ def _noise(facts: StudyFacts) -> str:
     close = sum(each.score >= low for each in peers)
     if not close:
         return ""
-    others = "the only other trial" if len(peers) == 1 else f"{close} of the {len(peers)} other trials"
+    others = f"{close} of the {len(peers)} other trials"
+    if close == len(peers):
+        others = "the only other trial" if close == 1 else f"all {close} other trials"
     verb, its = ("has a score", "its difference") if close == 1 else ("have scores", "their differences")
     return (
         f"With {best.total:,} validated sequences, {others} that went as far {verb} within the interval of "
@@ -106,6 +108,17 @@ def _recipe(facts: StudyFacts) -> str:
     if first.last.rung != best.last.rung:
         return f"{text} after {100 * first.last.fraction:.0f} % of the training."
     return f"{text}."
+
+
+def _of_ensemble(facts: StudyFacts) -> str:
+    made = facts.ensemble
+    if made is None or made.test is None:
+        return ""
+    low, high = (f"{100 * end:.2f}" for end in made.test.ci95)
+    return (
+        f"The ensemble of the {made.members} best trials has a test accuracy of "
+        f"{100 * made.test.accuracy:.2f} % (95 % interval {low} to {high} %)."
+    )
 
 
 def _of_baselines(facts: StudyFacts) -> list[str]:
@@ -138,12 +151,17 @@ def _comparison(baseline: Baseline, accuracy: float, verb: str = "is better on t
     if pair is None:
         return f"{text}."
     significant = "significant" if pair.mcnemar_p <= 0.05 else "not significant"
-    return f"{text} ({significant} at 5 %: exact McNemar test, p = {pair.mcnemar_p:.2g})."
+    return f"{text} ({significant} at 5 %: exact McNemar test, p {p_text(pair.mcnemar_p)})."
 
 
 def _value(baseline: Baseline) -> float:
     score: BaselineScore | None = baseline.test
     return -1.0 if score is None else score.value
+
+
+def p_text(p: float) -> str:
+    """Return a p-value with its sign, as "= 0.03"."""
+    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
 
 
 def capitalised(name: str) -> str:

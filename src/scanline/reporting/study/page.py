@@ -47,7 +47,7 @@ class _Command:
 def check_study_page(page: Path) -> None:
     """Check that the page can be written; raises as `check_page`, and MissingExtraError."""
     check_installed()
-    check_page(page, [page.parent / name for name in _FILES])
+    check_page(page, [page.parent / name for name in _FILES], "study")
 
 
 def write_study_page(facts: StudyFacts, page: Path) -> None:
@@ -107,11 +107,11 @@ def _headline(facts: StudyFacts) -> _Headline | None:
     """Return the winner's accuracy on the test split, or the best validation score before it is tested."""
     test, metric = test_metrics(facts), facts.study.metric
     if test is not None and test.accuracy is not None:
-        return _Headline(f"{100 * test.accuracy:.2f} %", "test accuracy of the winner")
+        return _Headline(f"{100 * test.accuracy:.2f} %", "test accuracy")
     last = facts.ranked[0].last if facts.ranked else None
     if last is None:
         return None
-    return _Headline(score_text(last.score, metric), f"validation {metric} of the best trial")
+    return _Headline(score_text(last.score, metric), f"validation {metric}")
 
 
 def _commands(facts: StudyFacts) -> list[_Command]:

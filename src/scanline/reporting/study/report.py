@@ -1,14 +1,15 @@
-"""Read a study, and write its report."""
+"""Read a study, and write its report. Requires Optuna: see `scanline.search.check_installed`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from scanline.errors import MissingExtraError, UsageError
+from scanline.errors import UsageError
 from scanline.reporting.study.facts import StudyFacts
 from scanline.reporting.study.gather import study_facts
 from scanline.reporting.study.page import check_study_page, write_study_page
+from scanline.search.storage import read_study, study_folder
 
 PathLike = str | os.PathLike[str]
 
@@ -23,13 +24,7 @@ def gather_study(study: PathLike, storage: str | None = None) -> StudyFacts:
     Raises:
         ModelError: If there is no such study, or a file is damaged.
         ScanlineError: If the storage cannot be reached.
-        MissingExtraError: If Optuna is not installed.
     """
-    try:
-        # Imported here, since Optuna is an optional dependency.
-        from scanline.search.storage import read_study, study_folder
-    except ImportError:
-        raise MissingExtraError("a study", ["optuna"], "tune") from None
     name = os.fspath(study)
     return study_facts(read_study(name, storage), study_folder(name))
 
@@ -50,7 +45,7 @@ def write_report(
     """
     facts = gather_study(study, storage)
     if output is None and not facts.folder.is_dir():
-        raise UsageError(f"{study} has no folder here: name the file with --report FILE.html")
+        raise UsageError(f"{study} has no folder here: name the HTML file to write")
     page = facts.folder / "report.html" if output is None else Path(output)
     check_study_page(page)
     write_study_page(facts, page)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scanline.evaluation.baseline_records import Baselines, BaselineScore
 from scanline.reporting.study.facts import StudyFacts, short_names, shown
-from scanline.reporting.study.findings import score_text, test_metrics
+from scanline.reporting.study.findings import p_text, score_text, test_metrics
 from scanline.reporting.tables import Table
 from scanline.reporting.text import MISSING, duration
 from scanline.search.records import RungScore, Value
@@ -42,7 +42,7 @@ def _trials(facts: StudyFacts) -> Table:
     heads = (
         "rank",
         "trial",
-        f"validation {metric} (95 % interval)",
+        f"{metric} (95 % interval)",
         "trained",
         "state",
         "settings that differ",
@@ -54,13 +54,13 @@ def score(last: RungScore, metric: str) -> str:
     """Return a score with its interval."""
     if metric != "accuracy" or last.interval is None:
         return score_text(last.score, metric)
-    low, high = (f"{100 * end:.1f}" for end in last.interval)
-    return f"{100 * last.score:.2f} % ({low}\N{EN DASH}{high})"
+    return _percent(last.score, last.interval)
 
 
 def settings_text(settings: Mapping[str, Value], names: Mapping[str, str]) -> str:
-    """Return settings as "cell = gru, layers = 2"."""
-    return ", ".join(f"{names[key]} = {shown(value)}" for key, value in settings.items())
+    """Return settings as "cell = gru, layers = 2", without line breaks within one."""
+    space = "\N{NO-BREAK SPACE}"
+    return ", ".join(f"{names[key]}{space}={space}{shown(value)}" for key, value in settings.items())
 
 
 def _space(facts: StudyFacts) -> Table:
@@ -83,8 +83,13 @@ def _baselines(facts: StudyFacts, baselines: Baselines) -> Table:
     if baselines.metric == "accuracy":
         own = MISSING if best is None else score(best, facts.study.metric)
         rows.append(("winner of the search", own, _winner_score(test), "", "", "the best trial"))
+    if facts.ensemble is not None and facts.ensemble.test is not None:
+        tested = _percent(facts.ensemble.test.accuracy, facts.ensemble.test.ci95)
+        rows.append(
+            (facts.ensemble.name, MISSING, tested, "", "", "mean of the probabilities of the best trials")
+        )
     for each in baselines.measured:
-        p = "" if each.winner is None else f"{each.winner.mcnemar_p:.2g}"
+        p = "" if each.winner is None else p_text(each.winner.mcnemar_p).removeprefix("= ")
         scores = (_score(each.validation, baselines.metric), _score(each.test, baselines.metric))
         rows.append((each.name, *scores, p, duration(each.seconds), each.method))
     heads = (
@@ -103,15 +108,18 @@ def _score(value: BaselineScore | None, metric: str) -> str:
         return MISSING
     if metric != "accuracy" or value.interval is None:
         return f"{value.value:.4g}"
-    low, high = (f"{100 * end:.1f}" for end in value.interval)
-    return f"{100 * value.value:.2f} % ({low}\N{EN DASH}{high})"
+    return _percent(value.value, value.interval)
 
 
 def _winner_score(test: SplitMetrics | None) -> str:
     if test is None or test.accuracy is None or test.ci95 is None:
         return MISSING
-    low, high = (f"{100 * end:.1f}" for end in test.ci95)
-    return f"{100 * test.accuracy:.2f} % ({low}\N{EN DASH}{high})"
+    return _percent(test.accuracy, test.ci95)
+
+
+def _percent(value: float, interval: Sequence[float]) -> str:
+    low, high = (f"{100 * end:.1f}" for end in interval)
+    return f"{100 * value:.2f} % ({low}\N{EN DASH}{high})"
 
 
 def _test(test: SplitMetrics) -> Table:
