@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from scanline import recipe
 from scanline.data.preprocessing import Preprocessing
 from scanline.model.artifact import Model
 from scanline.model.description import Provenance, SplitDigest, TestResult
+from scanline.model.ensemble import make_ensemble
 from scanline.model.network import Architecture, Network
 from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
@@ -41,6 +44,16 @@ def bundled() -> Model:
 
 def save_bundle(folder: Path) -> Path:
     bundled().save(folder, "0.0.0")
+    return folder
+
+
+def save_ensemble(folder: Path) -> Path:
+    """Save an ensemble of two models."""
+    first = bundled()
+    second = replace(first, network=copy.deepcopy(first.network), preprocessing=first.preprocessing)
+    with torch.no_grad():
+        second.network.head.bias.add_(1)
+    make_ensemble([first, second], names=("one", "two")).save(folder, "0.0.0")
     return folder
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from scanline.errors import ModelError
 from scanline.model.artifact import Model
-from tests.hostile.small import load_checkpoint, save_bundle, save_checkpoint
+from scanline.model.ensemble import Ensemble
+from tests.hostile.small import load_checkpoint, save_bundle, save_checkpoint, save_ensemble
 
 pytestmark = pytest.mark.campaign
 
@@ -33,6 +34,15 @@ def of_bundle(folder: Path) -> object:
     return model.network.architecture, description, tensors
 
 
+def of_ensemble(folder: Path) -> object:
+    model = Ensemble.load(folder)
+    weights = [
+        {name: tensor.numpy().tobytes() for name, tensor in member.network.state_dict().items()}
+        for member in model.members
+    ]
+    return model.names, model.data, model.temperature, model.provenance, model.task, weights
+
+
 def of_checkpoint(folder: Path) -> object:
     loaded = load_checkpoint(folder.parent)
     state, best = loaded.state, loaded.state.best
@@ -51,6 +61,8 @@ def of_checkpoint(folder: Path) -> object:
     [
         (save_bundle, of_bundle, "model.json"),
         (save_bundle, of_bundle, "model.safetensors"),
+        (save_ensemble, of_ensemble, "model.json"),
+        (save_ensemble, of_ensemble, "members/2/model.json"),
         (save_checkpoint, of_checkpoint, "state.json"),
         (save_checkpoint, of_checkpoint, "model.safetensors"),
         (save_checkpoint, of_checkpoint, "optimizer.safetensors"),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from scanline.data.memory import MemorySource
 from scanline.data.packed import location
 from scanline.errors import ModelError
+from scanline.model.ensemble import make_ensemble
 from scanline.scoring import Scorer, score
+from tests.model.ensembles import member, sequences
 from tests.object_store import ACCESS_KEY
 from tests.scoring.packed import pack, table_of
 
@@ -85,3 +89,18 @@ def test_a_model_in_a_bucket_is_loaded_and_a_damaged_one_named(object_store, run
         Scorer.open(folder)
     with pytest.raises(ModelError, match=r"/none is neither a run directory"):
         Scorer.open(f"{object_store.uri}/none")
+
+
+def test_an_ensemble_in_a_bucket_is_loaded_with_its_members(object_store, tmp_path):
+    ensemble = make_ensemble([member("lstm", 1), member("gru", 2)])
+    ensemble.save(tmp_path / "made")
+    for name in ensemble.to_bytes():
+        object_store.put(f"made/{name}", (tmp_path / "made" / name).read_bytes())
+    source = MemorySource.from_list(sequences(5), np.zeros(5, np.int64), (), "five")
+    table = table_of(source)
+    found = Scorer.open(f"{object_store.uri}/made")(table)
+    assert found.equals(Scorer.open(tmp_path / "made")(table))
+    assert found["probabilities"].to_pylist() == ensemble.probabilities(source).tolist()
+    object_store.delete("made/members/2/model.safetensors")
+    with pytest.raises(ModelError, match=r"made/members/2/model\.safetensors"):
+        Scorer.open(f"{object_store.uri}/made")
