@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_AXES = 12  # of the parallel coordinates
 _LOG_RATIO = 20  # an axis that spans a larger factor is logarithmic
 _MAX_LINES = 200
+_MAX_CHOICES = 5  # more distinct numbers are placed by their size
 
 
 def charts(facts: StudyFacts) -> dict[str, str]:
@@ -78,15 +79,12 @@ def _parallel(facts: StudyFacts) -> Figure:
     complete = [key for key in keys if all(key in each.settings for each in trials)]
     axes = [setting_axis(names[key], [each.settings[key] for each in trials]) for key in complete]
     scores = [each.last.score for each in trials if each.last]
-    axes.append(setting_axis(f"validation {facts.study.metric}", scores))
+    axes.append(number_axis(f"validation {facts.study.metric}", scores))
     return plots.parallel_coordinates(axes, range(len(trials)))
 
 
 def setting_axis(name: str, values: Sequence[Value]) -> SettingAxis:
-    """Return values of a setting as places on an axis.
-
-    Numbers lie between the smallest and the largest of them, on a logarithmic scale if they span a factor of
-    20 or more; few distinct numbers and all other values are equally spaced.
+    """Return values of a setting as places on an axis: equally spaced if they are few, or not all numbers.
 
     Args:
         name: Name of the setting.
@@ -94,12 +92,25 @@ def setting_axis(name: str, values: Sequence[Value]) -> SettingAxis:
     """
     distinct = _sorted(values)
     numbers = [float(value) for value in values if isinstance(value, int | float)]
-    spaced = len(distinct) <= 5 or len(numbers) < len(values)
-    if spaced:
-        place = {value: index / max(len(distinct) - 1, 1) for index, value in enumerate(distinct)}
-        ticks = [(place[value], shown(value)) for value in distinct]
-        return SettingAxis(name, np.array([place[value] for value in values]), _thinned(ticks))
+    if len(distinct) > _MAX_CHOICES and len(numbers) == len(values):
+        return number_axis(name, numbers)
+    place = {value: index / max(len(distinct) - 1, 1) for index, value in enumerate(distinct)}
+    ticks = [(place[value], shown(value)) for value in distinct]
+    return SettingAxis(name, np.array([place[value] for value in values]), _thinned(ticks))
+
+
+def number_axis(name: str, numbers: Sequence[float]) -> SettingAxis:
+    """Return numbers as places between the smallest and the largest of them.
+
+    The scale is logarithmic if they span a factor of 20 or more.
+
+    Args:
+        name: Name of the axis.
+        numbers: The n numbers.
+    """
     low, high = min(numbers), max(numbers)
+    if low == high:
+        return SettingAxis(name, np.full(len(numbers), 0.5), [(0.5, shown(low))])
     if low > 0 and high >= _LOG_RATIO * low:
         positions = np.log(np.array(numbers) / low) / math.log(high / low)
         middle = math.sqrt(low * high)

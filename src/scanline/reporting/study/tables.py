@@ -21,7 +21,8 @@ def tables(facts: StudyFacts) -> dict[str, Table]:
     if facts.baselines is not None and facts.baselines.measured:
         made["baselines"] = _baselines(facts, facts.baselines)
     test = test_metrics(facts)
-    if test is not None:
+    # An accuracy is in the headline; other tasks have metrics of their own.
+    if test is not None and test.accuracy is None:
         made["test"] = _test(test)
     return made
 
