@@ -2,6 +2,7 @@
 # make test      all tests but the campaigns, in parallel; under five minutes on two cores
 # make test-all  all tests, in parallel, with the coverage of src/
 # make cluster   add Ray and Spark to the environment; the tests of both skip without them
+# make mlflow-server  install MLflow's server for the tests of tracking, in an environment of its own
 # make lint      style, docstrings, types, import rules        make format  apply the style
 # make clean     remove the environment and caches
 # make sanitize  test the native library under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -21,7 +22,7 @@ BIN     = $(VENV)/bin
 SANITIZE = OFF
 SOURCES = pyproject.toml constraints.txt $(wildcard csrc/* csrc/*/*)
 
-.PHONY: demo test test-all cluster lint format clean bench page crash fuzz sanitize test-neon tsan valgrind
+.PHONY: demo test test-all cluster mlflow-server lint format clean bench page crash fuzz sanitize test-neon tsan valgrind
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.core
@@ -140,7 +141,7 @@ $(VENV)/.fuzz: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf .venv-bench build/sanitize build/test-neon build/tsan build/valgrind
+	rm -rf .venv-bench .venv-mlflow build/sanitize build/test-neon build/tsan build/valgrind
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -160,6 +161,14 @@ cluster: $(VENV)/.cluster
 # By name, not as extras of Scanline, which would be installed once more: CI checks it at the same time.
 $(VENV)/.cluster: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray pyspark
+	@touch $@
+
+# The client of the tests is mlflow-skinny; the server needs other versions of their packages, and is started as a program.
+mlflow-server: .venv-mlflow/.installed
+
+.venv-mlflow/.installed: constraints.txt
+	$(PYTHON) -m venv .venv-mlflow
+	.venv-mlflow/bin/python -m pip install --quiet "mlflow==$$(sed -n 's/^mlflow-skinny==//p' constraints.txt)"
 	@touch $@
 
 # The other frameworks have an environment of their own, so that none of them reaches the tests.

@@ -31,9 +31,7 @@ def experiment() -> str:
 
 
 def publish(run: Path, target: str, **options) -> Tracked:
-    tracked = Publication(run, Target.parse(target)).update(**options)
-    assert tracked is not None
-    return tracked
+    return Publication(run, Target.parse(target)).update(**options)
 
 
 def test_the_server_holds_exactly_the_metrics_of_a_run(run, store, experiment):
@@ -138,7 +136,6 @@ def test_a_running_run_is_published_up_to_its_newest_checkpoint(tmp_path, store,
         if isinstance(event, Stepped) and event.step in (1, 9, 18):
             training._recorder.wait()
             tracked = publication.update(is_training=True)
-            assert tracked is not None
             points = store.points(tracked.mlflow_run)
             steps.append((event.step, tracked.step, max((step for _, _, step, _ in points), default=0)))
             assert store.status(tracked.mlflow_run) == "RUNNING"
@@ -146,7 +143,6 @@ def test_a_running_run_is_published_up_to_its_newest_checkpoint(tmp_path, store,
     assert steps[:2] == [(1, 0, 0), (9, 7, 6)]
     assert steps[2] in ((18, 14, 12), (18, 15, 15))
     tracked = publication.update()
-    assert tracked is not None
     assert store.points(tracked.mlflow_run) == lines_as_points(tmp_path / "run")
 
 

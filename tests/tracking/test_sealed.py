@@ -50,13 +50,23 @@ def test_lines_after_the_newest_checkpoint_are_not_published(tmp_path):
     assert sealed.result is None
 
 
-def test_a_checkpoint_that_is_being_written_over_is_read_again_later(run):
-    newest = sorted((run / "checkpoints").glob("step-*"))[-1]
-    older = sorted((run / "checkpoints").glob("step-*"))[0]
+def test_a_checkpoint_that_is_not_whole_seals_nothing(run):
+    *_, older, newest = sorted((run / "checkpoints").glob("step-*"))
+    step = int(older.name.removeprefix("step-"))
     (newest / "state.json").write_bytes((older / "state.json").read_bytes())  # whole, but of another step
-    assert read_sealed(run) is None
+    assert read_sealed(run).step == step
     (newest / "state.json").write_text("{}")
-    assert read_sealed(run) is None
+    sealed = read_sealed(run)
+    assert (sealed.step, sealed.result) == (step, None)
+    assert max(point.step for point in sealed.points()) == step
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_again(run, monkeypatch):
+    newest = sorted((run / "checkpoints").glob("step-*"))[-1]
+    state = (newest / "state.json").read_bytes()
+    (newest / "state.json").write_text("half")
+    monkeypatch.setattr("time.sleep", lambda seconds: (newest / "state.json").write_bytes(state))
+    assert read_sealed(run).step == 624
 
 
 def test_the_result_of_a_former_end_is_not_that_of_a_resumed_run(tmp_path):

@@ -9,7 +9,7 @@ import filelock
 
 from scanline.errors import ScanlineError
 from scanline.tracking.facts import Facts, model_digest, read_facts, read_files
-from scanline.tracking.sealed import Point, Sealed, final_points, read_sealed
+from scanline.tracking.sealed import Sealed, final_points, read_sealed
 from scanline.tracking.server import Server, ServerRun
 from scanline.tracking.target import Target
 
@@ -58,8 +58,8 @@ class Publication:
         self._server: Server | None = None
         self._facts: Facts | None = None
         self._remote: ServerRun | None = None
-        self._sent: list[Point] | None = None  # None: not compared with the server yet
-        self._added = 0
+        self._sent_bytes: int | None = None  # of metrics.jsonl; None: not compared with the server yet
+        self._last_ms = self._added = 0
         self._status = "RUNNING"
 
     def lock(self, timeout_s: float) -> filelock.BaseFileLock:
@@ -82,7 +82,7 @@ class Publication:
             raise ScanlineError(f"cannot write into {self.run}: {error.strerror or error}") from error
         return lock
 
-    def update(self, ends_as: str | None = None, is_training: bool = False) -> Tracked | None:
+    def update(self, ends_as: str | None = None, is_training: bool = False) -> Tracked:
         """Publish what is missing.
 
         Args:
@@ -90,15 +90,13 @@ class Publication:
             is_training: Whether the run is being trained: then only its metrics change.
 
         Returns:
-            What was published; None if the newest checkpoint is just being replaced.
+            What was published.
 
         Raises:
             TrackingError: If the server does not answer or refuses a request.
             ModelError: If the run is damaged.
         """
         sealed = read_sealed(self.run)
-        if sealed is None:
-            return None
         if self._server is None:
             self._server = Server(self._target)
         try:
@@ -108,7 +106,7 @@ class Publication:
                 if not is_training:
                     self._complete(remote, sealed, ends_as)
         except BaseException:
-            self._remote = self._sent = None
+            self._remote = self._sent_bytes = None
             raise
         return Tracked(
             str(self.run),
@@ -139,10 +137,11 @@ class Publication:
                 self._remote.set_status("RUNNING")
 
     def _add_points(self, remote: ServerRun, sealed: Sealed) -> None:
-        points = sealed.points()
-        missing = remote.missing(points) if self._sent is None else points[len(self._sent) :]
+        points = sealed.points(self._sent_bytes or 0)
+        missing = remote.missing(points) if self._sent_bytes is None else points
         remote.add_points(missing)
-        self._sent = points
+        self._sent_bytes = len(sealed.content)
+        self._last_ms = max([self._last_ms, *(point.offset_ms for point in points)])
         self._added += len(missing)
 
     def _complete(self, remote: ServerRun, sealed: Sealed, ends_as: str | None) -> None:
@@ -167,5 +166,4 @@ class Publication:
             remote.set_status(self._status, round(result.training.seconds * 1000))
         elif ends_as is not None:
             self._status = ends_as
-            last = max((point.offset_ms for point in self._sent or ()), default=0)
-            remote.set_status(ends_as, last)
+            remote.set_status(ends_as, self._last_ms)

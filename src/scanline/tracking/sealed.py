@@ -5,6 +5,7 @@ A run that is killed and resumed makes the steps after that checkpoint, and thei
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from scanline.training.checkpoint_state import CheckpointState
 from scanline.training.records import read
 from scanline.training.run_files import EvaluatedLine, MetricsLine, Result, parse_metrics
 
+_ATTEMPTS, _PAUSE_S = 5, 0.05  # to read a checkpoint that is being replaced
 _TEXTS = ("event", "step", "part", "score")  # keys of a line that are no metrics
 
 
@@ -51,37 +53,52 @@ class Sealed:
     content: bytes
     result: Result | None
 
-    def points(self) -> list[Point]:
-        """Return the points of all lines, in their order."""
-        return [point for line in parse_metrics(self.content) for point in line_points(line)]
+    def points(self, first: int = 0) -> list[Point]:
+        """Return the points of the lines from byte `first` on, in their order."""
+        return [point for line in parse_metrics(self.content[first:]) for point in line_points(line)]
 
 
-def read_sealed(run: Path) -> Sealed | None:
+def newest_checkpoint(run: Path) -> str | None:
+    """Return the name of the newest checkpoint, which may be damaged."""
+    folders = checkpoint_folders(run / "checkpoints")
+    return folders[-1].name if folders else None
+
+
+def read_sealed(run: Path) -> Sealed:
     """Read the state of a run that may be training.
 
     Args:
         run: The run directory.
 
-    Returns:
-        The state; None if its newest checkpoint is being replaced, and reading has to be repeated.
-
     Raises:
         ModelError: If a file is damaged.
     """
-    folders = checkpoint_folders(run / "checkpoints")
+    state = _newest_state(run)
     result = read(Result, run / "result.json") if (run / "result.json").is_file() else None
     metrics = run / "metrics.jsonl"
     content = read_bounded(metrics, "COURSE_BYTES") if metrics.is_file() else b""
-    if not folders:
+    if state is None:
         # Checkpoints that were removed to save room: all lines of a run that has ended are final.
         ended = result is not None and result.training.has_ended
         return Sealed(None, content if ended else b"", result if ended else None)
-    state = _read_state(folders[-1])
-    if state is None:
-        return None
     # A run that is resumed keeps the result of its former end until the new one.
     is_current = result is not None and result.training.steps == state.step
     return Sealed(state.step, content[: state.position.metrics_bytes], result if is_current else None)
+
+
+def _newest_state(run: Path) -> CheckpointState | None:
+    """Return the state of the newest whole checkpoint, from which a run is resumed; None without any."""
+    for _ in range(_ATTEMPTS):
+        folders = checkpoint_folders(run / "checkpoints")
+        if not folders:
+            return None
+        state = _read_state(folders[-1])
+        if state is not None:
+            return state
+        # It was just replaced by a newer one, or it is damaged.
+        time.sleep(_PAUSE_S)
+    whole = (state for folder in reversed(folders) if (state := _read_state(folder)) is not None)
+    return next(whole, None)
 
 
 def _read_state(folder: Path) -> CheckpointState | None:

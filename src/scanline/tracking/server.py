@@ -38,6 +38,10 @@ class TrackingError(ScanlineError):
     """The server does not answer, or refuses a request."""
 
 
+class NoConnection(TrackingError):
+    """No connection to the server can be made."""
+
+
 def configure_client(target: Target, timeout_s: int) -> None:
     """Set the environment of MLflow's client, before it is imported.
 
@@ -56,7 +60,7 @@ def configure_client(target: Target, timeout_s: int) -> None:
 
 
 def check_reachable(target: Target, timeout_s: float) -> None:
-    """Raise TrackingError if no connection to an HTTP server can be made.
+    """Raise NoConnection if no connection to an HTTP server can be made.
 
     This costs nothing, while importing MLflow's client takes one or two seconds of a processor.
     """
@@ -71,11 +75,11 @@ def check_reachable(target: Target, timeout_s: float) -> None:
         socket.create_connection((host, port), timeout_s).close()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise _unreachable(target, reason) from error
+        raise NoConnection(_unreachable(target, reason)) from error
 
 
-def _unreachable(target: Target, reason: str) -> TrackingError:
-    return TrackingError(f"cannot reach {target.shown} ({one_line(reason, 120)})")
+def _unreachable(target: Target, reason: str) -> str:
+    return f"cannot reach {target.shown} ({one_line(reason, 120)})"
 
 
 class Server:
@@ -113,8 +117,9 @@ class Server:
                 f"{shown} refuses the credentials",
                 remedy="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
             )
-        if _is_connection_error(error):
-            return _unreachable(self.target, text.rpartition("Caused by")[2].strip(" ()") or text)
+        lost = _lost_connection(error)
+        if lost is not None:
+            return TrackingError(_unreachable(self.target, lost))
         text = text.replace(self.target.uri, shown)
         return TrackingError(
             f"{shown} refuses a request ({code or type(error).__name__}: {one_line(text, 300)})"
@@ -324,12 +329,16 @@ def _batches(items: Iterable[Each], size: int) -> Iterator[list[Each]]:
         yield batch
 
 
-def _is_connection_error(error: BaseException | None) -> bool:
+def _lost_connection(error: BaseException | None) -> str | None:
+    """Return why a connection was lost; None if the error is another one."""
     # The client reports lost connections as errors of its own, raised while it handles these.
-    from requests.exceptions import HTTPError, RequestException
+    from requests.exceptions import HTTPError, RequestException, Timeout
 
     while error is not None:
+        if isinstance(error, Timeout):
+            return "timed out"
         if isinstance(error, RequestException | ConnectionError) and not isinstance(error, HTTPError):
-            return True
+            # The innermost reason stands at the end, behind addresses and objects.
+            return str(error).rpartition(": ")[2].strip("()'\" ") or type(error).__name__
         error = error.__cause__ or error.__context__
-    return False
+    return None

@@ -21,7 +21,8 @@ from typing import Any, BinaryIO
 
 from scanline.errors import ScanlineError
 from scanline.tracking.publication import Publication, Tracked
-from scanline.tracking.server import check_reachable, configure_client
+from scanline.tracking.sealed import newest_checkpoint
+from scanline.tracking.server import NoConnection, check_reachable, configure_client
 from scanline.tracking.target import Target
 
 POLL_S = 1.0  # between looks for a new checkpoint
@@ -102,9 +103,7 @@ def _publish(run: Path, target: Target) -> Tracked:
     """Publish a run that is finished, interrupted or being trained."""
     publication = Publication(run, target)
     with publication.lock(_LOCK_S):
-        while (tracked := publication.update()) is None:
-            time.sleep(0.05)
-        return tracked
+        return publication.update()
 
 
 class _Follower:
@@ -114,6 +113,8 @@ class _Follower:
         self._publication = Publication(run, target)
         self._target, self._inbox, self._reply = target, inbox, reply
         self._failures, self._is_running = 0, False
+        self._error: ScanlineError | None = None  # of the last pass
+        self._newest: str | None = None  # the checkpoint whose lines were published
 
     def follow(self) -> Tracked:
         """Publish what each checkpoint seals, until the training ends; then the outcome.
@@ -127,26 +128,33 @@ class _Follower:
                 pause = POLL_S
                 try:
                     self._pass()
-                    self._failures = 0
+                    self._failures, self._error = 0, None
                 except ScanlineError as error:
+                    self._error, self._newest = error, None
                     if not self._failures:
                         self._reply(note=f"tracking: {error}; training continues")
                     pause = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**self._failures)
                     self._failures += 1
                 ended.wait(pause)
-            # A server that did not answer just now gets no second chance to make the training wait.
+            # A server that did not answer just now must not make the end of the training wait for it.
+            if self._error is not None and not isinstance(self._error, NoConnection):
+                raise self._error
             check_reachable(self._target, _LAST_CONNECT_S if self._failures else _CONNECT_S)
             ends_as = "KILLED" if self._inbox.was_killed else "FAILED"
-            while (tracked := self._publication.update(ends_as)) is None:
-                time.sleep(0.05)
-            return tracked
+            return self._publication.update(ends_as)
 
     def _pass(self) -> None:
-        if self._failures or not self._is_running:
+        """Publish the lines of a new checkpoint, if there is one."""
+        newest = newest_checkpoint(self._publication.run)
+        if newest == self._newest:
+            return
+        if self._newest is None:  # at the beginning and after a failure
             check_reachable(self._target, _CONNECT_S)
-        if self._publication.update(is_training=True) is not None and not self._is_running:
+        self._publication.update(is_training=True)
+        if not self._is_running:
             self._publication.set_running()
             self._is_running = True
+        self._newest = newest
 
 
 if __name__ == "__main__":
