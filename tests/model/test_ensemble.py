@@ -253,9 +253,16 @@ def test_what_needs_one_network_names_a_member_instead(tmp_path):
 
 def test_the_summary_names_the_members():
     lines = repr(mixed()).splitlines()
-    assert lines[0].startswith("Ensemble of 3 (1 x lstm 9, 1 x gru 5, bidirectional, 1 x rnn 9), ")
+    assert lines[0].startswith("Ensemble of 3: 1 x lstm 9; 1 x gru 5, bidirectional; 1 x rnn 9; ")
     assert lines[1] == "Classification, 4 classes: a, b, c, d; input: 5 features a step"
     assert lines[2] == "ensemble of 3 models, made by Scanline on made up; not tested"
+
+
+def test_the_summary_counts_equal_networks_and_names_eight_kinds():
+    equal = make_ensemble([member("lstm", seed) for seed in range(3)])
+    assert repr(equal).startswith("Ensemble of 3: 1 x lstm 9 (3 times); ")
+    many = make_ensemble([member("lstm", seed, hidden=seed + 1) for seed in range(10)])
+    assert "; 1 x lstm 8; 2 more; " in repr(many)
 
 
 def test_the_result_on_the_test_split_can_be_recorded():

@@ -6,6 +6,7 @@ are the same. How they are stored: `ensemble_files`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.source import SequenceSource
-from scanline.errors import ModelError, UsageError, join_names, printable
+from scanline.errors import ModelError, UsageError, printable
 from scanline.limits import exceeded, limit_of
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.metrics.probabilities import log_mean_probabilities, mean_probabilities
@@ -43,6 +44,8 @@ from scanline.storage.digest import sha256
 from scanline.tasks import Task
 from scanline.version import __version__
 
+_SHOWN = 8  # kinds of networks in the summary
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ensemble(TrainedModel):
@@ -66,8 +69,10 @@ class Ensemble(TrainedModel):
     calibrated: bool = False
 
     def _networks_line(self) -> str:
-        members = join_names([member.short_name for member in self.members])
-        return f"Ensemble of {len(self.members)} ({members}), {self.parameter_count:,} parameters"
+        counts = Counter(member.short_name for member in self.members)
+        kinds = [name if count == 1 else f"{name} ({count} times)" for name, count in counts.items()]
+        networks = "; ".join([*kinds[:_SHOWN], *([f"{len(kinds) - _SHOWN} more"] if kinds[_SHOWN:] else [])])
+        return f"Ensemble of {len(self.members)}: {networks}; {self.parameter_count:,} parameters"
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Ensemble:
