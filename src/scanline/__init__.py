@@ -24,6 +24,8 @@ __all__ = [
     "RNNClassifier",
     "Run",
     "ScanlineError",
+    "SequenceClassifierCV",
+    "Study",
     "__version__",
     "ensemble",
     "explain",
@@ -33,6 +35,7 @@ __all__ = [
     "report",
     "track",
     "train",
+    "tune",
     "tune_report",
 ]
 
@@ -46,16 +49,19 @@ if TYPE_CHECKING:
     from scanline.api import report as report
     from scanline.api import track as track
     from scanline.api import train as train
-    from scanline.api import tune_report as tune_report
     from scanline.data.readers.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
     from scanline.estimator import GRUClassifier as GRUClassifier
     from scanline.estimator import LSTMClassifier as LSTMClassifier
     from scanline.estimator import RNNClassifier as RNNClassifier
+    from scanline.estimator import SequenceClassifierCV as SequenceClassifierCV
     from scanline.explanation.explanation import Explanation as Explanation
     from scanline.model.artifact import Model as Model
     from scanline.model.ensemble import Ensemble as Ensemble
     from scanline.model.prediction import Prediction as Prediction
+    from scanline.tuning import Study as Study
+    from scanline.tuning import tune as tune
+    from scanline.tuning import tune_report as tune_report
 
 _MODULES = {
     "Arrays": "scanline.data.readers.arrays",
@@ -72,11 +78,14 @@ _MODULES = {
     "report": "scanline.api",
     "track": "scanline.api",
     "train": "scanline.api",
-    "tune_report": "scanline.api",
+    "tune": "scanline.tuning",
+    "Study": "scanline.tuning",
+    "tune_report": "scanline.tuning",
     "ScanlineError": "scanline.errors",
     "LSTMClassifier": "scanline.estimator",
     "GRUClassifier": "scanline.estimator",
     "RNNClassifier": "scanline.estimator",
+    "SequenceClassifierCV": "scanline.estimator",
 }
 
 

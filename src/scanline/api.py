@@ -13,7 +13,7 @@ from scanline.data import packing
 from scanline.data.download import Progress
 from scanline.data.packing import PackResult
 from scanline.data.readers.arrays import Arrays
-from scanline.data.readers.list_columns import arrays_of, is_dataset
+from scanline.data.readers.list_columns import training_data
 from scanline.device import choose_device
 from scanline.errors import ModelError, UsageError
 from scanline.evaluation.ensembling import ensemble_runs
@@ -26,7 +26,6 @@ from scanline.model.model_files import find_model
 from scanline.python_terms import in_python, python_terms
 from scanline.reporting import report as reports
 from scanline.reporting.notebooks import run_html
-from scanline.search import check_installed as check_optuna
 from scanline.tracking import publisher
 from scanline.tracking.publication import Tracked
 from scanline.tracking.target import Target, check_installed
@@ -109,31 +108,6 @@ def report(
     """
     with python_terms():
         return reports.report(run, output, against=against, data=data, device=device, on_progress=on_progress)
-
-
-def tune_report(study: PathLike, output: PathLike | None = None, *, storage: str | None = None) -> Path:
-    """Write the report of a search: its trials, what mattered, the winner, and plain baselines beside it.
-
-    Args:
-        study: Folder of the study, or its name in `studies` or in the database.
-        output: The .html file; None writes report.html into the study's folder. A JSON file of the same name
-            with every number is written beside it.
-        storage: Address of the database; None: as the study's folder says.
-
-    Returns:
-        The path of the page.
-
-    Raises:
-        ModelError: If there is no such study, or a file of it is damaged.
-        UsageError: If an argument does not make sense, or an optional dependency is missing.
-        ScanlineError: If the database cannot be reached, or a file cannot be written.
-    """
-    with python_terms():
-        check_optuna()
-        # Imported here, since it needs Optuna.
-        from scanline.reporting.study.report import write_report
-
-        return write_report(study, output, storage)[0]
 
 
 def explain(model: TrainedModel | PathLike, values: Any, *, name: str = "the given sequence") -> Explanation:
@@ -352,19 +326,16 @@ def train(
         Interrupted: After Ctrl-C or SIGTERM in the main thread, once the step has ended and the run is saved;
             a second signal acts at once.
     """
-    _check_data(data)
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
+    given = training_data(data, changes)
     if resume is not None and run is not None:
         raise UsageError("run must be None if resume names the run directory")
-    if is_dataset(data):
-        chosen = {key: value for key, value in changes.items() if key.startswith("data.")}
-        data = arrays_of(data, recipes.load(recipes.DEFAULT, chosen).data)
     say = log or (lambda line: None)
     target = _target(track)
     if processes > 1:
         if on_event is not None:
             raise UsageError("on_event requires processes=1: the events are in other processes")
-        done = _train_in_processes(data, recipe, changes, run, device, resume, tensorboard, processes, say)
+        done = _train_in_processes(given, recipe, changes, run, device, resume, tensorboard, processes, say)
         if target is not None:
             publisher.track([done.path], target)
         return done
@@ -372,7 +343,7 @@ def train(
     start = TrainingRun.begin if resume is None else TrainingRun.resume
     with python_terms():
         training = start(
-            data if data is None or isinstance(data, Arrays) else os.fspath(data),
+            given,
             None if recipe is None else os.fspath(recipe),
             changes,
             run if resume is None else resume,
@@ -422,17 +393,8 @@ def _target(track: str | None) -> Target | None:
     return Target.parse(track)
 
 
-def _check_data(data: object) -> None:
-    """Raise UsageError if `data` is nothing to train on."""
-    if not isinstance(data, str | os.PathLike | Arrays | None) and not is_dataset(data):
-        raise UsageError(
-            "data must be a name, a path, scanline.Arrays(values, labels) or a data set of Hugging Face, got "
-            f"{type(data).__name__}"
-        )
-
-
 def _train_in_processes(
-    data: PathLike | Arrays | None,
+    data: str | Arrays | None,
     recipe: PathLike | None,
     settings: Mapping[str, Any],
     run: PathLike | None,
@@ -447,7 +409,7 @@ def _train_in_processes(
     from scanline.training.distributed.program import train_in_processes
 
     request = Request(
-        data if data is None or isinstance(data, Arrays) else os.fspath(data),
+        data,
         None if recipe is None else os.fspath(recipe),
         settings,
         None if (run or resume) is None else os.fspath(run or resume or ""),

@@ -1,5 +1,6 @@
-"""Estimators of scikit-learn: `LSTMClassifier`, `GRUClassifier`, `RNNClassifier`."""
+"""Estimators of scikit-learn: `LSTMClassifier`, `GRUClassifier`, `RNNClassifier`, `SequenceClassifierCV`."""
 
 from scanline.estimator.classifier import GRUClassifier, LSTMClassifier, RNNClassifier
+from scanline.estimator.search import SequenceClassifierCV
 
-__all__ = ["GRUClassifier", "LSTMClassifier", "RNNClassifier"]
+__all__ = ["GRUClassifier", "LSTMClassifier", "RNNClassifier", "SequenceClassifierCV"]

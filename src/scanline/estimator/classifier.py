@@ -114,7 +114,7 @@ class _RecurrentClassifier(SequenceClassifier):
         sequences, labels = self._read_samples(X, y, reset=True)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         source = merge_duplicates(*self._weight_samples(sequences, codes, sample_weight))
-        self._check_classes(source)
+        self._check_classes(source.targets)
         seed = self._seed()
         prepared = self._prepare(source, seed)
         scaler = Scaler.fit(prepared.data.train, prepared.recipe.input.scaling)

@@ -12,7 +12,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from scanline.data.memory import MemorySource
 from scanline.device import choose_device
 from scanline.errors import ScanlineError
 from scanline.estimator.samples import SampleReader
@@ -69,8 +68,8 @@ class SequenceClassifier(ClassifierMixin, SampleReader):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _check_classes(self, source: MemorySource) -> None:
-        present = np.unique(source.targets)
+    def _check_classes(self, codes: NDArray[np.int64]) -> None:
+        present = np.unique(codes)
         if len(present) < 2:
             raise ValueError(
                 f"{type(self).__name__} expected at least 2 classes, got 1 class: {self.classes_[present[0]]}"

@@ -327,7 +327,7 @@ def _progress(study: StudyRecord) -> int:
 
 def _check(request: Request) -> None:
     if request.trials is None and request.minutes is None:
-        raise UsageError("expected --trials N or --minutes N, the size of the search")
+        raise UsageError("expected the size of the search: --trials or --minutes")
     if request.trials is not None and request.trials < 1:
         raise UsageError(f"--trials must be at least 1, got {request.trials}")
     if request.minutes is not None and not 0 < request.minutes < 1e6:

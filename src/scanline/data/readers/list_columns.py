@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline import recipe
 from scanline.data.class_names import check_look
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
@@ -56,6 +58,29 @@ def read_list_columns(path: Path, settings: DataSettings, optional: Collection[s
         check_unpacked(path, file.schema)
         table = file.read()
     return _from_table(table, settings, optional, str(path))
+
+
+def training_data(data: Any, settings: Mapping[str, Any]) -> str | Arrays | None:
+    """Return what a program gives to train on as a name, a path or arrays.
+
+    Args:
+        data: A name, a path, arrays, or a data set of Hugging Face.
+        settings: Changes of the recipe, dotted key to value.
+
+    Raises:
+        UsageError: If `data` is nothing to train on.
+    """
+    if isinstance(data, Arrays | None):
+        return data
+    if isinstance(data, str | PathLike):
+        return fspath(data)
+    if is_dataset(data):
+        chosen = {key: value for key, value in settings.items() if key.startswith("data.")}
+        return arrays_of(data, recipe.load(recipe.DEFAULT, chosen).data)
+    raise UsageError(
+        "data must be a name, a path, scanline.Arrays(values, labels) or a data set of Hugging Face, got "
+        f"{type(data).__name__}"
+    )
 
 
 def arrays_of(dataset: Any, settings: DataSettings = DEFAULT_DATA, name: str = "dataset") -> Arrays:
