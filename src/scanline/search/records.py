@@ -92,6 +92,7 @@ class StudyRecord:
         validation: How trials are validated, in words.
         n_train: Number of sequences that trials are trained and validated on.
         trials: All trials, in the order of their numbers.
+        folds: Number of folds that trials are validated on; 0: one split.
     """
 
     name: str
@@ -104,6 +105,7 @@ class StudyRecord:
     validation: str
     n_train: int
     trials: tuple[TrialRecord, ...]
+    folds: int = 0
 
     @property
     def ranked(self) -> tuple[TrialRecord, ...]:

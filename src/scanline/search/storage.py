@@ -247,6 +247,7 @@ def record_of(storage: StudyStorage, definition: Definition) -> StudyRecord:
         definition.validated(),
         definition.n_train,
         tuple(each.record for each in storage.trials()),
+        definition.folds,
     )
 
 

@@ -119,8 +119,15 @@ def _commands(facts: StudyFacts) -> list[_Command]:
     data = data_name(study.recipe)
     commands = []
     if data:
-        search = f"scanline tune {shlex.quote(data)} --recipe RECIPE.toml --seed {study.seed}"
-        commands.append(_Command("The search, with the recipe below in RECIPE.toml:", search))
+        search = (
+            f"scanline tune {shlex.quote(data)} --recipe RECIPE.toml --seed {study.seed} "
+            f"--trials {len(study.trials)} --folds {study.folds}"
+        )
+        text = (
+            "The search, with the recipe below in RECIPE.toml, and in its table [search] the searched "
+            "settings if they are not the default ones:"
+        )
+        commands.append(_Command(text, search))
     if facts.winner is not None:
         train = f"scanline train --recipe {shlex.quote(str(facts.winner.recipe_file))}"
         commands.append(_Command("The winner:", train))

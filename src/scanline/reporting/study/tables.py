@@ -94,14 +94,14 @@ def _baselines(facts: StudyFacts, baselines: Baselines) -> Table:
         scores = (_score(each.validation, baselines.metric), _score(each.test, baselines.metric))
         rows.append((each.name, *scores, p, duration(each.seconds), each.method))
     heads = (
-        "",
+        "name",
         f"validation {baselines.metric}",
         f"test {baselines.metric}",
         "p against winner",
         "time",
         "method",
     )
-    return Table("Baselines", heads, rows)
+    return Table("Baselines beside the winner", heads, rows)
 
 
 def _score(value: BaselineScore | None, metric: str) -> str:
