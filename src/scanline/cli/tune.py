@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -129,13 +130,14 @@ def command(
     )
     with download_bar() as on_progress:
         search = Search.begin(request, on_progress)
-    for note in search.notes:
-        say(note)
-    _opening(search)
-    ended = search.run(_Watch(search.definition.metric))
-    if not ended:
-        say("the time is up: training the model with the best settings")
-    found = search.finish()
+    with contextlib.closing(search):
+        for note in search.notes:
+            say(note)
+        _opening(search)
+        ended = search.run(_Watch(search.definition.metric))
+        if not ended:
+            say("the time is up: training the model with the best settings")
+        found = search.finish()
     for note in found.notes:
         say(note)
     if as_json:

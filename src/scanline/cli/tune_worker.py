@@ -36,5 +36,5 @@ def command(study: str, storage: str | None, data: str | None, workers: int | No
     from scanline.search.study import join
 
     say(f"working on {shown_name(study)}")
-    opened = join(study, storage, data, workers or cores(), device)
-    print_text(f"the search has ended: {shown_name(opened.name)} in {shown_name(opened.url)}")
+    name, url = join(study, storage, data, workers or cores(), device)
+    print_text(f"the search has ended: {shown_name(name)} in {shown_name(url)}")

@@ -94,6 +94,11 @@ class StudyStorage:
         else:
             self._lock = ServerStudyLock(storage.engine, name)
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
     def held(self) -> AbstractContextManager[None]:
         """Return a context in which no other process changes the study."""
         return self._lock.held()
@@ -225,13 +230,18 @@ def open_study(study: str, storage: str | None = None) -> tuple[StudyStorage, De
     opened = StudyStorage(url or "", name)
     definition = opened.find()
     if definition is None:
+        opened.close()
         raise ModelError(f"{opened.url} has no study {name}")
     return opened, definition
 
 
 def read_study(study: str, storage: str | None = None) -> StudyRecord:
     """Return a study with its trials; for the arguments and errors see `open_study`."""
-    return record_of(*open_study(study, storage))
+    opened, definition = open_study(study, storage)
+    try:
+        return record_of(opened, definition)
+    finally:
+        opened.close()
 
 
 def record_of(storage: StudyStorage, definition: Definition) -> StudyRecord:

@@ -172,6 +172,10 @@ class Search:
         search.notes += data.notes
         return search
 
+    def close(self) -> None:
+        """Close the connections to the storage."""
+        self.storage.close()
+
     def run(self, on_change: Callable[[StudyRecord], None] = lambda study: None) -> bool:
         """Search until the number of trials or the time is reached.
 
@@ -283,7 +287,7 @@ class Search:
 
 def join(
     study: str, storage: str | None, data: str | None, workers: int, device: str = "auto"
-) -> StudyStorage:
+) -> tuple[str, str]:
     """Work on the trials of a search that another machine has begun, until it ends.
 
     Args:
@@ -294,7 +298,7 @@ def join(
         device: Device to compute on.
 
     Returns:
-        The storage of the study.
+        Name of the study, and address of its storage without a password.
 
     Raises:
         ModelError: If there is no such study.
@@ -310,6 +314,7 @@ def join(
     if not files.exists():
         where = "" if data is None else str(Path(data).resolve()) if Path(data).exists() else data
         files.create(folder.name, opened.url, data=where)
+    opened.close()
     check_digest(definition, files.read_data(definition))
     url = storage or files.storage()
     processes = Processes(folder, files.logs, url, device, definition.threads)
@@ -317,7 +322,7 @@ def join(
         processes.run([("worker",)] * workers, workers)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; the same command joins the search again") from None
-    return opened
+    return opened.name, opened.url
 
 
 def _progress(study: StudyRecord) -> int:
