@@ -97,7 +97,8 @@ class StudyStorage:
     def close(self) -> None:
         """Close all connections."""
         self._storage.remove_session()
-        self._storage.engine.dispose()
+        if isinstance(self._storage, RDBStorage):
+            self._storage.engine.dispose()
 
     def held(self) -> AbstractContextManager[None]:
         """Return a context in which no other process changes the study."""
