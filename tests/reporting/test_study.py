@@ -87,12 +87,12 @@ def test_the_page_has_every_trial_with_its_interval(facts):
 
 
 def test_the_page_has_the_recipe_of_the_winner_and_how_to_reproduce_it(facts, trained):
-    root = sound(render(facts, "report.json"))
+    root = sound(render(facts.without_folders(), "report.json"))
     (recipe,) = section(root, "winner").iter("pre")
     assert words(recipe) == " ".join((trained / "recipe.toml").read_text().split())
     commands = [words(each) for each in section(root, "reproduce").iter("pre")]
     assert commands[0] == "scanline tune digits --recipe RECIPE.toml --seed 7 --trials 6 --folds 0"
-    assert commands[1] == f"scanline train --recipe {facts.folder}/winner.toml"
+    assert commands[1] == "scanline train --recipe s/winner.toml"
 
 
 def test_the_result_is_the_test_of_the_winner(facts, trained):
@@ -246,7 +246,8 @@ def test_the_page_and_its_numbers_are_written_together(facts, tmp_path):
     write_study_page(facts, page)
     root, twin = sound(page.read_text()), strict(page.with_suffix(".json").read_text())
     assert words(root.find("body/footer")).endswith("All numbers of the charts and tables are in out.json.")
-    assert twin == {"kind": "report"} | json.loads(json.dumps(study_json(facts)))
+    assert twin == {"kind": "report"} | json.loads(json.dumps(study_json(facts.without_folders())))
+    assert str(tmp_path) not in page.read_text() + page.with_suffix(".json").read_text()
     assert twin["schema"] == 1
     assert [each["rank"] for each in twin["trials"]] == [1, 2, 3, 4, 5, None]
     assert twin["trials"][0]["ci95"] == [pytest.approx(0.8256, abs=1e-4), pytest.approx(0.9448, abs=1e-4)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -103,6 +103,20 @@ class StudyFacts:
             for key in self.keys
             if key in trial.settings and trial.settings[key] != first.get(key, missing)
         }
+
+    def without_folders(self) -> StudyFacts:
+        """Return the same with paths from the study's folder on: pages are shared, paths are private."""
+        name = Path(self.folder.resolve().name)
+
+        def short(path: Path) -> Path:
+            return name / path.relative_to(self.folder)
+
+        winner, ensemble = self.winner, self.ensemble
+        if winner is not None:
+            winner = replace(winner, run=short(winner.run), recipe_file=short(winner.recipe_file))
+        if ensemble is not None:
+            ensemble = replace(ensemble, path=short(ensemble.path))
+        return replace(self, folder=name, winner=winner, ensemble=ensemble)
 
     def count(self, *states: str) -> int:
         """Return the number of trials that are in one of these states."""

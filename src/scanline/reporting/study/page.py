@@ -63,7 +63,8 @@ def write_study_page(facts: StudyFacts, page: Path) -> None:
         ScanlineError: If a file cannot be written.
     """
     check_study_page(page)
-    write_page(page, render(facts, page.with_suffix(".json").name), study_json(facts))
+    shared = facts.without_folders()
+    write_page(page, render(shared, page.with_suffix(".json").name), study_json(shared))
 
 
 def study_json(facts: StudyFacts) -> dict[str, Any]:
