@@ -286,9 +286,12 @@ def test_members_without_a_common_validation_split_have_no_temperature(scanline,
     assert json.loads(out)["temperature"] > 0
 
 
-def test_members_with_different_test_splits_are_not_tested_on_either(scanline, tmp_path):
+# With another imputation, digests of the members' steps cannot show that their test splits differ.
+@pytest.mark.parametrize("missing", ["error", "zero"])
+def test_members_with_different_test_splits_are_not_tested_on_either(scanline, tmp_path, missing):
     data = write_data(tmp_path)
-    runs = [tiny(tmp_path, f"seed-{seed}", data, **{"split.seed": seed}) for seed in (0, 1)]
+    changes = [{"split.seed": 0}, {"split.seed": 1, "input.missing": missing}]
+    runs = [tiny(tmp_path, f"seed-{seed}", data, **each) for seed, each in enumerate(changes)]
     code, _, err = scanline("ensemble", *runs, "--output", tmp_path / "made")
     assert code == 0
     first, second = err.splitlines()
@@ -300,6 +303,15 @@ def test_members_with_different_test_splits_are_not_tested_on_either(scanline, t
     code, _, err = scanline("evaluate", tmp_path / "made")
     assert code == 2
     assert "name its path with --data" in one_line(err)
+
+
+def test_members_that_were_trained_on_data_before_and_after_a_change_have_no_test_split(scanline, tmp_path):
+    first = tiny(tmp_path, "before", write_data(tmp_path))
+    second = tiny(tmp_path, "after", write_data(tmp_path, 9))
+    code, _, err = scanline("ensemble", first, second, "--output", tmp_path / "made")
+    assert code == 0
+    assert err.splitlines()[0].startswith("members 1 and 2 have different test splits")
+    assert not (tmp_path / "made" / "data.toml").exists()
 
 
 def test_data_that_have_changed_since_training_calibrate_nothing(scanline, tmp_path):

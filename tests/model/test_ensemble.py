@@ -124,8 +124,10 @@ def test_a_missing_value_needs_members_that_all_fill_it():
     filling = make_ensemble([member("lstm", 1, missing="mean"), member("gru", 2, missing="forward-fill")])
     expected = np.mean([each.predict_proba(values) for each in filling.members], axis=0)
     np.testing.assert_array_equal(filling.predict_proba(values), expected)
-    with pytest.raises(DataError, match=r"missing|NaN"):
-        mixed().predict_proba(values)
+    for order in ((0, 1), (1, 0)):
+        members = [(member("lstm", 1, missing="zero"), member("gru", 2))[index] for index in order]
+        with pytest.raises(DataError, match=r"missing|NaN"):
+            make_ensemble(members).predict_proba(values)
 
 
 @pytest.mark.parametrize(
