@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MIN_TRIALS = 10
 _TRIALS_PER_SETTING = 5  # fewer are reported, with a note
-_MOST_TRIALS = 200  # the time grows with the square of their number: 1,000 would take half a minute
+_MOST_TRIALS = 150  # the time grows with the square of their number: 1,000 would take half a minute
 _LOG_RATIO = 20  # a range that spans a larger factor is divided logarithmically
 
 
@@ -52,7 +52,7 @@ def setting_importance(study: StudyRecord, seed: int = 0) -> Importances:
 
     Args:
         study: The study. Trials without a validation and invalid ones are left out; diverged ones come last.
-            Of more than 200 trials, 200 are used.
+            Of more than 150 trials, 150 are used.
         seed: Seed of the forest.
 
     Raises:
