@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from pathlib import Path
 
 import pytest
 
+from scanline.tracking.server import configure_client
+from scanline.tracking.target import Target
 from tests.tracking.server import MISSING, MlflowServer, is_installed, running_server
 
 
@@ -40,12 +43,17 @@ def store(client, request, tmp_path_factory) -> MlflowServer:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch, tmp_path_factory):
-    """What publishing sets for its own process must not stay in that of the tests."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_TRACKING_USERNAME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    """Set what publishing sets in its own process, for tests that publish in theirs."""
+    for name in [*os.environ]:
+        if name.startswith("MLFLOW_"):
+            monkeypatch.delenv(name)
+    with monkeypatch.context() as own:
+        own.setattr(os, "environ", dict(os.environ))
+        configure_client(Target.parse("mlflow:http://host"), 30)
+        wanted = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    del wanted["MLFLOW_TRACKING_URI"]
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

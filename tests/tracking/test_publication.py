@@ -231,11 +231,22 @@ def test_a_request_whose_answer_is_lost_is_not_carried_out_twice(run, mlflow_ser
     proxy = Proxy(int(mlflow_server.url.rpartition(":")[2]))
     failures = 0
     try:
-        for after in (0, 1500, 3000):
+        for after in (0, 700, 2000):  # finding the experiment, creating the run, reading it
             failures += break_answers(run, mlflow_server, f"{experiment} {after}", proxy, after)
     finally:
         proxy.close()
     assert failures >= 2
+
+
+def test_the_client_does_not_repeat_requests_by_itself(run, client):
+    proxy = Proxy(9)
+    proxy.refuse(100)
+    try:
+        with pytest.raises(TrackingError, match="cannot reach"):
+            publish(run, f"mlflow:{proxy.url}")
+        assert proxy.connections == 1
+    finally:
+        proxy.close()
 
 
 @pytest.mark.campaign
@@ -244,8 +255,8 @@ def test_no_lost_answer_adds_a_point_twice(run, mlflow_server, experiment):
     try:
         failures = [
             break_answers(run, mlflow_server, f"{experiment} {after}", proxy, after)
-            for after in range(0, 9000, 450)
+            for after in range(0, 9000, 900)
         ]
     finally:
         proxy.close()
-    assert sum(failures) >= 10
+    assert sum(failures) >= 5

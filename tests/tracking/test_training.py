@@ -188,7 +188,7 @@ def kill_and_resume(folder: Path, server: MlflowServer, kills: int, draw: random
     """
     run, target, published, killed = folder / "run", server.target("killed"), 0, 0
     # Quick steps with many lines and checkpoints, so that kills meet every state of publishing.
-    often = {"train.steps": 5000 * (kills + 1), "train.checkpoint_every": 40, "train.log_every": 20}
+    often = {"train.steps": 4000 * (kills + 1), "train.checkpoint_every": 40, "train.log_every": 20}
     arguments = ["digits", *settings(**often, **{"train.validate_every": 200})]
     for _ in range(kills):
         process = start_training(run, target, arguments)
