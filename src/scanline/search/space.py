@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scanline.errors import UsageError, did_you_mean, quoted
@@ -151,7 +151,7 @@ def read_space(tree: Mapping[str, Any], recipe: Recipe, source: str) -> Space:
             raise UsageError(
                 f"{source}: [search] must not have {key}: all trials share the data, the splits and the task"
             )
-        parameters[key] = _parameter(key, value, f"{source}: [search]")
+        parameters[key] = _for_setting(_parameter(key, value, f"{source}: [search]"), key, recipe)
     if not parameters:
         raise UsageError(
             f'{source}: [search] is empty: name settings, such as "model.hidden_size" = [64, 128]'
@@ -170,6 +170,16 @@ def _flat(tree: Mapping[str, Any], legal: frozenset[str], stem: str = "") -> lis
         nested = isinstance(value, Mapping) and key not in legal and section
         found += _flat(value, legal, f"{key}.") if nested else [(key, value)]
     return found
+
+
+def _for_setting(parameter: Parameter, key: str, recipe: Recipe) -> Parameter:
+    """Return a range of real numbers if the setting is one, also with bounds written as 0 and 1."""
+    own: object = recipe
+    for name in key.split("."):
+        own = getattr(own, name)
+    if isinstance(parameter, Range) and parameter.whole and parameter.step == 1 and isinstance(own, float):
+        return replace(parameter, low=float(parameter.low), high=float(parameter.high))
+    return parameter
 
 
 def _parameter(key: str, value: Any, source: str) -> Parameter:
