@@ -44,6 +44,10 @@ class Study:
         """The ensemble of the best trials if one was wanted, otherwise the model of the winner."""
         return load(self.folder / ("ensemble" if self.result["ensemble"] else "winner"))
 
+    def report(self, output: PathLike | None = None) -> Path:
+        """Write the report of the search, by default into its folder; see `scanline.tune_report`."""
+        return tune_report(self.folder, output)
+
 
 def tune(
     data: PathLike | Arrays | Any | None = None,

@@ -182,7 +182,7 @@ def _baselines(facts: StudyFacts, baselines: Baselines, width: int) -> list[str]
     """Return the table of baselines with the winner as its first row, and why others are missing."""
     from scanline.reporting.study.findings import test_metrics
 
-    rows = [("baselines", f"test {baselines.metric}", "p against winner")]
+    rows = [("baselines", f"test {baselines.metric}", "p (McNemar)")]
     test = test_metrics(facts)
     if baselines.metric == "accuracy" and test is not None and test.accuracy is not None and test.ci95:
         rows.append(("winner of the search", _percent(test.accuracy, test.ci95), ""))
