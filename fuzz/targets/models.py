@@ -82,7 +82,7 @@ def _reseal(files: Files, rng: Random) -> Files:
 
     from scanline.model.model_files import describe_tensors
     from scanline.storage.digest import sha256
-    from scanline.storage.json_files import seal
+    from scanline.storage.json_files import sealed_json
 
     files = dict(files)
     for name in [name for name in files if name.endswith(("model.json", "state.json"))]:
@@ -98,27 +98,60 @@ def _reseal(files: Files, rng: Random) -> Files:
                 with contextlib.suppress(Exception):  # weights that cannot be read have no digests
                     digests = describe_tensors(safetensors.torch.load(*weights.values()))
                     tree["tensors"] = {name: each.model_dump() for name, each in digests.items()}
-            files[name] = json.dumps(tree | {"sha256": seal(tree)}).encode()
+            files[name] = sealed_json(tree).encode()
         except (ValueError, TypeError, AttributeError, RecursionError):
             continue
     return files
 
 
 def _read_model(folder: Path) -> None:
-    from scanline.model.card import model_card
+    """As commands load a model, or an ensemble."""
     from scanline.model.loading import load
 
     model = load(folder / "model")
     use(model)
-    model_card(model.describe(), model.task, model.data, 1)
+    repr(model)
+    model.save(folder / "again")
     with refusal_allowed():
         load(folder / "model", calibrated=True)
 
 
+def _ensembles() -> list[Files]:
+    from scanline.model.ensemble import make_ensemble
+
+    def write(folder: Path, *members: dict[str, Any]) -> None:
+        made = make_ensemble([make_model(**member) for member in members], names=("a", "b"))
+        made.save(folder / "model", "0")
+
+    pairs = [({}, {"cell": "gru"}), ({"picture": True}, {"picture": True, "cell": "rnn"})]
+    return [_made_by(lambda folder, p=pair: write(folder, *p)) for pair in pairs]
+
+
+def _reseal_ensemble(files: Files, rng: Random) -> Files:
+    """The descriptions of the members as `_reseal`, and that of the ensemble with their digests."""
+    from scanline.storage.digest import sha256
+    from scanline.storage.json_files import sealed_json
+
+    members = {name: held for name, held in files.items() if name.startswith("model/members/")}
+    files = files | (_reseal(members, rng) if rng.random() < 0.7 else members)
+    try:
+        tree = json.loads(files["model/model.json"])
+        tree.pop("sha256", None)
+        for number, member in enumerate(tree["members"], 1):
+            path = f"model/members/{number}/model.json"
+            if path in files and rng.random() < 0.9:
+                member["sha256"] = sha256(files[path])
+        files["model/model.json"] = sealed_json(tree).encode()
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        pass
+    return files
+
+
 def use(model: Any) -> None:
     """Has a model answer, if that takes no more than a moment."""
-    form, a = model.preprocessing, model.network.architecture
-    if a.input_size * a.hidden_size * a.layers > 100_000:
+    form = model.preprocessing
+    sizes = [each.network.architecture for each in model.models]
+    if any(a.input_size * a.hidden_size * a.layers > 100_000 for a in sizes):
         return
     if form.picture is not None:
         p = form.picture
