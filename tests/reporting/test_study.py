@@ -294,6 +294,19 @@ def test_many_numbers_are_placed_by_their_size():
     assert number_axis("same", [3, 3]).positions.tolist() == [0.5, 0.5]
 
 
+def test_the_importance_of_settings_is_shown_with_its_limits(tmp_path):
+    record = study(tuple(trial(n, "complete", 1, 2, 50 + n, model__hidden_size=n) for n in range(12)))
+    facts = without_winner(record, tmp_path / "s")
+    found = facts.importances.settings
+    assert [each.key for each in found] == ["model.hidden_size"]
+    assert facts.keys == ("model.hidden_size", "model.cell", "train.learning_rate")
+    root = sound(render(facts, "x.json"))
+    assert rows(root, "Importance of the settings") == [
+        ["model.hidden_size", f"{100 * found[0].fraction:.1f} %"]
+    ]
+    assert "Importance of the settings; model.hidden_size matters most" in labels(root)
+
+
 def test_charts_are_the_same_bytes_each_time(facts):
     assert charts(facts) == charts(facts)
     assert list(charts(facts)) == ["history", "parallel", "baselines"]
