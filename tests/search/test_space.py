@@ -106,3 +106,7 @@ def test_choices_that_only_contradict_other_settings_are_left_to_the_trials():
     one_layer = recipes.load("sequences", {"model.dropout_on": "between", "model.layers": 2})
     space = read_space({"model.layers": [1, 2]}, one_layer, "my.toml")
     assert space.parameters == {"model.layers": Choices((1, 2))}
+    both = {"model.layers": [1, 2], "model.dropout_on": ["between", "every"]}
+    assert list(read_space(both, RECIPE, "my.toml").parameters) == list(both)
+    with pytest.raises(UsageError, match=r"model\.dropout must be 0 for a single layer"):
+        read_space({"model.dropout_on": ["between", "every"]}, RECIPE, "my.toml")

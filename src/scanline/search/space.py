@@ -123,8 +123,20 @@ class Space:
                 try:
                     parse(text, f"{source}: {SEARCHED} {key}", {key: value})
                 except UsageError as error:
-                    if key in str(error).partition(f"{SEARCHED} {key}")[2]:  # else other settings contradict
+                    named = key in str(error).partition(f"{SEARCHED} {key}")[2]  # else others contradict
+                    if named and not self._fits_another(text, key, value):
                         raise
+
+    def _fits_another(self, text: str, key: str, value: Value) -> bool:
+        """Return whether a choice that the recipe contradicts is legal with one of another setting."""
+        for other, parameter in self.parameters.items():
+            for also in parameter.ends() if other != key else ():
+                try:
+                    parse(text, SEARCHED, {key: value, other: also})
+                except UsageError:
+                    continue
+                return True
+        return False
 
 
 SEARCHED = "searched setting"
