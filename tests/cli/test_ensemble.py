@@ -20,7 +20,7 @@ from scanline.api import train
 from scanline.data import catalogue
 from scanline.model.model_files import find_model
 
-QUICK = {"train.samples": 1500, "model.hidden_size": 12}
+QUICK = {"train.samples": 800, "model.hidden_size": 12}
 TINY = {"train.samples": 0, "train.epochs": 0, "train.steps": 4, "model.hidden_size": 4}
 
 

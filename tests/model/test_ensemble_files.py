@@ -191,4 +191,5 @@ def test_the_card_lists_the_members(saved):
     text = (saved[1] / "README.md").read_text()
     assert "# Ensemble of 2 models, made up" in text
     assert "| [2](members/2/README.md) | two | 1 x gru 5 |  |  |" in text
+    assert "**Input** sequences of any length, 5 features a step; no value may be missing." in text
     assert "**Probabilities** are not calibrated." in text

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from scanline import cells
+from scanline.data.preprocessing import Preprocessing
 from scanline.model.description import Description, EnsembleDescription, TestResult
 from scanline.tasks import Task
 
@@ -50,7 +51,7 @@ def model_card(description: Description, task: Task, data: str, parameters: int)
         "",
         _network_line(description, title, parameters),
         "",
-        f"- **Input** {_input(description)}.",
+        f"- **Input** {_input(description.input, description.input.view)}.",
         f"- **Output** {_plain(task.describe())}.",
         f"- **Trained on** {_plain(data)}."
         + "".join(
@@ -66,13 +67,21 @@ def model_card(description: Description, task: Task, data: str, parameters: int)
     return "\n".join(lines) + "\n"
 
 
-def ensemble_card(description: EnsembleDescription, members: Sequence[str], task: Task) -> str:
+def ensemble_card(
+    description: EnsembleDescription,
+    members: Sequence[str],
+    task: Task,
+    preprocessing: Preprocessing,
+    view: str | None,
+) -> str:
     """Return the model card of an ensemble.
 
     Args:
         description: Content of `model.json`.
         members: The network of each member in a few words.
         task: The task of the ensemble.
+        preprocessing: What all members read.
+        view: How they cut pictures into steps, in words.
     """
     provenance, data = description.provenance, description.data
     rows = [
@@ -95,6 +104,7 @@ def ensemble_card(description: EnsembleDescription, members: Sequence[str], task
         "|---|---|---|---|---|",
         *rows,
         "",
+        f"- **Input** {_input(preprocessing, view)}.",
         f"- **Output** {_plain(task.describe())}.",
         f"- **Trained on** {_plain(data)}, see the cards of the members.",
         f"- **Accuracy** {_accuracy(provenance.test)}.",
@@ -118,15 +128,14 @@ def _network_line(description: Description, title: str, parameters: int) -> str:
     )
 
 
-def _input(description: Description) -> str:
-    form = description.input
+def _input(form: Preprocessing, view: str | None) -> str:
     columns = ", ".join(map(_plain, form.settings.feature_columns))
     order = f", in this order: {columns}" if columns else ""
     if form.picture:
         p = form.picture
         colour = "grey levels" if p.channels == 1 else "red, green and blue"
         size = f"{p.height} x {p.width} pixels ({colour}, 0 to {p.levels})"
-        return f"pictures of {size}, read as {form.view}{order}"
+        return f"pictures of {size}, read as {view}{order}"
     return (
         f"sequences of any length, {form.source_features:,} features a step{order}; {_MISSING[form.missing]}"
     )

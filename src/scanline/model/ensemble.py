@@ -119,7 +119,7 @@ class Ensemble(TrainedModel):
         networks = [
             f"{member.short_name}{f', {member.view}' if member.view else ''}" for member in self.members
         ]
-        card = ensemble_card(description, networks, self.task)
+        card = ensemble_card(description, networks, self.task, self.preprocessing, self.view)
         with atomic_folder(folder) as new:
             for number, member in enumerate(self.members, 1):
                 member.save(new / member_folder(number), version)
