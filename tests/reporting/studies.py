@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from pathlib import Path
+
+import tomli_w
 
 from scanline.evaluation.baseline_records import (
     Baseline,
@@ -86,12 +89,19 @@ def baselines(*accuracies: float, p: float | None = 0.25, total: int = 360) -> B
     return Baselines(metric="accuracy", measured=measured, skipped=skipped)
 
 
-def folder_of(path: Path, run: Path | None = None, measured: Baselines | None = None) -> Path:
-    """The folder of a study, with a winner that is a copy of `run`."""
+def folder_of(
+    path: Path, run: Path | None = None, measured: Baselines | None = None, winner: int = 1
+) -> Path:
+    """The folder of a study, with a copy of `run` that has the settings of the trial `winner`."""
     path.mkdir(parents=True)
     if run is not None:
         shutil.copytree(run, path / "winner", ignore=shutil.ignore_patterns("checkpoints", "model"))
-        (path / "winner.toml").write_text((run / "recipe.toml").read_text())
+        recipe = tomllib.loads((run / "recipe.toml").read_text())
+        for key, value in (TRIALS[winner].settings).items():
+            section, name = key.split(".")
+            recipe[section][name] = value
+        for file in (path / "winner" / "recipe.toml", path / "winner.toml"):
+            file.write_text(tomli_w.dumps(recipe))
     if measured is not None:
         measured.write(path / "baselines.json")
     return path

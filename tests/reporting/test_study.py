@@ -89,7 +89,7 @@ def test_the_page_has_every_trial_with_its_interval(facts):
 def test_the_page_has_the_recipe_of_the_winner_and_how_to_reproduce_it(facts, trained):
     root = sound(render(facts.without_folders(), "report.json"))
     (recipe,) = section(root, "winner").iter("pre")
-    assert words(recipe) == " ".join((trained / "recipe.toml").read_text().split())
+    assert words(recipe) == " ".join((facts.folder / "winner.toml").read_text().split())
     commands = [words(each) for each in section(root, "reproduce").iter("pre")]
     assert commands[0] == "scanline tune digits --recipe RECIPE.toml --seed 7 --trials 6 --folds 0"
     assert commands[1] == "scanline train --recipe s/winner.toml"
@@ -200,6 +200,24 @@ def test_a_winner_that_is_not_tested_is_noted(tmp_path, trained):
     ]
     result.unlink()
     assert notes(study_facts(study(), folder))[0].startswith("The training of the winner has not ended")
+
+
+def test_a_winner_that_is_not_the_best_any_more_is_noted(tmp_path, trained):
+    folder = folder_of(tmp_path / "s", trained, baselines(0.5), winner=3)
+    facts = study_facts(study(), folder)
+    assert facts.winner.trial == 3
+    assert notes(facts) == ["The winner that was trained again is trial 3; by now, trial 1 is better."]
+    assert " Trial 3, trained again on the training and validation sequences, classifies " in result_sentence(
+        facts
+    )
+    root = sound(render(facts, "x.json"))
+    assert rows(root, "Baselines beside the winner")[0][1].startswith("88.00 %")
+    assert words(section(root, "winner")).startswith("Winner Trial 3, trained again")
+    other = tuple(each for each in TRIALS if each.number != 3)
+    assert (
+        "The winner that was trained again is an earlier trial;"
+        in notes(study_facts(study(other), folder))[0]
+    )
 
 
 @pytest.mark.parametrize("trials", [(), (trial(0, "waiting"),), (trial(0, "invalid", message="no <b>"),)])

@@ -24,12 +24,14 @@ class WinnerFacts:
     """The best trial, trained again on the training and the validation split and tested.
 
     Attributes:
+        trial: Number of the trial; None if its settings are those of no trial of the study.
         run: Its run directory.
         recipe_file: File of its recipe.
         recipe: Its recipe, as TOML.
         result: Content of its `result.json`; None while it is trained.
     """
 
+    trial: int | None
     run: Path
     recipe_file: Path
     recipe: str
@@ -118,6 +120,11 @@ class StudyFacts:
             ensemble = replace(ensemble, path=short(ensemble.path))
         return replace(self, folder=name, winner=winner, ensemble=ensemble)
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether another trial than the winner is the best by now."""
+        return self.winner is not None and bool(self.ranked) and self.winner.trial != self.ranked[0].number
+
     def count(self, *states: str) -> int:
         """Return the number of trials that are in one of these states."""
         return sum(each.state in states for each in self.study.trials)
@@ -163,10 +170,9 @@ class StudyFacts:
         }
 
     def _winner(self, winner: WinnerFacts) -> JsonObject:
-        best = self.study.best
         test = winner.result.test if winner.result else None
         return {
-            "trial": None if best is None else best.number,
+            "trial": winner.trial,
             "run": str(winner.run),
             "recipe_file": str(winner.recipe_file),
             "recipe": winner.recipe,

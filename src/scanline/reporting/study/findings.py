@@ -21,9 +21,14 @@ def result_sentence(facts: StudyFacts) -> str:
     if test is None or test.accuracy is None or test.ci95 is None:
         return text
     low, high = (f"{100 * end:.2f}" for end in test.ci95)
+    subject = "Trained again on the training and validation sequences, it"
+    if facts.overtaken:
+        subject = (
+            f"{capitalised(_winner_name(facts))}, trained again on the training and validation sequences,"
+        )
     return (
-        f"{text} Trained again on the training and validation sequences, it classifies {test.correct:,} of "
-        f"{test.n:,} test sequences correctly: {100 * test.accuracy:.2f} % (95 % interval {low} to {high} %)."
+        f"{text} {subject} classifies {test.correct:,} of {test.n:,} test sequences correctly: "
+        f"{100 * test.accuracy:.2f} % (95 % interval {low} to {high} %)."
     )
 
 
@@ -42,6 +47,11 @@ def notes(facts: StudyFacts) -> list[str]:
     if unfinished:
         are = "trial is" if unfinished == 1 else "trials are"
         found.append(f"The search has not ended: {unfinished} {are} not finished. All of this may change.")
+    if facts.overtaken:
+        found.append(
+            f"The winner that was trained again is {_winner_name(facts)}; by now, trial "
+            f"{facts.ranked[0].number} is better."
+        )
     if facts.winner is None:
         found.append("The winner has not been trained again and tested yet.")
     elif facts.winner.result is None or not facts.winner.result.training.has_ended:
@@ -61,6 +71,11 @@ def test_metrics(facts: StudyFacts) -> SplitMetrics | None:
 def score_text(score: float, metric: str) -> str:
     """Return a score as text: an accuracy in percent."""
     return f"{100 * score:.2f} %" if metric == "accuracy" else f"{score:.4f}"
+
+
+def _winner_name(facts: StudyFacts) -> str:
+    number = facts.winner.trial if facts.winner else None
+    return "an earlier trial" if number is None else f"trial {number}"
 
 
 def _optimism(facts: StudyFacts) -> str:

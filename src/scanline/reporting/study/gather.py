@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from scanline.errors import ModelError
+from scanline.errors import ModelError, UsageError
 from scanline.evaluation.baseline_records import Baselines
 from scanline.model.ensemble_files import is_ensemble, read_ensemble
+from scanline.recipe import read_tree
 from scanline.reporting.study.facts import EnsembleFacts, StudyFacts, WinnerFacts
 from scanline.search.importance import setting_importance
 from scanline.search.records import StudyRecord
@@ -31,21 +34,43 @@ def study_facts(study: StudyRecord, folder: Path) -> StudyFacts:
         study=study,
         folder=folder,
         importances=setting_importance(study),
-        winner=_winner(files),
+        winner=_winner(files, study),
         ensemble=_ensemble(files.ensemble),
         baselines=Baselines.read(files.baselines) if files.baselines.exists() else None,
     )
 
 
-def _winner(files: StudyFiles) -> WinnerFacts | None:
-    recipe, run = files.recipe, files.winner
-    if not recipe.exists():
+def _winner(files: StudyFiles, study: StudyRecord) -> WinnerFacts | None:
+    file, run = files.recipe, RunDirectory(files.winner)
+    if not file.exists():
         return None
+    trained = run.recipe.is_file()
     try:
-        text = read_bounded(recipe, "RECORD_BYTES").decode()
+        text = read_bounded(file, "RECORD_BYTES").decode()
+        # The run may be of an earlier best trial than the recipe.
+        tree = read_tree(run.recipe if trained else file)
     except UnicodeDecodeError as error:
-        raise ModelError(f"{recipe} is damaged: {error}") from None
-    return WinnerFacts(run, recipe, text, RunDirectory(run).read_result() if run.is_dir() else None)
+        raise ModelError(f"{file} is damaged: {error}") from None
+    except UsageError as error:
+        raise ModelError(str(error)) from None
+    return WinnerFacts(_trial_of(tree, study), run.path, file, text, run.read_result() if trained else None)
+
+
+def _trial_of(recipe: Mapping[str, Any], study: StudyRecord) -> int | None:
+    """Return the number of the best trial with the settings of a recipe, None if there is none."""
+
+    def value(key: str) -> Any:
+        found: Any = recipe
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+    same = (
+        each.number
+        for each in study.ranked
+        if all(value(key) == setting for key, setting in each.settings.items())
+    )
+    return next(same, None)
 
 
 def _ensemble(folder: Path) -> EnsembleFacts | None:

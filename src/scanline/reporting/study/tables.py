@@ -79,11 +79,14 @@ def _importance(facts: StudyFacts) -> Table:
 
 def _baselines(facts: StudyFacts, baselines: Baselines) -> Table:
     rows = []
-    best = facts.ranked[0].last if facts.ranked else None
+    number = facts.winner.trial if facts.winner else None
+    best = next((each.last for each in facts.ranked if each.number == number), None)
     test = test_metrics(facts)
     if baselines.metric == "accuracy":
         own = MISSING if best is None else score(best, facts.study.metric)
-        rows.append(("winner of the search", own, _winner_score(test), "", "", "the best trial"))
+        rows.append(
+            ("winner of the search", own, _winner_score(test), "", "", "trained on all but the test split")
+        )
     if facts.ensemble is not None and facts.ensemble.test is not None:
         tested = _percent(facts.ensemble.test.accuracy, facts.ensemble.test.ci95)
         rows.append(
