@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scanline.tracking.server import configure_client
+from scanline.tracking.connection import configure_client
 from scanline.tracking.target import Target
 from tests.tracking.server import MISSING, MlflowServer, is_installed, running_server
 

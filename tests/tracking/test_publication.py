@@ -11,9 +11,9 @@ import pytest
 
 from scanline.errors import ModelError, ScanlineError
 from scanline.storage.digest import sha256
+from scanline.tracking.connection import TrackingError
 from scanline.tracking.facts import flatten
 from scanline.tracking.publication import Publication, Tracked
-from scanline.tracking.server import TrackingError
 from scanline.tracking.target import Target
 from scanline.training.events import Stepped
 from scanline.training.run import TrainingRun

@@ -58,12 +58,6 @@ class Sealed:
         return [point for line in parse_metrics(self.content[first:]) for point in line_points(line)]
 
 
-def newest_checkpoint(run: Path) -> str | None:
-    """Return the name of the newest checkpoint, which may be damaged."""
-    folders = checkpoint_folders(run / "checkpoints")
-    return folders[-1].name if folders else None
-
-
 def read_sealed(run: Path) -> Sealed:
     """Read the state of a run that may be training.
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 import tempfile
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from scanline.errors import ScanlineError, one_line
 from scanline.storage.digest import sha256
+from scanline.tracking.connection import TrackingError, unreachable
 from scanline.tracking.facts import IDENTITY, Facts
 from scanline.tracking.sealed import Point
 from scanline.tracking.target import Target
@@ -32,54 +29,6 @@ METRICS_PER_REQUEST, ENTITIES_PER_REQUEST = 1000, 100  # limits of MLflow
 FILES_TAG, MODEL_TAG = "scanline.files", "scanline.model_sha256"
 _SPLITS = ("train/", "validation/", "test/")
 Each = TypeVar("Each")
-
-
-class TrackingError(ScanlineError):
-    """The server does not answer, or refuses a request."""
-
-
-class NoConnection(TrackingError):
-    """No connection to the server can be made."""
-
-
-def configure_client(target: Target, timeout_s: int) -> None:
-    """Set the environment of MLflow's client, before it is imported.
-
-    The client must not repeat requests by itself: a request whose answer was lost may have been carried out.
-
-    Args:
-        target: The server.
-        timeout_s: Seconds to wait for an answer, unless the user has set MLFLOW_HTTP_REQUEST_TIMEOUT.
-    """
-    os.environ.update(target.secrets)
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s))
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a lock file in the working directory is none of ours
-    os.environ["MLFLOW_TRACKING_URI"] = target.uri  # where the client looks for stores of files
-
-
-def check_reachable(target: Target, timeout_s: float) -> None:
-    """Raise NoConnection if no connection to an HTTP server can be made.
-
-    This costs nothing, while importing MLflow's client takes one or two seconds of a processor.
-    """
-    parts = urlsplit(target.uri)
-    host = parts.hostname
-    if not target.is_http or host is None:
-        return
-    if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
-        return  # the proxy makes the connection
-    try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((host, port), timeout_s).close()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise NoConnection(_unreachable(target, reason)) from error
-
-
-def _unreachable(target: Target, reason: str) -> str:
-    return f"cannot reach {target.shown} ({one_line(reason, 120)})"
 
 
 class Server:
@@ -119,7 +68,7 @@ class Server:
             )
         lost = _lost_connection(error)
         if lost is not None:
-            return TrackingError(_unreachable(self.target, lost))
+            return TrackingError(unreachable(self.target, lost))
         text = text.replace(self.target.uri, shown)
         return TrackingError(
             f"{shown} refuses a request ({code or type(error).__name__}: {one_line(text, 300)})"

@@ -17,13 +17,16 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from scanline.errors import ScanlineError
-from scanline.tracking.publication import Publication, Tracked
-from scanline.tracking.sealed import newest_checkpoint
-from scanline.tracking.server import NoConnection, check_reachable, configure_client
+from scanline.tracking.connection import NoConnection, check_reachable, configure_client
 from scanline.tracking.target import Target
+from scanline.training.checkpoint_folders import newest_checkpoint
+
+# Imported when a server has been reached: a server that is down costs nothing but this process.
+if TYPE_CHECKING:
+    from scanline.tracking.publication import Publication, Tracked
 
 POLL_S = 1.0  # between looks for a new checkpoint
 LAST_PASS_S = 30.0  # for the last pass of a training that was killed
@@ -101,6 +104,8 @@ def _end_with(stream: BinaryIO) -> None:
 
 def _publish(run: Path, target: Target) -> Tracked:
     """Publish a run that is finished, interrupted or being trained."""
+    from scanline.tracking.publication import Publication
+
     publication = Publication(run, target)
     with publication.lock(_LOCK_S):
         return publication.update()
@@ -110,8 +115,8 @@ class _Follower:
     """Publishes a run while it is trained."""
 
     def __init__(self, run: Path, target: Target, inbox: Inbox, reply: Any) -> None:
-        self._publication = Publication(run, target)
-        self._target, self._inbox, self._reply = target, inbox, reply
+        self._run, self._target, self._inbox, self._reply = run, target, inbox, reply
+        self._publication: Publication | None = None
         self._failures, self._is_running = 0, False
         self._error: ScanlineError | None = None  # of the last pass
         self._newest: str | None = None  # the checkpoint whose lines were published
@@ -122,37 +127,46 @@ class _Follower:
         Raises:
             ScanlineError: If something is left to publish.
         """
-        ended = self._inbox.ended
-        with self._publication.lock(_LOCK_S):
-            while not ended.is_set():
-                pause = POLL_S
-                try:
-                    self._pass()
-                    self._failures, self._error = 0, None
-                except ScanlineError as error:
-                    self._error, self._newest = error, None
-                    if not self._failures:
-                        self._reply(note=f"tracking: {error}; training continues")
-                    pause = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**self._failures)
-                    self._failures += 1
-                ended.wait(pause)
-            # A server that did not answer just now must not make the end of the training wait for it.
-            if self._error is not None and not isinstance(self._error, NoConnection):
-                raise self._error
-            check_reachable(self._target, _LAST_CONNECT_S if self._failures else _CONNECT_S)
-            ends_as = "KILLED" if self._inbox.was_killed else "FAILED"
-            return self._publication.update(ends_as)
+        while not self._inbox.ended.is_set():
+            pause = POLL_S
+            try:
+                self._pass()
+                self._failures, self._error = 0, None
+            except ScanlineError as error:
+                self._error, self._newest = error, None
+                if not self._failures:
+                    self._reply(note=f"tracking: {error}; training continues")
+                pause = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**self._failures)
+                self._failures += 1
+            self._inbox.ended.wait(pause)
+        # A server that did not answer just now must not make the end of the training wait for it.
+        if self._error is not None and not isinstance(self._error, NoConnection):
+            raise self._error
+        publication = self._open(_LAST_CONNECT_S if self._failures else _CONNECT_S)
+        return publication.update("KILLED" if self._inbox.was_killed else "FAILED")
+
+    def _open(self, connect_s: float) -> Publication:
+        """Return the publication, locked until this process ends, if the server can be reached."""
+        check_reachable(self._target, connect_s)
+        if self._publication is None:
+            from scanline.tracking.publication import Publication
+
+            publication = Publication(self._run, self._target)
+            self._lock = publication.lock(_LOCK_S)
+            self._publication = publication
+        return self._publication
 
     def _pass(self) -> None:
         """Publish the lines of a new checkpoint, if there is one."""
-        newest = newest_checkpoint(self._publication.run)
-        if newest == self._newest:
+        newest = newest_checkpoint(self._run)
+        if newest is None or newest == self._newest:
             return
-        if self._newest is None:  # at the beginning and after a failure
-            check_reachable(self._target, _CONNECT_S)
-        self._publication.update(is_training=True)
+        publication = self._publication
+        if publication is None or self._newest is None:  # at the beginning and after a failure
+            publication = self._open(_CONNECT_S)
+        publication.update(is_training=True)
         if not self._is_running:
-            self._publication.set_running()
+            publication.set_running()
             self._is_running = True
         self._newest = newest
 

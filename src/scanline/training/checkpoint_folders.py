@@ -27,6 +27,12 @@ def checkpoint_folders(checkpoints: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
+def newest_checkpoint(run: Path) -> str | None:
+    """Return the name of a run's newest checkpoint, which may be damaged; None without any."""
+    folders = checkpoint_folders(run / "checkpoints")
+    return folders[-1].name if folders else None
+
+
 def write_folder(target: Path, contents: Mapping[str, bytes]) -> None:
     """Write files into a new folder, which appears whole or not at all.
 
