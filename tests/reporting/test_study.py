@@ -306,9 +306,17 @@ def test_few_numbers_and_texts_are_equally_spaced_on_an_axis():
 
 def test_many_numbers_are_placed_by_their_size():
     assert number_axis("x", [0, 1, 4]).positions.tolist() == [0, 0.25, 1]
-    rates = setting_axis("rate", [0.0001, 0.001, 0.01, 0.1, 1.0, 0.5])
+    rates = setting_axis("rate", [0.0001, 0.001, 0.01, 0.1, 1.0, 0.5], log=True)
     np.testing.assert_allclose(rates.positions[:5], [0, 0.25, 0.5, 0.75, 1])
     assert rates.ticks[1] == (0.5, "0.01")
+    assert setting_axis("x", [0, 1, 2, 4, 6, 8], log=True).positions.tolist() == [
+        0,
+        0.125,
+        0.25,
+        0.5,
+        0.75,
+        1,
+    ]
     assert number_axis("same", [3, 3]).positions.tolist() == [0.5, 0.5]
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NAME_LENGTH = 24  # characters of a name beside a bar or an axis
 _MARKERS = "os^D"  # of trials that were stopped, by how far they had come
-_INTERVALS_SHOWN = 60  # trials; intervals of more would cover the points
+INTERVALS_SHOWN = 60  # trials; intervals of more would cover the points
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def trial_history(
     figure = new_figure(3.2)
     (axes,) = figure.axes
     numbers = [*complete.numbers, *(each for group in stopped.values() for each in group.numbers), *diverged]
-    few = len(numbers) <= _INTERVALS_SHOWN
+    few = len(numbers) <= INTERVALS_SHOWN
     size = 4.5 if few else 2.5
     for place, (fraction, group) in enumerate(sorted(stopped.items(), reverse=True)):
         axes.plot(
@@ -126,10 +126,14 @@ def parallel_coordinates(axes_of_settings: Sequence[SettingAxis], order: Sequenc
     (axes,) = figure.axes
     heights = -np.arange(len(axes_of_settings), dtype=float)
     places = np.array([each.positions for each in axes_of_settings])  # (axes, trials)
+    # Many lines are paler, so that they do not become an area.
+    pale = min(1.0, (25 / max(len(order), 1)) ** 0.5)
     # The worst first: better trials are drawn over them.
     for rank, trial in reversed(list(enumerate(order))):
         strength = 1 - rank / max(len(order), 2)
-        colour, alpha, width = (ORANGE, 1.0, 2.2) if rank == 0 else (BLUE, 0.1 + 0.6 * strength**2, 1.0)
+        colour, alpha, width = (
+            (ORANGE, 1.0, 2.2) if rank == 0 else (BLUE, pale * (0.1 + 0.6 * strength**2), 1.0)
+        )
         axes.plot(places[:, trial], heights, "o-", ms=2.5, color=colour, alpha=alpha, lw=width)
     for each, height in zip(axes_of_settings, heights, strict=True):
         _draw_axis(axes, each, float(height))

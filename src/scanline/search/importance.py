@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 MIN_TRIALS = 10
 _TRIALS_PER_SETTING = 5  # fewer are reported, with a note
 _MOST_TRIALS = 150  # the time grows with the square of their number: 1,000 would take half a minute
-_LOG_RATIO = 20  # a range that spans a larger factor is divided logarithmically
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,10 @@ def setting_importance(study: StudyRecord, seed: int = 0) -> Importances:
     if len(ranked) > _MOST_TRIALS:
         ranked = [ranked[index] for index in evenly_spaced(len(ranked), _MOST_TRIALS)]
     check_installed()
-    found = _fanova(ranked, keys, seed)
+    distributions = {
+        key: _distribution([each.settings[key] for each in ranked], study.is_logarithmic(key)) for key in keys
+    }
+    found = _fanova(ranked, distributions, seed)
     note = ""
     if len(ranked) < _TRIALS_PER_SETTING * len(keys):
         note = f"{len(ranked)} trials are few for {len(keys)} settings: the order of importance is uncertain."
@@ -85,26 +87,27 @@ def _ranked(study: StudyRecord) -> list[TrialRecord]:
     return good + [each for each in study.trials if each.state == "diverged"]
 
 
-def _fanova(ranked: Sequence[TrialRecord], keys: Sequence[str], seed: int) -> dict[str, float]:
+def _fanova(
+    ranked: Sequence[TrialRecord], distributions: dict[str, BaseDistribution], seed: int
+) -> dict[str, float]:
     """Return the importance of each key, for trials in the order of their ranks."""
     import optuna
 
-    distributions = {key: _distribution([each.settings[key] for each in ranked]) for key in keys}
     with _quiet(optuna):
         study = optuna.create_study()
         # In the order of their numbers, so that the forest does not depend on how they were sorted.
         for rank, trial in sorted(enumerate(ranked), key=lambda each: each[1].number):
-            params = {key: trial.settings[key] for key in keys}
+            params = {key: trial.settings[key] for key in distributions}
             study.add_trial(
                 optuna.trial.create_trial(params=params, distributions=distributions, value=float(rank))
             )
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
         # Not `get_param_importances`, which scales the fractions so that they add up to 1.
         found = evaluator.evaluate(study)
-    return {key: float(found.get(key, 0.0)) for key in keys}
+    return {key: float(found.get(key, 0.0)) for key in distributions}
 
 
-def _distribution(values: Sequence[Value]) -> BaseDistribution:
+def _distribution(values: Sequence[Value], log: bool) -> BaseDistribution:
     """Return the distribution that has just these values: their range if they are numbers."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -112,7 +115,7 @@ def _distribution(values: Sequence[Value]) -> BaseDistribution:
     if len(numbers) < len(values):
         return CategoricalDistribution(sorted(set(values), key=repr))
     low, high = min(numbers), max(numbers)
-    log = low > 0 and high >= _LOG_RATIO * low
+    log = log and low > 0
     if all(isinstance(value, int) for value in numbers):
         return IntDistribution(int(low), int(high), log=log)
     return FloatDistribution(low, high, log=log)

@@ -12,6 +12,7 @@ from scanline.metrics.intervals import wilson_interval
 State = Literal["waiting", "running", "complete", "stopped", "diverged", "invalid"]
 FINAL: tuple[State, ...] = ("complete", "stopped", "diverged", "invalid")
 Value = bool | int | float | str
+LOG = ", log"  # end of the words for a range with a logarithmic scale
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,10 @@ class StudyRecord:
     n_train: int
     trials: tuple[TrialRecord, ...]
     folds: int = 0
+
+    def is_logarithmic(self, key: str) -> bool:
+        """Return whether a searched range has a logarithmic scale."""
+        return self.space.get(key, "").endswith(LOG)
 
     @property
     def ranked(self) -> tuple[TrialRecord, ...]:

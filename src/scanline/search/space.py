@@ -10,7 +10,7 @@ from typing import Any
 
 from scanline.errors import UsageError, did_you_mean, quoted
 from scanline.recipe import Recipe, keys, parse
-from scanline.search.records import Value
+from scanline.search.records import LOG, Value
 from scanline.storage.digest import sha256
 
 _FIXED = ("name", "about", "licence", "task")  # and the sections below
@@ -61,7 +61,7 @@ class Range:
 
     def text(self) -> str:
         """Return the range in words."""
-        extra = ", log" if self.log else f", step {self.step}" if self.step > 1 else ""
+        extra = LOG if self.log else f", step {self.step}" if self.step > 1 else ""
         return f"{self.low} to {self.high}{extra}"
 
     def ends(self) -> tuple[Value, ...]:

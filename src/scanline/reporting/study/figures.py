@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from scanline.plots import Figure
 
 MAX_AXES = 12  # of the parallel coordinates
-_LOG_RATIO = 20  # an axis that spans a larger factor is logarithmic
 _MAX_LINES = 200
 _MAX_CHOICES = 5  # more distinct numbers are placed by their size
 
@@ -77,41 +76,44 @@ def _parallel(facts: StudyFacts) -> Figure:
     names = short_names(facts.keys)
     # A setting that only some trials have is left out: a line cannot skip an axis.
     complete = [key for key in keys if all(key in each.settings for each in trials)]
-    axes = [setting_axis(names[key], [each.settings[key] for each in trials]) for key in complete]
+    axes = [
+        setting_axis(names[key], [each.settings[key] for each in trials], facts.study.is_logarithmic(key))
+        for key in complete
+    ]
     scores = [each.last.score for each in trials if each.last]
     axes.append(number_axis(f"validation {facts.study.metric}", scores))
     return plots.parallel_coordinates(axes, range(len(trials)))
 
 
-def setting_axis(name: str, values: Sequence[Value]) -> SettingAxis:
+def setting_axis(name: str, values: Sequence[Value], log: bool = False) -> SettingAxis:
     """Return values of a setting as places on an axis: equally spaced if they are few, or not all numbers.
 
     Args:
         name: Name of the setting.
         values: The n values.
+        log: Whether the scale is logarithmic.
     """
     distinct = _sorted(values)
     numbers = [float(value) for value in values if isinstance(value, int | float)]
     if len(distinct) > _MAX_CHOICES and len(numbers) == len(values):
-        return number_axis(name, numbers)
+        return number_axis(name, numbers, log)
     place = {value: index / max(len(distinct) - 1, 1) for index, value in enumerate(distinct)}
     ticks = [(place[value], shown(value)) for value in distinct]
     return SettingAxis(name, np.array([place[value] for value in values]), _thinned(ticks))
 
 
-def number_axis(name: str, numbers: Sequence[float]) -> SettingAxis:
+def number_axis(name: str, numbers: Sequence[float], log: bool = False) -> SettingAxis:
     """Return numbers as places between the smallest and the largest of them.
-
-    The scale is logarithmic if they span a factor of 20 or more.
 
     Args:
         name: Name of the axis.
         numbers: The n numbers.
+        log: Whether the scale is logarithmic.
     """
     low, high = min(numbers), max(numbers)
     if low == high:
         return SettingAxis(name, np.full(len(numbers), 0.5), [(0.5, shown(low))])
-    if low > 0 and high >= _LOG_RATIO * low:
+    if log and low > 0:
         positions = np.log(np.array(numbers) / low) / math.log(high / low)
         middle = math.sqrt(low * high)
     else:

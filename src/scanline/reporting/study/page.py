@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scanline.plots.search import INTERVALS_SHOWN
 from scanline.reporting.page_files import check_page, write_page
 from scanline.reporting.study.facts import StudyFacts
 from scanline.reporting.study.figures import charts
@@ -96,6 +97,7 @@ def render(facts: StudyFacts, numbers: str) -> str:
         states=[(words, facts.count(state)) for state, words in _STATES.items() if facts.count(state)],
         charts=charts(facts),
         tables=tables(facts),
+        intervals=facts.study.metric == "accuracy" and len(facts.study.trials) <= INTERVALS_SHOWN,
         commands=_commands(facts),
         recipe=facts.study.recipe,
         numbers=numbers,
