@@ -47,11 +47,19 @@ _LOST = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 @dataclass(frozen=True)
 class StoredTrial:
-    """A trial with what identifies it in the storage, and the worker that has claimed it last."""
+    """A trial as it is stored.
+
+    Attributes:
+        record: The trial.
+        id: What identifies it in the storage.
+        worker: The worker that has claimed it last; empty if none has.
+        is_open: Whether Optuna takes it for a trial that has not ended.
+    """
 
     record: TrialRecord
     id: int
-    worker: str
+    worker: str = ""
+    is_open: bool = True
 
 
 class StudyStorage:
@@ -77,6 +85,7 @@ class StudyStorage:
         self._lock: StudyLock
         self._engine: sqlalchemy.Engine | None = None
         self._id = -1
+        self._ended: dict[int, StoredTrial] = {}
         if url == MEMORY:
             self.url, self.name = url, name
             self._storage, self._lock = InMemoryStorage(), NoStudyLock()
@@ -147,10 +156,21 @@ class StudyStorage:
     def trials(self) -> list[StoredTrial]:
         """Return all trials, in the order of their numbers."""
         frozen = self._attempt(lambda: self._storage.get_all_trials(self._id, deepcopy=False))
-        return [_stored(each) for each in sorted(frozen, key=lambda each: each.number)]
+        return [self._stored(each) for each in sorted(frozen, key=lambda each: each.number)]
 
-    def add(self, definition: Definition, generation: int, settings: Mapping[str, Value]) -> None:
-        """Add a trial, which waits."""
+    def _stored(self, trial: FrozenTrial) -> StoredTrial:
+        """Return a trial; those that have ended are kept, since they do not change."""
+        known = self._ended.get(trial._trial_id)
+        if known is None:
+            known = _stored(trial)
+            if not known.is_open:
+                self._ended[known.id] = known
+        return known
+
+    def add(
+        self, definition: Definition, number: int, generation: int, settings: Mapping[str, Value]
+    ) -> StoredTrial:
+        """Add a trial, which waits, and return it."""
         params, drawn = params_within(definition.space, settings), distributions(definition.space)
         template = create_trial(
             state=TrialState.WAITING,
@@ -158,7 +178,8 @@ class StudyStorage:
             distributions={key: drawn[key] for key in params},
             user_attrs={_SETTINGS: dict(settings), _GENERATION: generation},
         )
-        self._attempt(lambda: self._storage.create_new_trial(self._id, template))
+        identifier = self._attempt(lambda: self._storage.create_new_trial(self._id, template))
+        return StoredTrial(TrialRecord(number, generation, dict(settings), "waiting"), identifier)
 
     def claim(self, trial: StoredTrial, worker: str) -> None:
         """Let a worker train a trial that waits."""
@@ -348,4 +369,4 @@ def _stored(trial: FrozenTrial) -> StoredTrial:
         tuple(scores),
         attributes.get(_MESSAGE, ""),
     )
-    return StoredTrial(record, trial._trial_id, attributes.get(_WORKER, ""))
+    return StoredTrial(record, trial._trial_id, attributes.get(_WORKER, ""), not trial.state.is_finished())

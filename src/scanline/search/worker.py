@@ -11,17 +11,17 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from scanline.data.dataset import Dataset
 from scanline.errors import DataError, join_names
 from scanline.recipe import Recipe
-from scanline.search import decisions
+from scanline.search.board import Board, Outcome
 from scanline.search.decisions import Job
 from scanline.search.definition import Definition
 from scanline.search.locks import WorkerLock, has_ended
-from scanline.search.records import FINAL, RungScore, TrialRecord, Value
+from scanline.search.records import Value
 from scanline.search.sampling import Sampler
 from scanline.search.storage import StoredTrial, StudyStorage
 from scanline.search.trial import Invalid, Stopped, TrialRunner
@@ -82,78 +82,56 @@ class Worker:
         """
         lock = WorkerLock(self._folder / WORKERS, self.name)
         idle = _IDLE_S
+        outcome: Outcome | None = None
         try:
             while not self._stop():
-                claimed, done = self._claim()
+                claimed, done = self._claim(outcome)
+                outcome = None
                 if claimed is not None:
-                    self._carry_out(*claimed)
+                    outcome = self._train(*claimed)
                     idle = _IDLE_S
                 elif done:
                     return
                 else:
                     time.sleep(idle)
                     idle = min(2 * idle, _LONGEST_IDLE_S)
+            if outcome is not None:
+                with self._storage.held():
+                    outcome.store(self._storage)
+                    Board(self._storage, self._definition).settle()
         finally:
             lock.release()
 
-    def _claim(self) -> tuple[tuple[StoredTrial, Job] | None, bool]:
-        """Return the trial to train and how far, or None; and whether nothing is left to do."""
-        storage, definition = self._storage, self._definition
+    def _claim(self, outcome: Outcome | None) -> tuple[tuple[StoredTrial, Job] | None, bool]:
+        """Store the outcome of the last trial, and claim the next one.
+
+        Returns:
+            The trial and how far to train it, or None; and whether nothing is left to do.
+        """
+        storage = self._storage
         with storage.held():
             self._beat()
+            if outcome is not None:
+                outcome.store(storage)
             attributes = storage.attributes()
             limit = attributes.get(LIMIT)
+            board = Board(storage, self._definition)
+            board.free(lambda worker: self._is_gone(worker, attributes))
+            board.settle()
             if not attributes.get(OPEN, True):
                 return None, True
-            trials = self._settled()
-            found = decisions.jobs(records(trials), definition)
-            if not found:
-                wanted = decisions.next_generation(records(trials), definition, limit)
-                if wanted is not None:
-                    trials = self._ask(trials, *wanted)
-                    found = decisions.jobs(records(trials), definition)
-            if not found:
-                open_trials = any(each.record.state not in FINAL for each in trials)
-                return None, not open_trials and limit is not None and len(trials) >= limit
-            job = found[0]
-            storage.claim(trials[job.number], self.name)
-            return (trials[job.number], job), False
+            job = board.next_job(self._sampler, limit)
+            if job is None:
+                return None, board.is_complete(limit)
+            trial = board.trials[job.number]
+            storage.claim(trial, self.name)
+            return (trial, job), False
 
-    def _ask(self, trials: list[StoredTrial], generation: int, count: int) -> list[StoredTrial]:
-        """Add trials of a generation, and return all trials."""
-        known = decisions.known(records(trials), self._definition, generation)
-        assert known is not None
-        for number in range(len(trials), len(trials) + count):
-            self._storage.add(self._definition, generation, self._sampler.draw(number, known))
-        return self._storage.trials()
-
-    def _settled(self) -> list[StoredTrial]:
-        """Store the end of trials that have come to it, free those of workers that are gone; return all."""
-        while True:
-            trials = self._storage.trials()
-            changed = False
-            for trial in trials:
-                if trial.record.state == "running" and self._is_gone(trial.worker):
-                    self._storage.release(trial)
-                    changed = True
-            if changed:
-                continue
-            for trial in trials:
-                record = trial.record
-                if record.state != "waiting" or not record.scores:
-                    continue
-                found = decisions.verdict(record, records(trials), self._definition)
-                if found in ("complete", "stop"):
-                    self._storage.finish(trial, "complete" if found == "complete" else "stopped")
-                    changed = True
-            if not changed:
-                return trials
-
-    def _is_gone(self, worker: str) -> bool:
+    def _is_gone(self, worker: str, attributes: dict[str, object]) -> bool:
         if worker == self.name:
             return False
         ended = has_ended(self._folder / WORKERS, worker)
-        return self._others.is_gone(worker, self._storage.attributes()) if ended is None else ended
+        return self._others.is_gone(worker, attributes) if ended is None else ended
 
     def _must_pause(self) -> bool:
         self._beat()
@@ -166,32 +144,20 @@ class Worker:
             self._storage.set_attribute(beat_key(self.name), round(time.time(), 3))
             self._beaten = now
 
-    def _carry_out(self, trial: StoredTrial, job: Job) -> None:
-        storage = self._storage
-        score: RungScore | None = None
-        failure: tuple[str, str] | None = None
+    def _train(self, trial: StoredTrial, job: Job) -> Outcome:
+        """Train a trial up to a rung."""
         try:
-            score = self._runner.train(trial.record, job.rung)
+            return Outcome(trial, self._runner.train(trial.record, job.rung))
         except Invalid as error:
-            failure = "invalid", str(error)
+            return Outcome(trial, failure="invalid", message=str(error))
         except Diverged as error:
-            failure = "diverged", str(error).partition("; the model of")[0]
+            return Outcome(trial, failure="diverged", message=str(error).partition("; the model of")[0])
         except Stopped:
-            pass
+            return Outcome(trial)
         except BaseException:
-            with storage.held():
-                storage.release(trial)
+            with self._storage.held():
+                Outcome(trial).store(self._storage)
             raise
-        with storage.held():
-            self._beat()
-            if score is not None:
-                storage.record(trial, score)
-                storage.release(trial)
-            elif failure is not None:
-                storage.fail(trial, "invalid" if failure[0] == "invalid" else "diverged", failure[1])
-                storage.finish(trial, "invalid" if failure[0] == "invalid" else "diverged")
-            else:
-                storage.release(trial)
 
 
 class _Heartbeats:
@@ -216,11 +182,6 @@ class _Heartbeats:
 def beat_key(worker: str) -> str:
     """Return the attribute of a study that holds the heartbeat of a worker."""
     return f"beat {worker}"
-
-
-def records(trials: Sequence[StoredTrial]) -> list[TrialRecord]:
-    """Return the records of stored trials."""
-    return [each.record for each in trials]
 
 
 def recipe_values(definition: Definition) -> dict[str, Value]:
