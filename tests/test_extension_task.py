@@ -25,6 +25,7 @@ from scanline import cli, registry, tasks
 from scanline.data.memory import MemorySource
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.metrics.results import Metrics
+from scanline.model.ensemble import make_ensemble
 from scanline.tasks import DecodedPrediction, ReportTable, Score, Task
 from tests.installed import installed
 from tests.serving.client import in_thread
@@ -296,6 +297,11 @@ def test_an_explanation_names_the_target_and_not_a_class(run):
     assert error is None
     assert "the target is " in out
     assert "class" not in out
+
+
+def test_an_ensemble_refuses_the_task_by_name(model):
+    with pytest.raises(UsageError, match="an ensemble supports the task classification only"):
+        make_ensemble([model, model])
 
 
 def test_two_runs_are_not_compared_by_accuracy(run, tmp_path):

@@ -18,6 +18,7 @@ from PIL import Image
 import scanline as package
 from scanline.api import train
 from scanline.data import catalogue
+from scanline.errors import UsageError
 from scanline.model.model_files import find_model
 
 QUICK = {"train.samples": 800, "model.hidden_size": 12}
@@ -270,6 +271,12 @@ def test_members_without_a_common_validation_split_have_no_temperature(scanline,
         "--data names sequences to fit one on"
     )
     assert package.load(tmp_path / "made").temperature is None
+    notes: list[str] = []
+    model = package.ensemble(runs, tmp_path / "python", log=notes.append)
+    assert (model.temperature, model.names) == (None, ("0.1", "0.3"))
+    assert [re.sub("--", "", one_line(err))] == notes
+    with pytest.raises(UsageError, match="python exists already: choose another output"):
+        package.ensemble(runs, tmp_path / "python")
     code, _, err = scanline("evaluate", tmp_path / "made", "--calibrated")
     assert code == 4
     assert "has no temperature" in one_line(err)

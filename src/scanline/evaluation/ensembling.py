@@ -119,11 +119,7 @@ def read_members(runs: Sequence[str], device: str = "cpu") -> list[Member]:
         if folder in seen:
             raise UsageError(f"expected different runs, got {seen[folder]} and {run}, which are the same")
         seen[folder] = run
-        result = RunDirectory(Path(run)).read_result()
-        if result is not None and not result.training.has_ended:
-            raise UsageError(
-                f"{run} has not finished training: continue it with `scanline train --resume --run {run}`"
-            )
+        _check_finished(run, folder)
         model, known = load(run, device), trained_on(Path(run))
         name = folder.parent.name if folder.name == "model" else folder.name
         names = model.names if isinstance(model, Ensemble) else [name]
@@ -132,6 +128,17 @@ def read_members(runs: Sequence[str], device: str = "cpu") -> list[Member]:
             for number, (each, own) in enumerate(zip(model.models, names, strict=True), 1)
         ]
     return members
+
+
+def _check_finished(run: str, folder: Path) -> None:
+    """Raise UsageError if the run of a model folder has not ended."""
+    if folder.name != "model":
+        return
+    result = RunDirectory(folder.parent).read_result()
+    if result is not None and not result.training.has_ended:
+        raise UsageError(
+            f"{run} has not finished training: continue it with `scanline train --resume --run {run}`"
+        )
 
 
 def shared_test(members: Sequence[Member]) -> tuple[KnownData | None, list[str]]:
