@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from scanline.api import PathLike, Run, load
 from scanline.data.readers.arrays import Arrays
@@ -66,6 +67,8 @@ def tune(
     ensemble: int = 0,
     baselines: bool = True,
     device: str = "auto",
+    engine: Literal["local", "ray"] = "local",
+    address: str = "auto",
     on_change: Callable[[StudyRecord], None] | None = None,
     log: Callable[[str], None] | None = print,
 ) -> Study:
@@ -91,6 +94,9 @@ def tune(
         ensemble: Number of best trials that also make an ensemble; 0: none.
         baselines: Whether plain baselines are measured at the end.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        engine: "local", or "ray" for workers on a Ray cluster; then workers=0 are all of its cores.
+        address: The cluster: "local" starts one on this machine, "auto" joins the one of this machine,
+            "HOST:PORT" another.
         on_change: Called with the study at times when a trial has come further.
         log: Called with each message; None is silent.
 
@@ -122,12 +128,14 @@ def tune(
             ensemble=ensemble,
             baselines=baselines,
             device=device,
+            engine=engine,
+            address=address,
         )
-        search = Search.begin(request)
-        for note in search.notes:
-            say(in_python(note))
-        search.run(on_change or (lambda study: None))
-        found = search.finish()
+        with contextlib.closing(Search.begin(request)) as search:
+            for note in search.notes:
+                say(in_python(note))
+            search.run(on_change or (lambda study: None))
+            found = search.finish()
     for note in found.notes:
         say(in_python(note))
     return Study(found.study, found.folder, found.winner, found.to_json())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 
 from scanline.errors import DataError, UsageError
 from scanline.scoring import score
+from tests.clusters import has_process, ray_cluster
 from tests.scoring.packed import pack
 from tests.scoring.processes import done_units, start, wait_for
 
@@ -35,24 +34,8 @@ def scored(run, unsplit, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of three nodes on this machine, each with one core; this process is connected to it."""
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # Actors are started in other folders; they import this module's package.
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-        from ray.cluster_utils import Cluster
-
-        # A machine that refuses connections is given up after a second; by default after 15.
-        checks = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
-        head = {"num_cpus": 1, "include_dashboard": False, "_system_config": checks}
-        started = Cluster(initialize_head=True, head_node_args=head)
-        for _ in range(2):
-            started.add_node(num_cpus=1, wait=False)
-        started.wait_for_nodes()
-        ray.init(address=started.address, log_to_driver=False)
+    with ray_cluster() as started:
         yield started
-        ray.shutdown()
-        started.shutdown()
 
 
 def content(target: Path) -> dict[str, bytes]:
@@ -108,7 +91,10 @@ def test_a_lost_machine_is_replaced(cluster, scored, run, unsplit, tmp_path):
     lost = cluster.list_all_nodes()[-1]
 
     def kill() -> None:
-        wait_for(lambda: has_actor(lost) and done_units(target), "an actor, and the first part")
+        wait_for(
+            lambda: has_process(lost, b"ray::MapWorker") and done_units(target),
+            "an actor, and the first part",
+        )
         cluster.remove_node(lost, allow_graceful=False)
 
     killer = threading.Thread(target=kill)
@@ -117,15 +103,3 @@ def test_a_lost_machine_is_replaced(cluster, scored, run, unsplit, tmp_path):
     killer.join()
     assert len(cluster.list_all_nodes()) == 2
     assert content(target) == content(scored)
-
-
-def has_actor(node) -> bool:
-    """Return whether a node runs an actor of Ray Data."""
-    (raylet,) = node.all_processes["raylet"]
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdecimal() and (entry / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == raylet.process.pid:
-                    return True
-    return False

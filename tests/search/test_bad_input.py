@@ -195,6 +195,9 @@ def test_the_real_command_line_has_the_exit_codes_of_all_commands(waves, tmp_pat
     assert tune(str(waves), *size, "--recipe", small)[0] == 0
     assert tune(str(other), *size, "--recipe", small)[0] == 2
     code, line = tune(str(waves), *size, "--recipe", small, "--seed", "5")
-    assert (code, line) == (2, "study one has another seed (0 there, 5 wanted): choose another --study")
+    assert (code, line) == (
+        2,
+        "scanline: study one has another seed (0 there, 5 wanted): choose another --study",
+    )
     assert tune("missing.csv", "--trials", "1")[0] == 3
     assert tune("show", "missing")[0] == 4

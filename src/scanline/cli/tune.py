@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from scanline.cli.data_options import chosen_settings, data_options
 from scanline.cli.output import download_bar, print_json, print_text, say, shown_name
+from scanline.errors import UsageError
 
 if TYPE_CHECKING:
     from scanline.search.records import StudyRecord
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     "--workers",
     type=click.IntRange(min=1),
     metavar="K",
-    help="Number of trials at a time on this machine, one core each.  [default: all cores]",
+    help="Number of trials at a time, one core each.  [default: all cores of the machine or cluster]",
 )
 @click.option(
     "--recipe", metavar="NAME|FILE", help="What the trials change; its table [search] is what is searched."
@@ -69,6 +70,18 @@ if TYPE_CHECKING:
     default=True,
     help="Also measure plain baselines at the end.  [default: baselines]",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Train trials on this machine, or on a Ray cluster.",
+)
+@click.option(
+    "--address",
+    metavar="local|auto|HOST:PORT",
+    help="Ray cluster: a new one on this machine, the one of this machine, or another.  [default: auto]",
+)
 @data_options
 @click.option(
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
@@ -88,6 +101,8 @@ def command(
     unordered: bool,
     ensemble: int | None,
     baselines: bool,
+    engine: Literal["local", "ray"],
+    address: str | None,
     device: str,
     as_json: bool,
     **options: Any,
@@ -111,6 +126,8 @@ def command(
     check_installed()
     from scanline.search.study import Request, Search
 
+    if address is not None and engine != "ray":
+        raise UsageError("--address requires --engine ray")
     changes = dict(map(parse_setting, settings)) | chosen_settings(options)
     request = Request(
         data=data,
@@ -118,7 +135,7 @@ def command(
         settings=changes,
         trials=trials,
         minutes=minutes,
-        workers=workers or cores(),
+        workers=workers or (cores() if engine == "local" else 0),
         study=study,
         storage=storage,
         seed=seed,
@@ -127,6 +144,8 @@ def command(
         ensemble=ensemble or 0,
         baselines=baselines,
         device=device,
+        engine=engine,
+        address=address or "auto",
     )
     with download_bar() as on_progress:
         search = Search.begin(request, on_progress)

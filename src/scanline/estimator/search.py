@@ -125,13 +125,13 @@ class SequenceClassifierCV(SequenceClassifier):
             baselines=False,
             device=self._device(),
         )
-        search = Search.begin(request)
-        search.run(self._show)
-        study = record_of(search.storage, search.definition)
-        if self.refit or study.best is None:
-            search.finish()
-            path = search.files.ensemble if self.ensemble else search.files.winner
-            self._model = load(path, self._device())
+        with contextlib.closing(Search.begin(request)) as search:
+            search.run(self._show)
+            study = record_of(search.storage, search.definition)
+            if self.refit or study.best is None:
+                search.finish()
+                path = search.files.ensemble if self.ensemble else search.files.winner
+                self._model = load(path, self._device())
         self._set_results(study)
 
     def _set_results(self, study: StudyRecord) -> None:

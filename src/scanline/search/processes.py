@@ -18,7 +18,7 @@ from scanline.search.program import DEVICE, STORAGE
 _LOOK_S = 0.05  # between two looks at the processes
 _PAUSE_S = 120.0  # for a process to pause its training and end
 _MOST_RESTARTS = 10  # one after another, without a trial that has come further in between
-_KINDS: dict[int, type[ScanlineError]] = {2: UsageError, 3: DataError, 4: ModelError}
+KINDS: dict[int, type[ScanlineError]] = {2: UsageError, 3: DataError, 4: ModelError}
 
 
 @dataclass(eq=False)
@@ -149,7 +149,7 @@ def _error(process: _Process) -> ScanlineError:
     code = process.handle.returncode
     text = process.log.read_text(errors="replace").strip()
     if code in (1, 2, 3, 4) and text and "Traceback" not in text:
-        return _KINDS.get(code, ScanlineError)(text.split("\n")[-1])
+        return KINDS.get(code, ScanlineError)(text.split("\n")[-1])
     return ScanlineError(
         f"a process of the search has ended with exit code {code}; what it wrote is in {process.log}"
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from scanline import recipe as recipes
+from scanline.clusters import check_reachable
 from scanline.data.dataset import ALL, Dataset
 from scanline.data.download import Progress
 from scanline.data.partition import partition
@@ -17,6 +20,7 @@ from scanline.data.readers.arrays import Arrays
 from scanline.device import choose_device
 from scanline.errors import Interrupted, ModelError, UsageError
 from scanline.recipe import Recipe
+from scanline.search.cluster import RemoteStudy, work_on_ray
 from scanline.search.default_space import default_space
 from scanline.search.definition import GENERATION, Definition
 from scanline.search.ending import Ending, best_trials
@@ -35,6 +39,7 @@ from scanline.training.preparation import Prepared, prepare
 from scanline.training.run_directory import RunDirectory, claim
 from scanline.training.run_files import Result, SplitMetrics
 
+Engine = Literal["local", "ray"]
 STUDIES = "studies"
 _LOOK_S = 1.0  # between two looks at the storage for the progress
 
@@ -50,7 +55,8 @@ class Request:
         space: What is searched, as in a table [search]; None: the table of the recipe, or a default space.
         trials: Number of trials; None: no limit.
         minutes: Duration of the search; None: no limit.
-        workers: Number of processes on this machine; 0: trials are trained in this one.
+        workers: Number of processes on this machine; 0: trials are trained in this one. On a cluster, the
+            number of workers; 0: one for each core.
         study: Name of the study in `studies`, or its folder; None takes the first free name.
         storage: Address of a database; "memory": none, for a search in this process; None: SQLite in the
             study's folder.
@@ -60,6 +66,8 @@ class Request:
         ensemble: Number of best trials whose settings make an ensemble; 0: none.
         baselines: Whether plain baselines are measured at the end.
         device: Device to compute on.
+        engine: "local", or "ray" for workers on a Ray cluster.
+        address: The cluster: "local", "auto" or "HOST:PORT".
     """
 
     data: str | Arrays | None = None
@@ -77,6 +85,13 @@ class Request:
     ensemble: int = 0
     baselines: bool = True
     device: str = "auto"
+    engine: Engine = "local"
+    address: str = "auto"
+
+    @property
+    def in_process(self) -> bool:
+        """Whether trials are trained in this process."""
+        return self.workers == 0 and self.engine == "local"
 
 
 @dataclass(frozen=True)
@@ -206,8 +221,10 @@ class Search:
             return _progress(self._record)
 
         try:
-            if request.workers == 0:
+            if request.in_process:
                 ended = self._work(deadline, progress)
+            elif request.engine == "ray":
+                ended = self._work_on_ray(deadline, progress)
             else:
                 ended = processes.run([("worker",)] * request.workers, request.workers, deadline, progress)
         except KeyboardInterrupt:
@@ -228,6 +245,16 @@ class Search:
         folder, device = self.files.folder, self.request.device
         Worker(self.storage, self.definition, data, folder, stop, device).work()
         return not stop()
+
+    def _work_on_ray(self, deadline: float | None, progress: Callable[[], object]) -> bool:
+        """Train trials on a cluster; return whether the number of trials was reached."""
+        folder, request = str(self.files.folder.resolve()), self.request
+        study = RemoteStudy(folder, self.storage.name, self._url, request.device)
+
+        def close() -> None:
+            self.storage.set_attribute(OPEN, False)
+
+        return work_on_ray(study, request.workers, request.address, deadline, progress, close)
 
     def finish(self) -> Found:
         """Train the winner again on training and validation sequences, and test it.
@@ -262,7 +289,7 @@ class Search:
     def _train(self, trials: Sequence[TrialRecord]) -> None:
         """Train the final models of trials; the first is the winner, which is tested."""
         paths = [self.files.final(trial.number, rank) for rank, trial in enumerate(trials)]
-        if self.request.workers == 0:
+        if self.request.in_process:
             for rank, trial in enumerate(trials):
                 data = self.files.read_data(self.definition, with_test=rank == 0)
                 settings, device = trial.settings, self.request.device
@@ -273,7 +300,9 @@ class Search:
             for rank, (trial, path) in enumerate(zip(trials, paths, strict=True))
         ]
         try:
-            self._processes().run(programs, self.request.workers)
+            # The final models of a search on a cluster are trained here, where the data are.
+            at_once = self.request.workers or 1
+            self._processes().run(programs, min(at_once, os.cpu_count() or 1))
         except KeyboardInterrupt:
             raise Interrupted("interrupted; the same command continues the training") from None
 
@@ -339,8 +368,10 @@ def _check(request: Request) -> None:
         raise UsageError(f"--minutes must be above 0, got {request.minutes}")
     if request.workers < 0:
         raise UsageError(f"--workers must be at least 1, got {request.workers}")
-    if request.storage == MEMORY and request.workers:
+    if request.storage == MEMORY and not request.in_process:
         raise UsageError(f"--storage {MEMORY} is for a search in this process, got {request.workers} workers")
+    if request.engine == "ray":
+        check_reachable(request.address)
     if request.folds is not None and (request.folds == 1 or not 0 <= request.folds <= 100):
         raise UsageError(f"--folds must be 0 or from 2 to 100, got {request.folds}")
     for key in request.settings:
@@ -372,7 +403,7 @@ def _define(request: Request, on_progress: Progress | None) -> tuple[Definition,
         ordered=request.ordered,
         generation=GENERATION,
         # Trials in this process use its threads, which other parts of a program may use, too.
-        threads=1 if request.workers else torch.get_num_threads(),
+        threads=torch.get_num_threads() if request.in_process else 1,
     )
     # The recipe itself must work: nothing is written before.
     trial = definition.trial_recipe({})
