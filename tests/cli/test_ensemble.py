@@ -18,8 +18,10 @@ from PIL import Image
 import scanline as package
 from scanline.api import train
 from scanline.data import catalogue
-from scanline.errors import UsageError
+from scanline.errors import ModelError, UsageError
 from scanline.model.model_files import find_model
+from scanline.storage.json_files import write_sealed_json
+from scanline.training.provenance import trained_on
 
 QUICK = {"train.samples": 800, "model.hidden_size": 12}
 TINY = {"train.samples": 0, "train.epochs": 0, "train.steps": 4, "model.hidden_size": 4}
@@ -312,13 +314,33 @@ def test_members_with_different_test_splits_are_not_tested_on_either(scanline, t
     assert "name its path with --data" in one_line(err)
 
 
+def test_a_changed_place_of_the_data_is_refused(scanline, here):
+    # With another seed, training sequences would be taken for the test split.
+    shutil.copytree("streams", here / "made")
+    path = here / "made" / "data.json"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 1 + len(whole) // 40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ModelError, match=r"data\.json is damaged"):
+            trained_on(here / "made")
+    code, _, err = scanline("evaluate", here / "made")
+    assert code == 4
+    assert "data.json is damaged" in one_line(err)
+    for change, message in (({"schema": 2}, "expected schema 1, found 2"), ({"split": {}}, "Field required")):
+        tree = json.loads(whole) | change
+        tree.pop("sha256")
+        write_sealed_json(path, tree)
+        with pytest.raises(ModelError, match=message):
+            trained_on(here / "made" / "members" / "1")
+
+
 def test_members_that_were_trained_on_data_before_and_after_a_change_have_no_test_split(scanline, tmp_path):
     first = tiny(tmp_path, "before", write_data(tmp_path))
     second = tiny(tmp_path, "after", write_data(tmp_path, 9))
     code, _, err = scanline("ensemble", first, second, "--output", tmp_path / "made")
     assert code == 0
     assert err.splitlines()[0].startswith("members 1 and 2 have different test splits")
-    assert not (tmp_path / "made" / "data.toml").exists()
+    assert not (tmp_path / "made" / "data.json").exists()
 
 
 def test_data_that_have_changed_since_training_calibrate_nothing(scanline, tmp_path):

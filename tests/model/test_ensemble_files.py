@@ -183,8 +183,8 @@ def test_a_failure_while_saving_leaves_what_was_there(saved, monkeypatch):
 
 def test_a_file_beside_the_model_appears_with_it(saved):
     made, folder = saved
-    made.save(folder.parent / "beside", beside={"data.toml": "[data]\n"})
-    assert (folder.parent / "beside" / "data.toml").read_text() == "[data]\n"
+    made.save(folder.parent / "beside", beside={"data.json": "{}\n"})
+    assert (folder.parent / "beside" / "data.json").read_text() == "{}\n"
 
 
 def test_the_card_lists_the_members(saved):

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tomli_w
-
 from scanline.data import catalogue
 from scanline.data.checks import check_values
 from scanline.data.download import Progress
@@ -25,7 +23,7 @@ from scanline.model.ensemble import Ensemble, make_ensemble
 from scanline.model.loading import load
 from scanline.model.model_files import find_model
 from scanline.recipe import DEFAULT_DATA, DataSettings, SplitSettings
-from scanline.training.provenance import DATA_FILE, trained_on
+from scanline.training.provenance import DATA_FILE, describe_data, trained_on
 from scanline.training.run_directory import RunDirectory
 
 KnownData = tuple[DataSettings, SplitSettings]
@@ -205,8 +203,7 @@ def save_ensemble(model: Ensemble, folder: Path, known: KnownData | None) -> Non
     """
     files = {}
     if known is not None:
-        settings, split = known
-        files[DATA_FILE] = tomli_w.dumps({"data": settings.model_dump(), "split": split.model_dump()})
+        files[DATA_FILE] = describe_data(*known)
     model.save(folder, beside=files)
 
 

@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from scanline.errors import ModelError, UsageError
 from scanline.model.model_files import MEMBERS
 from scanline.recipe import DEFAULT_DATA, DEFAULT_SPLIT, DataSettings, SplitSettings, read_tree
+from scanline.storage.json_files import read_sealed_json, sealed_json
 
-DATA_FILE = "data.toml"  # beside the model of an ensemble: the sections "data" and "split" of its members
+DATA_FILE = "data.json"  # beside the model of an ensemble: what `describe_data` returns
+DATA_SCHEMA = 1
 
 
 def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
@@ -25,14 +27,11 @@ def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
         The two sections of the recipe; None for a model folder, which has none.
 
     Raises:
-        ModelError: If the recipe names no data.
+        ModelError: If the recipe names no data, or the file of an ensemble is damaged.
     """
     recipe = path / "recipe.toml"
     if not recipe.is_file():
-        ensemble = path.parent.parent if path.parent.name == MEMBERS else path
-        recipe = ensemble / DATA_FILE
-    if not recipe.is_file():
-        return None
+        return _of_ensemble(path.parent.parent if path.parent.name == MEMBERS else path)
     try:
         tree = read_tree(recipe)
         default = DEFAULT_DATA.model_copy(update={"name": str(tree["data"]["name"])})
@@ -45,3 +44,28 @@ def trained_on(path: Path) -> tuple[DataSettings, SplitSettings] | None:
             f"{recipe} is damaged: it names no data ({' '.join(str(error).split())}); "
             "give the data with --data"
         ) from error
+
+
+def describe_data(settings: DataSettings, split: SplitSettings) -> str:
+    """Return the content of `data.json` of an ensemble: where the data of its members are.
+
+    It is sealed: with another seed of the splits, training sequences would be taken for the test split.
+    """
+    sections = {"data": settings.model_dump(mode="json"), "split": split.model_dump(mode="json")}
+    return sealed_json({"schema": DATA_SCHEMA, **sections})
+
+
+def _of_ensemble(folder: Path) -> tuple[DataSettings, SplitSettings] | None:
+    """Return where the data of an ensemble are; None if its folder does not say."""
+    path = folder / DATA_FILE
+    if not path.is_file():
+        return None
+    tree, remedy = read_sealed_json(path), "remove the file and name the data with --data"
+    if tree.get("schema") != DATA_SCHEMA:
+        raise ModelError(f"{path}: expected schema {DATA_SCHEMA}, found {tree.get('schema')!r}; {remedy}")
+    try:
+        return DataSettings.model_validate(tree.get("data")), SplitSettings.model_validate(tree.get("split"))
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ModelError(f"{path} is damaged: {where}: {fault['msg']}; {remedy}") from None
