@@ -163,3 +163,23 @@ def test_a_study_without_winner_and_baselines_is_shown(here):
     text = shown("waves")
     assert "note: The winner has not been trained again and tested yet." in text
     assert "winner of the search" not in text
+
+
+@pytest.mark.campaign
+def test_a_longer_search_trains_and_shows_its_new_winner(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    labels = np.array(["a", "b"])[np.arange(80) % 2]
+    data = scanline.Arrays(draw.normal(size=(80, 6, 2)) + 0.7 * (labels == "a")[:, None, None], labels)
+    winners = []
+    for trials in (1, 4):
+        found = scanline.tune(data, study="studies/s", baselines=False, **OPTIONS | {"trials": trials})
+        winners.append(found.winner.number)
+        for name in ("winner.toml", "winner/recipe.toml"):
+            recipe = tomllib.loads(Path("studies/s", name).read_text())
+            assert recipe["model"]["readout"] == found.winner.settings["model.readout"]
+            assert recipe["train"]["learning_rate"] == found.winner.settings["train.learning_rate"]
+    assert winners[0] != winners[1]  # otherwise this test shows nothing
+    assert "note:" not in shown("s")
+    content = json.loads(found.report().with_suffix(".json").read_text())
+    assert content["winner"]["trial"] == winners[1]

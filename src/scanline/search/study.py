@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -273,7 +274,11 @@ class Search:
             reason = next((message for message in states.values() if message), "none has come to a rung")
             raise ModelError(f"study {study.name} has no validated trial ({reason}); search longer")
         data = self.files.read_data(self.definition)
-        write_atomic(self.files.recipe, final_recipe(self.definition, winner.settings, data).to_toml())
+        text = final_recipe(self.definition, winner.settings, data).to_toml()
+        # A longer search may have another winner: the run of the former one is not resumed.
+        if self.files.recipe.is_file() and self.files.recipe.read_text() != text:
+            shutil.rmtree(self.files.winner, ignore_errors=True)
+        write_atomic(self.files.recipe, text)
         members, notes = best_trials(study, max(1, self.request.ensemble))
         self._train(members)
         result = RunDirectory(self.files.winner).read_result()

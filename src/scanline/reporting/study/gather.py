@@ -12,10 +12,12 @@ from scanline.model.ensemble_files import is_ensemble, read_ensemble
 from scanline.recipe import read_tree
 from scanline.reporting.study.facts import EnsembleFacts, StudyFacts, WinnerFacts
 from scanline.search.importance import setting_importance
-from scanline.search.records import StudyRecord
+from scanline.search.records import StudyRecord, Value
 from scanline.search.study_files import StudyFiles
 from scanline.storage.json_files import read_bounded
 from scanline.training.run_directory import RunDirectory
+
+_LENGTHS = ("train.epochs", "train.samples", "train.steps")
 
 
 def study_facts(study: StudyRecord, folder: Path) -> StudyFacts:
@@ -47,17 +49,36 @@ def _winner(files: StudyFiles, study: StudyRecord) -> WinnerFacts | None:
     trained = run.recipe.is_file()
     try:
         text = read_bounded(file, "RECORD_BYTES").decode()
-        # The run may be of an earlier best trial than the recipe.
-        tree = read_tree(run.recipe if trained else file)
+        wanted = read_tree(file)
+        made = read_tree(run.recipe) if trained else wanted
     except UnicodeDecodeError as error:
         raise ModelError(f"{file} is damaged: {error}") from None
     except UsageError as error:
         raise ModelError(str(error)) from None
-    return WinnerFacts(_trial_of(tree, study), run.path, file, text, run.read_result() if trained else None)
+    trial = _trial_of(study, wanted, made)
+    return WinnerFacts(trial, run.path, file, text, run.read_result() if trained else None)
 
 
-def _trial_of(recipe: Mapping[str, Any], study: StudyRecord) -> int | None:
-    """Return the number of the best trial with the settings of a recipe, None if there is none."""
+def _trial_of(study: StudyRecord, wanted: Mapping[str, Any], made: Mapping[str, Any]) -> int | None:
+    """Return the number of the trial with the settings of the winner's run, None if there is none.
+
+    Args:
+        study: The study.
+        wanted: The recipe in winner.toml.
+        made: The recipe of the run, which may be of an earlier winner. A run converts its length to steps.
+    """
+    ranked = study.ranked
+    exact = {each.number for each in ranked if _has(wanted, each.settings)}
+    found = [
+        each.number
+        for each in ranked
+        if _has(made, {key: value for key, value in each.settings.items() if key not in _LENGTHS})
+    ]
+    return next((number for number in found if number in exact), next(iter(found), None))
+
+
+def _has(recipe: Mapping[str, Any], settings: Mapping[str, Value]) -> bool:
+    """Return whether a recipe has these values, by dotted key."""
 
     def value(key: str) -> Any:
         found: Any = recipe
@@ -65,12 +86,7 @@ def _trial_of(recipe: Mapping[str, Any], study: StudyRecord) -> int | None:
             found = found.get(part) if isinstance(found, Mapping) else None
         return found
 
-    same = (
-        each.number
-        for each in study.ranked
-        if all(value(key) == setting for key, setting in each.settings.items())
-    )
-    return next(same, None)
+    return all(value(key) == setting for key, setting in settings.items())
 
 
 def _ensemble(folder: Path) -> EnsembleFacts | None:
