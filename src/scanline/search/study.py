@@ -276,7 +276,7 @@ class Search:
         data = self.files.read_data(self.definition)
         text = final_recipe(self.definition, winner.settings, data).to_toml()
         # A longer search may have another winner: the run of the former one is not resumed.
-        if self.files.recipe.is_file() and self.files.recipe.read_text() != text:
+        if self.files.recipe.is_file() and self.files.recipe.read_text(encoding="utf-8") != text:
             shutil.rmtree(self.files.winner, ignore_errors=True)
         write_atomic(self.files.recipe, text)
         members, notes = best_trials(study, max(1, self.request.ensemble))
