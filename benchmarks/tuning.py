@@ -185,6 +185,54 @@ def overhead(arguments: argparse.Namespace) -> None:
         f"{each:.1f} ms for each trial, of which {computed:.1f} ms processor time"
     )
 
+
+def workers(arguments: argparse.Namespace) -> None:
+    """Print how many trials one and two pinned workers compute in the same time, in turns."""
+    counts: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
+        inputs(folder)
+        (folder / "space.toml").write_text(SPACE.replace("samples = 640", "samples = 40_000"))
+        for turn in range(arguments.rounds):
+            for k in (1, 2) if turn % 2 == 0 else (2, 1):
+                given = ["data.npz", "--recipe", "space.toml", "--study", f"{k}-{turn}", "--workers", str(k)]
+                given += ["--minutes", f"{arguments.minutes:g}", "--folds", "0", "--no-baselines"]
+                subprocess.run(
+                    [
+                        "taskset",
+                        "-c",
+                        "0" if k == 1 else "0,1",
+                        sys.executable,
+                        "-m",
+                        "scanline",
+                        "tune",
+                        *given,
+                    ],
+                    cwd=folder,
+                    check=True,
+                    capture_output=True,
+                )
+                table = (folder / "studies" / f"{k}-{turn}" / "trials.csv").read_text().splitlines()
+                rungs = (0.25, 0.25, 0.5)  # part of a training before each comparison
+                heads = table[0].split(",")
+                done = sum(
+                    sum(part for rung, part in enumerate(rungs) if _has(line, heads, f"score_{rung}"))
+                    for line in table[1:]
+                )
+                counts[k].append(done)
+                print(f"{k} workers: {done:g} trainings", flush=True)
+    one, two = (statistics.median(counts[k]) for k in (1, 2))
+    print(f"median of {arguments.rounds}: {one:g} and {two:g}, ratio {two / one:.2f}")
+
+
+def _has(line: str, heads: list[str], name: str) -> bool:
+    return name in heads and line.split(",")[heads.index(name)] != ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     one = commands.add_parser("archive")
     one.add_argument("--folder", type=Path, required=True)

@@ -91,8 +91,9 @@ def test_a_request_that_is_not_valid_writes_nothing(waves, tmp_path, changes, me
 def test_a_storage_that_vanishes_is_one_line_and_names_what_to_do(begun, monkeypatch):
     monkeypatch.setattr("scanline.search.storage._WAIT_S", 0.01)
     begun.run()
-    database = begun.files.folder / "study.db"
-    database.write_bytes(b"not a database any more, " * 100)
+    begun.close()
+    for path in begun.files.folder.glob("study.db*"):
+        path.write_bytes(b"not a database any more, " * 100)
     with pytest.raises(
         ScanlineError, match=r"study.db: the storage of the study cannot be used .*continues"
     ) as caught:
