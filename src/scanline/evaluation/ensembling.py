@@ -118,6 +118,7 @@ def read_members(runs: Sequence[str], device: str = "cpu") -> list[Member]:
             raise UsageError(f"expected different runs, got {seen[folder]} and {run}, which are the same")
         seen[folder] = run
         _check_finished(run, folder)
+        # The members of an ensemble have the same data, or none that are known.
         model, known = load(run, device), trained_on(Path(run))
         name = folder.parent.name if folder.name == "model" else folder.name
         names = model.names if isinstance(model, Ensemble) else [name]
@@ -172,6 +173,8 @@ def common_validation(
     if known is None:
         return None, "it is unknown where the data of the members are"
     settings, split = known
+    # The test split is left out twice: its file is not opened, and sequences of it are dropped where all
+    # splits are drawn from one file.
     form = members[0].model.preprocessing
     try:
         read = catalogue.read(settings.name, settings, on_progress, skip=("test",))
@@ -182,6 +185,7 @@ def common_validation(
     if source is None:
         return None, "the members have no validation split"
     for member in members:
+        # Digests are of the network's steps, which differ between views: each member prepares its own.
         recorded = member.model.provenance.parts.get("validation")
         if recorded is None:
             return None, f"{member.name} has no validation split"
@@ -215,6 +219,7 @@ def _test_of(known: KnownData) -> tuple[DataSettings, float, int]:
 
 def _changed(one: Model, other: Model) -> bool:
     """Whether the test splits of two models differ as far as their digests can tell."""
+    # A model that was not tested has no digest: then its data and its seed have to be believed.
     first, second = (model.provenance.parts.get("test") for model in (one, other))
     if first is None or second is None:
         return False
@@ -230,6 +235,7 @@ def _other_data(members: Sequence[Member], data: str, on_progress: Progress | No
     if source is None:
         raise UsageError(f"{data}: expected a validation split or no splits, got {', '.join(read.splits)}")
     check_values(source, form.missing != "error", trained=True)
+    # Only a whole split is recognised, since there are no digests of single sequences.
     for member in members:
         parts = member.model.provenance.parts
         digest = member.model.steps(source).fingerprint_like({each.sha256 for each in parts.values()})

@@ -80,6 +80,7 @@ class Ensemble(TrainedModel):
         description = read_ensemble(folder)
         numbers = range(1, len(description.members) + 1)
         members = [Model.load(folder / member_folder(number), device) for number in numbers]
+        # A seal detects damage, not forgery: whether the members fit together is checked anew.
         try:
             check_members(members)
         except UsageError as error:
@@ -101,6 +102,7 @@ class Ensemble(TrainedModel):
                     name=printable(name),
                     recipe=printable(member.provenance.recipe),
                     seed=member.provenance.seed,
+                    # Computed, not read: a member need not have been saved.
                     sha256=sha256(description_text(member.describe(version)).encode()),
                 )
                 for name, member in zip(self.names, self.members, strict=True)
@@ -219,6 +221,7 @@ class Ensemble(TrainedModel):
         """Check that all members read the steps of the data, and in one direction."""
         for number, member in enumerate(self.members, 1):
             form = member.preprocessing
+            # After a step of the data, such a member may have read nothing yet, or half of one of its steps.
             if form.features != form.source_features or form.view != "rows":
                 how = form.view if form.picture else f"steps of {form.features} of {form.source_features}"
                 raise UsageError(
@@ -261,6 +264,7 @@ def make_ensemble(
     if validation is None:
         return made
     steps = made.steps(validation)
+    # Before the classes are reordered: training takes its digests before that, too.
     digest = SplitDigest(n=len(steps), sha256=steps.fingerprint())
     aligned = made.with_targets(steps)
     known = made.member_outputs(steps) if outputs is None else outputs
@@ -272,6 +276,7 @@ def make_ensemble(
 
 
 def _combined(members: Sequence[Model], names: Sequence[str], data: str, provenance: Provenance) -> Ensemble:
+    # A member's temperature belongs to its own outputs; that of the ensemble is fitted on the mean.
     plain = tuple(replace(member, calibrated=False) for member in members)
     return Ensemble(
         plain,
@@ -287,6 +292,7 @@ def _check_different(members: Sequence[Model]) -> None:
     """Raise UsageError if two members have the same weights, as runs of the same recipe and seed have."""
     known: dict[str, int] = {}
     for number, member in enumerate(members, 1):
+        # Digests, so that no member is compared with every other one.
         tensors = describe_tensors(member.network.state_dict())
         digest = sha256("".join(f"{name} {each.sha256}" for name, each in tensors.items()).encode())
         if digest in known:

@@ -77,6 +77,7 @@ def read_ensemble(folder: Path) -> EnsembleDescription:
         fault = error.errors(include_url=False)[0]
         where = "".join(f"{part}: " for part in fault["loc"])
         raise ModelError(f"{path} is damaged: {where}{fault['msg']}; {REMEDY}") from None
+    # Only descriptions are compared here: loading a member compares its weights with the digests in its own.
     for number, member in enumerate(description.members, 1):
         file = folder / member_folder(number) / DESCRIPTION
         if not file.is_file():

@@ -27,6 +27,7 @@ class SharedPreprocessing(Preprocessing):
         strict = any(form.missing == "error" for form in forms)
         return cls(
             picture=first.picture,
+            # As they were read: pictures are stored by rows.
             view="rows",
             permutation_seed=0,
             source_features=first.source_features,
@@ -81,6 +82,7 @@ def _inputs(first: Model, member: Model) -> list[tuple[str, Any, Any]]:
         ("pictures", one.picture, other.picture),
         ("features a step", one.source_features, other.source_features),
     ]
+    # Settings that say what is read, not how it is written in a file or where the file is.
     names = [name for name in type(one.settings).model_fields if name not in (*DIALECT, *FILES)]
     settings = [
         (f"data.{name}", getattr(one.settings, name), getattr(other.settings, name)) for name in names

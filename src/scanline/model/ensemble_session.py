@@ -104,6 +104,7 @@ class EnsembleSession:
             isinstance(temperature, float) and 0 < temperature < math.inf and len(arrays) == len(resumes)
         ):
             raise misfit()
+        # Sorted by name, they are in the order of the members, whose numbers have leading zeros.
         members = [arrays[name] for name in sorted(arrays)]
         if any(each.dtype != np.uint8 or each.ndim != 1 for each in members):
             raise misfit()
