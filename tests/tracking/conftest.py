@@ -38,7 +38,13 @@ def store(client, request, tmp_path_factory) -> MlflowServer:
         return request.getfixturevalue("mlflow_server")
     pytest.importorskip("sqlalchemy", reason=MISSING)
     pytest.importorskip("alembic", reason=MISSING)
-    return MlflowServer("", tmp_path_factory.mktemp("mlflow") / "mlflow.db")
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's tables use what SQLAlchemy will remove
+        from mlflow.tracking import MlflowClient
+
+        MlflowClient(f"sqlite:///{database}").search_experiments()
+    return MlflowServer("", database)
 
 
 @pytest.fixture(autouse=True)

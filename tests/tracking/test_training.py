@@ -83,7 +83,7 @@ def test_without_a_server_training_is_the_same_and_can_be_published_later(tmp_pa
     assert store.status(tracked.mlflow_run) == "FINISHED"
 
 
-def test_a_server_that_never_answers_does_not_hold_up_training(tmp_path, monkeypatch):
+def test_a_server_that_never_answers_does_not_hold_up_training(tmp_path, client, monkeypatch):
     import socket
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
@@ -117,7 +117,7 @@ def test_a_wrong_target_is_one_line_before_training(tmp_path, monkeypatch, scanl
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_names_what_is_no_run(tmp_path, run, scanline):
+def test_the_command_names_what_is_no_run(tmp_path, run, client, scanline):
     run.rename(tmp_path / "digits-001")
     code, _, err = scanline("track", tmp_path / "digits-01", "--to", NOBODY)
     assert code == 4
@@ -127,7 +127,7 @@ def test_the_command_names_what_is_no_run(tmp_path, run, scanline):
     )
 
 
-def test_the_command_names_a_server_that_cannot_be_reached(run, scanline):
+def test_the_command_names_a_server_that_cannot_be_reached(run, client, scanline):
     code, _, err = scanline("track", run, "--to", "mlflow:http://me:secret@127.0.0.1:9?experiment=x")
     assert (code, err) == (1, f"scanline: cannot reach {NOBODY} (Connection refused)\n")
     assert not (run / "tracking.json").exists()

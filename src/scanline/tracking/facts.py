@@ -43,10 +43,11 @@ class Facts:
 
 def check_run(run: Path) -> None:
     """Raise ModelError if a path is not a run directory."""
-    if not (run / "recipe.toml").is_file() or not (run / "environment.json").is_file():
+    missing = [name for name in ("recipe.toml", "environment.json") if not (run / name).is_file()]
+    if missing:
         from scanline.model.model_files import nearest_run  # imports torch
 
-        raise ModelError(f"{run} is not a run directory: it has no recipe.toml{nearest_run(run)}")
+        raise ModelError(f"{run} is not a run directory: it has no {missing[0]}{nearest_run(run)}")
 
 
 def read_facts(run: Path) -> Facts:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 METRICS_PER_REQUEST, ENTITIES_PER_REQUEST = 1000, 100  # limits of MLflow
 FILES_TAG, MODEL_TAG = "scanline.files", "scanline.model_sha256"
+_REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED")  # MLflow's codes
 _SPLITS = ("train/", "validation/", "test/")
 Each = TypeVar("Each")
 
@@ -61,7 +62,7 @@ class Server:
         for secret in self.target.secrets.values():
             text = text.replace(secret, "***") if secret else text
         code = getattr(error, "error_code", "")
-        if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED") or "401" in text[:200]:
+        if code in _REFUSALS or "error code 401" in text or "401 Client Error" in text:
             return TrackingError(
                 f"{shown} refuses the credentials",
                 remedy="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
@@ -69,7 +70,8 @@ class Server:
         lost = _lost_connection(error)
         if lost is not None:
             return TrackingError(unreachable(self.target, lost))
-        text = text.replace(self.target.uri, shown)
+        if not self.target.is_http:  # the address of a database has its password
+            text = text.replace(self.target.uri, shown)
         return TrackingError(
             f"{shown} refuses a request ({code or type(error).__name__}: {one_line(text, 300)})"
         )
@@ -116,7 +118,7 @@ class Server:
             return ServerRun(self, found[0])
         tags = {IDENTITY: facts.identity, "mlflow.source.name": "scanline", "mlflow.source.type": "LOCAL"}
         created = self.client.create_run(self.experiment_id, facts.began_ms, tags, name)
-        return ServerRun(self, created, is_new=True)
+        return ServerRun(self, created)
 
 
 class ServerRun:
@@ -125,14 +127,12 @@ class ServerRun:
     Attributes:
         id: Its id.
         tags: Its tags.
-        is_new: Whether it has just been created.
     """
 
-    def __init__(self, server: Server, run: Any, is_new: bool = False) -> None:
+    def __init__(self, server: Server, run: Any) -> None:
         self._server, self._client = server, server.client
         self.id: str = run.info.run_id
         self.tags: dict[str, str] = dict(run.data.tags)
-        self.is_new = is_new
         self._start_ms: int = run.info.start_time
         self._parameters: dict[str, str] = dict(run.data.params)
         self._metrics: set[str] = set(run.data.metrics)
