@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import warnings
@@ -32,14 +33,14 @@ def mlflow_server(client, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def store(client, request, tmp_path_factory) -> MlflowServer:
+def store(client, request, work) -> MlflowServer:
     """The server, or where it is not installed a SQLite database without one."""
     if is_installed():
         return request.getfixturevalue("mlflow_server")
     pytest.importorskip("sqlalchemy", reason=MISSING)
     pytest.importorskip("alembic", reason=MISSING)
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    with warnings.catch_warnings():
+    database = work / "mlflow.db"
+    with contextlib.chdir(work), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's tables use what SQLAlchemy will remove
         from mlflow.tracking import MlflowClient
 
@@ -47,9 +48,16 @@ def store(client, request, tmp_path_factory) -> MlflowServer:
     return MlflowServer("", database)
 
 
+@pytest.fixture(scope="session")
+def work(tmp_path_factory) -> Path:
+    """The working directory, since without a server MLflow writes files to ./mlruns."""
+    return tmp_path_factory.mktemp("work")
+
+
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch, tmp_path_factory):
+def _own_environment(monkeypatch, work):
     """Set what publishing sets in its own process, for tests that publish in theirs."""
+    monkeypatch.chdir(work)
     for name in [*os.environ]:
         if name.startswith("MLFLOW_"):
             monkeypatch.delenv(name)
