@@ -88,17 +88,21 @@ def test_a_request_that_is_not_valid_writes_nothing(waves, tmp_path, changes, me
     assert not (tmp_path / "study/study.json").exists()
 
 
-def test_a_storage_that_vanishes_is_one_line_and_names_what_to_do(begun, monkeypatch):
+@pytest.mark.parametrize("content", [b"", b"not a database any more, " * 100])
+def test_a_storage_that_vanishes_is_one_line_and_names_what_to_do(begun, monkeypatch, content):
     monkeypatch.setattr("scanline.search.storage._WAIT_S", 0.01)
     begun.run()
     begun.close()
-    for path in begun.files.folder.glob("study.db*"):
-        path.write_bytes(b"not a database any more, " * 100)
-    with pytest.raises(
-        ScanlineError, match=r"study.db: the storage of the study cannot be used .*continues"
-    ) as caught:
-        begun.storage.trials()
+    for file in begun.files.folder.glob("study.db*"):
+        file.unlink()
+    (begun.files.folder / "study.db").write_bytes(content)
+    message = (
+        r"study.db: the storage of the study cannot be used \(.*\); the same command continues the search"
+    )
+    with pytest.raises(ScanlineError, match=message) as caught:
+        begun.run()
     assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
 
 
 def test_a_database_without_the_study_is_refused(begun, tmp_path):

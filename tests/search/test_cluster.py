@@ -13,6 +13,7 @@ import pytest
 
 from scanline.errors import DataError, UsageError
 from scanline.search.cluster import RemoteStudy, _work
+from scanline.search.study import join
 from tests.clusters import has_process, ray_cluster
 from tests.search.problems import SETTINGS, begin, write_ts, write_waves
 
@@ -58,12 +59,22 @@ def test_an_address_without_a_cluster_is_refused_at_once(waves, tmp_path, monkey
     assert not (tmp_path / "study").exists()
 
 
-def test_a_machine_without_the_folder_needs_postgresql():
-    study = RemoteStudy("/nowhere/study", "study", "sqlite:////nowhere/study/study.db", "cpu")
+def test_another_machine_needs_postgresql():
+    study = RemoteStudy("/nowhere/study", "study", "sqlite:////nowhere/study/study.db", "cpu", "elsewhere")
     code, message = _work(study)
     assert code == 2
-    assert "has no /nowhere/study; use --storage postgresql://... or --study with a folder" in message
+    assert message.startswith("--engine ray: the trials are in SQLite on elsewhere, which ")
+    assert message.endswith("cannot share; several machines require --storage postgresql://...")
     assert "sqlite:" not in repr(study)
+
+
+def test_a_worker_of_another_machine_needs_postgresql(waves, tmp_path):
+    search = begin(waves, tmp_path / "study")
+    search.close()
+    file = tmp_path / "study/study.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"host": "elsewhere"}))
+    with pytest.raises(UsageError, match=r"study: the trials are in SQLite on elsewhere, .* postgresql"):
+        join(str(tmp_path / "study"), None, None, 1)
 
 
 @pytest.mark.campaign

@@ -172,7 +172,7 @@ def test_the_trial_of_a_worker_that_is_gone_is_taken_over(tmp_path):
     data = search.files.read_data(search.definition)
     search.storage.set_attribute("limit", 1)
     worker = Worker(search.storage, search.definition, data, search.files.folder)
-    (stored, job), _ = worker._claim()
+    (stored, job), _ = worker._claim(None)
     assert job == Job(0, 0)
     lock = search.files.folder / "workers" / f"{worker.name}.lock"
     lock.parent.mkdir(exist_ok=True)

@@ -7,17 +7,16 @@ storage of the study, as between processes of one machine: the trial of a lost w
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scanline.clusters import connected
-from scanline.errors import Interrupted, ScanlineError, UsageError, one_line
+from scanline.errors import Interrupted, ScanlineError, one_line
 from scanline.search.processes import KINDS
 from scanline.search.storage import StudyStorage
-from scanline.search.study_files import StudyFiles
+from scanline.search.study_files import StudyFiles, check_machine
 from scanline.search.worker import OPEN, Worker
 
 _LOOK_S = 0.2  # between two looks at the tasks
@@ -35,12 +34,14 @@ class RemoteStudy:
         name: Its name.
         storage: Address of the storage, with its password.
         device: Device to compute on.
+        host: Name of the machine on which the search was begun.
     """
 
     folder: str
     name: str
     storage: str = field(repr=False)
     device: str
+    host: str
 
 
 def work_on_ray(
@@ -104,11 +105,7 @@ def _work(study: RemoteStudy) -> tuple[int, str] | None:
     limit_spinning()
     files = StudyFiles(Path(study.folder))
     try:
-        if not files.exists() and study.storage.startswith("sqlite"):
-            raise UsageError(
-                f"--engine ray: {socket.gethostname()} has no {study.folder}; use --storage postgresql://... "
-                "or --study with a folder that all machines share"
-            )
+        check_machine(study.storage, study.host, "--engine ray")
         with contextlib.closing(StudyStorage(study.storage, study.name)) as storage:
             definition = storage.find()
             if definition is None:

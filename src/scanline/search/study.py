@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -250,7 +251,7 @@ class Search:
     def _work_on_ray(self, deadline: float | None, progress: Callable[[], object]) -> bool:
         """Train trials on a cluster; return whether the number of trials was reached."""
         folder, request = str(self.files.folder.resolve()), self.request
-        study = RemoteStudy(folder, self.storage.name, self._url, request.device)
+        study = RemoteStudy(folder, self.storage.name, self._url, request.device, socket.gethostname())
 
         def close() -> None:
             self.storage.set_attribute(OPEN, False)
@@ -343,8 +344,10 @@ def join(
     folder = study_folder(study)
     if storage is not None and not folder.exists():
         folder = Path(STUDIES) / folder.name
-    opened, definition = open_study(str(folder), storage)
     files = StudyFiles(folder)
+    if files.exists():
+        files.check_machine(storage or files.storage())
+    opened, definition = open_study(str(folder), storage)
     if not files.exists():
         where = "" if data is None else str(Path(data).resolve()) if Path(data).exists() else data
         files.create(folder.name, opened.url, data=where)

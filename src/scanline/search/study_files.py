@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from scanline.data.dataset import Dataset
 from scanline.data.readers.arrays import Arrays
 from scanline.data.readers.stored_arrays import read_arrays, write_arrays
-from scanline.errors import ModelError
+from scanline.errors import ModelError, UsageError
 from scanline.search.definition import Definition
 from scanline.search.storage import STUDY_FILE, sqlite_url
 from scanline.storage.json_files import read_json, write_json
@@ -58,6 +59,7 @@ class StudyFiles:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         tree: dict[str, Any] = {"schema": SCHEMA, "name": name, "storage": storage or "", "data": data}
+        tree["host"] = socket.gethostname()
         if arrays is not None:
             (self.folder / _ARRAYS).mkdir(exist_ok=True)
             tree[_ARRAYS] = write_arrays(self.folder / _ARRAYS, arrays)
@@ -70,6 +72,10 @@ class StudyFiles:
     def storage(self) -> str:
         """Return the address of the database."""
         return str(self._read().get("storage") or sqlite_url(self.folder))
+
+    def check_machine(self, storage: str) -> None:
+        """Check that this machine may work on the study beside the one that has begun it; see below."""
+        check_machine(storage, str(self._read().get("host", "")), str(self.folder))
 
     def _read(self) -> dict[str, Any]:
         tree = read_json(self.folder / STUDY_FILE)
@@ -92,3 +98,22 @@ class StudyFiles:
         arrays = tree.get(_ARRAYS)
         data = read_arrays(self.folder / _ARRAYS, arrays) if arrays else None
         return replace(read_again_unsplit(recipe, data), notes=())
+
+
+def check_machine(storage: str, host: str, where: str) -> None:
+    """Check that a machine may use the storage of a search that runs on another one.
+
+    Args:
+        storage: Address of the database.
+        host: Name of the machine on which the search was begun; "" if it is not known.
+        where: The study, for the message.
+
+    Raises:
+        UsageError: If the database is SQLite, whose log in the memory of one machine another cannot read.
+    """
+    here = socket.gethostname()
+    if storage.startswith("sqlite") and host not in ("", here):
+        raise UsageError(
+            f"{where}: the trials are in SQLite on {host}, which {here} cannot share; several machines "
+            "require --storage postgresql://..."
+        )
