@@ -240,6 +240,17 @@ def test_a_task_without_accuracy_has_no_intervals(tmp_path):
     assert table[0][2] == "0.9000"
 
 
+def test_the_metrics_of_a_task_without_accuracy_are_shown(tmp_path, trained):
+    folder = folder_of(tmp_path / "s", trained)
+    result = folder / "winner" / "result.json"
+    content = json.loads(result.read_text())
+    result.write_text(json.dumps(content | {"test": {"n": 16, "loss": 0.0656, "mean_error": 0.25}}))
+    facts = study_facts(study(metric="closeness"), folder)
+    assert result_sentence(facts).endswith("it was tested on 16 sequences: loss 0.0656, mean_error 0.25.")
+    table = rows(sound(render(facts, "x.json")), "Metrics of the winner on the test split")
+    assert table == [["loss", "0.0656"], ["mean_error", "0.25"]]
+
+
 def test_the_recipe_may_be_best(tmp_path):
     facts = without_winner(study((trial(0, "complete", 1, 2, 90), trial(1, "stopped", 5))), tmp_path / "s")
     assert "No trial is better than the settings of the recipe (trial 0)." in findings(facts)

@@ -114,7 +114,7 @@ def test_many_trials_are_thinned_out():
 
 
 def test_optuna_prints_as_before(capfd):
-    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.INFO)
     setting_importance(study(10))
-    assert optuna.logging.get_verbosity() == before
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
     assert capfd.readouterr().err == ""

@@ -113,7 +113,13 @@ def _trials(facts: StudyFacts, top: int, width: int) -> list[str]:
 
     names = short_names(facts.keys)
     chosen = facts.listed[:top]
-    heads = ("#", "trial", f"{facts.study.metric} (95 %)", "trained", "state")
+    heads = (
+        "#",
+        "trial",
+        facts.study.metric + (" (95 %)" if facts.study.metric == "accuracy" else ""),
+        "trained",
+        "state",
+    )
     cells = [_cells(rank, each, facts.study.metric) for rank, each in chosen]
     rows = _columns([heads, *cells], "><<><")
     room = width - len(rows[0]) - 2
@@ -190,6 +196,9 @@ def _baselines(facts: StudyFacts, baselines: Baselines, width: int) -> list[str]
         own = facts.ensemble.test
         rows.append((facts.ensemble.name, _percent(own.accuracy, own.ci95), ""))
     rows += [_baseline(each) for each in baselines.measured]
+    # Without comparisons, for example of numbers, the last column would be empty.
+    if not any(row[2] for row in rows[1:]):
+        rows = [(*row[:2], "") for row in rows]
     lines = [line.rstrip() for line in _columns(rows, "<<<")]
     for each in baselines.skipped:
         lines += _wrapped(f"{each.name}: {shown_name(each.reason)}", width, "  ")

@@ -18,14 +18,17 @@ def result_sentence(facts: StudyFacts) -> str:
     text = f"Trial {best.number} is the best of {_trials(n)}: validation {study.metric} {score}"
     text += f"{_between(best.last, study.metric)}."
     test = test_metrics(facts)
-    if test is None or test.accuracy is None or test.ci95 is None:
+    if test is None:
         return text
-    low, high = (f"{100 * end:.2f}" for end in test.ci95)
     subject = "Trained again on the training and validation sequences, it"
     if facts.overtaken:
         subject = (
             f"{capitalised(_winner_name(facts))}, trained again on the training and validation sequences,"
         )
+    if test.accuracy is None or test.ci95 is None:
+        numbers = (f"{name} {value:.4g}" for name, value in test_numbers(test).items())
+        return f"{text} {subject} was tested on {test.n:,} sequences: {', '.join(numbers)}."
+    low, high = (f"{100 * end:.2f}" for end in test.ci95)
     return (
         f"{text} {subject} classifies {test.correct:,} of {test.n:,} test sequences correctly: "
         f"{100 * test.accuracy:.2f} % (95 % interval {low} to {high} %)."
@@ -66,6 +69,15 @@ def notes(facts: StudyFacts) -> list[str]:
 def test_metrics(facts: StudyFacts) -> SplitMetrics | None:
     """Return the winner's metrics on the test split, None before it is tested."""
     return facts.winner.result.test if facts.winner and facts.winner.result else None
+
+
+def test_numbers(test: SplitMetrics) -> dict[str, float]:
+    """Return the metrics that are numbers, by name; of a task without accuracy they are its own."""
+    return {
+        name: float(value)
+        for name, value in test.to_json().items()
+        if name != "n" and isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 def score_text(score: float, metric: str) -> str:

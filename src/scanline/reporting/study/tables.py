@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from scanline.evaluation.baseline_records import Baselines, BaselineScore
 from scanline.reporting.study.facts import StudyFacts, short_names, shown
-from scanline.reporting.study.findings import p_text, score_text, test_metrics
+from scanline.reporting.study.findings import p_text, score_text, test_metrics, test_numbers
 from scanline.reporting.tables import Table
 from scanline.reporting.text import MISSING, duration
 from scanline.search.records import RungScore, Value
@@ -127,6 +127,5 @@ def _percent(value: float, interval: Sequence[float]) -> str:
 
 
 def _test(test: SplitMetrics) -> Table:
-    numbers = {name: value for name, value in test.to_json().items() if type(value) in (int, float)}
-    rows = [(name, f"{value:,.6g}") for name, value in numbers.items()]
+    rows = [(name, f"{value:,.6g}") for name, value in test_numbers(test).items()]
     return Table("Metrics of the winner on the test split", ("metric", "value"), rows)
