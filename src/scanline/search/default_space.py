@@ -49,29 +49,35 @@ def default_space(recipe: Recipe, prepared: Prepared) -> Space:
         space["input.features"] = _choices((0, *widths), recipe.input.features)
     updates = train.limited(len(prepared.data.train)).total_steps
     if train.epochs and updates < _FEW_UPDATES:
-        space["train.epochs"] = _choices((train.epochs, 3 * train.epochs), train.epochs)
-    return Space(_several(space), _first(space, widths, train.epochs))
+        space["train.epochs"] = _choices((train.epochs, 2 * train.epochs), train.epochs)
+    return Space(_several(space), _first(widths, train.learning_rate, train.batch_size))
 
 
-def _first(
-    space: Mapping[str, Parameter], widths: tuple[int, ...], epochs: int
-) -> tuple[Mapping[str, Value], ...]:
-    """Return the settings of the trials after trial 0: known to be good on other data."""
-    longer: dict[str, Value] = {"train.epochs": 3 * epochs} if "train.epochs" in space else {}
-    middle = widths[len(widths) // 2] if widths else 0
-    wide: dict[str, Value] = {"input.features": middle} if widths else {}
-    found: list[dict[str, Value]] = [
-        {**wide, **longer},
-        {**wide, **longer, "model.readout": "mean"},
-        {**wide, **longer, "model.cell": "gru", "model.readout": "mean", "train.noise": 0.1},
+def _first(widths: tuple[int, ...], rate: float, batch_size: int) -> tuple[Mapping[str, Value], ...]:
+    """Return the settings of the trials after trial 0: each was the best of them on other data.
+
+    Args:
+        widths: Widths of steps into which series can be cut, ascending.
+        rate: Learning rate of the recipe.
+        batch_size: Batch size of the recipe.
+    """
+    wide: list[dict[str, Value]] = [{"input.features": width} for width in widths] or [{}]
+    fine, middle, coarse = wide[0], wide[len(wide) // 2], wide[-1]
+    exact: dict[str, Value] = {"train.noise": 0.0, "train.batch_size": max(8, batch_size // 2)}
+    some: dict[str, Value] = {"train.noise": 0.1}
+    fast: dict[str, Value] = {"train.learning_rate": 2 * rate}
+    gru: dict[str, Value] = {"model.cell": "gru"}
+    mean: dict[str, Value] = {"model.readout": "mean"}
+    found = [
+        middle,
+        {**middle, **exact},
+        {**middle, **gru, **fast},
+        {**coarse, **some},
+        {**middle, **gru, **exact},
+        {**fine, **mean, **some},
+        {**middle, **mean, **fast, **some},
     ]
-    if widths:
-        found += [
-            {"input.features": widths[-1], **longer, "model.readout": "mean"},
-            {"input.features": widths[0], **longer, "model.readout": "mean"},
-        ]
-    distinct = [each for number, each in enumerate(found) if each and each not in found[:number]]
-    return tuple(distinct)
+    return tuple(each for number, each in enumerate(found) if each and each not in found[:number])
 
 
 def _choices(values: tuple[Value, ...], own: Value) -> Choices:
@@ -92,16 +98,14 @@ def _several(space: Mapping[str, Parameter]) -> dict[str, Parameter]:
 
 
 def _widths(source: SequenceSource) -> tuple[int, ...]:
-    """Return into steps of how many values series of one feature can be cut, ascending."""
+    """Return into steps of how many values series can be cut, ascending: several steps become one."""
     lengths = source.lengths
     longest = int(lengths.max())
-    if source.features > 1 or longest < _LONG:
+    if longest < _LONG:
         return ()
     common = math.gcd(*(int(length) for length in set(lengths.tolist())))
     divisors = [each for each in range(2, longest // 8 + 1) if common % each == 0]
-    found = (
-        {min(divisors, key=lambda each: abs(math.log(longest / each / steps))) for steps in _STEPS}
-        if divisors
-        else set()
-    )
-    return tuple(sorted(found))
+    if not divisors:
+        return ()
+    found = {min(divisors, key=lambda each: abs(math.log(longest / each / steps))) for steps in _STEPS}
+    return tuple(source.features * each for each in sorted(found))
