@@ -53,6 +53,7 @@ def command(study: str, storage: str | None, top: int, page: str | None, as_json
     scanline tune show studies/sensors.csv-sequences-001
     scanline tune show sensors.csv-sequences-001 --report
     """
+    # Imported when called, so that `--help` needs neither torch nor Optuna.
     from scanline.search import check_installed
 
     check_installed()
@@ -70,6 +71,7 @@ def command(study: str, storage: str | None, top: int, page: str | None, as_json
         )
         print_json(study_json(facts) | paths)
         return
+    # Very long lines are hard to read on a wide terminal.
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     print_text("\n".join(_lines(facts, top, width)))
     if written is not None:
@@ -122,6 +124,7 @@ def _trials(facts: StudyFacts, top: int, width: int) -> list[str]:
     )
     cells = [_cells(rank, each, facts.study.metric) for rank, each in chosen]
     rows = _columns([heads, *cells], "><<><")
+    # The settings get what the other columns leave, or lines of their own.
     room = width - len(rows[0]) - 2
     beside = room >= _ROOM_BESIDE
     indent = len(rows[0]) + 2 if beside else 4
@@ -142,6 +145,7 @@ def _trials(facts: StudyFacts, top: int, width: int) -> list[str]:
 def _cells(rank: int | None, trial: TrialRecord, metric: str) -> tuple[str, ...]:
     last = trial.last
     shown = "-" if rank is None else str(rank)
+    # It has not come to its first rung.
     if last is None:
         return shown, str(trial.number), "-", "-", trial.state
     text = f"{last.score:.4f}"
@@ -154,6 +158,7 @@ def _cells(rank: int | None, trial: TrialRecord, metric: str) -> tuple[str, ...]
 def _settings(facts: StudyFacts, trial: TrialRecord, names: dict[str, str]) -> str:
     from scanline.reporting.study.facts import shown
 
+    # Names and values may come from a recipe of another person.
     changes = facts.changes(trial).items()
     text = " ".join(f"{names[key]}={shown_name(shown(value))}" for key, value in changes)
     if trial.message:
@@ -174,6 +179,7 @@ def _importance(facts: StudyFacts, width: int) -> list[str]:
     found = facts.importances
     if not found.settings:
         return _wrapped(found.note, width)
+    # Bars are relative to the longest, numbers are not.
     largest = found.settings[0].fraction or 1.0
     rows = [
         (each.key, f"{100 * each.fraction:.1f} %", bar_of(each.fraction / largest, 16))

@@ -48,6 +48,7 @@ class Problem:
     ) -> None:
         self._sources, self._test, self.folds = sources, test, folds
         self._steps = min(max(source.max_length for source in sources), _LONGEST)
+        # Together, so that a class has the same number in all splits.
         labels = _labels([*sources, *([] if test is None else [test])])
         self.targets = np.concatenate(labels[: len(sources)])
         self._test_targets = labels[-1]  # of the test split, if there is one

@@ -58,6 +58,7 @@ def measure_baselines(
         The baselines. Those that fail or do not fit the data are listed with the reason.
     """
     numbers = data.train.info.numeric_targets
+    # Arrays are made when the first baseline needs them.
     problem = Problem.of(data, folds)
     correct = None if winner is None or data.test is None else _correct(winner, data.test)
     measured, skipped = [], []
@@ -80,6 +81,7 @@ def measure_baselines(
 
 def _correct(model: TrainedModel, test: SequenceSource) -> Bools | None:
     """Return which test sequences a model classifies correctly; None if its task has no accuracy."""
+    # Then there is nothing to compare sequence by sequence.
     if not model.task.has_accuracy:
         return None
     evaluation = evaluate_source(model, "the test split", test)

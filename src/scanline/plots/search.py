@@ -81,6 +81,7 @@ def trial_history(
     figure = new_figure(3.2)
     (axes,) = figure.axes
     numbers = [*complete.numbers, *(each for group in stopped.values() for each in group.numbers), *diverged]
+    # Intervals and large marks of many trials would cover each other.
     few = len(numbers) <= INTERVALS_SHOWN
     size = 4.5 if few else 2.5
     for place, (fraction, group) in enumerate(sorted(stopped.items(), reverse=True)):
@@ -130,6 +131,7 @@ def parallel_coordinates(axes_of_settings: Sequence[SettingAxis], order: Sequenc
     pale = min(1.0, (25 / max(len(order), 1)) ** 0.5)
     # The worst first: better trials are drawn over them.
     for rank, trial in reversed(list(enumerate(order))):
+        # Squared below: only the best fraction of the trials stands out.
         strength = 1 - rank / max(len(order), 2)
         colour, alpha, width = (
             (ORANGE, 1.0, 2.2) if rank == 0 else (BLUE, pale * (0.1 + 0.6 * strength**2), 1.0)
@@ -137,6 +139,7 @@ def parallel_coordinates(axes_of_settings: Sequence[SettingAxis], order: Sequenc
         axes.plot(places[:, trial], heights, "o-", ms=2.5, color=colour, alpha=alpha, lw=width)
     for each, height in zip(axes_of_settings, heights, strict=True):
         _draw_axis(axes, each, float(height))
+    # Names are tick labels, so that the layout engine makes room for them.
     axes.set_yticks(heights, [short_label(each.name, _NAME_LENGTH) for each in axes_of_settings])
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -188,6 +191,7 @@ def setting_importance(names: Sequence[str], fractions: Sequence[float]) -> Figu
         axes.annotate(
             label, (100 * fraction, place), (3, 0), textcoords="offset points", va="center", fontsize=8
         )
+    # Room for the label of the longest bar.
     axes.set_xlim(0, max(10.0, 118 * max(fractions, default=0)))
     axes.set_xlabel("% of the variance of ranks")
     axes.grid(visible=False, axis="y")

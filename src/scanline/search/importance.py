@@ -94,6 +94,7 @@ def _fanova(
     import optuna
 
     with _quiet(optuna):
+        # In memory: the study itself has values for complete trials only.
         study = optuna.create_study()
         # In the order of their numbers, so that the forest does not depend on how they were sorted.
         for rank, trial in sorted(enumerate(ranked), key=lambda each: each[1].number):
@@ -114,6 +115,7 @@ def _distribution(values: Sequence[Value], log: bool) -> BaseDistribution:
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(values):
         return CategoricalDistribution(sorted(set(values), key=repr))
+    # The range of the trials, not of the space: the forest knows nothing outside of it.
     low, high = min(numbers), max(numbers)
     log = log and low > 0
     if all(isinstance(value, int) for value in numbers):

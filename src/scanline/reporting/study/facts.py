@@ -81,11 +81,13 @@ class StudyFacts:
     @cached_property
     def ranked(self) -> tuple[TrialRecord, ...]:
         """The trials that can win, the best first: without the diverged and the invalid ones."""
+        # `ranked` has every trial with a score, also one that diverged after its first rung.
         return tuple(each for each in self.study.ranked if each.state in ("complete", "stopped", "running"))
 
     @cached_property
     def listed(self) -> tuple[tuple[int | None, TrialRecord], ...]:
         """All trials with their ranks, the best first; those without a rank come last."""
+        # Ranks by number, as two trials may have the same settings and scores.
         ranks = {each.number: rank for rank, each in enumerate(self.ranked, 1)}
         others = [each for each in self.study.trials if each.number not in ranks]
         return (*((ranks[each.number], each) for each in self.ranked), *((None, each) for each in others))
@@ -93,12 +95,14 @@ class StudyFacts:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """The searched keys, the most important first."""
+        # The importance leaves out settings that all trials share; they come last.
         order = [each.key for each in self.importances.settings]
         return (*order, *(key for key in self.study.space if key not in order))
 
     def changes(self, trial: TrialRecord) -> dict[str, Value]:
         """Return the settings of a trial that are not those of the recipe, which trial 0 has."""
         first = next((each.settings for each in self.study.trials if each.number == 0), {})
+        # A sentinel: None is no value of TOML, but a key may be missing from trial 0.
         missing = object()
         return {
             key: trial.settings[key]
@@ -108,6 +112,7 @@ class StudyFacts:
 
     def without_folders(self) -> StudyFacts:
         """Return the same with paths from the study's folder on: pages are shared, paths are private."""
+        # Resolved, so that the folder "." has a name.
         name = Path(self.folder.resolve().name)
 
         def short(path: Path) -> Path:
@@ -187,6 +192,7 @@ def _ensemble(ensemble: EnsembleFacts) -> JsonObject:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Return for each dotted key its last component, or the key itself if several share it."""
+    # "model.hidden_size" is "hidden_size" unless another section has one, too.
     last = [key.rpartition(".")[2] for key in keys]
     return {key: name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)}
 

@@ -39,6 +39,7 @@ def charts(facts: StudyFacts) -> dict[str, str]:
         wanted["importance"] = (lambda: _importance(facts), title)
     if len(_tested(facts)) > 1:
         wanted["baselines"] = (lambda: _baselines(facts), "Test accuracy of the winner and of the baselines")
+    # Drawn one at a time: a figure takes much more memory than its SVG.
     return {name: plots.to_svg(draw(), title) for name, (draw, title) in wanted.items()}
 
 
@@ -74,6 +75,7 @@ def _parallel(facts: StudyFacts) -> Figure:
     trials = facts.ranked[:_MAX_LINES]
     keys = [key for key in facts.keys if len({each.settings.get(key) for each in trials}) > 1][:MAX_AXES]
     names = short_names(facts.keys)
+    # The best trials only: more lines could not be distinguished.
     # A setting that only some trials have is left out: a line cannot skip an axis.
     complete = [key for key in keys if all(key in each.settings for each in trials)]
     axes = [
@@ -97,6 +99,7 @@ def setting_axis(name: str, values: Sequence[Value], log: bool = False) -> Setti
     numbers = [float(value) for value in values if isinstance(value, int | float)]
     if len(distinct) > _MAX_CHOICES and len(numbers) == len(values):
         return number_axis(name, numbers, log)
+    # Equal distances, as choices have no scale: 16, 32, 64 are neighbours.
     place = {value: index / max(len(distinct) - 1, 1) for index, value in enumerate(distinct)}
     ticks = [(place[value], shown(value)) for value in distinct]
     return SettingAxis(name, np.array([place[value] for value in values]), _thinned(ticks))
@@ -129,6 +132,7 @@ def _sorted(values: Sequence[Value]) -> list[Value]:
 def _thinned(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
     """Return as many labels as fit side by side."""
     room = 42  # characters
+    # Every second or third label if all of them would overlap.
     step = math.ceil(sum(len(label[:14]) + 2 for _, label in ticks) / room)
     return ticks[:: max(step, 1)]
 

@@ -20,6 +20,7 @@ def result_sentence(facts: StudyFacts) -> str:
     test = test_metrics(facts)
     if test is None:
         return text
+    # The winner may be of an earlier, shorter search: then it is named.
     subject = "Trained again on the training and validation sequences, it"
     if facts.overtaken:
         subject = (
@@ -39,6 +40,7 @@ def findings(facts: StudyFacts) -> list[str]:
     """Return what the numbers of a study do and do not show."""
     if not facts.ranked:
         return []
+    # Results first, then what limits them.
     sentences = [_of_ensemble(facts), *_of_baselines(facts), _recipe(facts), _noise(facts), _optimism(facts)]
     return [each for each in sentences if each]
 
@@ -46,6 +48,7 @@ def findings(facts: StudyFacts) -> list[str]:
 def notes(facts: StudyFacts) -> list[str]:
     """Return what is missing from a study and what a reader has to know first."""
     found = []
+    # Trials of other machines count, too: they are in the same storage.
     unfinished = facts.count("waiting", "running")
     if unfinished:
         are = "trial is" if unfinished == 1 else "trials are"
@@ -106,7 +109,9 @@ def _noise(facts: StudyFacts) -> str:
     best = facts.ranked[0].last
     if best is None or best.interval is None:
         return ""
+    # Only trials at the same rung: a score after less training is lower for that reason alone.
     peers = [each.last for each in facts.ranked[1:] if each.last and each.last.rung == best.rung]
+    # Not a test: trials share their sequences, and many are compared. It only warns of small differences.
     low = best.interval[0]
     close = sum(each.score >= low for each in peers)
     if not close:
@@ -126,6 +131,7 @@ def _recipe(facts: StudyFacts) -> str:
     best, metric = facts.ranked[0], facts.study.metric
     if best.number == 0:
         return "No trial is better than the settings of the recipe (trial 0)."
+    # Trial 0 may have been stopped, or be missing from a study that another program made.
     rank, first = next(((rank, each) for rank, each in facts.listed if each.number == 0), (None, None))
     if rank is None or first is None or first.last is None or best.last is None:
         return ""
@@ -161,6 +167,7 @@ def _of_baselines(facts: StudyFacts) -> list[str]:
     if test is None or test.accuracy is None or not tested:
         return []
     accuracy = test.accuracy
+    # All better baselines are named, the best first, also where the difference is not significant.
     better = [each for each in tested if each.test and each.test.value > accuracy]
     if better:
         return [_comparison(each, accuracy) for each in sorted(better, key=_value, reverse=True)]
@@ -177,6 +184,7 @@ def _comparison(baseline: Baseline, accuracy: float, verb: str = "is better on t
     pair = baseline.winner
     if pair is None:
         return f"{text}."
+    # The winner and the baseline predict the same sequences, which pairs their errors.
     significant = "significant" if pair.mcnemar_p <= 0.05 else "not significant"
     return f"{text} ({significant} at 5 %: exact McNemar test, p {p_text(pair.mcnemar_p)})."
 

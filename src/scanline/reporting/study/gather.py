@@ -31,6 +31,7 @@ def study_facts(study: StudyRecord, folder: Path) -> StudyFacts:
         ModelError: If a file is damaged; names it.
         MissingExtraError: If Optuna is not installed.
     """
+    # The folder is missing on a machine that only knows the database: then there are just trials.
     files = StudyFiles(folder)
     return StudyFacts(
         study=study,
@@ -68,6 +69,7 @@ def _trial_of(study: StudyRecord, wanted: Mapping[str, Any], made: Mapping[str, 
         made: The recipe of the run, which may be of an earlier winner. A run converts its length to steps.
     """
     ranked = study.ranked
+    # Trials that differ in their length alone are distinguished by winner.toml.
     exact = {each.number for each in ranked if _has(wanted, each.settings)}
     found = [
         each.number

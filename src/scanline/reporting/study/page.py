@@ -64,6 +64,7 @@ def write_study_page(facts: StudyFacts, page: Path) -> None:
         ScanlineError: If a file cannot be written.
     """
     check_study_page(page)
+    # The command line shows paths as they can be used; a page goes to other people.
     shared = facts.without_folders()
     write_page(page, render(shared, page.with_suffix(".json").name), study_json(shared))
 
@@ -111,6 +112,7 @@ def _headline(facts: StudyFacts) -> _Headline | None:
     test, metric = test_metrics(facts), facts.study.metric
     if test is not None and test.accuracy is not None:
         return _Headline(f"{100 * test.accuracy:.2f} %", "test accuracy")
+    # Before the test, the label says that it is a validation score.
     last = facts.ranked[0].last if facts.ranked else None
     if last is None:
         return None
@@ -119,6 +121,7 @@ def _headline(facts: StudyFacts) -> _Headline | None:
 
 def _commands(facts: StudyFacts) -> list[_Command]:
     study = facts.study
+    # A study of arrays of a program has no data that a command could name.
     data = data_name(study.recipe)
     commands = []
     if data:

@@ -60,11 +60,13 @@ def score(last: RungScore, metric: str) -> str:
 
 def settings_text(settings: Mapping[str, Value], names: Mapping[str, str]) -> str:
     """Return settings as "cell = gru, layers = 2", without line breaks within one."""
+    # A line may break between settings only.
     space = "\N{NO-BREAK SPACE}"
     return ", ".join(f"{names[key]}{space}={space}{shown(value)}" for key, value in settings.items())
 
 
 def _space(facts: StudyFacts) -> Table:
+    # Settings in the order of the space, as the recipe file has them.
     best = facts.ranked[0].settings if facts.ranked else {}
     rows = [
         (key, text, shown(best[key]) if key in best else MISSING) for key, text in facts.study.space.items()
@@ -79,9 +81,11 @@ def _importance(facts: StudyFacts) -> Table:
 
 def _baselines(facts: StudyFacts, baselines: Baselines) -> Table:
     rows = []
+    # The row of the winner has the scores of its own trial, which may not be the best any more.
     number = facts.winner.trial if facts.winner else None
     best = next((each.last for each in facts.ranked if each.number == number), None)
     test = test_metrics(facts)
+    # Errors of numbers are in another unit than the task's score: the winner has no row then.
     if baselines.metric == "accuracy":
         own = MISSING if best is None else score(best, facts.study.metric)
         rows.append(
