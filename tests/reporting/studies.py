@@ -37,7 +37,7 @@ TRIALS = (
     trial(1, "complete", 70, 80, 90, model__cell="gru"),
     trial(2, "stopped", 95, model__hidden_size=64),  # better at its rung than any other at the end
     trial(3, "complete", 75, 85, 88, model__cell="gru", train__learning_rate=0.2),
-    trial(4, "diverged", message="the loss is not finite at step 12", train__learning_rate=1.0),
+    trial(4, "diverged", 20, message="the loss is not finite at step 12", train__learning_rate=1.0),
     trial(5, "complete", 70, 75, 60, model__hidden_size=8),
 )
 

@@ -36,7 +36,8 @@ def _trials(facts: StudyFacts) -> Table:
             MISSING if each.last is None else score(each.last, metric),
             MISSING if each.last is None else f"{100 * each.last.fraction:.0f} %",
             each.state,
-            settings_text(facts.changes(each), names) or each.message or "those of the recipe",
+            "; ".join(filter(None, (settings_text(facts.changes(each), names), each.message)))
+            or "those of the recipe",
         )
         for rank, each in facts.listed
     ]
