@@ -191,3 +191,29 @@ def test_a_trial_is_an_ordinary_run(tmp_path):
     run = tmp_path / "study/trials/0000"
     assert read_json(run / "result.json")["training"]["status"] == "finished"
     assert scanline.load(run).predict(arrays().values[:2]).shape == (2,)
+
+
+def test_a_trial_that_stops_early_has_the_validation_of_its_best_weights(tmp_path):
+    settings = SETTINGS | {"train.epochs": 40, "train.patience": 2, "train.validate_every": 2}
+    search = search_in(tmp_path / "study", settings=settings)
+    trial = TrialRecord(0, 0, {"model.readout": "max", "model.hidden_size": 4}, "running")
+    scores = [runner(search).train(trial, rung) for rung in range(3)]
+    result = read_json(tmp_path / "study/trials/0000/result.json")
+    assert result["training"]["status"] == "stopped early"
+    assert scores[2].score == result["validation"]["accuracy"]
+    assert [runner(search).train(trial, rung) for rung in range(3)][2] == scores[2]
+
+
+def test_a_run_is_paused_after_a_step_with_a_checkpoint_and_a_model(tmp_path):
+    search = search_in(tmp_path / "study")
+    recipe = search.definition.trial_recipe({})
+    data = partition(search.files.read_data(search.definition), recipe.split)
+    run = TrainingRun.start(recipe, data, tmp_path / "run", "cpu")
+    asked: list[int] = []
+    for _ in run.events(lambda step: asked.append(step) or step == 3):
+        pass
+    assert asked == [1, 2, 3]
+    assert run.finished().training.status == "paused"
+    assert run.finished().training.steps == 3
+    assert max(path.name for path in (tmp_path / "run/checkpoints").iterdir()) == "step-000003"
+    assert scanline.load(tmp_path / "run").predict(arrays().values[:2]).shape == (2,)
