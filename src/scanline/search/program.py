@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
         else:
             trial = storage.trials()[int(arguments[2])].record
             path = folder / arguments[3]
-            train_final(definition, trial.settings, path, data, rank, stop, device)
+            train_final(definition, trial, path, data, rank, stop, device)
     except Interrupted as error:
         return error.exit_code
     except ScanlineError as error:

@@ -275,7 +275,7 @@ class Search:
             reason = next((message for message in states.values() if message), "none has come to a rung")
             raise ModelError(f"study {study.name} has no validated trial ({reason}); search longer")
         data = self.files.read_data(self.definition)
-        text = final_recipe(self.definition, winner.settings, data).to_toml()
+        text = final_recipe(self.definition, winner, data).to_toml()
         # A longer search may have another winner: the run of the former one is not resumed.
         if self.files.recipe.is_file() and self.files.recipe.read_text(encoding="utf-8") != text:
             shutil.rmtree(self.files.winner, ignore_errors=True)
@@ -298,8 +298,8 @@ class Search:
         if self.request.in_process:
             for rank, trial in enumerate(trials):
                 data = self.files.read_data(self.definition, with_test=rank == 0)
-                settings, device = trial.settings, self.request.device
-                train_final(self.definition, settings, paths[rank], data, rank, lambda: False, device)
+                device = self.request.device
+                train_final(self.definition, trial, paths[rank], data, rank, lambda: False, device)
             return
         programs = [
             ["final", str(trial.number), str(path.relative_to(self.files.folder)), str(rank)]
