@@ -62,20 +62,19 @@ def _first(widths: tuple[int, ...], rate: float, batch_size: int) -> tuple[Mappi
         batch_size: Batch size of the recipe.
     """
     wide: list[dict[str, Value]] = [{"input.features": width} for width in widths] or [{}]
-    fine, middle, coarse = wide[0], wide[len(wide) // 2], wide[-1]
-    exact: dict[str, Value] = {"train.noise": 0.0, "train.batch_size": max(8, batch_size // 2)}
-    some: dict[str, Value] = {"train.noise": 0.1}
-    fast: dict[str, Value] = {"train.learning_rate": 2 * rate}
+    middle, coarse = wide[len(wide) // 2], wide[-1]
+    exact: dict[str, Value] = {"train.noise": 0.0}
+    deep: dict[str, Value] = {"model.layers": 2}
     gru: dict[str, Value] = {"model.cell": "gru"}
-    mean: dict[str, Value] = {"model.readout": "mean"}
+    often: dict[str, Value] = {"train.batch_size": max(8, batch_size // 2)}
     found = [
         middle,
         {**middle, **exact},
-        {**middle, **gru, **fast},
-        {**coarse, **some},
-        {**middle, **gru, **exact},
-        {**fine, **mean, **some},
-        {**middle, **mean, **fast, **some},
+        {**middle, **gru, **often, "train.learning_rate": 2 * rate},
+        {**middle, **deep},
+        {**middle, "train.learning_rate": 3 * rate},
+        {**coarse, "train.noise": 0.1},
+        {**middle, **gru, **deep, **exact},
     ]
     return tuple(each for number, each in enumerate(found) if each and each not in found[:number])
 
