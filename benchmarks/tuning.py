@@ -145,7 +145,8 @@ def overhead(arguments: argparse.Namespace) -> None:
     """Print the time of a search that is not spent on training, for each trial."""
     import torch
 
-    from scanline.search.study import Request, Search
+    from scanline.search.request import Request
+    from scanline.search.study import Search
     from scanline.search.trial import TrialRunner
 
     torch.set_num_threads(1)

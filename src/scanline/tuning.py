@@ -108,7 +108,8 @@ def tune(
         Interrupted: After Ctrl-C, once all trials are paused.
     """
     check_installed()
-    from scanline.search.study import Request, Search
+    from scanline.search.request import Request
+    from scanline.search.study import Search
 
     say = log or (lambda line: None)
     with python_terms():

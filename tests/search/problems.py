@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scanline.search.study import Request, Search
+from scanline.search.request import Request
+from scanline.search.study import Search
 
 SPACE = {"model.readout": ["last", "max"], "model.hidden_size": [4, 8]}
 SETTINGS = {"train.epochs": 4, "model.hidden_size": 8, "train.checkpoint_every": 1000}

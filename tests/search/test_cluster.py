@@ -13,7 +13,7 @@ import pytest
 
 from scanline.errors import DataError, UsageError
 from scanline.search.cluster import RemoteStudy, _work
-from scanline.search.study import join
+from scanline.search.joining import join
 from tests.clusters import has_process, ray_cluster
 from tests.search.problems import SETTINGS, begin, write_ts, write_waves
 

@@ -10,7 +10,8 @@ from wsgiref.util import setup_testing_defaults
 import optuna
 import pytest
 
-from scanline.search.study import Request, Search
+from scanline.search.request import Request
+from scanline.search.study import Search
 from tests.search import kept
 
 NAME = "opened"

@@ -10,8 +10,8 @@ from scanline import recipe as recipes
 from scanline.data.dataset import ALL, Dataset
 from scanline.data.memory import MemorySource
 from scanline.recipe import Recipe
+from scanline.search.request import Request, define
 from scanline.search.space import Space
-from scanline.search.study import Request, _define
 from scanline.search.validation import choose_validation
 
 
@@ -20,7 +20,7 @@ def values(n: int, steps: int, features: int = 1) -> np.ndarray:
 
 
 def space_of(data: scanline.Arrays, **settings: object) -> tuple[Space, Recipe]:
-    definition, _ = _define(Request(data=data, settings=settings, trials=1, workers=0), None)
+    definition, _ = define(Request(data=data, settings=settings, trials=1, workers=0), None)
     return definition.space, definition.base()
 
 

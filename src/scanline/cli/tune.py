@@ -124,7 +124,8 @@ def command(
     from scanline.search import check_installed
 
     check_installed()
-    from scanline.search.study import Request, Search
+    from scanline.search.request import Request
+    from scanline.search.study import Search
 
     if address is not None and engine != "ray":
         raise UsageError("--address requires --engine ray")

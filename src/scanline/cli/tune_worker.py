@@ -33,7 +33,7 @@ def command(study: str, storage: str | None, data: str | None, workers: int | No
     from scanline.search import check_installed
 
     check_installed()
-    from scanline.search.study import join
+    from scanline.search.joining import join
 
     say(f"working on {shown_name(study)}")
     name, url = join(study, storage, data, workers or cores(), device)

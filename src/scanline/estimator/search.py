@@ -103,8 +103,9 @@ class SequenceClassifierCV(SequenceClassifier):
     def _search(self, data: Arrays, folder: str) -> None:
         # Imported here: Optuna is an optional dependency.
         check_installed()
+        from scanline.search.request import Request
         from scanline.search.storage import MEMORY, record_of
-        from scanline.search.study import Request, Search
+        from scanline.search.study import Search
 
         workers, seed = self._workers(), self._seed()
         given = {"data.picture": "none", "data.pad_value": "none", "seed": seed}
