@@ -63,6 +63,19 @@ class Board:
                 self._storage.release(trial)
                 self._change(trial, "waiting")
 
+    def complete_generation(self, sampler: Sampler, limit: int | None) -> None:
+        """Ask for the rest of a generation whose asking was interrupted, before anything is decided in it.
+
+        Args:
+            sampler: Draws new trials.
+            limit: Largest number of trials; None: no limit.
+        """
+        if not self._definition.ordered or len(self.trials) % self._definition.generation == 0:
+            return
+        wanted = decisions.next_generation(self.records, self._definition, limit)
+        if wanted is not None:
+            self._ask(sampler, *wanted)
+
     def settle(self) -> None:
         """Store the end of all trials that have come to it: one may decide about others."""
         changed = True

@@ -98,7 +98,8 @@ class Worker:
             if outcome is not None:
                 with self._storage.held():
                     outcome.store(self._storage)
-                    Board(self._storage, self._definition).settle()
+                    limit = self._storage.attributes().get(LIMIT)
+                    self._settle(Board(self._storage, self._definition), limit)
         finally:
             lock.release()
 
@@ -114,10 +115,10 @@ class Worker:
             if outcome is not None:
                 outcome.store(storage)
             attributes = storage.attributes()
-            limit = attributes.get(LIMIT)
+            limit: int | None = attributes.get(LIMIT)
             board = Board(storage, self._definition)
             board.free(lambda worker: self._is_gone(worker, attributes))
-            board.settle()
+            self._settle(board, limit)
             if not attributes.get(OPEN, True):
                 return None, True
             job = board.next_job(self._sampler, limit)
@@ -126,6 +127,11 @@ class Worker:
             trial = board.trials[job.number]
             storage.claim(trial, self.name)
             return (trial, job), False
+
+    def _settle(self, board: Board, limit: int | None) -> None:
+        # In this order: trials are compared with all of their generation.
+        board.complete_generation(self._sampler, limit)
+        board.settle()
 
     def _is_gone(self, worker: str, attributes: dict[str, object]) -> bool:
         if worker == self.name:
