@@ -25,9 +25,9 @@ def test_each_trial_is_a_line_with_settings_and_validations():
 
 
 def test_trials_are_ranked_by_rung_score_loss_and_number():
-    def trial(number, *scores):
+    def trial(number, *scores, state="stopped"):
         made = tuple(RungScore(rung, 1.0, *each, None, 4) for rung, each in enumerate(scores))
-        return TrialRecord(number, 0, {}, "stopped", made)
+        return TrialRecord(number, 0, {}, state, made)
 
     trials = (
         trial(0),
@@ -36,6 +36,7 @@ def test_trials_are_ranked_by_rung_score_loss_and_number():
         trial(3, (0.5, 0.1), (0.5, 0.2)),
         trial(4, (0.5, 0.1), (0.5, 0.1)),
         trial(5, (0.5, 0.9), (0.6, 0.9)),
+        trial(6, (0.9, 0.1), (0.9, 0.1), state="diverged"),  # its settings cannot be trained again
     )
     study = StudyRecord("s", "d", "classification", "accuracy", "", {}, 0, "", 8, trials)
     assert [each.number for each in study.ranked] == [5, 4, 2, 3, 1]

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 import scanline
+from scanline import recipe as recipes
 from scanline.api import train
 from scanline.data.partition import partition
 from scanline.search.decisions import Job
 from scanline.search.locks import has_ended
 from scanline.search.records import TrialRecord
-from scanline.search.trial import Invalid, Stopped, TrialRunner, rung_steps
+from scanline.search.storage import StudyStorage
+from scanline.search.trial import Invalid, Stopped, TrialRunner, pooled, rung_steps
 from scanline.search.worker import Worker
 from scanline.storage.json_files import read_json
 from scanline.training.run import TrainingRun
+from scanline.training.run_files import EvaluatedLine
 from tests.search.problems import SETTINGS, begin
 
 pytest.importorskip("optuna", reason="Optuna is not installed: pip install '.[tune]'")
@@ -218,3 +221,56 @@ def test_a_run_is_paused_after_a_step_with_a_checkpoint_and_a_model(tmp_path):
     assert run.finished().training.steps == 3
     assert max(path.name for path in (tmp_path / "run/checkpoints").iterdir()) == "step-000003"
     assert scanline.load(tmp_path / "run").predict(arrays().values[:2]).shape == (2,)
+
+
+def test_a_generation_whose_asking_was_interrupted_is_completed_before_it_is_compared(tmp_path):
+    whole = search_in(tmp_path / "whole", trials=8)
+    expected = work(whole)
+    search = search_in(tmp_path / "study", trials=8)
+    data = search.files.read_data(search.definition)
+    search.storage.set_attribute("limit", 8)
+    worker = Worker(search.storage, search.definition, data, search.files.folder)
+    asked = []
+
+    def add(*values):
+        if len(asked) == 3:
+            raise KeyboardInterrupt  # as if killed between two writes
+        asked.append(values)
+        return StudyStorage.add(search.storage, *values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search.storage, "add", add)
+        with pytest.raises(KeyboardInterrupt):
+            worker.work()
+    assert len(search.storage.trials()) == 3
+    assert work(search) == expected
+
+
+def test_folds_with_as_many_correct_predictions_have_equal_scores():
+    def lines(*counts: int) -> list[EvaluatedLine]:
+        known = {"event": "judged", "step": 1, "part": "validation", "loss": 0.5, "total": 49}
+        made = [known | {"correct": correct, "accuracy": correct / 49} for correct in counts]
+        return [EvaluatedLine.model_validate(each) for each in made]
+
+    one, two = pooled(0, 0.25, lines(0, 0, 27)), pooled(0, 0.25, lines(9, 9, 9))
+    assert one.order == two.order
+    assert one.score == 27 / 147
+
+
+def test_a_recipe_with_the_splits_of_a_winner_or_a_trial_can_be_searched(tmp_path):
+    settings = SETTINGS | {"split.use_validation": False}
+    path = tmp_path / "winner.toml"
+    path.write_text(recipes.load("sequences", settings).to_toml())
+    search = search_in(tmp_path / "one", recipe=str(path), settings={}, folds=0)
+    assert search.definition.base().split.use_validation
+    path.write_text(recipes.load("sequences", SETTINGS | {"split.folds": 3, "split.fold": 1}).to_toml())
+    search = search_in(tmp_path / "two", recipe=str(path), settings={}, folds=0)
+    assert search.definition.trial_recipe({}).split.folds == 0
+
+
+def test_an_ensemble_of_one_trial_is_none(tmp_path):
+    search = search_in(tmp_path / "study", trials=1, ensemble=2)
+    work(search)
+    found = search.finish()
+    assert found.members == 1
+    assert found.notes == ("no ensemble is made, as all validated trials have the same settings",)

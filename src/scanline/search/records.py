@@ -114,10 +114,9 @@ class StudyRecord:
 
     @property
     def ranked(self) -> tuple[TrialRecord, ...]:
-        """The trials with a validation, the best first."""
-        return tuple(
-            sorted((each for each in self.trials if each.scores), key=lambda each: each.order, reverse=True)
-        )
+        """The trials with a validation that have not failed, the best first."""
+        chosen = (each for each in self.trials if each.scores and each.state not in ("diverged", "invalid"))
+        return tuple(sorted(chosen, key=lambda each: each.order, reverse=True))
 
     @property
     def best(self) -> TrialRecord | None:

@@ -103,14 +103,13 @@ class TrialRunner:
 def pooled(rung: int, fraction: float, lines: Sequence[EvaluatedLine]) -> RungScore:
     """Return the validations of all folds as one: the means over all sequences."""
     total = sum(line.total for line in lines)
-    counts = [line.correct for line in lines]
+    loss = sum(line.loss * line.total for line in lines) / total
+    if lines[0].score_name == "accuracy":
+        # Counts are exact: trials with as many correct predictions in other folds have equal scores.
+        correct = sum(line.correct for line in lines)
+        return RungScore(rung, fraction, correct / total, loss, correct, total)
     return RungScore(
-        rung,
-        fraction,
-        sum(line.value * line.total for line in lines) / total,
-        sum(line.loss * line.total for line in lines) / total,
-        sum(counts) if lines[0].score_name == "accuracy" else None,
-        total,
+        rung, fraction, sum(line.value * line.total for line in lines) / total, loss, None, total
     )
 
 
