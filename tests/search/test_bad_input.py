@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from scanline.cli import main
 from scanline.errors import DataError, ModelError, ScanlineError, UsageError
-from scanline.search.storage import StudyStorage, open_study
+from scanline.search.storage import StudyStorage, _without_password, open_study
 from scanline.search.study import Search
 from scanline.search.worker import Worker
 from tests.search.problems import SPACE, begin, write_ts, write_waves
@@ -96,9 +97,7 @@ def test_a_storage_that_vanishes_is_one_line_and_names_what_to_do(begun, monkeyp
     for file in begun.files.folder.glob("study.db*"):
         file.unlink()
     (begun.files.folder / "study.db").write_bytes(content)
-    message = (
-        r"study.db: the storage of the study cannot be used \(.*\); the same command continues the search"
-    )
+    message = r"study.db: the storage of the study cannot be used \(.*\); the same command with this --study "
     with pytest.raises(ScanlineError, match=message) as caught:
         begun.run()
     assert "\n" not in str(caught.value)
@@ -206,3 +205,21 @@ def test_the_real_command_line_has_the_exit_codes_of_all_commands(waves, tmp_pat
     )
     assert tune("missing.csv", "--trials", "1")[0] == 3
     assert tune("show", "missing")[0] == 4
+
+
+def test_a_study_whose_creation_was_interrupted_is_created(waves, tmp_path, monkeypatch):
+    def fail(*values):
+        raise KeyboardInterrupt  # as if killed between two writes
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyStorage, "set_attribute", fail)
+        with pytest.raises(KeyboardInterrupt):
+            begin(waves, tmp_path / "study")
+    assert begin(waves, tmp_path / "study").storage.find() is not None
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:secret@host/studies", "postgresql://me@host/studies?password=secret"]
+)
+def test_the_password_of_a_storage_is_not_kept(url):
+    assert _without_password(sqlalchemy.make_url(url)) == "postgresql://me@host/studies"

@@ -85,7 +85,7 @@ def test_a_study_is_found_again(server, tmp_path):
     assert storage.find() is None
     storage.close()
     assert PASSWORD not in storage.url
-    assert "***" in storage.url
+    assert "***" not in storage.url  # it would be taken for the password
 
 
 def test_a_wrong_password_is_one_line_without_it(server):

@@ -40,6 +40,7 @@ _STATES: dict[TrialState, State] = {
     TrialState.PRUNED: "stopped",
 }
 _FAILURES: tuple[State, ...] = ("invalid", "diverged")
+_DIRECTIONS = [optuna.study.StudyDirection.MAXIMIZE]
 _T = TypeVar("_T")
 # What Optuna and SQLAlchemy raise if the database cannot be reached.
 _LOST = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
@@ -91,7 +92,7 @@ class StudyStorage:
             self._storage, self._lock = InMemoryStorage(), NoStudyLock()
             return
         address = _address(url)
-        self.url, self.name = address.render_as_string(hide_password=True), name
+        self.url, self.name = _without_password(address), name
         sqlite = address.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"connect_args": {"timeout": _SQLITE_TIMEOUT_S}} if sqlite else {}
         if not sqlite:
@@ -124,6 +125,7 @@ class StudyStorage:
         Raises:
             ModelError: If it is a study of another program.
         """
+        self._id = -1
         with quiet():
             try:
                 self._id = self._attempt(lambda: self._storage.get_study_id_from_name(self.name))
@@ -131,17 +133,24 @@ class StudyStorage:
                 return None
             attributes = self._attempt(lambda: self._storage.get_study_user_attrs(self._id))
         where = f"study {self.name} in {self.url}"
+        if not attributes and self._is_empty():  # creating it was interrupted
+            return None
         if _DEFINITION not in attributes:
-            raise ModelError(f"{where} is not a study of Scanline")
+            raise ModelError(f"{where} is not a study of Scanline: choose another --study")
         return Definition.from_json(attributes[_DEFINITION], where)
 
     def create(self, definition: Definition) -> None:
         """Create the study."""
         with quiet():
-            directions = [optuna.study.StudyDirection.MAXIMIZE]
-            self._id = self._attempt(lambda: self._storage.create_new_study(directions, self.name))
+            if self._id < 0:
+                self._id = self._attempt(lambda: self._storage.create_new_study(_DIRECTIONS, self.name))
             self.set_attribute(_DEFINITION, definition.to_json())
             self._attempt(lambda: self._storage.set_study_system_attr(self._id, *_metric_names(definition)))
+
+    def _is_empty(self) -> bool:
+        """Return whether the study has no trials, as one of Scanline that has just been created."""
+        directions = self._attempt(lambda: self._storage.get_study_directions(self._id))
+        return directions == _DIRECTIONS and not self.trials()
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Store a user attribute of the study."""
@@ -226,7 +235,7 @@ class StudyStorage:
                 if first or attempt == _ATTEMPTS:
                     raise ScanlineError(
                         f"{self.url}: the storage of the study cannot be used ({_reason(error)}); "
-                        "the same command continues the search once it can"
+                        "the same command with this --study continues the search once it can"
                     ) from error
             time.sleep(wait)
             wait *= 2
@@ -316,6 +325,12 @@ def _address(url: str) -> sqlalchemy.URL:
             where="--storage", expected="a postgresql:// or sqlite:/// address", found=f"{kind}://"
         )
     return address
+
+
+def _without_password(address: sqlalchemy.URL) -> str:
+    """Return an address to show and to keep: with it, the password is looked for where libpq does."""
+    kept = address._replace(password=None).difference_update_query(["password", "sslpassword"])
+    return kept.render_as_string()
 
 
 def _connect(address: sqlalchemy.URL, options: dict[str, Any]) -> RDBStorage:
