@@ -304,6 +304,21 @@ def test_an_ensemble_refuses_the_task_by_name(model):
         make_ensemble([model, model])
 
 
+def test_settings_for_the_task_are_searched(table, tmp_path):
+    pytest.importorskip("optuna", reason="Optuna is not installed: pip install '.[tune]'")
+
+    def search(**changes):
+        size = {"trials": 2, "workers": 0, "space": {"model.hidden_size": [4, 8]}}
+        return scanline.tune(table, settings=SETTINGS, study=tmp_path / "study", log=None, **size | changes)
+
+    found = search(folds=2)
+    assert found.result["metric"] == "closeness"
+    assert len(found.record.trials) == 2
+    assert "mean_error" in found.result["test"]
+    with pytest.raises(UsageError, match=r"ensemble requires a classification, got the task bounded-number"):
+        search(ensemble=2)
+
+
 def test_two_runs_are_not_compared_by_accuracy(run, tmp_path):
     with pytest.raises(UsageError, match="expected classification models to compare"):
         scanline.report(run.path, tmp_path / "report.html", against=shutil.copytree(run.path, tmp_path / "b"))

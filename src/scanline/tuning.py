@@ -43,7 +43,7 @@ class Study:
     @property
     def model(self) -> TrainedModel:
         """The ensemble of the best trials if one was wanted, otherwise the model of the winner."""
-        return load(self.folder / ("ensemble" if self.result["ensemble"] else "winner"))
+        return load(self.folder / ("ensemble" if self.result["members"] > 1 else "winner"))
 
     def report(self, output: PathLike | None = None) -> Path:
         """Write the report of the search, by default into its folder; see `scanline.tune_report`."""
@@ -74,7 +74,7 @@ def tune(
 ) -> Study:
     """Search for the settings that suit data, train a model with the best ones, and test it.
 
-    The same call after an interruption continues the search.
+    The same call with the `study` of an interrupted search continues it.
 
     Args:
         data: As for `train`.

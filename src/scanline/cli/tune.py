@@ -113,8 +113,8 @@ def command(
     paused early. The best settings are then trained again on training and validation sequences, and only
     that model is tested, once.
 
-    The same command after an interruption continues the search. The trials do not depend on the number of
-    workers, nor on interruptions.
+    After an interruption, the same command with --study continues the search. The trials do not depend on
+    the number of workers, nor on interruptions.
 
     \b
     scanline tune sensors.csv --minutes 10

@@ -130,8 +130,8 @@ class SequenceClassifierCV(SequenceClassifier):
             search.run(self._show)
             study = record_of(search.storage, search.definition)
             if self.refit or study.best is None:
-                search.finish()
-                path = search.files.ensemble if self.ensemble else search.files.winner
+                found = search.finish()
+                path = search.files.ensemble if found.members > 1 else search.files.winner
                 self._model = load(path, self._device())
         self._set_results(study)
 

@@ -89,7 +89,9 @@ def work_on_ray(
             return True
         except ray.exceptions.RayError as error:
             fault = one_line(error, 300)
-            raise ScanlineError(f"--engine ray: {fault}; repeat the command to continue") from error
+            raise ScanlineError(
+                f"--engine ray: {fault}; repeat the command with this --study to continue"
+            ) from error
         finally:
             if waiting:
                 close()

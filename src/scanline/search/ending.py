@@ -35,6 +35,8 @@ def best_trials(study: StudyRecord, count: int) -> tuple[list[TrialRecord], list
             chosen.append(trial)
     if len(chosen) >= count:
         return chosen[:count], []
+    if len(chosen) == 1:
+        return chosen, ["no ensemble is made, as all validated trials have the same settings"]
     return chosen, [f"the ensemble has {len(chosen)} members, as only so many trials were validated"]
 
 

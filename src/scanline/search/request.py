@@ -88,6 +88,8 @@ class Request:
             raise UsageError(f"--minutes must be above 0, got {self.minutes}")
         if self.workers < 0:
             raise UsageError(f"--workers must be at least 1, got {self.workers}")
+        if self.ensemble < 0 or self.ensemble == 1:
+            raise UsageError(f"--ensemble must be 0 or at least 2, got {self.ensemble}")
         if self.storage == MEMORY and not self.in_process:
             raise UsageError(
                 f"--storage {MEMORY} is for a search in this process, got {self.workers} workers"
@@ -120,6 +122,8 @@ def define(request: Request, on_progress: Progress | None = None) -> tuple[Defin
     # What the search decides itself.
     own = {"use_test": True, "use_validation": True, "folds": 0, "fold": 0}
     recipe = recipe.model_copy(update={"split": recipe.split.model_copy(update=own)})
+    if request.ensemble and recipe.task != "classification":
+        raise UsageError(f"--ensemble requires a classification, got the task {recipe.task}")
     folds, fraction = choose_validation(recipe, data, request.folds)
     definition = Definition(
         data=data.title,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import time
@@ -42,7 +43,8 @@ class Found:
         folder: Its folder.
         winner: The best trial.
         result: Result of the winner's run, with its test metrics.
-        ensemble: The test metrics of the ensemble; None if none was wanted.
+        members: Number of members of the ensemble; 1: there is none.
+        ensemble: The test metrics of the ensemble; None without an ensemble or a test split.
         notes: Messages for the user.
     """
 
@@ -50,6 +52,7 @@ class Found:
     folder: Path
     winner: TrialRecord
     result: Result
+    members: int = 1
     ensemble: SplitMetrics | None = None
     notes: tuple[str, ...] = ()
 
@@ -67,6 +70,7 @@ class Found:
                 "score": None if last is None else last.score,
                 "run": str(self.folder / "winner"),
             },
+            "members": self.members,
             "ensemble": None if self.ensemble is None else self.ensemble.to_json(),
             **self.result.to_json(),
         }
@@ -167,7 +171,7 @@ class Search:
             else:
                 ended = processes.run([("worker",)] * request.workers, request.workers, deadline, progress)
         except KeyboardInterrupt:
-            raise Interrupted("interrupted; the same command continues the search") from None
+            raise self._interrupted("search") from None
         finally:
             storage.set_attribute(OPEN, False)
         self._write_table()
@@ -227,7 +231,7 @@ class Search:
         tested = ended.make_ensemble() if len(members) > 1 else None
         if self.request.baselines:
             ended.measure_baselines()
-        return Found(study, self.files.folder, winner, result, tested, tuple(notes))
+        return Found(study, self.files.folder, winner, result, len(members), tested, tuple(notes))
 
     def _train(self, trials: Sequence[TrialRecord]) -> None:
         """Train the final models of trials; the first is the winner, which is tested."""
@@ -247,7 +251,11 @@ class Search:
             at_once = self.request.workers or 1
             self._processes().run(programs, min(at_once, os.cpu_count() or 1))
         except KeyboardInterrupt:
-            raise Interrupted("interrupted; the same command continues the training") from None
+            raise self._interrupted("training") from None
+
+    def _interrupted(self, what: str) -> Interrupted:
+        name = "" if self.request.study else f" with --study {shlex.quote(self.storage.name)}"
+        return Interrupted(f"interrupted; the same command{name} continues the {what}")
 
     def _processes(self) -> Processes:
         definition, files = self.definition, self.files
