@@ -12,6 +12,7 @@ import sqlalchemy
 
 from scanline.cli import main
 from scanline.errors import DataError, ModelError, ScanlineError, UsageError
+from scanline.search.request import Request
 from scanline.search.storage import StudyStorage, _without_password, open_study
 from scanline.search.study import Search
 from scanline.search.worker import Worker
@@ -223,3 +224,9 @@ def test_a_study_whose_creation_was_interrupted_is_created(waves, tmp_path, monk
 )
 def test_the_password_of_a_storage_is_not_kept(url):
     assert _without_password(sqlalchemy.make_url(url)) == "postgresql://me@host/studies"
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_study_has_a_folder_of_its_own(waves, name):
+    with pytest.raises(UsageError, match="--study must be a name or the path of a folder"):
+        Search.begin(Request(data=str(waves), trials=1, study=name))

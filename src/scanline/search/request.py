@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -88,6 +89,8 @@ class Request:
             raise UsageError(f"--minutes must be above 0, got {self.minutes}")
         if self.workers < 0:
             raise UsageError(f"--workers must be at least 1, got {self.workers}")
+        if self.study is not None and Path(self.study).name in ("", ".."):
+            raise UsageError(f"--study must be a name or the path of a folder, got {self.study!r}")
         if self.ensemble < 0 or self.ensemble == 1:
             raise UsageError(f"--ensemble must be 0 or at least 2, got {self.ensemble}")
         if self.storage == MEMORY and not self.in_process:
