@@ -53,10 +53,13 @@ def test_data_that_change_during_a_search_are_refused(begun, waves):
             r"searches another space \(model.hidden_size, model.layers, model",
         ),
         ({"space": SPACE | {"model.hidden_size": [4, 9]}}, r"another space \(model.hidden_size differ\)"),
-        ({"seed": 3}, r"has another seed \(0 there, 3 wanted\)"),
-        ({"folds": 2}, r"has another folds \(0 there, 2 wanted\)"),
-        ({"ordered": False}, r"has another ordered \(True there, False wanted\)"),
-        ({"settings": {"train.epochs": 5}}, "has another recipe: choose another --study"),
+        ({"seed": 3}, r"was begun with another --seed \(0 there, 3 wanted\): repeat"),
+        ({"folds": 2}, r"another --folds \(0 there, 2 wanted\)"),
+        ({"ordered": False}, r"another order of trials \(--async\) \(True there, False"),
+        (
+            {"settings": {"train.epochs": 5}},
+            r"has another recipe \(model.*, train.epochs differ\)",
+        ),
     ],
 )
 def test_two_searches_in_one_study_must_be_the_same(begun, waves, tmp_path, changes, message):
@@ -202,7 +205,8 @@ def test_the_real_command_line_has_the_exit_codes_of_all_commands(waves, tmp_pat
     code, line = tune(str(waves), *size, "--recipe", small, "--seed", "5")
     assert (code, line) == (
         2,
-        "scanline: study one has another seed (0 there, 5 wanted): choose another --study",
+        "scanline: study one was begun with another --seed (0 there, 5 wanted): repeat the options that it "
+        "was begun with, or choose another --study",
     )
     assert tune("missing.csv", "--trials", "1")[0] == 3
     assert tune("show", "missing")[0] == 4

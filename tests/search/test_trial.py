@@ -167,7 +167,7 @@ def test_a_search_without_any_validation_says_why(tmp_path):
     assert [each.state for each in work(search)] == ["complete"]  # trial 0 is the recipe
     empty = search_in(tmp_path / "other", minutes=1e-9, trials=None)
     assert not empty.run()
-    with pytest.raises(scanline.ScanlineError, match=r"has no validated trial .*; search longer"):
+    with pytest.raises(scanline.ScanlineError, match=r"no validated trial .*; repeat the command"):
         empty.finish()
 
 

@@ -83,7 +83,9 @@ def _lines(facts: StudyFacts, top: int, width: int) -> list[str]:
     from scanline.reporting.study.findings import findings, notes, result_sentence
 
     study = facts.study
-    heading = f"{study.name}: {len(study.trials):,} trials on {study.data}, validated on {study.validation}"
+    count = len(study.trials)
+    trials = "1 trial" if count == 1 else f"{count:,} trials"
+    heading = f"{study.name}: {trials} on {study.data}, validated on {study.validation}"
     lines = _wrapped(shown_name(heading), width)
     for note in notes(facts):
         lines += _wrapped(f"note: {note}", width, "      ")

@@ -20,7 +20,7 @@ from scanline.search.study_files import StudyFiles, check_machine
 from scanline.search.worker import OPEN, Worker
 
 _LOOK_S = 0.2  # between two looks at the tasks
-_OPEN_S = 1.0  # between two questions of a worker whether the search goes on
+_OPEN_S = 1.0  # between two questions of a worker whether to continue
 _PAUSE_S = 120.0  # for the workers to pause their trials and end
 _RETRIES = 100  # of a worker, each after it was killed or its machine was lost
 
@@ -61,7 +61,7 @@ def work_on_ray(
             that of another one.
         deadline: Time of `time.monotonic` at which trials are paused; None: no limit.
         progress: Called often.
-        close: Tells the workers, by the storage, to pause their trials and end.
+        close: Called to let the workers, by the storage, pause their trials and end.
 
     Returns:
         Whether the workers have come to their end; otherwise the deadline has.

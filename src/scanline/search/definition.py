@@ -7,12 +7,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from scanline.errors import ModelError, UsageError
+from scanline.errors import ModelError, UsageError, join_names
 from scanline.recipe import Recipe, parse
 from scanline.search.records import Value
 from scanline.search.space import Space
 
 SCHEMA = 1
+# Attributes that must not change, and the options that they come from.
+_OPTIONS = {
+    "seed": "--seed",
+    "folds": "--folds",
+    "validation": "validation split",
+    "ordered": "order of trials (--async)",
+    "threads": "number of threads",
+}
 RUNGS = (0.25, 0.5, 1.0)
 REDUCTION = 2  # of the trials at a rung, this fraction continues
 GENERATION = 8
@@ -128,8 +136,26 @@ class Definition:
             )
             what = ", ".join(keys) or "its first trials"
             raise UsageError(f"{where} searches another space ({what} differ): choose another --study")
-        for name in ("recipe", "seed", "folds", "validation", "ordered", "threads"):
+        if self.recipe != other.recipe:
+            keys = sorted(_differing(self.base().model_dump(), other.base().model_dump()))
+            raise UsageError(
+                f"{where} has another recipe ({join_names(keys)} differ): choose another --study"
+            )
+        for name, option in _OPTIONS.items():
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
-                values = "" if name == "recipe" else f" ({mine} there, {theirs} wanted)"
-                raise UsageError(f"{where} has another {name}{values}: choose another --study")
+                raise UsageError(
+                    f"{where} was begun with another {option} ({mine} there, {theirs} wanted): repeat the "
+                    "options that it was begun with, or choose another --study"
+                )
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], stem: str = "") -> list[str]:
+    """Return the dotted keys whose values differ between two nested settings."""
+    found: list[str] = []
+    for key, value in one.items():
+        if isinstance(value, Mapping):
+            found += _differing(value, other[key], f"{stem}{key}.")
+        elif value != other[key]:
+            found.append(stem + key)
+    return found

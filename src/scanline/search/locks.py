@@ -98,6 +98,6 @@ def has_ended(folder: Path, name: str) -> bool | None:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return False
-    # The file stays: whoever asks next must get the same answer.
+    # The file stays: the next process that asks must get the same answer.
     lock.release()
     return True

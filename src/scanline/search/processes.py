@@ -17,6 +17,7 @@ from scanline.search.program import DEVICE, STORAGE
 
 _LOOK_S = 0.05  # between two looks at the processes
 _PAUSE_S = 120.0  # for a process to pause its training and end
+_SIGNALS = (130, 143)  # exit codes of a process that has paused its trial after SIGINT or SIGTERM
 _MOST_RESTARTS = 10  # one after another, without a trial that has come further in between
 KINDS: dict[int, type[ScanlineError]] = {2: UsageError, 3: DataError, 4: ModelError}
 
@@ -80,12 +81,13 @@ class Processes:
                     restarts, reached = 0, now
                 for process in self._ended():
                     code = process.handle.returncode
-                    if code < 0:
+                    if code < 0 or code in _SIGNALS:
                         restarts += 1
                         if restarts > _MOST_RESTARTS:
+                            signal = -code if code < 0 else code - 128
                             raise ScanlineError(
                                 f"{restarts} processes of the search were ended one after another by signal "
-                                f"{-code}; the machine may lack memory: use fewer --workers"
+                                f"{signal}; the machine may lack memory: use fewer --workers"
                             )
                         waiting.insert(0, process.arguments)
                     elif code:

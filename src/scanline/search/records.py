@@ -1,4 +1,4 @@
-"""What a study is and what it found, as plain data: read by the table, the report and the estimator."""
+"""A study and its trials, as plain data: read by the table, the report and the estimator."""
 
 from __future__ import annotations
 

@@ -171,7 +171,13 @@ class StudyStorage:
         """Return a trial; those that have ended are kept, since they do not change."""
         known = self._ended.get(trial._trial_id)
         if known is None:
-            known = _stored(trial)
+            try:
+                known = _stored(trial)
+            except (TypeError, ValueError) as error:
+                raise ModelError(
+                    f"study {self.name} in {self.url}: trial {trial.number} is damaged "
+                    f"({one_line(error, 200)}); choose another --study"
+                ) from error
             if not known.is_open:
                 self._ended[known.id] = known
         return known

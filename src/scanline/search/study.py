@@ -214,12 +214,13 @@ class Search:
         if winner is None:
             states = {each.state: each.message for each in study.trials}
             reason = next((message for message in states.values() if message), "none has come to a rung")
-            raise ModelError(f"study {study.name} has no validated trial ({reason}); search longer")
+            raise ModelError(
+                f"study {study.name} has no validated trial ({reason}); repeat the command with "
+                f"--study {study.name} and more --minutes or --trials"
+            )
         data = self.files.read_data(self.definition)
         text = final_recipe(self.definition, winner, data).to_toml()
-        # A longer search may have another winner: the run of the former one is not resumed.
-        if self.files.recipe.is_file() and self.files.recipe.read_text(encoding="utf-8") != text:
-            shutil.rmtree(self.files.winner, ignore_errors=True)
+        self._forget_another_winner(text)
         write_atomic(self.files.recipe, text)
         members, notes = best_trials(study, max(1, self.request.ensemble))
         self._train(members)
@@ -232,6 +233,17 @@ class Search:
         if self.request.baselines:
             ended.measure_baselines()
         return Found(study, self.files.folder, winner, result, len(members), tested, tuple(notes))
+
+    def _forget_another_winner(self, recipe: str) -> None:
+        """Remove what belongs to the winner of a shorter search, if it has another recipe."""
+        files = self.files
+        if files.recipe.is_file() and files.recipe.read_text(encoding="utf-8") == recipe:
+            return
+        # The recipe first: without it, what a kill leaves here is removed the next time.
+        files.recipe.unlink(missing_ok=True)
+        files.baselines.unlink(missing_ok=True)
+        for folder in (files.winner, files.ensemble):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _train(self, trials: Sequence[TrialRecord]) -> None:
         """Train the final models of trials; the first is the winner, which is tested."""

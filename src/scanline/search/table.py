@@ -1,4 +1,4 @@
-"""The table of trials, as CSV: the same bytes for the same trials, whoever has computed them."""
+"""The table of trials, as CSV: the same bytes for the same trials."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scanline.data.dataset import Dataset
 from scanline.data.partition import partition
-from scanline.errors import ModelError, ScanlineError, UsageError
+from scanline.errors import DataError, ModelError, ScanlineError, UsageError
 from scanline.recipe import Recipe
 from scanline.search.definition import Definition
 from scanline.search.records import RungScore, TrialRecord
@@ -67,7 +67,7 @@ class TrialRunner:
             recipe = self._definition.trial_recipe(trial.settings, fold)
             data = partition(self._data, recipe.split, recipe.input.missing)
             recipe = _with_rungs(recipe, len(data.train), self._definition)
-        except UsageError as error:
+        except (UsageError, DataError) as error:
             raise Invalid(str(error)) from error
         step = rung_steps(recipe, self._definition)[rung]
         known = _validated(path, recipe, step)
@@ -94,7 +94,7 @@ class TrialRunner:
                 _set_aside(path)
         try:
             return TrainingRun.start(recipe, data, path, self._device)
-        except UsageError as error:
+        except (UsageError, DataError) as error:
             if path.exists():
                 raise ScanlineError(str(error)) from error
             raise Invalid(str(error)) from error

@@ -74,7 +74,8 @@ def _read(folder: Path, value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "file" in value:
-        return np.load(folder / value["file"], allow_pickle=False)
+        # A name without folders: a file that was changed must not lead elsewhere.
+        return np.load(folder / Path(value["file"]).name, allow_pickle=False)
     for kind, make in (("tuple", tuple), ("list", list)):
         if kind in value:
             return make(_read(folder, each) for each in value[kind])
