@@ -39,7 +39,7 @@ def _sessions() -> list[Files]:
 def _seal_session(files: Files, rng: Random) -> Files:
     import safetensors.numpy
 
-    from scanline.model.saved_session import _digest, model_digest
+    from scanline.model.saved_session import content_digest, model_digest
 
     content = files["it.session"]
     try:
@@ -55,7 +55,7 @@ def _seal_session(files: Files, rng: Random) -> Files:
             described["model"] = model_digest(
                 *(getattr(_models()[rng.choice((0, 2))], k) for k in ("network", "preprocessing"))
             )
-        described["sha256"] = _digest(described, arrays)
+        described["sha256"] = content_digest(described, arrays)
         return {"it.session": safetensors.numpy.save(arrays, {"scanline": json.dumps(described)})}
     except Exception:  # noqa: BLE001  there is nothing to seal
         return files

@@ -16,6 +16,7 @@ from scanline.search.cluster import RemoteStudy, _work
 from scanline.search.joining import join
 from tests.clusters import has_process, ray_cluster
 from tests.search.problems import SETTINGS, begin, write_ts, write_waves
+from tests.thorough import THOROUGH
 
 pytest.importorskip("optuna", reason="Optuna is not installed: pip install '.[tune]'")
 LONGER = SETTINGS | {"train.epochs": 150}
@@ -94,6 +95,7 @@ def test_the_command_computes_the_table_of_this_machine(cluster, waves, table, t
     assert (tmp_path / "studies/waves/trials.csv").read_bytes() == table
 
 
+@pytest.mark.skipif(not THOROUGH, reason="takes a minute: SCANLINE_THOROUGH=1")
 @pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore")
 def test_trials_are_paused_at_the_deadline_and_continued(cluster, waves, table, tmp_path):
@@ -115,6 +117,7 @@ def test_an_error_of_a_worker_is_the_error_of_the_search(cluster, tmp_path):
         search.run()
 
 
+@pytest.mark.skipif(not THOROUGH, reason="takes a minute: SCANLINE_THOROUGH=1")
 @pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

@@ -24,6 +24,7 @@ from scanline.tracking.packaging import write_mlflow_model
 from scanline.tracking.publication import Publication
 from scanline.tracking.pyfunc import _load_pyfunc
 from scanline.tracking.target import Target
+from tests.thorough import THOROUGH
 
 DIGITS = load_digits().images.astype(np.uint8)[:40]
 JAVA = Path("/usr/lib/jvm/java-17-openjdk-amd64")  # of Debian
@@ -211,6 +212,7 @@ def test_mlflow_serves_the_model(folder, wanted, tmp_path):
         assert requests.post(f"{url}/invocations", json={"inputs": [[1, 2]]}, timeout=30).status_code == 400
 
 
+@pytest.mark.skipif(not THOROUGH, reason="takes a minute: SCANLINE_THOROUGH=1")
 @pytest.mark.campaign
 def test_spark_predicts_the_same_bits(folder, wanted, tmp_path):
     pytest.importorskip("pyspark", reason="Spark is not installed: pip install '.[spark]'")

@@ -159,7 +159,7 @@ def _metric(prepared: Prepared) -> str:
     """Return the name of the task's score."""
     task, source = prepared.task, prepared.data.train
     # Any outputs do.
-    outputs = torch.zeros((len(source), task.output_size), dtype=torch.float64)
+    outputs = torch.zeros((len(source), task.output_size), dtype=torch.float64, device="cpu")
     return task.score(outputs, torch.from_numpy(task.encode(source))).name
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import scanline
 from scanline.errors import Interrupted, ScanlineError, UsageError
-from scanline.training.distributed.program import _failure, _read, _Writer
+from scanline.training.distributed.program import _failure
 
 SETTINGS = {"train.slices": 4, "train.steps": 12, "train.samples": 0, "model.hidden_size": 8}
 
@@ -48,26 +48,6 @@ def test_two_processes_have_the_result_of_one(tmp_path):
         UsageError, match=r"3 processes need train\.slices .*settings=\{\"train\.slices\": 3\}"
     ):
         scanline.train("digits", run=tmp_path / "4", processes=3, log=None, device="cpu")
-
-
-def test_arrays_of_any_kind_come_back(tmp_path):
-    given = {
-        "values": [np.ones((2, 3), np.float32), np.zeros((1, 3), np.float32)],
-        "labels": ["a", "b"],
-        "lengths": None,
-        "test": (np.ones((2, 4, 1)), [1, 2]),
-    }
-    found = _read(tmp_path, _Writer(tmp_path).write(given))
-    assert [each.shape for each in found["values"]] == [(2, 3), (1, 3)]
-    assert found["labels"].tolist() == ["a", "b"]
-    assert found["lengths"] is None
-    assert isinstance(found["test"], tuple)
-    assert found["test"][1].tolist() == [1, 2]
-
-
-def test_objects_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="arrays or lists of arrays, got object"):
-        _Writer(tmp_path).write({"values": object()})
 
 
 @pytest.mark.parametrize(
