@@ -156,7 +156,7 @@ def test_a_server_that_vanishes_is_one_line_and_the_search_continues(server, tmp
         last = output.decode().strip().split("\n")[-1]
         assert process.returncode == 1, output.decode()
         assert "the storage of the study cannot be used" in last
-        assert "the same command continues the search" in last
+        assert "the same command with this --study continues the search" in last
     finally:
         server.start()
     kept.search(tmp_path, "--study", "lost", "--workers", "1", "--storage", server.url)
