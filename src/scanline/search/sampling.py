@@ -61,6 +61,20 @@ def objective(score: RungScore) -> float:
     return score.score - _PER_LOSS * min(score.loss, 1000.0)
 
 
+class _Sampler(optuna.samplers.TPESampler):
+    """Optuna's sampler for a space that is known: otherwise it looks it up in all trials."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], seed: int) -> None:
+        super().__init__(n_startup_trials=STARTUP, multivariate=True, constant_liar=False, seed=seed)
+        self._known = {key: each for key, each in sorted(distributions.items()) if not each.single()}
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the space, sorted by key as Optuna does."""
+        return self._known
+
+
 class Sampler:
     """Draws the settings of new trials from what is known of earlier ones.
 
@@ -93,9 +107,7 @@ class Sampler:
         with quiet():
             study = self._history(known)
             seed = int(numpy_generator(self._definition.seed, "trial", number).integers(2**32))
-            study.sampler = optuna.samplers.TPESampler(
-                n_startup_trials=STARTUP, multivariate=True, constant_liar=False, seed=seed
-            )
+            study.sampler = _Sampler(self._distributions, seed)
             asked = study.ask(self._distributions)
             # It is none of the known trials: the sampler must not see it again.
             study._storage.set_trial_state_values(asked._trial_id, TrialState.FAIL)
