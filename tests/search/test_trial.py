@@ -180,7 +180,7 @@ def test_the_trial_of_a_worker_that_is_gone_is_taken_over(tmp_path):
     assert job == Job(0, 0)
     lock = search.files.folder / "workers" / f"{worker.name}.lock"
     lock.parent.mkdir(exist_ok=True)
-    lock.touch()  # as of a process that was killed: nobody holds it
+    lock.touch()  # as of a process that was killed: none holds it
     Worker(search.storage, search.definition, data, search.files.folder).work()
     (trial,) = search.storage.trials()
     assert trial.record.state == "complete"

@@ -112,7 +112,7 @@ class SequenceClassifierCV(SequenceClassifier):
         request = Request(
             data=data,
             recipe=None if self.recipe is None else os.fspath(self.recipe),
-            # All samples are trained on: whoever holds some out does so before.
+            # All samples are trained on: those that are held out are taken away before.
             settings=given | dict(self.settings or {}) | {"split.test": 0.0},
             space=None if self.space is None else _plain(self.space),
             trials=self.n_trials,

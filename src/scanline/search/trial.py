@@ -9,7 +9,7 @@ from pathlib import Path
 from scanline.data.dataset import Dataset
 from scanline.data.partition import partition
 from scanline.errors import DataError, ModelError, ScanlineError, UsageError
-from scanline.recipe import Recipe
+from scanline.recipe import Missing, Recipe, SplitSettings
 from scanline.search.definition import Definition
 from scanline.search.records import RungScore, TrialRecord
 from scanline.training.run import TrainingRun
@@ -48,6 +48,7 @@ class TrialRunner:
         """
         self._definition, self._data, self._folder = definition, data, folder
         self._stop, self._device = stop, device
+        self._last: tuple[tuple[SplitSettings, Missing], Dataset] | None = None
 
     def train(self, trial: TrialRecord, rung: int) -> RungScore:
         """Train a trial up to a rung, all folds, and return its validation there.
@@ -65,13 +66,20 @@ class TrialRunner:
         path = self._folder / run_name(trial.number, fold, self._definition.folds)
         try:
             recipe = self._definition.trial_recipe(trial.settings, fold)
-            data = partition(self._data, recipe.split, recipe.input.missing)
+            data = self._split(recipe)
             recipe = _with_rungs(recipe, len(data.train), self._definition)
         except (UsageError, DataError) as error:
             raise Invalid(str(error)) from error
         step = rung_steps(recipe, self._definition)[rung]
         known = _validated(path, recipe, step)
         return known or self._continue(path, recipe, data, step)
+
+    def _split(self, recipe: Recipe) -> Dataset:
+        """Return the splits of a recipe; with one split for all trials they are made once."""
+        wanted = recipe.split, recipe.input.missing
+        if self._last is None or self._last[0] != wanted:
+            self._last = wanted, partition(self._data, *wanted)
+        return self._last[1]
 
     def _continue(self, path: Path, recipe: Recipe, data: Dataset, step: int) -> EvaluatedLine:
         """Train a run up to a step, and return the validation there."""

@@ -63,7 +63,7 @@ class Publisher:
         """
         try:
             assert self._process.stdin is not None
-            with contextlib.suppress(OSError):  # it has failed, and said why
+            with contextlib.suppress(OSError):  # it has failed and written why
                 self._process.stdin.write(b"end\n")
                 self._process.stdin.close()
             self._process.wait(timeout_s)
