@@ -1,10 +1,12 @@
 """What a search gains on problems of the time-series archive, and what it costs.
 
     SCANLINE_DATA=DATA python benchmarks/tuning.py archive --folder RESULTS  # DATA/archive/NAME_TRAIN.ts.gz
+    SCANLINE_DATA=DATA python benchmarks/tuning.py archive --folder RESULTS --only default  # no quiet machine needed
     python benchmarks/tuning.py overhead --trials 1000
     python benchmarks/tuning.py workers --minutes 2 --rounds 3
 
-`archive` can be interrupted: problems that are in RESULTS are not computed again.
+`archive` can be interrupted: what is in RESULTS is not computed again. Its two parts, the searches and the default
+recipe, can run one after the other or side by side, and the table is written by whichever ends last.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -64,23 +67,34 @@ def scanline(folder: Path, *arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-def measure(path: Path, folder: Path, minutes: float, workers: int) -> dict:
-    """Return the test accuracies of the default recipe, of the winner of a search and of its ensemble."""
+def processor_seconds() -> float:
+    """Return the processor time that ended programs have used, which shows how quiet the machine was."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def default_recipe(path: Path, folder: Path) -> dict:
+    """Return the test accuracies of the default recipe, for each seed and with or without validation sequences."""
     started = time.perf_counter()
-    found: dict = {"problem": path.name, "default": [], "default_on_all": []}
+    measured: dict = {"default": [], "default_on_all": []}
     for name, extra in (("default", ()), ("default_on_all", ("--set", "split.validation=0"))):
         for seed in SEEDS:
             with tempfile.TemporaryDirectory() as run:
                 result = scanline(
                     folder, "train", str(path), "--run", f"{run}/run", "--seed", str(seed), *extra
                 )
-            found[name].append(result["test"]["accuracy"])
-    found["default_seconds"] = round(time.perf_counter() - started, 1)
+            measured[name].append(result["test"]["accuracy"])
+    return measured | {"default_seconds": round(time.perf_counter() - started, 1)}
+
+
+def search(path: Path, folder: Path, minutes: float, workers: int) -> dict:
+    """Return the test accuracies of the winner of a search and of its ensemble, and what the search took."""
     started = time.perf_counter()
+    used = processor_seconds()
     study = folder / path.name
     options = ("--minutes", f"{minutes:g}", "--workers", str(workers), "--ensemble", "5")
     result = scanline(folder, "tune", str(path), "--study", str(study), *options)
-    found |= {
+    return {
         "trials": result["trials"],
         "validation": result["winner"]["score"],
         "settings": result["winner"]["settings"],
@@ -88,25 +102,35 @@ def measure(path: Path, folder: Path, minutes: float, workers: int) -> dict:
         "ensemble": result["ensemble"]["accuracy"],
         "n_test": result["test"]["n"],
         "tune_seconds": round(time.perf_counter() - started, 1),
+        "processor_seconds": round(processor_seconds() - used, 1),
         "baselines": json.loads((study / "baselines.json").read_text()),
     }
-    return found
 
 
 def archive(arguments: argparse.Namespace) -> None:
-    """Measure the problems one after another, and write the table."""
+    """Measure the problems one after another, and write the table of those whose two parts are there."""
     data = Path(os.environ["SCANLINE_DATA"]).resolve() / "archive"
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    folder = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "search": lambda path: search(path, folder, arguments.minutes, arguments.workers),
+        "default": lambda path: default_recipe(path, folder),
+    }
+    for name in drawn(data):
+        for part, measure in parts.items():
+            kept = folder / f"{name}.{part}.json"
+            if arguments.only in (None, part) and not kept.exists():
+                kept.write_text(json.dumps(measure(data / name)))
+                print(name, part, flush=True)
     results = []
     for name in drawn(data):
-        kept = arguments.folder / f"{name}.json"
-        if not kept.exists():
-            found = measure(data / name, arguments.folder.resolve(), arguments.minutes, arguments.workers)
-            kept.write_text(json.dumps(found))
-        results.append(json.loads(kept.read_text()))
-        print(row(results[-1]), flush=True)
-    (arguments.folder / "table.md").write_text(markdown(results))
-    print(markdown(results).rsplit("\n\n", 1)[-1])
+        files = [folder / f"{name}.{part}.json" for part in parts]
+        if all(file.exists() for file in files):
+            search_part, default_part = (json.loads(file.read_text()) for file in files)
+            results.append({"problem": name} | search_part | default_part)
+    if results:
+        (folder / "table.md").write_text(markdown(results))
+        print(markdown(results).rsplit("\n\n", 1)[-1])
 
 
 def row(found: dict) -> str:
@@ -239,6 +263,7 @@ def main() -> None:
     one.add_argument("--folder", type=Path, required=True)
     one.add_argument("--minutes", type=float, default=5)
     one.add_argument("--workers", type=int, default=2)
+    one.add_argument("--only", choices=["search", "default"])
     one.set_defaults(run=archive)
     two = commands.add_parser("overhead")
     two.add_argument("--trials", type=int, default=1000)
