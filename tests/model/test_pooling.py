@@ -49,7 +49,8 @@ def test_max_ignores_the_padding():
 
 def test_an_unknown_name_is_refused_with_the_legal_ones():
     with pytest.raises(
-        UsageError, match="must be one of last, mean, max, last-step, got 'men'; did you mean 'mean'"
+        UsageError,
+        match="must be one of last, mean, max, last-step, every-step, got 'men'; did you mean 'mean'",
     ):
         pooling.get("men")
 

@@ -120,6 +120,9 @@ def _split_line(title: str, part: dict[str, Any]) -> str:
     shown = list(classes.items())[:20]
     counts = ", ".join(f"{shown_name(name)} {count:,}" for name, count in shown)
     more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""
+    if "unlabelled" in part:
+        more += f"; {part['unlabelled']:,} steps without a label"
+        return f"{line}\n    {len(classes)} classes of steps: {counts}{more}"
     return f"{line}\n    {len(classes)} classes: {counts}{more}" if classes else line
 
 

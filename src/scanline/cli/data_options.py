@@ -34,7 +34,12 @@ _OPTIONS = (
     ("--test", "data.test", "PATH", "Test data, if they are not stored with DATA."),
     ("--shape", "data.shape", "long|wide", "Table layout: one row per step, or one per sequence."),
     ("--label-column", "data.label_column", "NAME", "Column with the labels."),
-    ("--targets", "data.targets", "classes|numbers", "What labels are.  [default: what the task predicts]"),
+    (
+        "--targets",
+        "data.targets",
+        "classes|numbers|step-classes",
+        "What labels are.  [default: what the task predicts]",
+    ),
     ("--id-column", "data.id_column", "NAME", "Long table: column that identifies the sequence of a row."),
     ("--time-column", "data.time_column", "NAME", "Long table: column that orders the rows of a sequence."),
     (

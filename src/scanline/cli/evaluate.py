@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from scanline.cli.confusion import confusion_lines
 from scanline.cli.data_options import dialect_options
+from scanline.cli.evaluate_steps import step_lines
 from scanline.cli.output import NAME_WIDTH, bar_of, download_bar, print_json, print_text, shown_name
 
-WIDEST_CONFUSION = 30
 SHOWN_MISTAKES = 5
 
 
@@ -59,6 +60,7 @@ def command(
     from scanline.evaluation.early import THRESHOLDS, accuracy_by_step
     from scanline.evaluation.evaluate import evaluate_run
     from scanline.metrics.classification import ClassificationMetrics
+    from scanline.metrics.steps import StepMetrics
 
     with download_bar() as on_progress:
         evaluation = evaluate_run(run, data, device, on_progress, calibrated, reading)
@@ -80,10 +82,12 @@ def command(
         )
         return
     if as_list:
-        click.echo("sequence\tpredicted\ttrue")
+        click.echo("\t".join(columns))
         for row in zip(*columns.values(), strict=True):
-            print_text("\t".join(map(shown_name, row)))
-    if isinstance(evaluation.metrics, ClassificationMetrics):
+            print_text("\t".join("" if each is None else shown_name(each) for each in row))
+    if isinstance(evaluation.metrics, StepMetrics):
+        lines = step_lines(metrics, evaluation.data)
+    elif isinstance(evaluation.metrics, ClassificationMetrics):
         lines = _summary(metrics, evaluation.data, evaluation.has_pictures)
     else:
         lines = [f"test split of {shown_name(evaluation.data)}: {metrics['n']:,} sequences"]
@@ -132,7 +136,7 @@ def _summary(test: dict[str, Any], data: str, pictures: bool) -> list[str]:
     if len(test["by_length"]) > 1:
         lines += ["", "steps        n  correct  accuracy (95 %)"]
         lines += [_length_line(group) for group in test["by_length"]]
-    return [*lines, "", *_classes(test), "", *_confusion(test), *_mistakes(test)]
+    return [*lines, "", *_classes(test), "", *confusion_lines(test), *_mistakes(test)]
 
 
 def _length_line(group: dict[str, Any]) -> str:
@@ -158,28 +162,6 @@ def _estimate(entry: dict[str, Any], kind: str) -> str:
         return "-"
     low, high = entry[f"{kind}_ci95"]
     return f"{entry[kind]:.3f} ({low:.3f}-{high:.3f})"
-
-
-def _confusion(test: dict[str, Any]) -> list[str]:
-    names = [shown_name(entry["class"], NAME_WIDTH) for entry in test["classes"]]
-    # A wider table would wrap on every terminal.
-    if len(names) > WIDEST_CONFUSION:
-        return [f"confusion matrix: {len(names)} classes are too many for a table; use --json"]
-    cell = max(3, *(len(str(count)) for row in test["confusion"] for count in row))
-    # Columns are widened for short class names only; otherwise they are numbered.
-    cell = max(cell, *(len(name) for name in names)) if all(len(name) <= 4 for name in names) else cell
-    short = (
-        names if all(len(name) <= cell for name in names) else [str(number) for number in range(len(names))]
-    )
-    lines = ["confusion matrix (rows: true classes, columns: predictions)"]
-    if short is not names:
-        lines.append("columns are numbered like the rows")
-        names = [f"{number} {name}" for number, name in enumerate(names)]
-    width = max(len(name) for name in names)
-    lines.append(" " * width + "".join(f"  {name:>{cell}}" for name in short))
-    for name, row in zip(names, test["confusion"], strict=True):
-        lines.append(f"{name:<{width}}" + "".join(f"  {count if count else '.':>{cell}}" for count in row))
-    return lines
 
 
 def _mistakes(test: dict[str, Any]) -> list[str]:

@@ -127,7 +127,8 @@ def _line(result: dict[str, Any]) -> str:
     file, label = shown_name(result["file"]), shown_name(result["label"])
     if "sequence" in result:
         ending = f" ({result['probability']:.4f})" if "probability" in result else ""
-        return f"{file}: {shown_name(result['sequence'])}: {label}{ending}"
+        step = f", step {result['step']}" if "step" in result else ""
+        return f"{file}: {shown_name(result['sequence'])}{step}: {label}{ending}"
     if "probabilities" not in result:
         return f"{file}: {label}"
     probabilities = result["probabilities"].items()

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 @click.option(
     "--run", metavar="DIR", help="Run directory to create.  [default: the next runs/DATA-RECIPE-NNN]"
 )
+@click.option(
+    "--task",
+    metavar="NAME",
+    help="What to predict: classification, step-classification (a class for each step).  "
+    "[default: that of the recipe]",
+)
 @data_options
 @click.option("--seed", type=click.IntRange(min=0), help="Shorthand for --set seed=N.")
 @click.option(
@@ -56,6 +62,7 @@ def command(
     recipe: str | None,
     settings: tuple[str, ...],
     run: str | None,
+    task: str | None,
     seed: int | None,
     device: str,
     resume: bool,
@@ -72,7 +79,7 @@ def command(
     scikit-learn's small digits if MNIST can be neither found nor downloaded.
     """
     processes = ProcessOptions.taken_from(options)
-    changes = _changes(settings, seed) | chosen_settings(options)
+    changes = _changes(settings, seed) | chosen_settings(options) | ({"task": task} if task else {})
     if resume and not run:
         raise UsageError("--resume requires --run DIR, the run to continue")
     processes.check()
@@ -146,6 +153,8 @@ def _print_test(result: Result) -> None:
     test = result.test
     if test is None:
         click.echo("test: there is no test split")
+    elif test.accuracy is not None and test.ci95 is None:
+        click.echo(f"test: {test.correct:,} of {test.n:,} correct, accuracy {test.accuracy:.4f}")
     elif test.accuracy is None or test.ci95 is None:
         click.echo(f"test: {test.n:,} sequences, loss {test.loss:.4f}")
     else:

@@ -12,6 +12,7 @@ import numpy as np
 from scanline.data.checks import check_values
 from scanline.data.picture_format import PictureFormat
 from scanline.data.source import Indices, SequenceSource
+from scanline.data.step_targets import count_classes
 from scanline.data.transforms.views import View
 from scanline.recipe import DataSettings, Missing
 
@@ -137,13 +138,22 @@ class Dataset:
 
 
 def describe_targets(source: SequenceSource) -> dict[str, Any]:
-    """Return the number of sequences of each class, or the range and mean of targets that are numbers."""
+    """Return the number of sequences of each class, or the range and mean of targets that are numbers.
+
+    If each step has a target, the numbers of steps of each class, and "unlabelled", that of other steps.
+    """
+    if source.step_targets is not None:
+        counts, unlabelled = count_classes(source)
+        named = {str(name): int(count) for name, count in zip(source.classes, counts, strict=True)}
+        return {"classes": named, "unlabelled": unlabelled}
     if source.info.numeric_targets and source.has_targets:
         numbers = np.array(source.classes, float)[source.targets]
         range_ = {"min": float(numbers.min()), "mean": float(numbers.mean()), "max": float(numbers.max())}
         return {"classes": {}, "targets": range_}
-    counts = np.bincount(source.targets, minlength=len(source.classes))
-    return {"classes": {str(name): int(count) for name, count in zip(source.classes, counts, strict=False)}}
+    per_class = np.bincount(source.targets, minlength=len(source.classes))
+    return {
+        "classes": {str(name): int(count) for name, count in zip(source.classes, per_class, strict=False)}
+    }
 
 
 def _describe(source: SequenceSource, provenance: Provenance | None) -> dict[str, Any]:

@@ -112,6 +112,7 @@ def joined(first: MemorySource, second: MemorySource) -> MemorySource:
 
     return replace(
         first,
+        step_targets=both("step_targets"),
         concatenated=np.concatenate([first.concatenated, second.concatenated]),
         lengths=np.concatenate([first.lengths, second.lengths]),
         targets=np.concatenate([first.targets, second.targets]),

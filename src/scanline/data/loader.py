@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.data.order import BatchOrder
-from scanline.data.source import SequenceSource
+from scanline.data.source import Indices, SequenceSource
+from scanline.data.step_targets import gather_steps
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
 from scanline.data.window_order import WindowOrder
@@ -25,9 +26,10 @@ class DeviceBatch:
     Attributes:
         values: (n, T, F) float32. On the CPU it is overwritten by the next batch of the same loader.
         lengths: (n,) int64 number of steps of each sequence; None if all have T.
-        targets: (n,) encoded targets.
-        weights: (n,) float32 weight of each sequence in the loss; None if all weigh 1.
+        targets: (n,) encoded targets; (n, T) of the steps, -1 for steps without a label and past the end.
+        weights: Float32 weight of each target in the loss; None if all weigh 1.
         whole: (N, T, F) of the whole batch, of which this may be a part.
+        labelled_steps: Number of labelled steps of the whole batch, if the targets are those of steps.
     """
 
     values: Tensor
@@ -35,6 +37,7 @@ class DeviceBatch:
     targets: Tensor
     weights: Tensor | None
     whole: tuple[int, int, int]
+    labelled_steps: int = 0
 
 
 class Loader:
@@ -50,7 +53,9 @@ class Loader:
         scaler: Standardises the values, or None: then the batch has the raw values as float32.
         shift: Moves pictures at random, or None.
         device: Device of the batches.
-        targets: (N,) encoded targets of the sequences, of any dtype; None takes those of `source`.
+        targets: (N,) encoded targets of the sequences, of any dtype, or (S,) of the steps if `source` has
+            step targets; None takes those of `source`.
+        class_weights: (K,) weight of each class, for step targets; None if all weigh 1.
     """
 
     def __init__(
@@ -61,10 +66,17 @@ class Loader:
         shift: PictureShift | None = None,
         device: torch.device | str = "cpu",
         targets: NDArray[Any] | None = None,
+        class_weights: NDArray[np.float32] | None = None,
     ) -> None:
         self.source, self.order, self.scaler, self.shift = source, order, scaler, shift
         self.device = torch.device(device)
-        self.targets = source.targets if targets is None else targets
+        self._by_step, self._class_weights = source.step_targets is not None, class_weights
+        own = source.targets if source.step_targets is None else source.step_targets
+        self.targets = own if targets is None else targets
+        if self._by_step:
+            self._starts = np.cumsum(source.lengths) - source.lengths
+            # Number of labelled steps of each sequence: sequences have at least one step.
+            self._labelled = np.add.reduceat((self.targets >= 0).astype(np.int64), self._starts)
         self._now: list[int] = []
         self._values = torch.empty(0, dtype=torch.float32, device="cpu")
         self._raw: NDArray[Any] = np.empty(0, source.dtype)
@@ -99,21 +111,36 @@ class Loader:
         # float32 values were gathered directly into the buffer; anything else is converted by this copy.
         elif not np.may_share_memory(values, self._values.numpy()):
             tensor.numpy()[:] = values
+        targets, labelled = self._targets(indices, values.shape[1]), 0
+        if self._by_step:
+            labelled = int(self._labelled[whole].sum())
+            if self._class_weights is not None:
+                weights = self._class_weights[targets]  # -1 takes some weight, which the loss does not use
         return DeviceBatch(
             tensor.to(self.device),
             None if lengths is None else torch.from_numpy(lengths).to(self.device),
-            torch.from_numpy(self.targets[indices]).to(self.device),
+            torch.from_numpy(targets).to(self.device),
             None if weights is None else torch.from_numpy(weights).to(self.device),
             (len(whole), longest, source.features),
+            labelled,
         )
+
+    def _targets(self, indices: Indices, width: int) -> NDArray[Any]:
+        """Return the targets of some sequences, (n,) or, of their steps, (n, width)."""
+        if not self._by_step:
+            found: NDArray[Any] = self.targets[indices]
+            return found
+        return gather_steps(self.targets, self.source.lengths, self._starts, indices, width)
 
     def stop_reading_ahead(self) -> None:
         """Drop row groups that the last batch did not need, until the next batch."""
         self.source.expect(self._now)
 
     def targets_of(self, step: int) -> Tensor:
-        """Return the targets of the whole batch of `step`, (batch_size,)."""
-        return torch.from_numpy(self.targets[self.order.at(step)]).to(self.device)
+        """Return the targets of the whole batch of `step`, (batch_size,) or (batch_size, T)."""
+        whole = self.order.at(step)
+        targets = self._targets(whole, int(self.source.lengths[whole].max()))
+        return torch.from_numpy(targets).to(self.device)
 
     def _allocate(self, size: int) -> None:
         """Make room for `size` values. Copies to another device start from pinned memory."""

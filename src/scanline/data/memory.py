@@ -34,6 +34,8 @@ class MemorySource(SequenceSource):
         weights: (N,) float32 weight of each sequence in the loss, or None.
         info: What the reader knows about the sequences.
         layout: How the sequences are stored where they were read as a whole, to be visited in the same order.
+        step_targets: (S,) int64 index into `classes` of each step, -1 for none; None if sequences have one
+            target each.
 
     Raises:
         DataError: If the arrays do not fit together; names the first offending sequence.
@@ -49,6 +51,7 @@ class MemorySource(SequenceSource):
     weights: NDArray[np.float32] | None = None
     info: SourceInfo = NO_INFO
     layout: Layout | None = None
+    step_targets: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         steps = self.concatenated
@@ -69,6 +72,10 @@ class MemorySource(SequenceSource):
         if self.total_steps != len(steps):
             raise DataError(
                 f"{self.name}: the lengths add up to {self.total_steps}, found {len(steps)} steps"
+            )
+        if self.step_targets is not None and self.step_targets.shape != (len(steps),):
+            raise DataError(
+                f"{self.name}: {len(steps)} steps need as many targets, found shape {self.step_targets.shape}"
             )
 
     @classmethod
@@ -185,20 +192,23 @@ class MemorySource(SequenceSource):
         if len(chosen) == 0:
             raise DataError(f"{self.name}: no sequence is left")
         lengths = self.lengths[chosen]
+        rows: slice | Indices
         if isinstance(indices, slice) and indices.step in (None, 1):
             # A contiguous slice is a view: holding out the first images of a large file copies nothing.
-            steps = self.concatenated[self.starts[chosen[0]] : self.starts[chosen[-1]] + lengths[-1]]
-        elif self.uniform:
-            steps = self.concatenated.reshape(self.shape)[chosen].reshape(-1, self.features)
+            rows = slice(self.starts[chosen[0]], self.starts[chosen[-1]] + lengths[-1])
         else:
             ends = np.cumsum(lengths)
             # New row r of sequence i is old row starts[i] + (r - new start of i), as one vectorised
             # expression.
             rows = np.arange(ends[-1]) + np.repeat(self.starts[chosen] - ends + lengths, lengths)
+        if self.uniform and not isinstance(rows, slice):
+            steps = self.concatenated.reshape(self.shape)[chosen].reshape(-1, self.features)
+        else:
             steps = self.concatenated[rows]
         return replace(
             self,
             concatenated=steps,
+            step_targets=None if self.step_targets is None else self.step_targets[rows],
             lengths=lengths,
             targets=self.targets[chosen],
             ids=None if self.ids is None else self.ids[chosen],
@@ -264,7 +274,9 @@ class MemorySource(SequenceSource):
         header = repr((self.features, str(self.concatenated.dtype), classes))
         sha = hashlib.sha256(header.encode())
         # Only these three, in this order: anything more would change fingerprints that are already recorded.
-        for array in (self.concatenated, self.lengths, self.targets):
+        # Step targets take the place of the targets, which are 0 then.
+        targets = self.targets if self.step_targets is None else self.step_targets
+        for array in (self.concatenated, self.lengths, targets):
             sha.update(np.ascontiguousarray(array).data)
         return sha.hexdigest()
 

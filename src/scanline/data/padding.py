@@ -43,8 +43,9 @@ def without_padding(source: MemorySource, pad_value: str) -> MemorySource:
     if (lengths == source.lengths).all():
         return source
     steps = np.arange(len(values)) - np.repeat(source.starts, source.lengths)
-    kept = values[steps < np.repeat(lengths, source.lengths)]
-    return replace(source, concatenated=kept, lengths=lengths)
+    kept = steps < np.repeat(lengths, source.lengths)
+    targets = None if source.step_targets is None else source.step_targets[kept]
+    return replace(source, concatenated=values[kept], lengths=lengths, step_targets=targets)
 
 
 def padding_note(source: MemorySource, pad_value: str) -> str:

@@ -13,7 +13,8 @@ from scanline.data.class_names import with_classes
 from scanline.data.dataset import ALL, SPLITS, Dataset, Provenance
 from scanline.data.folds import arrange
 from scanline.data.memory import MemorySource
-from scanline.data.splits import hold_out
+from scanline.data.splits import by_class, hold_out
+from scanline.data.step_targets import with_step_classes
 from scanline.errors import DataError
 from scanline.recipe import Missing, SplitSettings
 
@@ -97,7 +98,7 @@ def _draw(
         # The fraction refers to what is left: validation is drawn from the rest after the test split.
         kept, held = hold_out(replace(train, name=origin), fraction, settings.seed)
         column = whole.info.settings.group_column if whole.info.settings else ""
-        drawn = "at random" if train.info.numeric_targets else "by class"
+        drawn = "by class" if by_class(train) else "at random"
         by = f"by {column or 'group'}" if train.groups is not None else drawn
         text = f"{fraction:g} of {origin}, drawn {by} with seed {settings.seed}"
         splits[name], provenance[name] = train.take(held), Provenance(text, index[held])
@@ -112,7 +113,9 @@ def _like(train: MemorySource, other: MemorySource) -> MemorySource:
     Raises:
         DataError: If it has unknown classes, steps of another width, or pictures of another size.
     """
-    if not train.info.numeric_targets:
+    if train.step_targets is not None and other.step_targets is not None:
+        other = with_step_classes(other, train.classes, "the training split")
+    elif not train.info.numeric_targets:
         other = with_classes(other, train.classes, "the training split")
     elif not other.has_targets:
         raise DataError(f"{other.name}: expected labels, as the training split has them, found none")

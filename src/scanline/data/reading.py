@@ -21,6 +21,7 @@ from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.data.readers.split_files import named_like, pair_in
 from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.data.readers.tables import SUFFIXES
+from scanline.data.step_targets import without_unused_step_classes
 from scanline.errors import DataError, UsageError
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
@@ -194,7 +195,9 @@ def by_column(source: MemorySource, to_train: bool) -> dict[str, MemorySource]:
             splits[name] = replace(taken, info=replace(taken.info, assigned_splits=None))
     if "train" in splits:
         # A class that occurs only in test rows is unknown to training and must be reported as such.
-        splits["train"] = without_unused_classes(splits["train"])
+        train = splits["train"]
+        unused = without_unused_classes if train.step_targets is None else without_unused_step_classes
+        splits["train"] = unused(train)
     elif to_train:
         column = source.info.settings.split_column if source.info.settings else "split"
         raise DataError(f"{source.name}: column {column}: expected some training sequences, found none")

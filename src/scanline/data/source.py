@@ -75,6 +75,8 @@ class SequenceSource(ABC):
         weights: (N,) float32 weight of each sequence in the loss, or None: then all weigh 1.
         info: What the reader knows about the sequences.
         layout: How the sequences are stored, or None if any of them can be read at once.
+        step_targets: (S,) index into `classes` of each step, one sequence after another, -1 for a step
+            without a label; None if sequences have one target each. If there are any, `targets` are 0.
     """
 
     name: str
@@ -86,6 +88,7 @@ class SequenceSource(ABC):
     weights: NDArray[np.float32] | None
     info: SourceInfo
     layout: Layout | None
+    step_targets: NDArray[np.int64] | None = None
 
     @property
     @abstractmethod

@@ -22,7 +22,7 @@ def hold_out(source: MemorySource, fraction: float, seed: int) -> tuple[Indices,
     """Split sequences in two.
 
     Sequences with groups are split by group: each group is on one side. Classes keep their proportions as
-    well as possible. Sequences whose targets are numbers are drawn at random.
+    well as possible. Sequences whose targets are numbers, or have a target at each step, are drawn at random.
 
     Args:
         source: Sequences with targets.
@@ -35,7 +35,7 @@ def hold_out(source: MemorySource, fraction: float, seed: int) -> tuple[Indices,
     Raises:
         DataError: If a class or the groups are too few to be on both sides; names the class.
     """
-    if source.info.numeric_targets and len(source) < 2:
+    if not by_class(source) and len(source) < 2:
         raise DataError(
             f"{source.name}: expected at least 2 sequences to split, found 1; add sequences, or set "
             "split.validation and split.test to 0"
@@ -46,14 +46,20 @@ def hold_out(source: MemorySource, fraction: float, seed: int) -> tuple[Indices,
     return stratified(source, fraction, seed)
 
 
-def number_as_class(source: MemorySource) -> MemorySource:
-    """Return the source as if targets that are numbers were all of one class.
+def by_class(source: SequenceSource) -> bool:
+    """Return whether splits keep classes in proportion: each sequence has one class."""
+    return not source.info.numeric_targets and source.step_targets is None
 
-    Each number may occur once, and needs to be on no particular side of a split.
+
+def number_as_class(source: MemorySource) -> MemorySource:
+    """Return the source as if targets that are numbers, or those of steps, were all of one class.
+
+    Each number may occur once, and needs to be on no particular side of a split. A sequence with targets of
+    its steps has no single class.
     """
-    if not source.info.numeric_targets:
+    if by_class(source):
         return source
-    return replace(source, targets=np.zeros_like(source.targets), classes=("number",))
+    return replace(source, targets=np.zeros_like(source.targets), classes=("number",), step_targets=None)
 
 
 def stratified(source: MemorySource, fraction: float, seed: int) -> tuple[Indices, Indices]:

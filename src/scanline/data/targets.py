@@ -1,4 +1,7 @@
-"""Targets from labels as a reader read them: the names of classes, or numbers."""
+"""Targets from labels as a reader read them: the names of classes, or numbers.
+
+Labels of steps are read in `data.step_targets`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from scanline.data.source_info import Locate
 from scanline.errors import DataError, one_line
 from scanline.formats.text import has_decimal_comma, is_number
 from scanline.recipe import DataSettings
+
+STEP_CLASSES = "step-classes"  # the setting `data.targets` of labels that name a class for each step
 
 
 def encode_labels(
@@ -36,13 +41,32 @@ def encode_labels(
         typed: As for `name_classes`.
 
     Raises:
-        DataError: Names the first label that cannot be used.
+        DataError: Names the first label that cannot be used; or the settings ask for labels of steps.
     """
+    check_step_settings(settings, source, "one for each sequence")
     if settings.targets == "numbers":
         return _numbers(names, codes, source, locate, settings.decimal)
     if settings.decimal == ",":
         names = _with_points(names)
     return name_classes(names, codes, source, locate, typed)
+
+
+def check_step_settings(settings: DataSettings, source: str, found: str) -> None:
+    """Check that `settings` do not ask for a label of each step where the source has none.
+
+    Args:
+        settings: How the source is read.
+        source: Name of the source, for the message.
+        found: What it has instead, in words.
+
+    Raises:
+        DataError: If they do.
+    """
+    if settings.targets == STEP_CLASSES:
+        raise DataError(
+            f"{source}: expected a label for each step, as in a long table (a row for each step) or an array "
+            f"of labels (sequences, steps), found {found}"
+        )
 
 
 def _with_points(names: Sequence[Any]) -> Sequence[Any]:

@@ -14,7 +14,7 @@ from scanline.metrics.results import Interval, Result
 from scanline.model.network import Network
 from scanline.model.predictor import similar_length_batches, to_device
 from scanline.model.prefixes import first_confident_steps, outputs_by_step
-from scanline.tasks import Task
+from scanline.tasks import Task, require_sequences
 
 THRESHOLDS = (0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
 _MAX_NUMBERS = 2**24  # outputs of a batch, at all steps
@@ -89,6 +89,7 @@ def accuracy_by_step(
     Raises:
         UsageError: If the task has no accuracy.
     """
+    require_sequences(task, "the accuracy by steps read")
     targets = task.encode(source)
     T, n = source.max_length, len(source)
     correct = np.zeros(T, np.int64)

@@ -39,6 +39,23 @@ class PredictionColumns:
     true: list[Any]
 
 
+@dataclass(frozen=True)
+class StepPredictionColumns:
+    """Predictions of all steps as columns of equal length, in the order of the data.
+
+    Attributes:
+        sequence: Identifier of the sequence of each step, or its index.
+        step: Number of the step in its sequence, counted from 1.
+        predicted: Its prediction.
+        true: Its label; None if it has none.
+    """
+
+    sequence: list[int | str]
+    step: list[int]
+    predicted: list[Any]
+    true: list[Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """A model with its outputs and metrics on a split.
@@ -66,9 +83,18 @@ class Evaluation:
         """Whether the sequences are pictures."""
         return self.model.preprocessing.picture is not None
 
-    def predictions(self) -> PredictionColumns:
-        """Return the prediction and the target of each sequence."""
+    def predictions(self) -> PredictionColumns | StepPredictionColumns:
+        """Return the prediction and the target of each sequence, or of each step."""
         source = self.source
+        if source.step_targets is not None:
+            names = [*source.classes, None]  # -1: no label
+            lengths = source.lengths.tolist()
+            return StepPredictionColumns(
+                sequence=[source.identifier(i) for i, length in enumerate(lengths) for _ in range(length)],
+                step=[step for length in lengths for step in range(1, length + 1)],
+                predicted=self.model.task.labels(self.outputs),
+                true=[names[target] for target in source.step_targets],
+            )
         return PredictionColumns(
             sequence=[source.identifier(index) for index in range(len(source))],
             predicted=self.model.task.labels(self.outputs),

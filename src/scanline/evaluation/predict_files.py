@@ -27,16 +27,19 @@ class FilePrediction:
         file: The file as it was given.
         prediction: The prediction.
         sequence: Identifier or index of the sequence, for files that may hold several; None for pictures.
+        step: Number of the step in its sequence, counted from 1; None if sequences have one prediction each.
     """
 
     file: str
     prediction: DecodedPrediction
     sequence: int | str | None = None
+    step: int | None = None
 
     def to_json(self) -> JsonObject:
-        """Return the prediction as a JSON object; "sequence" is missing for pictures."""
-        sequence = {} if self.sequence is None else {"sequence": self.sequence}
-        return {"file": self.file} | sequence | self.prediction.to_json()
+        """Return the prediction as a JSON object, without "sequence" or "step" if that is None."""
+        place = {"sequence": self.sequence, "step": self.step}
+        given = {name: value for name, value in place.items() if value is not None}
+        return {"file": self.file} | given | self.prediction.to_json()
 
 
 def predict_files(
@@ -106,8 +109,15 @@ def _predict_sequences(model: TrainedModel, file: str) -> Iterator[FilePredictio
     # One source at a time, so that predictions appear before the next split of the file is processed.
     for source in read_sources(Path(file), form.settings, TO_PREDICT).values():
         check_values(source, form.missing != "error", trained=True)
-        for index, row in enumerate(model.probabilities(source)):
-            yield FilePrediction(file, model.task.decode(row), source.identifier(index))
+        probabilities = model.probabilities(source)
+        if not model.task.per_step:
+            for index, row in enumerate(probabilities):
+                yield FilePrediction(file, model.task.decode(row), source.identifier(index))
+            continue
+        rows = iter(probabilities)
+        for index, length in enumerate(source.lengths.tolist()):
+            for step in range(1, length + 1):
+                yield FilePrediction(file, model.task.decode(next(rows)), source.identifier(index), step)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:

@@ -19,6 +19,7 @@ from scanline.explanation.attribution import baseline, integrated_gradients, to_
 from scanline.explanation.explanation import Explanation
 from scanline.explanation.trace import trace
 from scanline.model.artifact import Model, TrainedModel
+from scanline.tasks import require_sequences
 from scanline.training.provenance import trained_on
 
 
@@ -59,6 +60,7 @@ def explain_sequence(
     Returns:
         The explanation.
     """
+    require_sequences(model.task, "an explanation")
     network, preprocessing = model.network, model.preprocessing
     values = source.steps_of(index)
     traced = trace(network, values, model.task, model.divisor)

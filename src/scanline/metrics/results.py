@@ -23,7 +23,7 @@ class Metrics(Result):
     """The metrics of one split. Their JSON form is written to `result.json`.
 
     Attributes:
-        n: Number of sequences.
+        n: Number of sequences; of labelled steps if each step has a prediction.
     """
 
     n: int

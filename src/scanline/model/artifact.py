@@ -31,12 +31,12 @@ from scanline.model.description import PRINTED, SCHEMA, Description, Provenance,
 from scanline.model.inputs import check_source, plain_steps, read_targets, read_values
 from scanline.model.model_files import DESCRIPTION, WEIGHTS, build, describe_tensors
 from scanline.model.network import Network
-from scanline.model.prediction import Prediction
+from scanline.model.prediction import Prediction, split_steps
 from scanline.model.predictor import Predictor
 from scanline.model.session import PredictionSession, Session
 from scanline.model.summary import network_line, summarise
 from scanline.python_terms import python_terms
-from scanline.tasks import Task
+from scanline.tasks import Task, require_sequences
 from scanline.version import __version__
 
 
@@ -172,7 +172,10 @@ class TrainedModel(ABC):
         return class_array(self.task.output_names)
 
     def predict(self, values: Any, lengths: Any = None) -> NDArray[Any]:
-        """Return the predictions (N,), one for each sequence; for the arguments see `predict_proba`."""
+        """Return the predictions (N,), for steps N arrays (T_i,); for the arguments see `predict_proba`."""
+        if self.task.per_step:
+            steps = self.read(values, lengths)
+            return split_steps(self.task.predict(self.outputs(steps)), steps.lengths)
         return self.task.predict(self._outputs_of(values, lengths))
 
     def predict_proba(self, values: Any, lengths: Any = None) -> NDArray[np.float64]:
@@ -187,12 +190,14 @@ class TrainedModel(ABC):
             lengths: (N,) number of real steps of padded values; the others are not read.
 
         Returns:
-            (N, K) probabilities.
+            (N, K) probabilities; if the task predicts each step, an object array of N arrays (T_i, K).
 
         Raises:
             DataError: If a shape or a value does not fit; names the expected and the actual one.
         """
-        return self._computed(self.read(values, lengths))[1]
+        steps = self.read(values, lengths)
+        probabilities = self._computed(steps)[1]
+        return split_steps(probabilities, steps.lengths) if self.task.per_step else probabilities
 
     def _outputs_of(self, values: Any, lengths: Any) -> NDArray[Any]:
         """Return the outputs (N, M) for values as for `predict_proba`."""
@@ -201,8 +206,9 @@ class TrainedModel(ABC):
     def prediction(self, values: Any, lengths: Any = None) -> Prediction:
         """Return predictions and probabilities as one object that displays itself in a notebook.
 
-        For the arguments see `predict_proba`.
+        For the arguments see `predict_proba`. Raises UsageError if the task predicts each step.
         """
+        require_sequences(self.task, "Model.prediction")
         source = self.read(values, lengths)
         form, pictures = self.preprocessing, None
         if form.picture is not None:
@@ -274,7 +280,7 @@ class TrainedModel(ABC):
 
     @abstractmethod
     def outputs(self, source: SequenceSource) -> NDArray[Any]:
-        """Return the outputs (N, M), divided by `divisor`.
+        """Return the outputs (N, M), or (S, M) of the steps, divided by `divisor`.
 
         Args:
             source: Sequences as `steps` returns them.
@@ -285,16 +291,16 @@ class TrainedModel(ABC):
         """Return the uncalibrated outputs (N, M) for those of the network of each of `models`."""
 
     def probabilities_of_steps(self, steps: SequenceSource) -> NDArray[np.float64]:
-        """Return the probabilities (N, M) for sequences as `steps` returns them."""
+        """Return the probabilities (N, M), or (S, M) of the steps, for sequences as `steps` returns them."""
         return self._computed(steps)[1]
 
     def _computed(self, steps: SequenceSource) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Return the outputs and the probabilities, (N, M) each."""
+        """Return the outputs and the probabilities, (N, M) or (S, M) each."""
         outputs = self.outputs(steps)
         return outputs, self.task.probabilities(outputs)
 
     def probabilities(self, source: SequenceSource) -> NDArray[np.float64]:
-        """Return the probabilities (N, M) for sequences as they were read, with or without targets."""
+        """Return the probabilities, (N, M) or (S, M), of sequences as they were read, targets or not."""
         return self.probabilities_of_steps(self.steps(source))
 
     def steps(self, source: SequenceSource) -> SequenceSource:
@@ -356,14 +362,8 @@ class Model(TrainedModel):
         """Read the model in `folder`, see `TrainedModel.load`."""
         description, task, tensors = model_files.read(folder)
         network = build(description.architecture, tensors, folder / WEIGHTS).to(device).eval()
-        return cls(
-            network,
-            task,
-            description.input,
-            description.data,
-            description.temperature,
-            description.provenance,
-        )
+        made = description
+        return cls(network, task, made.input, made.data, made.temperature, made.provenance)
 
     def describe(self, version: str = __version__) -> Description:
         """Return the content of `model.json`; `version` is the version of Scanline recorded in it."""
@@ -403,6 +403,8 @@ class Model(TrainedModel):
 
     def predict_proba(self, values: Any, lengths: Any = None) -> NDArray[np.float64]:
         """Return the class probabilities (N, K), see `TrainedModel.predict_proba`."""
+        if self.task.per_step:
+            return super().predict_proba(values, lengths)
         return self.task.probabilities(self._outputs_of(values, lengths))
 
     def _outputs_of(self, values: Any, lengths: Any) -> NDArray[np.float32]:

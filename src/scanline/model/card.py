@@ -58,7 +58,7 @@ def model_card(description: Description, task: Task, data: str, parameters: int)
             f" {name.capitalize()} split: {split.n:,} sequences, SHA-256 `{split.sha256}`."
             for name, split in description.provenance.parts.items()
         ),
-        f"- **Accuracy** {_accuracy(description.provenance.test)}.",
+        f"- **Accuracy** {_accuracy(description.provenance.test, task)}.",
         f"- **Probabilities** {_probabilities(description.temperature)}.",
         f"- **Licence** {_plain(description.provenance.licence) or 'unknown'}.",
         "",
@@ -107,7 +107,7 @@ def ensemble_card(
         f"- **Input** {_input(preprocessing, view)}.",
         f"- **Output** {_plain(task.describe())}.",
         f"- **Trained on** {_plain(data)}, see the cards of the members.",
-        f"- **Accuracy** {_accuracy(provenance.test)}.",
+        f"- **Accuracy** {_accuracy(provenance.test, task)}.",
         f"- **Probabilities** {_probabilities(description.temperature)}.",
         f"- **Licence** {_plain(provenance.licence) or 'unknown'}.",
         "",
@@ -141,12 +141,13 @@ def _input(form: Preprocessing, view: str | None) -> str:
     )
 
 
-def _accuracy(test: TestResult | None) -> str:
+def _accuracy(test: TestResult | None, task: Task) -> str:
     if test is None:
         return "unknown: the model was not tested"
+    of, method = (" steps", "bootstrap over sequences") if task.per_step else ("", "Wilson")
     return (
-        f"{test.accuracy:.4f} on the test split ({test.correct:,} of {test.n:,}), 95 % interval "
-        f"{test.ci95[0]:.4f} to {test.ci95[1]:.4f} (Wilson)"
+        f"{test.accuracy:.4f} on the test split ({test.correct:,} of {test.n:,}{of}), 95 % interval "
+        f"{test.ci95[0]:.4f} to {test.ci95[1]:.4f} ({method})"
     )
 
 

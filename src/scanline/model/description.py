@@ -36,10 +36,10 @@ class TestResult(BaseModel):
     """Result of the model on the test split.
 
     Attributes:
-        n: Number of sequences.
+        n: Number of sequences, or of labelled steps.
         correct: Number of correct predictions.
         accuracy: `correct / n`.
-        ci95: Wilson's interval of the accuracy.
+        ci95: Interval of the accuracy: Wilson's, for steps that of a bootstrap over sequences.
     """
 
     __test__ = False  # not a test of pytest

@@ -36,8 +36,9 @@ def loss_and_gradients(
     Args:
         network: The network, in training mode.
         task: Defines the loss.
-        batch: Values (N, T, F), lengths (N,) or None if all are T, and encoded targets (N,).
-        weights: Weight of each sequence in the mean loss, (N,); None if all are 1.
+        batch: Values (N, T, F), lengths (N,) or None if all are T, and encoded targets (N,), or (N, T) of the
+            steps.
+        weights: Weight of each target in the mean loss; None if all are 1.
         draws: Source of dropout's random numbers; needed if the network has dropout.
         standardized: Whether the values are standardised already; see `Network.forward`.
         share: Factor of the loss: the share of these sequences in a larger batch.
@@ -86,20 +87,23 @@ def _direct(
         with torch.enable_grad():
             outputs = outputs.requires_grad_()
             pooled = pooling.apply(outputs, lengths, recurrent.directions, states)
-        features = pooled.detach()
+        # (N*T, D*H) if there is a vector for each step, as torch's `linear` computes it.
+        features = pooled.detach().flatten(0, -2)
     else:
         features = pooling.apply(outputs, lengths, recurrent.directions, states)
     logits = torch.addmm(head.bias, features, head.weight.t())
+    shape = (*pooled.shape[:-1], -1) if pooling.reads_outputs else logits.shape
     # As in `loss_and_gradients`.
     with one_thread() as all_threads:
-        loss, by_logits = task.loss_gradient(logits, targets, weights, share)
+        loss, by_outputs_of_head = task.loss_gradient(logits.view(shape), targets, weights, share)
+        by_logits = by_outputs_of_head.flatten(0, -2)
         gradients: Gradients = {head.bias: by_logits.sum(0)}
         all_threads()
         gradients[head.weight] = by_logits.t().mm(features)
         by_features = by_logits.mm(head.weight)
     by_outputs = by_states = None
     if pooling.reads_outputs:
-        (by_outputs,) = torch.autograd.grad(pooled, outputs, by_features)
+        (by_outputs,) = torch.autograd.grad(pooled, outputs, by_features.view_as(pooled))
     elif recurrent.directions == 1:
         by_states = by_features
     else:

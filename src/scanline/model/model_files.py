@@ -19,6 +19,7 @@ from torch import Tensor
 
 from scanline import tasks
 from scanline.errors import UNPRINTABLE, ModelError, UsageError, did_you_mean
+from scanline.model import pooling
 from scanline.model.description import ENSEMBLE, SCHEMA, Description, TensorDigest, upgrade
 from scanline.model.network import Architecture, Network
 from scanline.storage.atomic import atomic_folder, write_atomic
@@ -127,6 +128,9 @@ def _task(path: Path, description: Description) -> Task:
     task = kind.from_json(description.task.state)
     if task.output_size != description.architecture.classes:
         raise ValueError(f"expected {description.architecture.classes} outputs, got {task.output_size}")
+    readout = description.architecture.readout
+    if pooling.get(readout).every_step != task.per_step:
+        raise ValueError(f"the task {name} does not fit the readout {readout}")
     return task
 
 

@@ -99,7 +99,9 @@ class Network(nn.Module):
         draws: Draws | None = None,
         standardized: bool = False,
     ) -> Tensor:
-        """Return the outputs (N, M).
+        """Return the outputs (N, M), or (N, T, M) if there are outputs at each step.
+
+        Past a sequence's end, outputs at each step are what the head computes of zeros.
 
         Args:
             values: (N, T, F) as they were read, any real dtype.

@@ -1,7 +1,7 @@
-"""Pooling: from the outputs of all steps to one vector for each sequence.
+"""Pooling: from the outputs of all steps to one vector for each sequence, or for each step.
 
-The only implementation of last, mean, max and last-step pooling, for whole sequences, for every prefix of a
-sequence, for streams and for ONNX graphs. The recipe chooses it with `model.readout`.
+The only implementation of last, mean, max, last-step and every-step pooling, for whole sequences, for every
+prefix of a sequence, for streams and for ONNX graphs. The recipe chooses it with `model.readout`.
 """
 
 from __future__ import annotations
@@ -47,10 +47,12 @@ class Pooling(ABC):
     Attributes:
         name: Name in the recipe.
         reads_outputs: Whether it needs the outputs of all steps; otherwise the final states are enough.
+        every_step: Whether there is a vector for each step, so that `apply` returns (N, T, D*H).
     """
 
     name: ClassVar[str]
     reads_outputs: ClassVar[bool] = True
+    every_step: ClassVar[bool] = False
 
     @abstractmethod
     def apply(
@@ -312,6 +314,37 @@ class Max(Pooling):
         return maximum, {"max": maximum}
 
 
+class EveryStep(Pooling):
+    """The outputs of each step, of both directions: no pooling, for tasks with a target at each step."""
+
+    name = "every-step"
+    every_step = True
+
+    def apply(
+        self, outputs: Tensor, lengths: Tensor | None, directions: int, states: Tensor | None = None
+    ) -> Tensor:
+        """Return `outputs`, (N, T, D*H)."""
+        return outputs
+
+    def along(self, outputs: Tensor) -> Tensor:
+        """Return `outputs`."""
+        return outputs
+
+    def step(
+        self, state: State, outputs: NDArray[np.float32], counts: NDArray[np.int64], real: NDArray[Any] | None
+    ) -> NDArray[np.float32]:
+        """Return `outputs`."""
+        return outputs
+
+    def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
+        """Add the transposition to (N, T, D*H)."""
+        return graph.add("Transpose", [outputs], "every_step", perm=[1, 0, 2])
+
+    def step_to_onnx(self, graph: Graph, output: str) -> tuple[str, dict[str, str]]:
+        """Add nothing."""
+        return output, {}
+
+
 def _mean(graph: Graph, total: str, count: str) -> str:
     """Float64 sums (N, D*H) over counts (N,) or (1,), as float32."""
     counts = graph.add("Cast", [count], "count_double", to=_DOUBLE)
@@ -319,7 +352,9 @@ def _mean(graph: Graph, total: str, count: str) -> str:
     return graph.add("Cast", [mean], "mean", to=_FLOAT)
 
 
-_POOLINGS: dict[str, Pooling] = {pooling.name: pooling for pooling in (Last(), Mean(), Max(), LastStep())}
+_POOLINGS: dict[str, Pooling] = {
+    pooling.name: pooling for pooling in (Last(), Mean(), Max(), LastStep(), EveryStep())
+}
 
 
 def get(name: str) -> Pooling:

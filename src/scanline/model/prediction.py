@@ -15,6 +15,18 @@ _SHOWN = 20
 _NAMED = 3  # classes listed for each prediction
 
 
+def split_steps(rows: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the rows of the steps of N sequences, (S, ...), as an array of N arrays (T_i, ...).
+
+    Args:
+        rows: Rows of the steps, one sequence after another.
+        lengths: (N,) number of steps of each sequence.
+    """
+    divided = np.empty(len(lengths), dtype=object)
+    divided[:] = np.split(rows, np.cumsum(lengths)[:-1])
+    return divided
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """Predictions for N sequences, as `Model.prediction` returns them.

@@ -13,12 +13,15 @@ from torch import Tensor
 
 from scanline.data.source import Batch, SequenceSource
 from scanline.kernels.predictor import NativePredictor, NetworkForm, make_predictor
+from scanline.kernels.stepping import NativeStream
 from scanline.model.network import Network
 
 # Largest number of values and outputs in one batch, so that very long sequences do not exhaust the memory.
 _MAX_NUMBERS = 2**25
 # Multiply-adds of one native call, about a tenth of a second: between calls Python handles Ctrl-C.
 _CALL_OPERATIONS = 2**32
+# Steps of a sequence that are read at once where there are outputs at each step.
+_STEPS = 2**16
 
 
 class Abandoned(Exception):
@@ -49,13 +52,19 @@ class Predictor:
     def outputs(
         self, source: SequenceSource, abandon: Callable[[], bool] | None = None
     ) -> NDArray[np.float32]:
-        """Return the outputs (N, M) for the N sequences of `source`.
+        """Return the outputs for the N sequences of `source`.
 
         Args:
             source: Sequences as the network's steps.
             abandon: Called before each batch; Abandoned is raised once it returns True.
+
+        Returns:
+            (N, M); or (S, M) if there are outputs at each step, one sequence after another.
         """
         native = self.native()
+        if self.network.pooling.every_step:
+            parts = [self._step_outputs(part, native, abandon) for part in source.parts()]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
         if native is not None and native.form.head and len(source) == 1 and abandon is None:
             return native.outputs(source.steps_of(0), source.lengths)
         results = []
@@ -70,8 +79,52 @@ class Predictor:
         return outputs if native is None or native.form.head else self._project(outputs)
 
     @torch.inference_mode()
+    def _step_outputs(
+        self, source: SequenceSource, native: NativePredictor | None, abandon: Callable[[], bool] | None
+    ) -> NDArray[np.float32]:
+        """Return the outputs at each step of the sequences of `source`, (S, M)."""
+        network, training = self.network, self.network.training
+        network.eval()
+        starts = np.cumsum(source.lengths) - source.lengths
+        outputs = np.empty((source.total_steps, network.architecture.classes), np.float32)
+        try:
+            width = source.features + network.recurrent.output_size
+            for indices in similar_length_batches(source, width, self.batch_size):
+                batch = source.gather(indices)
+                for first, computed in self._read_steps(batch, source.lengths[indices], native, abandon):
+                    places = np.arange(first, first + computed.shape[1])
+                    real = places < source.lengths[indices][:, None]
+                    outputs[(starts[indices][:, None] + places)[real]] = computed[real]
+        finally:
+            network.train(training)
+        return outputs
+
+    def _read_steps(
+        self,
+        batch: Batch,
+        lengths: NDArray[np.int64],
+        native: NativePredictor | None,
+        abandon: Callable[[], bool] | None,
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield the first of the next t steps, and the outputs (n, t, M) of these steps.
+
+        On the native library a network of one direction reads as a stream does, which gives the same bits.
+        """
+        if native is None:
+            _check_abandoned(abandon)
+            values, counts = to_device(batch, self.network.scale.device)
+            yield 0, self.network(values, counts).cpu().numpy()
+            return
+        stream = NativeStream(native, len(lengths), {}, np.zeros(len(lengths), np.int64))
+        for first in range(0, batch.values.shape[1], _STEPS):
+            _check_abandoned(abandon)
+            steps = batch.values[:, first : first + _STEPS].astype(np.float32, copy=False)
+            read = stream.read(steps, np.clip(lengths - first, 0, steps.shape[1]))
+            yield first, read if native.form.head else self._project(read)
+
+    @torch.inference_mode()
     def _project(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the outputs of the dense layers and the head for pooled vectors (N, D*H)."""
+        """Return the outputs of the dense layers and the head for pooled vectors (..., D*H)."""
         training = self.network.training
         self.network.eval()
         try:
@@ -81,7 +134,11 @@ class Predictor:
         return outputs
 
     def native(self) -> NativePredictor | None:
-        """Return the native predictor with the network's present weights; None if torch computes them."""
+        """Return the native predictor with the network's present weights; None if torch computes them.
+
+        That of a network with outputs at each step is for streams only: the library has no such pooling, but
+        a stream has the output after each of its steps.
+        """
         network, made = self.network, self._made
         # The modules' own dictionaries: `Module.__getattr__` takes longer than all else here.
         modules: dict[str, Any] = network._modules
@@ -123,7 +180,11 @@ def _make_native(network: Network, tensors: list[Tensor]) -> NativePredictor | N
     backend, _ = network.recurrent.path(network.scale, training=False)
     if type(network) is not Network or backend != "native":
         return None
-    layers, head = network.recurrent, not a.dense
+    layers, head, pooling = network.recurrent, not a.dense, network.pooling.name
+    if network.pooling.every_step:
+        if layers.directions == 2:
+            return None
+        pooling = "last"
     outputs = a.classes if head else layers.output_size
     form = NetworkForm(
         layers.cell,
@@ -132,7 +193,7 @@ def _make_native(network: Network, tensors: list[Tensor]) -> NativePredictor | N
         a.input_size,
         a.hidden_size,
         outputs,
-        network.pooling.name,
+        pooling,
         head,
     )
     return make_predictor(form, tensors)

@@ -28,11 +28,16 @@ def outputs_by_step(network: Network, values: Tensor, lengths: Tensor | None) ->
     network.eval()
     N, T = values.shape[:2]
     ends = torch.full((N,), T, dtype=torch.int64, device=values.device) if lengths is None else lengths
-    if network.architecture.bidirectional:  # the backward direction starts anew at every end
+    every_step = network.pooling.every_step  # nothing is pooled; both directions read the whole sequence
+    # Otherwise the backward direction starts anew at every end.
+    if network.architecture.bidirectional and not every_step:
         return torch.stack([_outputs_of_prefix(network, values, ends, step) for step in range(1, T + 1)], 1)
-    # Float64, as cumulative sums add up rounding errors over T steps.
-    pooled = network.pooling.along(network.outputs(values, lengths).double())  # (N, T, H)
-    outputs = network.project(pooled.to(values.dtype if values.is_floating_point() else torch.float32))
+    if every_step:
+        outputs: Tensor = network(values, lengths)
+    else:
+        # Float64, as cumulative sums add up rounding errors over T steps.
+        pooled = network.pooling.along(network.outputs(values, lengths).double())  # (N, T, H)
+        outputs = network.project(pooled.to(values.dtype if values.is_floating_point() else torch.float32))
     # Steps past the end repeat the outputs of the sequence's last step.
     last = (ends - 1)[:, None].clamp(max=T - 1)
     steps = torch.minimum(torch.arange(T, dtype=torch.int64, device=values.device)[None], last)  # (N, T)

@@ -62,9 +62,9 @@ class DataSettings(_Section):
     id_column: Column = Field(description="column that identifies the sequence of a row")
     time_column: Column = Field(description="column by which the rows of a sequence are sorted")
     label_column: Column = Field(description="column with the labels")
-    targets: Literal["", "classes", "numbers"] = Field(
+    targets: Literal["", "classes", "numbers", "step-classes"] = Field(
         description="what labels are; classes: integers or text that name classes; numbers: finite numbers, "
-        "with fractions; empty: what the task predicts"
+        "with fractions; step-classes: a class for each step, or none; empty: what the task predicts"
     )
     length_column: Column = Field(description="wide tables: column with the number of steps of a row")
     group_column: Column = Field(

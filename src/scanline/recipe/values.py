@@ -40,7 +40,7 @@ Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=limit_of("LAYERS"))]
 Cell = Annotated[str, Field(strict=True), AfterValidator(_known_cell)]
 DropoutOn = Literal["between", "every"]
-Readout = Literal["last", "mean", "max", "last-step"]
+Readout = Literal["last", "mean", "max", "last-step", "every-step"]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True, max_length=4096)]
 # The name of a column may be 5, which `--set data.label_column=5` parses as a number.

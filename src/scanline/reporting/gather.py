@@ -29,6 +29,7 @@ from scanline.reporting.activity import gate_activity
 from scanline.reporting.facts import ErrorTrace, EvaluatedSplit, ModelFacts, ReportFacts, RunFacts
 from scanline.reporting.members import member_facts
 from scanline.storage.json_files import read_json
+from scanline.tasks import require_sequences
 from scanline.training.provenance import trained_on
 from scanline.training.records import parse
 from scanline.training.run_directory import RunDirectory
@@ -97,6 +98,7 @@ def gather(
         return dataclasses.replace(facts, notes=[*facts.notes, note])
     # Phase 2: model and evaluation, then everything derived from them.
     model = load(run, choose_device(device))
+    require_sequences(model.task, "a report")
     facts = dataclasses.replace(facts, model=_model_facts(model, folder), loaded=model)
     facts = _evaluate(facts, model, request)
     if against is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.errors import MissingExtraError, UsageError
-from scanline.tasks import Task
+from scanline.tasks import Task, require_sequences
 from scanline.tasks.classification import Classification
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def check_stop(task: Task, stop_at: float | None) -> None:
     """Raise UsageError if a task has no classes whose probability could reach `stop_at`."""
     if stop_at is None:
         return
+    require_sequences(task, "--stop-at")
     if not 0 < stop_at <= 1:
         raise UsageError(f"--stop-at: expected a probability above 0 and up to 1, got {stop_at:g}")
     if not task.has_accuracy:

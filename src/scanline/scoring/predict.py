@@ -95,7 +95,7 @@ def write_predictions(
         files: The files that are predicted, none of which may be overwritten.
         results: The predictions.
         to: A file that ends in .parquet or .csv. It has the columns file, id, prediction, probability,
-            probabilities and error.
+            probabilities and error, and step if each step has a prediction.
         calibrated: Whether probabilities are calibrated.
 
     Raises:
@@ -106,6 +106,8 @@ def write_predictions(
     pa = require_pyarrow("--to")
     scorer = Scorer.open(run, calibrated)
     fields = [each for each in scorer.schema if each.name != "split"]
+    if scorer.model.task.per_step:
+        fields.insert(1, pa.field("step", pa.int64()))
     schema = pa.schema([pa.field("file", pa.string()), *fields], metadata=scorer.schema.metadata)
     with atomic_file(Path(to)) as file, table_writer(file, kind, schema) as writer:
         for batch in _batched(results):
@@ -137,6 +139,8 @@ def _row(result: Result) -> dict[str, Any]:
     row: dict[str, Any] = {"file": result.file, "id": name}
     if isinstance(result, FaultySequence):
         return row | {"error": str(result.error)}
+    if result.step is not None:
+        row["step"] = result.step
     found = result.prediction
     label = found.label if isinstance(found.label, float) and found.probability is None else str(found.label)
     named = found.probabilities

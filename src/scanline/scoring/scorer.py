@@ -26,7 +26,7 @@ from scanline.model.session import check_streamable
 from scanline.scoring.columns import check_stop, predicted, require_pyarrow, score_schema, with_nulls
 from scanline.scoring.sequences import Rows, prepare
 from scanline.storage.digest import sha256
-from scanline.tasks import DecodedPrediction
+from scanline.tasks import DecodedPrediction, require_sequences
 
 if TYPE_CHECKING:
     import pyarrow
@@ -131,6 +131,7 @@ class Scorer:
             ModelError: If the model cannot be loaded.
         """
         pa = require_pyarrow()
+        require_sequences(self.model.task, "scoring")
         rows = Rows.of(table)
         groups, errors = self._read(rows)
         columns: dict[str, Any] = {
@@ -153,6 +154,7 @@ class Scorer:
         self, table: pyarrow.Table | pyarrow.RecordBatch
     ) -> Iterator[tuple[str | None, DecodedPrediction | DataError]]:
         """Yield the identifier of each row of a table, and its prediction or error; see `__call__`."""
+        require_sequences(self.model.task, "predicting packed data")
         rows = Rows.of(table)
         groups, errors = self._read(rows)
         found: dict[int, DecodedPrediction | DataError] = {row: DataError(errors[row]) for row in errors}

@@ -16,6 +16,7 @@ from scanline.model.model_files import find_model
 from scanline.serving.access import Access, host_name
 from scanline.serving.limits import Limits
 from scanline.serving.schema import Gallery
+from scanline.tasks import require_sequences
 from scanline.version import __version__
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -84,6 +85,7 @@ def start(
     if data is None and (others := [key for key in reading or {} if key != "white"]):
         raise UsageError(f"name the data to read by {join_names(others)} with --data")
     model = load(run, choose_device(device), calibrated).with_reading(**(reading or {}))
+    require_sequences(model.task, "serving")
     gallery = _gallery(model, run, data, say) if with_gallery else None
     listener = listen(host, port)
     port = listener.getsockname()[1]

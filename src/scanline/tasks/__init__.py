@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from scanline import registry
 from scanline.errors import UsageError
-from scanline.tasks.base import DecodedPrediction, ReportTable, Score, Task
+from scanline.tasks.base import DecodedPrediction, ReportTable, Score, Task, require_sequences
 
-__all__ = ["DecodedPrediction", "ReportTable", "Score", "Task", "get", "names"]
+__all__ = ["DecodedPrediction", "ReportTable", "Score", "Task", "get", "names", "require_sequences"]
 
 ENTRY_POINTS = "scanline.tasks"
-_BUILT_IN = ("classification",)
+_BUILT_IN = ("classification", "step-classification")
 
 
 def names() -> tuple[str, ...]:
@@ -38,6 +38,10 @@ def get(name: str) -> type[Task]:
         from scanline.tasks.classification import Classification
 
         return Classification
+    if name == "step-classification":
+        from scanline.tasks.step_classification import StepClassification
+
+        return StepClassification
     found, _ = registry.load(ENTRY_POINTS, "task", name, _BUILT_IN)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UsageError(f"task {name}: expected its entry point to name a subclass of Task, got {found!r}")

@@ -31,7 +31,7 @@ class Score:
     Attributes:
         loss: Mean loss.
         value: The score that decides which weights are best, from 0 (worst) to 1.
-        total: Number of sequences.
+        total: Number of targets: sequences, or labelled steps.
         correct: Number of correct predictions; None for tasks in which a prediction is not right or wrong.
         name: What `value` is called in log lines and JSON files.
         short_name: The same, abbreviated, for the log line of a batch.
@@ -99,6 +99,23 @@ class ReportTable:
     rows: tuple[tuple[str, ...], ...]
 
 
+def require_sequences(task: Task, what: str) -> None:
+    """Check that a task has one prediction for each sequence.
+
+    Args:
+        task: A task.
+        what: What needs that, for the message: "scoring".
+
+    Raises:
+        UsageError: If it has a prediction for each step; names it.
+    """
+    if task.per_step:
+        raise UsageError(
+            f"{what} supports tasks with one prediction for each sequence, got {task.name}, which has one "
+            "for each step"
+        )
+
+
 class Task(ABC):
     """What a network is trained to predict, with everything learned about the targets.
 
@@ -108,12 +125,17 @@ class Task(ABC):
 
     Attributes:
         name: Name in recipes and in the entry point.
-        targets: What labels are: "classes", or "numbers". Numbers keep their fractions, their splits are
-            drawn at random, and `SequenceSource.classes` has the distinct numbers; see `data.targets`.
+        targets: What labels are: "classes", "numbers", or "step-classes". Numbers keep their fractions, their
+            splits are drawn at random, and `SequenceSource.classes` has the distinct numbers; see
+            `data.targets`. Classes of steps are in `SequenceSource.step_targets`.
+        per_step: Whether there is a target at each step. Outputs and targets then have a row for each step:
+            (S, M) and (S,), those of all sequences one after another; `loss` gets (N, T, M) and (N, T),
+            padded with targets of -1, which stand for no label.
     """
 
     name: ClassVar[str]
-    targets: ClassVar[Literal["classes", "numbers"]] = "classes"
+    targets: ClassVar[Literal["classes", "numbers", "step-classes"]] = "classes"
+    per_step: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

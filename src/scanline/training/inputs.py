@@ -21,6 +21,8 @@ from scanline.errors import UsageError
 from scanline.recipe import DEFAULT_DATA, DataSettings, Recipe
 
 SEQUENCES = "sequences"  # default recipe for sequences that are not pictures
+STEPS = "steps"  # default recipe for tasks with a target at each step
+CLASSES = "classification"  # task of the recipes that are chosen by default
 LENGTHS = frozenset({"train.steps", "train.samples", "train.epochs"})
 
 
@@ -34,8 +36,8 @@ def read_inputs(
 
     Args:
         data: Name or path of a data set, or arrays; None leaves it to the recipe.
-        recipe: Name of a recipe or a TOML file. None takes `digits` for the digits, `rows` for other
-            pictures and `sequences` for everything else.
+        recipe: Name of a recipe or a TOML file. None takes `steps` for tasks with a target at each step,
+            `digits` for the digits, `rows` for other pictures and `sequences` for everything else.
         settings: Changes of the recipe, dotted key to value.
         on_progress: Called with (received, total) bytes of a download.
 
@@ -77,7 +79,8 @@ def read_unsplit(
         reader = _with_targets(recipes.load(recipes.DEFAULT, how), data)
         skip = unread(reader.split.use_test)
         read, note = read_or_default(data or reader.data.name, reader.data, on_progress, skip)
-        chosen = _with_targets(recipes.load(_default_recipe(read), settings), data)
+        default = STEPS if tasks.get(reader.task).per_step else _default_recipe(read)
+        chosen = _with_targets(recipes.load(default, settings), data)
     check_padding(read)
     if note:
         read = replace(read, notes=(note, *read.notes))
@@ -225,7 +228,9 @@ def _check_for_some_default(data: str | Arrays | None, settings: Mapping[str, ob
     Faults are then reported before the data are read or downloaded.
     """
     named = data or (settings or {}).get("data.name", "")
-    if named in catalogue.names():
+    if tasks.get(str((settings or {}).get("task", CLASSES))).per_step:
+        possible = [STEPS]
+    elif named in catalogue.names():
         possible = [FALLBACK if named == FALLBACK else recipes.DEFAULT]
     elif isinstance(named, str) and _is_table(named) and "data.picture" not in (settings or {}):
         possible = [SEQUENCES]

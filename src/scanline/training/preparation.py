@@ -9,6 +9,7 @@ from scanline.data.dataset import Dataset
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.splits import balanced
 from scanline.errors import UsageError
+from scanline.model import pooling
 from scanline.model.network import Architecture
 from scanline.recipe import Recipe
 from scanline.tasks import Task
@@ -45,12 +46,13 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
     # The size of the training split is first known here: `train.epochs` becomes a number of steps.
     recipe = recipe.model_copy(update={"train": recipe.train.limited(len(steps.train))})
     if recipe.train.class_weights == "balanced":
-        if tasks.get(recipe.task).targets != "classes":
+        if tasks.get(recipe.task).targets == "numbers":
             raise UsageError(
                 f'train.class_weights must be "none" for the task {recipe.task}, which has no classes, '
                 'got "balanced"'
             )
-        steps = steps.with_splits(train=steps.train.with_weights(balanced(steps.train)))
+        if steps.train.step_targets is None:  # otherwise classes of steps are weighed when they are loaded
+            steps = steps.with_splits(train=steps.train.with_weights(balanced(steps.train)))
     task = tasks.get(recipe.task).fit(steps.train, data.name)
     _check(recipe, steps, task)
     return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps, task), task)
@@ -61,6 +63,12 @@ def _check(recipe: Recipe, data: Dataset, task: Task) -> None:
         raise UsageError(
             f"model.classes must be 0 or {task.output_size}, the number of outputs for {data.name}, "
             f"got {recipe.model.classes}"
+        )
+    every_step = pooling.get(recipe.model.readout).every_step
+    if every_step != task.per_step:
+        expected = "every-step" if task.per_step else "last, mean, max or last-step"
+        raise UsageError(
+            f"model.readout must be {expected} for the task {recipe.task}, got {recipe.model.readout}"
         )
     if recipe.train.shift and data.picture is None:
         raise UsageError(

@@ -106,7 +106,8 @@ class SplitOrigin(Record):
     Attributes:
         n: Number of sequences.
         source: File or rule that it comes from.
-        classes: Number of sequences of each class.
+        classes: Number of sequences of each class, or of steps if each has a label.
+        unlabelled: Number of steps without a label; None if each sequence has one label.
         targets: Range and mean of the targets, if they are numbers.
         groups: Groups that its sequences belong to.
         sequences: Indices of its sequences in the source.
@@ -116,6 +117,7 @@ class SplitOrigin(Record):
     n: Count
     source: str = Field(default="", alias="from")
     classes: dict[str, Count] = Field(default_factory=dict)
+    unlabelled: Count | None = None
     targets: TargetRange | None = None
     groups: list[str] = Field(default_factory=list)
     sequences: list[Count] = Field(default_factory=list)
@@ -161,10 +163,11 @@ class SplitMetrics(Record):
     """Metrics of a split; the keys that are not listed here are kept as they are.
 
     Attributes:
-        n: Number of sequences.
+        n: Number of sequences, or of labelled steps.
         correct: Number of correct predictions; None, as the next two, if the task has no accuracy.
         accuracy: Fraction of correct predictions.
-        ci95: 95 % confidence interval of the accuracy (Wilson), (low, high).
+        ci95: 95 % confidence interval of the accuracy, (low, high): Wilson's, or of a bootstrap over
+            sequences if each step has a label; None if it is unknown, as for the steps of a single sequence.
         loss: Mean loss.
     """
 
@@ -176,8 +179,8 @@ class SplitMetrics(Record):
 
     @model_validator(mode="after")
     def _check_accuracy(self) -> SplitMetrics:
-        given = [value is not None for value in (self.correct, self.accuracy, self.ci95)]
-        if any(given) and not all(given):
+        given = [value is not None for value in (self.correct, self.accuracy)]
+        if any(given) != all(given) or (self.ci95 is not None and not any(given)):
             raise ValueError("expected correct, accuracy and ci95 together")
         return self
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from scanline.data.loader import DeviceBatch
 from scanline.kernels.openmp import keep_to_one_thread, one_thread
@@ -59,7 +60,7 @@ class Slices:
         return slice(self._sequences(first)[0], self._sequences(end - 1)[1])
 
     def outputs(self, network: Network, batch: DeviceBatch, standardized: bool) -> Tensor:
-        """Return the outputs (N, M) of the whole batch, the same in every process.
+        """Return the outputs (N, M), or (N, T, M), of the whole batch, the same in every process.
 
         Args:
             network: The network, in evaluation mode.
@@ -71,6 +72,8 @@ class Slices:
             values, lengths, _ = self._values(batch, index)
             with torch.inference_mode():
                 outputs: Tensor = network(values, lengths, standardized=standardized)
+            if network.pooling.every_step:  # slices may be shorter than the batch
+                outputs = functional.pad(outputs, (0, 0, 0, batch.whole[1] - outputs.shape[1]))
             return outputs
 
         own = torch.cat(list(self._pool.map(of_slice, range(*self._own))))
@@ -132,18 +135,24 @@ class Slices:
     ) -> Tensor:
         """Return the gradients by all weights, the loss and the signals of one slice in one vector.
 
-        The loss and the gradients are those of the sum over the slice, divided by the number of sequences of
-        the whole batch.
+        The loss and the gradients are those of the sum over the slice, divided by the number of sequences, or
+        of labelled steps, of the whole batch.
         """
         values, lengths, here = self._values(batch, index)
+        targets, weights = batch.targets[here], None if batch.weights is None else batch.weights[here]
+        share = (here.stop - here.start) / self._batch_size
+        if network.pooling.every_step:
+            width = values.shape[1]
+            targets, weights = targets[:, :width], None if weights is None else weights[:, :width]
+            share = int((targets >= 0).sum()) / max(1, batch.labelled_steps)
         loss, gradients = loss_and_gradients(
             network,
             task,
-            (values, lengths, batch.targets[here]),
-            None if batch.weights is None else batch.weights[here],
+            (values, lengths, targets),
+            weights,
             None if dropout is None else dropout.part(self.part.start + here.start),
             standardized,
-            share=(here.stop - here.start) / self._batch_size,
+            share=share,
         )
         received = self._team.received() if index == self._own[0] else None
         flags = [float(number == received) for number in SIGNALS]

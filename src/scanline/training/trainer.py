@@ -14,6 +14,7 @@ from scanline.data.dataset import Dataset
 from scanline.data.loader import DeviceBatch, Loader
 from scanline.data.order import BatchOrder
 from scanline.data.source import SequenceSource
+from scanline.data.step_targets import balanced_steps
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
 from scanline.data.window_order import WindowOrder
@@ -122,7 +123,10 @@ class Trainer:
         if settings.shift and data.view is not None:
             shift = PictureShift(data.view, settings.shift, seed)
         scaler_or_none = scaler if self._standardized else None
-        return Loader(data.train, order, scaler_or_none, shift, self._device, self._targets["train"])
+        weights = None
+        if settings.class_weights == "balanced" and data.train.step_targets is not None:
+            weights = balanced_steps(data.train)
+        return Loader(data.train, order, scaler_or_none, shift, self._device, self._targets["train"], weights)
 
     def _batch(self, step: int) -> DeviceBatch:
         """Return this process's part of the batch of `step`."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scanline.data.picture_format import PictureFormat
+from scanline.data.targets import STEP_CLASSES
 from scanline.errors import UsageError
 from scanline.recipe import DataSettings, SplitSettings
 
@@ -44,6 +45,12 @@ class PackRequest:
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     temp: Path | None = None
     force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.settings.targets == STEP_CLASSES:
+            raise UsageError(
+                "packed data have a label for each sequence, not for each step: train on the files"
+            )
 
     @property
     def seed(self) -> int:

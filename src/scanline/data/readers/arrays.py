@@ -16,9 +16,10 @@ from scanline.data.memory import MemorySource
 from scanline.data.readers.containers import unpacked
 from scanline.data.readers.frames import match_frames
 from scanline.data.readers.pictures import as_pictures
+from scanline.data.readers.step_labels import read_step_labels
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
-from scanline.data.targets import encode_labels
+from scanline.data.targets import STEP_CLASSES, encode_labels
 from scanline.errors import DataError, one_line
 from scanline.recipe import DataSettings
 
@@ -35,7 +36,8 @@ class Arrays:
 
     Attributes:
         values: As for `from_arrays`.
-        labels: (N,) integers or text.
+        labels: (N,) integers or text. For a label at each step (N, T), or a list of N arrays (T_i,), of which
+            None, NaN, "" and -1 stand for steps without a label.
         lengths: As for `from_arrays`.
         groups: As for `from_arrays`.
         test: The test split as (values, labels) or (values, labels, lengths); None draws it.
@@ -97,7 +99,8 @@ def from_arrays(
     Args:
         values: (N, T, F); (N, T) for one feature; a list of N arrays (T_i, F) or (T_i,); or a container of
             them, see `scanline.data.readers.containers`.
-        labels: (N,) integers or text, or None.
+        labels: (N,) integers or text, or None; labels of steps as for `Arrays` if `settings.targets` are
+            "step-classes".
         lengths: (N,) number of steps of each sequence of a padded array; the padding is not read.
         groups: (N,) group of each sequence, for splits.
         settings: How pictures are recognised and fitted.
@@ -118,13 +121,17 @@ def from_arrays(
     steps, counts = _concatenate(values, lengths, source)
     n = len(counts)
     classes: tuple[ClassName, ...] = ()
-    codes = np.zeros(n, np.int64)
-    if labels is not None:
+    codes, of_steps = np.zeros(n, np.int64), None
+    if labels is not None and settings.targets == STEP_CLASSES:
+        classes, of_steps = read_step_labels(labels, counts, source)
+    elif labels is not None:
         names, codes = _distinct(_names(labels, n, "labels", source))
         classes, codes = encode_labels(names, codes, source, by_number, settings, typed=True)
     members = None if groups is None else _without_blanks(_names(groups, n, "groups", source))
     info = SourceInfo(settings, notes=_transposed(shape, source))
-    made = MemorySource(steps, counts, codes, classes, source, groups=members, info=info)
+    made = MemorySource(
+        steps, counts, codes, classes, source, groups=members, info=info, step_targets=of_steps
+    )
     if settings.picture == "none":
         return made
     if settings.picture_size:

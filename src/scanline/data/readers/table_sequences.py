@@ -23,7 +23,8 @@ from scanline.data.readers.row_order import order_rows
 from scanline.data.readers.tables import Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
-from scanline.data.targets import encode_labels
+from scanline.data.step_targets import encode_step_labels
+from scanline.data.targets import STEP_CLASSES, check_step_settings, encode_labels
 from scanline.errors import UsageError, one_line, quoted
 from scanline.recipe import DataSettings
 
@@ -117,8 +118,12 @@ class LongRows:
         return locate
 
 
-def find_sequences(table: Table) -> LongRows:
+def find_sequences(table: Table, by_step: bool = False) -> LongRows:
     """Return which rows of a long table are which steps of which sequences.
+
+    Args:
+        table: The table.
+        by_step: Whether each step has a label of its own.
 
     Raises:
         DataError: If two rows of a sequence have the same time, or different labels, groups or splits.
@@ -140,7 +145,7 @@ def find_sequences(table: Table) -> LongRows:
     starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
     lengths = np.diff(np.append(starts, len(codes)))
     first = starts if order is None else order[starts]
-    for role in ("label", "group", "split"):
+    for role in ("group", "split") if by_step else ("label", "group", "split"):
         names: Names | None = getattr(table, role)
         if names is not None:
             _check_constant(table, role, names, order, starts, lengths)
@@ -148,10 +153,20 @@ def find_sequences(table: Table) -> LongRows:
 
 
 def _long(table: Table, settings: DataSettings) -> MemorySource:
-    rows = find_sequences(table)
+    by_step = settings.targets == STEP_CLASSES
+    rows = find_sequences(table, by_step)
     locate = rows.locate(table.place)  # without the table, so that it can be freed
     steps = table.values if rows.order is None else table.values[rows.order]
-    return _make_source(table, settings, "long", steps, rows.lengths, rows.first, locate, rows.notes)
+    label = table.label
+    if not by_step or label is None:
+        return _make_source(table, settings, "long", steps, rows.lengths, rows.first, locate, rows.notes)
+    source = _make_source(
+        replace(table, label=None), settings, "long", steps, rows.lengths, rows.first, locate, rows.notes
+    )
+    codes = label.codes if rows.order is None else label.codes[rows.order]
+    typed = bool(label.kind)
+    classes, targets = encode_step_labels(label.values, codes, rows.lengths, source.name, locate, typed)
+    return replace(source, step_targets=targets, classes=classes)
 
 
 def _check_constant(
@@ -167,11 +182,12 @@ def _check_constant(
     if different.size:
         row = int(different[0])
         start = int(starts[np.searchsorted(starts, row, side="right") - 1])
+        remedy = "; for a label at each step use --task step-classification" if role == "label" else ""
         table.fail(
             row if order is None else int(order[row]),
             f"expected one {role} for a sequence, {quoted(names.texts[codes[start]])} as in "
             f"{table.place(start if order is None else int(order[start]))}, "
-            f"found {quoted(names.texts[codes[row]])}",
+            f"found {quoted(names.texts[codes[row]])}{remedy}",
             getattr(table.columns, role),
         )
 
@@ -180,6 +196,7 @@ def _check_constant(
 
 
 def _wide(table: Table, settings: DataSettings) -> MemorySource:
+    check_step_settings(settings, str(table.path), "a wide table (a row for each sequence)")
     columns, ids = table.columns, table.id
     rows, width = table.values.shape
     place = table.place

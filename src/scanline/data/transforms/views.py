@@ -122,10 +122,15 @@ def cut_steps(sequences: MemorySource, features: int) -> MemorySource:
         features: Values of a step; 0 keeps the steps.
 
     Raises:
-        UsageError: If `features` does not divide the number of values of a sequence.
+        UsageError: If `features` does not divide the number of values of a sequence, or each step has a
+            target of its own.
     """
     if features in (0, sequences.features):
         return sequences
+    if sequences.step_targets is not None:
+        raise UsageError(
+            f"input.features must be 0 or {sequences.features} for a label at each step, got {features}"
+        )
     counts = sequences.lengths * sequences.features
     check_divisible(sequences, counts, features)
     return replace(

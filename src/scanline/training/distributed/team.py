@@ -126,11 +126,17 @@ class DistributedTeam(Team):
         """Return the outputs of `network` for all sequences; each process computes its share of them."""
         started = time.monotonic()
         first, end = bounds(len(source), self.size, self.rank)
-        own = np.zeros((-(-len(source) // self.size), network.architecture.classes), np.float32)
+        # Number of rows of the first 0, 1, ..., N sequences: one of each sequence, or of each step.
+        rows = np.arange(len(source) + 1)
+        if network.pooling.every_step:
+            rows = np.append(0, np.cumsum(source.lengths))
+        shares = [bounds(len(source), self.size, rank) for rank in range(self.size)]
+        counts = [int(rows[end] - rows[first]) for first, end in shares]
+        own = np.zeros((max(counts), network.architecture.classes), np.float32)
         stopped_by = 0
         try:
             if end > first:
-                own[: end - first] = Predictor(network).outputs(source.take(slice(first, end)), abandon)
+                own[: counts[self.rank]] = Predictor(network).outputs(source.take(slice(first, end)), abandon)
         except Abandoned:
             stopped_by = self.received() or signal.SIGINT
         patience = self._patience(time.monotonic() - started)
@@ -141,8 +147,7 @@ class DistributedTeam(Team):
             raise Abandoned
         gathered = self.exchange.all_gather(torch.from_numpy(own), patience).numpy()
         self._step_began = time.monotonic()
-        shares = [bounds(len(source), self.size, rank) for rank in range(self.size)]
-        return np.concatenate([gathered[rank, : end - first] for rank, (first, end) in enumerate(shares)])
+        return np.concatenate([each[:count] for each, count in zip(gathered, counts, strict=True)])
 
     def check_weights(self, network: Network, step: int) -> None:
         """Compare the weights of all processes after `step`.
