@@ -194,7 +194,7 @@ def test_dropout_between_layers_is_refused_for_a_single_layer():
 
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(
-        UsageError, match=r"unknown recipe 'rosw': expected one of digits, rows,.* did you mean 'rows'"
+        UsageError, match=r"unknown recipe 'rosw': expected one of audio, digits, rows,.* did you mean 'rows'"
     ):
         recipe.load("rosw")
 

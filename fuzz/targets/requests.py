@@ -141,7 +141,7 @@ def _uploads() -> list[Files]:
 def _read_upload(folder: Path) -> None:
     parser, responder, _ = _servers()[1]
     path = _only(folder)
-    responder.respond(parser.parse_images([(path.name, path.read_bytes())], trace=True))
+    responder.respond(parser.parse_files([(path.name, path.read_bytes())], trace=True))
 
 
 def _posted() -> list[Files]:
@@ -182,7 +182,7 @@ def _read_posted(folder: Path) -> None:
         with refusal_allowed():
             query_flag(scope, "trace")
         files = await form_files(scope, content)
-        responder.respond(parser.parse_images(files, False))
+        responder.respond(parser.parse_files(files, False))
 
     _loop().run_until_complete(answer())
 

@@ -82,6 +82,12 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     if picture:
         colour = "colour" if picture["channels"] == 3 else "grey"
         content = f"{colour} pictures, {picture['height']} x {picture['width']} pixels"
+    elif recordings := summary["recordings"]:
+        seconds = recordings["seconds"]
+        content = (
+            f"recordings, {recordings['sample_rate']:,} samples a second, {seconds['min']:.3g} to "
+            f"{seconds['max']:.3g} s, {seconds['sum']:,.0f} s in all"
+        )
     else:
         names = ", ".join(map(shown_name, summary["feature_names"][:12]))
         content = f"sequences, features {names}" if names else "sequences"

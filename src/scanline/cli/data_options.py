@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -60,6 +60,25 @@ _OPTIONS = (
         "A,B,...",
         "Wide table: columns of the steps, in order, and no others; *: all, indices and lengths too.",
     ),
+    (
+        "--sample-rate",
+        "data.sample_rate",
+        "HZ",
+        "WAV files: samples a second that all have.  [default: as the first]",
+    ),
+    (
+        "--group-pattern",
+        "data.group_pattern",
+        "REGEX",
+        "Folder of files: the group in a file's path, such as '_(?P<group>[a-z]+)_'.",
+    ),
+    ("--test-pattern", "data.test_pattern", "REGEX", "Folder of files: paths of the test split."),
+    (
+        "--validation-pattern",
+        "data.validation_pattern",
+        "REGEX",
+        "Folder of files: paths of the validation split.",
+    ),
     ("--group-column", "data.group_column", "NAME", "Column of groups that are never divided by a split."),
     (
         "--feature-columns",
@@ -90,22 +109,34 @@ _DIALECT = (
         "N",
         "Value of white in pictures of more than 8 bits, such as 4095 for 12 bits in 16.",
     ),
+    ("--resample", "data.resample", "", "Convert WAV files of another sample rate."),
 )
+
+
+# Options whose values are whole numbers, with an example.
+_WHOLE = (("--white", "data.white", 4095), ("--sample-rate", "data.sample_rate", 16_000))
 
 
 def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add all these options to a click command; `chosen_settings` turns their values into settings."""
     # Decorators apply from the inside out: reversed, `--help` lists the options in the order of the table.
     for option, _, metavar, text in reversed((*_OPTIONS, *_DIALECT)):
-        command = click.option(option, metavar=metavar, help=text)(command)
+        command = _option(option, metavar, text)(command)
     return command
+
+
+def _option(option: str, metavar: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the decorator of an option; one without a placeholder is a flag."""
+    if not metavar:
+        return click.option(option, is_flag=True, default=None, help=text)
+    return click.option(option, metavar=metavar, help=text)
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how to read data, and none that say what is then done with them."""
     for option, key, metavar, text in reversed((*_OPTIONS, *_DIALECT)):
         if key.startswith("data.") and key != "data.test":
-            command = click.option(option, metavar=metavar, help=text)(command)
+            command = _option(option, metavar, text)(command)
     return command
 
 
@@ -121,22 +152,24 @@ def dialect_options(command: Callable[..., Any]) -> Callable[..., Any]:
         reading = chosen_settings({name: options.pop(name) for name in names})
         return command(reading={key.removeprefix("data."): each for key, each in reading.items()}, **options)
 
+    changed: Callable[..., Any] = chosen
     for option, _, metavar, text in reversed(_DIALECT):
-        text = text.partition("  [default")[0] + "  [default: as in training]"
-        chosen = click.option(option, metavar=metavar, help=text)(chosen)
-    return chosen
+        if metavar:
+            text = text.partition("  [default")[0] + "  [default: as in training]"
+        changed = _option(option, metavar, text)(changed)
+    return changed
 
 
-def chosen_settings(options: dict[str, str | None]) -> dict[str, Any]:
+def chosen_settings(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
     """Return the chosen options as settings: {"input.view": "columns"} for {"view": "columns"}."""
     keys = {option.removeprefix("--").replace("-", "_"): key for option, key, *_ in (*_OPTIONS, *_DIALECT)}
     settings: dict[str, Any] = {keys[name]: value for name, value in options.items() if value is not None}
     listed = settings.get("data.feature_columns")
     if listed is not None:
         settings["data.feature_columns"] = [name.strip() for name in listed.split(",")]
-    white = settings.get("data.white")
-    if white is not None:
-        if not re.fullmatch(r"[0-9]{1,10}", white):
-            raise UsageError(f"--white must be a whole number such as 4095, got {white[:40]!r}")
-        settings["data.white"] = int(white)
+    for option, key, example in _WHOLE:
+        if (given := settings.get(key)) is not None:
+            if not re.fullmatch(r"[0-9]{1,10}", given):
+                raise UsageError(f"{option} must be a whole number such as {example}, got {given[:40]!r}")
+            settings[key] = int(given)
     return settings

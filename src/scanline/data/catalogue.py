@@ -26,6 +26,7 @@ from scanline.data.readers.idx_folder import (
     idx_format,
     tutorials_split,
 )
+from scanline.data.readers.name_patterns import refuse_patterns
 from scanline.data.reading import KINDS, has_source, read_dataset
 from scanline.data.source_info import SourceInfo
 from scanline.errors import DataError, UsageError, did_you_mean
@@ -188,6 +189,7 @@ def read(
         ScanlineError: If the cache cannot be written.
     """
     if isinstance(source, Arrays):
+        refuse_patterns(settings, source.name)
         arrays = source.read(settings)
         cut = {
             name: without_padding(each, settings.pad_value)
@@ -198,11 +200,13 @@ def read(
     if source in names():
         return _load_named(source, settings, on_progress, skip)
     if is_uri(source):
+        refuse_patterns(settings, source)
         return read_packed(source, settings, skip=skip)
     path = locate(source)
     if path is None:
         raise _no_such_file(source) if Path(source).suffix else _unknown(source)
     if is_packed(path):
+        refuse_patterns(settings, source)
         return read_packed(str(path), settings, skip=skip)
     return read_dataset(path, settings, optional, skip)
 

@@ -17,6 +17,7 @@ from scanline.data.readers.pictures import picture_format
 from scanline.data.source import Layout, SequenceSource
 from scanline.data.stored import StoredSource, Transform
 from scanline.data.transforms.imputer import Imputer
+from scanline.data.transforms.log_mel import LogMel
 from scanline.data.transforms.views import View, check_divisible, cut_steps
 from scanline.errors import DataError, UsageError, join_names
 from scanline.limits import exceeded, limit_of
@@ -33,8 +34,9 @@ from scanline.recipe import (
 )
 
 # How files are written; `Preprocessing.with_reading` changes it.
-DIALECT = ("separator", "decimal", "encoding", "time_format", "white")
-FILES = ("name", "test", "validation")  # the settings that name a file
+DIALECT = ("separator", "decimal", "encoding", "time_format", "white", "resample")
+# The settings that name a file, or files.
+FILES = ("name", "test", "validation", "group_pattern", "test_pattern", "validation_pattern")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Preprocessing:
         missing: How missing values are replaced, as in the recipe.
         means: Training means of the features, if `missing` needs them.
         settings: How data were read, to read more of the same kind; it names no file.
+        log_mel: How recordings become steps; None if the model reads no recordings.
     """
 
     picture: PictureFormat | None
@@ -60,6 +63,7 @@ class Preprocessing:
     missing: Missing
     means: tuple[Finite, ...]
     settings: DataSettings
+    log_mel: LogMel | None = None
 
     @classmethod
     def fit(cls, data: Dataset, settings: InputSettings) -> Self:
@@ -86,6 +90,8 @@ class Preprocessing:
             (),
             _settings_to_read(data),
         )
+        if data.first.info.sample_rate:
+            return preprocessing._with_log_mel(data, settings)
         view = preprocessing.picture_view
         width = settings.features or (view.features if view else data.train.features)
         widest = max(width, data.train.features)
@@ -98,6 +104,19 @@ class Preprocessing:
         cut = preprocessing._transformed(data.train, preprocessing.cut, "cut", fills=False)
         imputer = Imputer.fit(settings.missing, cut)
         return replace(preprocessing, means=imputer.means)
+
+    def _with_log_mel(self, data: Dataset, settings: InputSettings) -> Self:
+        """Return the same for recordings. Raises UsageError if a setting does not fit them."""
+        if settings.missing != "error":
+            raise UsageError(f'input.missing must be "error" for recordings, got "{settings.missing}"')
+        if settings.features not in (0, settings.mels):
+            raise UsageError(
+                f"input.features must be 0 or input.mels ({settings.mels}) for recordings, "
+                f"got {settings.features}"
+            )
+        log_mel = LogMel.of(data.first.info.sample_rate, settings)
+        log_mel.check()
+        return replace(self, features=log_mel.mels, log_mel=log_mel)
 
     def with_reading(self, changes: Mapping[str, Any]) -> Self:
         """Return the same, which reads files of another dialect.
@@ -121,6 +140,22 @@ class Preprocessing:
         return View(self.view, picture.height, picture.width, picture.channels, self.permutation_seed)
 
     @property
+    def sample_rate(self) -> int:
+        """Samples a second of the recordings that the model reads; 0 if it reads none."""
+        return self.settings.sample_rate
+
+    def step_count(self, length: int, width: int) -> int:
+        """Return the number of steps that the network reads of a sequence.
+
+        Args:
+            length: Its steps as they are given; of a recording its samples.
+            width: Values of such a step.
+        """
+        if self.log_mel is not None and width == self.source_features:
+            return int(self.log_mel.count(length))
+        return length * width // self.features
+
+    @property
     def imputer(self) -> Imputer:
         """The transform that replaces missing values."""
         return Imputer(self.missing, self.means)
@@ -141,6 +176,8 @@ class Preprocessing:
 
     def cut(self, source: MemorySource) -> MemorySource:
         """Return sequences cut into the steps of the network; missing values stay NaN."""
+        if self.log_mel is not None:
+            return source if source.features == self.features else self.log_mel.apply(source)
         view = self.picture_view
         return cut_steps(source if view is None else view.see(source), self.features)
 
@@ -157,6 +194,7 @@ class Preprocessing:
             DataError: If the shape does not fit; names both shapes.
         """
         self.check(source.shape, source.name)
+        self.check_rate(source)
         return self._transformed(source, self._prepare, "prepare", fills=True)
 
     def _prepare(self, source: MemorySource) -> MemorySource:
@@ -183,11 +221,15 @@ class Preprocessing:
             return replace(changed, layout=self._layout_after(source, source.layout, fills))
         assert isinstance(source, StoredSource)
         lengths = source.lengths
-        if self.features != source.features:
+        if self.log_mel is not None and source.features != self.features:
+            lengths = self.log_mel.count(lengths)
+        elif self.features != source.features:
             counts = lengths * source.features
             check_divisible(source, counts, self.features)
             lengths = counts // self.features
         key = f"{kind} {self.view} {self.permutation_seed} {self.features} {self.missing} {self.means}"
+        if self.log_mel is not None:
+            key += f" {self.log_mel}"
         layout = self._layout_after(source, source.layout, fills)
         return source.transformed(Transform(change, key), lengths, self.features, layout)
 
@@ -203,6 +245,23 @@ class Preprocessing:
         """Return a data set with all splits prepared."""
         splits = {name: self.prepare(source) for name, source in data.splits.items()}
         return replace(data, splits=splits, view=self.picture_view)
+
+    def check_rate(self, source: SequenceSource) -> None:
+        """Check that recordings have the rate that the model reads, and that others are no recordings.
+
+        Raises:
+            DataError: Names both.
+        """
+        found, wanted = source.info.sample_rate, self.sample_rate
+        if found in (0, wanted):
+            return
+        expected = f"recordings of {wanted:,} samples a second" if wanted else "no recordings"
+        raise DataError(
+            where=source.name,
+            expected=f"{expected}, as in training",
+            found=f"recordings of {found:,} samples a second",
+            remedy="resample them" if wanted else "train a model on recordings",
+        )
 
     def check(self, shape: tuple[int, ...], source: str, trained_on: str = "") -> None:
         """Check that the model can read sequences of a shape.
@@ -220,7 +279,7 @@ class Preprocessing:
             wanted = ["N", picture.height, picture.width * picture.channels]
             fits = len(shape) == 3 and list(shape[1:]) == wanted[1:]
         else:
-            wanted = ["N", "steps", self.source_features]
+            wanted = ["N", "samples" if self.log_mel else "steps", self.source_features]
             fits = len(shape) == 3 and shape[2] in (self.source_features, self.features)
         if fits and 0 not in shape:
             return

@@ -14,9 +14,12 @@ from scanline.data.dataset import ALL, SPLITS, Dataset
 from scanline.data.memory import MemorySource
 from scanline.data.padding import padding_note, without_padding
 from scanline.data.readers.array_files import read_npy, read_npz
+from scanline.data.readers.audio_folders import audio_split_folders, is_audio_folder, read_audio_folder
 from scanline.data.readers.idx_files import is_idx_folder, is_idx_stem
 from scanline.data.readers.idx_folder import read_idx_folder
+from scanline.data.readers.name_patterns import refuse_patterns
 from scanline.data.readers.picture_folders import is_picture_folder, read_picture_folder, split_folders
+from scanline.data.readers.recordings import is_recording, read_recording
 from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.data.readers.split_files import named_like, pair_in
 from scanline.data.readers.table_sequences import read_table_sequences
@@ -27,8 +30,8 @@ from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
 
 KINDS = (
-    "a .ts, .arff, .csv, .tsv, .txt, .parquet or .npz file, X.npy beside y.npy, a folder of IDX files or of "
-    "pictures, a packed data set, or the NAME of NAME_TRAIN and NAME_TEST files"
+    "a .ts, .arff, .csv, .tsv, .txt, .parquet or .npz file, X.npy beside y.npy, a folder of IDX files, of "
+    "pictures or of WAV files, a packed data set, or the NAME of NAME_TRAIN and NAME_TEST files"
 )
 # Roles of columns that may be absent from a table to evaluate, or to predict, though training had them.
 TO_EVALUATE = ("group", "split")
@@ -77,6 +80,7 @@ def read_sources(
         if files:
             return _finish(_read_split_files(path, files, settings, optional, skip))
         if is_idx_stem(path):
+            refuse_patterns(settings, str(path))
             return _finish(read_idx_folder(path, settings, skip))
     except OSError as error:  # from looking up paths; readers report their own errors
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -109,7 +113,7 @@ def _splits_of(path: Path) -> set[str]:
         return {"train", "test"}
     if not path.is_dir():
         return set() if path.is_file() else set(named_like(path))
-    return set(split_files_in(path) or split_folders(path))
+    return set(split_files_in(path) or split_folders(path) or audio_split_folders(path))
 
 
 def read_dataset(
@@ -159,10 +163,17 @@ def read_dataset(
 
 def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) -> dict[str, MemorySource]:
     name, labelled = path.name.lower(), "label" not in optional
+    refuse_patterns(settings, str(path))
     if not path.is_file():
         raise DataError(f"{path}: expected {KINDS}, found something that is not a regular file")
     if (size := path.stat().st_size) > limit_of("FILE_BYTES"):
         raise DataError(f"{path}: {exceeded('FILE_BYTES', size)}")
+    if is_recording(path):
+        if labelled:
+            raise DataError(
+                f"{path}: expected a folder with WAV files in a sub-folder for each class, found one"
+            )
+        return {ALL: read_recording(path, settings)}
     if name.endswith(".npz"):
         return read_npz(path, settings, labelled)
     if name.endswith(".npy"):
@@ -209,6 +220,7 @@ def _read_folder(
 ) -> dict[str, MemorySource]:
     # The order matters: exact names first, then splits by name, and pictures last because any file name fits.
     if is_idx_folder(folder):
+        refuse_patterns(settings, str(folder))
         return read_idx_folder(folder, settings, skip)
     if files := split_files_in(folder):
         return _read_split_files(folder, files, settings, optional, skip)
@@ -216,9 +228,11 @@ def _read_folder(
         return {ALL: read_npy(folder / "X.npy", settings, "label" not in optional)}
     if is_picture_folder(folder):
         return read_picture_folder(folder, settings, to_train=not optional, skip=skip)
+    if is_audio_folder(folder):
+        return read_audio_folder(folder, settings, to_train=not optional, skip=skip)
     raise DataError(
         f"{folder}: expected {KINDS}, found a folder without train-images-idx3-ubyte, sub-folders of "
-        "pictures, train and test files, or X.npy"
+        "pictures or WAV files, train and test files, or X.npy"
     )
 
 

@@ -37,6 +37,7 @@ class SourceInfo:
         notes: What was inferred or repaired, for the user.
         full_scale: The largest value that the data can have: 255 for bytes, 1 if there is none.
         picture: How a picture file becomes such a sequence; None if the sequences are not pictures.
+        sample_rate: Samples a second of recordings; 0 if the sequences are not recordings.
     """
 
     settings: DataSettings | None = None
@@ -46,6 +47,7 @@ class SourceInfo:
     notes: tuple[str, ...] = ()
     full_scale: float = 1.0
     picture: PictureFormat | None = None
+    sample_rate: int = 0
 
     @property
     def numeric_targets(self) -> bool:

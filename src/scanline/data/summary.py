@@ -16,8 +16,21 @@ def summarise(data: Dataset) -> dict[str, Any]:
     return {
         "name": data.name,
         "pictures": picture and {key: getattr(picture, key) for key in ("height", "width", "channels")},
+        "recordings": _summarise_recordings(data),
         "feature_names": list(names) if len(names) == data.first.features else [],
         "parts": {name: _summarise_split(source) for name, source in data.splits.items()},
+    }
+
+
+def _summarise_recordings(data: Dataset) -> dict[str, Any] | None:
+    """Return the rate of recordings and their lengths in seconds; None if the data are no recordings."""
+    rate = data.first.info.sample_rate
+    if not rate:
+        return None
+    seconds = np.concatenate([source.lengths for source in data.splits.values()]) / rate
+    return {
+        "sample_rate": rate,
+        "seconds": {name: float(getattr(np, name)(seconds)) for name in ("min", "median", "max", "sum")},
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scanline import formats
 from scanline.data.checks import check_values
+from scanline.data.readers.recordings import is_recording
 from scanline.data.readers.tables import SUFFIXES
 from scanline.data.reading import TO_PREDICT, read_sources
 from scanline.device import choose_device
@@ -21,12 +22,13 @@ from scanline.tasks.base import DecodedPrediction, JsonObject
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """The prediction for a picture, or for one sequence of a file.
+    """The prediction for a picture or a WAV file, or for one sequence of a file.
 
     Attributes:
         file: The file as it was given.
         prediction: The prediction.
-        sequence: Identifier or index of the sequence, for files that may hold several; None for pictures.
+        sequence: Identifier or index of the sequence, for files that may hold several; None for
+            pictures and WAV files.
         step: Number of the step in its sequence, counted from 1; None if sequences have one prediction each.
     """
 
@@ -112,7 +114,8 @@ def _predict_sequences(model: TrainedModel, file: str) -> Iterator[FilePredictio
         probabilities = model.probabilities(source)
         if not model.task.per_step:
             for index, row in enumerate(probabilities):
-                yield FilePrediction(file, model.task.decode(row), source.identifier(index))
+                name = None if is_recording(Path(file)) else source.identifier(index)
+                yield FilePrediction(file, model.task.decode(row), name)
             continue
         rows = iter(probabilities)
         for index, length in enumerate(source.lengths.tolist()):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scanline.data.source import ClassName
+from scanline.errors import UsageError
 from scanline.model.artifact import Model
 from scanline.tasks.classification import require
 
@@ -56,6 +57,14 @@ class Export:
         return made | {name: value for name, value in fields.items() if value is not None}
 
 
+def _check_no_recordings(model: Model, title: str) -> None:
+    if model.preprocessing.log_mel is not None:
+        raise UsageError(
+            f"this model computes log-mel steps of recordings, which {title} files of Scanline do not: "
+            "predict with `scanline predict` or `scanline serve`"
+        )
+
+
 def check_exportable(model: Model, target: str, title: str) -> None:
     """Check that a format has an equivalent of the model's cell and task.
 
@@ -67,6 +76,7 @@ def check_exportable(model: Model, target: str, title: str) -> None:
     Raises:
         UsageError: If it does not; names the cell or the task.
     """
+    _check_no_recordings(model, title)
     # layout() raises the UsageError itself if the cell has no mapping to the format.
     model.network.recurrent.cell.layout(target)
     require(model.task, f"{title} export")

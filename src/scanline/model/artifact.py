@@ -20,6 +20,7 @@ from scanline.data.labels import class_array
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import Arrays
+from scanline.data.readers.recordings import read_recording
 from scanline.data.source import ClassName, SequenceSource
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import ModelError, UsageError, printable
@@ -186,7 +187,9 @@ class TrainedModel(ABC):
                 model reads one feature. For a model of pictures (N, height, width), or (N, height, width, 3)
                 in colour: integers are grey levels as in the training data (0 to 255 for MNIST), floats are
                 0 to 1, booleans black and white. Pictures must look like the training pictures, for MNIST
-                light ink on black, centred; `prepare` makes them from picture files.
+                light ink on black, centred; `prepare` makes them from picture files. For a model of
+                recordings samples from -1 to 1 at its rate, (S,) or a list of such, or the steps that
+                `prepare` returns.
             lengths: (N,) number of real steps of padded values; the others are not read.
 
         Returns:
@@ -217,18 +220,26 @@ class TrainedModel(ABC):
         outputs, probabilities = self._computed(source)
         return Prediction(self.task.predict(outputs), probabilities, self.classes, pictures)
 
-    def prepare(self, path: str | Path) -> NDArray[np.uint8]:
-        """Return a picture file as the network reads it: grey levels (height, width), or (height, width, 3).
+    def prepare(self, path: str | Path) -> NDArray[Any]:
+        """Return a picture or a WAV file as values for `predict_proba`.
+
+        Returns:
+            Of a picture its grey levels (height, width) or (height, width, 3), as the network reads them; of
+            a recording its log-mel steps (T, F), or its samples (S, 1) for an ensemble, whose members have
+            steps of their own.
 
         Raises:
-            DataError: If the file is not a picture.
-            UsageError: If the model does not read pictures.
+            DataError: If the file is not a picture or a WAV file, or is a recording of another rate.
+            UsageError: If the model reads neither pictures nor recordings.
         """
         form = self.preprocessing.picture
+        if self.preprocessing.sample_rate:
+            recording = read_recording(Path(path), self.preprocessing.settings)
+            return self.preprocessing.prepare(recording).concatenated
         if form is None:
             raise UsageError(
                 f"this model reads sequences of {self.preprocessing.source_features} features, "
-                f"not pictures; it was trained on {self.data}"
+                f"neither pictures nor recordings; it was trained on {self.data}"
             )
         pixels = read_pixels(Path(path), form.channels == 3, self.preprocessing.settings.white)
         seen = fit_picture(pixels, form, str(path))
@@ -239,8 +250,8 @@ class TrainedModel(ABC):
         """Return the same model, which reads files of another dialect than those of its training.
 
         Args:
-            settings: `separator`, `decimal`, `encoding`, `time_format` or `white`, as in the recipe's section
-                "data"; others stay as they are.
+            settings: `separator`, `decimal`, `encoding`, `time_format`, `white` or `resample`, as in the
+                recipe's section "data"; others stay as they are.
 
         Raises:
             UsageError: If a setting is not one of them, or a value is not legal.

@@ -136,8 +136,21 @@ def _input(form: Preprocessing, view: str | None) -> str:
         colour = "grey levels" if p.channels == 1 else "red, green and blue"
         size = f"{p.height} x {p.width} pixels ({colour}, 0 to {p.levels})"
         return f"pictures of {size}, read as {view}{order}"
+    if form.sample_rate:
+        return f"recordings of any length, {describe_recordings(form)}"
     return (
         f"sequences of any length, {form.source_features:,} features a step{order}; {_MISSING[form.missing]}"
+    )
+
+
+def describe_recordings(form: Preprocessing) -> str:
+    """Return what a model that reads recordings reads, in words."""
+    text, steps = f"{form.sample_rate:,} samples a second", form.log_mel
+    if steps is None:  # each member of an ensemble has steps of its own
+        return text
+    return (
+        f"{text}, as {steps.mels} log-mel features of {steps.lowest:g} to {steps.highest:g} Hz, a window of "
+        f"{steps.window * 1000:g} ms each {steps.hop * 1000:g} ms"
     )
 
 

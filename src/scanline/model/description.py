@@ -8,10 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import FILES, Preprocessing
+from scanline.data.transforms.log_mel import LogMel
 from scanline.errors import UsageError
+from scanline.formats.wav import HIGHEST_RATE, LOWEST_RATE
 from scanline.model.network import Architecture
 
-SCHEMA = 5
+SCHEMA = 6
 ENSEMBLE: Literal["ensemble"] = "ensemble"  # the key "kind" of the description of an ensemble
 ENSEMBLE_SCHEMA = 1
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -92,7 +94,7 @@ class Description(BaseModel):
     """Content of `model.json`."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    schema_: Literal[5] = Field(alias="schema")
+    schema_: Literal[6] = Field(alias="schema")
     scanline: str
     architecture: Architecture
     task: TaskState
@@ -114,6 +116,8 @@ class Description(BaseModel):
             raise ValueError(f"expected {means} means for {form.features} features, got {len(form.means)}")
         if form.picture:
             _check_picture(form.picture, form)
+        if form.log_mel or form.sample_rate:
+            _check_recordings(form.log_mel, form)
         return self
 
 
@@ -167,11 +171,25 @@ def _check_picture(picture: PictureFormat, form: Preprocessing) -> None:
         raise ValueError(str(error)) from None
 
 
+def _check_recordings(log_mel: LogMel | None, form: Preprocessing) -> None:
+    if log_mel is None or form.picture or form.missing != "error":
+        raise ValueError("expected log-mel steps of recordings, of which no value is missing")
+    made = (log_mel.rate, 1, log_mel.mels)
+    if made != (form.sample_rate, form.source_features, form.features):
+        raise ValueError(f"{log_mel} does not make steps of {form.features} values")
+    if not LOWEST_RATE <= log_mel.rate <= HIGHEST_RATE or not 2 <= log_mel.mels <= 256:
+        raise ValueError(f"{log_mel} is out of range")
+    try:
+        log_mel.check()
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
 def upgrade(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a `model.json` of schema 3 or 4 as schema 5, and any other unchanged.
+    """Return the content of a `model.json` of schema 3, 4 or 5 as schema 6, and any other unchanged.
 
     Schema 3 knew classification only and called the provenance "history". Schema 4 has fewer settings for
-    reading data, which `DataSettings` fills in.
+    reading data, which `DataSettings` fills in. Schema 5 knew no recordings.
     """
     if tree.get("schema") == 3 and "classes" in tree and "history" in tree:
         tree = dict(tree)
@@ -181,4 +199,4 @@ def upgrade(tree: dict[str, Any]) -> dict[str, Any]:
             "task": {"name": "classification", "state": state},
             "provenance": tree.pop("history"),
         }
-    return tree | {"schema": 5} if tree.get("schema") == 4 else tree
+    return tree | {"schema": 6} if tree.get("schema") in (4, 5) else tree

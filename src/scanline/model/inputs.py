@@ -42,13 +42,15 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
     """
     if isinstance(values, str | os.PathLike):
         raise UsageError(
-            f"expected values, got the name {one_line(values)!r}: read a picture with model.prepare(path); "
-            "model.evaluate(name) reads a data set; `scanline predict` reads files"
+            f"expected values, got the name {one_line(values)!r}: read a picture or a WAV file with "
+            "model.prepare(path); model.evaluate(name) reads a data set; `scanline predict` reads files"
         )
     if preprocessing.picture:
         if lengths is not None:
             raise UsageError("lengths must be None for a model of pictures")
         values = _grey_levels(values, preprocessing.picture, trained_on)
+    elif preprocessing.sample_rate:
+        values = _as_batch(values, preprocessing)
     elif getattr(values, "ndim", 0) == 2 and preprocessing.source_features > 1:
         values = [values] if column_names(values) else values[None]  # a single sequence
     settings = preprocessing.settings
@@ -60,6 +62,15 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
             source = without_padding(source, preprocessing.settings.pad_value)
         check_values(source, preprocessing.missing != "error", trained=True)
     return preprocessing.prepare(source)
+
+
+def _as_batch(values: Any, preprocessing: Preprocessing) -> Any:
+    """Return one recording, as samples (S,) or (S, 1) or as log-mel steps (T, F), as a batch of one."""
+    shape = getattr(values, "shape", ())
+    if len(shape) == 1 and getattr(values, "dtype", None) != np.dtype(object):
+        return values[None, :, None]
+    single = len(shape) == 2 and shape[1] in (preprocessing.source_features, preprocessing.features)
+    return values[None] if single else values
 
 
 def plain_steps(

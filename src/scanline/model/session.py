@@ -273,6 +273,11 @@ class Session:
 
 def check_streamable(network: Network, preprocessing: Preprocessing) -> None:
     """Raise UsageError if the model must know the end of a sequence before it can read its beginning."""
+    if preprocessing.sample_rate:
+        raise UsageError(
+            "this model computes log-mel steps of whole recordings: predict recordings, or train on log-mel "
+            "steps in arrays or tables to stream"
+        )
     if network.architecture.bidirectional:
         raise UsageError(
             "this model reads in both directions: the backward direction starts at the last step, so that "

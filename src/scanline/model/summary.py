@@ -5,6 +5,7 @@ from __future__ import annotations
 from scanline import cells
 from scanline.data.preprocessing import Preprocessing
 from scanline.errors import printable
+from scanline.model.card import describe_recordings
 from scanline.model.description import Provenance
 from scanline.model.network import Network
 from scanline.tasks import Task
@@ -41,6 +42,8 @@ def summarise(
     reads = f"{preprocessing.source_features:,} features a step"
     if picture is not None:
         reads = f"pictures of {picture.height} x {picture.width} pixels as {view}"
+    elif preprocessing.sample_rate:
+        reads = f"recordings of {describe_recordings(preprocessing)}"
     recipe = f", recipe {provenance.recipe}, seed {provenance.seed}" if provenance.recipe else ""
     accuracy = "not tested"
     if test is not None:

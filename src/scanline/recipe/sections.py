@@ -29,8 +29,10 @@ from scanline.recipe.values import (
     Layers,
     Missing,
     PadValue,
+    Pattern,
     PositiveOrOff,
     Readout,
+    Seconds,
     Separator,
     Size,
     Text,
@@ -110,6 +112,21 @@ class DataSettings(_Section):
         description="how pictures are resized; ink: scale and centre the ink; contain: add a margin; "
         "cover: crop; stretch: change the aspect ratio; empty: ink for IDX files, contain for others"
     )
+    sample_rate: CountOrOff = Field(
+        description="WAV files: samples a second that all have; 0: those of the first file"
+    )
+    resample: Flag = Field(
+        description="WAV files: convert those of another sample rate; otherwise refuse them"
+    )
+    group_pattern: Pattern = Field(
+        description="folders of pictures or WAV files: regular expression of the group in the path of a "
+        "file, such as _(?P<group>[a-z]+)_; empty: no groups"
+    )
+    test_pattern: Pattern = Field(
+        description="folders of pictures or WAV files: regular expression that the paths of the test split "
+        "match; empty: none"
+    )
+    validation_pattern: Pattern = Field(description="the same for the validation split")
 
     @model_validator(mode="before")
     @classmethod
@@ -122,6 +139,8 @@ class DataSettings(_Section):
             ("pad_value", "separator", "decimal", "encoding", "time_format", "targets"), ""
         )
         before |= {"step_columns": ["*"] if tree["shape"] == "wide" else [], "white": 0}
+        before |= {"sample_rate": 0, "resample": False}
+        before |= dict.fromkeys(("group_pattern", "test_pattern", "validation_pattern"), "")
         return before | tree
 
     @field_validator("pad_value")
@@ -180,6 +199,11 @@ DEFAULT_DATA = DataSettings(
     white=0,
     colour=False,
     fit="",
+    sample_rate=0,
+    resample=False,
+    group_pattern="",
+    test_pattern="",
+    validation_pattern="",
 )
 
 
@@ -236,6 +260,30 @@ class InputSettings(_Section):
     scaling: Literal["levels", "standard", "none"] = Field(
         description="levels: divide by the largest pixel value; standard: scale each feature to mean 0 and "
         "standard deviation 1 over the training steps; none: do not scale"
+    )
+    # Recipes of older versions have none of the following, which concern recordings only.
+    mels: Annotated[int, Field(strict=True, ge=2, le=256)] = Field(
+        default=40, description="recordings: bands of frequencies, equally wide on the mel scale"
+    )
+    window_seconds: Seconds = Field(default=0.025, description="recordings: length of the window of a step")
+    hop_seconds: Seconds = Field(default=0.01, description="recordings: time from one step to the next")
+    lowest_hz: PositiveOrOff = Field(default=0.0, description="recordings: lowest frequency")
+    highest_hz: PositiveOrOff = Field(
+        default=0.0, description="recordings: highest frequency; 0: half the sample rate"
+    )
+    pre_emphasis: Fraction = Field(
+        default=0.0,
+        description="recordings: fraction of the sample before that is subtracted from each sample; 0: none",
+    )
+    level: Literal["peak", "mean", "none"] = Field(
+        default="peak",
+        description="recordings: what is subtracted from the logarithms; peak: that of the energy of the "
+        "loudest window; mean: of each band its mean over the recording; none: nothing",
+    )
+    range_db: PositiveOrOff = Field(
+        default=0.0,
+        description="recordings: energies so far below that of the loudest window are raised to this level; "
+        "0: no limit",
     )
 
 

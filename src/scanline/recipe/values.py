@@ -15,6 +15,15 @@ from scanline.formats.times import check_time_format
 from scanline.limits import limit_of
 
 
+def _compiles(pattern: str) -> str:
+    """Return a regular expression. Raises ValueError with the reason if it is none."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"expected a regular expression, got {quoted(pattern)} ({error})") from None
+    return pattern
+
+
 def _known_cell(name: str) -> str:
     """Return the name of a known cell; otherwise raise the error that names the known cells.
 
@@ -35,6 +44,7 @@ Size = Annotated[int, Field(strict=True, ge=1, le=max(map(limit_of, ("UNITS", "F
 CountOrOff = Annotated[int, Field(strict=True, ge=0)]
 White = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=10, allow_inf_nan=False)]
 PositiveOrOff = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=limit_of("LAYERS"))]
@@ -66,6 +76,13 @@ TimeFormat = Annotated[str, Field(strict=True, max_length=100), AfterValidator(c
 ColumnList = Annotated[
     tuple[Column, ...],
     BeforeValidator(lambda names: names.split(",") if isinstance(names, str) and names else names),
+]
+# `--set data.test_pattern=3` is parsed as a number.
+Pattern = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(strict=True, max_length=200),
+    AfterValidator(_compiles),
 ]
 Missing = Literal["error", "forward-fill", "zero", "mean"]
 

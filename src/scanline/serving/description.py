@@ -86,9 +86,11 @@ def _describe_input(model: TrainedModel) -> SequenceInput | PictureInput:
     if picture is None or view is None:
         names = list(preprocessing.settings.feature_columns)
         return SequenceInput(
-            features=preprocessing.source_features,
+            # The page shows the log-mel steps of recordings.
+            features=preprocessing.features if preprocessing.log_mel else preprocessing.source_features,
             names=names if len(names) == preprocessing.source_features else None,
             missing=preprocessing.missing,
+            sample_rate=preprocessing.sample_rate or None,
         )
     # Undo the view of an image of step numbers: every pixel then holds the number of the step that reads it.
     steps = picture.height * picture.width * picture.channels // preprocessing.features

@@ -46,7 +46,7 @@ def build_gallery(model: TrainedModel, run: str, data: str | None = None) -> Gal
     items: list[GalleryItem] = []
     numbers = 0
     for index in _choose(~right, confidence, aligned.targets):
-        values = source.steps_of(index)
+        values = (aligned if model.preprocessing.log_mel else source).steps_of(index)
         numbers += values.size
         # Bounds the size of the response; at least one sequence is kept, however long it is.
         if numbers > _MAX_NUMBERS and items:

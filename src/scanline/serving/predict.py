@@ -27,9 +27,9 @@ _MAX_SLOW = 16
 class PredictEndpoint:
     """Admits, parses and answers requests for predictions.
 
-    Plain JSON is parsed in the event loop and computed by the batcher. Images, traces and large requests take
-    longer than a batch and would delay it: one thread, `slow_thread`, works on them one after another, and on
-    streams.
+    Plain JSON is parsed in the event loop and computed by the batcher. Images, recordings, traces and large
+    requests take longer than a batch and would delay it: one thread, `slow_thread`, works on them one after
+    another, and on streams.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class PredictEndpoint:
                 files = await uploaded_files(scope, media_type, content)
                 trace = query_flag(scope, "trace")
                 return await self._in_thread(
-                    lambda: self._responder.respond(self._parser.parse_images(files, trace))
+                    lambda: self._responder.respond(self._parser.parse_files(files, trace))
                 )
         # In the event loop: for requests of usual size, handing over to a thread takes longer than parsing.
         request = self._parser.parse_json(content)

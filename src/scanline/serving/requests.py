@@ -22,11 +22,13 @@ from scanline import cells
 from scanline.data.memory import MemorySource
 from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
+from scanline.data.readers.recordings import at_rate
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
 from scanline.formats.images import decode_pixels
 from scanline.formats.text import BYTE_ORDER_MARK
+from scanline.formats.wav import decode_wav
 from scanline.model.artifact import TrainedModel
 from scanline.serving.limits import Limits
 from scanline.serving.numbers import narrow, to_numbers
@@ -75,6 +77,8 @@ class RequestParser:
         self._model, self._limits = model, limits
         self._preprocessing = model.preprocessing
         self._picture = self._preprocessing.picture
+        # Of an ensemble: its own preprocessing leaves the steps to its members.
+        self._step_count = model.models[0].preprocessing.step_count
 
     def parse_json(self, body: bytes) -> Request:
         """Return the request of a JSON body.
@@ -93,8 +97,8 @@ class RequestParser:
         what_if = _what_if(given.what_if)
         return self._check_trace(Request(sequences, given.fit or given.trace, given.trace, what_if))
 
-    def parse_images(self, files: Sequence[tuple[str, bytes]], trace: bool) -> Request:
-        """Return the request for image files, which are fitted to the training images.
+    def parse_files(self, files: Sequence[tuple[str, bytes]], trace: bool) -> Request:
+        """Return the request for image files, which are fitted to the training images, or for WAV files.
 
         Args:
             files: (name, content) of each.
@@ -103,22 +107,45 @@ class RequestParser:
         Raises:
             Problem: `wrong-type`, `too-large` or `wrong-values`.
         """
-        picture = self._picture
-        if picture is None:
+        what = "images" if self._picture is not None else "recordings"
+        if self._picture is None and not self._preprocessing.sample_rate:
             raise Problem("wrong-type", "this model reads sequences, not images: send application/json")
         if not 1 <= len(files) <= self._limits.sequences:
             name = "too-large" if files else "wrong-values"
-            raise Problem(name, f"expected 1 to {self._limits.sequences:,} images, found {len(files):,}")
-        sequences, faults, white = [], [], self._preprocessing.settings.white
+            raise Problem(name, f"expected 1 to {self._limits.sequences:,} {what}, found {len(files):,}")
+        sequences, faults = [], []
         for name, content in files:
             try:
-                pixels = decode_pixels(content, name, picture.channels == 3, self._limits.pixels, white)
-                sequences.append(fit_picture(pixels, picture, name).astype(np.float32))
+                read = self._read_recording if self._picture is None else self._read_image
+                sequences.append(read(name, content))
             except DataError as error:
                 faults.append((name, str(error)))
         if faults:
             raise Problem("wrong-values", faults[0][1], faults[:MAX_FAULTS] if faults[1:] else ())
         return self._check_trace(Request(tuple(sequences), show_input=True, trace=trace))
+
+    def _read_image(self, name: str, content: bytes) -> NDArray[np.float32]:
+        picture = self._picture
+        assert picture is not None
+        white = self._preprocessing.settings.white
+        pixels = decode_pixels(content, name, picture.channels == 3, self._limits.pixels, white)
+        return fit_picture(pixels, picture, name).astype(np.float32)
+
+    def _read_recording(self, name: str, content: bytes) -> NDArray[np.float32]:
+        preprocessing = self._preprocessing
+        settings = preprocessing.settings
+        samples = at_rate(decode_wav(content, name), settings.sample_rate, settings.resample, name)
+        self._check_length(len(samples), 1)
+        return samples[:, None]
+
+    def _check_length(self, length: int, width: int) -> None:
+        """Raise Problem if the network would read too many steps of a sequence of this shape."""
+        # The samples of a recording become fewer steps.
+        steps = self._step_count(length, width) if self._preprocessing.sample_rate else length
+        if steps > self._limits.steps:
+            raise Problem(
+                "too-large", f"expected at most {self._limits.steps:,} steps a sequence, found {steps:,}"
+            )
 
     def parse_message(self, text: str) -> StreamRequest:
         """Return a message of a stream.
@@ -176,7 +203,7 @@ class RequestParser:
             architecture = self._model.one_network("a trace").network.architecture
         except UsageError as error:
             raise Problem("wrong-values", str(error), [("/trace", "not of an ensemble")]) from None
-        lengths = [each.size // self._preprocessing.features for each in request.sequences]
+        lengths = [self._step_count(*each.shape) for each in request.sequences]
         parts = len(cells.get(architecture.cell).traced)
         directions = architecture.layers * (2 if architecture.bidirectional else 1)
         steps = sum(lengths)
@@ -231,11 +258,7 @@ class RequestParser:
             if length > len(values):
                 raise DataError(f"expected a length of at most {len(values):,}, found {length:,}")
             values = values[:length]
-        if len(values) > self._limits.steps:
-            raise Problem(
-                "too-large",
-                f"expected at most {self._limits.steps:,} steps a sequence, found {len(values):,}",
-            )
+        self._check_length(*values.shape)
         values = self._without_padding(values)
         missing = int(np.isnan(values).sum())
         if missing and preprocessing.missing == "error":

@@ -147,6 +147,10 @@ class SequenceInput(BaseModel):
     names: Annotated[list[str] | None, Field(description="Names of the features.")]
     missing: Annotated[str, Field(description='Values may be null unless this is "error".')]
     unit: str = "step"
+    sample_rate: Annotated[
+        int | None,
+        Field(description="Of a model of recordings: samples a second, from -1 to 1, of one feature."),
+    ] = None
 
 
 class PictureInput(BaseModel):

@@ -1,4 +1,4 @@
-"""Images that are uploaded instead of JSON: their type, their query, the files of a form."""
+"""Images and recordings that are uploaded instead of JSON: their type, their query, the files of a form."""
 
 from __future__ import annotations
 
@@ -43,18 +43,21 @@ def query_flag(scope: Scope, name: str) -> bool:
 
 
 async def uploaded_files(scope: Scope, media_type: bytes, body: bytes) -> list[tuple[str, bytes]]:
-    """Return the images of a request as (name, content), in its order.
+    """Return the images or recordings of a request as (name, content), in its order.
 
     Raises:
         Problem: `wrong-type` or `malformed`.
     """
     if media_type.startswith(b"image/"):
         return [("the image", body)]
+    if media_type.startswith(b"audio/"):
+        return [("the recording", body)]
     if media_type == b"multipart/form-data":
         return await form_files(scope, body)
     given = repr(media_type[:80].decode("latin-1")) if media_type else "no Content-Type"
     raise Problem(
-        "wrong-type", f"expected application/json, image/..., or multipart/form-data, found {given}"
+        "wrong-type",
+        f"expected application/json, image/..., audio/..., or multipart/form-data, found {given}",
     )
 
 
@@ -71,7 +74,7 @@ async def form_files(scope: Scope, body: bytes) -> list[tuple[str, bytes]]:
         # `max_fields=0` admits files only.
         form = await Request(plain, receive).form(max_fields=0)
     except (MultiPartException, HTTPException, KeyError, ValueError) as error:  # e.g. an unknown charset
-        raise Problem("malformed", f"expected a form with image files: {error}") from None
+        raise Problem("malformed", f"expected a form with files: {error}") from None
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(form.close)
         return [

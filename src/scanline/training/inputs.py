@@ -20,7 +20,8 @@ from scanline.data.readers.tables import is_table
 from scanline.errors import UsageError
 from scanline.recipe import DEFAULT_DATA, DataSettings, Recipe
 
-SEQUENCES = "sequences"  # default recipe for sequences that are not pictures
+SEQUENCES = "sequences"  # default recipe for sequences that are neither pictures nor recordings
+AUDIO = "audio"  # for recordings
 STEPS = "steps"  # default recipe for tasks with a target at each step
 CLASSES = "classification"  # task of the recipes that are chosen by default
 LENGTHS = frozenset({"train.steps", "train.samples", "train.epochs"})
@@ -37,7 +38,8 @@ def read_inputs(
     Args:
         data: Name or path of a data set, or arrays; None leaves it to the recipe.
         recipe: Name of a recipe or a TOML file. None takes `steps` for tasks with a target at each step,
-            `digits` for the digits, `rows` for other pictures and `sequences` for everything else.
+            `digits` for the digits, `rows` for other pictures, `audio` for recordings and `sequences` for
+            everything else.
         settings: Changes of the recipe, dotted key to value.
         on_progress: Called with (received, total) bytes of a download.
 
@@ -235,7 +237,7 @@ def _check_for_some_default(data: str | Arrays | None, settings: Mapping[str, ob
     elif isinstance(named, str) and _is_table(named) and "data.picture" not in (settings or {}):
         possible = [SEQUENCES]
     else:
-        possible = [recipes.DEFAULT, SEQUENCES] if named else [recipes.DEFAULT, FALLBACK]
+        possible = [recipes.DEFAULT, SEQUENCES, AUDIO] if named else [recipes.DEFAULT, FALLBACK]
     source = None if len(possible) == 1 else "the default recipe"
     faults: list[UsageError] = []
     for name in possible:
@@ -254,6 +256,8 @@ def _is_table(name: str) -> bool:
 def _default_recipe(data: Dataset) -> str:
     if data.fixed and not data.uri and data.name == FALLBACK:
         return FALLBACK
+    if data.first.info.sample_rate:
+        return AUDIO
     return recipes.DEFAULT if data.picture is not None else SEQUENCES
 
 

@@ -95,7 +95,7 @@ class TrainingRun:
         Args:
             data: Name or path of a data set, or arrays; None leaves it to the recipe.
             recipe: Name of a recipe or a TOML file. None takes `digits` for the digits, `rows` for other
-                pictures and `sequences` for everything else.
+                pictures, `audio` for recordings and `sequences` for everything else.
             settings: Changes of the recipe, dotted key to value.
             run: The run directory; None takes the first free `runs/<data>-<recipe>-NNN`.
             device: "auto", "cpu", "cuda" or "cuda:N".

@@ -12,9 +12,11 @@ from scanline.data import catalogue
 from scanline.data.packed.location import is_uri
 from scanline.data.packed_data import is_packed
 from scanline.data.packing.request import PackRequest
+from scanline.data.readers.audio_folders import is_audio_folder
 from scanline.data.readers.idx_files import is_idx_folder
 from scanline.data.readers.list_columns import has_lists
 from scanline.data.readers.picture_folders import is_picture_folder, natural_order
+from scanline.data.readers.recordings import is_recording
 from scanline.data.readers.split_files import named_like
 from scanline.data.readers.tables import is_table
 from scanline.data.reading import TO_EVALUATE, TO_PREDICT, exists, split_files_in
@@ -98,6 +100,8 @@ def _items_at(address: str, optional: Collection[str]) -> list[Item]:
     path = catalogue.locate(address)
     if path is None:
         return [Item(address, "other", optional=optional)]  # its reader names what is wrong
+    if is_recording(path) or (exists(path) and path.is_dir() and _is_audio(path)):
+        raise UsageError(f"{path}: expected data to pack, got WAV files; train on them as they are")
     if exists(path) and path.is_dir():
         if is_packed(path):
             raise UsageError(f"{path} is a packed data set already; give the source that it was packed from")
@@ -120,6 +124,11 @@ def _items_at(address: str, optional: Collection[str]) -> list[Item]:
         for split in ("train", "validation", "test")
         if split in files
     ]
+
+
+def _is_audio(folder: Path) -> bool:
+    known = is_idx_folder(folder) or split_files_in(folder) or (folder / "X.npy").is_file()
+    return not known and not is_packed(folder) and not is_picture_folder(folder) and is_audio_folder(folder)
 
 
 def _kind_of(path: Path) -> Kind:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.class_names import check_names
-from scanline.data.dataset import SPLITS
+from scanline.data.dataset import ALL, SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.picture_format import PictureFormat
+from scanline.data.readers.name_patterns import divide, refuse_split_patterns
 from scanline.data.readers.pictures import picture_format, settled
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo
@@ -114,8 +115,12 @@ def picture_pieces(
     folders = split_folders(folder)
     if not folders:
         listed = _list_classes(folder, settings, to_train)
-        yield from (("all", piece) for piece in _read_listed(listed, settings, listed.files[0], piece_bytes))
+        if piece_bytes is not None:  # a piece may have files of one split only
+            refuse_split_patterns(settings, str(folder), "which is packed in pieces; use folders of splits")
+        for piece in _read_listed(listed, settings, listed.files[0], piece_bytes):
+            yield from divide(piece, settings, to_train).items()
         return
+    refuse_split_patterns(settings, str(folder), "which has folders of splits")
     if to_train and "train" not in folders:
         names = " and ".join(child.name for child in folders.values())
         raise DataError(f"{folder}: expected a folder train with pictures beside {names}, found none")
@@ -131,6 +136,7 @@ def picture_pieces(
         # All splits must have the size of the first picture of the first split.
         like = like or listed.files[0]
         for piece in _read_listed(listed, settings, like, piece_bytes):
+            piece = divide(piece, settings, to_train)[ALL]
             yield split, replace(piece, info=replace(piece.info, notes=(*piece.info.notes, *notes)))
             notes = ()
 
