@@ -20,16 +20,13 @@ from scanline.data.labels import class_array
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import Arrays
-from scanline.data.readers.recordings import read_recording
 from scanline.data.source import ClassName, SequenceSource
-from scanline.data.transforms.framing import fit_picture
-from scanline.errors import ModelError, UsageError, printable
-from scanline.formats.images import read_pixels
+from scanline.errors import ModelError, printable
 from scanline.metrics.results import Metrics
 from scanline.model import model_files
 from scanline.model.card import model_card
 from scanline.model.description import PRINTED, SCHEMA, Description, Provenance, TaskState
-from scanline.model.inputs import check_source, plain_steps, read_targets, read_values
+from scanline.model.inputs import check_source, plain_steps, prepare_file, read_targets, read_values
 from scanline.model.model_files import DESCRIPTION, WEIGHTS, build, describe_tensors
 from scanline.model.network import Network
 from scanline.model.prediction import Prediction, split_steps
@@ -232,18 +229,7 @@ class TrainedModel(ABC):
             DataError: If the file is not a picture or a WAV file, or is a recording of another rate.
             UsageError: If the model reads neither pictures nor recordings.
         """
-        form = self.preprocessing.picture
-        if self.preprocessing.sample_rate:
-            recording = read_recording(Path(path), self.preprocessing.settings)
-            return self.preprocessing.prepare(recording).concatenated
-        if form is None:
-            raise UsageError(
-                f"this model reads sequences of {self.preprocessing.source_features} features, "
-                f"neither pictures nor recordings; it was trained on {self.data}"
-            )
-        pixels = read_pixels(Path(path), form.channels == 3, self.preprocessing.settings.white)
-        seen = fit_picture(pixels, form, str(path))
-        return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
+        return prepare_file(Path(path), self.preprocessing, self.data)
 
     @abstractmethod
     def with_reading(self, **settings: str | int) -> Self:

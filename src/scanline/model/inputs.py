@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ from scanline.data.picture_format import PictureFormat
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import Arrays, as_numbers, from_arrays
 from scanline.data.readers.frames import column_names
+from scanline.data.readers.recordings import read_recording
 from scanline.data.reading import TO_EVALUATE
 from scanline.data.source import SequenceSource
+from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError, one_line
+from scanline.formats.images import read_pixels
 from scanline.python_terms import python_terms
 from scanline.recipe import DEFAULT_DATA
 
@@ -104,6 +108,21 @@ def plain_steps(
     if not math.isfinite(np.add.reduce(values, axis=None)):
         return None
     return values.reshape(-1, F), values.shape[-2]
+
+
+def prepare_file(path: Path, preprocessing: Preprocessing, trained_on: str) -> NDArray[Any]:
+    """Return a picture or a WAV file as `Model.prepare` does, and with its errors."""
+    if preprocessing.sample_rate:
+        return preprocessing.prepare(read_recording(path, preprocessing.settings)).concatenated
+    form = preprocessing.picture
+    if form is None:
+        raise UsageError(
+            f"this model reads sequences of {preprocessing.source_features} features, neither pictures nor "
+            f"recordings; it was trained on {trained_on}"
+        )
+    pixels = read_pixels(path, form.channels == 3, preprocessing.settings.white)
+    seen = fit_picture(pixels, form, str(path))
+    return seen.reshape(form.height, form.width, 3) if form.channels == 3 else seen
 
 
 def read_targets(values: Any, preprocessing: Preprocessing) -> SequenceSource:
