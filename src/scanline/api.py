@@ -31,6 +31,7 @@ from scanline.tracking.publication import Tracked
 from scanline.tracking.target import Target, check_installed
 from scanline.training.dictionaries import Dictionaries, OnEvent
 from scanline.training.events import Stepped
+from scanline.training.inputs import reading_settings
 from scanline.training.run import TrainingRun
 from scanline.training.run_directory import RunDirectory
 
@@ -284,6 +285,7 @@ def pack(
 def train(
     data: PathLike | Arrays | Any | None = None,
     *,
+    task: str | None = None,
     recipe: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
     run: PathLike | None = None,
@@ -302,6 +304,8 @@ def train(
         data: Name or path of a dataset; `scanline.Arrays(values, labels)`; or a data set of Hugging Face, or
             a dictionary of its splits, whose columns of lists are the features. None takes MNIST if it is
             available, otherwise the small digits.
+        task: Short for settings["task"]: "classification" (a class for each sequence) or "regression" (a
+            number); None leaves it to the recipe, which is a classification unless it says otherwise.
         recipe: Name of a recipe, or a TOML file.
         settings: Changes of the recipe, dotted key to value: {"train.batch_size": 64}.
         run: The run directory to create.
@@ -327,7 +331,8 @@ def train(
             a second signal acts at once.
     """
     changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
-    given = training_data(data, changes)
+    changes |= {} if task is None else {"task": task}
+    given = training_data(data, reading_settings(changes))
     if resume is not None and run is not None:
         raise UsageError("run must be None if resume names the run directory")
     say = log or (lambda line: None)

@@ -16,6 +16,7 @@ from scanline.model.artifact import TrainedModel
 from scanline.python_terms import in_python, python_terms
 from scanline.search import check_installed
 from scanline.search.records import StudyRecord, TrialRecord
+from scanline.training.inputs import reading_settings
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def tune(
     trials: int | None = None,
     minutes: float | None = None,
     workers: int = 1,
+    task: str | None = None,
     recipe: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
     space: Mapping[str, Any] | None = None,
@@ -81,6 +83,7 @@ def tune(
         trials: Number of trials; None: as many as `minutes` allows.
         minutes: Duration of the search; then the winner is trained. None: no limit.
         workers: Number of trials at a time, each in a process of one thread; 0: one, in this process.
+        task: As for `train`.
         recipe: What the trials change: name of a recipe or a TOML file, whose table [search] is searched.
         settings: Changes of the recipe for all trials, dotted key to value.
         space: What is searched, instead: dotted key to a list of choices, or to a range such as
@@ -112,11 +115,12 @@ def tune(
     from scanline.search.study import Search
 
     say = log or (lambda line: None)
+    changes = dict(settings or {}) | ({} if task is None else {"task": task})
     with python_terms():
         request = Request(
-            data=training_data(data, settings or {}),
+            data=training_data(data, reading_settings(changes)),
             recipe=None if recipe is None else os.fspath(recipe),
-            settings=settings or {},
+            settings=changes,
             space=space,
             trials=trials,
             minutes=minutes,

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from scanline.data.class_names import check_names, name_classes, with_classes
+from scanline.data.class_names import NUMBERS_REMEDY, check_names, name_classes, with_classes
 from scanline.data.labels import BytesName, as_class_name, class_array, match_names
 from scanline.data.memory import MemorySource
 from scanline.data.source_info import SourceInfo
@@ -115,11 +115,19 @@ def test_names_that_nothing_has_are_no_classes():
     ("names", "codes", "message"),
     [
         (["a", "  "], [0, 1, 1], "place 1.0: expected a label, an integer or text, found nothing"),
-        (["1", "0.5", "0.25"], [0, 1, 2], "place 1.0: expected a label, an integer or text, found 0.5"),
-        (["0.5", "1", "0.25"], [1, 2, 0], "place 1.0: expected a label, an integer or text, found 0.25"),
+        (
+            ["1", "0.5", "0.25"],
+            [0, 1, 2],
+            "place 1.0: expected a label, an integer or text, found 0.5; " + NUMBERS_REMEDY,
+        ),
+        (
+            ["0.5", "1", "0.25"],
+            [1, 2, 0],
+            "place 1.0: expected a label, an integer or text, found 0.25; " + NUMBERS_REMEDY,
+        ),
         (["1", "nan"], [0, 1], "place 1.0: expected a label, an integer or text, found nan"),
         (["1", "inf"], [0, 1], "place 1.0: expected a label, an integer or text, found inf"),
-        (["1", "1e3"], [1], "place 0.0: expected a label, an integer or text, found 1e3"),
+        (["1", "1e3"], [1], "place 0.0: expected a label, an integer or text, found 1e3; " + NUMBERS_REMEDY),
     ],
 )
 def test_a_label_that_is_none_or_a_fraction_has_its_place(names, codes, message):

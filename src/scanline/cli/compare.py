@@ -11,6 +11,7 @@ from scanline.cli.output import NAME_WIDTH, download_bar, print_json, print_text
 
 if TYPE_CHECKING:
     from scanline.evaluation.comparison import ComparedPair, ComparedRun, Comparison
+    from scanline.evaluation.number_comparison import NumberComparison, NumbersPair
 
 _SHOWN_DISAGREEMENTS = 10
 _MIN_NAME = 10  # characters of a run's name in the table
@@ -32,9 +33,12 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
 
     Prints a table ranked by accuracy, the details of each run, and for each pair the difference in accuracy
     with its 95 % interval, the exact McNemar test, and the sequences with different predictions.
+    Regressions are ranked by RMSE; differences of RMSE and mean absolute error have paired bootstrap
+    intervals.
     """
     from scanline.device import choose_device
     from scanline.evaluation.comparison import compare_runs
+    from scanline.evaluation.number_comparison import NumberComparison
 
     with download_bar() as on_progress:
         comparison = compare_runs(runs, data, choose_device(device), on_progress)
@@ -42,11 +46,41 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
         print_json(comparison.to_json())
         return
     print_text(f"{comparison.n:,} test sequences of {shown_name(comparison.data)}")
+    if isinstance(comparison, NumberComparison):
+        print_text("\n".join(_numbers(comparison)))
+        return
     print_text("\n".join(_ranking(comparison)))
     for run in comparison.runs:
         print_text("\n".join(_details(run)))
     for pair in comparison.pairs:
         print_text("\n".join(_pair(pair)))
+
+
+def _numbers(comparison: NumberComparison) -> list[str]:
+    """Return a table of regressions, the lowest RMSE first, and a block of lines for each pair."""
+    ranked = sorted(comparison.runs, key=lambda run: run.rmse)
+    rows = [("#", "run", "network", "RMSE (95 %)", "MAE (95 %)", "R²", "coverage", "params")]
+    for rank, (name, run) in enumerate(
+        zip(_short_names([r.run for r in ranked], 40), ranked, strict=True), 1
+    ):
+        coverage = "-"
+        if run.coverage is not None and run.half_width is not None:
+            coverage = f"{100 * run.coverage:.1f} % (± {run.half_width:.4g})"
+        rmse = f"{run.rmse:.5g} ({run.rmse_ci95[0]:.4g} to {run.rmse_ci95[1]:.4g})"
+        mae = f"{run.mae:.5g} ({run.mae_ci95[0]:.4g} to {run.mae_ci95[1]:.4g})"
+        r2 = "-" if run.r2 is None else f"{run.r2:.4f}"
+        rows.append((str(rank), name, run.network, rmse, mae, r2, coverage, _compact(run.parameters)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)]
+    return lines + [line for pair in comparison.pairs for line in _numbers_pair(pair)]
+
+
+def _numbers_pair(pair: NumbersPair) -> list[str]:
+    lines = ["", f"{shown_name(pair.first)} minus {shown_name(pair.second)}"]
+    for name, value, (low, high) in (("RMSE", pair.rmse, pair.rmse_ci95), ("MAE", pair.mae, pair.mae_ci95)):
+        verdict = "not significant at 5 %" if low <= 0 <= high else "significant at 5 %"
+        lines.append(f"  {name} {value:+.5g}, 95 % interval {low:+.4g} to {high:+.4g}: {verdict}")
+    return [*lines, f"  closer: first {pair.first_closer:,}, second {pair.second_closer:,}"]
 
 
 def _ranking(comparison: Comparison, columns: int | None = None) -> list[str]:

@@ -62,7 +62,12 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     from scanline.data.readers.column_roles import AMBIGUOUS
     from scanline.data.summary import summarise
 
-    settings = recipe.load(recipe.DEFAULT, chosen_settings(options)).data
+    chosen = recipe.load(recipe.DEFAULT, chosen_settings(options))
+    settings = chosen.data
+    if not settings.targets and chosen.task != "classification":
+        from scanline import tasks
+
+        settings = settings.model_copy(update={"targets": tasks.get(chosen.task).targets})
     try:
         dataset = catalog.read(data, settings)
     except UsageError as error:

@@ -14,6 +14,13 @@ from scanline.errors import UsageError
 # Option, the setting that it stands for, placeholder of its value, and help text.
 _OPTIONS = (
     (
+        "--task",
+        "task",
+        "NAME",
+        "What to predict: classification, step-classification (a class for each step) or regression (a "
+        "number).  [default: that of the recipe]",
+    ),
+    (
         "--view",
         "input.view",
         "VIEW",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from scanline.cli.confusion import confusion_lines
 from scanline.cli.data_options import dialect_options
 from scanline.cli.evaluate_steps import step_lines
 from scanline.cli.output import NAME_WIDTH, bar_of, download_bar, print_json, print_text, shown_name
+
+if TYPE_CHECKING:
+    from scanline.metrics.regression import RegressionMetrics
 
 SHOWN_MISTAKES = 5
 
@@ -55,11 +58,13 @@ def command(
 
     Prints the accuracy with its 95 % Wilson interval; the calibration error; the accuracy on the most
     confident predictions and by length; precision, recall and F1 of each class with bootstrap intervals;
-    the confusion matrix; and the most confident errors.
+    the confusion matrix; and the most confident errors. For a regression: errors, R², the coverage of the
+    prediction intervals, and the largest errors.
     """
     from scanline.evaluation.early import THRESHOLDS, accuracy_by_step
     from scanline.evaluation.evaluate import evaluate_run
     from scanline.metrics.classification import ClassificationMetrics
+    from scanline.metrics.regression import RegressionMetrics
     from scanline.metrics.steps import StepMetrics
 
     with download_bar() as on_progress:
@@ -89,12 +94,30 @@ def command(
         lines = step_lines(metrics, evaluation.data)
     elif isinstance(evaluation.metrics, ClassificationMetrics):
         lines = _summary(metrics, evaluation.data, evaluation.has_pictures)
+    elif isinstance(evaluation.metrics, RegressionMetrics):
+        lines = _regression(evaluation.metrics, evaluation.data)
     else:
         lines = [f"test split of {shown_name(evaluation.data)}: {metrics['n']:,} sequences"]
         lines += [f"{name}: {value:.6g}" for name, value in metrics.items() if isinstance(value, float)]
     if along is not None:
         lines += ["", *_along(along, steps)]
     print_text("\n".join(lines))
+
+
+def _regression(metrics: RegressionMetrics, data: str) -> list[str]:
+    from scanline.tasks.regression import metric_table
+
+    lines = [f"test split of {shown_name(data)}: {metrics.n:,} sequences"]
+    rows = metric_table(metrics).rows
+    width = max(len(name) for name, *_ in rows)
+    lines += [f"{name:<{width}}  {value}{'' if ends == '-' else f' ({ends})'}" for name, value, ends in rows]
+    lines += ["(95 % intervals in parentheses)", "", "largest errors"]
+    for each in metrics.errors[:SHOWN_MISTAKES]:
+        name = shown_name(each.sequence, NAME_WIDTH)
+        lines.append(
+            f"sequence {name}: true {each.true:.6g}, predicted {each.predicted:.6g} ({each.error:+.4g})"
+        )
+    return lines
 
 
 def _along(along: dict[str, Any], steps: bool) -> list[str]:

@@ -44,7 +44,7 @@ def command(
     as_json: bool,
     reading: dict[str, str | int],
 ) -> int:
-    """Classify FILES with the model of RUN, a run or model directory.
+    """Predict the class, or the number, of FILES with the model of RUN, a run or model directory.
 
     FILES are pictures (PNG, JPEG, PGM, .npy) of any size, dark on light or light on dark, which are prepared
     like the training pictures; .ts, CSV, Parquet or .npz files of sequences; or packed data sets (a folder or
@@ -99,8 +99,12 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool, reading: dic
         if as_json:
             click.echo(json.dumps({"schema": 1} | result.to_json()))
         else:
-            label, probability = shown_name(result.prediction.label), result.prediction.probability
-            ending = "" if probability is None else f"\t{probability:.4f}"
+            prediction = result.prediction
+            label, ending = shown_name(prediction.label), ""
+            if prediction.probability is not None:
+                ending = f"\t{prediction.probability:.4f}"
+            elif prediction.low is not None:
+                ending = f"\t{prediction.low:.6g}\t{prediction.high:.6g}"
             print_text(f"{result.sequence}\t{result.step}\t{label}{ending}")
         # A reader at the other end of a pipe expects each prediction as soon as it exists.
         sys.stdout.flush()
@@ -125,12 +129,13 @@ def _input_lines() -> Iterator[str]:
 
 def _line(result: dict[str, Any]) -> str:
     file, label = shown_name(result["file"]), shown_name(result["label"])
+    interval = f" ({result['low']:.6g} to {result['high']:.6g})" if "low" in result else ""
     if "sequence" in result:
-        ending = f" ({result['probability']:.4f})" if "probability" in result else ""
+        ending = f" ({result['probability']:.4f})" if "probability" in result else interval
         step = f", step {result['step']}" if "step" in result else ""
         return f"{file}: {shown_name(result['sequence'])}{step}: {label}{ending}"
     if "probabilities" not in result:
-        return f"{file}: {label}"
+        return f"{file}: {label}{interval}"
     probabilities = result["probabilities"].items()
     ranked = "  ".join(f"{shown_name(name)}: {probability:.4f}" for name, probability in probabilities)
     return f"{file}: {label}\n  {ranked}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scanline.cli.data_options import chosen_settings, data_options
+from scanline.cli.data_options import chosen_settings
 from scanline.cli.output import download_bar, print_json, print_text, say, shown_name
 from scanline.cli.process_options import ProcessOptions, is_member, process_options
 from scanline.errors import UsageError
@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 @click.option(
     "--run", metavar="DIR", help="Run directory to create.  [default: the next runs/DATA-RECIPE-NNN]"
 )
-@click.option(
-    "--task",
-    metavar="NAME",
-    help="What to predict: classification, step-classification (a class for each step).  "
-    "[default: that of the recipe]",
-)
-@data_options
 @click.option("--seed", type=click.IntRange(min=0), help="Shorthand for --set seed=N.")
 @click.option(
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
@@ -62,7 +55,6 @@ def command(
     recipe: str | None,
     settings: tuple[str, ...],
     run: str | None,
-    task: str | None,
     seed: int | None,
     device: str,
     resume: bool,
@@ -72,14 +64,14 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> int | None:
-    """Train a classifier, test it, and store both in a run directory.
+    """Train a model, test it, and store both in a run directory.
 
     DATA is the name of a data set (`scanline data list`), a .ts, CSV, Parquet or .npz file, a folder of
     pictures or of IDX files, or the common NAME of NAME_TRAIN and NAME_TEST files. The default is MNIST, or
     scikit-learn's small digits if MNIST can be neither found nor downloaded.
     """
     processes = ProcessOptions.taken_from(options)
-    changes = _changes(settings, seed) | chosen_settings(options) | ({"task": task} if task else {})
+    changes = _changes(settings, seed) | chosen_settings(options)
     if resume and not run:
         raise UsageError("--resume requires --run DIR, the run to continue")
     processes.check()
@@ -156,12 +148,25 @@ def _print_test(result: Result) -> None:
     elif test.accuracy is not None and test.ci95 is None:
         click.echo(f"test: {test.correct:,} of {test.n:,} correct, accuracy {test.accuracy:.4f}")
     elif test.accuracy is None or test.ci95 is None:
-        click.echo(f"test: {test.n:,} sequences, loss {test.loss:.4f}")
+        click.echo(_numbers_line(test.to_json()))
     else:
         click.echo(
             f"test: {test.correct:,} of {test.n:,} correct, accuracy {test.accuracy:.4f}, "
             f"95 % interval {test.ci95[0]:.4f} to {test.ci95[1]:.4f}"
         )
+
+
+def _numbers_line(test: dict[str, Any]) -> str:
+    """Return the metrics of a task without accuracy in a line."""
+    if "rmse" not in test:
+        return f"test: {test['n']:,} sequences, loss {test['loss']:.4f}"
+    low, high = test["rmse_ci95"]
+    line = f"test: {test['n']:,} sequences, RMSE {test['rmse']:.6g}, 95 % interval {low:.4g} to {high:.4g}"
+    line += "" if test["r2"] is None else f", R² {test['r2']:.4f}"
+    if interval := test["interval"]:
+        half_width = f"{100 * interval['level']:g} % interval (± {interval['half_width']:.4g})"
+        line += f"; {interval['covered']:,} of {test['n']:,} inside their {half_width}"
+    return line
 
 
 def _changes(settings: tuple[str, ...], seed: int | None) -> dict[str, object]:

@@ -53,7 +53,7 @@ def watch(training: TrainingRun, report: Callable[[], None] = lambda: None) -> R
                 # Counted from the step at which this process began: a resumed run must not count earlier
                 # steps.
                 speed = (event.step - first) * settings.batch_size / (time.perf_counter() - started)
-                best_so_far = f"best {state.best.accuracy:.4f}" if state.best.accuracy >= 0 else ""
+                best_so_far = f"best {state.best.accuracy:.4f}" if state.best.step else ""
                 bar.update(task, completed=event.step, rate=f"{speed:,.0f} samples/s", best=best_so_far)
             else:
                 console.print(shown_name(event.line()))

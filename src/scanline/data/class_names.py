@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from scanline.errors import UNPRINTABLE, DataError, one_line
 from scanline.formats.text import escaped, is_number, joined_beside, look_alike
 from scanline.limits import exceeded, limit_of
 
+NUMBERS_REMEDY = "are the labels numbers, not classes? Then use --task regression"
 MAX_NAME_CHARACTERS = 4_096  # limit for a class, a sequence or a group
 
 
@@ -87,7 +89,11 @@ def _check_labels(
     if wrong:
         first = int(np.flatnonzero(np.isin(codes, wrong))[0])
         text = one_line(texts[int(codes[first])]) or "nothing"
-        raise DataError(f"{source}: {locate(first)}: expected a label, an integer or text, found {text}")
+        is_finite = numeric and text != "nothing" and math.isfinite(float(text))
+        remedy = f"; {NUMBERS_REMEDY}" if is_finite else ""
+        raise DataError(
+            f"{source}: {locate(first)}: expected a label, an integer or text, found {text}{remedy}"
+        )
     long = [code for code, text in texts.items() if len(text) > MAX_NAME_CHARACTERS]
     if long:
         first = int(np.flatnonzero(np.isin(codes, long))[0])

@@ -18,8 +18,10 @@ from scanline.data.download import Progress
 from scanline.data.labels import plain_name
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.evaluate import Evaluation, evaluate_run
+from scanline.evaluation.number_comparison import NumberComparison, compare_numbers
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.metrics.intervals import PairedCounts, mcnemar, paired_interval
+from scanline.metrics.regression import RegressionMetrics
 from scanline.metrics.results import Interval, Result
 from scanline.model.model_files import find_model, weights_bytes
 from scanline.training.run_directory import RunDirectory
@@ -126,11 +128,17 @@ class Comparison(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class _Evaluated:
+class _Run:
     """A run with its evaluation on the common test sequences."""
 
     path: str
     evaluation: Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class _Evaluated(_Run):
+    """The same, of a classification."""
+
     metrics: ClassificationMetrics
 
     @cached_property
@@ -147,7 +155,7 @@ def compare_runs(
     on_progress: Progress | None = None,
     measure_speed: bool = True,
     known: Mapping[str, Evaluation] | None = None,
-) -> Comparison:
+) -> Comparison | NumberComparison:
     """Evaluate two or more runs on the same test sequences and compare every pair.
 
     Args:
@@ -159,7 +167,8 @@ def compare_runs(
         known: Evaluations on these sequences that exist already, by run.
 
     Raises:
-        UsageError: If there are fewer than two different runs, or a run is not a classifier.
+        UsageError: If there are fewer than two different runs, or they are neither all classifications nor
+            all regressions.
         DataError: If the runs are not evaluated on the same sequences.
     """
     if len(runs) < 2:
@@ -168,12 +177,15 @@ def compare_runs(
         # Compared after resolving, so that a run and its model folder, or a link to it, count as the same.
         if find_model(Path(one)).resolve() == find_model(Path(other)).resolve():
             raise UsageError(f"expected different runs to compare, got {one} and {other}, which are the same")
-    evaluated = [
-        _classifier(run, (known or {}).get(run) or evaluate_run(run, data, device, on_progress))
-        for run in runs
+    found = [
+        _Run(run, (known or {}).get(run) or evaluate_run(run, data, device, on_progress)) for run in runs
     ]
-    _check_same_data(evaluated)
-    speeds = _speeds(evaluated) if measure_speed else [None] * len(evaluated)
+    numbers = _regressions(found)
+    evaluated = [] if numbers else [_classifier(each) for each in found]
+    _check_same_data(found)
+    speeds: list[float | None] = [*_speeds(found)] if measure_speed else [None] * len(found)
+    if numbers:
+        return compare_numbers(numbers, speeds)
     return Comparison(
         data=evaluated[0].evaluation.data,
         n=len(evaluated[0].evaluation.source),
@@ -182,15 +194,29 @@ def compare_runs(
     )
 
 
-def _classifier(run: str, evaluation: Evaluation) -> _Evaluated:
+def _regressions(found: Sequence[_Run]) -> list[tuple[str, Evaluation, RegressionMetrics]]:
+    """Return runs that are regressions; none if no run is one. Raises UsageError if only some are."""
+    made = [
+        (each.path, each.evaluation, each.evaluation.metrics)
+        for each in found
+        if isinstance(each.evaluation.metrics, RegressionMetrics)
+    ]
+    if made and len(made) < len(found):
+        tasks = ", ".join(f"{each.path}: {each.evaluation.model.task.name}" for each in found)
+        raise UsageError(f"expected models of one task to compare, got {tasks}")
+    return made
+
+
+def _classifier(run: _Run) -> _Evaluated:
+    evaluation = run.evaluation
     if not isinstance(evaluation.metrics, ClassificationMetrics):
         raise UsageError(
-            f"expected classification models to compare, got {run}: {evaluation.model.task.name}"
+            f"expected classification models to compare, got {run.path}: {evaluation.model.task.name}"
         )
-    return _Evaluated(run, evaluation, evaluation.metrics)
+    return _Evaluated(run.path, evaluation, evaluation.metrics)
 
 
-def _check_same_data(evaluated: Sequence[_Evaluated]) -> None:
+def _check_same_data(evaluated: Sequence[_Run]) -> None:
     first = evaluated[0]
     one = first.evaluation
     for second in evaluated[1:]:
@@ -228,7 +254,7 @@ def _row(each: _Evaluated, speed: float | None) -> ComparedRun:
     )
 
 
-def _speeds(evaluated: Sequence[_Evaluated]) -> list[float]:
+def _speeds(evaluated: Sequence[_Run]) -> list[float]:
     """Return sequences predicted per second: medians over rounds in which the runs alternate."""
     # Runs take turns within a round: a change of clock frequency or load then affects all of them equally.
     seconds: list[list[float]] = [[] for _ in evaluated]

@@ -101,6 +101,11 @@ class Evaluation:
             true=[source.classes[label] for label in source.targets],
         )
 
+    def errors(self) -> NDArray[np.float64]:
+        """Return predicted minus true for each sequence, (N,), for a task that predicts numbers."""
+        columns = self.predictions()
+        return np.array(columns.predicted, np.float64) - np.array(columns.true, np.float64)
+
 
 def evaluate_run(
     run: str,

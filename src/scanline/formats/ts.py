@@ -49,7 +49,8 @@ class TsFormat:
         Returns:
             "values": N float32 arrays (T_i, F), NaN for missing values; "places": N texts "line 12"; and,
             if the file has labels, "labels": N texts, and "classes": the class names in the header's order,
-            or sorted if the header does not name them. "notes": what was done with time stamps.
+            or sorted if the header does not name them. "numeric": True in place of classes, if the header
+            says that labels are targets of a regression. "notes": what was done with time stamps.
 
         Raises:
             FormatError: If the file cannot be read or is damaged; names the line, what was expected and
@@ -93,7 +94,9 @@ def read_ts(path: Path, encoding: str = "") -> dict[str, Any]:
     if header.stamped:
         spacing = ", which differ," if uneven else ""
         content["notes"] = [f"read in order of time stamps; the times between steps{spacing} are not used"]
-    if header.labelled:
+    if header.numeric:
+        content |= {"labels": labels, "numeric": True}
+    elif header.labelled:
         content |= {"labels": labels, "classes": header.classes or sorted(set(labels))}
     return content
 
@@ -140,6 +143,7 @@ class _Header:
         features: Number of features, 0 if not known yet.
         labelled: Whether the lines have labels.
         stamped: Whether values have time stamps.
+        numeric: Whether the labels are numbers, targets of a regression.
         classes: Class names in the order of the header; empty if it does not name them.
     """
 
@@ -149,6 +153,7 @@ class _Header:
         self.features = 0
         self.labelled = True
         self.stamped = False
+        self.numeric = False
         self.classes: list[str] = []
         self._known: set[str] = set()
 
@@ -166,7 +171,7 @@ class _Header:
         elif tag == "@timestamps":
             self.stamped = flag == "true"
         elif tag == "@targetlabel" and flag == "true":
-            _fail(self.path, number, "expected class labels, found a target of regression")
+            self.numeric = self.labelled = True
         elif tag in ("@dimensions", "@dimension"):
             if not re.fullmatch(r"[1-9][0-9]{0,8}", flag):
                 _fail(self.path, number, f"expected a number of features, found {flag[:40] or 'none'}")

@@ -58,13 +58,22 @@ def model_card(description: Description, task: Task, data: str, parameters: int)
             f" {name.capitalize()} split: {split.n:,} sequences, SHA-256 `{split.sha256}`."
             for name, split in description.provenance.parts.items()
         ),
-        f"- **Accuracy** {_accuracy(description.provenance.test, task)}.",
-        f"- **Probabilities** {_probabilities(description.temperature)}.",
+        *_quality(description, task),
         f"- **Licence** {_plain(description.provenance.licence) or 'unknown'}.",
         "",
         *_USE,
     ]
     return "\n".join(lines) + "\n"
+
+
+def _quality(description: Description, task: Task) -> list[str]:
+    """Return what the card says of predictions that are right or wrong."""
+    if task.targets == "numbers":
+        return ["- **Metrics** are in `result.json` of the run that the model comes from."]
+    return [
+        f"- **Accuracy** {_accuracy(description.provenance.test, task)}.",
+        f"- **Probabilities** {_probabilities(description.temperature)}.",
+    ]
 
 
 def ensemble_card(

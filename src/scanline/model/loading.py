@@ -26,6 +26,10 @@ def load(run: str | Path, device: str = "cpu", calibrated: bool = False) -> Trai
     path = find_model(Path(run))
     kind = Ensemble if is_ensemble(path) else Model
     loaded: Model | Ensemble = kind.load(path, device)
+    if calibrated and loaded.task.targets == "numbers":
+        raise ModelError(
+            f"{path} has no temperature, as its task is {loaded.task.name}: use it without calibration"
+        )
     if calibrated and loaded.temperature is None:
         raise ModelError(
             f"{path} has no temperature, as its training had no validation split to fit one on: "

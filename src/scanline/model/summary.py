@@ -45,13 +45,13 @@ def summarise(
     elif preprocessing.sample_rate:
         reads = f"recordings of {describe_recordings(preprocessing)}"
     recipe = f", recipe {provenance.recipe}, seed {provenance.seed}" if provenance.recipe else ""
-    accuracy = "not tested"
+    accuracy = "" if task.targets == "numbers" else "; not tested"
     if test is not None:
         low, high = test.ci95
-        accuracy = f"test accuracy {test.accuracy:.4f} ({low:.4f} to {high:.4f}, 95 % CI, n = {test.n:,})"
+        accuracy = f"; test accuracy {test.accuracy:.4f} ({low:.4f} to {high:.4f}, 95 % CI, n = {test.n:,})"
     lines = (
         networks,
         f"{task.name.capitalize()}, {task.describe()}; input: {reads}",
-        f"{provenance.made} on {data}{recipe}; {accuracy}",
+        f"{provenance.made} on {data}{recipe}{accuracy}",
     )
     return "\n".join(printable(line.replace("\n", " ")) for line in lines)

@@ -15,7 +15,9 @@ from scanline.plots.evaluation import (
     accuracy_by_step,
     class_metrics,
     coverage_curve,
+    predicted_numbers,
     reliability_diagram,
+    residual_histogram,
 )
 from scanline.plots.gates import GateActivity, gate_activity
 from scanline.plots.output import to_gif, to_png, to_svg
@@ -53,7 +55,9 @@ __all__ = [
     "learning_curve",
     "mistake",
     "parallel_coordinates",
+    "predicted_numbers",
     "reliability_diagram",
+    "residual_histogram",
     "setting_importance",
     "to_gif",
     "to_png",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,4 +166,38 @@ def accuracy_by_step(
     axes.set_xlim(left=1)
     axes.set_xlabel(f"{unit} read")
     axes.set_ylabel("accuracy")
+    return figure
+
+
+@styled
+def predicted_numbers(true: NDArray[Any], predicted: NDArray[Any], half_width: float | None = None) -> Figure:
+    """Plot predicted against true numbers, with the band of the prediction intervals.
+
+    Args:
+        true: (N,) targets.
+        predicted: (N,) predictions.
+        half_width: Half the width of the prediction intervals; None draws no band.
+    """
+    figure = new_figure(3.4)
+    (axes,) = figure.axes
+    ends = np.array([min(true.min(), predicted.min()), max(true.max(), predicted.max())], np.float64)
+    if half_width is not None:
+        # The interval of a prediction contains the target where the point is inside this band.
+        axes.fill_between(ends, ends - half_width, ends + half_width, color=GREY, alpha=0.2, lw=0)
+    axes.plot(ends, ends, color=GREY, lw=1, ls="--")
+    axes.plot(true, predicted, "o", ms=3, color=BLUE, alpha=0.6, mew=0)
+    axes.set_xlabel("true")
+    axes.set_ylabel("predicted")
+    return figure
+
+
+@styled
+def residual_histogram(errors: NDArray[Any]) -> Figure:
+    """Plot how often errors (N,), predicted minus true, have which size."""
+    figure = new_figure(2.4)
+    (axes,) = figure.axes
+    axes.hist(errors, bins=min(40, max(8, round(len(errors) ** 0.5))), color=BLUE, alpha=0.7)
+    axes.axvline(0, color=GREY, lw=1, ls="--")
+    axes.set_xlabel("predicted minus true")
+    axes.set_ylabel("sequences")
     return figure

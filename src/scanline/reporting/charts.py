@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from scanline import plots
+from scanline.data.source import evenly_spaced
 from scanline.metrics.classification import ClassificationMetrics
+from scanline.metrics.regression import RegressionMetrics
 from scanline.reporting import figures
 from scanline.reporting.facts import ReportFacts
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 
 Chart = tuple[Callable[[], "Figure"], str]  # how to draw it, and its title
 MAX_CLASSES = 40  # that a chart or the confusion matrix shows
+MAX_POINTS = 2_000  # of a scatter plot
 
 
 def unit(report: ReportFacts) -> str:
@@ -41,6 +46,8 @@ def _of_training(report: ReportFacts) -> dict[str, Chart]:
 
 def _of_metrics(report: ReportFacts) -> dict[str, Chart]:
     test = report.metrics
+    if isinstance(test, RegressionMetrics):
+        return _of_numbers(report, test)
     if not isinstance(test, ClassificationMetrics):
         return {}
     wanted: dict[str, Chart] = {}
@@ -57,6 +64,21 @@ def _of_metrics(report: ReportFacts) -> dict[str, Chart]:
             "Accuracy by sequence length",
         )
     return wanted
+
+
+def _of_numbers(report: ReportFacts, test: RegressionMetrics) -> dict[str, Chart]:
+    if report.evaluation is None:
+        return {}
+    columns = report.evaluation.predictions()
+    true, predicted = np.array(columns.true, np.float64), np.array(columns.predicted, np.float64)
+    # Points that lie on each other show no more: the page stays small.
+    shown = evenly_spaced(len(true), MAX_POINTS)
+    half_width = None if test.interval is None else test.interval.half_width
+    title = f"Predicted against true numbers; RMSE {test.rmse:.4g}"
+    return {
+        "predicted": (lambda: plots.predicted_numbers(true[shown], predicted[shown], half_width), title),
+        "residuals": (lambda: plots.residual_histogram(predicted - true), "Histogram of the errors"),
+    }
 
 
 def _of_steps(report: ReportFacts) -> dict[str, Chart]:

@@ -16,6 +16,7 @@ from scanline.errors import DataError, ModelError, UsageError
 from scanline.evaluation.comparison import Comparison, compare_runs
 from scanline.evaluation.early import accuracy_by_step
 from scanline.evaluation.evaluate import Evaluation, evaluate_model, evaluate_source, own_split
+from scanline.evaluation.number_comparison import NumberComparison
 from scanline.explanation.attribution import baseline
 from scanline.explanation.deletion import DeletionCheck, check_by_deletion
 from scanline.explanation.explain import explain_sequence
@@ -208,6 +209,11 @@ def _compare(facts: ReportFacts, model: TrainedModel, request: _Request, against
     known = {run: facts.evaluation} if facts.evaluated.split == "test" else {}
     device = model.device
     compared = compare_runs((run, against), request.data, device, request.on_progress, known=known)
+    if isinstance(compared, NumberComparison):
+        raise UsageError(
+            f"a report compares classifications only, got {facts.evaluation.model.task.name}: "
+            "use `scanline compare`"
+        )
     names = _distinct_names(run, against)
     runs = [row.model_copy(update={"run": name}) for row, name in zip(compared.runs, names, strict=True)]
     pairs = [pair.model_copy(update={"first": names[0], "second": names[1]}) for pair in compared.pairs]

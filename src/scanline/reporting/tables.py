@@ -9,12 +9,14 @@ from scanline.evaluation.comparison import ComparedPair, Comparison
 from scanline.evaluation.early import EarlyStop, StepAccuracy
 from scanline.metrics.calibration import ReliabilityBin
 from scanline.metrics.classification import ClassificationMetrics, ClassMetrics, CoveragePoint, LengthGroup
+from scanline.metrics.regression import RegressionMetrics
 from scanline.metrics.results import Metrics
 from scanline.reporting.activity import GateSaturation
 from scanline.reporting.charts import unit
 from scanline.reporting.facts import MemberFacts, ReportFacts, RunFacts
 from scanline.reporting.figures import loss_name, span
 from scanline.reporting.text import count, duration, estimate, percent
+from scanline.tasks.regression import metric_table
 from scanline.training.run_files import Environment, LoggedLine, MetricsLine, SplitOrigin
 
 MAX_DISAGREEMENTS = 200
@@ -50,6 +52,9 @@ def tables(report: ReportFacts) -> dict[str, Table]:
             "coverage": _coverage(test.coverage),
             "lengths": _lengths(test.by_length),
         }
+    elif isinstance(test, RegressionMetrics):
+        table = metric_table(test)
+        made["metrics"] = Table(table.caption, table.heads, table.rows)
     elif test is not None:
         made["metrics"] = _metrics(test)
     if report.by_step is not None:

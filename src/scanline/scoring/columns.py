@@ -36,11 +36,15 @@ class Predicted:
         prediction: N class names as text, or numbers.
         probability: (N,) probability of each prediction; None if the task has none.
         probabilities: (N, K) probability of each class; None if the task has none.
+        low: N lower ends of prediction intervals; None if the task has none.
+        high: N upper ends, likewise.
     """
 
     prediction: list[str] | list[float]
     probability: NDArray[np.float64] | None
     probabilities: NDArray[np.float64] | None
+    low: list[float | None] | None = None
+    high: list[float | None] | None = None
 
 
 def predicted(task: Task, probabilities: NDArray[np.float64]) -> Predicted:
@@ -53,7 +57,8 @@ def predicted(task: Task, probabilities: NDArray[np.float64]) -> Predicted:
     decoded = [task.decode(row) for row in probabilities]
     labels: Any = [each.label if task.targets == "numbers" else str(each.label) for each in decoded]
     if any(each.probability is None or each.probabilities is None for each in decoded):
-        return Predicted(labels, None, None)
+        ends = ([each.low for each in decoded], [each.high for each in decoded])
+        return Predicted(labels, None, None, *(ends if task.has_interval else (None, None)))
     return Predicted(labels, np.array([each.probability for each in decoded], np.float64), probabilities)
 
 
@@ -85,6 +90,8 @@ def score_schema(task: Task, stop_at: float | None, details: dict[str, Any]) -> 
         ("probability", pa.float64()),
         ("probabilities", pa.list_(pa.float64())),
     ]
+    if task.has_interval:
+        fields += [("low", pa.float64()), ("high", pa.float64())]
     if stop_at is not None:
         fields += [("stop_step", pa.int32()), ("stop_prediction", label)]
     classes = [str(name) for name in task.output_names]

@@ -95,7 +95,8 @@ def write_predictions(
         files: The files that are predicted, none of which may be overwritten.
         results: The predictions.
         to: A file that ends in .parquet or .csv. It has the columns file, id, prediction, probability,
-            probabilities and error, and step if each step has a prediction.
+            probabilities and error; step if each step has a prediction; low and high if predictions have
+            intervals.
         calibrated: Whether probabilities are calibrated.
 
     Raises:
@@ -145,4 +146,13 @@ def _row(result: Result) -> dict[str, Any]:
     label = found.label if isinstance(found.label, float) and found.probability is None else str(found.label)
     named = found.probabilities
     probabilities = None if named is None else list(named.values())
-    return row | {"prediction": label, "probability": found.probability, "probabilities": probabilities}
+    ends = {"low": found.low, "high": found.high}
+    return (
+        row
+        | ends
+        | {
+            "prediction": label,
+            "probability": found.probability,
+            "probabilities": probabilities,
+        }
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +67,10 @@ class Ending:
         model = Model.load(folder)
         known = self._validation_outputs(self.members[:1])
         if model.temperature is None and known is not None:
-            (outputs,), targets = known
-            replace(model, temperature=model.task.fit_temperature(outputs, targets)).save(folder)
+            (outputs,), targets, errors = known
+            temperature = model.task.fit_temperature(outputs, targets)
+            task = model.task if errors is None else model.task.calibrated(errors)
+            replace(model, temperature=temperature, task=task).save(folder)
 
     def make_ensemble(self) -> SplitMetrics | None:
         """Make an ensemble of the final models, calibrate and test it; return its test metrics."""
@@ -76,7 +79,7 @@ class Ending:
         made = make_ensemble(models, names=[path.name for path in paths])
         known = self._validation_outputs(self.members)
         if known is not None:
-            outputs, targets = known
+            outputs, targets, _ = known
             temperature = made.task.fit_temperature(made.combined(outputs), targets)
             made = replace(made, temperature=temperature)
         recipe = self.definition.base()
@@ -107,18 +110,18 @@ class Ending:
 
     def _validation_outputs(
         self, trials: Sequence[TrialRecord]
-    ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]] | None:
+    ) -> tuple[list[NDArray[np.float32]], NDArray[Any], NDArray[np.float64] | None] | None:
         """Return the outputs of each trial's models for the sequences that they were validated on.
 
         Returns:
-            For each trial (N, M), and the (N,) targets; None if a trial was not trained to its end, or runs
-            are not on this machine.
+            For each trial (N, M); the (N,) targets; and the (N,) calibration errors of the first trial, None
+            if the task has none. None if a trial was not trained to its end, or runs are not on this machine.
         """
         definition = self.definition
         if any(trial.state != "complete" for trial in trials):
             return None
         found: list[list[NDArray[np.float32]]] = [[] for _ in trials]
-        targets = []
+        targets, errors = [], []
         for fold in range(max(1, definition.folds)):
             recipe = definition.trial_recipe(trials[0].settings, fold)
             source = partition(self.data, recipe.split, recipe.input.missing).validation
@@ -129,8 +132,13 @@ class Ending:
             models = [Model.load(RunDirectory(path).model) for path in paths]
             for outputs, model in zip(found, models, strict=True):
                 outputs.append(np.asarray(model.outputs(model.steps(source)), np.float32))
-            targets.append(models[0].task.encode(models[0].with_targets(models[0].steps(source))))
-        return [np.concatenate(each) for each in found], np.concatenate(targets)
+            first = models[0]
+            targets.append(first.task.encode(first.with_targets(first.steps(source))))
+            # By the task of this fold, whose scale its outputs have.
+            errors.append(first.task.calibration_errors(found[0][-1], targets[-1]))
+        known = [each for each in errors if each is not None]
+        joined = np.concatenate(known) if known else None
+        return [np.concatenate(each) for each in found], np.concatenate(targets), joined
 
     def _trial_run(self, trial: TrialRecord, fold: int) -> Path:
         return self.files.folder / TRIALS / run_name(trial.number, fold, self.definition.folds)

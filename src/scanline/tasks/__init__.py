@@ -4,7 +4,7 @@
 `scanline.tasks`, whose entries name a subclass of `Task`:
 
     [project.entry-points."scanline.tasks"]
-    regression = "my_package.tasks:Regression"
+    ranking = "my_package.tasks:Ranking"
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scanline.tasks.base import DecodedPrediction, ReportTable, Score, Task, req
 __all__ = ["DecodedPrediction", "ReportTable", "Score", "Task", "get", "names", "require_sequences"]
 
 ENTRY_POINTS = "scanline.tasks"
-_BUILT_IN = ("classification", "step-classification")
+_BUILT_IN = ("classification", "step-classification", "regression")
 
 
 def names() -> tuple[str, ...]:
@@ -42,6 +42,10 @@ def get(name: str) -> type[Task]:
         from scanline.tasks.step_classification import StepClassification
 
         return StepClassification
+    if name == "regression":
+        from scanline.tasks.regression import Regression
+
+        return Regression
     found, _ = registry.load(ENTRY_POINTS, "task", name, _BUILT_IN)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UsageError(f"task {name}: expected its entry point to name a subclass of Task, got {found!r}")

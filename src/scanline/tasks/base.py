@@ -30,11 +30,13 @@ class Score:
 
     Attributes:
         loss: Mean loss.
-        value: The score that decides which weights are best, from 0 (worst) to 1.
+        value: The score that decides which weights are best: a finite number, at most 1, higher is better.
         total: Number of targets: sequences, or labelled steps.
         correct: Number of correct predictions; None for tasks in which a prediction is not right or wrong.
         name: What `value` is called in log lines and JSON files.
-        short_name: The same, abbreviated, for the log line of a batch.
+        short_name: The same, abbreviated, for log lines; or the name of `shown`.
+        shown: What log lines show in place of `value`: an error in the unit of the targets; None shows
+            `value`.
     """
 
     loss: float
@@ -43,18 +45,25 @@ class Score:
     correct: int | None = None
     name: str = "accuracy"
     short_name: str = "acc"
+    shown: float | None = None
 
     def batch_text(self) -> str:
         """Return the text of a log line about a batch, as "loss: 1.751291 / acc: 0.42969"."""
-        return f"loss: {self.loss:.6f} / {self.short_name}: {self.value:.5f}"
+        shown = f"{self.value:.5f}" if self.shown is None else f"{self.shown:.6g}"
+        return f"loss: {self.loss:.6f} / {self.short_name}: {shown}"
 
     def to_json(self) -> JsonObject:
         """Return loss and value, by their names; another name than "accuracy" is a key "score" of its own."""
-        named = {} if self.name == "accuracy" else {"score": self.name}
+        named: JsonObject = {} if self.name == "accuracy" else {"score": self.name}
+        if self.shown is not None:
+            named[self.short_name] = self.shown
         return {"loss": self.loss, self.name: self.value, **named}
 
     def split_text(self) -> str:
         """Return the text of a log line about a split, as "0.96340 (4817 of 5000)"."""
+        if self.shown is not None:
+            of = f"{self.total} sequences, {self.name} {self.value:.5f}"
+            return f"{self.shown:.6g} ({self.short_name}, {of})"
         if self.correct is None:
             return f"{self.value:.5f} ({self.short_name}, {self.total} sequences)"
         return f"{self.value:.5f} ({self.correct} of {self.total})"
@@ -68,11 +77,15 @@ class DecodedPrediction:
         label: The predicted class, or number.
         probability: Probability of the predicted class; None if the task has none.
         probabilities: Probability of every class, by name; None if the task has none.
+        low: Lower end of the prediction interval of a number; None if there is none.
+        high: Its upper end.
     """
 
     label: ClassName | float
     probability: float | None = None
     probabilities: Mapping[str, float] | None = None
+    low: float | None = None
+    high: float | None = None
 
     def to_json(self) -> JsonObject:
         """Return the prediction as a JSON object, without what is None."""
@@ -81,6 +94,8 @@ class DecodedPrediction:
             found["probability"] = self.probability
         if self.probabilities is not None:
             found["probabilities"] = dict(self.probabilities)
+        if self.low is not None and self.high is not None:
+            found |= {"low": self.low, "high": self.high}
         return found
 
 
@@ -276,6 +291,11 @@ class Task(ABC):
         """Whether predictions are right or wrong, so that `correct` is defined."""
         return type(self).correct is not Task.correct
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether predictions have an interval, `low` and `high`."""
+        return False
+
     @abstractmethod
     def explained_output(self, probabilities: NDArray[np.float64]) -> int:
         """Return the index of the output, 0 to M - 1, that an attribution of the prediction explains."""
@@ -316,4 +336,25 @@ class Task(ABC):
         Returns:
             A number above 0; None if the task has no such calibration.
         """
+        return None
+
+    def calibration_errors(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64] | None:
+        """Return what `calibrated` needs of sequences that were not used in training.
+
+        Args:
+            outputs: (N, M).
+            targets: (N,) encoded targets.
+
+        Returns:
+            (N,) numbers that do not depend on the scale of the outputs: those of several networks can be
+            joined. None if the task has no intervals.
+        """
+        return None
+
+    def calibrated(self, errors: NDArray[np.float64]) -> Self:
+        """Return the task with what it learns from `calibration_errors` (N,): prediction intervals."""
+        return self
+
+    def calibration_note(self, count: int) -> str | None:
+        """Return what predictions will lack with `count` validation sequences; None if nothing."""
         return None

@@ -35,7 +35,7 @@ class CheckpointState(BaseModel):
         step: Steps done.
         pending_evaluation: Whether the events of this step have not all been yielded yet.
         loss: Loss of this step's batch.
-        best_accuracy: Best validation accuracy so far, -1 before the first validation.
+        best_accuracy: Best validation accuracy, or other score, so far; -1 before the first validation.
         best_step: Step of the best validation, 0 before the first.
         bad_evaluations: Validations since the best one.
         position: Where the run's own files stood.
@@ -48,7 +48,7 @@ class CheckpointState(BaseModel):
     # The names on disk are older than those in the code; a change would need another schema number.
     pending_evaluation: bool = Field(alias="unseen")
     loss: Finite
-    best_accuracy: Annotated[float, Field(ge=-1, le=1)]
+    best_accuracy: Annotated[float, Field(allow_inf_nan=False, le=1)]
     best_step: Annotated[int, Field(ge=0)]
     bad_evaluations: Annotated[int, Field(ge=0)] = Field(alias="misses")
     position: Position

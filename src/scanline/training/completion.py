@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from scanline.model.artifact import Model
 from scanline.model.description import Provenance, TestResult
 from scanline.model.description import SplitDigest as ModelSplitDigest
 from scanline.storage.json_files import write_json
+from scanline.tasks import Task
 from scanline.training.preparation import Prepared
 from scanline.training.run_directory import RunDirectory
 from scanline.training.run_files import Result, SplitDigest, SplitMetrics, TrainingSummary
@@ -58,9 +60,15 @@ def write_outcome(
     result = Result(schema=1, recipe=recipe.name, data=data.title, training=summary)
     temperature, task = None, prepared.task
     if summary.has_ended:
-        test, validation, temperature = final_metrics(prepared, state, team, abandon)
+        final = final_metrics(prepared, state, team, abandon)
+        temperature, task = final.temperature, final.task
         result = Result(
-            schema=1, recipe=recipe.name, data=data.title, test=test, validation=validation, training=summary
+            schema=1,
+            recipe=recipe.name,
+            data=data.title,
+            test=final.test,
+            validation=final.validation,
+            training=summary,
         )
     # The model that is saved has no dropout, whatever mode the loop left.
     network.eval()
@@ -78,10 +86,27 @@ def write_outcome(
     return result
 
 
+@dataclass(frozen=True)
+class FinalMetrics:
+    """What is measured at the end of a training.
+
+    Attributes:
+        test: Metrics of the test split; None if there is none.
+        validation: Metrics of the validation split, likewise.
+        temperature: Calibration temperature; None if the task has none or there is no validation split.
+        task: The task, with prediction intervals where it has them.
+    """
+
+    test: SplitMetrics | None
+    validation: SplitMetrics | None
+    temperature: float | None
+    task: Task
+
+
 def final_metrics(
     prepared: Prepared, state: TrainState, team: Team, abandon: Callable[[], bool] | None
-) -> tuple[SplitMetrics | None, SplitMetrics | None, float | None]:
-    """Return the metrics of the test and the validation split, and the calibration temperature.
+) -> FinalMetrics:
+    """Measure the test and the validation split, and calibrate with the latter.
 
     Args:
         prepared: What was trained on.
@@ -97,16 +122,20 @@ def final_metrics(
         state.network.load_state_dict(dict(state.best.weights))
         team.check_weights(state.network, state.best.step)
     prepared.data.train.expect(())  # its row groups are not needed any more
-    temperature = None
+    task, temperature = prepared.task, None
+    measured = {name: each for name, each in prepared.data.splits.items() if name != "train"}
+    outputs = {name: team.outputs(state.network, each, abandon) for name, each in measured.items()}
     metrics: dict[str, SplitMetrics] = {}
-    for name, source in prepared.data.splits.items():
-        if name == "train":
-            continue
-        outputs = team.outputs(state.network, source, abandon)
+    # The validation split first: its own metrics are without what is calibrated with it.
+    for name in sorted(measured, key=lambda name: name != "validation"):
+        source = measured[name]
+        metrics[name] = SplitMetrics.model_validate(task.metrics(outputs[name], source).to_json())
         if name == "validation":
-            temperature = prepared.task.fit_temperature(outputs, prepared.task.encode(source))
-        metrics[name] = SplitMetrics.model_validate(prepared.task.metrics(outputs, source).to_json())
-    return metrics.get("test"), metrics.get("validation"), temperature
+            targets = task.encode(source)
+            temperature = task.fit_temperature(outputs[name], targets)
+            errors = task.calibration_errors(outputs[name], targets)
+            task = task if errors is None else task.calibrated(errors)
+    return FinalMetrics(metrics.get("test"), metrics.get("validation"), temperature, task)
 
 
 def _tested(test: SplitMetrics | None) -> TestResult | None:

@@ -17,13 +17,15 @@ from scanline.data.padding import check_padding
 from scanline.data.partition import partition
 from scanline.data.readers.arrays import Arrays
 from scanline.data.readers.tables import is_table
-from scanline.errors import UsageError
+from scanline.errors import DataError, UsageError
 from scanline.recipe import DEFAULT_DATA, DataSettings, Recipe
 
 SEQUENCES = "sequences"  # default recipe for sequences that are neither pictures nor recordings
 AUDIO = "audio"  # for recordings
 STEPS = "steps"  # default recipe for tasks with a target at each step
 CLASSES = "classification"  # task of the recipes that are chosen by default
+# From here on, integers as labels are more likely numbers than classes.
+_MANY_CLASSES, _FEW_EACH = 20, 3
 LENGTHS = frozenset({"train.steps", "train.samples", "train.epochs"})
 
 
@@ -84,14 +86,49 @@ def read_unsplit(
         default = STEPS if tasks.get(reader.task).per_step else _default_recipe(read)
         chosen = _with_targets(recipes.load(default, settings), data)
     check_padding(read)
+    if not _names_task(recipe, settings):
+        _ask_for_task(chosen, read)
     if note:
         read = replace(read, notes=(note, *read.notes))
     return _with_address(chosen, read), read
 
 
+def _names_task(recipe: str | None, settings: Mapping[str, object] | None) -> bool:
+    """Whether a request says what is predicted, as the recipe of a run does."""
+    if "task" in (settings or {}):
+        return True
+    return recipe is not None and Path(recipe).is_file() and "task" in recipes.read_tree(Path(recipe))
+
+
+def _ask_for_task(recipe: Recipe, data: Dataset) -> None:
+    """Raise DataError if labels that are taken as classes look like numbers: many integers, few of each."""
+    source = data.first
+    count = len(source.classes)
+    integers = all(isinstance(name, int) and not isinstance(name, bool) for name in source.classes)
+    if recipe.task != "classification" or not integers or count < _MANY_CLASSES:
+        return
+    if len(source) < _FEW_EACH * count:
+        raise DataError(
+            f"{data.name}: the labels are {count:,} different integers in {len(source):,} sequences: "
+            "classes, or numbers? Use --task classification or --task regression"
+        )
+
+
 def unread(use_test: bool) -> tuple[str, ...]:
     """Return the names of the splits that are not read."""
     return () if use_test else ("test",)
+
+
+def reading_settings(settings: Mapping[str, object]) -> Mapping[str, object]:
+    """Return changes of a recipe with `data.targets` as the task in them needs it.
+
+    Raises:
+        UsageError: If there is no such task.
+    """
+    task = settings.get("task")
+    if not isinstance(task, str) or settings.get("data.targets"):
+        return settings
+    return {**settings, "data.targets": tasks.get(task).targets}
 
 
 def _with_targets(recipe: Recipe, data: str | Arrays | None) -> Recipe:

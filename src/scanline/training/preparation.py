@@ -33,6 +33,13 @@ class Prepared:
     architecture: Architecture
     task: Task
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Messages for the user, to be shown before training."""
+        validation = self.data.validation
+        note = self.task.calibration_note(0 if validation is None else len(validation))
+        return self.data.notes if note is None else (*self.data.notes, note)
+
 
 def prepare(recipe: Recipe, data: Dataset) -> Prepared:
     """Prepare a data set, as it was read and split, for training.

@@ -152,8 +152,8 @@ class TrainingRun:
             writer = TensorBoardWriter(path, 0) if tensorboard else None
             recorder = Recorder(directory, plan.train, writer)
             started = cls(directory, prepared, state, digests, recorder, team)
-            started.notes += splits.notes
-            for line in splits.notes:
+            started.notes += prepared.notes
+            for line in prepared.notes:
                 directory.append_log(line)
             # From here on there is always a valid checkpoint to resume from.
             started._recorder.save(state, started.seconds)

@@ -213,12 +213,14 @@ class _Scored(Record):
 
     @property
     def value(self) -> float:
-        """The score, from 0 to 1."""
+        """The score: an accuracy from 0 to 1, or another number of at most 1."""
         # The accuracy is a field, a score of another name is an unknown key.
         keys: dict[str, Any] = {"accuracy": getattr(self, "accuracy", None)} | (self.model_extra or {})
         value = keys.get(self.score_name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ValueError(f"expected a {self.score_name} from 0 to 1")
+        lowest = 0.0 if self.score_name == "accuracy" else -3.5e38
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= 1:
+            least = "from 0 to 1" if lowest == 0 else "of at most 1"
+            raise ValueError(f"expected a {self.score_name} {least}")
         return float(value)
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ class BestValidation:
     """The best validation so far.
 
     Attributes:
-        accuracy: Its accuracy, -1 before the first validation.
+        accuracy: Its accuracy, or another score of the task; -1 before the first validation.
         step: Its step, 0 before the first validation.
         bad_evaluations: Validations since then.
         weights: Weights of that step; empty unless the recipe has early stopping.
@@ -74,14 +74,15 @@ class TrainState:
         """Update `best` with a validation of the current weights.
 
         Args:
-            accuracy: Accuracy of the validation split.
+            accuracy: Accuracy of the validation split, or another score of the task.
             keep_weights: Whether to copy the weights if this is the best validation.
 
         Returns:
             Whether it is the best validation so far.
         """
         best = self.best
-        if accuracy <= best.accuracy:
+        # A score may be below the -1 that stands for none, so the step decides whether there was one.
+        if best.step and accuracy <= best.accuracy:
             self.best = BestValidation(best.accuracy, best.step, best.bad_evaluations + 1, best.weights)
             return False
         weights = {}

@@ -224,7 +224,6 @@ def test_a_place_is_a_line_of_the_file(read):
         (STAMPED + "(soon,5):run\n", "line 5: expected a time stamp, a number or a date .*, found 'soon'"),
         (STAMPED + "(0,fast):run\n", "line 5: step 0, feature 0: expected a number, found 'fast'"),
         (STAMPED + "(0,1):(1,2):run\n", "line 5: expected the same time stamps in each feature"),
-        ("@targetLabel true\n", "line 1: expected class labels, found a target of regression"),
     ],
 )
 def test_a_fault_is_one_line_with_the_place_what_was_expected_and_what_was_found(read, content, message):
@@ -340,3 +339,16 @@ SPLINTERS = [
 def test_colons_are_counted_before_a_list_is_made(read):
     with pytest.raises(DataError, match="65,536 values a step, found 100,000"):
         read(UNIVARIATE + ":" * 100_000 + "run\n")
+
+
+def test_numbers_as_labels_are_refused_unless_they_are_asked_for(tmp_path):
+    path = tmp_path / "numbers.ts"
+    path.write_text("@univariate true\n@targetLabel true\n@data\n1,2:0.5\n3,4:2\n")
+    with pytest.raises(
+        DataError, match=r"its labels are numbers \(@targetlabel true\), not classes: use --task"
+    ):
+        read_sequence_file(path, formats.get("ts"), DEFAULT_DATA)
+    numbers = DEFAULT_DATA.model_copy(update={"targets": "numbers"})
+    source = read_sequence_file(path, formats.get("ts"), numbers)
+    assert [source.classes[code] for code in source.targets] == [0.5, 2.0]
+    assert read_sequence_file(path, formats.get("ts"), DEFAULT_DATA, labelled=False).classes == ()

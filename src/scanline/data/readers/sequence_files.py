@@ -55,8 +55,14 @@ def read_sequence_file(
         raise DataError(where=path, expected="class labels", found="none")
     classes: tuple[ClassName, ...] = ()
     codes = np.zeros(len(values), np.int64)
-    # A header that names the classes fixes their order, even if some do not occur.
-    if labels is not None and content.get("classes") is not None:
+    if content.get("numeric") and settings.targets != "numbers":
+        if labelled:
+            raise DataError(
+                f"{path}: its labels are numbers (@targetlabel true), not classes: use --task regression"
+            )
+        labels = None  # a model of classes ignores them
+    # A header that names the classes fixes their order, even if some do not occur. Numbers have none.
+    if labels is not None and content.get("classes") is not None and settings.targets != "numbers":
         classes, codes = _given_classes(path, content["classes"], labels)
     elif labels is not None:
         named = [as_class_name(label) for label in labels]
