@@ -19,6 +19,7 @@ PREFIX = "SCANLINE_LIMIT_"
 # name: (largest value, unit for messages)
 DEFAULTS: Mapping[str, tuple[int, str]] = {
     "CLASSES": (65_536, "classes"),
+    "CATEGORIES": (65_536, "categories of a feature"),
     "FEATURES": (65_536, "values a step"),
     "STEPS": (2**24, "steps in a sequence"),
     "UNITS": (65_536, "units in a layer"),

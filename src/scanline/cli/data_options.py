@@ -93,6 +93,12 @@ _OPTIONS = (
         "A,B,...",
         "Columns with the values.  [default: all others]",
     ),
+    (
+        "--categorical-columns",
+        "data.categorical_columns",
+        "A,B,...",
+        "Long table: columns that name categories.  [default: those that hold text]",
+    ),
 )
 # Of these, what another file may have than that of the training.
 _DIALECT = (
@@ -171,9 +177,9 @@ def chosen_settings(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
     """Return the chosen options as settings: {"input.view": "columns"} for {"view": "columns"}."""
     keys = {option.removeprefix("--").replace("-", "_"): key for option, key, *_ in (*_OPTIONS, *_DIALECT)}
     settings: dict[str, Any] = {keys[name]: value for name, value in options.items() if value is not None}
-    listed = settings.get("data.feature_columns")
-    if listed is not None:
-        settings["data.feature_columns"] = [name.strip() for name in listed.split(",")]
+    for key in ("data.feature_columns", "data.categorical_columns"):
+        if (listed := settings.get(key)) is not None:
+            settings[key] = [name.strip() for name in listed.split(",")]
     for option, key, example in _WHOLE:
         if (given := settings.get(key)) is not None:
             if not re.fullmatch(r"[0-9]{1,10}", given):

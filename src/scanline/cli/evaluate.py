@@ -10,7 +10,15 @@ import click
 from scanline.cli.confusion import confusion_lines
 from scanline.cli.data_options import dialect_options
 from scanline.cli.evaluate_steps import step_lines
-from scanline.cli.output import NAME_WIDTH, bar_of, download_bar, print_json, print_text, shown_name
+from scanline.cli.output import (
+    NAME_WIDTH,
+    bar_of,
+    download_bar,
+    print_json,
+    print_text,
+    say_unknown,
+    shown_name,
+)
 
 if TYPE_CHECKING:
     from scanline.metrics.regression import RegressionMetrics
@@ -79,6 +87,10 @@ def command(
             model.network, model.task, evaluation.source, thresholds, model.divisor
         ).to_json()
     columns = dataclasses.asdict(evaluation.predictions()) if as_list else {}
+    unknown, present = evaluation.unknown
+    if present:
+        metrics |= {"categories": {"n": present, "unknown": unknown}}
+        say_unknown(evaluation.data, unknown, present)
     if as_json:
         print_json(
             {"run": run, "data": evaluation.data, "test": metrics}

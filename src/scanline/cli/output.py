@@ -95,3 +95,10 @@ def download_bar() -> Iterator[Callable[[int, int | None], None]]:
     task = bar.add_task("download", visible=False)
     with bar:
         yield lambda received, total: bar.update(task, completed=received, total=total, visible=True)
+
+
+def say_unknown(name: str, unknown: int, present: int) -> None:
+    """Print how many categories the model does not know to stderr, if there are any."""
+    if unknown:
+        counts = f"{unknown:,} of {present:,} categories ({100 * unknown / present:.1f} %)"
+        say(f"{shown_name(name)}: {counts} are unknown to the model")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from scanline.cli.data_options import dialect_options
-from scanline.cli.output import print_json, print_text, say, shown_name
+from scanline.cli.output import print_json, print_text, say, say_unknown, shown_name
 from scanline.errors import ScanlineError, UsageError
 
 
@@ -60,12 +60,13 @@ def command(
                 "expected `scanline predict RUN - --stream` for a stream, without --save-input and --to"
             )
         return _stream(run, calibrated, device, as_json, reading)
+    from scanline.evaluation.predict_files import Categories
     from scanline.scoring.predict import FaultySequence, predict, write_predictions
 
     results = predict(run, files, device, save_input, calibrated, reading)
     if to is not None:
         results = write_predictions(run, files, results, to, calibrated)
-    predictions, errors, count, code = [], [], 0, 0
+    predictions, errors, categories, count, code = [], [], [], 0, 0
     for result in results:
         if isinstance(result, FaultySequence | ScanlineError):
             error = result.error if isinstance(result, FaultySequence) else result
@@ -75,6 +76,10 @@ def command(
             # The first error decides the exit code; the remaining files are still predicted.
             code = code or error.exit_code
             continue
+        if isinstance(result, Categories):
+            say_unknown(result.file, result.unknown, result.n)
+            categories.append({"file": result.file, "n": result.n, "unknown": result.unknown})
+            continue
         count += 1
         if to is None and as_json:
             predictions.append(result.to_json())
@@ -82,7 +87,8 @@ def command(
             print_text(_line(result.to_json()))
     if as_json:
         found = {"predictions": predictions} if to is None else {"to": to, "n": count}
-        print_json({"run": run, **found, "errors": errors})
+        counted = {"categories": categories} if categories else {}
+        print_json({"run": run, **found, **counted, "errors": errors})
     elif to is not None:
         print_text(f"{count:,} predictions written to {shown_name(to)}")
     return code

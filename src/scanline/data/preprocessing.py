@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, overload
 
@@ -19,6 +19,7 @@ from scanline.data.stored import StoredSource, Transform
 from scanline.data.transforms.imputer import Imputer
 from scanline.data.transforms.log_mel import LogMel
 from scanline.data.transforms.views import View, check_divisible, cut_steps
+from scanline.data.vocabulary import MISSING, UNKNOWN, Vocabulary, check_kinds, number_of
 from scanline.errors import DataError, UsageError, join_names
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import (
@@ -53,6 +54,7 @@ class Preprocessing:
         means: Training means of the features, if `missing` needs them.
         settings: How data were read, to read more of the same kind; it names no file.
         log_mel: How recordings become steps; None if the model reads no recordings.
+        vocabularies: The categories of each categorical feature, in the order of the features.
     """
 
     picture: PictureFormat | None
@@ -64,6 +66,7 @@ class Preprocessing:
     means: tuple[Finite, ...]
     settings: DataSettings
     log_mel: LogMel | None = None
+    vocabularies: tuple[Vocabulary, ...] = ()
 
     @classmethod
     def fit(cls, data: Dataset, settings: InputSettings) -> Self:
@@ -97,7 +100,9 @@ class Preprocessing:
         widest = max(width, data.train.features)
         if widest > limit_of("FEATURES"):
             raise UsageError(f"{data.name}: {exceeded('FEATURES', widest)}")
-        preprocessing = replace(preprocessing, features=width)
+        preprocessing = replace(
+            preprocessing, features=width, vocabularies=_vocabularies(data, width, settings.minimum_count)
+        )
         if settings.missing not in ("mean", "forward-fill"):
             return preprocessing
         # Means belong to the features of the network's steps, so they are fitted after cutting.
@@ -195,13 +200,63 @@ class Preprocessing:
         """
         self.check(source.shape, source.name)
         self.check_rate(source)
+        info = source.info
+        check_kinds(info.categories, self.vocabularies, info.feature_names, source.name)
         return self._transformed(source, self._prepare, "prepare", fills=True)
 
     def _prepare(self, source: MemorySource) -> MemorySource:
         source = without_padding(source, self.settings.pad_value)
         imputer = self.imputer
         # Carry before cutting, fill after: a cut step may hold several values of one feature side by side.
-        return imputer.fill(self.cut(imputer.carry(source)))
+        return self._with_ids(imputer.fill(self.cut(imputer.carry(source))))
+
+    def _with_ids(self, source: MemorySource) -> MemorySource:
+        """Return sequences whose categories are the model's; the ids of others are those of unknown ones."""
+        if not self.vocabularies:
+            return source
+        steps, categories = source.concatenated.astype(np.float32), list(source.info.categories)
+        for vocabulary in self.vocabularies:
+            feature = vocabulary.feature
+            ids = vocabulary.ids(categories[feature] or ())
+            steps[:, feature] = ids[steps[:, feature].astype(np.int64)]
+            categories[feature] = vocabulary.all_names
+        return replace(source, concatenated=steps, info=replace(source.info, categories=tuple(categories)))
+
+    def unknown(self, steps: SequenceSource) -> tuple[int, int]:
+        """Return how many categories of prepared sequences are unknown to the model, and how many there are.
+
+        Missing values are not counted.
+        """
+        unknown = present = 0
+        for part in steps.parts() if self.vocabularies else ():
+            ids = part.steps_between(0, len(part))[:, [each.feature for each in self.vocabularies]]
+            unknown += int((ids == UNKNOWN).sum())
+            present += int((ids != MISSING).sum())
+        return unknown, present
+
+    def encode(self, rows: Sequence[Sequence[Any]]) -> NDArray[np.float32]:
+        """Return steps whose categories are names as steps of the network.
+
+        Args:
+            rows: (t, F) cells, numbers and names; None and "" are missing.
+
+        Returns:
+            (t, F), NaN where a number is missing.
+
+        Raises:
+            DataError: If a cell is of the wrong kind; names it.
+        """
+        kinds: list[Vocabulary | None] = [None] * self.source_features
+        for vocabulary in self.vocabularies:
+            kinds[vocabulary.feature] = vocabulary
+        encoded = np.empty((len(rows), self.source_features), np.float32)
+        for place, row in enumerate(rows):
+            if len(row) != self.source_features:
+                raise DataError(
+                    where="the steps", expected=f"{self.source_features} values in a step", found=len(row)
+                )
+            encoded[place] = [number_of(cell, kind) for cell, kind in zip(row, kinds, strict=True)]
+        return encoded
 
     def _transformed(
         self, source: SequenceSource, change: Callable[[MemorySource], MemorySource], kind: str, fills: bool
@@ -290,6 +345,20 @@ class Preprocessing:
             + ("; steps and features seem to be swapped" if swapped else "")
             + (f"; the model was trained on {trained_on}" if trained_on else "")
         )
+
+
+def _vocabularies(data: Dataset, width: int, minimum: int) -> tuple[Vocabulary, ...]:
+    """Return the vocabularies of the training split. Raises UsageError if its steps are cut into others."""
+    train = data.train
+    kinds = train.info.categories
+    if any(kinds) and width != train.features:
+        raise UsageError(f"input.features must be 0 for {data.name}, which has categories, got {width}")
+    fitted = []
+    for feature, names in enumerate(kinds):
+        if names is not None:
+            codes = train.steps_between(0, len(train))[:, feature]
+            fitted.append(Vocabulary.fit(feature, names, codes, minimum))
+    return tuple(fitted)
 
 
 def _settings_to_read(data: Dataset) -> DataSettings:

@@ -38,6 +38,8 @@ class SourceInfo:
         full_scale: The largest value that the data can have: 255 for bytes, 1 if there is none.
         picture: How a picture file becomes such a sequence; None if the sequences are not pictures.
         sample_rate: Samples a second of recordings; 0 if the sequences are not recordings.
+        categories: For each of the F features the names of its categories, of which the values are indices,
+            or None if it is a number; "" is the name of a missing value. Empty: all features are numbers.
     """
 
     settings: DataSettings | None = None
@@ -48,6 +50,7 @@ class SourceInfo:
     full_scale: float = 1.0
     picture: PictureFormat | None = None
     sample_rate: int = 0
+    categories: tuple[tuple[str, ...] | None, ...] = ()
 
     @property
     def numeric_targets(self) -> bool:

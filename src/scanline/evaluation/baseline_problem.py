@@ -69,7 +69,9 @@ class Problem:
 
     @property
     def too_large(self) -> str:
-        """Why the sequences cannot be held in memory as one array, "" if they can."""
+        """Why the sequences cannot be held in memory as one array of numbers, "" if they can."""
+        if any(self._sources[0].info.categories):
+            return "needs numbers, found categories"
         n = len(self.targets) + (0 if self._test is None else len(self._test))
         values = n * self._sources[0].features * self._steps
         if values <= _MAX_VALUES:

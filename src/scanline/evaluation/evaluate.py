@@ -68,6 +68,7 @@ class Evaluation:
         metrics: Metrics of the model's task.
         digest: Digest of the sequences as they were read, which does not depend on the model.
         steps_digest: Digest of the sequences as steps of the network, as `environment.json` has it.
+        unknown: Number of categories that the model does not know, and of all that are not missing.
     """
 
     model: TrainedModel
@@ -77,6 +78,7 @@ class Evaluation:
     metrics: Metrics
     digest: str
     steps_digest: str
+    unknown: tuple[int, int] = (0, 0)
 
     @property
     def has_pictures(self) -> bool:
@@ -167,7 +169,8 @@ def evaluate_source(model: TrainedModel, name: str, source: SequenceSource) -> E
     digests = source.fingerprint(), steps.fingerprint_like(recorded)
     aligned = model.with_targets(steps)
     outputs = model.outputs(aligned)
-    return Evaluation(model, name, aligned, outputs, model.task.metrics(outputs, aligned), *digests)
+    metrics = model.task.metrics(outputs, aligned)
+    return Evaluation(model, name, aligned, outputs, metrics, *digests, unknown=model.unknown(steps))
 
 
 def own_split(

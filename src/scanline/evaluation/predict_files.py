@@ -44,6 +44,21 @@ class FilePrediction:
         return {"file": self.file} | given | self.prediction.to_json()
 
 
+@dataclass(frozen=True)
+class Categories:
+    """How many categories of a file the model does not know; yielded where it is not 0.
+
+    Attributes:
+        file: The file as it was given.
+        n: Number of categories that are not missing.
+        unknown: Number of those that the model does not know.
+    """
+
+    file: str
+    n: int
+    unknown: int
+
+
 def predict_files(
     run: str | Path,
     files: Sequence[str],
@@ -51,10 +66,11 @@ def predict_files(
     save_input: str | None = None,
     calibrated: bool = False,
     reading: Mapping[str, str | int] | None = None,
-) -> Iterator[FilePrediction | ScanlineError]:
+) -> Iterator[FilePrediction | Categories | ScanlineError]:
     """Yield a prediction for each picture, or for each sequence of each file.
 
-    A file that cannot be read yields its error instead, and the next one is read.
+    A file that cannot be read yields its error instead, and the next one is read. The predictions of a file
+    follow the count of categories that the model does not know, if there are any.
 
     Args:
         run: A run directory or a model folder.
@@ -106,12 +122,16 @@ def _predict_picture(model: TrainedModel, file: str, target: Path | None) -> Fil
     return FilePrediction(file, model.task.decode(model.predict_proba(prepared)[0]))
 
 
-def _predict_sequences(model: TrainedModel, file: str) -> Iterator[FilePrediction]:
+def _predict_sequences(model: TrainedModel, file: str) -> Iterator[FilePrediction | Categories]:
     form = model.preprocessing
     # One source at a time, so that predictions appear before the next split of the file is processed.
     for source in read_sources(Path(file), form.settings, TO_PREDICT).values():
         check_values(source, form.missing != "error", trained=True)
-        probabilities = model.probabilities(source)
+        steps = model.steps(source)
+        unknown, present = model.unknown(steps)
+        if unknown:
+            yield Categories(file, present, unknown)
+        probabilities = model.probabilities_of_steps(steps)
         if not model.task.per_step:
             for index, row in enumerate(probabilities):
                 name = None if is_recording(Path(file)) else source.identifier(index)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from scanline.data.vocabulary import number_of
 from scanline.errors import DataError, join_names
 from scanline.formats.text import BYTE_ORDER_MARK, has_decimal_comma
 from scanline.model.artifact import TrainedModel
@@ -59,6 +59,7 @@ def predict_lines(model: TrainedModel, lines: Iterable[str]) -> Iterator[StepPre
     # The session holds the recurrent states: each line costs one step, however long the sequence is.
     session, sequence, order = model.stream(), 0, None
     dialect = _Dialect.of(model.preprocessing.settings)
+    categories = any(each.preprocessing.vocabularies for each in model.models)
     for number, line in enumerate(lines, 1):
         # Lines may come from text that was decoded without regard to the mark.
         text = (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).strip()
@@ -74,7 +75,7 @@ def predict_lines(model: TrainedModel, lines: Iterable[str]) -> Iterator[StepPre
             # Only the first line can be a header; later lines with the same text are invalid steps.
             if number == 1 and text[0] not in _JSON and (order := _header(text, names, dialect)) is not None:
                 continue
-            probabilities = session.feed(_step(text, names, order, dialect))
+            probabilities = session.feed(_step(text, names, order, dialect, categories))
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None
         yield StepPrediction(sequence, int(session.steps), model.task.decode(probabilities))
@@ -114,11 +115,14 @@ def _header(text: str, names: tuple[str, ...], dialect: _Dialect) -> list[int] |
 
 
 def _step(
-    text: str, names: tuple[str, ...], order: list[int] | None, dialect: _Dialect
-) -> NDArray[np.float32]:
-    """Return the (F,) values of a line; empty cells and null become NaN."""
+    text: str, names: tuple[str, ...], order: list[int] | None, dialect: _Dialect, categories: bool
+) -> Any:
+    """Return the F values of a line for `Session.feed`: empty cells and null are NaN.
+
+    With `categories`, cells stay as they are: the session knows which of them are names.
+    """
     cells = _json_cells(text, names) if text[0] in _JSON else _csv_cells(text, order, dialect)
-    return np.array([_number(cell) for cell in cells], np.float32)
+    return cells if categories else np.array([number_of(cell, None) for cell in cells], np.float32)
 
 
 def _json_cells(text: str, names: tuple[str, ...]) -> list[Any]:
@@ -144,14 +148,3 @@ def _csv_cells(text: str, order: list[int] | None, dialect: _Dialect) -> list[st
     if max(order) >= len(cells):
         raise DataError(f"expected {max(order) + 1} cells or more, got {len(cells)}")
     return [cells[place] for place in order]
-
-
-def _number(cell: Any) -> float:
-    if cell is None or cell == "":
-        return float("nan")
-    if isinstance(cell, str | int | float) and not isinstance(cell, bool):
-        try:
-            return float(cell)
-        except (ValueError, OverflowError):
-            pass
-    raise DataError(f"expected a number, got {str(cell)[:40]!r}")

@@ -44,6 +44,8 @@ class Attribution:
 def baseline(network: Network, pictures: bool) -> NDArray[np.float32]:
     """Return the step that stands for missing input: black for pictures, else the training mean.
 
+    Categories are missing in it: the mean of ids would be that of no category.
+
     Args:
         network: The network.
         pictures: Whether its sequences are pictures.
@@ -81,7 +83,7 @@ def integrated_gradients(
     path = _Path(network, values, target, background)
     edges = np.arange(_INITIAL_INTERVALS + 1) / _INITIAL_INTERVALS
     pending = np.stack([edges[:-1], edges[1:]], 1)
-    total = np.zeros(np.shape(values))
+    total = np.zeros(tuple(path.direction.shape))
     nodes, signed_error, error_bound = 0, 0.0, 0.0  # the errors are of the intervals that were accepted
     while len(pending):
         # Where many intervals do not help, rounding in float32 may be the cause.
@@ -105,7 +107,8 @@ def integrated_gradients(
         middle = rest.mean(1)
         pending = np.concatenate([np.stack([rest[:, 0], middle], 1), np.stack([middle, rest[:, 1]], 1)])
     start, end = path.logits(np.array([0.0, 1.0]))
-    return Attribution(total, target, float(end - start), abs(float(total.sum() - (end - start))))
+    by_feature = network.embeddings.by_feature(total)
+    return Attribution(by_feature, target, float(end - start), abs(float(total.sum() - (end - start))))
 
 
 def to_pixels(attribution: NDArray[np.float64], view: View) -> NDArray[np.float64]:
@@ -137,10 +140,22 @@ class _Path:
         device = network.scale.device
         end = torch.as_tensor(np.asarray(values, np.float64), device=device)
         self.start = torch.as_tensor(background, device=device).double().expand_as(end)
+        if network.architecture.embeddings:
+            # Ids have no values between them: the path is that of the embedded steps.
+            with torch.no_grad():
+                end, self.start = (
+                    self.exact.embeddings(self.exact.normalise(each)) for each in (end, self.start)
+                )
         self.direction = end - self.start
         self.known_logits: dict[float, float] = {}  # by position on the path
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
         self.nodes, self.weights = (nodes + 1) / 2, weights / 2  # for an interval from 0 to 1
+
+    @staticmethod
+    def _outputs(network: Network, values: Tensor) -> Tensor:
+        """Return the outputs for points of the path."""
+        outputs: Tensor = network.read(values) if network.architecture.embeddings else network(values)
+        return outputs
 
     def at(self, positions: NDArray[np.float64]) -> Tensor:
         """Return the sequences (n, T, F) at n positions."""
@@ -154,7 +169,7 @@ class _Path:
         new = np.array(sorted(set(positions.tolist()) - self.known_logits.keys()))
         for first in range(0, len(new), _BATCH):
             batch = new[first : first + _BATCH]
-            logits = self.exact(self.at(batch))[:, self.target].tolist()
+            logits = self._outputs(self.exact, self.at(batch))[:, self.target].tolist()
             self.known_logits |= dict(zip(batch, logits, strict=True))
         return np.array([self.known_logits[position] for position in positions.tolist()])
 
@@ -178,7 +193,7 @@ class _Path:
             chosen = slice(first, first + size)
             # Sequences do not interact: the gradient of the summed logits is each sequence's own gradient.
             values = self.at(positions[chosen].reshape(-1)).to(network.scale.dtype).requires_grad_()
-            (gradients,) = torch.autograd.grad(network(values)[:, self.target].sum(), values)
+            (gradients,) = torch.autograd.grad(self._outputs(network, values)[:, self.target].sum(), values)
             # (P * nodes, T, F) to (P, nodes, T, F): the nodes of an interval are adjacent.
             by_node = gradients.reshape(-1, _NODES, *self.direction.shape).cpu().double().numpy()
             attributions[chosen] = np.einsum("pntf,n->ptf", by_node, self.weights)

@@ -134,16 +134,24 @@ def _ranking_attributions(
             values, lengths = to_device(source.gather(indices), device)
             values = values.float()
             start = torch.as_tensor(background, device=device).expand_as(values)
+            begin, end = start, values
+            if network.architecture.embeddings:  # as in `attribution`
+                begin, end = (network.embeddings(network.normalise(each)) for each in (start, values))
             target = torch.as_tensor(explained[indices], device=device)[:, None]
-            total = torch.zeros_like(values)
+            total = torch.zeros_like(end)
             for node in range(_NODES):
                 # Midpoint rule: the nodes lie at the middle of _NODES equal intervals.
-                position = (start + (node + 0.5) / _NODES * (values - start)).requires_grad_()
-                logits = network(position, lengths).gather(1, target)
+                position = (begin + (node + 0.5) / _NODES * (end - begin)).requires_grad_()
+                embeds = bool(network.architecture.embeddings)
+                logits = (network.read if embeds else network)(position, lengths).gather(1, target)
                 (gradient,) = torch.autograd.grad(logits.sum(), position)
                 total += gradient
-            attributions = (total / _NODES * (values - start)).cpu().numpy()
-            yield indices, values.cpu().numpy(), attributions
+            attributions = (total / _NODES * (end - begin)).cpu().numpy()
+            yield (
+                indices,
+                values.cpu().numpy(),
+                network.embeddings.by_feature(attributions).astype(np.float32),
+            )
     finally:
         for weight, was_trainable in zip(network.parameters(), trainable, strict=True):
             weight.requires_grad_(was_trainable)

@@ -166,7 +166,7 @@ def trace(
         values = what_if.blanked(values, baseline)
     batch = torch.as_tensor(np.ascontiguousarray(values), device=network.scale.device)[None]
     # Standardised in the network's dtype, as the network does it; float64 from there on.
-    steps = ((batch[0].to(network.scale.dtype) - network.shift) / network.scale).double().cpu()
+    steps = network.embeddings(network.normalise(batch[0])).double().cpu()
     layers = _tracers(network, what_if)
     directions, outputs = [], steps
     for number, layer in enumerate(layers):

@@ -74,9 +74,14 @@ def check_exportable(model: Model, target: str, title: str) -> None:
         title: Name of the format for messages.
 
     Raises:
-        UsageError: If it does not; names the cell or the task.
+        UsageError: If it does not, or the model reads categories; names the cell or the task.
     """
     _check_no_recordings(model, title)
+    if model.preprocessing.vocabularies:
+        raise UsageError(
+            f"{title} export: expected a model that reads numbers, got one that reads categories; "
+            "predict with Scanline instead"
+        )
     # layout() raises the UsageError itself if the cell has no mapping to the format.
     model.network.recurrent.cell.layout(target)
     require(model.task, f"{title} export")

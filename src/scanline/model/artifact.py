@@ -306,6 +306,17 @@ class TrainedModel(ABC):
         self.preprocessing.check(source.shape, source.name, self.data)
         return self.preprocessing.prepare(source)
 
+    def unknown(self, steps: SequenceSource) -> tuple[int, int]:
+        """Return how many categories the model does not know, and how many there are in all.
+
+        Missing ones are not counted, and the sequences are those that `steps` returns. An ensemble counts
+        those that its first member does not know. (0, 0) for a model without categories.
+        """
+        own, first = self.preprocessing, self.models[0].preprocessing
+        if not first.vocabularies:
+            return 0, 0
+        return first.unknown(steps if own is first else first.prepare(steps))
+
     def with_targets(self, steps: SequenceSource) -> SequenceSource:
         """Return the model's steps with the task's targets. Raises DataError for an unknown target."""
         return self.task.align(steps, f"the model trained on {self.data}")

@@ -118,6 +118,11 @@ class Description(BaseModel):
             _check_picture(form.picture, form)
         if form.log_mel or form.sample_rate:
             _check_recordings(form.log_mel, form)
+        known = [(each.feature, each.size) for each in form.vocabularies]
+        tables = [(each.feature, each.count) for each in self.architecture.embeddings]
+        features = [feature for feature, _ in known]
+        if known != tables or features != sorted(set(features)) or any(each >= width for each in features):
+            raise ValueError(f"expected tables of the categories {known}, got {tables}")
         return self
 
 
@@ -189,7 +194,8 @@ def upgrade(tree: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a `model.json` of schema 3, 4 or 5 as schema 6, and any other unchanged.
 
     Schema 3 knew classification only and called the provenance "history". Schema 4 has fewer settings for
-    reading data, which `DataSettings` fills in. Schema 5 knew no recordings.
+    reading data, which `DataSettings` fills in. Schema 5 knew neither recordings nor
+    categories.
     """
     if tree.get("schema") == 3 and "classes" in tree and "history" in tree:
         tree = dict(tree)

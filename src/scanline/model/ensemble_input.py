@@ -81,6 +81,11 @@ def _inputs(first: Model, member: Model) -> list[tuple[str, Any, Any]]:
     compared = [
         ("pictures", one.picture, other.picture),
         ("features a step", one.source_features, other.source_features),
+        (
+            "categorical features",
+            [each.feature for each in one.vocabularies],
+            [each.feature for each in other.vocabularies],
+        ),
     ]
     # Settings that say what is read, not how it is written in a file or where the file is.
     names = [name for name in type(one.settings).model_fields if name not in (*DIALECT, *FILES)]

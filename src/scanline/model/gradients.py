@@ -80,7 +80,7 @@ def _direct(
     recurrent, head, pooling = network.recurrent, network.head, network.pooling
     if not standardized:
         values = network.normalise(values)
-    passes = _forward(recurrent, values, lengths, precision)
+    passes = _forward(recurrent, network.embeddings(values), lengths, precision)
     outputs, h = passes[-1].outputs, passes[-1].states[0]
     states = h if recurrent.directions == 1 else h.transpose(0, 1).flatten(1)  # (N, D*H)
     if pooling.reads_outputs:
@@ -108,7 +108,10 @@ def _direct(
         by_states = by_features
     else:
         by_states = by_features.unflatten(1, (2, -1)).transpose(0, 1)
-    _backward(recurrent, passes, by_outputs, by_states, gradients)
+    wants_x = bool(network.embeddings.embeddings)
+    by_x = _backward(recurrent, passes, by_outputs, by_states, gradients, wants_x)
+    if by_x is not None:
+        gradients |= network.embeddings.gradients(values, by_x)
     return loss, {weight: gradient for weight, gradient in gradients.items() if weight.requires_grad}
 
 
@@ -131,7 +134,8 @@ def _backward(
     by_outputs: Tensor | None,
     by_states: Tensor | None,
     gradients: Gradients,
-) -> None:
+    wants_x: bool,
+) -> Tensor | None:
     """Add the gradients by the weights of all layers to `gradients`.
 
     Args:
@@ -140,11 +144,16 @@ def _backward(
         by_outputs: Gradient by the last layer's outputs; None for zeros.
         by_states: Gradient by the last layer's states h; None for zeros.
         gradients: Extended in place.
+        wants_x: Whether the gradient by the inputs of the first layer is wanted.
+
+    Returns:
+        That gradient, (N, T, E), or None.
     """
     for layer in reversed(range(recurrent.layers)):
-        by_outputs, derived = passes[layer].backward(by_outputs, by_states, wants_x=layer > 0)
+        by_outputs, derived = passes[layer].backward(by_outputs, by_states, wants_x or layer > 0)
         gradients |= dict(zip(_weights(recurrent, layer), derived, strict=True))
         by_states = None  # of lower layers only the outputs are used
+    return by_outputs if wants_x else None
 
 
 def _weights(recurrent: RecurrentLayers, layer: int) -> list[Tensor]:

@@ -94,7 +94,11 @@ def read(folder: Path) -> tuple[Description, Task, dict[str, Tensor]]:
         raise ModelError(
             f"{path}: expected schema 3 to {SCHEMA}, got {tree.get('schema')!r}; {REMEDY}, or update Scanline"
         )
-    check_printable(path, {name: value for name, value in tree.items() if name != "task"})
+    # Names of classes and categories are those of the data, and are escaped where they are printed.
+    checked = {name: value for name, value in tree.items() if name != "task"}
+    if isinstance(form := checked.get("input"), dict):
+        checked["input"] = {name: value for name, value in form.items() if name != "vocabularies"}
+    check_printable(path, checked)
     try:
         description = Description.model_validate(tree)
         task = _task(path, description)

@@ -1,4 +1,4 @@
-"""The network: normalisation, recurrent layers, pooling, dense layers and the head."""
+"""The network: normalisation, embeddings, recurrent layers, pooling, dense layers and the head."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from scanline.limits import limit_of
 from scanline.model import pooling
 from scanline.model.dense import DenseLayer, DenseLayers
 from scanline.model.dropout import Draws
+from scanline.model.embeddings import Embedding, Embeddings
 from scanline.model.layers import RecurrentLayers
 from scanline.recipe import Cell, DropoutOn, Fraction, Layers, Readout, Size
 
@@ -34,6 +35,7 @@ class Architecture:
         classes: M, the number of outputs; for a classification K.
         dense: Layers between the pooling and the head. Left out of `repr`, as sessions that were saved
             before there were any have a digest of it.
+        embeddings: Tables of the categorical features, in the order of the features; likewise.
     """
 
     cell: Cell
@@ -46,6 +48,9 @@ class Architecture:
     readout: Readout
     classes: Size
     dense: Annotated[tuple[DenseLayer, ...], Field(max_length=limit_of("LAYERS"))] = field(
+        default=(), repr=False
+    )
+    embeddings: Annotated[tuple[Embedding, ...], Field(max_length=limit_of("FEATURES"))] = field(
         default=(), repr=False
     )
 
@@ -75,8 +80,10 @@ class Network(nn.Module):
         # Buffers, not parameters: saved with the weights and moved with the network, but never trained.
         self.register_buffer("shift", torch.zeros(a.input_size, dtype=torch.float32, device=None))
         self.register_buffer("scale", torch.ones(a.input_size, dtype=torch.float32, device=None))
+        self.embeddings = Embeddings(a.input_size, a.embeddings)
+        width = self.embeddings.output_size
         self.recurrent = RecurrentLayers(
-            a.cell, a.input_size, a.hidden_size, a.layers, a.bidirectional, a.dropout, a.dropout_on
+            a.cell, width, a.hidden_size, a.layers, a.bidirectional, a.dropout, a.dropout_on
         )
         self.pooling = pooling.get(a.readout)
         self.dense = DenseLayers(self.recurrent.output_size, a.dense)
@@ -110,17 +117,21 @@ class Network(nn.Module):
             standardized: Whether the values are float32 and already shifted and scaled, as the training
                 loader gives them.
         """
-        values = values if standardized else self.normalise(values)
-        outputs, states = self.recurrent.read(values, lengths, draws)
+        values = self.embeddings(values if standardized else self.normalise(values))
+        return self.read(values, lengths, draws)
+
+    def read(self, embedded: Tensor, lengths: Tensor | None = None, draws: Draws | None = None) -> Tensor:
+        """Return the outputs (N, M) for what `embeddings` returns, (N, T, E); otherwise as `forward`."""
+        outputs, states = self.recurrent.read(embedded, lengths, draws)
         return self.project(self.pooling.apply(outputs, lengths, self.recurrent.directions, states))
 
     def outputs(self, values: Tensor, lengths: Tensor | None = None, draws: Draws | None = None) -> Tensor:
         """Return the last layer's outputs at every step, (N, T, D*H), 0 past each sequence's end."""
-        outputs: Tensor = self.recurrent(self.normalise(values), lengths, draws)
+        outputs: Tensor = self.recurrent(self.embeddings(self.normalise(values)), lengths, draws)
         return outputs
 
     def normalise(self, values: Tensor) -> Tensor:
-        """Return raw values (N, T, F) shifted and scaled, in the dtype of the weights."""
+        """Return raw values (N, T, F) shifted and scaled, in the dtype of the weights; ids stay the same."""
         return (values.to(self.scale.dtype) - self.shift) / self.scale
 
     def project(self, features: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class Predictor:
             parts = [self._step_outputs(part, native, abandon) for part in source.parts()]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
         if native is not None and native.form.head and len(source) == 1 and abandon is None:
-            return native.outputs(source.steps_of(0), source.lengths)
+            return native.outputs(self._read(source.steps_of(0)), source.lengths)
         results = []
         for part in source.parts():
             if native is None:
@@ -74,9 +75,15 @@ class Predictor:
                 continue
             for first, end in _ranges(part, self.network):
                 _check_abandoned(abandon)
-                results.append(native.outputs(part.steps_between(first, end), part.lengths[first:end]))
+                steps = self._read(part.steps_between(first, end))
+                results.append(native.outputs(steps, part.lengths[first:end]))
         outputs = results[0] if len(results) == 1 else np.concatenate(results)
         return outputs if native is None or native.form.head else self._project(outputs)
+
+    def _read(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """Return what the native library reads of steps (S, F): with categories, embedded steps (S, E)."""
+        network = self.network
+        return embedded(network, steps) if network.architecture.embeddings else steps
 
     @torch.inference_mode()
     def _step_outputs(
@@ -142,7 +149,9 @@ class Predictor:
         network, made = self.network, self._made
         # The modules' own dictionaries: `Module.__getattr__` takes longer than all else here.
         modules: dict[str, Any] = network._modules
-        parameters = [*modules["recurrent"]._parameters.values(), *network._buffers.values()]
+        embeds = network.architecture.embeddings  # then steps are standardised before they are embedded
+        scaling = _identity(modules["embeddings"].output_size) if embeds else network._buffers.values()
+        parameters = [*modules["recurrent"]._parameters.values(), *scaling]
         if not modules["dense"]:  # otherwise torch computes them and the head
             parameters += modules["head"]._parameters.values()
         tensors: list[Tensor] = [each for each in parameters if each is not None]
@@ -163,7 +172,7 @@ class Predictor:
         network.eval()
         outputs = np.empty((len(source), network.architecture.classes), np.float32)
         try:
-            width = source.features + network.recurrent.output_size
+            width = source.features + network.embeddings.output_size + network.recurrent.output_size
             for indices in similar_length_batches(source, width, self.batch_size):
                 _check_abandoned(abandon)
                 values, lengths = to_device(source.gather(indices), device)
@@ -172,6 +181,20 @@ class Predictor:
         finally:
             network.train(training)
         return outputs
+
+
+@torch.inference_mode()
+def embedded(network: Network, values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return steps (..., F) standardised and embedded, (..., E)."""
+    read: Tensor = network.embeddings(network.normalise(torch.from_numpy(values)))
+    return read.numpy()
+
+
+@lru_cache(maxsize=64)
+def _identity(width: int) -> tuple[Tensor, Tensor]:
+    """Return shift and scale, (width,) each, that change nothing; the same tensors each time."""
+    zeros = torch.zeros(width, dtype=torch.float32, device="cpu")
+    return zeros, torch.ones(width, dtype=torch.float32, device="cpu")
 
 
 def _make_native(network: Network, tensors: list[Tensor]) -> NativePredictor | None:
@@ -190,7 +213,7 @@ def _make_native(network: Network, tensors: list[Tensor]) -> NativePredictor | N
         layers.cell,
         a.layers,
         layers.directions,
-        a.input_size,
+        network.embeddings.output_size,
         a.hidden_size,
         outputs,
         pooling,

@@ -106,7 +106,8 @@ def model_digest(network: Network, preprocessing: Preprocessing) -> str:
     tensors = {name: each.sha256 for name, each in describe_tensors(network.state_dict()).items()}
     # Dense layers are added only where there are any: the digest of other models stays what it was.
     dense = [repr(network.architecture.dense)] if network.architecture.dense else []
-    described = [tensors, repr(network.architecture), preprocessing.missing, *dense]
+    names = [each.names for each in preprocessing.vocabularies]
+    described = [tensors, repr(network.architecture), preprocessing.missing, *dense, *names]
     return sha256(json.dumps(described).encode())
 
 

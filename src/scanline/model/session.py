@@ -76,6 +76,7 @@ class Session:
         self._network, self._task, self._preprocessing = network, task, preprocessing
         self._single, self._temperature = sessions is None, temperature
         self._n = N = sessions or 1
+        self._embeddings = copy.deepcopy(network.embeddings).cpu()
         self._shift, self._scale = (
             each.detach().cpu().numpy().astype(np.float32) for each in (network.shift, network.scale)
         )
@@ -111,7 +112,8 @@ class Session:
 
         Args:
             steps: (t, F) as the network reads them, of a picture's row the grey levels, or one step, (F,).
-                For N sequences (N, t, F).
+                For N sequences (N, t, F). A model with categories takes steps of ids as such an array, and
+                lists of rows with the names of the categories: [["GET", 0.5], ["PUT", 0.1]].
             lengths: (N,) whole numbers in 0..t, the number of next steps of each sequence; None if all have
                 t.
 
@@ -121,7 +123,7 @@ class Session:
         Raises:
             DataError: If the shape or a value does not fit; the session is unchanged then.
         """
-        values = np.asarray(steps, np.float32)
+        values = self._as_values(steps)
         if self._native is not None and self._single and values.shape == self._shift.shape:
             return self._feed_one(self._native, values)
         one = self._single and values.ndim == 1
@@ -132,7 +134,7 @@ class Session:
             return np.empty((0, len(self._bias)) if self._single else (self._n, 0, len(self._bias)))
         values = self._impute(values, counts)
         if self._native is not None:
-            probabilities = self._decode(self._native.read(values, counts))
+            probabilities = self._decode(self._native.read(self._read_by_native(values), counts))
         else:
             probabilities = self._project(self._read(values, counts))
         if counts is not None:
@@ -141,15 +143,30 @@ class Session:
             return probabilities[0, 0]  # type: ignore[no-any-return]
         return probabilities[0] if self._single else probabilities
 
+    def _as_values(self, steps: Any) -> Floats:
+        """Return steps as numbers; those of a list have the names of categories, if the model has any."""
+        if not self._embeddings.embeddings or isinstance(steps, np.ndarray):
+            return np.asarray(steps, np.float32)
+        encode = self._preprocessing.encode
+        if not self._single:
+            return np.array([encode(rows) for rows in steps], np.float32)
+        one = not steps or isinstance(steps[0], str | int | float | None)
+        return encode([steps])[0] if one else encode(steps)
+
     def check(self, steps: Any, lengths: Any = None) -> None:
         """Raise DataError if `feed` would refuse these steps; arguments as for `feed`."""
-        values = np.asarray(steps, np.float32)
+        values = self._as_values(steps)
         if self._single:
             values = values[None, None] if values.ndim == 1 else values[None]
         self._check(values, lengths)
 
     def _feed_one(self, stream: NativeStream, values: Floats) -> NDArray[np.float64]:
         """Read one step (F,) of one sequence on the native library, as `feed` does, in few operations."""
+        if self._embeddings.embeddings:
+            self._check(values[None, None], None)
+            values = self._impute(values[None, None], None)
+            stream.row[:] = self._read_by_native(values)[0, 0]
+            return self._decode(stream.step())
         # The sum finds NaN and infinity in one pass; `reduce` and `math` skip NumPy's Python wrappers.
         if not math.isfinite(np.add.reduce(values)):
             values = values[None, None]
@@ -181,6 +198,14 @@ class Session:
             value = real[wrong][0]
             hint = "" if np.isinf(value) else "; the model was trained with input.missing=error"
             raise DataError(f"the steps: expected finite numbers, found {value}{hint}")
+        for each in self._embeddings.embeddings:
+            ids = real[..., each.feature]
+            if not ((ids >= 0) & (ids < each.count) & (np.trunc(ids) == ids)).all():
+                raise DataError(
+                    where=f"the steps: feature {each.feature}",
+                    expected=f"the names of categories, or ids from 0 to {each.count - 1}",
+                    found="other numbers",
+                )
         return counts
 
     def _impute(self, values: Floats, counts: Counts | None) -> Floats:
@@ -190,11 +215,24 @@ class Session:
             self._states["last"] = last
         return filled
 
+    def _read_by_native(self, values: Floats) -> Floats:
+        """Return what the native library reads of steps (N, t, F): embedded ones if there are categories."""
+        if not self._embeddings.embeddings:
+            return values
+        with np.errstate(invalid="ignore"):  # NaN past a sequence's length
+            return self._embed((values - self._shift) / self._scale)
+
+    @torch.inference_mode()
+    def _embed(self, values: Floats) -> Floats:
+        """Return standardised steps (N, t, F) with their categories embedded, (N, t, E)."""
+        embedded: Floats = self._embeddings(torch.from_numpy(values)).numpy()
+        return embedded
+
     def _read(self, values: Floats, counts: Counts | None) -> Floats:
         """Read `values`, (N, t, F), without the native library; return the pooled outputs (N, t, H)."""
         assert isinstance(self._stack, TorchStack)
         with np.errstate(invalid="ignore"):  # NaN past a sequence's length
-            outputs = self._stack.read((values - self._shift) / self._scale, counts)
+            outputs = self._stack.read(self._embed((values - self._shift) / self._scale), counts)
         t = outputs.shape[1]
         numbers = self._steps[:, None] + np.arange(1, t + 1)
         real = None if counts is None else (np.arange(t) < counts[:, None])[:, :, None]

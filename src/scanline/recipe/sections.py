@@ -76,6 +76,11 @@ class DataSettings(_Section):
     feature_columns: tuple[Column, ...] = Field(
         description="columns with the features, in this order; empty: all other columns"
     )
+    # Recipes of older versions have no categorical columns.
+    categorical_columns: tuple[Column, ...] = Field(
+        default=(),
+        description="long tables: features that are names of categories; empty: those that hold text",
+    )
     step_columns: ColumnList = Field(
         description="wide tables: the columns that a file must have, in the order of the steps; empty: all "
         "columns that have no other role; *: the same, without the search for columns that are an index or a "
@@ -257,6 +262,11 @@ class InputSettings(_Section):
     permutation_seed: CountOrOff = Field(description="seed of the view permuted")
     features: CountOrOff = Field(description="features per step; 0: as given by the view or the data")
     missing: Missing = Field(description="how missing values are replaced; error: refuse them")
+    # Recipes of older versions have no minimum count.
+    minimum_count: Annotated[int, Field(strict=True, ge=1, le=10**9)] = Field(
+        default=1,
+        description="how often a category must occur in the training split; rarer ones are read as unknown",
+    )
     scaling: Literal["levels", "standard", "none"] = Field(
         description="levels: divide by the largest pixel value; standard: scale each feature to mean 0 and "
         "standard deviation 1 over the training steps; none: do not scale"
@@ -312,6 +322,12 @@ class ModelSettings(_Section):
         description="initialisation of the output layer"
     )
     readout: Readout = Field(description="pooling of the outputs over the steps")
+    # Recipes of older versions have no embeddings.
+    embedding_size: Annotated[int, Field(strict=True, ge=0, le=4096)] = Field(
+        default=0,
+        description="values that stand for a category of a categorical feature; 0: round(1.6 n**0.56) for n "
+        "categories, at most 50",
+    )
 
     @model_validator(mode="after")
     def _dropout_reaches_something(self) -> ModelSettings:

@@ -12,7 +12,7 @@ from scanline.data.packed.location import Location, is_uri
 from scanline.data.packed_data import is_packed
 from scanline.device import choose_device
 from scanline.errors import ScanlineError, UsageError
-from scanline.evaluation.predict_files import FilePrediction, predict_files
+from scanline.evaluation.predict_files import Categories, FilePrediction, predict_files
 from scanline.scoring.columns import require_pyarrow
 from scanline.scoring.output import FileFormat, format_of, table_writer
 from scanline.scoring.scorer import Scorer
@@ -37,7 +37,7 @@ class FaultySequence:
     error: ScanlineError
 
 
-Result = FilePrediction | FaultySequence | ScanlineError
+Result = FilePrediction | Categories | FaultySequence | ScanlineError
 
 
 def predict(
@@ -112,7 +112,8 @@ def write_predictions(
     schema = pa.schema([pa.field("file", pa.string()), *fields], metadata=scorer.schema.metadata)
     with atomic_file(Path(to)) as file, table_writer(file, kind, schema) as writer:
         for batch in _batched(results):
-            writer.write(pa.Table.from_pylist([_row(each) for each in batch], schema=schema))
+            rows = [_row(each) for each in batch if not isinstance(each, Categories)]
+            writer.write(pa.Table.from_pylist(rows, schema=schema))
             yield from batch
 
 
@@ -132,7 +133,7 @@ def _batched(results: Iterable[Result]) -> Iterator[list[Result]]:
         yield batch
 
 
-def _row(result: Result) -> dict[str, Any]:
+def _row(result: FilePrediction | FaultySequence | ScanlineError) -> dict[str, Any]:
     """Return a result as a row of the file. An error of a file has no id."""
     if isinstance(result, ScanlineError):
         return {"error": str(result)}

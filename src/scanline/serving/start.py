@@ -86,6 +86,11 @@ def start(
         raise UsageError(f"name the data to read by {join_names(others)} with --data")
     model = load(run, choose_device(device), calibrated).with_reading(**(reading or {}))
     require_sequences(model.task, "serving")
+    if any(each.preprocessing.vocabularies for each in model.models):
+        raise UsageError(
+            f"serve: expected a model that reads numbers, got {run}, which reads categories; predict with "
+            "`scanline predict`"
+        )
     gallery = _gallery(model, run, data, say) if with_gallery else None
     listener = listen(host, port)
     port = listener.getsockname()[1]

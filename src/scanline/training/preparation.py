@@ -10,6 +10,7 @@ from scanline.data.preprocessing import Preprocessing
 from scanline.data.splits import balanced
 from scanline.errors import UsageError
 from scanline.model import pooling
+from scanline.model.embeddings import Embedding, size_by_rule
 from scanline.model.network import Architecture
 from scanline.recipe import Recipe
 from scanline.tasks import Task
@@ -62,7 +63,7 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
             steps = steps.with_splits(train=steps.train.with_weights(balanced(steps.train)))
     task = tasks.get(recipe.task).fit(steps.train, data.name)
     _check(recipe, steps, task)
-    return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps, task), task)
+    return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps, preprocessing, task), task)
 
 
 def _check(recipe: Recipe, data: Dataset, task: Task) -> None:
@@ -85,7 +86,7 @@ def _check(recipe: Recipe, data: Dataset, task: Task) -> None:
         raise UsageError("train.patience requires a validation split: set split.validation above 0")
 
 
-def _architecture(recipe: Recipe, data: Dataset, task: Task) -> Architecture:
+def _architecture(recipe: Recipe, data: Dataset, preprocessing: Preprocessing, task: Task) -> Architecture:
     model = recipe.model
     return Architecture(
         cell=model.cell,
@@ -97,4 +98,8 @@ def _architecture(recipe: Recipe, data: Dataset, task: Task) -> Architecture:
         dropout_on=model.dropout_on,
         readout=model.readout,
         classes=task.output_size,
+        embeddings=tuple(
+            Embedding(each.feature, each.size, model.embedding_size or size_by_rule(each.size))
+            for each in preprocessing.vocabularies
+        ),
     )

@@ -169,6 +169,9 @@ class Trainer:
         noise = torch.randn(batch.whole, generator=draw, dtype=scale.dtype, device=scale.device)
         if self._slices is not None:
             noise = noise[self._slices.part, : batch.values.shape[1]]
+        categorical = [each.feature for each in self.state.network.architecture.embeddings]
+        if categorical:  # ids stay as they are
+            noise[..., categorical] = 0
         return replace(batch, values=batch.values + self.recipe.train.noise * scale * noise)
 
     def _due_events(self, batch: DeviceBatch | None) -> Iterator[Logged | Evaluated]:

@@ -46,12 +46,22 @@ def test_a_column_of_text_without_an_id_asks_how_to_read_the_table(table):
     assert len(read_table_sequences(table, wide)) == 4
 
 
-def test_a_feature_of_text_names_the_option_that_chooses_features(tmp_path):
+def test_a_feature_of_text_is_a_category_where_a_column_identifies_the_sequences(tmp_path):
+    path = tmp_path / "lines.csv"
+    MACHINES.assign(line=["Linie B", "", "Linie B", "A"]).to_csv(path, index=False)
+    source = read_table_sequences(path, settings(id_column="machine_id"))
+    assert source.info.feature_names == ("temperature", "line")
+    assert source.info.categories == (None, ("Linie B", "", "A"))
+    assert source.concatenated[:, 1].tolist() == [0, 1, 0, 2]
+    assert source.info.settings.categorical_columns == ("line",)
+
+
+def test_a_feature_of_text_in_a_wide_table_names_the_option_that_chooses_features(tmp_path):
     path = tmp_path / "lines.csv"
     MACHINES.assign(line="Linie B").to_csv(path, index=False)
-    with pytest.raises(DataError, match="column line: expected a number, found 'Linie B'") as caught:
-        read_table_sequences(path, settings(id_column="machine_id"))
-    assert caught.value.remedy == "choose the columns with values, such as --feature-columns temperature"
+    wide = settings(shape="wide", feature_columns=("temperature", "line"))
+    with pytest.raises(DataError, match="column line: expected a number, found 'Linie B'"):
+        read_table_sequences(path, wide)
 
 
 @pytest.mark.parametrize(

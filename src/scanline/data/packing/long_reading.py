@@ -28,6 +28,7 @@ from scanline.data.readers.names import Names
 from scanline.data.readers.table_rows import Layout, ReadAgainError, open_rows
 from scanline.data.readers.table_sequences import LongRows, find_sequences, split_names
 from scanline.data.readers.tables import Table
+from scanline.data.readers.text_columns import refuse_categories
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
 from scanline.data.targets import encode_labels
@@ -56,6 +57,7 @@ def is_long(path: Path, settings: DataSettings, optional: Collection[str], memor
         memory_bytes: Limit for the identifiers.
     """
     table = open_rows(path, settings, optional)
+    refuse_categories(table.layout.columns, path)
     columns = table.layout.columns
     if settings.shape or not columns.id:
         return settings.shape == "long" and bool(columns.id)

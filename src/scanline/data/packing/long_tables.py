@@ -26,6 +26,7 @@ from scanline.data.readers.parquet_sizes import arrow_errors
 from scanline.data.readers.table_rows import RowParser, TableRows, cell_of, open_rows
 from scanline.data.readers.table_sequences import check_named
 from scanline.data.readers.tables import Table
+from scanline.data.readers.text_columns import refuse_categories
 from scanline.errors import DataError
 from scanline.recipe import DataSettings
 
@@ -130,6 +131,7 @@ class LongTables:
         """
         for number, path in enumerate(self.paths):
             table = self._open[number] or open_rows(path, self.settings, self._optional)
+            refuse_categories(table.layout.columns, path)
             self._open[number] = table
             self.starts.append(self.rows)
             table.layout.check_width()

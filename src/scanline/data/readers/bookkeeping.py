@@ -74,7 +74,7 @@ def separate_counters(table: Table, facts: Callable[[str], ColumnFacts], shape: 
         UsageError: If a column may be an index, but its name does not show it.
     """
     for name in table.columns.features:
-        if len(table.columns.features) > 1:
+        if len(table.columns.features) > 1 and name not in table.columns.categorical:
             table = _separate_counter(table, name, facts(name), shape)
     return table
 
@@ -138,7 +138,8 @@ def _without(table: Table, name: str, note: str) -> Table:
     features = tuple(other for other in table.columns.features if other != name)
     columns = replace(table.columns, features=features)
     values = np.delete(table.values, index, axis=1)
-    return replace(table, values=values, columns=columns, notes=(*table.notes, note))
+    categories = table.categories[:index] + table.categories[index + 1 :]
+    return replace(table, values=values, columns=columns, notes=(*table.notes, note), categories=categories)
 
 
 def _separate_length(table: Table) -> Table:
@@ -183,7 +184,7 @@ def _check_long_lengths(table: Table) -> None:
         return
     for index, name in enumerate(table.columns.features):
         # The first row is compared before all of them.
-        if table.values[0, index] != counts[table.id.codes[0]]:
+        if table.values[0, index] != counts[table.id.codes[0]] or name in table.columns.categorical:
             continue
         if (table.values[:, index] == counts[table.id.codes]).all():
             raise length_question(table, name)

@@ -34,7 +34,8 @@ _INDEX = re.compile(r"|Unnamed: 0(\.\d+)?|__index_level_\d+__")
 class Columns:
     """The columns of a table by their role; "" if no column has the role.
 
-    features: in the order of the values of a step. notes: what was inferred, for the user.
+    features: in the order of the values of a step. notes: what was inferred, for the user. categorical: those
+    of the features that are names of categories.
     """
 
     label: str
@@ -45,6 +46,7 @@ class Columns:
     split: str
     features: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -100,7 +102,8 @@ def assign(
     _check_once(roles, features, source)
     if not features:
         raise DataError(f"{source}: expected a column with values, found only {_list(names)}")
-    return Columns(**roles, features=tuple(features), notes=tuple(notes))
+    label, name, time, length, group, split = (roles[role] for role in _ROLES)
+    return Columns(label, name, time, length, group, split, tuple(features), tuple(notes))
 
 
 def _check_names(names: Sequence[str], source: str) -> None:
@@ -202,6 +205,7 @@ def settle(settings: DataSettings, columns: Columns, shape: str) -> DataSettings
     changes: dict[str, Any] = {f"{role}_column": getattr(columns, role) for role in _ROLES}
     if shape == "long":
         changes["feature_columns"] = columns.features
+        changes["categorical_columns"] = columns.categorical
         return settings.model_copy(update={**changes, "shape": shape})
     if not settings.id_column and is_counter_name(columns.id):
         changes["id_column"] = ""  # other tables need no index

@@ -17,7 +17,7 @@ from scanline.data.readers.names import NamesCollector
 from scanline.data.readers.parquet_sizes import BATCH_CELLS, arrow_errors, named_sizes
 from scanline.data.readers.row_numbers import NumberFault, to_numbers
 from scanline.data.readers.row_times import TimeColumn, TimeFault
-from scanline.data.readers.text_columns import ask_for_id, with_hint
+from scanline.data.readers.text_columns import ask_for_id, find_categorical, with_hint
 from scanline.errors import DataError, FormatError, MissingExtraError, one_line
 from scanline.formats.csv_pieces import RowBoundaryError
 from scanline.formats.delimited import Delimited, open_delimited
@@ -27,8 +27,10 @@ from scanline.recipe import DataSettings
 if TYPE_CHECKING:
     import pyarrow
 
+MAX_CODES = 2**24  # float32 has all whole numbers up to this one
 _NAMES = ("label", "id", "group", "split")
 _NUMBERS = ("is_integer", "is_floating", "is_decimal", "is_null")
+_SAMPLE_ROWS = 100  # of a Parquet column that may be categorical
 _TEXTS = ("is_string", "is_large_string", "is_string_view")
 
 
@@ -129,11 +131,13 @@ class _CsvRows(TableRows):
         _check_header(file, settings)
         columns = assign(file.names, settings, str(path), optional, file.headed)
         ask_for_id(path, columns, lambda name: file.sampled([name]), settings)
+        columns = find_categorical(path, columns, lambda name: file.sampled([name]), settings)
         file = replace(file, decimal=decimal_mark(file, settings, columns))
         # float64 first: decimal text is then rounded to float32 as values of Parquet files and programs are.
         types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
         text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
         types |= {name: text for role in _NAMES if (name := getattr(columns, role))}
+        types |= dict.fromkeys(columns.categorical, text)
         if columns.length:
             types[columns.length] = pyarrow.float64()
         notes = file.notes
@@ -188,7 +192,10 @@ class _ParquetRows(TableRows):
             schema = file.schema_arrow
             columns = assign(schema.names, settings, str(path), optional)
             kinds = {name: schema.field(name).type for name in (*columns.features, *columns.named)}
+            columns = find_categorical(path, columns, lambda name: _sample(file, name), settings)
             for name in columns.features:
+                if name in columns.categorical:
+                    continue
                 _check_type(path, name, kinds[name], "numbers", (*_NUMBERS, *_TEXTS))
             if columns.length:
                 _check_type(
@@ -197,13 +204,14 @@ class _ParquetRows(TableRows):
             if columns.time:
                 times = (*_NUMBERS, *_TEXTS, "is_temporal")
                 _check_type(path, columns.time, kinds[columns.time], "numbers, times or dates", times)
-            for name in columns.named:
+            named = (*columns.named, *columns.categorical)
+            for name in named:
                 if types.is_nested(kinds[name]):
                     raise DataError(
                         f"{path}: column {one_line(name)}: expected text, found {one_line(kinds[name])}"
                     )
             rows, packed = file.metadata.num_rows, path.stat().st_size
-            self._named = named_sizes(path, file.schema, columns.named)
+            self._named = named_sizes(path, file.schema, named)
             needed = max(4 * len(columns.features) * rows, self._named.unpacked_bytes)
             if needed > unpacked_limit(packed):
                 raise DataError(f"{path}: {exceeded_unpacked(packed, needed)}")
@@ -221,6 +229,18 @@ class _ParquetRows(TableRows):
         ):
             size = max(1, min(BATCH_CELLS // len(self._kinds), named.rows))
             yield from file.iter_batches(size, columns=list(self._kinds))
+
+
+def _sample(file: Any, name: str) -> list[str]:
+    """Return the first cells of a column of text as text; none if the column has another type."""
+    from pyarrow import types
+
+    kind = file.schema_arrow.field(name).type
+    plain = kind.value_type if types.is_dictionary(kind) else kind
+    if not any(getattr(types, test)(plain) for test in _TEXTS):
+        return []
+    batch = next(file.iter_batches(_SAMPLE_ROWS, columns=[name]), None)
+    return [] if batch is None else [cell or "" for cell in batch.column(0).to_pylist()]
 
 
 def _check_type(path: Path, name: str, kind: Any, expected: str, tests: Iterable[str]) -> None:
@@ -255,6 +275,7 @@ class RowParser:
 
     Attributes:
         named: Collectors of its columns of names, by the name of the column.
+        coded: Collectors of its categorical features, likewise.
         times: Converter of its times.
         first: Number of rows that were parsed.
     """
@@ -263,6 +284,7 @@ class RowParser:
         self.layout, self.first = layout, 0
         columns = layout.columns
         self.named = {name: NamesCollector() for role in _NAMES if (name := getattr(columns, role))}
+        self.coded = {name: NamesCollector() for name in columns.categorical}
         self.times = TimeColumn(layout.settings.time_format)
         self._typed = layout.path.suffix.lower() == ".parquet"  # everything in a CSV file is text
 
@@ -282,6 +304,9 @@ class RowParser:
         columns, settings = self.layout.columns, self.layout.settings
         with np.errstate(over="ignore"):  # too large values become infinite, which is refused later
             for index, name in enumerate(columns.features):
+                if name in self.coded:
+                    out[:, index] = self._codes(batch.column(name), name)
+                    continue
                 try:
                     out[:, index] = to_numbers(batch.column(name), settings.decimal)
                 except NumberFault as fault:
@@ -298,6 +323,22 @@ class RowParser:
                 self._fail(fault.row, name, str(fault))
         self.first += batch.num_rows
         return measured
+
+    def _codes(self, column: Any, name: str) -> NDArray[np.int32]:
+        """Return the codes of a batch of categories, (R,)."""
+        collector = self.coded[name]
+        if wrong := collector.add(column, self._typed):
+            self._fail(wrong[0], name, wrong[1])
+        if len(collector.known) > MAX_CODES:
+            self._fail(0, name, f"expected at most {MAX_CODES:,} categories, found more")
+        return collector.codes.pop()
+
+    def categories(self) -> tuple[tuple[str, ...] | None, ...]:
+        """Return the names of the categories of each feature, see `SourceInfo`."""
+        if not self.coded:
+            return ()
+        features = self.layout.columns.features
+        return tuple(tuple(self.coded[name].known) if name in self.coded else None for name in features)
 
     def _fail(self, row: int, name: str, what: str) -> NoReturn:
         raise DataError(f"{self.layout.path}: {self.layout.place(self.first + row)}{cell_of(name)}: {what}")

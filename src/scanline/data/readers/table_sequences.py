@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,6 +198,8 @@ def _check_constant(
 def _wide(table: Table, settings: DataSettings) -> MemorySource:
     check_step_settings(settings, str(table.path), "a wide table (a row for each sequence)")
     columns, ids = table.columns, table.id
+    if columns.categorical:
+        _refuse_text(table)
     rows, width = table.values.shape
     place = table.place
 
@@ -231,6 +233,23 @@ def _wide(table: Table, settings: DataSettings) -> MemorySource:
         return as_pictures(source, size)
     size = _named_picture(columns)
     return source if size is None else as_pictures(source, size, "by the names of the columns")
+
+
+def _refuse_text(table: Table) -> NoReturn:
+    """Raise DataError for a wide table with text: each of its columns would be a step."""
+    columns = table.columns
+    name = columns.categorical[0]
+    index = columns.features.index(name)
+    names = table.categories[index] or ()
+    row = next(row for row, code in enumerate(table.values[:, index]) if names[int(code)])
+    numbers = [other for other in columns.features if other not in columns.categorical]
+    listed = ",".join(numbers) if len(",".join(numbers)) <= 200 and numbers else "A,B,..."
+    table.fail(
+        row,
+        f"expected a number, found {quoted(names[int(table.values[row, index])])}; choose the columns with "
+        f"values, such as --feature-columns {listed}",
+        name,
+    )
 
 
 def _named_picture(columns: Columns) -> tuple[int, int] | None:
@@ -296,6 +315,7 @@ def _make_source(
             table.columns.features,
             None if table.split is None else _assigned_splits(table, table.split, rows),
             notes,
+            categories=table.categories,
         ),
     )
 

@@ -18,6 +18,7 @@ from scanline.data.readers.names import Names
 from scanline.data.readers.parquet_sizes import arrow_errors
 from scanline.data.readers.table_rows import Layout, ReadAgainError, RowParser, cell_of, open_rows
 from scanline.errors import DataError
+from scanline.formats.text import is_number
 from scanline.recipe import DataSettings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Table:
     day: length of a day in the unit of `time`, if that is a time of day; otherwise 0.
     counts: (R,) of the length column, or None. label, id, group and split are None without such a column.
     place: names the place of a row, counted from 0, in the file. notes: what was inferred, for the user.
-    decimal: mark before the decimals of its numbers, if that was inferred.
+    decimal: mark before the decimals of its numbers, if that was inferred. categories: as in `SourceInfo`.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Table:
     place: Callable[[int], str]
     notes: tuple[str, ...]
     decimal: str = ""
+    categories: tuple[tuple[str, ...] | None, ...] = ()
 
     def fail(self, row: int, what: str, column: str = "") -> NoReturn:
         """Raise DataError naming the place of `row`, and the column if there is one."""
@@ -105,6 +107,8 @@ def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
         check_look(parser.named[name].known, f"{path}{cell_of(name)}")
         return parser.named[name].names()
 
+    if not layout.settings.categorical_columns:
+        _check_all_text(layout, parser, values)
     return Table(
         path,
         columns,
@@ -119,4 +123,23 @@ def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
         place=layout.place,
         notes=(*layout.notes, *columns.notes),
         decimal=layout.decimal,
+        categories=parser.categories(),
     )
+
+
+def _check_all_text(layout: Layout, parser: RowParser, values: NDArray[np.float32]) -> None:
+    """Check that columns whose first cells are text hold no numbers. Raises DataError naming the first."""
+    for name in layout.columns.categorical:
+        known = parser.coded[name].known
+        numbers = [code for text, code in known.items() if is_number(text)]
+        if numbers:
+            index = layout.columns.features.index(name)
+            row = int(np.flatnonzero(np.isin(values[:, index], numbers))[0])
+            text = list(known)[int(values[row, index])]
+            raise DataError(
+                where=f"{layout.path}: {layout.place(row)}{cell_of(name)}",
+                expected="text, as in the first rows",
+                found=f"the number {text!r}",
+                remedy=f"give --categorical-columns {','.join(layout.columns.categorical)} if numbers name "
+                "categories, too",
+            )

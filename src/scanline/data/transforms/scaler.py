@@ -39,7 +39,17 @@ class Scaler:
             method: "standard" gives each feature mean 0 and standard deviation 1; "levels" divides by
                 `largest`; "none" keeps the values.
             largest: Largest value that the data can have, 255 for bytes.
+
+        Categories are not scaled.
         """
+        fitted = cls._fit(train, method, largest)
+        for feature, names in enumerate(train.info.categories):
+            if names is not None:
+                fitted.shift[feature], fitted.scale[feature] = 0, 1
+        return fitted
+
+    @classmethod
+    def _fit(cls, train: SequenceSource, method: str, largest: float) -> Self:
         F = train.features
         if method != "standard":
             return cls(
