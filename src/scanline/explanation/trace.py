@@ -239,7 +239,9 @@ def _changed_logits(network: Network, layers: list[list[_Tracer]], steps: Tensor
         steps: Standardised inputs, (T, F).
         outputs: The last layer's outputs of the whole sequence, (T, D*H).
     """
-    pooling, both = network.pooling, network.recurrent.directions == 2
+    pooling = network.pooling
+    # With outputs at each step, both directions read the whole sequence.
+    both = network.recurrent.directions == 2 and not pooling.every_step
     # Read forward only, the outputs of a prefix are the first outputs of the whole sequence.
     pooled = _pooled_prefixes(layers, steps, pooling) if both else pooling.along(outputs)
     weight, bias = (each.detach().double().cpu() for each in (network.head.weight, network.head.bias))

@@ -102,7 +102,8 @@ def create_app(service: Service) -> Guard:
     _add_model(app, service)
     _add_stream(app, service)
     _add_operations(app, service)
-    _add_page(app)
+    if not service.responder.model.task.per_step:  # the page shows one prediction for each sequence
+        _add_page(app)
     _add_problems(app)
     # FastAPI only knows models that appear in a signature. The body of `/v1/predict` is read by hand, so
     # its schemas are added here; `openapi()` caches the document that is changed.

@@ -13,6 +13,7 @@ from scanline.errors import DataError
 from scanline.evaluation.evaluate import evaluation_split
 from scanline.model.artifact import TrainedModel
 from scanline.serving.schema import Gallery, GalleryItem
+from scanline.tasks import require_sequences
 from scanline.training.provenance import trained_on
 
 _ERRORS, _UNCERTAIN, _OTHERS = 30, 12, 18  # how many of each are shown
@@ -31,8 +32,9 @@ def build_gallery(model: TrainedModel, run: str, data: str | None = None) -> Gal
         data: Name or path of another dataset; None for the one that the model was trained on.
 
     Raises:
-        ScanlineError: If the data are not available.
+        ScanlineError: If the data are not available, or the model predicts each step.
     """
+    require_sequences(model.task, "the gallery")
     # Check the local copy first: `evaluation_split` would download a catalogue data set that is absent.
     known = trained_on(Path(run)) if data is None else None
     named = data if data is not None else known[0].name if known is not None else model.data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from scanline.model.artifact import TrainedModel
 from scanline.model.model_files import DESCRIPTION
 from scanline.serving.requests import Request
 from scanline.storage.digest import sha256
+from scanline.tasks.base import JsonObject
 
 _DECIMALS = 7  # of values in traces
 
@@ -47,8 +49,7 @@ class Responder:
 
     def respond_all(self, requests: Sequence[Request]) -> list[bytes]:
         """Return the responses to plain requests, computed together."""
-        probabilities = self._probabilities([each for request in requests for each in request.sequences])
-        texts = self.predictions(probabilities)
+        texts = self._texts([each for request in requests for each in request.sequences])
         responses, start = [], 0
         for request in requests:
             end = start + len(request.sequences)
@@ -65,10 +66,14 @@ class Responder:
             values, traced = source.steps_of(0), None
             if request.trace or request.what_if is not None:
                 traced = self._trace(values, request)
-                probabilities = traced.probabilities[-1]
+                probabilities = traced.probabilities
             else:
-                probabilities = self.model.probabilities_of_steps(source)[0]
-            prediction = self.model.task.decode(probabilities).to_json()
+                probabilities = self.model.probabilities_of_steps(source)
+            decode = self.model.task.decode
+            if self.model.task.per_step:
+                prediction: JsonObject = {"steps": [decode(row).to_json() for row in probabilities]}
+            else:
+                prediction = decode(probabilities[-1]).to_json()  # after the last step of a trace
             if request.show_input:
                 prediction["seen"] = self._input(sequence, values)
             if request.trace and traced is not None:
@@ -79,6 +84,18 @@ class Responder:
     def predictions(self, probabilities: NDArray[np.float64]) -> list[str]:
         """Return each row of (N, K) probabilities as JSON."""
         return self.model.task.json_rows(probabilities)
+
+    def _texts(self, sequences: Sequence[NDArray[np.float32]]) -> list[str]:
+        """Return the prediction for each sequence, or those for each of its steps, as JSON."""
+        if not self.model.task.per_step:
+            return self.predictions(self._probabilities(sequences))
+        texts = [""] * len(sequences)
+        for chosen in _by_width(sequences).values():
+            steps = self.model.steps(_source([sequences[index] for index in chosen]))
+            rows = iter(self.predictions(self.model.probabilities_of_steps(steps)))
+            for index, length in zip(chosen, steps.lengths.tolist(), strict=True):
+                texts[index] = f'{{"steps":[{",".join(itertools.islice(rows, length))}]}}'
+        return texts
 
     def warm_up(self) -> None:
         """Compute one response of each kind, since the first one takes longer."""
@@ -102,9 +119,7 @@ class Responder:
     def _probabilities(self, sequences: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return (N, K) for N arrays (T_i, F_i), each as wide as the source or as the network's input."""
         # A source has one width; requests may mix both accepted widths, which then takes one pass for each.
-        groups: dict[int, list[int]] = defaultdict(list)
-        for index, each in enumerate(sequences):
-            groups[each.shape[1]].append(index)
+        groups = _by_width(sequences)
         if len(groups) == 1:
             return self.model.probabilities(_source(sequences))
         # Float64, as `Model.probabilities` returns; filled group by group, in the order of the requests.
@@ -128,6 +143,14 @@ class Responder:
         whole = np.array_equal(sequence, np.rint(sequence))
         pixels: list[Any] = sequence.astype(np.int64 if whole else np.float64).reshape(shape).tolist()
         return pixels
+
+
+def _by_width(sequences: Sequence[NDArray[np.float32]]) -> dict[int, list[int]]:
+    """Return the indices of the sequences of each width."""
+    groups: dict[int, list[int]] = defaultdict(list)
+    for index, each in enumerate(sequences):
+        groups[each.shape[1]].append(index)
+    return groups
 
 
 def _source(sequences: Sequence[NDArray[np.float32]]) -> MemorySource:

@@ -107,12 +107,30 @@ class Prediction(BaseModel):
     ] = None
 
 
+class StepPrediction(BaseModel):
+    """The prediction for one step."""
+
+    label: ClassLabel
+    probability: float
+    probabilities: dict[str, float]
+
+
+class PredictionOfSteps(BaseModel):
+    """The predictions for the steps of one sequence, by a model that predicts each step."""
+
+    steps: list[StepPrediction]
+    seen: Annotated[list[Any] | None, Field(description="The steps that the network read.")] = None
+    trace: Annotated[
+        dict[str, Any] | None, Field(description="Probabilities, gates and states at every step.")
+    ] = None
+
+
 class PredictResponse(BaseModel):
     """The predictions for a request, in the order of its inputs."""
 
     schema_: Annotated[int, Field(alias="schema")] = 1
     model: Annotated[str, Field(description="The beginning of the model's digest.")]
-    predictions: list[Prediction]
+    predictions: list[Prediction] | list[PredictionOfSteps]
 
 
 class StreamState(BaseModel):

@@ -16,7 +16,6 @@ from scanline.model.model_files import find_model
 from scanline.serving.access import Access, host_name
 from scanline.serving.limits import Limits
 from scanline.serving.schema import Gallery
-from scanline.tasks import require_sequences
 from scanline.version import __version__
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -85,7 +84,6 @@ def start(
     if data is None and (others := [key for key in reading or {} if key != "white"]):
         raise UsageError(f"name the data to read by {join_names(others)} with --data")
     model = load(run, choose_device(device), calibrated).with_reading(**(reading or {}))
-    require_sequences(model.task, "serving")
     if any(each.preprocessing.vocabularies for each in model.models):
         raise UsageError(
             f"serve: expected a model that reads numbers, got {run}, which reads categories; predict with "
@@ -99,6 +97,8 @@ def start(
     name = folder.parent.name if folder.name == "model" else folder.name
     service = create_service(model, name, __version__, access, replace(Limits(), **limits), gallery)
     address = "127.0.0.1" if host in _ANY_ADDRESS else f"[{host}]" if ":" in host else host
+    if model.task.per_step:
+        say(f"there is no page for the task {model.task.name}; /v1/predict and /v1/stream predict each step")
     serve(service, listener, lambda: say(f"serving {run} at http://{address}:{port}/ (Ctrl-C ends)"))
 
 
