@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scanline.cli.data_options import chosen_settings
+from scanline.cli.data_options import chosen_settings, data_options
 from scanline.cli.output import download_bar, print_json, print_text, say, shown_name
 from scanline.cli.process_options import ProcessOptions, is_member, process_options
 from scanline.errors import UsageError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--run", metavar="DIR", help="Run directory to create.  [default: the next runs/DATA-RECIPE-NNN]"
 )
+@data_options
 @click.option("--seed", type=click.IntRange(min=0), help="Shorthand for --set seed=N.")
 @click.option(
     "--device", default="auto", metavar="auto|cpu|cuda", show_default=True, help="Device to compute on."
