@@ -196,11 +196,9 @@ def test_data_that_cannot_carry_labels_of_steps_are_refused(table, tmp_path):
     [
         ("explain", "RUN", "TABLE"),
         ("report", "RUN"),
-        ("serve", "RUN", "--port", "0"),
         ("evaluate", "RUN", "--steps"),
         ("evaluate", "RUN", "--stop-at", "0.9"),
         ("score", "RUN", "TABLE", "--to", "OUT"),
-        ("export", "RUN", "--output", "OUT.onnx"),
         ("export", "RUN", "--output", "OUT.keras"),
         ("compare", "RUN", "COPY"),
         ("ensemble", "RUN", "COPY", "--output", "OUT"),
@@ -215,6 +213,25 @@ def test_what_does_not_apply_is_refused_by_name(run, table, tmp_path, arguments)
     assert isinstance(error, UsageError)
     assert "step-classification" in str(error)
     assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("options", [(), ("--opset", 11), ("--step",), ("--step", "--calibrated")])
+def test_an_onnx_graph_has_outputs_for_each_step(run, model, tmp_path, options):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    out, error = command("export", run, "--output", tmp_path / "steps.onnx", "--json", *options)
+    assert error is None
+    assert json.loads(out)["verification" if "verification" in json.loads(out) else "difference"] is not None
+    if "--step" in options:
+        return
+    session = onnxruntime.InferenceSession(str(tmp_path / "steps.onnx"))
+    values = np.random.default_rng(3).normal(size=(2, 5, 2)).astype(np.float32)
+    lengths = np.array([5, 3])
+    logits, probabilities = session.run(["logits", "probabilities"], {"steps": values, "lengths": lengths})
+    assert logits.shape == probabilities.shape == (2, 5, 2)
+    for row, length, expected in zip(
+        probabilities, lengths, model.predict_proba(values, lengths), strict=True
+    ):
+        assert np.allclose(row[:length], expected, atol=1e-5)
 
 
 def test_the_task_is_built_in():

@@ -83,7 +83,11 @@ def step_batches(model: Model, seed: int) -> Iterator[Batch]:
         return {"steps": values}, source
 
     for N, T in ((1, 1), (1, 48), (5, 17)):
-        yield stable.draw(partial(draw, N), N, T)
+        batch = stable.draw(partial(draw, N), N, T)
+        if model.task.per_step:  # of each prefix the outputs at its last step
+            numbers = np.repeat(np.arange(1, batch.feed["steps"].shape[1] + 1), N)
+            batch = replace(batch, logits=batch.logits[np.cumsum(numbers) - 1])
+        yield batch
 
 
 class StableBatches:

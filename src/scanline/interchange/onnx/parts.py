@@ -93,52 +93,74 @@ def layer_weights(graph: GraphBuilder, model: Model, layer: int) -> list[str]:
 
 
 def add_outputs(
-    graph: GraphBuilder, model: Model, features: str, finite: str, temperature: float, probabilities: bool
+    graph: GraphBuilder,
+    model: Model,
+    features: str,
+    finite: str,
+    temperature: float,
+    probabilities: bool,
+    every_step: bool = False,
 ) -> list[ValueInfoProto]:
     """Add the head, and return the outputs of the graph.
 
     Args:
         graph: The graph.
         model: The model.
-        features: Pooled features (N, D*H).
+        features: Pooled features (N, D*H), or those of each step (N, T, D*H).
         finite: (N,) whether the input was finite; the outputs are NaN where it was not.
         temperature: Number by which logits are divided for the probabilities.
         probabilities: Whether there is an output for them.
+        every_step: Whether there are features of each step.
     """
     head, K = model.network.head, model.network.architecture.classes
     features = _dense(graph, model, features)
-    weight = graph.constant("head_weight", to_array(head.weight))
     bias = graph.constant("head_bias", to_array(head.bias))
-    # transB=1: torch stores the weight of Linear as (K, D*H).
-    logits = graph.add("Gemm", [features, weight, bias], "any_logits", transB=1)
-    valid = graph.reshape(finite, [-1, 1], "readable_column")
+    if every_step:  # Gemm takes two dimensions only
+        weight = graph.constant("head_weight", np.ascontiguousarray(to_array(head.weight).T))
+        products = graph.add("MatMul", [features, weight], "head_products")
+        logits = graph.add("Add", [products, bias], "any_logits")
+    else:
+        weight = graph.constant("head_weight", to_array(head.weight))
+        # transB=1: torch stores the weight of Linear as (K, D*H).
+        logits = graph.add("Gemm", [features, weight, bias], "any_logits", transB=1)
+    valid = graph.reshape(finite, [-1, 1, 1] if every_step else [-1, 1], "readable_column")
     # NaN instead of an error, because a graph cannot refuse one sequence of a batch.
     logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
-    return declare_outputs(graph, logits, K, temperature, probabilities, "One for each class")
+    what = "One for each class"
+    return declare_outputs(graph, logits, K, temperature, probabilities, what, every_step)
 
 
 def declare_outputs(
-    graph: GraphBuilder, logits: str, classes: int, temperature: float, probabilities: bool, what: str
+    graph: GraphBuilder,
+    logits: str,
+    classes: int,
+    temperature: float,
+    probabilities: bool,
+    what: str,
+    every_step: bool = False,
 ) -> list[ValueInfoProto]:
     """Add the probabilities for logits, and return the outputs of the graph.
 
     Args:
         graph: The graph.
-        logits: Logits (N, K).
+        logits: Logits (N, K), or (N, T, K).
         classes: K.
         temperature: Number by which logits are divided for the probabilities.
         probabilities: Whether there is an output for them.
         what: What the logits are, in words.
+        every_step: Whether there are logits for each step.
     """
-    K = classes
-    made = [value_info("logits", ["N", K], f"{what}, in the order of `classes` in the metadata.")]
+    shape: list[int | str] = ["N", "T", classes] if every_step else ["N", classes]
+    order = "in the order of `classes` in the metadata"
+    order += "; undefined past the end of a sequence" if every_step else ""
+    made = [value_info("logits", shape, f"{what}, {order}.")]
     if probabilities:
         if temperature != 1:
             divisor = graph.constant("temperature", temperature)
             logits = graph.add("Div", [logits, divisor], "logits_over_temperature")
-        graph.add("Softmax", [logits], "probabilities", axis=1)
+        graph.add("Softmax", [logits], "probabilities", axis=len(shape) - 1)
         calibrated = f" divided by the temperature {temperature:.6g}" if temperature != 1 else ""
-        made.append(value_info("probabilities", ["N", K], f"Softmax of the logits{calibrated}."))
+        made.append(value_info("probabilities", shape, f"Softmax of the logits{calibrated}."))
     return made
 
 

@@ -30,8 +30,8 @@ def sequence_graph(
 ) -> ModelProto:
     """Return the graph that reads `steps` (N, T, F) with `lengths` (N,), or `pictures`.
 
-    Its outputs are `logits` (N, K) and, if wanted, `probabilities` (N, K). They are NaN for a sequence with a
-    value that is not finite and is not filled.
+    Its outputs are `logits` (N, K) and, if wanted, `probabilities` (N, K), or (N, T, K) if the model predicts
+    each step. They are NaN for a sequence with a value that is not finite and is not filled.
 
     Args:
         model: The model.
@@ -65,7 +65,8 @@ def sequence_graph(
         return "lengths" if real else graph.numbers(_picture_steps(form))
 
     features = network.pooling.to_onnx(graph, read, final, real, counts)
-    outputs_info = add_outputs(graph, model, features, finite, temperature, probabilities)
+    every_step = network.pooling.every_step
+    outputs_info = add_outputs(graph, model, features, finite, temperature, probabilities, every_step)
     return graph.model(
         "scanline_sequences",
         inputs,

@@ -152,7 +152,14 @@ def verify_sequences(content: bytes, model: TrainedModel, seed: int = 0) -> Veri
     """
     run, comparison = run_on(content), Comparison(model.divisor)
     for batch in sequence_batches(model, seed):
-        comparison.add(run(batch.feed), batch.logits, batch.longest, batch.description)
+        outputs = run(batch.feed)
+        if model.task.per_step:  # the rows of all steps, as the model returns them
+            shape = outputs["logits"].shape
+            if len(shape) != 3:
+                raise ModelError(f"the ONNX graph: expected outputs of shape (N, T, K), found {shape}")
+            real = np.arange(shape[1]) < batch.feed["lengths"][:, None]
+            outputs = {name: output[real] for name, output in outputs.items()}
+        comparison.add(outputs, batch.logits, batch.longest, batch.description)
     return comparison.finish()
 
 

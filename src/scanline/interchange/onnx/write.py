@@ -38,7 +38,8 @@ def export_onnx(
     Inputs are `steps` float32 (N, T, F), before shift and scale (of a picture's row the levels), and
     `lengths` int64 (N,), 1 to T; values past a length are not read. A model of pictures with another view
     than rows takes `pictures` float32 (N, height, width x channels) only. N and T are free. Outputs are
-    `logits` float32 (N, K) and `probabilities` (N, K), calibrated if `model` is. They are NaN for a
+    `logits` float32 (N, K) and `probabilities` (N, K), calibrated if `model` is; (N, T, K) if the model
+    predicts each step, undefined past the end of a sequence. They are NaN for a
     sequence with an infinite value, or with NaN if the model does not fill missing values. The metadata
     name the classes, the input and the digests of the weights. The graph of an ensemble has all members, and
     its logits are the logarithm of the mean of their probabilities; it takes pictures if one member has
