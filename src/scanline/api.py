@@ -286,6 +286,10 @@ def train(
     data: PathLike | Arrays | Any | None = None,
     *,
     task: str | None = None,
+    label_column: str | None = None,
+    id_column: str | None = None,
+    time_column: str | None = None,
+    group_column: str | None = None,
     recipe: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
     run: PathLike | None = None,
@@ -301,9 +305,14 @@ def train(
     """Train a model, test it and write its run directory, as `scanline train` does.
 
     Args:
-        data: Name or path of a dataset; `scanline.Arrays(values, labels)`; or a data set of Hugging Face, or
-            a dictionary of its splits, whose columns of lists are the features. None takes MNIST if it is
-            available, otherwise the small digits.
+        data: Name or path of a dataset; `scanline.Arrays(values, labels)`; a data frame of pandas or polars,
+            a table of Arrow or a data set of Hugging Face, or a dictionary of these by split, long or wide as
+            tables in files, or with columns of lists as features. None takes MNIST if it is available,
+            otherwise the small digits.
+        label_column: Short for settings["data.label_column"].
+        id_column: Short for settings["data.id_column"]: what identifies the sequence of a row.
+        time_column: Short for settings["data.time_column"].
+        group_column: Short for settings["data.group_column"].
         task: Short for settings["task"]: "classification" (a class for each sequence) or "regression" (a
             number); None leaves it to the recipe, which is a classification unless it says otherwise.
         recipe: Name of a recipe, or a TOML file.
@@ -330,7 +339,9 @@ def train(
         Interrupted: After Ctrl-C or SIGTERM in the main thread, once the step has ended and the run is saved;
             a second signal acts at once.
     """
-    changes = dict(settings or {}) | ({} if seed is None else {"seed": seed})
+    columns = {"label": label_column, "id": id_column, "time": time_column, "group": group_column}
+    roles = {f"data.{role}_column": name for role, name in columns.items() if name is not None}
+    changes = dict(settings or {}) | roles | ({} if seed is None else {"seed": seed})
     changes |= {} if task is None else {"task": task}
     given = training_data(data, reading_settings(changes))
     if resume is not None and run is not None:

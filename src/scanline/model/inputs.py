@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from scanline.data import catalogue
 from scanline.data.checks import check_values
+from scanline.data.data_frames import is_frame, read_long, to_frame
 from scanline.data.memory import MemorySource
 from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
@@ -19,7 +20,7 @@ from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.arrays import Arrays, as_numbers, from_arrays
 from scanline.data.readers.frames import column_names
 from scanline.data.readers.recordings import read_recording
-from scanline.data.reading import TO_EVALUATE
+from scanline.data.reading import TO_EVALUATE, TO_PREDICT
 from scanline.data.source import SequenceSource
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError, one_line
@@ -49,6 +50,12 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
             f"expected values, got the name {one_line(values)!r}: read a picture or a WAV file with "
             "model.prepare(path); model.evaluate(name) reads a data set; `scanline predict` reads files"
         )
+    with python_terms():
+        table = read_long(values, preprocessing.settings, TO_PREDICT)
+    if table is not None:
+        preprocessing.check(table.shape, table.name, trained_on)
+        check_values(table, preprocessing.missing != "error", trained=True)
+        return preprocessing.prepare(table)
     if preprocessing.picture:
         if lengths is not None:
             raise UsageError("lengths must be None for a model of pictures")
@@ -141,16 +148,21 @@ def read_targets(values: Any, preprocessing: Preprocessing) -> SequenceSource:
     """
     if isinstance(values, SequenceSource):
         return values
+    if is_frame(values):
+        with python_terms():
+            source = to_frame(values).read(preprocessing.settings, TO_EVALUATE)
+            check_values(source, preprocessing.missing != "error", trained=True)
+            return source
     if not isinstance(values, str | os.PathLike | Arrays):
         raise UsageError(
-            "expected scanline.Arrays(values, labels), or the name or path of a data set, "
+            "expected scanline.Arrays(values, labels), a data frame, or the name or path of a data set, "
             f"got {type(values).__name__}"
         )
-    source = values if isinstance(values, Arrays) else os.fspath(values)
-    known = isinstance(source, str) and source in catalogue.names()
+    given = values if isinstance(values, Arrays) else os.fspath(values)
+    known = isinstance(given, str) and given in catalogue.names()
     settings = DEFAULT_DATA if known else preprocessing.settings
     with python_terms():
-        dataset = catalogue.read(source, settings, optional=TO_EVALUATE)
+        dataset = catalogue.read(given, settings, optional=TO_EVALUATE)
         return dataset.evaluation_source(preprocessing.missing)
 
 

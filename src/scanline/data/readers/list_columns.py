@@ -64,7 +64,7 @@ def training_data(data: Any, settings: Mapping[str, Any]) -> str | Arrays | None
     """Return what a program gives to train on as a name, a path or arrays.
 
     Args:
-        data: A name, a path, arrays, or a data set of Hugging Face.
+        data: A name, a path, arrays, a data frame, or a data set of Hugging Face.
         settings: Changes of the recipe, dotted key to value.
 
     Raises:
@@ -74,12 +74,16 @@ def training_data(data: Any, settings: Mapping[str, Any]) -> str | Arrays | None
         return data
     if isinstance(data, str | PathLike):
         return fspath(data)
+    if not has_list_cells(data) and is_table_of_program(data):
+        from scanline.data.data_frames import frame_arrays  # which reads tables, some of which have lists
+
+        return frame_arrays(data)
     if is_dataset(data):
         chosen = {key: value for key, value in settings.items() if key.startswith("data.")}
         return arrays_of(data, recipe.load(recipe.DEFAULT, chosen).data)
     raise UsageError(
-        "data must be a name, a path, scanline.Arrays(values, labels) or a data set of Hugging Face, got "
-        f"{type(data).__name__}"
+        "data must be a name, a path, scanline.Arrays(values, labels), a data frame or a data set of Hugging "
+        f"Face, got {type(data).__name__}"
     )
 
 
@@ -114,6 +118,25 @@ def is_dataset(data: Any) -> bool:
     if isinstance(data, Mapping):
         return bool(data) and all(is_dataset(part) for part in data.values())
     return hasattr(data, "column_names") and (hasattr(data, "with_format") or hasattr(data, "to_batches"))
+
+
+def is_table_of_program(data: Any) -> bool:
+    """Return whether `data` is a table with named columns, or a dictionary of such by split."""
+    from scanline.data.data_frames import is_frame
+
+    if isinstance(data, Mapping):
+        return bool(data) and all(is_frame(part) for part in data.values())
+    return is_frame(data)
+
+
+def has_list_cells(data: Any) -> bool:
+    """Return whether a data set of Hugging Face or a table of Arrow has lists as cells."""
+    first = next(iter(data.values()), None) if isinstance(data, Mapping) else data
+    if not is_dataset(first):
+        return False
+    if hasattr(first, "with_format"):
+        first = first.with_format("arrow")[:1]
+    return any(_is_list(field.type) for field in first.schema)
 
 
 def _as_arrays(source: MemorySource, name: str) -> Arrays:
