@@ -10,10 +10,10 @@ from typing import Any
 
 from scanline import recipe as recipes
 from scanline.data import packing
+from scanline.data.data_frames import training_data
 from scanline.data.download import Progress
 from scanline.data.packing import PackResult
 from scanline.data.readers.arrays import Arrays
-from scanline.data.readers.list_columns import training_data
 from scanline.device import choose_device
 from scanline.errors import ModelError, UsageError
 from scanline.evaluation.ensembling import ensemble_runs

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scanline.api import PathLike, Run, load
+from scanline.data.data_frames import training_data
 from scanline.data.readers.arrays import Arrays
-from scanline.data.readers.list_columns import training_data
 from scanline.model.artifact import TrainedModel
 from scanline.python_terms import in_python, python_terms
 from scanline.search import check_installed

@@ -11,12 +11,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scanline import recipe
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import Arrays
+from scanline.data.readers.list_columns import arrays_of, has_list_cells, is_dataset
 from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.data.reading import TO_EVALUATE, by_column
 from scanline.errors import DataError, MissingExtraError, UsageError, join_names, one_line
@@ -134,6 +137,31 @@ def to_frame(data: Any) -> Frame:
         raise DataError(f"{NAME}: expected columns with values of one kind each ({reason})") from None
 
 
+def training_data(data: Any, settings: Mapping[str, Any]) -> str | Arrays | None:
+    """Return what a program gives to train on as a name, a path or arrays.
+
+    Args:
+        data: A name, a path, arrays, a data frame, or a data set of Hugging Face.
+        settings: Changes of the recipe, dotted key to value.
+
+    Raises:
+        UsageError: If `data` is nothing to train on.
+    """
+    if isinstance(data, Arrays | None):
+        return data
+    if isinstance(data, str | PathLike):
+        return fspath(data)
+    if not has_list_cells(data) and _is_table(data):
+        return frame_arrays(data)
+    if is_dataset(data):
+        chosen = {key: value for key, value in settings.items() if key.startswith("data.")}
+        return arrays_of(data, recipe.load(recipe.DEFAULT, chosen).data)
+    raise UsageError(
+        "data must be a name, a path, scanline.Arrays(values, labels), a data frame or a data set of Hugging "
+        f"Face, got {type(data).__name__}"
+    )
+
+
 def frame_arrays(data: Any) -> FrameArrays:
     """Return tables of a program to train on: one, or a dictionary of them by split.
 
@@ -159,6 +187,13 @@ def read_long(data: Any, settings: DataSettings, optional: Collection[str]) -> M
         return None
     frame = to_frame(data)
     return frame.read(settings, optional) if settings.id_column in frame.table.column_names else None
+
+
+def _is_table(data: Any) -> bool:
+    """Return whether `data` is a table with named columns, or a dictionary of such by split."""
+    if isinstance(data, Mapping):
+        return bool(data) and all(is_frame(part) for part in data.values())
+    return is_frame(data)
 
 
 def _is_pandas(data: Any) -> bool:

@@ -77,7 +77,7 @@ def read_values(values: Any, lengths: Any, preprocessing: Preprocessing, trained
 
 def _as_batch(values: Any, preprocessing: Preprocessing) -> Any:
     """Return one recording, as samples (S,) or (S, 1) or as log-mel steps (T, F), as a batch of one."""
-    shape = getattr(values, "shape", ())
+    shape: tuple[int, ...] = getattr(values, "shape", ())
     if len(shape) == 1 and getattr(values, "dtype", None) != np.dtype(object):
         return values[None, :, None]
     single = len(shape) == 2 and shape[1] in (preprocessing.source_features, preprocessing.features)

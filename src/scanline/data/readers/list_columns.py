@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline import recipe
 from scanline.data.class_names import check_look
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
@@ -60,33 +58,6 @@ def read_list_columns(path: Path, settings: DataSettings, optional: Collection[s
     return _from_table(table, settings, optional, str(path))
 
 
-def training_data(data: Any, settings: Mapping[str, Any]) -> str | Arrays | None:
-    """Return what a program gives to train on as a name, a path or arrays.
-
-    Args:
-        data: A name, a path, arrays, a data frame, or a data set of Hugging Face.
-        settings: Changes of the recipe, dotted key to value.
-
-    Raises:
-        UsageError: If `data` is nothing to train on.
-    """
-    if isinstance(data, Arrays | None):
-        return data
-    if isinstance(data, str | PathLike):
-        return fspath(data)
-    if not has_list_cells(data) and is_table_of_program(data):
-        from scanline.data.data_frames import frame_arrays  # which reads tables, some of which have lists
-
-        return frame_arrays(data)
-    if is_dataset(data):
-        chosen = {key: value for key, value in settings.items() if key.startswith("data.")}
-        return arrays_of(data, recipe.load(recipe.DEFAULT, chosen).data)
-    raise UsageError(
-        "data must be a name, a path, scanline.Arrays(values, labels), a data frame or a data set of Hugging "
-        f"Face, got {type(data).__name__}"
-    )
-
-
 def arrays_of(dataset: Any, settings: DataSettings = DEFAULT_DATA, name: str = "dataset") -> Arrays:
     """Return the sequences of a Hugging Face data set, or of a dictionary of its splits, to train on.
 
@@ -120,18 +91,9 @@ def is_dataset(data: Any) -> bool:
     return hasattr(data, "column_names") and (hasattr(data, "with_format") or hasattr(data, "to_batches"))
 
 
-def is_table_of_program(data: Any) -> bool:
-    """Return whether `data` is a table with named columns, or a dictionary of such by split."""
-    from scanline.data.data_frames import is_frame
-
-    if isinstance(data, Mapping):
-        return bool(data) and all(is_frame(part) for part in data.values())
-    return is_frame(data)
-
-
 def has_list_cells(data: Any) -> bool:
     """Return whether a data set of Hugging Face or a table of Arrow has lists as cells."""
-    first = next(iter(data.values()), None) if isinstance(data, Mapping) else data
+    first: Any = next(iter(data.values()), None) if isinstance(data, Mapping) else data
     if not is_dataset(first):
         return False
     if hasattr(first, "with_format"):

@@ -165,9 +165,11 @@ class LogMel:
 
     def _levelled(self, logarithms: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the logarithms of energies (T, mels), limited below and with their level removed."""
-        peak = np.log(np.exp(logarithms).sum(1).max())
+        peak = float(np.log(np.exp(logarithms).sum(1).max()))
         if self.range_db:
             logarithms = np.maximum(logarithms, peak - self.range_db * (math.log(10) / 10))
         if self.level == "mean":
-            return logarithms - logarithms.mean(0)
-        return logarithms - peak if self.level == "peak" else logarithms
+            logarithms = logarithms - logarithms.mean(0)
+        elif self.level == "peak":
+            logarithms = logarithms - peak
+        return logarithms
