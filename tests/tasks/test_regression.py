@@ -16,6 +16,7 @@ from scanline import cli, tasks
 from scanline.data.memory import MemorySource
 from scanline.errors import DataError, ModelError, UsageError
 from scanline.tasks.regression import Regression
+from tests.serving.client import in_thread
 
 SETTINGS = {
     "train.samples": 0,
@@ -347,3 +348,87 @@ def test_a_report_shows_numbers_and_no_classes(run, other, tmp_path):
     assert not [word for word in ("accuracy", "onfusion", "predicted class", "ross-entropy") if word in words]
     with pytest.raises(UsageError, match="a report compares classifications only, got regression"):
         scanline.report(run.path, tmp_path / "report.html", against=other.path)
+
+
+def test_the_server_predicts_numbers_and_says_that_its_page_is_for_classes(model):
+    values = [[0.5, 1.0], [-0.25, 0.0], [2.0, -1.0]]
+    expected = model.predict(np.array([values], np.float32))[0]
+    with in_thread(model) as server:
+        (plain,) = server.predict([values]).json()["predictions"]
+        (traced,) = server.predict([values], trace=True).json()["predictions"]
+        described = server.get("/v1/model").json()
+        page = server.get("/").body.decode()
+    assert plain["label"] == pytest.approx(expected)
+    assert plain["high"] - plain["low"] == pytest.approx(2 * model.task.half_width)
+    assert set(plain) == {"label", "low", "high"}
+    assert len(traced["trace"]["probabilities"]) == 3
+    assert described["task"] == "regression"
+    assert "the task of this model is regression" in page
+    assert "<script" not in page
+
+
+def test_an_explanation_is_of_the_number(run, model, table):
+    values = np.random.default_rng(3).normal(size=(6, 2)).astype(np.float32)
+    explanation = scanline.explain(model, values)
+    assert explanation.label == pytest.approx(model.predict(values[None])[0])
+    # Attributions of an additive quantity: the values of x, not those of y.
+    sizes = np.abs(explanation.attribution.values).sum(0)
+    assert sizes[0] > 2 * sizes[1]
+    out, error = command("explain", run.path, table)
+    assert (error, "number" in out) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "RUN", "--steps"), "the task regression has no accuracy"),
+        (("score", "RUN", "DATA", "--to", "OUT", "--stop-at", "0.9"), "no class probabilities"),
+        (("ensemble", "RUN", "RUN", "--output", "OUT"), ""),
+        (("predict", "RUN", "DATA", "--calibrated"), "its task is regression"),
+        (("export", "RUN", "--output", "model.keras"), "classification only, got regression"),
+    ],
+)
+def test_what_needs_classes_refuses_the_task_by_name(run, other, table, tmp_path, arguments, message):
+    names = {"RUN": run.path, "DATA": table, "OUT": tmp_path / "out"}
+    _, error = command(*(names.get(each, each) for each in arguments))
+    assert isinstance(error, UsageError | ModelError)
+    assert message in str(error)
+
+
+def test_an_ensemble_refuses_the_task_by_name(run, other, tmp_path):
+    with pytest.raises(UsageError, match="an ensemble supports the task classification only, got regression"):
+        scanline.ensemble([run.path, other.path], tmp_path / "out", log=None)
+
+
+def test_settings_are_searched(table, tmp_path):
+    pytest.importorskip("optuna", reason="Optuna is not installed: pip install '.[tune]'")
+    found = scanline.tune(
+        table,
+        task="regression",
+        settings=SETTINGS | {"train.steps": 60, "train.validate_every": 20},
+        space={"model.hidden_size": [4, 8]},
+        trials=2,
+        workers=0,
+        folds=2,
+        study=tmp_path / "study",
+        log=None,
+    )
+    assert found.result["metric"] == "skill"
+    assert found.result["test"]["rmse"] > 0
+    # The final model was trained on the validation sequences, too: the errors are those of the folds.
+    model = found.model
+    assert model.task.half_width > 0
+    with pytest.raises(UsageError, match="ensemble requires a classification, got the task regression"):
+        scanline.tune(table, task="regression", settings=SETTINGS, trials=1, ensemble=2, log=None)
+
+
+def test_numbers_are_packed_and_trained_on(table, tmp_path):
+    pytest.importorskip("pyarrow")
+    out, error = command("data", "pack", table, "--to", tmp_path / "packed", "--targets", "numbers")
+    assert error is None
+    settings = {key: each for key, each in SETTINGS.items() if not key.startswith("split.")}
+    run = scanline.train(
+        tmp_path / "packed", task="regression", settings=settings, run=tmp_path / "run", log=None
+    )
+    assert run.result["test"]["r2"] > 0.5
+    assert run.model.task.half_width is not None

@@ -10,6 +10,7 @@ from scanline.errors import UsageError
 from scanline.model.artifact import Model
 from scanline.tasks.classes import ClassTask
 from scanline.tasks.classification import require
+from scanline.tasks.regression import Regression
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ def check_exportable(model: Model, target: str, title: str) -> None:
         )
     # layout() raises the UsageError itself if the cell has no mapping to the format.
     model.network.recurrent.cell.layout(target)
-    # An ONNX graph may have an output for each step.
-    if not (target == "onnx" and isinstance(model.task, ClassTask)):
+    if target != "onnx":
         require(model.task, f"{title} export")
+    elif not isinstance(model.task, ClassTask | Regression):
+        raise UsageError(
+            f"{title} export supports the tasks classification, step-classification and regression only, "
+            f"got {model.task.name}"
+        )

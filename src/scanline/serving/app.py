@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -28,6 +29,7 @@ from scanline.serving.requests import RequestParser
 from scanline.serving.responses import Responder
 from scanline.serving.schema import Gallery, PredictRequest, PredictResponse, ProblemDocument
 from scanline.serving.stream import Stream, serve_stream
+from scanline.tasks import Task
 
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -103,7 +105,7 @@ def create_app(service: Service) -> Guard:
     _add_stream(app, service)
     _add_operations(app, service)
     if not service.responder.model.task.per_step:  # the page shows one prediction for each sequence
-        _add_page(app)
+        _add_page(app, service.responder.model.task)
     _add_problems(app)
     # FastAPI only knows models that appear in a signature. The body of `/v1/predict` is read by hand, so
     # its schemas are added here; `openapi()` caches the document that is changed.
@@ -188,13 +190,28 @@ def _add_problems(app: FastAPI) -> None:
         return _problem_response(Problem("unknown-route", f"there is no {request.url.path[:200]}"))
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_page(app: FastAPI, task: Task) -> None:
+    if not task.has_accuracy:
+        app.add_api_route("/", _file_route(_notice(task), _PAGE["index.html"]), include_in_schema=False)
+        return
     page = resources.files("scanline.serving") / "page"
     for name, media_type in _PAGE.items():
         # Read at start: the three files are small, and no request may name a path on disk.
         content = (page / name).read_bytes() if (page / name).is_file() else b""
         path = "/" if name == "index.html" else f"/assets/{name}"
         app.add_api_route(path, _file_route(content, media_type), include_in_schema=False)
+
+
+def _notice(task: Task) -> bytes:
+    """Return the page of a model that the page for classes cannot show."""
+    text = (
+        f"The page shows classifications; the task of this model is {task.name}. POST inputs to /v1/predict, "
+        "or open a WebSocket at /v1/stream. /v1/model describes the model, /openapi.json the routes."
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Scanline</title>\n'
+        f"<p>{html.escape(text)}</p>\n</html>\n"
+    ).encode()
 
 
 def _file_route(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]]:

@@ -40,6 +40,7 @@ def describe_model(
         model=digest,
         version=version,
         trained_on=model.data,
+        task=model.task.name,
         classes=list(model.class_names),
         class_names=list(map(str, model.class_names)),
         input=_describe_input(model),

@@ -96,9 +96,11 @@ class StreamRequest(_RequestModel):
 class Prediction(BaseModel):
     """The prediction for one sequence."""
 
-    label: ClassLabel
-    probability: float
-    probabilities: dict[str, float]
+    label: Annotated[ClassLabel, Field(description="The class; of a regression the number.")]
+    probability: Annotated[float | None, Field(description="Absent for a regression.")] = None
+    probabilities: Annotated[dict[str, float] | None, Field(description="Absent for a regression.")] = None
+    low: Annotated[float | None, Field(description="Lower end of a number's prediction interval.")] = None
+    high: Annotated[float | None, Field(description="Its upper end.")] = None
     seen: Annotated[
         list[Any] | None, Field(description="The image, or the steps, that the network read.")
     ] = None
@@ -232,6 +234,7 @@ class ModelDescription(BaseModel):
     model: Annotated[str, Field(description="The beginning of the model's digest.")]
     version: str
     trained_on: str
+    task: Annotated[str, Field(description="What is predicted, such as classification or regression.")]
     classes: list[ClassLabel]
     class_names: Annotated[
         list[str], Field(description="The classes as text: JavaScript does not keep 1.0 apart from 1.")

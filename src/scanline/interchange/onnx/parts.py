@@ -12,8 +12,10 @@ from onnx import TensorProto, ValueInfoProto
 from scanline import cells
 from scanline.data.preprocessing import Preprocessing
 from scanline.interchange.onnx.builder import GraphBuilder, to_array, value_info
+from scanline.interchange.onnx.numbers import declare_numbers
 from scanline.model.artifact import Model, TrainedModel
 from scanline.model.network import Architecture
+from scanline.tasks.regression import Regression
 
 _FILLS = {
     "error": "No value may be NaN.",
@@ -109,7 +111,7 @@ def add_outputs(
         features: Pooled features (N, D*H), or those of each step (N, T, D*H).
         finite: (N,) whether the input was finite; the outputs are NaN where it was not.
         temperature: Number by which logits are divided for the probabilities.
-        probabilities: Whether there is an output for them.
+        probabilities: Whether there is an output for them; a regression has none.
         every_step: Whether there are features of each step.
     """
     head, K = model.network.head, model.network.architecture.classes
@@ -126,6 +128,8 @@ def add_outputs(
     valid = graph.reshape(finite, [-1, 1, 1] if every_step else [-1, 1], "readable_column")
     # NaN instead of an error, because a graph cannot refuse one sequence of a batch.
     logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
+    if isinstance(model.task, Regression):
+        return declare_numbers(graph, logits, model.task)
     what = "One for each class"
     return declare_outputs(graph, logits, K, temperature, probabilities, what, every_step)
 

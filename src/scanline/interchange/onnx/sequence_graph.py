@@ -18,6 +18,7 @@ from scanline.interchange.onnx.parts import (
     standardize,
 )
 from scanline.model.artifact import Model
+from scanline.tasks.regression import Regression
 
 
 def sequence_graph(
@@ -72,8 +73,14 @@ def sequence_graph(
         inputs,
         outputs_info,
         properties,
-        f"Classifies whole sequences. {cells.get(a.cell).title} trained by Scanline on {model.data}.",
+        f"{_purpose(model)} {cells.get(a.cell).title} trained by Scanline on {model.data}.",
     )
+
+
+def _purpose(model: Model) -> str:
+    if isinstance(model.task, Regression):
+        return "Predicts a number for whole sequences."
+    return "Classifies whole sequences."
 
 
 def _picture_steps(form: Preprocessing) -> int:

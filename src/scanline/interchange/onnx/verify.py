@@ -14,9 +14,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from scanline.errors import ModelError
 from scanline.interchange.export import Verification
 from scanline.interchange.onnx.batches import LIMIT, Feed, Floats, sequence_batches, step_batches
+from scanline.interchange.onnx.numbers import as_logits
 from scanline.interchange.onnx.step_graph import states
 from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model, TrainedModel
+from scanline.tasks.regression import Regression
 
 # The exceptions of ONNX Runtime have no common base class; they are all defined in one module.
 RUNTIME_ERRORS: tuple[type[Exception], ...] = (
@@ -152,7 +154,7 @@ def verify_sequences(content: bytes, model: TrainedModel, seed: int = 0) -> Veri
     """
     run, comparison = run_on(content), Comparison(model.divisor)
     for batch in sequence_batches(model, seed):
-        outputs = run(batch.feed)
+        outputs = _with_logits(run(batch.feed), model, batch.logits)
         if model.task.per_step:  # the rows of all steps, as the model returns them
             shape = outputs["logits"].shape
             if len(shape) != 3:
@@ -161,6 +163,15 @@ def verify_sequences(content: bytes, model: TrainedModel, seed: int = 0) -> Veri
             outputs = {name: output[real] for name, output in outputs.items()}
         comparison.add(outputs, batch.logits, batch.longest, batch.description)
     return comparison.finish()
+
+
+def _with_logits(
+    outputs: dict[str, NDArray[Any]], model: TrainedModel, expected: Floats
+) -> dict[str, NDArray[Any]]:
+    """Return outputs with "logits": of a regression in deviations of the training targets, any unit alike."""
+    if not isinstance(model.task, Regression):
+        return outputs
+    return outputs | {"logits": as_logits(outputs, model.task, expected)}
 
 
 def verify_steps(content: bytes, model: Model, seed: int = 0) -> Verification:
@@ -174,6 +185,7 @@ def verify_steps(content: bytes, model: Model, seed: int = 0) -> Verification:
             outputs = run({"step": steps[:, step]} | current)
             current = {name: outputs[f"new_{name}"] for name in current}
             logits = batch.logits[step * len(steps) : (step + 1) * len(steps)]
+            outputs = _with_logits(outputs, model, logits)
             comparison.add(outputs, logits, step + 1, f"step {step + 1} of {batch.description}")
     return comparison.finish()
 

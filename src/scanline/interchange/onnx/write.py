@@ -15,6 +15,7 @@ from scanline.model.artifact import Model, TrainedModel
 from scanline.model.ensemble_files import member_folder
 from scanline.model.model_files import describe_tensors
 from scanline.storage.atomic import write_atomic
+from scanline.tasks.regression import Regression
 from scanline.version import __version__
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def export_onnx(
     `lengths` int64 (N,), 1 to T; values past a length are not read. A model of pictures with another view
     than rows takes `pictures` float32 (N, height, width x channels) only. N and T are free. Outputs are
     `logits` float32 (N, K) and `probabilities` (N, K), calibrated if `model` is; (N, T, K) if the model
-    predicts each step, undefined past the end of a sequence. They are NaN for a
+    predicts each step, undefined past the end of a sequence; of a regression `number` float64 (N,) and, if
+    predictions have intervals, `low` and `high` (N,). They are NaN for a
     sequence with an infinite value, or with NaN if the model does not fill missing values. The metadata
     name the classes, the input and the digests of the weights. The graph of an ensemble has all members, and
     its logits are the logarithm of the mean of their probabilities; it takes pictures if one member has
@@ -198,8 +200,11 @@ def _properties(model: TrainedModel, whole: bool) -> dict[str, str]:
         for number, member in enumerate(model.models, 1)
         for name, each in describe_tensors(member.network.state_dict()).items()
     }
+    what = {"classes": json.dumps(list(model.class_names), ensure_ascii=False)}
+    if isinstance(model.task, Regression):
+        what = {"task": model.task.name, "number": json.dumps(model.task.to_json())}
     made: dict[str, str] = {
-        "classes": json.dumps(list(model.class_names), ensure_ascii=False),
+        **what,
         "input": json.dumps(_input(model, whole), ensure_ascii=False),
         "scanline": __version__,
         "data": model.data,
