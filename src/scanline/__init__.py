@@ -18,10 +18,13 @@ __all__ = [
     "Ensemble",
     "Explanation",
     "GRUClassifier",
+    "GRURegressor",
     "LSTMClassifier",
+    "LSTMRegressor",
     "Model",
     "Prediction",
     "RNNClassifier",
+    "RNNRegressor",
     "Run",
     "ScanlineError",
     "SequenceClassifierCV",
@@ -52,8 +55,11 @@ if TYPE_CHECKING:
     from scanline.data.readers.arrays import Arrays as Arrays
     from scanline.errors import ScanlineError as ScanlineError
     from scanline.estimator import GRUClassifier as GRUClassifier
+    from scanline.estimator import GRURegressor as GRURegressor
     from scanline.estimator import LSTMClassifier as LSTMClassifier
+    from scanline.estimator import LSTMRegressor as LSTMRegressor
     from scanline.estimator import RNNClassifier as RNNClassifier
+    from scanline.estimator import RNNRegressor as RNNRegressor
     from scanline.estimator import SequenceClassifierCV as SequenceClassifierCV
     from scanline.explanation.explanation import Explanation as Explanation
     from scanline.model.artifact import Model as Model
@@ -83,8 +89,11 @@ _MODULES = {
     "tune_report": "scanline.tuning",
     "ScanlineError": "scanline.errors",
     "LSTMClassifier": "scanline.estimator",
+    "LSTMRegressor": "scanline.estimator",
     "GRUClassifier": "scanline.estimator",
+    "GRURegressor": "scanline.estimator",
     "RNNClassifier": "scanline.estimator",
+    "RNNRegressor": "scanline.estimator",
     "SequenceClassifierCV": "scanline.estimator",
 }
 

@@ -424,7 +424,7 @@ def test_settings_are_searched(table, tmp_path):
 
 def test_numbers_are_packed_and_trained_on(table, tmp_path):
     pytest.importorskip("pyarrow")
-    out, error = command("data", "pack", table, "--to", tmp_path / "packed", "--targets", "numbers")
+    _, error = command("data", "pack", table, "--to", tmp_path / "packed", "--targets", "numbers")
     assert error is None
     settings = {key: each for key, each in SETTINGS.items() if not key.startswith("split.")}
     run = scanline.train(

@@ -109,3 +109,22 @@ SEARCH_PARAMETERS = """
     model_ : scanline.Model or scanline.Ensemble
         The trained model.
     """
+
+_OF_CLASSES = (
+    """    class_weight : dict, "balanced" or None, default=None
+        Weight of each class.
+""",
+    """    classes_ : ndarray of shape (K,)
+        The class names.
+""",
+)
+REGRESSOR_PARAMETERS = (
+    PARAMETERS.replace(_OF_CLASSES[0], "")
+    .replace(_OF_CLASSES[1], "")
+    .replace("the same classifier", "the same regressor")
+    .replace("better validation accuracy", "lower validation error")
+    .replace(
+        "Fraction of the samples held out for validation.",
+        "Fraction of the samples held out for validation and for prediction intervals.",
+    )
+)

@@ -21,8 +21,8 @@ from scanline.python_terms import in_python
 SEEDS = 2**31 - 1
 
 
-class SequenceClassifier(ClassifierMixin, SampleReader):
-    """Base of the estimators: predicts with the model that `fit` has trained."""
+class SequenceEstimator(SampleReader):
+    """Base of all estimators: computes the outputs of the model that `fit` has trained."""
 
     # Keys of the recipe and the parameters that set them.
     _parameters: ClassVar[Mapping[str, str]] = {}
@@ -30,32 +30,9 @@ class SequenceClassifier(ClassifierMixin, SampleReader):
     device: str
     random_state: Any
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Return the predicted class names, (n,); X as for `fit`."""
-        chosen = self._outputs(X).argmax(1)
-        predictions: NDArray[Any] = self.classes_[chosen]
-        return predictions
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probabilities (n, K), a column for each of `classes_`; X as for `fit`."""
-        outputs = self._outputs(X)
-        return self._model.task.probabilities(outputs)
-
-    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the logarithms of the probabilities, (n, K); X as for `fit`."""
-        # Log-softmax with the maximum subtracted, in float64: the logarithm of a probability that
-        # underflowed would be -inf.
-        logits = self._outputs(X).astype(np.float64)
-        logits -= logits.max(1, keepdims=True)
-        logarithms: NDArray[np.float64] = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-        return logarithms
-
     @property
     def model_(self) -> TrainedModel:
-        """The trained model, which can be saved, evaluated and exported.
-
-        Its class names are `classes_`.
-        """
+        """The trained model, which can be saved, evaluated and exported."""
         check_is_fitted(self)
         return self._model
 
@@ -67,13 +44,6 @@ class SequenceClassifier(ClassifierMixin, SampleReader):
         # Tells scikit-learn's checks that 3-D arrays are accepted beside tables.
         tags.input_tags.three_d_array = True
         return tags
-
-    def _check_classes(self, codes: NDArray[np.int64]) -> None:
-        present = np.unique(codes)
-        if len(present) < 2:
-            raise ValueError(
-                f"{type(self).__name__} expected at least 2 classes, got 1 class: {self.classes_[present[0]]}"
-            )
 
     def _device(self) -> str:
         try:
@@ -99,3 +69,34 @@ class SequenceClassifier(ClassifierMixin, SampleReader):
         sequences = self._read_sequences(X, reset=False)
         outputs: NDArray[np.float32] = self._model.outputs(self._model.preprocessing.prepare(sequences))
         return outputs
+
+
+class SequenceClassifier(ClassifierMixin, SequenceEstimator):
+    """Base of the classifiers: predicts classes with the model that `fit` has trained."""
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the predicted class names, (n,); X as for `fit`."""
+        chosen = self._outputs(X).argmax(1)
+        predictions: NDArray[Any] = self.classes_[chosen]
+        return predictions
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probabilities (n, K), a column for each of `classes_`; X as for `fit`."""
+        outputs = self._outputs(X)
+        return self._model.task.probabilities(outputs)
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the logarithms of the probabilities, (n, K); X as for `fit`."""
+        # Log-softmax with the maximum subtracted, in float64: the logarithm of a probability that
+        # underflowed would be -inf.
+        logits = self._outputs(X).astype(np.float64)
+        logits -= logits.max(1, keepdims=True)
+        logarithms: NDArray[np.float64] = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        return logarithms
+
+    def _check_classes(self, codes: NDArray[np.int64]) -> None:
+        present = np.unique(codes)
+        if len(present) < 2:
+            raise ValueError(
+                f"{type(self).__name__} expected at least 2 classes, got 1 class: {self.classes_[present[0]]}"
+            )

@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
+    check_array,
     check_consistent_length,
     column_or_1d,
     validate_data,
@@ -56,6 +57,32 @@ class SampleReader(BaseEstimator):
         check_classification_targets(labels)
         check_consistent_length(sequences, labels)
         return sequences, labels
+
+    def _read_numbers(self, X: Any, y: Any) -> tuple[MemorySource, NDArray[np.float64]]:
+        """Return the sequences and targets of training samples of a regression, likewise."""
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+            )
+        sequences = self._read_sequences(X, True, y)
+        numbers: NDArray[np.float64] = check_array(
+            column_or_1d(y, warn=True), ensure_2d=False, dtype=np.float64, input_name="y"
+        )
+        check_consistent_length(sequences, numbers)
+        return sequences, numbers
+
+    @staticmethod
+    def _with_numbers(
+        sequences: MemorySource, distinct: NDArray[np.float64], codes: NDArray[np.int64]
+    ) -> MemorySource:
+        """Return sequences with numbers as targets: `distinct[codes[i]]` is that of sequence i."""
+        settings = SETTINGS.model_copy(update={"targets": "numbers"})
+        return replace(
+            sequences,
+            targets=codes.reshape(-1).astype(np.int64),
+            classes=tuple(distinct.tolist()),
+            info=replace(sequences.info, settings=settings),
+        )
 
     def _read_sequences(self, X: Any, reset: bool, y: Any = None) -> MemorySource:
         """Return X as sequences; `reset` sets what later calls must fit, otherwise X is compared with it."""
@@ -119,13 +146,7 @@ class SampleReader(BaseEstimator):
     ) -> tuple[MemorySource, NDArray[np.float64]]:
         """Return the sequences whose weight is not 0, with targets, and these weights."""
         names = tuple(map(as_class_name, self.classes_))
-        weights = np.ones(len(sequences))
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, np.empty(len(sequences)), dtype=np.float64, ensure_non_negative=True
-            )
-            if not weights.any():
-                raise ValueError("sample weights must not all be zero")
+        weights = self._weights_of(sequences, sample_weight)
         source = replace(sequences, targets=codes.reshape(-1).astype(np.int64), classes=names)
         if self.class_weight is not None:
             per_class = compute_class_weight(
@@ -135,7 +156,23 @@ class SampleReader(BaseEstimator):
                 **({} if sample_weight is None else {"sample_weight": weights}),
             )
             weights = weights * per_class[source.targets]
-        # Samples of weight 0 are removed, so that they cannot influence scaling or batches.
+        return self._kept(source, weights)
+
+    @staticmethod
+    def _weights_of(sequences: MemorySource, sample_weight: Any) -> NDArray[np.float64]:
+        """Return the weight of each sequence, (n,), without those of classes."""
+        if sample_weight is None:
+            return np.ones(len(sequences))
+        weights: NDArray[np.float64] = _check_sample_weight(
+            sample_weight, np.empty(len(sequences)), dtype=np.float64, ensure_non_negative=True
+        )
+        if not weights.any():
+            raise ValueError("sample weights must not all be zero")
+        return weights
+
+    @staticmethod
+    def _kept(source: MemorySource, weights: NDArray[np.float64]) -> tuple[MemorySource, NDArray[np.float64]]:
+        """Return the sequences whose weight is not 0: others influence neither scaling nor batches."""
         kept = np.flatnonzero(weights > 0)
         return (source, weights) if len(kept) == len(source) else (source.take(kept), weights[kept])
 

@@ -1,0 +1,276 @@
+"""Measure regressions beside a linear model and a random forest, and write benchmarks/REGRESSION.md.
+
+    python benchmarks/regression.py                         # all data, 5 seeds; writes the page
+    python benchmarks/regression.py --only fd001 --seeds 1  # a part; prints only
+    python benchmarks/regression.py --only fd001 --choose   # what was tried, on validation data; prints only
+
+$SCANLINE_DATA must have regression/Tecator, regression/Covid3Month and regression/cmapss_fd001. Settings were
+chosen with --choose, which trains without the test parts. Finished runs are kept in runs/regression:
+delete that folder to measure again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import scanline
+
+DATA = Path(os.environ.get("SCANLINE_DATA", "../shared")) / "regression"
+FOLDER = Path("runs/regression")
+WINDOW = 30  # cycles of an engine that are read
+CAP = 125  # cycles: a healthy engine shows no sign of what remains beyond
+VALIDATION_ENGINES = 20
+BASE = {"train.log_every": 0, "train.validate_every": 0, "train.checkpoint_every": 1_000_000}
+# What --choose tries; the first settings are measured.
+TRIED: dict[str, list[dict[str, Any]]] = {
+    "tecator": [
+        {"train.noise": 0.0, "model.dropout": 0.0},
+        {},
+        {"train.noise": 0.0, "model.dropout": 0.0, "model.readout": "last"},
+        {"train.noise": 0.03, "model.dropout": 0.0, "model.hidden_size": 64},
+    ],
+    "covid": [
+        {},
+        {"train.noise": 0.0},
+        {"model.readout": "last"},
+        {"model.hidden_size": 32},
+    ],
+    "fd001": [
+        {"model.readout": "last", "model.hidden_size": 64, "train.batch_size": 64, "train.epochs": 10},
+        {"model.readout": "last", "model.hidden_size": 64, "train.batch_size": 64, "train.epochs": 20},
+        {"model.readout": "mean", "model.hidden_size": 64, "train.batch_size": 64, "train.epochs": 10},
+    ],
+}
+TITLES = {"tecator": "Tecator", "covid": "Covid3Month", "fd001": "C-MAPSS FD001"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Sequences with numbers: what is fitted, what is validated on, what is tested.
+
+    Attributes:
+        train: (N, T, F) values and (N,) targets.
+        validation: The same, of samples or engines that are not fitted.
+        test: The same.
+    """
+
+    train: tuple[NDArray[np.float32], NDArray[np.float64]]
+    validation: tuple[NDArray[np.float32], NDArray[np.float64]]
+    test: tuple[NDArray[np.float32], NDArray[np.float64]]
+
+
+def read(name: str, seed: int) -> Problem:
+    """Return a problem; `seed` draws its validation split."""
+    if name == "fd001":
+        return read_fd001(seed)
+    folder = {"tecator": "Tecator", "covid": "Covid3Month"}[name]
+    train, test = (read_ts(DATA / folder / f"{folder}_{part}.ts") for part in ("TRAIN", "TEST"))
+    order = np.random.default_rng(seed).permutation(len(train[1]))
+    held, kept = np.split(order, [len(order) // 5])
+    return Problem((train[0][kept], train[1][kept]), (train[0][held], train[1][held]), test)
+
+
+def read_ts(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return the values (N, T, 1) and targets (N,) of a univariate file of equal lengths."""
+    lines = [line for line in path.read_text().splitlines() if line and line[0] not in "@#"]
+    values = [[float(x) for x in line.rpartition(":")[0].split(",")] for line in lines]
+    return np.array(values, np.float32)[:, :, None], np.array(
+        [float(line.rpartition(":")[2]) for line in lines]
+    )
+
+
+def read_fd001(seed: int) -> Problem:
+    """Return windows of the last `WINDOW` cycles, labelled with the remaining cycles.
+
+    In training and validation every cycle from the 30th on ends a window; remaining cycles are capped. The
+    test part has one window for each engine, its last cycles, and remaining cycles as they are.
+    """
+    folder = DATA / "cmapss_fd001"
+    # NumPy decompresses files that end in .gz.
+    train, test = (np.loadtxt(folder / f"{part}_FD001.txt.gz") for part in ("train", "test"))
+    varies = 2 + np.flatnonzero(np.ptp(train[:, 2:], axis=0) > 0)
+    engines = np.unique(train[:, 0])
+    held = np.random.default_rng(seed).permutation(engines)[:VALIDATION_ENGINES]
+    parts: dict[bool, tuple[list[Any], list[float]]] = {True: ([], []), False: ([], [])}
+    for engine in engines:
+        cycles = train[train[:, 0] == engine][:, varies]
+        windows, remaining = parts[bool(engine in held)]
+        for end in range(WINDOW, len(cycles) + 1):
+            windows.append(cycles[end - WINDOW : end])
+            remaining.append(min(CAP, len(cycles) - end))
+    last = [test[test[:, 0] == engine][-WINDOW:, varies] for engine in np.unique(test[:, 0])]
+    true = np.loadtxt(folder / "RUL_FD001.txt")
+    fitted, validated = (
+        (np.array(parts[key][0], np.float32), np.array(parts[key][1], float)) for key in (False, True)
+    )
+    return Problem(fitted, validated, (np.array(last, np.float32), true))
+
+
+def rmse(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> float:
+    """Return the root of the mean squared error."""
+    return float(np.sqrt(((predicted - true) ** 2).mean()))
+
+
+def train(name: str, seed: int, settings: dict[str, Any], folder: str, with_test: bool) -> scanline.Run:
+    """Return a run, made now or before."""
+    path = FOLDER / folder
+    problem = read(name, seed)
+    if (path / "result.json").exists():
+        return scanline.Run(path, json.loads((path / "result.json").read_text()))
+    data = scanline.Arrays(
+        *problem.train, validation=problem.validation, test=problem.test if with_test else None
+    )
+    given = BASE | ({} if with_test else {"split.test": 0.0}) | settings
+    return scanline.train(
+        data,
+        task="regression",
+        recipe="sequences",
+        settings=given,
+        seed=seed,
+        run=path,
+        device="cpu",
+        log=None,
+    )
+
+
+def choose(name: str, seeds: int) -> None:
+    """Print the validation RMSE of all settings that were tried; no test part is used."""
+    for number, settings in enumerate(TRIED[name]):
+        runs = [
+            train(name, seed, settings, f"choose/{name}-{number}-{seed}", with_test=False)
+            for seed in range(seeds)
+        ]
+        found = [run.result["validation"]["rmse"] for run in runs]
+        print(f"{TITLES[name]}: {settings or 'the recipe'}: RMSE {statistics.mean(found):.4g} {found}")
+
+
+def summary(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return mean, deviation, minimum, maximum, last value and slope of each feature, (N, 6 F)."""
+    wide = values.astype(np.float64)
+    time = np.arange(wide.shape[1]) - (wide.shape[1] - 1) / 2
+    slope = np.einsum("t,ntf->nf", time, wide) / (time**2).sum()
+    parts = [wide.mean(1), wide.std(1), wide.min(1), wide.max(1), wide[:, -1], slope]
+    return np.concatenate(parts, axis=1)
+
+
+def baselines(name: str, seed: int) -> dict[str, float]:
+    """Return the test RMSE of the baselines, fitted to the training and the validation part."""
+    problem = read(name, seed)
+    X = np.concatenate([problem.train[0], problem.validation[0]])
+    y = np.concatenate([problem.train[1], problem.validation[1]])
+    methods = {
+        "mean of the targets": None,
+        "ridge regression": make_pipeline(StandardScaler(), RidgeCV(np.logspace(-4, 4, 17))),
+        "random forest": RandomForestRegressor(300, random_state=seed, n_jobs=1, min_samples_leaf=2),
+    }
+    found = {}
+    for method, estimator in methods.items():
+        if estimator is None:
+            found[method] = rmse(np.full(len(problem.test[1]), y.mean()), problem.test[1])
+            continue
+        estimator.fit(summary(X), y)
+        found[f"{method} on summary features"] = rmse(
+            estimator.predict(summary(problem.test[0])), problem.test[1]
+        )
+    if name != "fd001":
+        flat = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-4, 4, 17))).fit(X[:, :, 0], y)
+        found["ridge regression on all steps"] = rmse(flat.predict(problem.test[0][:, :, 0]), problem.test[1])
+    return found
+
+
+def measure(name: str, seeds: int) -> dict[str, Any]:
+    """Return the test metrics of runs with seeds 0, 1, ..., and those of the baselines."""
+    runs = [train(name, seed, TRIED[name][0], f"{name}-{seed}", with_test=True) for seed in range(seeds)]
+    tests = [run.result["test"] for run in runs]
+    made: dict[str, Any] = {
+        "rmse": [test["rmse"] for test in tests],
+        "mae": [test["mae"] for test in tests],
+        "r2": [test["r2"] for test in tests],
+        "coverage": [test["interval"]["coverage"] for test in tests],
+        "half_width": [test["interval"]["half_width"] for test in tests],
+        "baselines": baselines(name, 0),
+    }
+    if name == "fd001":
+        values, true = read(name, 0).test
+        capped = [rmse(run.model.predict(values), np.minimum(true, CAP)) for run in runs]
+        made["capped"] = capped
+    print(f"{TITLES[name]}: {json.dumps(made, indent=1)}")
+    return made
+
+
+def page(results: dict[str, dict[str, Any]], seeds: int) -> str:
+    """Return the figures as Markdown."""
+    lines = [
+        "# Regression",
+        "",
+        f"Made by `python benchmarks/regression.py --seeds {seeds}`: RMSE on the test part,",
+        f"{seeds} seeds from 0 on, each with another validation split. Settings were chosen with `--choose`,",
+        "on validation data.",
+        "Networks are trained on the training part without the validation split, which calibrates the",
+        "intervals; baselines are fitted to both.",
+        "",
+        "| data | method | RMSE, mean | RMSE of each seed |",
+        "|---|---|---|---|",
+    ]
+    for name, found in results.items():
+        each = ", ".join(f"{value:.4g}" for value in found["rmse"])
+        lines.append(f"| {TITLES[name]} | Scanline | {statistics.mean(found['rmse']):.4g} | {each} |")
+        if "capped" in found:
+            each = ", ".join(f"{value:.4g}" for value in found["capped"])
+            mean = statistics.mean(found["capped"])
+            lines.append(f"| | the same, against true values capped at {CAP} | {mean:.4g} | {each} |")
+        lines += [f"| | {method} | {value:.4g} | |" for method, value in found["baselines"].items()]
+        if name == "fd001":
+            lines.append("| | published LSTM (Zheng et al. 2017) | 16.1 | |")
+    lines += ["", "Prediction intervals at 90 %, and other metrics, means over the seeds:", ""]
+    lines += ["| data | coverage | half width | MAE | R² |", "|---|---|---|---|---|"]
+    for name, found in results.items():
+        cells = [f"{statistics.mean(found[key]):.4g}" for key in ("coverage", "half_width", "mae", "r2")]
+        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} |")
+    lines += ["", "Settings that differ from the recipe `sequences`:", ""]
+    lines += [f"- {TITLES[name]}: `{json.dumps(TRIED[name][0])}`" for name in results]
+    lines += [
+        "",
+        f"FD001: windows of {WINDOW} cycles of the columns that vary. In training, remaining cycles are",
+        f"capped at {CAP}; {VALIDATION_ENGINES} of 100 engines validate. Tested on the last {WINDOW} cycles",
+        "of each of 100 engines against RUL_FD001.txt, uncapped unless it says otherwise. Windows of an",
+        "engine resemble each other, so that the intervals promise nothing there.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=TRIED)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--choose", action="store_true")
+    parser.add_argument(
+        "--write", action="store_true", help="write the page although --only or --seeds is given"
+    )
+    chosen = parser.parse_args()
+    names = [chosen.only] if chosen.only else list(TRIED)
+    if chosen.choose:
+        for name in names:
+            choose(name, chosen.seeds)
+        return
+    results = {name: measure(name, chosen.seeds) for name in names}
+    if chosen.write or (not chosen.only and chosen.seeds == 5):
+        Path("benchmarks/REGRESSION.md").write_text(page(results, chosen.seeds))
+
+
+if __name__ == "__main__":
+    main()
