@@ -250,3 +250,23 @@ def test_one_class_cannot_be_learned():
     )  # fmt: skip
     with pytest.raises(DataError, match=r"expected at least 2 classes, got 1 \(a\)"):
         StepClassification.fit(source, "data")
+
+
+def test_columns_of_text_are_embedded(tmp_path):
+    draw = np.random.default_rng(0)
+    lines = ["id,time,x,mood,label"]
+    for index in range(20):
+        for time in range(int(draw.integers(4, 12))):
+            mood = str(draw.choice(["good", "bad"]))
+            lines.append(f"s{index},{time},{draw.normal():.3f},{mood},{'up' if mood == 'good' else 'down'}")
+    path = tmp_path / "moods.csv"
+    path.write_text("\n".join(lines) + "\n")
+    settings = SETTINGS | {"task": "step-classification", "train.epochs": 3}
+    scanline.train(path, settings=settings, run=tmp_path / "run", log=None)
+    out, error = command("predict", tmp_path / "run", path, "--json")
+    assert error is None
+    rows = [row for row in json.loads(out)["predictions"] if row["sequence"] == "s0"]
+    text = "".join(f"{line.split(',')[2]},{line.split(',')[3]}\n" for line in lines if line.startswith("s0,"))
+    arguments = ["predict", str(tmp_path / "run"), "-", "--stream", "--json"]
+    streamed = CliRunner().invoke(cli.command, arguments, input=text).stdout.splitlines()
+    assert [json.loads(line)["probabilities"] for line in streamed] == [row["probabilities"] for row in rows]

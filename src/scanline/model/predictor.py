@@ -95,7 +95,7 @@ class Predictor:
         starts = np.cumsum(source.lengths) - source.lengths
         outputs = np.empty((source.total_steps, network.architecture.classes), np.float32)
         try:
-            width = source.features + network.recurrent.output_size
+            width = source.features + network.embeddings.output_size + network.recurrent.output_size
             for indices in similar_length_batches(source, width, self.batch_size):
                 batch = source.gather(indices)
                 for first, computed in self._read_steps(batch, source.lengths[indices], native, abandon):
@@ -126,7 +126,8 @@ class Predictor:
         for first in range(0, batch.values.shape[1], _STEPS):
             _check_abandoned(abandon)
             steps = batch.values[:, first : first + _STEPS].astype(np.float32, copy=False)
-            read = stream.read(steps, np.clip(lengths - first, 0, steps.shape[1]))
+            taken = self._read(steps.reshape(-1, steps.shape[2])).reshape(*steps.shape[:2], -1)
+            read = stream.read(taken, np.clip(lengths - first, 0, steps.shape[1]))
             yield first, read if native.form.head else self._project(read)
 
     @torch.inference_mode()

@@ -25,13 +25,13 @@ def default_space(recipe: Recipe, prepared: Prepared) -> Space:
         prepared: Recipe and data as a trial gets them.
     """
     model, train = recipe.model, recipe.train
-    pictures = prepared.data.picture is not None
+    pictures, whole = prepared.data.picture is not None, not prepared.task.per_step
     space: dict[str, Parameter] = {
         "model.cell": _choices(("lstm", "gru"), model.cell),
         "model.hidden_size": _choices((48, 96, 128, 192) if pictures else (32, 64, 128), model.hidden_size),
         "model.layers": _choices((1, 2), model.layers),
         "model.bidirectional": _choices((False, True), model.bidirectional),
-        "model.readout": _choices(("last", "mean", "max"), model.readout),
+        "model.readout": _choices(("last", "mean", "max") if whole else (model.readout,), model.readout),
         "train.learning_rate": _around(train.learning_rate, 6.0),
         "train.batch_size": _choices((8, 16, 32, 64), train.batch_size),
     }
@@ -44,7 +44,8 @@ def default_space(recipe: Recipe, prepared: Prepared) -> Space:
     space["train.noise"] = _choices((0.0, 0.1, 0.3), train.noise)
     if recipe.input.scaling != "levels":
         space["input.scaling"] = _choices(("standard", "none"), recipe.input.scaling)
-    widths = _widths(prepared.data.train) if recipe.input.features == 0 else ()
+    # A label at each step needs the steps as they are.
+    widths = _widths(prepared.data.train) if whole and recipe.input.features == 0 else ()
     if widths:
         space["input.features"] = _choices((0, *widths), recipe.input.features)
     updates = train.limited(len(prepared.data.train)).total_steps

@@ -157,10 +157,11 @@ def define(request: Request, on_progress: Progress | None = None) -> tuple[Defin
 
 def _metric(prepared: Prepared) -> str:
     """Return the name of the task's score."""
-    task, source = prepared.task, prepared.data.train
+    task = prepared.task
+    targets = torch.from_numpy(task.encode(prepared.data.train))
     # Any outputs do.
-    outputs = torch.zeros((len(source), task.output_size), dtype=torch.float64, device="cpu")
-    return task.score(outputs, torch.from_numpy(task.encode(source))).name
+    outputs = torch.zeros((len(targets), task.output_size), dtype=torch.float64, device="cpu")
+    return task.score(outputs, targets).name
 
 
 def _count(recipe: Recipe, data: Dataset) -> int:
