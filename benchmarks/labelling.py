@@ -81,7 +81,7 @@ def rfid() -> Problem:
         for name, own in names.items()
     }
     classes = ("sit on bed", "sit on chair", "lie", "walk")
-    settings: dict[str, object] = {"model.hidden_size": 64, "train.epochs": 20, "train.noise": 0.1}
+    settings: dict[str, object] = {"train.epochs": 40}
     return Problem("rfid", classes, splits, 256, 8, _forest, settings)
 
 

@@ -64,6 +64,8 @@ def measure_baselines(
     measured, skipped = [], []
     for method in methods(numbers):
         reason = method.obstacle(problem.sizes, limit_s)
+        if data.train.step_targets is not None:
+            reason = "predicts a label for each sequence, not for each step"
         if method.takes != "targets":
             reason = reason or problem.too_large
         try:
