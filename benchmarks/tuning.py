@@ -22,13 +22,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 SEED, PROBLEMS = 21, 20
 SEEDS = (0, 1, 2)  # of the default recipe, whose accuracies are averaged
+DEFAULTS = {
+    "default": (),
+    "default_on_all": ("--set", "split.validation=0"),
+}  # without and with validation sequences
 SPACE = """
 base = "sequences"
 [model]
@@ -75,14 +80,12 @@ def processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def default_recipe(path: Path, folder: Path, *extra: str) -> dict:
-    """Return the test accuracies of the default recipe for each seed, and what training took."""
-    started, accuracies = time.perf_counter(), []
-    for seed in SEEDS:
-        with tempfile.TemporaryDirectory() as run:
-            result = scanline(folder, "train", str(path), "--run", f"{run}/run", "--seed", str(seed), *extra)
-        accuracies.append(result["test"]["accuracy"])
-    return {"accuracies": accuracies, "seconds": round(time.perf_counter() - started, 1)}
+def default_recipe(path: Path, folder: Path, seed: int, extra: Sequence[str]) -> dict:
+    """Return the test accuracy of the default recipe."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as run:
+        result = scanline(folder, "train", str(path), "--run", f"{run}/run", "--seed", str(seed), *extra)
+    return {"accuracy": result["test"]["accuracy"], "seconds": round(time.perf_counter() - started, 1)}
 
 
 def search(path: Path, folder: Path, minutes: float, workers: int) -> dict:
@@ -111,26 +114,39 @@ def archive(arguments: argparse.Namespace) -> None:
     folder = arguments.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[Path], dict]] = {
-        "search": lambda path: search(path, folder, arguments.minutes, arguments.workers),
-        "default": lambda path: default_recipe(path, folder),
-        "default_on_all": lambda path: default_recipe(path, folder, "--set", "split.validation=0"),
+        "search": lambda path: search(path, folder, arguments.minutes, arguments.workers)
     }
+    for name, extra in DEFAULTS.items():
+        for seed in SEEDS:
+            parts[f"{name}.{seed}"] = partial(default_recipe, folder=folder, seed=seed, extra=extra)
     for part, measure in parts.items():
+        if arguments.only and not part.startswith(arguments.only):
+            continue
         for name in drawn(data):
             kept = folder / f"{name}.{part}.json"
-            if arguments.only in (None, part) and not kept.exists():
+            if not kept.exists():
                 kept.write_text(json.dumps(measure(data / name)))
                 print(name, part, flush=True)
-    results = []
-    for name in drawn(data):
-        files = {part: folder / f"{name}.{part}.json" for part in parts}
-        if all(file.exists() for file in files.values()):
-            measured = {part: json.loads(file.read_text()) for part, file in files.items()}
-            accuracies = {part: measured[part]["accuracies"] for part in ("default", "default_on_all")}
-            results.append({"problem": name} | measured["search"] | accuracies)
+    results = measured(folder, drawn(data))
     if results:
         (folder / "table.md").write_text(markdown(results))
         print(markdown(results).rsplit("\n\n", 1)[-1])
+
+
+def measured(folder: Path, names: list[str]) -> list[dict]:
+    """Return the problems with a search, and their accuracies under the default recipe by seed."""
+    results = []
+    for name in names:
+        searches = folder / f"{name}.search.json"
+        runs = {
+            variant: [
+                json.loads(file.read_text())["accuracy"] for file in folder.glob(f"{name}.{variant}.*.json")
+            ]
+            for variant in DEFAULTS
+        }
+        if searches.exists() and all(runs.values()):
+            results.append({"problem": name} | json.loads(searches.read_text()) | runs)
+    return results
 
 
 def row(found: dict) -> str:
@@ -263,7 +279,7 @@ def main() -> None:
     one.add_argument("--folder", type=Path, required=True)
     one.add_argument("--minutes", type=float, default=5)
     one.add_argument("--workers", type=int, default=2)
-    one.add_argument("--only", choices=["search", "default", "default_on_all"])
+    one.add_argument("--only", metavar="PART", help="such as search, default., default.0")
     one.set_defaults(run=archive)
     two = commands.add_parser("overhead")
     two.add_argument("--trials", type=int, default=1000)
