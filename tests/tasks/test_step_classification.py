@@ -270,3 +270,12 @@ def test_columns_of_text_are_embedded(tmp_path):
     arguments = ["predict", str(tmp_path / "run"), "-", "--stream", "--json"]
     streamed = CliRunner().invoke(cli.command, arguments, input=text).stdout.splitlines()
     assert [json.loads(line)["probabilities"] for line in streamed] == [row["probabilities"] for row in rows]
+
+
+def test_a_report_after_training_is_left_out_with_a_note(table, tmp_path):
+    arguments = ["train", str(table), "--task", "step-classification", "--run", str(tmp_path / "run")]
+    quick = ["--set", "train.epochs=1", "--set", "model.hidden_size=4", "--report"]
+    result = CliRunner().invoke(cli.command, [*arguments, *quick])
+    assert result.exit_code == 0
+    assert "there is no report for the task step-classification" in result.output
+    assert "scanline report" not in result.output
