@@ -191,6 +191,8 @@ def test_predictions_have_an_interval(run, model, table):
         assert set(each) == {"file", "sequence", "label", "low", "high"}
         assert each["high"] - each["low"] == pytest.approx(2 * model.task.half_width)
     out, _ = command("predict", run.path, table)
+    number = json.loads(command("predict", run.path, table, "--json")[0])["predictions"][0]["label"]
+    assert out.splitlines()[0].startswith(f"{table}: s0: {number:.7g} (")
     assert " to " in out.splitlines()[0]
 
 

@@ -106,7 +106,7 @@ def _stream(run: str, calibrated: bool, device: str, as_json: bool, reading: dic
             click.echo(json.dumps({"schema": 1} | result.to_json()))
         else:
             prediction = result.prediction
-            label, ending = shown_name(prediction.label), ""
+            label, ending = _shown_label(prediction.label, prediction.probability), ""
             if prediction.probability is not None:
                 ending = f"\t{prediction.probability:.4f}"
             elif prediction.low is not None:
@@ -133,8 +133,14 @@ def _input_lines() -> Iterator[str]:
         yield line
 
 
+def _shown_label(label: object, probability: float | None) -> str:
+    """Return a class as it is, and a predicted number, which has no probability, with seven digits."""
+    is_number = isinstance(label, float) and probability is None
+    return f"{label:.7g}" if is_number else shown_name(label)
+
+
 def _line(result: dict[str, Any]) -> str:
-    file, label = shown_name(result["file"]), shown_name(result["label"])
+    file, label = shown_name(result["file"]), _shown_label(result["label"], result.get("probability"))
     interval = f" ({result['low']:.6g} to {result['high']:.6g})" if "low" in result else ""
     if "sequence" in result:
         ending = f" ({result['probability']:.4f})" if "probability" in result else interval
