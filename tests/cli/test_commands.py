@@ -206,7 +206,7 @@ def test_predict_reports_a_bad_picture_and_classifies_the_others(scanline, train
 def test_recipes_can_be_listed_printed_and_used_again(scanline, tmp_path):
     listed = scanline("recipes")[1]
     assert [line.split()[0] for line in listed.splitlines()] == [
-        "audio", "digits", "rows", "sequences", "steps", "tutorial-basic", "tutorial-dynamic",
+        "audio", "digits", "rows", "sequences", "steps", "text", "tutorial-basic", "tutorial-dynamic",
         "tutorial-stacked",
     ]  # fmt: skip
     (tmp_path / "mine.toml").write_text(scanline("recipes", "digits")[1])

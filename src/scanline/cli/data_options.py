@@ -93,6 +93,13 @@ _OPTIONS = (
         "A,B,...",
         "Columns with the values.  [default: all others]",
     ),
+    ("--text-column", "data.text_column", "NAME", "Column with a text in each row."),
+    (
+        "--tokens",
+        "data.tokens",
+        "KIND",
+        "Steps of a text: characters, bytes or words.  [default: words]",
+    ),
     (
         "--categorical-columns",
         "data.categorical_columns",

@@ -24,6 +24,8 @@ from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.data.readers.split_files import named_like, pair_in
 from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.data.readers.tables import SUFFIXES
+from scanline.data.readers.text_folders import is_text_folder, read_text_folder
+from scanline.data.readers.text_tables import find_text_table, read_text_table
 from scanline.data.step_targets import without_unused_step_classes
 from scanline.errors import DataError, UsageError
 from scanline.limits import exceeded, limit_of
@@ -178,6 +180,8 @@ def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) ->
         return read_npz(path, settings, labelled)
     if name.endswith(".npy"):
         return {ALL: read_npy(path, settings, labelled)}
+    if (text := find_text_table(path, settings, optional)) is not None:
+        return by_column(read_text_table(text, settings), to_train=not optional)
     if name.endswith(SUFFIXES):
         return by_column(read_table_sequences(path, settings, optional), to_train=not optional)
     if (format := formats.for_path(path)) is not None:
@@ -230,6 +234,8 @@ def _read_folder(
         return read_picture_folder(folder, settings, to_train=not optional, skip=skip)
     if is_audio_folder(folder):
         return read_audio_folder(folder, settings, to_train=not optional, skip=skip)
+    if is_text_folder(folder):
+        return {ALL: read_text_folder(folder, settings)}
     raise DataError(
         f"{folder}: expected {KINDS}, found a folder without train-images-idx3-ubyte, sub-folders of "
         "pictures or WAV files, train and test files, or X.npy"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scanline.data.checks import check_values
 from scanline.data.packed_data import is_packed, read_packed
@@ -78,7 +79,16 @@ def explain_sequence(
         cell=network.architecture.cell,
         view=view,
         true=source.classes[source.targets[index]] if source.has_targets else None,
+        tokens=_tokens(model, values),
     )
+
+
+def _tokens(model: Model, values: NDArray[Any]) -> tuple[str, ...]:
+    """Return the token of each step of a text, () for other sequences."""
+    if not model.preprocessing.settings.tokens:
+        return ()
+    (vocabulary,) = model.preprocessing.vocabularies
+    return tuple(vocabulary.name_of(int(number)) for number in values[:, 0])
 
 
 def explain_input(trained: TrainedModel, run: str, given: str, sequence: str | None = None) -> Explanation:

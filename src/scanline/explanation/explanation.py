@@ -35,6 +35,7 @@ class Explanation:
         cell: Name of the network's cell.
         view: How the picture is cut into steps, or None.
         true: Name of the true class, or None if it is unknown.
+        tokens: Token of each step of a text, empty for other sequences.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Explanation:
     cell: str
     view: View | None = None
     true: ClassName | None = None
+    tokens: tuple[str, ...] = ()
 
     @property
     def label(self) -> ClassName | float:
@@ -67,7 +69,7 @@ class Explanation:
                 "error": attribution.error,
             },
             "values": np.asarray(self.values, np.float64).tolist(),
-        }
+        } | ({"tokens": list(self.tokens)} if self.tokens else {})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return every number as named arrays, for an .npz file."""

@@ -81,6 +81,19 @@ class DataSettings(_Section):
         default=(),
         description="long tables: features that are names of categories; empty: those that hold text",
     )
+    # Recipes of older versions read no text.
+    text_column: Column = Field(
+        default="", description="column with a text in each row, whose tokens are steps"
+    )
+    tokens: Literal["", "characters", "bytes", "words"] = Field(
+        default="",
+        description="steps of a text; words: with a token for each mark of punctuation; empty: words, or "
+        "characters if texts have fewer than three words",
+    )
+    lower_case: Flag = Field(default=True, description="read letters of texts in lower case")
+    maximum_length: CountOrOff = Field(
+        default=0, description="tokens of a text that are read, from its beginning; 0: all"
+    )
     step_columns: ColumnList = Field(
         description="wide tables: the columns that a file must have, in the order of the steps; empty: all "
         "columns that have no other role; *: the same, without the search for columns that are an index or a "
@@ -383,6 +396,11 @@ class TrainSettings(_Section):
     )
     noise: PositiveOrOff = Field(
         description="standard deviation of normal noise added to scaled values, drawn for each use; 0: none"
+    )
+    # Recipes of older versions have no categories.
+    unknown: Fraction = Field(
+        default=0.0,
+        description="probability that a category is read as an unknown one in training, drawn for each use",
     )
     clip_norm: PositiveOrOff = Field(description="norm to which gradients are clipped; 0: no clipping")
     log_every: CountOrOff = Field(description="steps between log lines; 0: none")

@@ -22,6 +22,7 @@ from scanline.recipe import DEFAULT_DATA, DataSettings, Recipe
 
 SEQUENCES = "sequences"  # default recipe for sequences that are neither pictures nor recordings
 AUDIO = "audio"  # for recordings
+TEXT = "text"
 STEPS = "steps"  # default recipe for tasks with a target at each step
 CLASSES = "classification"  # task of the recipes that are chosen by default
 # From here on, integers as labels are more likely numbers than classes.
@@ -40,8 +41,8 @@ def read_inputs(
     Args:
         data: Name or path of a data set, or arrays; None leaves it to the recipe.
         recipe: Name of a recipe or a TOML file. None takes `steps` for tasks with a target at each step,
-            `digits` for the digits, `rows` for other pictures, `audio` for recordings and `sequences` for
-            everything else.
+            `digits` for the digits, `rows` for other pictures, `audio` for recordings, `text` for texts and
+            `sequences` for everything else.
         settings: Changes of the recipe, dotted key to value.
         on_progress: Called with (received, total) bytes of a download.
 
@@ -272,9 +273,9 @@ def _check_for_some_default(data: str | Arrays | None, settings: Mapping[str, ob
     elif named in catalogue.names():
         possible = [FALLBACK if named == FALLBACK else recipes.DEFAULT]
     elif isinstance(named, str) and _is_table(named) and "data.picture" not in (settings or {}):
-        possible = [SEQUENCES]
+        possible = [SEQUENCES, TEXT]
     else:
-        possible = [recipes.DEFAULT, SEQUENCES, AUDIO] if named else [recipes.DEFAULT, FALLBACK]
+        possible = [recipes.DEFAULT, SEQUENCES, AUDIO, TEXT] if named else [recipes.DEFAULT, FALLBACK]
     source = None if len(possible) == 1 else "the default recipe"
     faults: list[UsageError] = []
     for name in possible:
@@ -295,6 +296,8 @@ def _default_recipe(data: Dataset) -> str:
         return FALLBACK
     if data.first.info.sample_rate:
         return AUDIO
+    if data.settings is not None and data.settings.tokens:
+        return TEXT
     return recipes.DEFAULT if data.picture is not None else SEQUENCES
 
 

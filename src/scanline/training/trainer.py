@@ -17,6 +17,7 @@ from scanline.data.source import SequenceSource
 from scanline.data.step_targets import balanced_steps
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
+from scanline.data.vocabulary import UNKNOWN
 from scanline.data.window_order import WindowOrder
 from scanline.model.predictor import Abandoned
 from scanline.recipe import Recipe
@@ -141,6 +142,8 @@ class Trainer:
             # Derived from (seed, purpose, step): a resumed run draws the same numbers.
             generator = torch_generator(recipe.seed, "dropout", state.step, device.type)
         noisy = self._with_noise(batch) if recipe.train.noise else batch
+        if recipe.train.unknown:
+            noisy = self._with_unknown(noisy)
         if slices is None:
             state.loss = train_step(
                 state.network,
@@ -173,6 +176,20 @@ class Trainer:
         if categorical:  # ids stay as they are
             noise[..., categorical] = 0
         return replace(batch, values=batch.values + self.recipe.train.noise * scale * noise)
+
+    def _with_unknown(self, batch: DeviceBatch) -> DeviceBatch:
+        """Return a batch in which some categories are unknown; missing ones stay missing."""
+        values, tables = batch.values.clone(), self.state.network.architecture.embeddings
+        draw = torch_generator(self.recipe.seed, "unknown", self.state.step, values.device.type)
+        shape = (*batch.whole[:2], len(tables))
+        drawn = torch.rand(shape, generator=draw, dtype=values.dtype, device=values.device)
+        if self._slices is not None:
+            drawn = drawn[self._slices.part]
+        drawn = drawn[:, : values.shape[1]] < self.recipe.train.unknown
+        for place, each in enumerate(tables):
+            ids = values[..., each.feature]
+            values[..., each.feature] = torch.where(drawn[..., place] & (ids > 0), float(UNKNOWN), ids)
+        return replace(batch, values=values)
 
     def _due_events(self, batch: DeviceBatch | None) -> Iterator[Logged | Evaluated]:
         """Log and evaluate if that is due after the current step.

@@ -45,7 +45,8 @@ def ask_for_id(
     raise UsageError(
         f"{path}: is each row a step, or a sequence? Column {one_line(name)} holds text "
         f"({one_line(cell)!r}): give --id-column {one_line(name)} if it identifies the sequence of a row "
-        f"(long table), or {wide} if each row is a sequence (wide table)",
+        f"(long table), {wide} if each row is a sequence (wide table), or --text-column {one_line(name)} if "
+        "it is the text of a sequence",
         code=AMBIGUOUS,
     )
 
@@ -98,9 +99,12 @@ def refuse_categories(columns: Columns, path: Path) -> None:
 def _first_text(cells: Iterable[str]) -> str:
     """Return the first cell if all cells that are filled are text, and "" otherwise."""
     filled = [cell.strip() for cell in cells if cell.strip().lower() not in _NULL]
-    if not filled or not all(_LETTER.search(cell) and not is_number(cell) for cell in filled):
-        return ""
-    return filled[0]
+    return filled[0] if filled and all(map(is_text, filled)) else ""
+
+
+def is_text(cell: str) -> bool:
+    """Return whether a cell has letters and is no number."""
+    return _LETTER.search(cell) is not None and not is_number(cell)
 
 
 def with_hint(error: FormatError, columns: Columns, settings: DataSettings) -> FormatError:
