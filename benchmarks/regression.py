@@ -55,8 +55,8 @@ TRIED: dict[str, list[dict[str, Any]]] = {
     ],
 }
 CHOSEN = (
-    "The settings of Tecator were chosen with `--choose` from two, by validation RMSE with one seed (7.22 against",
-    "8.61); those of Covid3Month and FD001 have not been searched.",
+    "The settings of Tecator were chosen with `--choose` from two, by validation RMSE with one seed (7.22",
+    "against 8.61); those of Covid3Month and FD001 have not been searched.",
 )
 TITLES = {"tecator": "Tecator", "covid": "Covid3Month", "fd001": "C-MAPSS FD001"}
 
