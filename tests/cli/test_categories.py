@@ -91,6 +91,7 @@ def test_an_explanation_attributes_to_categories(tables, scanline):
     ("command", "message"),
     [
         ("export RUN --output m.onnx", "got one that reads categories"),
+        ("score RUN DATA --to scores", "got one that reads categories"),
         ("serve RUN --port 0", "which reads categories"),
         ("data pack DATA --to packed", "packed data have no categories"),
         ("train DATA --categorical-columns sise --run r", "must be a feature"),

@@ -14,10 +14,9 @@ from scanline.scoring.cluster import check_ray, score_on_ray
 from scanline.scoring.job import Job, Part, Scores, begin
 from scanline.scoring.local import check_processes, score_here, score_in_processes
 from scanline.scoring.parts import PartScorer, finish, finished_parts
-from scanline.scoring.scorer import Scorer
+from scanline.scoring.scorer import Scorer, check_scorable
 from scanline.scoring.sorting import read_parts, write_sorted
 from scanline.scoring.work import PackedWork, Unit, open_work
-from scanline.tasks import require_sequences
 
 Engine = Literal["local", "ray"]
 Progress = Callable[[int, int], None]
@@ -98,7 +97,7 @@ def score(
     if target.is_local and target.path.is_file():
         raise UsageError(where=target.uri, expected="a folder for the scores", found="a file")
     scorer = Scorer.open(run, calibrated, stop_at)
-    require_sequences(scorer.model.task, "scoring")
+    check_scorable(scorer.model)
     preprocessing = scorer.model.with_reading(**(reading or {})).preprocessing
     work = open_work(source, preprocessing, splits)
     if isinstance(work, PackedWork):

@@ -35,6 +35,23 @@ MODEL = "model"  # folder of the model in a run directory
 _MAX_NUMBERS = 2**23  # numbers at all steps of a batch, which bounds the memory of `stop_at`
 
 
+def check_scorable(model: TrainedModel) -> None:
+    """Check that a model can score tables of sequences.
+
+    Args:
+        model: The model.
+
+    Raises:
+        UsageError: If it predicts each step, or reads categories.
+    """
+    require_sequences(model.task, "scoring")
+    if model.preprocessing.vocabularies:
+        raise UsageError(
+            "scoring: expected a model that reads numbers, got one that reads categories; predict with "
+            "`scanline predict` instead"
+        )
+
+
 @dataclass(frozen=True)
 class Scorer:
     """Predicts for tables of sequences, with a model that is loaded on first use.

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scanline.scoring.columns import require_pyarrow
-from scanline.scoring.scorer import Scorer
-from scanline.tasks import require_sequences
+from scanline.scoring.scorer import Scorer, check_scorable
 
 if TYPE_CHECKING:
     import pyarrow
@@ -52,7 +51,7 @@ def for_spark(
         UsageError: If `stop_at` is no probability, or does not fit the model.
     """
     scorer = Scorer.open(run, calibrated, stop_at)
-    require_sequences(scorer.model.task, "scoring")
+    check_scorable(scorer.model)
     columns = [f"{each.name} {_type_of(each.type)}" for each in scorer.schema]
     return SparkFunction(_Function(scorer, split).apply, ", ".join(columns))
 
