@@ -66,10 +66,10 @@ def test_a_missing_file_is_not_reported_as_an_unknown_data_set(scanline, table, 
         assert one_line(err) == "scanline: mime.csv: no such file or folder; did you mean 'mine.csv'?\n"
 
 
-def test_a_fault_names_the_recipe_that_would_be_trained(scanline, table):
+def test_a_fault_of_a_setting_is_reported_before_the_recipe_is_chosen(scanline, table):
     code, _, err = scanline("train", table, "--set", "train.steps=few")
     assert code == 2
-    assert one_line(err).startswith("scanline: recipe sequences with these settings: train.steps must be")
+    assert one_line(err).startswith("scanline: the default recipe with these settings: train.steps must be")
     # A setting that is not possible with the recipe for pictures is not refused for other data.
     code, _, err = scanline("train", "nowhere.npz", "--set", "train.stesp=3")
     assert one_line(err).startswith("scanline: the default recipe with these settings: unknown key")

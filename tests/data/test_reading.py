@@ -134,7 +134,8 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 
 def test_an_empty_folder_names_the_formats_that_could_be_there(tmp_path):
     message = (
-        r"found a folder without train-images-idx3-ubyte, sub-folders of pictures, train and test files, or X"
+        r"found a folder without train-images-idx3-ubyte, sub-folders of "
+        r"pictures or WAV files, train and test files, or X"
     )
     with pytest.raises(DataError, match=message):
         read_sources(tmp_path, DEFAULT_DATA)

@@ -45,7 +45,7 @@ def _batch(has_lengths, n=7):
 
 
 def _model(**options):
-    form = Preprocessing(None, "rows", 0, 3, 3, "error", (), DEFAULT_DATA, (WORDS,))
+    form = Preprocessing(None, "rows", 0, 3, 3, "error", (), DEFAULT_DATA, vocabularies=(WORDS,))
     return Model(_network(**options).eval(), TASK, form, "made up")
 
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("server_survives")
 )
 def test_an_unsupported_content_type_is_refused(server, kind, found):
     detail = problem(server.post(b'{"inputs": []}', kind), "wrong-type")["detail"]
-    assert detail == f"expected application/json, image/..., or multipart/form-data, found {found}"
+    assert detail == f"expected application/json, image/..., audio/..., or multipart/form-data, found {found}"
 
 
 @pytest.mark.parametrize("encoding", ["deflate", "br", "zstd", "gzip, gzip", "x", "\xff"])
