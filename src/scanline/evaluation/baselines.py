@@ -61,11 +61,12 @@ def measure_baselines(
     # Arrays are made when the first baseline needs them.
     problem = Problem.of(data, folds)
     correct = None if winner is None or data.test is None else _correct(winner, data.test)
+    of_steps = (
+        "" if data.train.step_targets is None else "predicts a label for each sequence, not for each step"
+    )
     measured, skipped = [], []
     for method in methods(numbers):
-        reason = method.obstacle(problem.sizes, limit_s)
-        if data.train.step_targets is not None:
-            reason = "predicts a label for each sequence, not for each step"
+        reason = of_steps or method.obstacle(problem.sizes, limit_s)
         if method.takes != "targets":
             reason = reason or problem.too_large
         try:

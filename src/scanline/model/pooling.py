@@ -131,7 +131,25 @@ class Pooling(ABC):
         """
 
 
-class Last(Pooling):
+class _StepItself(Pooling):
+    """Poolings whose vector after a step is the output of that step."""
+
+    def along(self, outputs: Tensor) -> Tensor:
+        """Return `outputs`."""
+        return outputs
+
+    def step(
+        self, state: State, outputs: NDArray[np.float32], counts: NDArray[np.int64], real: NDArray[Any] | None
+    ) -> NDArray[np.float32]:
+        """Return `outputs`."""
+        return outputs
+
+    def step_to_onnx(self, graph: Graph, output: str) -> tuple[str, dict[str, str]]:
+        """Add nothing."""
+        return output, {}
+
+
+class Last(_StepItself):
     """Each direction's state after it has read the whole sequence.
 
     For the forward direction that is the sequence's last step, for the backward direction its first.
@@ -157,24 +175,10 @@ class Last(Pooling):
         # The backward direction reads the first step last, for any length.
         return torch.cat([last[:, :half], outputs[:, 0, half:]], dim=1)
 
-    def along(self, outputs: Tensor) -> Tensor:
-        """Return `outputs`."""
-        return outputs
-
-    def step(
-        self, state: State, outputs: NDArray[np.float32], counts: NDArray[np.int64], real: NDArray[Any] | None
-    ) -> NDArray[np.float32]:
-        """Return `outputs`."""
-        return outputs
-
     def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
         """Add the concatenation of the directions' final states."""
         by_sequence = graph.add("Transpose", [final], "final_turned", perm=[1, 0, 2])  # (N, D, H)
         return graph.reshape(by_sequence, [0, -1], "last")
-
-    def step_to_onnx(self, graph: Graph, output: str) -> tuple[str, dict[str, str]]:
-        """Add nothing."""
-        return output, {}
 
 
 class LastStep(Last):
@@ -314,7 +318,7 @@ class Max(Pooling):
         return maximum, {"max": maximum}
 
 
-class EveryStep(Pooling):
+class EveryStep(_StepItself):
     """The outputs of each step, of both directions: no pooling, for tasks with a target at each step."""
 
     name = "every-step"
@@ -326,23 +330,9 @@ class EveryStep(Pooling):
         """Return `outputs`, (N, T, D*H)."""
         return outputs
 
-    def along(self, outputs: Tensor) -> Tensor:
-        """Return `outputs`."""
-        return outputs
-
-    def step(
-        self, state: State, outputs: NDArray[np.float32], counts: NDArray[np.int64], real: NDArray[Any] | None
-    ) -> NDArray[np.float32]:
-        """Return `outputs`."""
-        return outputs
-
     def to_onnx(self, graph: Graph, outputs: str, final: str, real: str, counts: Callable[[], str]) -> str:
         """Add the transposition to (N, T, D*H)."""
         return graph.add("Transpose", [outputs], "every_step", perm=[1, 0, 2])
-
-    def step_to_onnx(self, graph: Graph, output: str) -> tuple[str, dict[str, str]]:
-        """Add nothing."""
-        return output, {}
 
 
 def _mean(graph: Graph, total: str, count: str) -> str:

@@ -13,11 +13,12 @@ from scanline.data.class_names import check_names
 from scanline.data.dataset import ALL, SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.name_patterns import divide, refuse_split_patterns
-from scanline.data.readers.picture_folders import SPLIT_NAMES, natural_order
+from scanline.data.readers.picture_folders import natural_order
 from scanline.data.readers.recordings import ENDINGS, at_rate, mixing_note, settled
+from scanline.data.readers.split_names import find_split_folders
 from scanline.data.source_info import SourceInfo
 from scanline.data.targets import encode_labels
-from scanline.errors import DataError, UsageError, join_names, printable
+from scanline.errors import DataError, join_names, printable
 from scanline.formats.wav import read_wav
 from scanline.recipe import DataSettings
 
@@ -48,18 +49,7 @@ def audio_split_folders(folder: Path) -> dict[str, Path]:
     Raises:
         UsageError: If two may be the same split.
     """
-    folders: dict[str, Path] = {}
-    for child in _children(folder):
-        split = SPLIT_NAMES.get(child.name.lower())
-        if split is None or not is_audio_folder(child):
-            continue
-        if split in folders:
-            raise UsageError(
-                f"{folder}: expected one folder of the {split} split, got {folders[split].name} and "
-                f"{child.name}; remove one"
-            )
-        folders[split] = child
-    return folders
+    return find_split_folders(folder, _children(folder), is_audio_folder)
 
 
 def read_audio_folder(

@@ -18,6 +18,7 @@ from scanline.data.memory import MemorySource
 from scanline.data.picture_format import PictureFormat
 from scanline.data.readers.name_patterns import divide, refuse_split_patterns
 from scanline.data.readers.pictures import picture_format, settled
+from scanline.data.readers.split_names import find_split_folders
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo
 from scanline.data.targets import encode_labels
@@ -36,15 +37,6 @@ _NOTES = (
     *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".toml", ".ini", ".html"),
     *(".log", ".pdf", ".py", ".ipynb", ".db", ".zip", ".gz", ".tar"),
 )
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -143,18 +135,7 @@ def picture_pieces(
 
 def split_folders(folder: Path) -> dict[str, Path]:
     """The folders of the splits that have pictures. Raises UsageError if two may be the same split."""
-    folders: dict[str, Path] = {}
-    for child in _content(folder).folders:
-        split = SPLIT_NAMES.get(child.name.lower())
-        if split is None or not _holds_classes(child):
-            continue
-        if split in folders:
-            raise UsageError(
-                f"{folder}: expected one folder of the {split} split, got {folders[split].name} and "
-                f"{child.name}; remove one"
-            )
-        folders[split] = child
-    return folders
+    return find_split_folders(folder, _content(folder).folders, _holds_classes)
 
 
 def _holds_classes(folder: Path) -> bool:

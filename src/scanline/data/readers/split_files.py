@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scanline import formats
 from scanline.data.readers.dialects import TEXT_SUFFIXES
-from scanline.data.readers.picture_folders import SPLIT_NAMES
+from scanline.data.readers.split_names import SPLIT_NAMES
 from scanline.data.readers.tables import SUFFIXES
 from scanline.errors import UsageError, join_names
 

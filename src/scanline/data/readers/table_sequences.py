@@ -20,6 +20,7 @@ from scanline.data.readers.list_columns import has_lists, read_list_columns
 from scanline.data.readers.names import Names
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.row_order import order_rows
+from scanline.data.readers.split_names import SPLIT_NAMES
 from scanline.data.readers.tables import Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
@@ -27,8 +28,6 @@ from scanline.data.step_targets import encode_step_labels
 from scanline.data.targets import STEP_CLASSES, check_step_settings, encode_labels
 from scanline.errors import UsageError, one_line, quoted
 from scanline.recipe import DataSettings
-
-_SPLIT_NAMES = {"training": "train", "valid": "validation", "val": "validation", "testing": "test"}
 
 
 def read_table_sequences(path: Path, settings: DataSettings, optional: Collection[str] = ()) -> MemorySource:
@@ -332,7 +331,7 @@ def split_names(table: Table, split: Names) -> list[str]:
         DataError: If that of some row stands for none; names the row.
     """
     texts = [text.strip().lower() for text in split.texts]
-    named = [_SPLIT_NAMES.get(text, text) for text in texts]
+    named = [SPLIT_NAMES.get(text, text) for text in texts]
     unknown = [code for code, name in enumerate(named) if name not in SPLITS]
     rows = np.flatnonzero(np.isin(split.codes, unknown)) if unknown else np.zeros(0, np.int64)
     if rows.size:

@@ -15,6 +15,7 @@ from pathlib import Path
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.column_roles import AMBIGUOUS, usual_roles
+from scanline.data.readers.split_names import SPLIT_NAMES
 from scanline.data.readers.text_columns import is_text
 from scanline.data.readers.text_sources import Texts, decoded, read_bytes, text_source
 from scanline.errors import DataError, UsageError, join_names, one_line
@@ -28,7 +29,6 @@ _LONG_WORDS = 0.5  # of the cells of a column of text, this fraction or more hav
 _MEAN_BLANKS = 1.0
 _SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl")
 _ROLES = ("label", "id", "group", "split")
-_SPLIT_NAMES = {"training": "train", "valid": "validation", "val": "validation", "testing": "test"}
 Row = tuple[str, Sequence[str]]  # the place of a row, and its cells
 
 
@@ -320,7 +320,7 @@ def _cell(value: object, name: str, where: str) -> str:
 
 def _split(table: TextTable, place: str, cell: str) -> str:
     name = cell.strip().lower()
-    name = _SPLIT_NAMES.get(name, name)
+    name = SPLIT_NAMES.get(name, name)
     if name not in SPLITS:
         where = f"{table.path}: {place}, column {table.roles['split']}"
         raise DataError(where=where, expected="train, validation or test", found=repr(one_line(cell, 40)))
