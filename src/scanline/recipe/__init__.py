@@ -4,6 +4,8 @@ There are no hidden defaults: a recipe either contains every key, or names the r
 (`base = "rows"`) and contains only the keys that differ.
 """
 
+from scanline.recipe.data_settings import DEFAULT_DATA, DataSettings
+from scanline.recipe.input_settings import InputSettings
 from scanline.recipe.reading import (
     change_data_settings,
     load,
@@ -13,17 +15,9 @@ from scanline.recipe.reading import (
     parse_setting,
     read_tree,
 )
-from scanline.recipe.sections import (
-    DEFAULT,
-    DEFAULT_DATA,
-    DEFAULT_SPLIT,
-    DataSettings,
-    InputSettings,
-    Recipe,
-    SplitSettings,
-    TrainSettings,
-    keys,
-)
+from scanline.recipe.recipe import DEFAULT, Recipe, keys
+from scanline.recipe.split_settings import DEFAULT_SPLIT, SplitSettings
+from scanline.recipe.train_settings import TrainSettings
 from scanline.recipe.values import (
     Cell,
     CountOrOff,

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from scanline.errors import did_you_mean, quoted
-from scanline.recipe.sections import DEFAULT, Recipe, keys
+from scanline.recipe.recipe import DEFAULT, Recipe, keys
 
 _MAX_FAULTS = 64  # faults listed in one message
 _RULES = {

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from scanline.errors import UsageError, did_you_mean, quoted
 from scanline.limits import exceeded, limit_of
+from scanline.recipe.data_settings import DataSettings
 from scanline.recipe.faults import describe
-from scanline.recipe.sections import ONE_LENGTH, DataSettings, Recipe, keys
+from scanline.recipe.recipe import Recipe, keys
+from scanline.recipe.train_settings import ONE_LENGTH
 
 # A dotted key with more parts than any legal key. tomllib builds n**2 / 2 objects for a key of n parts, and
 # tables nested that deeply exceed the recursion limit when they are merged or printed.
