@@ -3,10 +3,11 @@
     python benchmarks/large_data.py recordings FOLDER --gib 8   # .npz files of augmented recordings
     python benchmarks/large_data.py table FILE.csv --gib 10     # an unsorted long table of them
     python benchmarks/large_data.py throughput PACKED           # steps, stored and in memory, in turns
+    python benchmarks/large_data.py shuffle FOLDER --seeds 5    # accuracy on MNIST sorted by class
     python benchmarks/large_data.py peak COMMAND...             # peak anonymous memory of a command
 
 The recordings are those of BasicMotions (100 steps of 6 features, 4 classes), each scaled and with noise.
-They are looked up in SCANLINE_DATA.
+They and MNIST are looked up in SCANLINE_DATA.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def write_table(file: Path, gib: float) -> None:
     from pyarrow import csv
 
     # The steps of a recording are spread over all pieces: each piece has some steps of all of them.
-    pieces, per_row = max(1, round(2 * gib)), 62
+    pieces, per_row = max(1, round(2 * gib)), 60
     X, y = augmented(0, max(1, round(gib * 2**30 / per_row / 100)))
     count, T, F = X.shape
     with file.open("wb") as stream:
@@ -117,6 +118,39 @@ def _time(events: Iterator[object]) -> float:
     return time.perf_counter() - started
 
 
+def shuffle(folder: Path, seeds: int) -> dict[str, list[float]]:
+    """Return the validation accuracies of short trainings on MNIST sorted by class, by the order of its use.
+
+    A window is 8 of about 47 row groups. Packing mixes the sequences; with `keep_order` they stay sorted, so
+    that windows alone mix classes.
+    """
+    import scanline
+    from scanline.data import catalogue
+    from scanline.recipe import DEFAULT_DATA
+
+    train = catalogue.read("mnist", DEFAULT_DATA).train
+    order = np.argsort(train.targets, kind="stable")
+    folder.mkdir(parents=True, exist_ok=True)
+    X, y = train.values.reshape(-1, 28, 28)[order], np.array(train.classes)[train.targets[order]]
+    np.savez(folder / "sorted.npz", X=X, y=y)
+    sources = {
+        "memory": folder / "sorted.npz",
+        "packed": folder / "packed",
+        "packed, sorted": folder / "kept",
+    }
+    for name in ("packed", "packed, sorted"):
+        kept = name != "packed"
+        scanline.pack(sources["memory"], sources[name], row_group_mb=1, keep_order=kept, force=True)
+    found: dict[str, list[float]] = {name: [] for name in sources}
+    settings = {"train.samples": 30_000, "train.validate_every": 0, "split.use_test": False}
+    for seed in range(seeds):
+        for name, source in sources.items():
+            run = folder / "runs" / f"{name}-{seed}"
+            trained = scanline.train(source, recipe="rows", settings=settings, seed=seed, run=run, log=None)
+            found[name].append(trained.result["validation"]["accuracy"])
+    return found
+
+
 def peak(command: list[str]) -> dict[str, float]:
     """Run a command; return its seconds and the largest sum of anonymous memory of its processes, in MiB."""
     started = time.perf_counter()
@@ -158,6 +192,9 @@ def main() -> None:
         command.add_argument("path", type=Path)
         command.add_argument("--gib", type=float, default=8.0)
     commands.add_parser("throughput").add_argument("packed")
+    sorted_data = commands.add_parser("shuffle")
+    sorted_data.add_argument("path", type=Path)
+    sorted_data.add_argument("--seeds", type=int, default=5)
     commands.add_parser("peak").add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     if given.command == "recordings":
@@ -165,7 +202,13 @@ def main() -> None:
     elif given.command == "table":
         write_table(given.path, given.gib)
     else:
-        figures = throughput(given.packed) if given.command == "throughput" else peak(given.arguments)
+        figures: object
+        if given.command == "throughput":
+            figures = throughput(given.packed)
+        elif given.command == "shuffle":
+            figures = shuffle(given.path, given.seeds)
+        else:
+            figures = peak(given.arguments)
         print(json.dumps(figures, indent=2))
 
 

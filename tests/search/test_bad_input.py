@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,17 @@ def test_two_searches_in_one_study_must_be_the_same(begun, waves, tmp_path, chan
     with pytest.raises(UsageError, match=message) as caught:
         begin(waves, tmp_path / "study", **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_study_of_a_version_with_fewer_keys_is_the_same(begun):
+    definition = begun.definition
+    older = replace(definition, recipe=definition.recipe.replace("minimum_count = 1\n", ""))
+    assert older.recipe != definition.recipe
+    older.check_same(definition, "study waves")
+    with pytest.raises(UsageError, match=r"has another recipe \(input.minimum_count differ\)"):
+        replace(older, recipe=definition.recipe.replace("minimum_count = 1", "minimum_count = 2")).check_same(
+            definition, "study waves"
+        )
 
 
 @pytest.mark.parametrize(

@@ -136,16 +136,18 @@ class Definition:
             )
             what = ", ".join(keys) or "its first trials"
             raise UsageError(f"{where} searches another space ({what} differ): choose another --study")
-        if self.recipe != other.recipe:
-            keys = sorted(_differing(self.base().model_dump(), other.base().model_dump()))
+        # As settings, not as text: a recipe of an older version lacks keys that have their default.
+        mine, theirs = self.base(), other.base()
+        if mine != theirs:
+            keys = sorted(_differing(mine.model_dump(), theirs.model_dump()))
             raise UsageError(
                 f"{where} has another recipe ({join_names(keys)} differ): choose another --study"
             )
         for name, option in _OPTIONS.items():
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine != theirs:
+            there, wanted = getattr(self, name), getattr(other, name)
+            if there != wanted:
                 raise UsageError(
-                    f"{where} was begun with another {option} ({mine} there, {theirs} wanted): repeat the "
+                    f"{where} was begun with another {option} ({there} there, {wanted} wanted): repeat the "
                     "options that it was begun with, or choose another --study"
                 )
 
