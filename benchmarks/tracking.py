@@ -2,8 +2,8 @@
 
     python benchmarks/tracking.py [--rounds 10] [--to mlflow:URI] [--data digits] [--set train.steps=40000]
 
-Each round has a pair of trainings for each mode, with and without tracking, which run at the same time: each is
-pinned to a core of its own with one thread, and they exchange their cores after each round. A machine that
+Each round has a pair of trainings for each mode, with and without tracking, which run at the same time: each
+is pinned to a core of its own with one thread, and they exchange their cores after each round. A machine that
 becomes slower slows both of a pair down. The process that publishes a run shares the core of its training.
 
     down    nothing listens on the server's port
