@@ -86,7 +86,7 @@ def change(folder: Path, edit) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.update(schema=1), "expected schema 3 to 6, got 1"),
+        (lambda t: t.update(schema=1), "expected schema 3 to 7, got 1"),
         (lambda t: t["task"]["state"].pop("classes"), "model.json is damaged: task: expected classes"),
         (
             lambda t: t["task"].update(name="tree"),

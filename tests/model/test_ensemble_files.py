@@ -114,7 +114,7 @@ def many(tree):
         (lambda t: t["members"][0].update(seed=-1), "is damaged: members: 0: seed"),
         (lambda t: t["provenance"].update(made=3), "is damaged: provenance: made"),
         (many, "expected at most 100 models in an ensemble, found 101"),
-        (lambda t: t.pop("kind"), "expected schema 3 to 6, got 1"),
+        (lambda t: t.pop("kind"), "expected schema 3 to 7, got 1"),
     ],
 )
 def test_a_sealed_description_that_is_not_valid_is_refused(saved, edit, message):

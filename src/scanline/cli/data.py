@@ -99,6 +99,9 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
     print_text(f"{shown_name(summary['name'])}: {content}")
     for name, part in summary["parts"].items():
         print_text(_split_line("" if name == "all" else f"{name}: ", part))
+    for each in summary["intervals"]:
+        place = f" of {shown_name(each['source'])}" if len(summary["intervals"]) > 1 else ""
+        print_text(_intervals_line(place, each))
 
 
 def _show_question(path: Path, settings: DataSettings, question: str, as_json: bool) -> None:
@@ -115,6 +118,23 @@ def _show_question(path: Path, settings: DataSettings, question: str, as_json: b
         role = f", {table.roles[name]}" if name in table.roles else ""
         print_text(f"  {shown_name(name)}: {kind}{role}: {cells}, ...")
     print_text(f"question: {shown_name(question, 2000)}")
+
+
+def _intervals_line(place: str, found: dict[str, Any]) -> str:
+    """Return the line about the intervals between steps."""
+    unit = " s" if found["in_seconds"] else ""
+    line = f"  intervals{place}: median {found['median']:.6g}{unit}"
+    if found["shortest"] == found["longest"]:
+        return f"{line}, all equal"
+    line += f", {found['shortest']:.6g} to {found['longest']:.6g}{unit}"
+    line += f", {100 * found['irregular']:.1f} % irregular"
+    if gap := found["largest"]:
+        gaps = f"{found['gaps']:,} gap" + ("s" if found["gaps"] > 1 else "")
+        line += (
+            f"; {gaps} of more than 1.5 times the median, the largest {gap['interval']:.6g}{unit} in "
+            f"sequence {shown_name(gap['sequence'])} after {gap['after']}"
+        )
+    return line
 
 
 def _split_line(title: str, part: dict[str, Any]) -> str:

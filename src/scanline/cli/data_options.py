@@ -106,6 +106,18 @@ _OPTIONS = (
         "A,B,...",
         "Long table: columns that name categories.  [default: those that hold text]",
     ),
+    (
+        "--static-columns",
+        "data.static_columns",
+        "A,B,...",
+        "Long table: columns with one value for a whole sequence, such as age.",
+    ),
+    (
+        "--time-features",
+        "data.time_features",
+        "A,B,...",
+        "Long table: features of the time column: delta, log-delta, minute, hour, weekday, month.",
+    ),
 )
 # Of these, what another file may have than that of the training.
 _DIALECT = (
@@ -133,6 +145,8 @@ _DIALECT = (
 )
 
 
+# Settings that are lists of columns.
+_LISTS = ("data.feature_columns", "data.categorical_columns", "data.static_columns", "data.time_features")
 # Options whose values are whole numbers, with an example.
 _WHOLE = (("--white", "data.white", 4095), ("--sample-rate", "data.sample_rate", 16_000))
 
@@ -184,7 +198,7 @@ def chosen_settings(options: Mapping[str, str | bool | None]) -> dict[str, Any]:
     """Return the chosen options as settings: {"input.view": "columns"} for {"view": "columns"}."""
     keys = {option.removeprefix("--").replace("-", "_"): key for option, key, *_ in (*_OPTIONS, *_DIALECT)}
     settings: dict[str, Any] = {keys[name]: value for name, value in options.items() if value is not None}
-    for key in ("data.feature_columns", "data.categorical_columns"):
+    for key in _LISTS:
         if (listed := settings.get(key)) is not None:
             settings[key] = [name.strip() for name in listed.split(",")]
     for option, key, example in _WHOLE:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, overload
+from typing import Annotated, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
@@ -15,8 +16,10 @@ from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.readers.pictures import picture_format
 from scanline.data.source import Layout, SequenceSource
+from scanline.data.static_features import one_step_each, with_static
 from scanline.data.stored import StoredSource, Transform
-from scanline.data.transforms.imputer import Imputer
+from scanline.data.time_features import TimeKind, feature_names
+from scanline.data.transforms.imputer import Imputer, feature_means
 from scanline.data.transforms.log_mel import LogMel
 from scanline.data.transforms.views import View, check_divisible, cut_steps
 from scanline.data.vocabulary import MISSING, UNKNOWN, Vocabulary, check_kinds, number_of
@@ -55,6 +58,8 @@ class Preprocessing:
         settings: How data were read, to read more of the same kind; it names no file.
         log_mel: How recordings become steps; None if the model reads no recordings.
         vocabularies: The categories of each categorical feature, in the order of the features.
+        static: Indices of the features with one value for a whole sequence.
+        time_kind: What the times are that features are computed of, see `data.time_features`; "" if none are.
     """
 
     picture: PictureFormat | None
@@ -67,6 +72,8 @@ class Preprocessing:
     settings: DataSettings
     log_mel: LogMel | None = None
     vocabularies: tuple[Vocabulary, ...] = ()
+    static: Annotated[tuple[CountOrOff, ...], Field(max_length=limit_of("FEATURES"))] = ()
+    time_kind: TimeKind = ""
 
     @classmethod
     def fit(cls, data: Dataset, settings: InputSettings) -> Self:
@@ -97,18 +104,26 @@ class Preprocessing:
             return preprocessing._with_log_mel(data, settings)
         view = preprocessing.picture_view
         width = settings.features or (view.features if view else data.train.features)
+        if data.first.info.static and width != data.train.features:
+            raise UsageError(
+                f"input.features must be 0 for {data.name}, which has static columns, got {width}"
+            )
         widest = max(width, data.train.features)
         if widest > limit_of("FEATURES"):
             raise UsageError(f"{data.name}: {exceeded('FEATURES', widest)}")
         preprocessing = replace(
-            preprocessing, features=width, vocabularies=_vocabularies(data, width, settings.minimum_count)
+            preprocessing,
+            features=width,
+            vocabularies=_vocabularies(data, width, settings.minimum_count),
+            static=data.first.info.static,
+            time_kind=data.first.info.time_kind,
         )
         if settings.missing not in ("mean", "forward-fill"):
             return preprocessing
         # Means belong to the features of the network's steps, so they are fitted after cutting.
         cut = preprocessing._transformed(data.train, preprocessing.cut, "cut", fills=False)
         imputer = Imputer.fit(settings.missing, cut)
-        return replace(preprocessing, means=imputer.means)
+        return replace(preprocessing, means=_with_static_means(imputer.means, data.train))
 
     def _with_log_mel(self, data: Dataset, settings: InputSettings) -> Self:
         """Return the same for recordings. Raises UsageError if a setting does not fit them."""
@@ -161,6 +176,14 @@ class Preprocessing:
         return length * width // self.features
 
     @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the values of a step as it is read; empty if they have none."""
+        names = self.settings.feature_columns
+        if names and self.time_kind:
+            names = (*names, *feature_names(self.settings.time_features, self.settings.time_column))
+        return names if len(names) == self.source_features else ()
+
+    @property
     def imputer(self) -> Imputer:
         """The transform that replaces missing values."""
         return Imputer(self.missing, self.means)
@@ -201,11 +224,17 @@ class Preprocessing:
         self.check(source.shape, source.name)
         self.check_rate(source)
         info = source.info
+        if info.time_kind and info.time_kind != self.time_kind:
+            raise DataError(
+                where=f"{source.name}: the time column",
+                expected=f"{self.time_kind}, as in training",
+                found=info.time_kind,
+            )
         check_kinds(info.categories, self.vocabularies, info.feature_names, source.name)
         return self._transformed(source, self._prepare, "prepare", fills=True)
 
     def _prepare(self, source: MemorySource) -> MemorySource:
-        source = without_padding(source, self.settings.pad_value)
+        source = with_static(without_padding(source, self.settings.pad_value), self.static)
         imputer = self.imputer
         # Carry before cutting, fill after: a cut step may hold several values of one feature side by side.
         return self._with_ids(imputer.fill(self.cut(imputer.carry(source))))
@@ -356,9 +385,19 @@ def _vocabularies(data: Dataset, width: int, minimum: int) -> tuple[Vocabulary, 
     fitted = []
     for feature, names in enumerate(kinds):
         if names is not None:
-            codes = train.steps_between(0, len(train))[:, feature]
+            counted = one_step_each(train) if feature in train.info.static else train
+            codes = counted.steps_between(0, len(counted))[:, feature]
             fitted.append(Vocabulary.fit(feature, names, codes, minimum))
     return tuple(fitted)
+
+
+def _with_static_means(means: tuple[float, ...], train: SequenceSource) -> tuple[float, ...]:
+    """Return the means of features, those of static ones over sequences instead of steps."""
+    static = train.info.static
+    if not static:
+        return means
+    own = feature_means(one_step_each(train))
+    return tuple(own[feature] if feature in static else mean for feature, mean in enumerate(means))
 
 
 def _settings_to_read(data: Dataset) -> DataSettings:

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.intervals import Intervals
 from scanline.data.picture_format import PictureFormat
+from scanline.data.time_features import TimeKind
 from scanline.recipe import DataSettings
 
 
@@ -40,6 +42,11 @@ class SourceInfo:
         sample_rate: Samples a second of recordings; 0 if the sequences are not recordings.
         categories: For each of the F features the names of its categories, of which the values are indices,
             or None if it is a number; "" is the name of a missing value. Empty: all features are numbers.
+        static: Indices of the features with one value for a whole sequence.
+        time_kind: What the times are that features were computed of, see `data.time_features`; "" if none
+            were.
+        intervals: Intervals between steps in what was read, also if this is a part of it; None if there are
+            no times.
     """
 
     settings: DataSettings | None = None
@@ -51,6 +58,9 @@ class SourceInfo:
     picture: PictureFormat | None = None
     sample_rate: int = 0
     categories: tuple[tuple[str, ...] | None, ...] = ()
+    static: tuple[int, ...] = ()
+    time_kind: TimeKind = ""
+    intervals: Intervals | None = None
 
     @property
     def numeric_targets(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,18 @@ def summarise(data: Dataset) -> dict[str, Any]:
         "recordings": _summarise_recordings(data),
         "feature_names": list(names) if len(names) == data.first.features else [],
         "parts": {name: _summarise_split(source) for name, source in data.splits.items()},
+        "intervals": _summarise_intervals(data),
     }
+
+
+def _summarise_intervals(data: Dataset) -> list[dict[str, Any]]:
+    """Return the intervals between the steps of each file that has times; splits of a file share them."""
+    found: dict[int, dict[str, Any]] = {}
+    for source in data.splits.values():
+        intervals = source.info.intervals
+        if intervals is not None:
+            found[id(intervals)] = {"source": source.name, **asdict(intervals)}
+    return list(found.values())
 
 
 def _summarise_recordings(data: Dataset) -> dict[str, Any] | None:

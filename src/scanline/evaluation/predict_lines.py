@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scanline.data.preprocessing import Preprocessing
+from scanline.data.stream_times import StreamTimes
 from scanline.data.vocabulary import number_of
 from scanline.errors import DataError, join_names
 from scanline.formats.text import BYTE_ORDER_MARK, has_decimal_comma
@@ -48,16 +50,16 @@ def predict_lines(model: TrainedModel, lines: Iterable[str]) -> Iterator[StepPre
         lines: CSV ("0.1,0.2") or JSON lines ([0.1, 0.2], or {"x": 0.1, "y": 0.2} with the names of the
             model's features). CSV has the separator and the decimal mark that the model's settings name; it
             may begin with a line of the feature names, which gives their order. An empty line ends a
-            sequence. A byte-order mark before the first line is skipped.
+            sequence. A byte-order mark before the first line is skipped. Features of the time are computed
+            where a header or an object names the time column in place of them. Static columns may be left
+            out after the first step of a sequence.
 
     Raises:
         DataError: If a line is not valid; names the line, what was expected and what was found.
     """
-    names = model.preprocessing.settings.feature_columns
-    if len(names) != model.preprocessing.source_features:
-        names = ()  # columns of a wide table are steps, not features
+    columns = _Columns.of(model.preprocessing)
     # The session holds the recurrent states: each line costs one step, however long the sequence is.
-    session, sequence, order = model.stream(), 0, None
+    session, sequence = model.stream(), 0
     dialect = _Dialect.of(model.preprocessing.settings)
     categories = any(each.preprocessing.vocabularies for each in model.models)
     for number, line in enumerate(lines, 1):
@@ -70,12 +72,13 @@ def predict_lines(model: TrainedModel, lines: Iterable[str]) -> Iterator[StepPre
             # Several empty lines in a row end one sequence only.
             if session.steps:
                 session, sequence = model.stream(), sequence + 1
+                columns.restart()
             continue
         try:
             # Only the first line can be a header; later lines with the same text are invalid steps.
-            if number == 1 and text[0] not in _JSON and (order := _header(text, names, dialect)) is not None:
+            if number == 1 and text[0] not in _JSON and columns.read_header(dialect.cells(text)):
                 continue
-            probabilities = session.feed(_step(text, names, order, dialect, categories))
+            probabilities = session.feed(_step(text, columns, dialect, categories))
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None
         yield StepPrediction(sequence, int(session.steps), model.task.decode(probabilities))
@@ -106,45 +109,91 @@ class _Dialect:
         return cell.replace(",", ".") if self.decimal == "," and has_decimal_comma(cell) else cell
 
 
-def _header(text: str, names: tuple[str, ...], dialect: _Dialect) -> list[int] | None:
-    """Return the column of each feature if the line names them all, else None."""
-    cells = dialect.cells(text)
-    if not names or not set(names) <= set(cells):
-        return None
-    return [cells.index(name) for name in names]
+class _Columns:
+    """The columns of a stream, by name.
+
+    Args:
+        names: Names of the features; empty if they have none.
+        static: Those of the features that may be left out after the first step of a sequence.
+        given: The columns from which the features can be computed, the last of which is the time.
+        times: Computes the features of the time; None if there are none.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        static: Collection[str],
+        given: tuple[str, ...],
+        times: StreamTimes | None,
+    ) -> None:
+        self.names, self._static, self._given, self._times = names, set(static), given, times
+        self._order: list[int] | None = None
+        self._computes = False  # whether lines of CSV have the time in place of its features
+
+    @classmethod
+    def of(cls, form: Preprocessing) -> _Columns:
+        settings, times = form.settings, None
+        if form.time_kind:
+            times = StreamTimes(settings, form.time_kind)
+        given = (*settings.feature_columns, settings.time_column) if times else ()
+        return cls(form.feature_names, settings.static_columns, given, times)
+
+    def restart(self) -> None:
+        """Begin another sequence."""
+        if self._times is not None:
+            self._times.restart()
+
+    def read_header(self, cells: list[str]) -> bool:
+        """Return whether the cells of a line name all columns; then they give their order."""
+        for names, computes in ((self.names, False), (self._given, True)):
+            if names and set(names) <= set(cells):
+                self._order, self._computes = [cells.index(name) for name in names], computes
+                return True
+        return False
+
+    def of_line(self, cells: list[str]) -> list[Any]:
+        """Return the values of a line of CSV, in the order of the features."""
+        order = self._order
+        if order is None:
+            return cells
+        if max(order) >= len(cells):
+            raise DataError(f"expected {max(order) + 1} cells or more, got {len(cells)}")
+        return self._with_times([cells[place] for place in order], self._computes)
+
+    def of_object(self, values: dict[str, Any]) -> list[Any]:
+        """Return the values of a JSON object, in the order of the features."""
+        if not self.names:
+            raise DataError("expected a list of values, as the model's features have no names; got an object")
+        for names, computes in ((self.names, False), (self._given, True)):
+            if names and set(values) <= set(names) and set(names) - set(values) <= self._static:
+                return self._with_times([values.get(name) for name in names], computes)
+        names = self._given or self.names
+        raise DataError(f"expected the features {join_names(names)}, got {join_names(list(values))}")
+
+    def _with_times(self, values: list[Any], computes: bool) -> list[Any]:
+        if not computes or self._times is None:
+            return values
+        *values, time = values
+        return [*values, *self._times.features(time)]
 
 
-def _step(
-    text: str, names: tuple[str, ...], order: list[int] | None, dialect: _Dialect, categories: bool
-) -> Any:
+def _step(text: str, columns: _Columns, dialect: _Dialect, categories: bool) -> Any:
     """Return the F values of a line for `Session.feed`: empty cells and null are NaN.
 
     With `categories`, cells stay as they are: the session knows which of them are names.
     """
-    cells = _json_cells(text, names) if text[0] in _JSON else _csv_cells(text, order, dialect)
+    if text[0] in _JSON:
+        cells = _json_cells(text, columns)
+    else:
+        cells = columns.of_line([dialect.plain(cell) for cell in dialect.cells(text)])
     return cells if categories else np.array([number_of(cell, None) for cell in cells], np.float32)
 
 
-def _json_cells(text: str, names: tuple[str, ...]) -> list[Any]:
+def _json_cells(text: str, columns: _Columns) -> list[Any]:
     try:
         values = json.loads(text)
     # Deeply nested lists exhaust the recursion limit of the parser.
     except (ValueError, RecursionError) as error:
         raise DataError(f"not valid JSON ({error})") from None
-    if isinstance(values, dict):
-        if not names:
-            raise DataError("expected a list of values, as the model's features have no names; got an object")
-        if set(values) != set(names):
-            raise DataError(f"expected the features {join_names(names)}, got {join_names(list(values))}")
-        values = [values[name] for name in names]
-    cells: list[Any] = values
+    cells: list[Any] = columns.of_object(values) if isinstance(values, dict) else values
     return cells
-
-
-def _csv_cells(text: str, order: list[int] | None, dialect: _Dialect) -> list[str]:
-    cells = [dialect.plain(cell) for cell in dialect.cells(text)]
-    if order is None:
-        return cells
-    if max(order) >= len(cells):
-        raise DataError(f"expected {max(order) + 1} cells or more, got {len(cells)}")
-    return [cells[place] for place in order]

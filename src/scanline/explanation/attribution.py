@@ -140,8 +140,9 @@ class _Path:
         device = network.scale.device
         end = torch.as_tensor(np.asarray(values, np.float64), device=device)
         self.start = torch.as_tensor(background, device=device).double().expand_as(end)
-        if network.architecture.embeddings:
-            # Ids have no values between them: the path is that of the embedded steps.
+        if network.embeddings.changes:
+            # Ids have no values between them: the path is that of the embedded steps. Static features are
+            # read from the first step, which has all of their attribution.
             with torch.no_grad():
                 end, self.start = (
                     self.exact.embeddings(self.exact.normalise(each)) for each in (end, self.start)
@@ -154,7 +155,7 @@ class _Path:
     @staticmethod
     def _outputs(network: Network, values: Tensor) -> Tensor:
         """Return the outputs for points of the path."""
-        outputs: Tensor = network.read(values) if network.architecture.embeddings else network(values)
+        outputs: Tensor = network.read(values) if network.embeddings.changes else network(values)
         return outputs
 
     def at(self, positions: NDArray[np.float64]) -> Tensor:

@@ -135,15 +135,16 @@ def _ranking_attributions(
             values = values.float()
             start = torch.as_tensor(background, device=device).expand_as(values)
             begin, end = start, values
-            if network.architecture.embeddings:  # as in `attribution`
+            if network.embeddings.changes:  # as in `attribution`
                 begin, end = (network.embeddings(network.normalise(each)) for each in (start, values))
             target = torch.as_tensor(explained[indices], device=device)[:, None]
             total = torch.zeros_like(end)
             for node in range(_NODES):
                 # Midpoint rule: the nodes lie at the middle of _NODES equal intervals.
                 position = (begin + (node + 0.5) / _NODES * (end - begin)).requires_grad_()
-                embeds = bool(network.architecture.embeddings)
-                logits = (network.read if embeds else network)(position, lengths).gather(1, target)
+                logits = (network.read if network.embeddings.changes else network)(position, lengths).gather(
+                    1, target
+                )
                 (gradient,) = torch.autograd.grad(logits.sum(), position)
                 total += gradient
             attributions = (total / _NODES * (end - begin)).cpu().numpy()

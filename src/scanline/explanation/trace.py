@@ -17,7 +17,7 @@ from scanline.data.source import ClassName
 from scanline.explanation.what_if import WhatIf
 from scanline.kernels.reference import iterate
 from scanline.kernels.steps import reverse_steps, step_mask
-from scanline.model.network import Network
+from scanline.model.network import Network, beside
 from scanline.model.pooling import Pooling
 from scanline.model.prefixes import outputs_by_step
 from scanline.tasks import Task
@@ -163,10 +163,14 @@ def trace(
     """
     if what_if is not None:
         what_if.check(network.architecture, len(values))
+        static, given = list(network.architecture.static), values
         values = what_if.blanked(values, baseline)
+        if static and values is not given:  # they belong to no step
+            values[:, static] = given[:, static]
     batch = torch.as_tensor(np.ascontiguousarray(values), device=network.scale.device)[None]
     # Standardised in the network's dtype, as the network does it; float64 from there on.
-    steps = network.embeddings(network.normalise(batch[0])).double().cpu()
+    read, _ = network.embeddings.divide(network.embeddings(network.normalise(batch)))
+    steps = read[0].double().cpu()
     layers = _tracers(network, what_if)
     directions, outputs = [], steps
     for number, layer in enumerate(layers):
@@ -177,7 +181,7 @@ def trace(
         outputs = torch.cat([each["h"] for each in traced], dim=1)  # (T, D*H)
     # An unchanged network predicts by itself, so that a trace never contradicts a prediction.
     if what_if is not None and what_if.inside:
-        logits = _changed_logits(network, layers, steps, outputs)
+        logits = _changed_logits(network, layers, steps, outputs, network.static_of(batch))
     else:
         logits = outputs_by_step(network, batch, None)[0].double()
     outputs_after = (logits / temperature).cpu().numpy()
@@ -230,7 +234,13 @@ def _tracers(network: Network, what_if: WhatIf | None) -> list[list[_Tracer]]:
     ]
 
 
-def _changed_logits(network: Network, layers: list[list[_Tracer]], steps: Tensor, outputs: Tensor) -> Tensor:
+def _changed_logits(
+    network: Network,
+    layers: list[list[_Tracer]],
+    steps: Tensor,
+    outputs: Tensor,
+    static: Tensor | None,
+) -> Tensor:
     """Return the logits (T, K) after each step of a changed reading, in float64.
 
     Args:
@@ -238,12 +248,15 @@ def _changed_logits(network: Network, layers: list[list[_Tracer]], steps: Tensor
         layers: What computes it.
         steps: Standardised inputs, (T, F).
         outputs: The last layer's outputs of the whole sequence, (T, D*H).
+        static: Embedded static features, (1, P), or None.
     """
     pooling = network.pooling
     # With outputs at each step, both directions read the whole sequence.
     both = network.recurrent.directions == 2 and not pooling.every_step
     # Read forward only, the outputs of a prefix are the first outputs of the whole sequence.
     pooled = _pooled_prefixes(layers, steps, pooling) if both else pooling.along(outputs)
+    if static is not None:
+        pooled = beside(pooled[None], static.cpu())[0]
     weight, bias = (each.detach().double().cpu() for each in (network.head.weight, network.head.bias))
     return functional.linear(network.dense(pooled), weight, bias)
 

@@ -76,13 +76,18 @@ def check_exportable(model: Model, target: str, title: str) -> None:
         title: Name of the format for messages.
 
     Raises:
-        UsageError: If it does not, or the model reads categories; names the cell or the task.
+        UsageError: If it does not, or the model reads categories or static columns; names what it is.
     """
     _check_no_recordings(model, title)
     if model.preprocessing.vocabularies:
         raise UsageError(
             f"{title} export: expected a model that reads numbers, got one that reads categories; "
             "predict with Scanline instead"
+        )
+    if model.preprocessing.static:
+        raise UsageError(
+            f"{title} export: expected a model that reads steps only, got one with static columns; predict "
+            "with Scanline instead"
         )
     # layout() raises the UsageError itself if the cell has no mapping to the format.
     model.network.recurrent.cell.layout(target)

@@ -138,7 +138,7 @@ def _network_line(description: Description, title: str, parameters: int) -> str:
 
 
 def _input(form: Preprocessing, view: str | None) -> str:
-    columns = ", ".join(map(_plain, form.settings.feature_columns))
+    columns = ", ".join(map(_plain, form.feature_names or form.settings.feature_columns))
     order = f", in this order: {columns}" if columns else ""
     if form.picture:
         p = form.picture
@@ -147,8 +147,11 @@ def _input(form: Preprocessing, view: str | None) -> str:
         return f"pictures of {size}, read as {view}{order}"
     if form.sample_rate:
         return f"recordings of any length, {describe_recordings(form)}"
+    names = form.settings.static_columns
+    static = f", of which {', '.join(map(_plain, names))} have one value for a sequence" if names else ""
     return (
-        f"sequences of any length, {form.source_features:,} features a step{order}; {_MISSING[form.missing]}"
+        f"sequences of any length, {form.source_features:,} features a step{order}{static}; "
+        f"{_MISSING[form.missing]}"
     )
 
 

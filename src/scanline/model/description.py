@@ -13,7 +13,7 @@ from scanline.errors import UsageError
 from scanline.formats.wav import HIGHEST_RATE, LOWEST_RATE
 from scanline.model.network import Architecture
 
-SCHEMA = 6
+SCHEMA = 7
 ENSEMBLE: Literal["ensemble"] = "ensemble"  # the key "kind" of the description of an ensemble
 ENSEMBLE_SCHEMA = 1
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -94,7 +94,7 @@ class Description(BaseModel):
     """Content of `model.json`."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    schema_: Literal[6] = Field(alias="schema")
+    schema_: Literal[7] = Field(alias="schema")
     scanline: str
     architecture: Architecture
     task: TaskState
@@ -123,6 +123,13 @@ class Description(BaseModel):
         features = [feature for feature, _ in known]
         if known != tables or features != sorted(set(features)) or any(each >= width for each in features):
             raise ValueError(f"expected tables of the categories {known}, got {tables}")
+        if bool(form.time_kind) != bool(form.settings.time_features):
+            raise ValueError(f"expected times for the features {form.settings.time_features}")
+        static = form.static
+        if static != self.architecture.static or len(set(static)) < len(static) or len(static) >= width:
+            raise ValueError(f"expected the static features {static}, got {self.architecture.static}")
+        if any(each >= width for each in static) or (static and form.features != form.source_features):
+            raise ValueError(f"expected static features among {width}, got {static}")
         return self
 
 
@@ -191,11 +198,11 @@ def _check_recordings(log_mel: LogMel | None, form: Preprocessing) -> None:
 
 
 def upgrade(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a `model.json` of schema 3, 4 or 5 as schema 6, and any other unchanged.
+    """Return the content of a `model.json` of schema 3 to 6 as schema 7, and any other unchanged.
 
     Schema 3 knew classification only and called the provenance "history". Schema 4 has fewer settings for
     reading data, which `DataSettings` fills in. Schema 5 knew neither recordings nor
-    categories.
+    categories, schema 6 neither static features nor features of the time.
     """
     if tree.get("schema") == 3 and "classes" in tree and "history" in tree:
         tree = dict(tree)
@@ -205,4 +212,4 @@ def upgrade(tree: dict[str, Any]) -> dict[str, Any]:
             "task": {"name": "classification", "state": state},
             "provenance": tree.pop("history"),
         }
-    return tree | {"schema": 6} if tree.get("schema") in (4, 5) else tree
+    return tree | {"schema": SCHEMA} if tree.get("schema") in (4, 5, 6) else tree

@@ -35,6 +35,8 @@ class SharedPreprocessing(Preprocessing):
             missing="error" if strict else first.missing,
             means=(),
             settings=first.settings,
+            static=first.static,
+            time_kind=first.time_kind,
         )
 
     @overload

@@ -47,7 +47,9 @@ def loss_and_gradients(
         `share` times the mean loss, one number, and its gradient by each trained weight that it depends on.
     """
     backend, precision = network.recurrent.path(network.scale, training=True)
-    if backend == "native" and not network.recurrent.dropout and not network.dense.linears:
+    # With static features the head reads more than the pooled state: autograd finds its gradients.
+    plain = not (network.recurrent.dropout or network.dense.linears or network.architecture.static)
+    if backend == "native" and plain:
         with torch.no_grad():
             return _direct(network, task, batch, weights, standardized, share, precision)
     values, lengths, targets = batch
@@ -75,7 +77,7 @@ def _direct(
     share: float,
     precision: str,
 ) -> tuple[Tensor, Gradients]:
-    """Return what `loss_and_gradients` does for a network without dropout and dense layers."""
+    """Return what `loss_and_gradients` does without dropout, dense layers and static features."""
     values, lengths, targets = batch
     recurrent, head, pooling = network.recurrent, network.head, network.pooling
     if not standardized:

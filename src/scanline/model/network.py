@@ -16,7 +16,7 @@ from scanline.model.dense import DenseLayer, DenseLayers
 from scanline.model.dropout import Draws
 from scanline.model.embeddings import Embedding, Embeddings
 from scanline.model.layers import RecurrentLayers
-from scanline.recipe import Cell, DropoutOn, Fraction, Layers, Readout, Size
+from scanline.recipe import Cell, CountOrOff, DropoutOn, Fraction, Layers, Readout, Size
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Architecture:
         dense: Layers between the pooling and the head. Left out of `repr`, as sessions that were saved
             before there were any have a digest of it.
         embeddings: Tables of the categorical features, in the order of the features; likewise.
+        static: Indices of the features that have one value for a sequence; likewise.
     """
 
     cell: Cell
@@ -51,6 +52,9 @@ class Architecture:
         default=(), repr=False
     )
     embeddings: Annotated[tuple[Embedding, ...], Field(max_length=limit_of("FEATURES"))] = field(
+        default=(), repr=False
+    )
+    static: Annotated[tuple[CountOrOff, ...], Field(max_length=limit_of("FEATURES"))] = field(
         default=(), repr=False
     )
 
@@ -80,13 +84,13 @@ class Network(nn.Module):
         # Buffers, not parameters: saved with the weights and moved with the network, but never trained.
         self.register_buffer("shift", torch.zeros(a.input_size, dtype=torch.float32, device=None))
         self.register_buffer("scale", torch.ones(a.input_size, dtype=torch.float32, device=None))
-        self.embeddings = Embeddings(a.input_size, a.embeddings)
+        self.embeddings = Embeddings(a.input_size, a.embeddings, a.static)
         width = self.embeddings.output_size
         self.recurrent = RecurrentLayers(
             a.cell, width, a.hidden_size, a.layers, a.bidirectional, a.dropout, a.dropout_on
         )
         self.pooling = pooling.get(a.readout)
-        self.dense = DenseLayers(self.recurrent.output_size, a.dense)
+        self.dense = DenseLayers(self.recurrent.output_size + self.embeddings.static_size, a.dense)
         self.head = nn.Linear(self.dense.output_size, a.classes, dtype=torch.float32)
         if self.recurrent.cell.additive_biases:
             for layer in range(a.layers):
@@ -121,26 +125,46 @@ class Network(nn.Module):
         return self.read(values, lengths, draws)
 
     def read(self, embedded: Tensor, lengths: Tensor | None = None, draws: Draws | None = None) -> Tensor:
-        """Return the outputs (N, M) for what `embeddings` returns, (N, T, E); otherwise as `forward`."""
-        outputs, states = self.recurrent.read(embedded, lengths, draws)
-        return self.project(self.pooling.apply(outputs, lengths, self.recurrent.directions, states))
+        """Return the outputs (N, M) for what `embeddings` returns, (N, T, E + P); otherwise as `forward`."""
+        steps, static = self.embeddings.divide(embedded)
+        outputs, states = self.recurrent.read(steps, lengths, draws)
+        return self.project(self.pooling.apply(outputs, lengths, self.recurrent.directions, states), static)
 
     def outputs(self, values: Tensor, lengths: Tensor | None = None, draws: Draws | None = None) -> Tensor:
         """Return the last layer's outputs at every step, (N, T, D*H), 0 past each sequence's end."""
-        outputs: Tensor = self.recurrent(self.embeddings(self.normalise(values)), lengths, draws)
+        steps, _ = self.embeddings.divide(self.embeddings(self.normalise(values)))
+        outputs: Tensor = self.recurrent(steps, lengths, draws)
         return outputs
+
+    def static_of(self, values: Tensor) -> Tensor | None:
+        """Return the embedded static features (N, P) of raw sequences (N, T, F); None if there are none."""
+        if not self.architecture.static:
+            return None
+        return self.embeddings.divide(self.embeddings(self.normalise(values[:, :1])))[1]
 
     def normalise(self, values: Tensor) -> Tensor:
         """Return raw values (N, T, F) shifted and scaled, in the dtype of the weights; ids stay the same."""
         return (values.to(self.scale.dtype) - self.shift) / self.scale
 
-    def project(self, features: Tensor) -> Tensor:
+    def project(self, features: Tensor, static: Tensor | None = None) -> Tensor:
         """Return the head's outputs (..., M) for pooled features (..., D*H), through the dense layers.
 
         Outside training on the CPU, sums are float64: the result then does not depend on the batch.
+
+        Args:
+            features: (N, D*H), or (N, T, D*H) if there is a vector for each step.
+            static: (N, P) static features, which the head reads after the others; None if there are none.
         """
+        if static is not None:
+            features = beside(features, static)
         if self.training or features.device.type != "cpu":
             outputs: Tensor = self.head(self.dense(features))
             return outputs
         weight, bias = self.head.weight.double(), self.head.bias.double()
         return F.linear(self.dense(features.double()), weight, bias).to(features.dtype)
+
+
+def beside(features: Tensor, static: Tensor) -> Tensor:
+    """Return pooled features (N, ..., D*H) joined with the static ones (N, P) of their sequences."""
+    static = static.to(features.dtype).view(len(static), *(1,) * (features.dim() - 2), -1)
+    return torch.cat([features, static.expand(*features.shape[:-1], -1)], -1)

@@ -75,15 +75,17 @@ class Predictor:
                 continue
             for first, end in _ranges(part, self.network):
                 _check_abandoned(abandon)
-                steps = self._read(part.steps_between(first, end))
-                results.append(native.outputs(steps, part.lengths[first:end]))
-        outputs = results[0] if len(results) == 1 else np.concatenate(results)
-        return outputs if native is None or native.form.head else self._project(outputs)
+                steps, lengths = part.steps_between(first, end), part.lengths[first:end]
+                outputs = native.outputs(self._read(steps), lengths)
+                if not native.form.head:
+                    outputs = self._project(outputs, steps[np.cumsum(lengths) - lengths])
+                results.append(outputs)
+        return results[0] if len(results) == 1 else np.concatenate(results)
 
     def _read(self, steps: NDArray[Any]) -> NDArray[Any]:
         """Return what the native library reads of steps (S, F): with categories, embedded steps (S, E)."""
         network = self.network
-        return embedded(network, steps) if network.architecture.embeddings else steps
+        return embedded(network, steps) if network.embeddings.changes else steps
 
     @torch.inference_mode()
     def _step_outputs(
@@ -128,15 +130,21 @@ class Predictor:
             steps = batch.values[:, first : first + _STEPS].astype(np.float32, copy=False)
             taken = self._read(steps.reshape(-1, steps.shape[2])).reshape(*steps.shape[:2], -1)
             read = stream.read(taken, np.clip(lengths - first, 0, steps.shape[1]))
-            yield first, read if native.form.head else self._project(read)
+            yield first, read if native.form.head else self._project(read, batch.values[:, 0])
 
     @torch.inference_mode()
-    def _project(self, pooled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the outputs of the dense layers and the head for pooled vectors (..., D*H)."""
+    def _project(self, pooled: NDArray[np.float32], firsts: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the outputs of the dense layers and the head.
+
+        Args:
+            pooled: (N, ..., D*H) pooled vectors of N sequences.
+            firsts: (N, F) the first step of each, as it was read.
+        """
         training = self.network.training
         self.network.eval()
         try:
-            outputs: NDArray[np.float32] = self.network.project(torch.from_numpy(pooled)).numpy()
+            static = self.network.static_of(torch.from_numpy(firsts)[:, None])
+            outputs: NDArray[np.float32] = self.network.project(torch.from_numpy(pooled), static).numpy()
         finally:
             self.network.train(training)
         return outputs
@@ -150,10 +158,11 @@ class Predictor:
         network, made = self.network, self._made
         # The modules' own dictionaries: `Module.__getattr__` takes longer than all else here.
         modules: dict[str, Any] = network._modules
-        embeds = network.architecture.embeddings  # then steps are standardised before they are embedded
-        scaling = _identity(modules["embeddings"].output_size) if embeds else network._buffers.values()
+        embeddings = modules["embeddings"]
+        # Where steps are embedded, they are standardised before.
+        scaling = _identity(embeddings.output_size) if embeddings.changes else network._buffers.values()
         parameters = [*modules["recurrent"]._parameters.values(), *scaling]
-        if not modules["dense"]:  # otherwise torch computes them and the head
+        if not modules["dense"] and not embeddings.static:  # otherwise torch computes them and the head
             parameters += modules["head"]._parameters.values()
         tensors: list[Tensor] = [each for each in parameters if each is not None]
         if made and network.recurrent.backend != "torch" and made[0].holds(tensors):
@@ -186,9 +195,9 @@ class Predictor:
 
 @torch.inference_mode()
 def embedded(network: Network, values: NDArray[Any]) -> NDArray[np.float32]:
-    """Return steps (..., F) standardised and embedded, (..., E)."""
+    """Return what the recurrent layers read of steps (..., F), standardised and embedded: (..., E)."""
     read: Tensor = network.embeddings(network.normalise(torch.from_numpy(values)))
-    return read.numpy()
+    return read[..., : network.embeddings.output_size].contiguous().numpy()
 
 
 @lru_cache(maxsize=64)
@@ -204,7 +213,7 @@ def _make_native(network: Network, tensors: list[Tensor]) -> NativePredictor | N
     backend, _ = network.recurrent.path(network.scale, training=False)
     if type(network) is not Network or backend != "native":
         return None
-    layers, head, pooling = network.recurrent, not a.dense, network.pooling.name
+    layers, head, pooling = network.recurrent, not (a.dense or a.static), network.pooling.name
     if network.pooling.every_step:
         if layers.directions == 2:
             return None

@@ -37,7 +37,8 @@ def outputs_by_step(network: Network, values: Tensor, lengths: Tensor | None) ->
     else:
         # Float64, as cumulative sums add up rounding errors over T steps.
         pooled = network.pooling.along(network.outputs(values, lengths).double())  # (N, T, H)
-        outputs = network.project(pooled.to(values.dtype if values.is_floating_point() else torch.float32))
+        dtype = values.dtype if values.is_floating_point() else torch.float32
+        outputs = network.project(pooled.to(dtype), network.static_of(values))
     # Steps past the end repeat the outputs of the sequence's last step.
     last = (ends - 1)[:, None].clamp(max=T - 1)
     steps = torch.minimum(torch.arange(T, dtype=torch.int64, device=values.device)[None], last)  # (N, T)

@@ -104,8 +104,8 @@ def misfit() -> ModelError:
 def model_digest(network: Network, preprocessing: Preprocessing) -> str:
     """Return the digest of everything that decides what a session computes."""
     tensors = {name: each.sha256 for name, each in describe_tensors(network.state_dict()).items()}
-    # Dense layers are added only where there are any: the digest of other models stays what it was.
-    dense = [repr(network.architecture.dense)] if network.architecture.dense else []
+    # Dense layers and static features are added only where there are any: the digest of other models stays.
+    dense = [repr(each) for each in (network.architecture.dense, network.architecture.static) if each]
     names = [each.names for each in preprocessing.vocabularies]
     described = [tensors, repr(network.architecture), preprocessing.missing, *dense, *names]
     return sha256(json.dumps(described).encode())

@@ -13,12 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scanline.data.preprocessing import Preprocessing
+from scanline.data.vocabulary import MISSING
 from scanline.errors import DataError, UsageError
 from scanline.kernels.predictor import NativePredictor
 from scanline.kernels.stepping import NativeStream, TorchStack
-from scanline.model.network import Network
+from scanline.model.network import Network, beside
 from scanline.model.predictor import Predictor
 from scanline.model.saved_session import SavedSession, misfit, model_digest
 from scanline.tasks import Task
@@ -84,7 +86,7 @@ class Session:
         self._weight = np.ascontiguousarray(network.head.weight.detach().cpu().double().numpy().T)
         self._bias = network.head.bias.detach().cpu().double().numpy()
         self._dense = copy.deepcopy(network.dense).cpu().double().requires_grad_(False)
-        self._pooling = network.pooling
+        self._pooling, self._static = network.pooling, list(architecture.static)
         self._steps = np.zeros(N, np.int64)
         # States of pooling and imputation, by name; replaced, never written to, so that a step that is
         # refused leaves them as they are. The native library keeps that of pooling itself.
@@ -99,6 +101,8 @@ class Session:
             layers = [network.recurrent.weights(layer, 0) for layer in range(architecture.layers)]
             backend, _ = network.recurrent.path(network.scale, training=False)
             self._stack, self._states = TorchStack(backend, network.recurrent.cell, layers, N), pooled
+        if self._static:
+            self._states["static"] = np.zeros((N, len(self._static)), np.float32)
         if preprocessing.missing == "forward-fill":
             self._states["last"] = preprocessing.imputer.start(N, architecture.input_size)
 
@@ -113,7 +117,8 @@ class Session:
         Args:
             steps: (t, F) as the network reads them, of a picture's row the grey levels, or one step, (F,).
                 For N sequences (N, t, F). A model with categories takes steps of ids as such an array, and
-                lists of rows with the names of the categories: [["GET", 0.5], ["PUT", 0.1]].
+                lists of rows with the names of the categories: [["GET", 0.5], ["PUT", 0.1]]. Static
+                features are read from the first step; later ones repeat them, or leave them empty.
             lengths: (N,) whole numbers in 0..t, the number of next steps of each sequence; None if all have
                 t.
 
@@ -124,15 +129,20 @@ class Session:
             DataError: If the shape or a value does not fit; the session is unchanged then.
         """
         values = self._as_values(steps)
-        if self._native is not None and self._single and values.shape == self._shift.shape:
+        one_row = self._single and values.shape == self._shift.shape
+        if self._native is not None and one_row and not self._static:
             return self._feed_one(self._native, values)
         one = self._single and values.ndim == 1
         if self._single:
             values = values[None, None] if one else values[None]
-        counts = self._check(values, lengths)
+        values, counts = self._checked(values, lengths)
         if values.shape[1] == 0:
             return np.empty((0, len(self._bias)) if self._single else (self._n, 0, len(self._bias)))
         values = self._impute(values, counts)
+        if self._static:
+            begun = (self._steps > 0) | (np.zeros(self._n, bool) if counts is None else counts == 0)
+            own = values[:, 0, self._static]
+            self._states["static"] = np.where(begun[:, None], self._states["static"], own)
         if self._native is not None:
             probabilities = self._decode(self._native.read(self._read_by_native(values), counts))
         else:
@@ -158,7 +168,44 @@ class Session:
         values = self._as_values(steps)
         if self._single:
             values = values[None, None] if values.ndim == 1 else values[None]
-        self._check(values, lengths)
+        self._checked(values, lengths)
+
+    def _checked(self, values: Floats, lengths: Any) -> tuple[Floats, Counts | None]:
+        """Return steps (N, t, F) with static features in each, and the lengths.
+
+        Raises:
+            DataError: If the steps do not fit.
+        """
+        if not self._static or values.ndim != 3 or 0 in values.shape:
+            return values, self._check(values, lengths)
+        if values.shape[0] == self._n and values.shape[2] == len(self._shift):
+            given = values[:, :, self._static]
+            values = values.copy()
+            values[:, :, self._static] = self._repeated(given)
+        counts = self._check(values, lengths)
+        own = values[:, :, self._static]
+        other = (own != own[:, :1]) & ~(np.isnan(own) & np.isnan(own[:, :1]))
+        begun = self._steps > 0
+        other[begun] |= own[begun] != self._states["static"][begun][:, None]
+        if counts is not None:
+            other[np.arange(own.shape[1]) >= counts[:, None]] = False
+        if other.any():
+            place = int(np.argwhere(other)[0, 2])
+            raise DataError(
+                where=f"the steps: feature {self._static[place]}",
+                expected="the value of the first step, as it is static, or none",
+                found="another value",
+            )
+        return values, counts
+
+    def _repeated(self, given: Floats) -> Floats:
+        """Return static features (N, t, S) with those of the first step where they are empty."""
+        categorical = {each.feature for each in self._embeddings.embeddings}
+        empty = np.isnan(given) | (
+            (given == MISSING) & np.array([each in categorical for each in self._static])
+        )
+        first = np.where((self._steps > 0)[:, None], self._states["static"], given[:, 0])
+        return np.where(empty, first[:, None], given).astype(np.float32)
 
     def _feed_one(self, stream: NativeStream, values: Floats) -> NDArray[np.float64]:
         """Read one step (F,) of one sequence on the native library, as `feed` does, in few operations."""
@@ -217,16 +264,16 @@ class Session:
 
     def _read_by_native(self, values: Floats) -> Floats:
         """Return what the native library reads of steps (N, t, F): embedded ones if there are categories."""
-        if not self._embeddings.embeddings:
+        if not self._embeddings.changes:
             return values
         with np.errstate(invalid="ignore"):  # NaN past a sequence's length
             return self._embed((values - self._shift) / self._scale)
 
     @torch.inference_mode()
     def _embed(self, values: Floats) -> Floats:
-        """Return standardised steps (N, t, F) with their categories embedded, (N, t, E)."""
+        """Return what the layers read of standardised steps (N, t, F): embedded ones, (N, t, E)."""
         embedded: Floats = self._embeddings(torch.from_numpy(values)).numpy()
-        return embedded
+        return np.ascontiguousarray(embedded[..., : self._embeddings.output_size])
 
     def _read(self, values: Floats, counts: Counts | None) -> Floats:
         """Read `values`, (N, t, F), without the native library; return the pooled outputs (N, t, H)."""
@@ -243,7 +290,7 @@ class Session:
 
     def _decode(self, outputs: Floats) -> NDArray[np.float64]:
         """Return the probabilities (..., K) for outputs (..., K), or pooled vectors of dense layers."""
-        if len(self._dense):
+        if len(self._dense) or self._static:
             return self._project(outputs)
         if self._temperature != 1:
             outputs = outputs / np.float32(self._temperature)
@@ -255,9 +302,19 @@ class Session:
         return self._task.quick_probabilities(logits / np.float32(self._temperature))
 
     def _features(self, pooled: Floats) -> NDArray[np.float64]:
-        """Return what the head reads of pooled outputs (..., H), in float64."""
+        """Return what the head reads of pooled outputs (N, t, H), in float64."""
         wide = pooled.astype(np.float64)
+        if self._static:
+            wide = beside(torch.from_numpy(wide), self._static_part()).numpy()
         return self._dense(torch.from_numpy(wide)).numpy() if len(self._dense) else wide
+
+    @torch.inference_mode()
+    def _static_part(self) -> Tensor:
+        """Return the embedded static features, (N, P)."""
+        values = np.zeros((self._n, 1, len(self._shift)), np.float32)
+        values[:, 0, self._static] = self._states["static"]
+        embedded: Tensor = self._embeddings(torch.from_numpy((values - self._shift) / self._scale))
+        return embedded[:, 0, self._embeddings.output_size :]
 
     def to_bytes(self) -> bytes:
         """Return everything that `Model.resume` of the same model needs to continue, in any process."""

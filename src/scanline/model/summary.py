@@ -40,6 +40,8 @@ def summarise(
     """
     picture, test = preprocessing.picture, provenance.test
     reads = f"{preprocessing.source_features:,} features a step"
+    if preprocessing.static:
+        reads += f", {len(preprocessing.static):,} of them static"
     if picture is not None:
         reads = f"pictures of {picture.height} x {picture.width} pixels as {view}"
     elif preprocessing.sample_rate:

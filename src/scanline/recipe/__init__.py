@@ -28,6 +28,7 @@ from scanline.recipe.values import (
     Missing,
     Readout,
     Size,
+    TimeFeature,
     ViewName,
     check_view,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "Recipe",
     "Size",
     "SplitSettings",
+    "TimeFeature",
     "TrainSettings",
     "ViewName",
     "change_data_settings",

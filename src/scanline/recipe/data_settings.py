@@ -21,6 +21,7 @@ from scanline.recipe.values import (
     Pattern,
     Separator,
     Text,
+    TimeFeature,
     TimeFormat,
     White,
 )
@@ -56,6 +57,20 @@ class DataSettings(Section):
     categorical_columns: tuple[Column, ...] = Field(
         default=(),
         description="long tables: features that are names of categories; empty: those that hold text",
+    )
+    # Recipes of older versions have no static columns.
+    static_columns: tuple[Column, ...] = Field(
+        default=(),
+        description="long tables: features with one value for a whole sequence, such as age, which are read "
+        "beside the pooled state",
+    )
+    # Recipes of older versions have no features of the time.
+    time_features: tuple[TimeFeature, ...] = Field(
+        default=(),
+        description="long tables: features of the time column; delta: seconds since the step before, 0 in "
+        "the first, or the difference of times that are numbers; log-delta: log(1 + delta); minute, hour, "
+        "weekday, month: sine and cosine of the place in the hour, day, week and year, in UTC if times have "
+        "an offset",
     )
     # Recipes of older versions read no text.
     text_column: Column = Field(
@@ -143,6 +158,13 @@ class DataSettings(Section):
         if text in ("", "none") or is_number(text):
             return text.lower()
         raise ValueError(f"data.pad_value must be nan, none or a number, got {quoted(text)}")
+
+    @field_validator("time_features")
+    @classmethod
+    def _once(cls, features: tuple[TimeFeature, ...]) -> tuple[TimeFeature, ...]:
+        if len(set(features)) < len(features):
+            raise ValueError(f"data.time_features must name each feature once, got {', '.join(features)}")
+        return features
 
     @field_validator("picture")
     @classmethod

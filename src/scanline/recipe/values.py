@@ -72,6 +72,8 @@ Decimal = Annotated[
 Separator = Annotated[str, Field(strict=True, max_length=10), AfterValidator(known_separator)]
 Encoding = Annotated[str, Field(strict=True, max_length=40), AfterValidator(known_encoding)]
 TimeFormat = Annotated[str, Field(strict=True, max_length=100), AfterValidator(check_time_format)]
+TIME_FEATURES = ("delta", "log-delta", "minute", "hour", "weekday", "month")
+TimeFeature = Literal["delta", "log-delta", "minute", "hour", "weekday", "month"]
 # `--set data.step_columns=a,b` is parsed as text.
 ColumnList = Annotated[
     tuple[Column, ...],

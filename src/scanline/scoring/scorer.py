@@ -42,7 +42,7 @@ def check_scorable(model: TrainedModel) -> None:
         model: The model.
 
     Raises:
-        UsageError: If it predicts each step, or reads categories.
+        UsageError: If it predicts each step, or reads categories, static columns or features of the time.
     """
     require_sequences(model.task, "scoring")
     if model.preprocessing.vocabularies:
@@ -50,6 +50,15 @@ def check_scorable(model: TrainedModel) -> None:
             "scoring: expected a model that reads numbers, got one that reads categories; predict with "
             "`scanline predict` instead"
         )
+    for what, there in (
+        ("static columns", model.preprocessing.static),
+        ("features of the time", model.preprocessing.time_kind),
+    ):
+        if there:
+            raise UsageError(
+                f"scoring: expected a model that reads steps as they are, got one with {what}; predict with "
+                "`scanline predict` instead"
+            )
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def _describe_input(model: TrainedModel) -> SequenceInput | PictureInput:
     preprocessing = model.preprocessing
     picture, view = preprocessing.picture, preprocessing.picture_view
     if picture is None or view is None:
-        names = list(preprocessing.settings.feature_columns)
+        names = list(preprocessing.feature_names)
         return SequenceInput(
             # The page shows the log-mel steps of recordings.
             features=preprocessing.features if preprocessing.log_mel else preprocessing.source_features,

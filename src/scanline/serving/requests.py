@@ -23,6 +23,7 @@ from scanline.data.memory import MemorySource
 from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
 from scanline.data.readers.recordings import at_rate
+from scanline.data.static_features import check_static
 from scanline.data.transforms.framing import fit_picture
 from scanline.errors import DataError, UsageError
 from scanline.explanation.what_if import Clamp, Silence, WhatIf
@@ -265,14 +266,15 @@ class RequestParser:
             raise DataError(
                 f"expected numbers, found {missing:,} null; the model was trained with input.missing=error"
             )
+        # Here, as a fault must not reach the other requests of a batch.
+        check_static(_one_source(values), preprocessing.static)
         return narrow(values)
 
     def _without_padding(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return steps (T, F) without the padding at their end, as `Model.predict` reads them."""
         pad_value = self._preprocessing.settings.pad_value
-        source = MemorySource.from_list([narrow(values)], np.zeros(1, np.int64), (), "the input")
         try:
-            return values[: without_padding(source, pad_value).lengths[0]]
+            return values[: without_padding(_one_source(values), pad_value).lengths[0]]
         except DataError:
             raise DataError(f"expected values before the padding {pad_value}, found none") from None
 
@@ -300,6 +302,10 @@ class RequestParser:
         # `fit_picture` works on 8-bit images, as uploads decode to; (height, width, channels).
         pixels = np.rint(values / full * 255).astype(np.uint8).reshape(*values.shape[:2], -1)
         return fit_picture(pixels, picture, f"image {index}").astype(np.float32)
+
+
+def _one_source(values: NDArray[Any]) -> MemorySource:
+    return MemorySource.from_list([narrow(values)], np.zeros(1, np.int64), (), "the input")
 
 
 def decode_session(text: str) -> bytes:

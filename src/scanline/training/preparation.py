@@ -8,7 +8,7 @@ from scanline import tasks
 from scanline.data.dataset import Dataset
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.splits import balanced
-from scanline.errors import UsageError
+from scanline.errors import UsageError, join_names
 from scanline.model import pooling
 from scanline.model.embeddings import Embedding, size_by_rule
 from scanline.model.network import Architecture
@@ -49,6 +49,7 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
         UsageError: If recipe and data do not fit together; names the setting.
         DataError: If the task cannot be learned from the data, as a classification with a single class.
     """
+    _check_kind(recipe, data)
     preprocessing = Preprocessing.fit(data, recipe.input)
     steps = preprocessing.prepare_all(data)
     # The size of the training split is first known here: `train.epochs` becomes a number of steps.
@@ -64,6 +65,18 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
     task = tasks.get(recipe.task).fit(steps.train, data.name)
     _check(recipe, steps, task)
     return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps, preprocessing, task), task)
+
+
+def _check_kind(recipe: Recipe, data: Dataset) -> None:
+    """Raise UsageError if a setting that only long tables have is given for other data."""
+    info = data.first.info
+    for key, there in (("static_columns", info.static), ("time_features", info.time_kind)):
+        given = getattr(recipe.data, key)
+        if given and not there:
+            raise UsageError(
+                f"data.{key} must be empty for {data.name}, which is no long table (a row for each step), "
+                f"got {join_names(given)}"
+            )
 
 
 def _check(recipe: Recipe, data: Dataset, task: Task) -> None:
@@ -102,4 +115,5 @@ def _architecture(recipe: Recipe, data: Dataset, preprocessing: Preprocessing, t
             Embedding(each.feature, each.size, model.embedding_size or size_by_rule(each.size))
             for each in preprocessing.vocabularies
         ),
+        static=preprocessing.static,
     )

@@ -131,6 +131,12 @@ def pack(
             raise UsageError(f"--{name} must be a fraction from 0 to below 1, got {fraction:g}")
     if not labelled and split:
         raise UsageError("--unlabelled requires --no-split: splits are drawn by class")
+    for key in ("static_columns", "time_features"):
+        if getattr(settings, key):
+            what = key.replace("_", " ")
+            raise UsageError(
+                f"packed data have no {what}: leave data.{key} empty, or train on the table itself"
+            )
     if not 1 <= row_group_mb <= _MOST_ROW_GROUP_MB:
         raise UsageError(f"--row-group-mb must be from 1 to {_MOST_ROW_GROUP_MB}, got {row_group_mb}")
     request = PackRequest(

@@ -74,7 +74,8 @@ def separate_counters(table: Table, facts: Callable[[str], ColumnFacts], shape: 
         UsageError: If a column may be an index, but its name does not show it.
     """
     for name in table.columns.features:
-        if len(table.columns.features) > 1 and name not in table.columns.categorical:
+        named = (*table.columns.categorical, *table.columns.static)
+        if len(table.columns.features) > 1 and name not in named:
             table = _separate_counter(table, name, facts(name), shape)
     return table
 
@@ -183,8 +184,9 @@ def _check_long_lengths(table: Table) -> None:
     if len(np.unique(counts)) < 2 or len(table.columns.features) < 2:
         return
     for index, name in enumerate(table.columns.features):
+        named = (*table.columns.categorical, *table.columns.static)
         # The first row is compared before all of them.
-        if table.values[0, index] != counts[table.id.codes[0]] or name in table.columns.categorical:
+        if table.values[0, index] != counts[table.id.codes[0]] or name in named:
             continue
         if (table.values[:, index] == counts[table.id.codes]).all():
             raise length_question(table, name)

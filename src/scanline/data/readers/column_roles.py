@@ -35,7 +35,7 @@ class Columns:
     """The columns of a table by their role; "" if no column has the role.
 
     features: in the order of the values of a step. notes: what was inferred, for the user. categorical: those
-    of the features that are names of categories.
+    of the features that are names of categories. static: those that have one value for a sequence.
     """
 
     label: str
@@ -47,6 +47,7 @@ class Columns:
     features: tuple[str, ...]
     notes: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -76,8 +77,10 @@ def assign(
     """
     _check_names(names, source)
     roles, notes = _assign_roles(names, settings, source, optional, headed)
-    features = settings.feature_columns
-    if not features:
+    features, static = settings.feature_columns, settings.static_columns
+    if features:
+        features = (*features, *(name for name in static if name not in features))
+    else:
         named = set(roles.values()) - {""}
         rest = [name for name in names if name not in named]
         features = tuple(name for name in rest if not _INDEX.fullmatch(name))
@@ -92,7 +95,7 @@ def assign(
         roles["time"] = ""
         notes[notes.index(f"time column {time}")] = f"column {time} left out"
     there = set(names)
-    for name in (*roles.values(), *features):
+    for name in (*roles.values(), *features, *static):
         if name and name not in there:
             join = joined_beside([name], names)
             known = _list(names) if join is join_names else join(names)
@@ -100,10 +103,16 @@ def assign(
                 f"{source}: unknown column {name!r}; expected one of {known}{did_you_mean(name, names)}"
             )
     _check_once(roles, features, source)
+    if settings.time_features and not roles["time"] and settings.shape != "wide":
+        raise UsageError(
+            f"{source}: time features need a column of times: give it with --time-column: {_list(names)}"
+        )
     if not features:
         raise DataError(f"{source}: expected a column with values, found only {_list(names)}")
     label, name, time, length, group, split = (roles[role] for role in _ROLES)
-    return Columns(label, name, time, length, group, split, tuple(features), tuple(notes))
+    columns = Columns(label, name, time, length, group, split, tuple(features), tuple(notes), static=static)
+    _check_static(columns, source)
+    return columns
 
 
 def _check_names(names: Sequence[str], source: str) -> None:
@@ -130,7 +139,8 @@ def _assign_roles(
     roles: dict[str, str] = {}
     notes: list[str] = []
     # A column with a role set by the user is no candidate for another role.
-    taken = {*settings.feature_columns, *(getattr(settings, f"{role}_column") for role in _ROLES)}
+    taken = {*settings.feature_columns, *settings.static_columns}
+    taken |= {*(getattr(settings, f"{role}_column") for role in _ROLES)}
     # The steps of the training data have no other role. Names without a header line mean nothing.
     taken |= set(settings.step_columns)
     for role in _ROLES:
@@ -188,6 +198,22 @@ def _check_once(roles: dict[str, str], features: Sequence[str], source: str) -> 
             raise UsageError(f"{source}: the {role} column {name!r} cannot be the {other} column too")
 
 
+def _check_static(columns: Columns, source: str) -> None:
+    """Check that static columns are some of the features, each once, and not all. Raises UsageError."""
+    twice = _first_twice(columns.static)
+    if twice:
+        raise UsageError(f"{source}: the static column {one_line(twice)!r} is named twice")
+    others = [name for name in columns.static if name not in columns.features]
+    if others:
+        raise UsageError(
+            f"{source}: the static column {one_line(others[0])!r} has another role: it must be a feature"
+        )
+    if columns.static and set(columns.features) == set(columns.static):
+        raise UsageError(
+            f"{source}: expected a feature that is not static, as the steps have no values without one"
+        )
+
+
 def _first_twice(names: Any) -> str:
     return next((name for name, count in Counter(names).items() if count > 1), "")
 
@@ -206,6 +232,7 @@ def settle(settings: DataSettings, columns: Columns, shape: str) -> DataSettings
     if shape == "long":
         changes["feature_columns"] = columns.features
         changes["categorical_columns"] = columns.categorical
+        changes["static_columns"] = columns.static
         return settings.model_copy(update={**changes, "shape": shape})
     if not settings.id_column and is_counter_name(columns.id):
         changes["id_column"] = ""  # other tables need no index

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.time_features import PLAIN, TimeKind, TimeUnit
 from scanline.formats.times import DAY_MICROSECONDS, REMEDY, is_clock, parse_time
 
 _DAY_SECONDS = 86_400
@@ -38,10 +40,11 @@ class TimeColumn:
 
     Attributes:
         day: Length of a day in the unit of the numbers, if they are times of day; otherwise 0.
+        unit: What the numbers are; known after the first batch.
     """
 
     def __init__(self, time_format: str) -> None:
-        self.day = 0
+        self.day, self.unit = 0, TimeUnit()
         self._format, self._kind = time_format, None
 
     def convert(self, column: Any) -> NDArray[Any]:
@@ -65,6 +68,7 @@ class TimeColumn:
         from pyarrow import types
 
         kind = column.type
+        self.unit = _unit(kind)
         if types.is_time(kind):
             self.day = _DAY_SECONDS * _PER_SECOND[kind.unit]
         if types.is_date32(kind) or types.is_time32(kind):
@@ -78,7 +82,9 @@ class TimeColumn:
 
     def _formatted(self, column: Any) -> NDArray[Any]:
         """Parse the different texts of a column once each."""
-        if is_clock(self._format):
+        clock = is_clock(self._format)
+        self.unit = TimeUnit("times of day" if clock else "dates", Fraction(1, 10**6))
+        if clock:
             self.day = DAY_MICROSECONDS
         codes, texts = _encoded(column)
         parsed = np.empty(len(texts), np.int64)
@@ -111,6 +117,22 @@ class TimeColumn:
                 continue
         wrong = next(at for at, text in enumerate(texts) if not any(_fits(text, kind) for kind in kinds))
         raise TimeFault(int(np.flatnonzero(codes == wrong)[0]), _EXPECTED, texts[wrong][:60], REMEDY)
+
+
+def _unit(kind: Any) -> TimeUnit:
+    """Return what the numbers are that stand for times of an Arrow type."""
+    from pyarrow import types
+
+    if types.is_date(kind):
+        return TimeUnit("dates", Fraction(_DAY_SECONDS) if types.is_date32(kind) else Fraction(1, 10**3))
+    name: TimeKind = "numbers"
+    if types.is_time(kind):
+        name = "times of day"
+    elif types.is_timestamp(kind):
+        name = "dates"
+    elif types.is_duration(kind):
+        name = "durations"
+    return PLAIN if name == "numbers" else TimeUnit(name, Fraction(1, _PER_SECOND[kind.unit]))
 
 
 def _is_text(kind: Any) -> bool:

@@ -166,10 +166,19 @@ class _CsvRows(TableRows):
             raise ReadAgainError from error
         except FormatError as error:
             if not columns.time or self._types[columns.time] != pyarrow.int64():
-                raise with_hint(error, columns, self.layout.settings) from error
+                raise with_hint(self._with_first_time(error), columns, self.layout.settings) from error
             # The first times are integers, which are exact as such; others may be fractions.
             self._types[columns.time] = pyarrow.float64()
             raise ReadAgainError from error
+
+    def _with_first_time(self, error: FormatError) -> FormatError:
+        """Return an error about a time with the place of the first one, which has another format."""
+        time = self.layout.columns.time
+        if not time or not (error.place or "").endswith(f", column {one_line(time)}"):
+            return error
+        first = dict(zip(self._file.names, self._file.first, strict=False)).get(time, "")
+        remedy = f"{self.layout.place(0)} has {first[:60]!r}: write all times of a column in one format"
+        return error.within(remedy=remedy)
 
 
 def _check_header(file: Delimited, settings: DataSettings) -> None:
@@ -319,8 +328,11 @@ class RowParser:
             times = self.times if name == columns.time else None
             try:
                 measured[name] = _measures(batch.column(name), times, settings)
-            except (TimeFault, NumberFault) as fault:
+            except NumberFault as fault:
                 self._fail(fault.row, name, str(fault))
+            except TimeFault as fault:
+                more = f"; {self.layout.place(0)} has another format" if self.first + fault.row else ""
+                self._fail(fault.row, name, f"{fault}{more}")
         self.first += batch.num_rows
         return measured
 

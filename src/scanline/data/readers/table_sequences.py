@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.dataset import SPLITS
+from scanline.data.intervals import measure
 from scanline.data.memory import MemorySource
 from scanline.data.readers.bookkeeping import separate_bookkeeping
 from scanline.data.readers.column_roles import AMBIGUOUS, Columns, settle
@@ -21,12 +22,15 @@ from scanline.data.readers.names import Names
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.row_order import order_rows
 from scanline.data.readers.split_names import SPLIT_NAMES
+from scanline.data.readers.table_rows import cell_of
 from scanline.data.readers.tables import Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
+from scanline.data.static_features import check_static
 from scanline.data.step_targets import encode_step_labels
 from scanline.data.targets import STEP_CLASSES, check_step_settings, encode_labels
-from scanline.errors import UsageError, one_line, quoted
+from scanline.data.time_features import check_unit, compute, feature_names
+from scanline.errors import DataError, UsageError, one_line, quoted
 from scanline.recipe import DataSettings
 
 
@@ -152,8 +156,37 @@ def find_sequences(table: Table, by_step: bool = False) -> LongRows:
 
 
 def _long(table: Table, settings: DataSettings) -> MemorySource:
+    rows = find_sequences(table, settings.targets == STEP_CLASSES)
+    source = _with_times(_long_source(table, settings, rows), table, rows, settings)
+    check_static(source, source.info.static)
+    return source
+
+
+def _with_times(source: MemorySource, table: Table, rows: LongRows, settings: DataSettings) -> MemorySource:
+    """Return the sequences of a long table with the features of their times, and the intervals."""
+    chosen, column = settings.time_features, table.columns.time
+    if table.time is None:
+        return source
+    times = table.time if rows.order is None else table.time[rows.order]
+    info = replace(source.info, intervals=measure(times, rows.starts, table.unit, source.identifier))
+    if not chosen:
+        return replace(source, info=info)
+    check_unit(chosen, table.unit, f"{table.path}{cell_of(column)}")
+    added = feature_names(chosen, column)
+    if twice := [name for name in added if name in info.feature_names]:
+        raise DataError(f"{table.path}: expected no column {one_line(twice[0])!r} beside the time feature")
+    info = replace(
+        info,
+        feature_names=(*info.feature_names, *added),
+        categories=info.categories and (*info.categories, *(None for _ in added)),
+        time_kind=table.unit.kind,
+    )
+    computed = compute(chosen, times, rows.starts, table.unit)
+    return replace(source, concatenated=np.concatenate([source.concatenated, computed], 1), info=info)
+
+
+def _long_source(table: Table, settings: DataSettings, rows: LongRows) -> MemorySource:
     by_step = settings.targets == STEP_CLASSES
-    rows = find_sequences(table, by_step)
     locate = rows.locate(table.place)  # without the table, so that it can be freed
     steps = table.values if rows.order is None else table.values[rows.order]
     label = table.label
@@ -197,6 +230,11 @@ def _check_constant(
 def _wide(table: Table, settings: DataSettings) -> MemorySource:
     check_step_settings(settings, str(table.path), "a wide table (a row for each sequence)")
     columns, ids = table.columns, table.id
+    for what, given in (("static columns", columns.static), ("time features", settings.time_features)):
+        if given:
+            raise UsageError(
+                f"{table.path}: {what} belong to a long table (a row for each step), got a wide one"
+            )
     if columns.categorical:
         _refuse_text(table)
     rows, width = table.values.shape
@@ -315,6 +353,7 @@ def _make_source(
             None if table.split is None else _assigned_splits(table, table.split, rows),
             notes,
             categories=table.categories,
+            static=tuple(table.columns.features.index(name) for name in table.columns.static),
         ),
     )
 

@@ -17,6 +17,7 @@ from scanline.data.readers.dialects import TEXT_SUFFIXES
 from scanline.data.readers.names import Names
 from scanline.data.readers.parquet_sizes import arrow_errors
 from scanline.data.readers.table_rows import Layout, ReadAgainError, RowParser, cell_of, open_rows
+from scanline.data.time_features import PLAIN, TimeUnit
 from scanline.errors import DataError
 from scanline.formats.text import is_number
 from scanline.recipe import DataSettings
@@ -32,7 +33,7 @@ class Table:
     """R rows in memory.
 
     values: (R, C) float32 of the feature columns, NaN for empty cells. time: (R,) or None.
-    day: length of a day in the unit of `time`, if that is a time of day; otherwise 0.
+    day: length of a day in the unit of `time`, if that is a time of day; otherwise 0. unit: what `time` is.
     counts: (R,) of the length column, or None. label, id, group and split are None without such a column.
     place: names the place of a row, counted from 0, in the file. notes: what was inferred, for the user.
     decimal: mark before the decimals of its numbers, if that was inferred. categories: as in `SourceInfo`.
@@ -52,6 +53,7 @@ class Table:
     notes: tuple[str, ...]
     decimal: str = ""
     categories: tuple[tuple[str, ...] | None, ...] = ()
+    unit: TimeUnit = PLAIN
 
     def fail(self, row: int, what: str, column: str = "") -> NoReturn:
         """Raise DataError naming the place of `row`, and the column if there is one."""
@@ -124,6 +126,7 @@ def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
         notes=(*layout.notes, *columns.notes),
         decimal=layout.decimal,
         categories=parser.categories(),
+        unit=parser.times.unit,
     )
 
 

@@ -147,6 +147,8 @@ def _reads_numbers(settings: DataSettings) -> bool:
         or settings.feature_columns
         or settings.step_columns
         or settings.categorical_columns
+        or settings.static_columns
+        or settings.time_features
         or settings.time_column
         or settings.length_column
         or settings.id_column

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from scanline.data.moments import Moments
 from scanline.data.source import SequenceSource
+from scanline.data.static_features import one_step_each
 
 _ROWS = 2**18  # steps that are converted to float64 at a time
 
@@ -40,9 +41,12 @@ class Scaler:
                 `largest`; "none" keeps the values.
             largest: Largest value that the data can have, 255 for bytes.
 
-        Categories are not scaled.
+        Categories are not scaled. Static features count once for each sequence, not for each step.
         """
         fitted = cls._fit(train, method, largest)
+        if static := list(train.info.static):
+            own = cls._fit(one_step_each(train), method, largest)
+            fitted.shift[static], fitted.scale[static] = own.shift[static], own.scale[static]
         for feature, names in enumerate(train.info.categories):
             if names is not None:
                 fitted.shift[feature], fitted.scale[feature] = 0, 1

@@ -234,5 +234,5 @@ def _input(model: TrainedModel, whole: bool) -> dict[str, Any]:
         if whole and takes_pictures(model):
             made = {"name": "pictures", "shape": ["N", p.height, p.width * p.channels]}
         made |= {"picture": asdict(p), "view": model.view}
-    names = form.settings.feature_columns
+    names = form.feature_names
     return made | {"missing": form.missing} | ({"features": list(names)} if names else {})
