@@ -72,7 +72,7 @@ def show(data: str, as_json: bool, **options: str | None) -> None:
         dataset = catalog.read(data, settings)
     except UsageError as error:
         path = catalog.locate(data)
-        if error.code != AMBIGUOUS or path is None or not path.is_file():
+        if error.code != AMBIGUOUS or path is None or not path.is_file() or path.suffix == ".xlsx":
             raise
         _show_question(path, settings, str(error), as_json)
         return

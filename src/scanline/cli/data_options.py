@@ -135,6 +135,7 @@ _DIALECT = (
         "FORMAT",
         "How times are written, such as '%d.%m.%Y %H:%M'.  [default: numbers or ISO 8601]",
     ),
+    ("--sheet", "data.sheet", "NAME", "Sheet of an .xlsx workbook.  [default: the first]"),
     (
         "--white",
         "data.white",

@@ -8,19 +8,17 @@ None of these libraries but PyArrow is imported. Cells that are lists are read b
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike, fspath
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scanline import recipe
 from scanline.data.dataset import SPLITS
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import Arrays
+from scanline.data.readers.arrow_tables import read_arrow_table
 from scanline.data.readers.list_columns import arrays_of, has_list_cells, is_dataset
-from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.data.reading import TO_EVALUATE, by_column
 from scanline.errors import DataError, MissingExtraError, UsageError, join_names, one_line
 from scanline.recipe import DataSettings
@@ -80,26 +78,14 @@ class Frame:
             name: Name of the table in messages.
 
         Raises:
-            DataError: As for `read_table_sequences`.
-            UsageError: As for `read_table_sequences`.
+            DataError: As for `read_arrow_table`.
+            UsageError: As for `read_arrow_table`.
         """
-        from pyarrow import parquet
-
         roles = dict(zip(("id_column", "time_column"), self.levels, strict=False))
         if self.levels:
             roles |= {"shape": "long"}
         missing = {key: value for key, value in roles.items() if not getattr(settings, key)}
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "frame.parquet"
-            # Not compressed: the limit of what a file may unpack to is for files of others.
-            parquet.write_table(self.table, path, compression="none", use_dictionary=False)
-            try:
-                source = read_table_sequences(path, settings.model_copy(update=missing), optional)
-            except (DataError, UsageError) as error:
-                kind = UsageError if isinstance(error, UsageError) else DataError
-                raise kind(str(error).replace(str(path), name), code=error.code) from None
-        notes = tuple(note.replace(str(path), name) for note in source.info.notes)
-        return replace(source, name=name, info=replace(source.info, notes=notes))
+        return read_arrow_table(self.table, settings.model_copy(update=missing), optional, name)
 
 
 def is_frame(data: Any) -> bool:

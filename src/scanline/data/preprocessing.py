@@ -38,7 +38,7 @@ from scanline.recipe import (
 )
 
 # How files are written; `Preprocessing.with_reading` changes it.
-DIALECT = ("separator", "decimal", "encoding", "time_format", "white", "resample")
+DIALECT = ("separator", "decimal", "encoding", "time_format", "sheet", "white", "resample")
 # The settings that name a file, or files.
 FILES = ("name", "test", "validation", "group_pattern", "test_pattern", "validation_pattern")
 

@@ -22,6 +22,7 @@ from scanline.data.readers.picture_folders import is_picture_folder, read_pictur
 from scanline.data.readers.recordings import is_recording, read_recording
 from scanline.data.readers.sequence_files import read_sequence_file
 from scanline.data.readers.split_files import named_like, pair_in
+from scanline.data.readers.spreadsheets import is_spreadsheet, read_spreadsheet
 from scanline.data.readers.table_sequences import read_table_sequences
 from scanline.data.readers.tables import SUFFIXES
 from scanline.data.readers.text_folders import is_text_folder, read_text_folder
@@ -32,8 +33,8 @@ from scanline.limits import exceeded, limit_of
 from scanline.recipe import DataSettings
 
 KINDS = (
-    "a .ts, .arff, .csv, .tsv, .txt, .parquet or .npz file, X.npy beside y.npy, a folder of IDX files, of "
-    "pictures or of WAV files, a packed data set, or the NAME of NAME_TRAIN and NAME_TEST files"
+    "a .ts, .arff, .csv, .tsv, .txt, .parquet, .xlsx or .npz file, X.npy beside y.npy, a folder of IDX "
+    "files, of pictures or of WAV files, a packed data set, or the NAME of NAME_TRAIN and NAME_TEST files"
 )
 # Roles of columns that may be absent from a table to evaluate, or to predict, though training had them.
 TO_EVALUATE = ("group", "split")
@@ -180,6 +181,8 @@ def _read_file(path: Path, settings: DataSettings, optional: Collection[str]) ->
         return read_npz(path, settings, labelled)
     if name.endswith(".npy"):
         return {ALL: read_npy(path, settings, labelled)}
+    if is_spreadsheet(path):
+        return by_column(read_spreadsheet(path, settings, optional), to_train=not optional)
     if (text := find_text_table(path, settings, optional)) is not None:
         return by_column(read_text_table(text, settings), to_train=not optional)
     if name.endswith(SUFFIXES):

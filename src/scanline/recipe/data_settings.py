@@ -58,6 +58,8 @@ class DataSettings(Section):
         default=(),
         description="long tables: features that are names of categories; empty: those that hold text",
     )
+    # Recipes of older versions read no workbooks.
+    sheet: Text = Field(default="", description="sheet of an .xlsx workbook; empty: the first")
     # Recipes of older versions have no static columns.
     static_columns: tuple[Column, ...] = Field(
         default=(),

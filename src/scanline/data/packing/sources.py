@@ -18,6 +18,7 @@ from scanline.data.readers.list_columns import has_lists
 from scanline.data.readers.picture_folders import is_picture_folder, natural_order
 from scanline.data.readers.recordings import is_recording
 from scanline.data.readers.split_files import named_like
+from scanline.data.readers.spreadsheets import is_spreadsheet
 from scanline.data.readers.tables import is_table
 from scanline.data.reading import TO_EVALUATE, TO_PREDICT, exists, split_files_in
 from scanline.errors import DataError, UsageError
@@ -132,6 +133,6 @@ def _is_audio(folder: Path) -> bool:
 
 
 def _kind_of(path: Path) -> Kind:
-    if not path.is_file() or not is_table(path):
+    if not path.is_file() or not is_table(path) or is_spreadsheet(path):
         return "other"
     return "other" if path.suffix.lower() == ".parquet" and has_lists(path) else "table"

@@ -25,7 +25,7 @@ from scanline.recipe import DataSettings
 if TYPE_CHECKING:
     import pyarrow
 
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", *TEXT_SUFFIXES)
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".xlsx", *TEXT_SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
