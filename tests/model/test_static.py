@@ -65,7 +65,7 @@ def test_an_embedded_step_has_the_static_numbers_and_rows_last():
     with torch.no_grad():
         layer.tables[0].copy_(torch.arange(8.0).view(4, 2))
         layer.tables[1].copy_(torch.tensor([[-1.0], [-2.0], [-3.0]]))
-    assert (layer.output_size, layer.static_size) == (3, 2)
+    assert (layer.output_size, layer.static_size, layer.numeric) == (3, 2, [0, 2])
     steps, static = layer.divide(layer(torch.tensor([[[63.0, 3.0, 8.0, 2.0], [0.0, 1.0, 9.0, 0.0]]])))
     assert steps.tolist() == [[[8.0, 6.0, 7.0], [9.0, 2.0, 3.0]]]
     assert static.tolist() == [[63.0, -3.0]]

@@ -64,6 +64,7 @@ class Embeddings(nn.Module):
         output_size: E, the width of an embedded step that the recurrent layers read: the numbers, then the
             rows of the tables.
         static_size: P, the width of the static features after that: numbers, then rows; 0 if there are none.
+        numeric: The features that are numbers, static ones included.
     """
 
     def __init__(self, features: int, embeddings: Sequence[Embedding], static: Sequence[int] = ()) -> None:
@@ -71,6 +72,7 @@ class Embeddings(nn.Module):
         self.embeddings = tuple(embeddings)
         self.static = tuple(static)
         tables, beside = {each.feature: each.size for each in embeddings}, set(static)
+        self.numeric = [feature for feature in range(features) if feature not in tables]
         # (feature, width) in the order of the output.
         order = sorted(range(features), key=lambda feature: (feature in beside, feature in tables))
         self._parts = [(feature, tables.get(feature, 1)) for feature in order]
