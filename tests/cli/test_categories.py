@@ -90,7 +90,7 @@ def test_an_explanation_attributes_to_categories(tables, scanline):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("export RUN --output m.onnx", "got one that reads categories"),
+        ("export RUN --output m.keras", "got one that reads categories; export it to ONNX"),
         ("score RUN DATA --to scores", "got one that reads categories"),
         ("serve RUN --port 0", "which reads categories"),
         ("data pack DATA --to packed", "packed data have no categories"),

@@ -47,3 +47,5 @@ def command(
         return
     click.echo(f"largest difference from Scanline's predictions: {verification['difference']:.1e}")
     print_text(f"wrote {shown_name(target)}")
+    if "vocabulary" in verification:
+        print_text(f"wrote {shown_name(verification['vocabulary'])}, the names of the ids")

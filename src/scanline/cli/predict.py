@@ -12,12 +12,13 @@ import click
 
 from scanline.cli.data_options import dialect_options
 from scanline.cli.output import print_json, print_text, say, say_unknown, shown_name
-from scanline.errors import ScanlineError, UsageError
+from scanline.errors import DataError, ScanlineError, UsageError
 
 
 @click.command(name="predict")
 @click.argument("run", type=click.Path())
-@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.argument("files", nargs=-1, type=click.Path())
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="Predict this text; may be repeated.")
 @click.option(
     "--save-input",
     metavar="PNG|DIR",
@@ -36,6 +37,7 @@ from scanline.errors import ScanlineError, UsageError
 def command(
     run: str,
     files: tuple[str, ...],
+    texts: tuple[str, ...],
     save_input: str | None,
     stream: bool,
     to: str | None,
@@ -50,11 +52,19 @@ def command(
     like the training pictures; .ts, CSV, Parquet or .npz files of sequences; or packed data sets (a folder or
     a URI), which are read piece by piece. Labels in them are ignored.
 
+    Texts are given with --text, or as lines of standard input (FILES is -), to a model that reads texts.
+
     With --stream, FILES is - and each line of standard input is a step, as CSV or as a JSON list or object.
     A prediction is printed after each step; an empty line ends a sequence. With --json, each prediction is a
     line of JSON.
     """
-    if stream or files == ("-",):
+    if bool(files) == bool(texts):
+        raise UsageError("expected FILES or --text" + (", found both" if files else ", found neither"))
+    if texts or (files == ("-",) and not stream):
+        if stream or save_input or to:
+            raise UsageError("--stream, --save-input and --to are not for --text and lines of text")
+        return _texts(run, texts, calibrated, device, as_json)
+    if stream:
         if files != ("-",) or not stream or save_input or to:
             raise UsageError(
                 "expected `scanline predict RUN - --stream` for a stream, without --save-input and --to"
@@ -92,6 +102,40 @@ def command(
     elif to is not None:
         print_text(f"{count:,} predictions written to {shown_name(to)}")
     return code
+
+
+def _texts(run: str, texts: tuple[str, ...], calibrated: bool, device: str, as_json: bool) -> int:
+    """Predict texts, or the lines of standard input if there are none."""
+    from scanline.device import choose_device
+    from scanline.evaluation.predict_texts import check_reads_text, predict_texts
+    from scanline.model.loading import load
+
+    model = load(run, choose_device(device), calibrated)
+    check_reads_text(model, bool(texts))
+    predictions, unknown, count = [], 0, 0
+    for result in predict_texts(model, texts or _lines()):
+        unknown, count = unknown + result.unknown, count + result.tokens
+        if as_json:
+            predictions.append(result.to_json())
+        else:
+            print_text(_line({"file": shown_name(result.text, 60)} | result.prediction.to_json()))
+    if unknown:
+        say_unknown("the texts", unknown, count)
+    if as_json:
+        counted = {"categories": [{"file": "texts", "n": count, "unknown": unknown}]} if unknown else {}
+        print_json({"run": run, "predictions": predictions, **counted, "errors": []})
+    return 0
+
+
+def _lines() -> Iterator[str]:
+    """Yield the lines of standard input that hold a text."""
+    from scanline.evaluation.predict_lines import LINE_LIMIT
+
+    for number, line in enumerate(_input_lines(), 1):
+        if len(line.rstrip("\r\n")) > LINE_LIMIT:
+            raise DataError(f"line {number}: expected at most {LINE_LIMIT:,} characters, found more")
+        if line.strip():
+            yield line.strip()
 
 
 def _stream(run: str, calibrated: bool, device: str, as_json: bool, reading: dict[str, str | int]) -> int:

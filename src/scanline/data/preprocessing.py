@@ -246,6 +246,9 @@ class Preprocessing:
         steps, categories = source.concatenated.astype(np.float32), list(source.info.categories)
         for vocabulary in self.vocabularies:
             feature = vocabulary.feature
+            given = categories[feature]
+            if given is vocabulary.all_names or given == vocabulary.all_names:
+                continue  # they are this model's ids
             ids = vocabulary.ids(categories[feature] or ())
             steps[:, feature] = ids[steps[:, feature].astype(np.int64)]
             categories[feature] = vocabulary.all_names

@@ -33,6 +33,7 @@ class _RecurrentClassifier(SequenceClassifier, RecurrentEstimator):
         validation_fraction: float = 0.0,
         patience: int = 0,
         settings: Any = None,
+        recipe: Any = None,
         device: str = "cpu",
         random_state: Any = None,
         verbose: bool = False,
@@ -52,6 +53,7 @@ class _RecurrentClassifier(SequenceClassifier, RecurrentEstimator):
             validation_fraction=validation_fraction,
             patience=patience,
             settings=settings,
+            recipe=recipe,
             device=device,
             random_state=random_state,
             verbose=verbose,
@@ -65,7 +67,8 @@ class _RecurrentClassifier(SequenceClassifier, RecurrentEstimator):
 
         Args:
             X: (n, T * features_per_step), (n, T, F), or a list of n arrays (T_i, F) or (T_i,) of different
-                lengths.
+                lengths; a list of n texts; or a data frame, or a list of n data frames, whose columns of
+                text and categories are embedded.
             y: (n,) class names.
             sample_weight: (n,), not negative; 2 is the same as the sample twice, 0 the same as without it.
 
@@ -105,6 +108,7 @@ class _RecurrentClassifier(SequenceClassifier, RecurrentEstimator):
             )
         first = not hasattr(self, "_state")
         sequences, labels = self._read_samples(X, y, reset=first)
+        self._refuse_names("partial_fit", "use fit, whose vocabulary is that of all samples")
         if first:
             if classes is None:
                 raise ValueError("classes must be given at the first call of partial_fit")
@@ -131,8 +135,9 @@ class _RecurrentClassifier(SequenceClassifier, RecurrentEstimator):
 class LSTMClassifier(_RecurrentClassifier):
     __doc__ = f"""Long short-term memory network as a scikit-learn classifier.
 
-    It accepts tables (n, T * features_per_step), arrays (n, T, F) and lists of arrays (T_i, F) of different
-    lengths. Its running time grows with the real steps only, not with padding.
+    It accepts tables (n, T * features_per_step), arrays (n, T, F), lists of arrays (T_i, F) of different
+    lengths, lists of texts, and data frames, whose columns of names are embedded. Its running time grows with
+    the real steps only, not with padding.
     {PARAMETERS}"""
     _cell = "lstm"
 

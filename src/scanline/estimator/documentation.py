@@ -36,6 +36,9 @@ PARAMETERS = """
         for all epochs.
     settings : dict or None, default=None
         Further keys of Scanline's recipe, as {"train.precision": "bfloat16"}.
+    recipe : str, path or None, default=None
+        Recipe that the parameters change; None: "text" for texts, otherwise "sequences". Of another recipe
+        than "sequences", parameters that have their defaults do not change it.
     device : {"cpu", "cuda", "auto"}, default="cpu"
         Where to compute.
     random_state : int, RandomState instance or None, default=None

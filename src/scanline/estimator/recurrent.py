@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,9 +19,11 @@ from scanline.data.transforms.scaler import Scaler
 from scanline.device import choose_device
 from scanline.errors import ScanlineError
 from scanline.estimator.prediction import SequenceEstimator
+from scanline.estimator.samples import TEXT_RECIPE, TEXTS
 from scanline.model.artifact import Model
 from scanline.model.predictor import Predictor
 from scanline.recipe import Recipe
+from scanline.recipe import load as load_recipe
 from scanline.storage.tensors import pack_tensors
 from scanline.tasks import Task
 from scanline.training.events import Stepped
@@ -29,6 +32,7 @@ from scanline.training.state import TrainState, initial_state
 from scanline.training.step import choose_computation, make_optimizer
 from scanline.training.trainer import Trainer
 
+SEQUENCES = "sequences"  # the recipe of all but texts
 # Keys of the recipe and the parameters that set them.
 _PARAMETERS = {
     "input.scaling": "scaling",
@@ -74,6 +78,7 @@ class RecurrentEstimator(SequenceEstimator):
         validation_fraction: float = 0.0,
         patience: int = 0,
         settings: Any = None,
+        recipe: Any = None,
         device: str = "cpu",
         random_state: Any = None,
         verbose: bool = False,
@@ -92,6 +97,7 @@ class RecurrentEstimator(SequenceEstimator):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.settings = settings
+        self.recipe = recipe
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -104,23 +110,39 @@ class RecurrentEstimator(SequenceEstimator):
 
     # --- from parameters to training
 
+    def _base(self) -> str:
+        """Return the recipe that the parameters change."""
+        if self.recipe is not None:
+            return str(self.recipe)
+        return TEXT_RECIPE if self._reads == TEXTS else SEQUENCES
+
+    def _given(self, base: Recipe) -> dict[str, Any]:
+        """Return the parameters of the recipe by name: of another than `sequences` those that are set.
+
+        A parameter counts as set if it differs from its default.
+        """
+        names = [*self._parameters.values(), "epochs"]
+        values = {name: getattr(self, name) for name in names}
+        if self._base() == SEQUENCES:
+            return values
+        defaults = inspect.signature(type(self)).parameters
+        values = {name: value for name, value in values.items() if value != defaults[name].default}
+        return {"batch_size": base.train.batch_size, "epochs": base.train.epochs or self.epochs} | values
+
     def _recipe(self, seed: int, count: int, one_pass: bool) -> Recipe:
-        batch_size = min(self.batch_size, count)
-        chosen = {
+        base = self._base()
+        given = self._given(load_recipe(base))
+        batch_size = min(given.pop("batch_size"), count)
+        epochs = given.pop("epochs")
+        keys = {parameter: key for key, parameter in self._parameters.items()}
+        chosen = {keys[name]: value for name, value in given.items()} | {
             "seed": seed,
             "task": self._task,
-            "input.scaling": self.scaling,
+            "split.validation": self.validation_fraction,
             "model.cell": self._cell,
-            "model.hidden_size": self.hidden_size,
-            "model.layers": self.layers,
-            "model.bidirectional": self.bidirectional,
-            "model.readout": self.readout,
-            "model.dropout": self.dropout,
             "train.batch_size": batch_size,
-            "train.learning_rate": self.learning_rate,
-            "train.noise": self.noise,
             "train.samples": 0,
-            "train.steps": -(-(1 if one_pass else self.epochs) * count // batch_size),
+            "train.steps": -(-(1 if one_pass else epochs) * count // batch_size),
             "train.epochs": 0,
             "train.log_every": 100 if self.verbose else 0,
             "train.validate_every": 0 if one_pass else max(1, count // batch_size),
@@ -128,9 +150,9 @@ class RecurrentEstimator(SequenceEstimator):
         }
         if one_pass or self.patience:  # training that may end early must not rely on a falling rate
             chosen["train.schedule"] = "constant"
-        given = dict(self.settings or {})
+        settings = dict(self.settings or {})
         # Settings come last: of train.steps and train.samples, the later one counts.
-        return recipe.load("sequences", {key: chosen[key] for key in chosen if key not in given} | given)
+        return load_recipe(base, {key: chosen[key] for key in chosen if key not in settings} | settings)
 
     def _prepare(self, source: MemorySource, seed: int, one_pass: bool = False) -> Prepared:
         """Return recipe, data and architecture. Raises ValueError if the parameters are not valid."""

@@ -23,7 +23,8 @@ class _RecurrentRegressor(RegressorMixin, RecurrentEstimator):
 
         Args:
             X: (n, T * features_per_step), (n, T, F), or a list of n arrays (T_i, F) or (T_i,) of different
-                lengths.
+                lengths; a list of n texts; or a data frame, or a list of n data frames, whose columns of
+                text and categories are embedded.
             y: (n,) numbers.
             sample_weight: (n,), not negative; 2 is the same as the sample twice, 0 the same as without it.
 
@@ -72,8 +73,9 @@ class _RecurrentRegressor(RegressorMixin, RecurrentEstimator):
 class LSTMRegressor(_RecurrentRegressor):
     __doc__ = f"""Long short-term memory network as a scikit-learn regressor.
 
-    It accepts tables (n, T * features_per_step), arrays (n, T, F) and lists of arrays (T_i, F) of different
-    lengths. Its running time grows with the real steps only, not with padding.
+    It accepts tables (n, T * features_per_step), arrays (n, T, F), lists of arrays (T_i, F) of different
+    lengths, lists of texts, and data frames, whose columns of names are embedded. Its running time grows with
+    the real steps only, not with padding.
     {REGRESSOR_PARAMETERS}"""
     _cell = "lstm"
 

@@ -13,6 +13,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
     _check_sample_weight,
     check_array,
     check_consistent_length,
@@ -20,31 +22,42 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from scanline import recipe
 from scanline.data.checks import check_values
+from scanline.data.given_steps import texts_of_program
 from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.readers.arrays import as_numbers, from_arrays
 from scanline.data.readers.containers import unpacked
-from scanline.data.readers.frames import match_frames
-from scanline.errors import DataError
+from scanline.data.readers.frames import column_names, match_frames
+from scanline.data.readers.text_sources import listed_texts, text_list, text_source
+from scanline.errors import DataError, ScanlineError
+from scanline.estimator.categories import frames_source, has_names, table_source, with_sorted_names
+from scanline.model.artifact import TrainedModel
 from scanline.python_terms import in_python
-from scanline.recipe import DEFAULT_DATA
+from scanline.recipe import DEFAULT_DATA, DataSettings
 
+NUMBERS, TEXTS, NAMES = "numbers", "texts", "categories"
+TEXT_RECIPE = "text"
 SETTINGS = DEFAULT_DATA.model_copy(update={"picture": "none"})
 
 
 class SampleReader(BaseEstimator):
     """Base of the estimators: reads X and y, and sets `n_features_in_` and `feature_names_in_`.
 
-    X is a table (n, T * features_per_step), an array (n, T, F), or a list of n arrays (T_i, F) or (T_i,).
+    X is a table (n, T * features_per_step), an array (n, T, F), or a list of n arrays (T_i, F) or (T_i,). It
+    may also be a list of n texts, or a data frame or a list of n data frames with names of categories.
     """
 
     features_per_step: int
     settings: Any
+    _model: TrainedModel
+    _feature_columns: tuple[str, ...]
     class_weight: Any
     classes_: NDArray[Any]
     _flat: bool  # whether X was a table in fit
     _width: int  # features of a step
+    _reads = NUMBERS  # what X was in fit
 
     def _read_samples(self, X: Any, y: Any, reset: bool) -> tuple[MemorySource, NDArray[Any]]:
         """Return the sequences and labels of training samples. Raises ValueError if they do not fit."""
@@ -76,7 +89,7 @@ class SampleReader(BaseEstimator):
         sequences: MemorySource, distinct: NDArray[np.float64], codes: NDArray[np.int64]
     ) -> MemorySource:
         """Return sequences with numbers as targets: `distinct[codes[i]]` is that of sequence i."""
-        settings = SETTINGS.model_copy(update={"targets": "numbers"})
+        settings = (sequences.info.settings or SETTINGS).model_copy(update={"targets": "numbers"})
         return replace(
             sequences,
             targets=codes.reshape(-1).astype(np.int64),
@@ -86,6 +99,13 @@ class SampleReader(BaseEstimator):
 
     def _read_sequences(self, X: Any, reset: bool, y: Any = None) -> MemorySource:
         """Return X as sequences; `reset` sets what later calls must fit, otherwise X is compared with it."""
+        if reset:
+            self._reads = TEXTS if listed_texts(X) is not None else NAMES if has_names(X) else NUMBERS
+        if self._reads != NUMBERS:
+            try:
+                return self._read_texts(X, reset) if self._reads == TEXTS else self._read_names(X, reset)
+            except DataError as error:
+                raise ValueError(in_python(str(error))) from error
         try:
             if isinstance(X, list | tuple):  # of frames: scikit-learn checks the columns of a single one
                 known = () if reset else getattr(self, "_feature_columns", ())
@@ -116,6 +136,56 @@ class SampleReader(BaseEstimator):
             self._flat, self._width = True, width
         # (n, T * F) to (n, T, F): the features of a step are adjacent columns.
         return _as_source(table.reshape(len(table), -1, width), self._allows_missing)
+
+    def _refuse_names(self, what: str, remedy: str) -> None:
+        """Raise ValueError if X holds texts or names of categories, which `what` does not read."""
+        if self._reads != NUMBERS:
+            raise ValueError(f"{what}: expected X of numbers, got {self._reads}; {remedy}")
+
+    def _read_texts(self, X: Any, reset: bool) -> MemorySource:
+        """Return texts as sequences of tokens."""
+        if not reset:
+            return texts_of_program(X, self._model.preprocessing)
+        self._flat, self._width, self.n_features_in_ = False, 1, 1
+        if hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return with_sorted_names(text_source(text_list(listed_texts(X) or [], "X"), self._text_settings()))
+
+    def _text_settings(self) -> DataSettings:
+        """Return how texts are read, by the keys of `data` in `settings`."""
+        given = {key: value for key, value in (self.settings or {}).items() if key.startswith("data.")}
+        try:
+            chosen = recipe.load(TEXT_RECIPE, given).data
+        except ScanlineError as error:
+            raise ValueError(str(error)) from error
+        return chosen.model_copy(update={"picture": "none", "text_column": chosen.text_column or "text"})
+
+    def _read_names(self, X: Any, reset: bool) -> MemorySource:
+        """Return data frames with names of categories as sequences."""
+        categorical = None if reset else [each.feature for each in self._model.preprocessing.vocabularies]
+        if isinstance(X, list | tuple) if reset else not self._flat:
+            known = () if reset else self._feature_columns
+            X, settings = match_frames(X, SETTINGS.model_copy(update={"feature_columns": known}), "X")
+            if not isinstance(X, list | tuple) or not all(column_names(frame) for frame in X):
+                raise DataError(
+                    where="X", expected="a list of data frames, as in fit", found=type(X).__name__
+                )
+            source = frames_source(X, settings, categorical)
+            if reset:
+                self._feature_columns, self._flat = settings.feature_columns, False
+                self._width = self.n_features_in_ = source.features
+        else:
+            if not column_names(X):
+                raise DataError(where="X", expected="a data frame, as in fit", found=type(X).__name__)
+            _check_feature_names(self, X, reset=reset)
+            _check_n_features(self, X, reset=reset)
+            width, count = self.features_per_step, len(column_names(X))
+            if width < 1 or count % width:
+                raise ValueError(f"features_per_step must divide the {count} columns of X, got {width}")
+            source = table_source(X, width, SETTINGS, categorical)
+            self._flat, self._width = True, width
+        check_values(source, self._allows_missing)
+        return source
 
     @property
     def _allows_missing(self) -> bool:

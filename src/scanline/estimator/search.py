@@ -91,6 +91,7 @@ class SequenceClassifierCV(SequenceClassifier):
                 not valid.
         """
         sequences, labels = self._read_samples(X, y, reset=True)
+        self._refuse_names(type(self).__name__, "scanline.tune reads texts and categories")
         self.classes_, codes = np.unique(labels, return_inverse=True)
         self._check_classes(codes)
         self._check_parameters()

@@ -41,6 +41,7 @@ class Export:
         opset: Opset of an ONNX file, else None.
         verification: The comparison with the model.
         classes: Class names in the order of the outputs, for formats without a place for them.
+        vocabulary: The file with the names of the ids, of models with categories.
     """
 
     file: str
@@ -48,12 +49,15 @@ class Export:
     opset: int | None
     verification: Verification
     classes: tuple[ClassName, ...] | None = None
+    vocabulary: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as a JSON object."""
         made: dict[str, Any] = {"file": self.file, "kind": self.kind, "opset": self.opset}
         if self.classes is not None:
             made["classes"] = list(self.classes)
+        if self.vocabulary is not None:
+            made["vocabulary"] = self.vocabulary
         # Fields without a value are left out of the JSON object.
         fields = asdict(self.verification)
         return made | {name: value for name, value in fields.items() if value is not None}
@@ -79,10 +83,10 @@ def check_exportable(model: Model, target: str, title: str) -> None:
         UsageError: If it does not, or the model reads categories or static columns; names what it is.
     """
     _check_no_recordings(model, title)
-    if model.preprocessing.vocabularies:
+    if model.preprocessing.vocabularies and target != "onnx":
         raise UsageError(
             f"{title} export: expected a model that reads numbers, got one that reads categories; "
-            "predict with Scanline instead"
+            "export it to ONNX"
         )
     if model.preprocessing.static:
         raise UsageError(

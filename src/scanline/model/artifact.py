@@ -25,6 +25,7 @@ from scanline.errors import ModelError, printable
 from scanline.metrics.results import Metrics
 from scanline.model import model_files
 from scanline.model.card import model_card
+from scanline.model.category_inputs import read_categories
 from scanline.model.description import PRINTED, SCHEMA, Description, Provenance, TaskState
 from scanline.model.inputs import check_source, plain_steps, prepare_file, read_targets, read_values
 from scanline.model.model_files import DESCRIPTION, WEIGHTS, build, describe_tensors
@@ -186,7 +187,8 @@ class TrainedModel(ABC):
                 0 to 1, booleans black and white. Pictures must look like the training pictures, for MNIST
                 light ink on black, centred; `prepare` makes them from picture files. For a model of
                 recordings samples from -1 to 1 at its rate, (S,) or a list of such, or the steps that
-                `prepare` returns.
+                `prepare` returns. For a model of texts a list of texts; with categories a list of
+                sequences of steps, each a list of cells or a dictionary, or a long data frame.
             lengths: (N,) number of real steps of padded values; the others are not read.
 
         Returns:
@@ -245,6 +247,9 @@ class TrainedModel(ABC):
 
     def read(self, values: Any, lengths: Any = None) -> MemorySource:
         """Return values, as for `predict_proba`, as the model's steps."""
+        forms = [each.preprocessing for each in self.models]
+        if any(form.vocabularies for form in forms):
+            return read_categories(values, lengths, self.preprocessing, forms)
         return read_values(values, lengths, self.preprocessing, self.data)
 
     # --- step by step

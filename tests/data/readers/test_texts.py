@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from scanline.data.readers.tokens import Tokenizer, kind_of, words_of
+from scanline.data.readers.tokens import divide, encode, kind_of, words_of
 from scanline.data.reading import TO_PREDICT, read_sources
 from scanline.errors import DataError, UsageError
 from scanline.recipe import DEFAULT_DATA
@@ -131,10 +133,36 @@ def test_words_are_those_of_any_script(text, words):
     assert words_of(text) == words
 
 
+def _encode(texts, tokens, lower_case=True, longest=0):
+    changes = {"tokens": tokens, "lower_case": lower_case, "maximum_length": longest}
+    return encode(texts, DEFAULT_DATA.model_copy(update=changes))
+
+
 def test_characters_and_bytes_are_tokens_too():
-    characters, octets = Tokenizer("characters", True, 0), Tokenizer("bytes", False, 0)
-    codes, lengths = characters.encode(["Aba", "é"])
-    assert (codes.tolist(), lengths.tolist(), characters.names) == ([0, 1, 0, 2], [3, 1], ("a", "b", "é"))
-    octets.encode(["aé"])
-    assert octets.names == ("a", "\\xc3", "\\xa9")
+    found = _encode(["Aba", "\u00e9"], "characters")
+    assert (found.codes.tolist(), found.lengths.tolist()) == ([0, 1, 0, 2], [3, 1])
+    assert found.names == ("a", "b", "\u00e9")
+    assert _encode(["a\u00e9"], "bytes", False).names == ("a", "\\xc3", "\\xa9")
     assert kind_of(["Ada", "Grace"]) == "characters"
+
+
+@given(
+    texts=st.lists(
+        st.text(st.sampled_from("aB1_ .,'\t\n\x1f\u00a0\u0301\u0130\u03a3"), max_size=12), min_size=1
+    ),
+    tokens=st.sampled_from(("words", "characters", "bytes")),
+    lower_case=st.booleans(),
+    longest=st.integers(0, 4),
+)
+@settings(max_examples=100, deadline=None)
+def test_texts_together_have_the_tokens_of_each_by_first_appearance(texts, tokens, lower_case, longest):
+    found = _encode(texts, tokens, lower_case, longest)
+    names = [found.names[code] for code in found.codes.tolist()]
+    changes = {"tokens": tokens, "lower_case": lower_case, "maximum_length": longest}
+    each = [divide(text, DEFAULT_DATA.model_copy(update=changes)) for text in texts]
+    assert found.lengths.tolist() == list(map(len, each))
+    assert names == [token for own in each for token in own]
+    assert found.names == tuple(dict.fromkeys(names))
+    if tokens == "words":
+        expected = [words_of(" ".join((text.lower() if lower_case else text).split())) for text in texts]
+        assert each == [own[:longest] if longest else own for own in expected]

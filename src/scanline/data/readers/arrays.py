@@ -17,6 +17,7 @@ from scanline.data.readers.containers import unpacked
 from scanline.data.readers.frames import match_frames
 from scanline.data.readers.pictures import as_pictures
 from scanline.data.readers.step_labels import read_step_labels
+from scanline.data.readers.text_sources import listed_texts, text_list, text_source
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
 from scanline.data.targets import STEP_CLASSES, encode_labels
@@ -97,8 +98,8 @@ def from_arrays(
     shape (N, H, W, 3) for pictures in colour.
 
     Args:
-        values: (N, T, F); (N, T) for one feature; a list of N arrays (T_i, F) or (T_i,); or a container of
-            them, see `scanline.data.readers.containers`.
+        values: (N, T, F); (N, T) for one feature; a list of N arrays (T_i, F) or (T_i,); a list of N texts;
+            or a container of arrays, see `scanline.data.readers.containers`.
         labels: (N,) integers or text, or None; labels of steps as for `Arrays` if `settings.targets` are
             "step-classes".
         lengths: (N,) number of steps of each sequence of a padded array; the padding is not read.
@@ -110,6 +111,8 @@ def from_arrays(
         DataError: If the arrays cannot be used, or the columns of data frames are not those of the training
             data, which `settings` names; says what was expected.
     """
+    if (texts := listed_texts(values)) is not None:
+        return _from_texts(texts, labels, groups, settings, source)
     values, settings = match_frames(values, settings, source)
     values, labels, groups = (unpacked(each, source) for each in (values, labels, groups))
     channels = 1
@@ -148,6 +151,22 @@ def from_arrays(
         made = as_pictures(made, size, "because they are bytes", channels)
         notes = tuple(f"{source}: read as {note}" for note in made.info.notes)
         return replace(made, info=replace(made.info, notes=notes))
+    return made
+
+
+def _from_texts(
+    texts: list[str], labels: Any, groups: Any, settings: DataSettings, source: str
+) -> MemorySource:
+    """Return texts, with a label each or none, as sequences of tokens."""
+    settled = settings.model_copy(update={"text_column": settings.text_column or "text"})
+    made = text_source(text_list(texts, source), settled)
+    if labels is not None:
+        names, codes = _distinct(_names(unpacked(labels, source), len(texts), "labels", source))
+        targets = encode_labels(names, codes, source, by_number, settings, typed=True)
+        made = made.with_targets(targets[1], targets[0])
+    if groups is not None:
+        named = _names(unpacked(groups, source), len(texts), "groups", source)
+        made = replace(made, groups=_without_blanks(named))
     return made
 
 

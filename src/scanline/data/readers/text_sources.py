@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scanline.data.memory import MemorySource
-from scanline.data.readers.tokens import Tokenizer, kind_of
+from scanline.data.readers.tokens import encode, kind_of
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo
 from scanline.data.targets import encode_labels
 from scanline.errors import DataError
 from scanline.recipe import DataSettings
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass
@@ -34,6 +38,30 @@ class Texts:
     splits: list[str] = field(default_factory=list)
 
 
+def listed_texts(values: Any) -> list[str] | None:
+    """Return what a program gives as a list of texts; None if it is something else.
+
+    Args:
+        values: A list, tuple, array or column of a data frame.
+    """
+    if isinstance(values, str | bytes) or getattr(values, "ndim", 1) != 1 or hasattr(values, "columns"):
+        return None
+    if hasattr(values, "to_pylist"):  # of Arrow
+        values = values.to_pylist() if "string" in str(values.type) else None
+    elif isinstance(values, np.ndarray):
+        values = values.tolist() if values.dtype.kind in "OU" else None
+    elif hasattr(values, "to_list"):  # a column of a data frame
+        values = values.to_list()
+    if not isinstance(values, list | tuple) or not values:
+        return None
+    return list(values) if all(isinstance(each, str) for each in values) else None
+
+
+def text_list(texts: Sequence[str], name: str = "the given texts", first: int = 0) -> Texts:
+    """Return texts without labels, for `text_source`; messages number them from `first` on."""
+    return Texts(name, list(texts), [f"text {number}" for number in range(first, first + len(texts))])
+
+
 def text_source(read: Texts, settings: DataSettings, notes: Sequence[str] = ()) -> MemorySource:
     """Return texts as sequences of tokens.
 
@@ -49,19 +77,19 @@ def text_source(read: Texts, settings: DataSettings, notes: Sequence[str] = ()) 
         raise DataError(where=read.name, expected="texts", found="none")
     tokens = settings.tokens or kind_of(read.texts)
     settings = settings.model_copy(update={"tokens": tokens})
-    tokenizer = Tokenizer.of(settings)
     for place, text in zip(read.places, read.texts, strict=True):
-        if any("\ud800" <= letter <= "\udfff" for letter in ("" if text.isascii() else text)):
-            raise DataError(where=f"{read.name}: {place}", expected="Unicode text", found="a lone surrogate")
-    codes, lengths = tokenizer.encode(read.texts)
+        if not text.isascii():
+            check_unicode(text, f"{read.name}: {place}")
+    found = encode(read.texts, settings)
+    lengths = found.lengths
     empty = np.flatnonzero(lengths == 0)
     if empty.size:
         where = f"{read.name}: {read.places[int(empty[0])]}"
-        found = f"none ({empty.size:,} of {len(lengths):,} texts have none)" if empty.size > 1 else "none"
-        raise DataError(where=where, expected=f"a text with {tokens}", found=found, remedy="remove its row")
+        count = f"none ({empty.size:,} of {len(lengths):,} texts have none)" if empty.size > 1 else "none"
+        raise DataError(where=where, expected=f"a text with {tokens}", found=count, remedy="remove its row")
     shown = [f"{read.name}: read as {'; '.join([f'texts in {tokens}', *notes])}"]
-    if tokenizer.cut:
-        cut, longest = f"{tokenizer.cut:,} of {len(lengths):,}", f"{settings.maximum_length:,} {tokens}"
+    if found.cut:
+        cut, longest = f"{found.cut:,} of {len(lengths):,}", f"{settings.maximum_length:,} {tokens}"
         shown.append(f"{read.name}: {cut} texts are longer than {longest} and were cut")
     places = read.places
 
@@ -76,7 +104,7 @@ def text_source(read: Texts, settings: DataSettings, notes: Sequence[str] = ()) 
         labels = np.array([numbers[label] for label in read.labels], np.int32)
         classes, targets = encode_labels(names, labels, read.name, locate, settings, False)
     return MemorySource(
-        codes.astype(np.float32)[:, None],
+        found.codes.astype(np.float32)[:, None],
         lengths,
         targets,
         classes,
@@ -89,9 +117,15 @@ def text_source(read: Texts, settings: DataSettings, notes: Sequence[str] = ()) 
             feature_names=("text",),
             assigned_splits=np.array(read.splits, dtype=object) if read.splits else None,
             notes=tuple(shown),
-            categories=(tokenizer.names,),
+            categories=(found.names,),
         ),
     )
+
+
+def check_unicode(text: str, where: str) -> None:
+    """Raise DataError if a text has a lone surrogate, which is no character."""
+    if not text.isascii() and _SURROGATE.search(text):
+        raise DataError(where=where, expected="Unicode text", found="a lone surrogate")
 
 
 def decoded(content: bytes, name: str, encoding: str) -> str:

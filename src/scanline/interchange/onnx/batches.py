@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
+from scanline.data.source_info import SourceInfo
+from scanline.interchange.onnx.ids import graph_inputs, has_ids
 from scanline.interchange.onnx.parts import takes_pictures
 from scanline.model.artifact import Model, TrainedModel
 from scanline.model.network import Network
@@ -80,7 +82,7 @@ def step_batches(model: Model, seed: int) -> Iterator[Batch]:
         # Reference for every step: the model on the prefix up to it. Row step * N + n belongs to sequence n.
         prefixes = [values[n, : step + 1] for step in range(T) for n in range(N)]
         source = MemorySource.from_list(prefixes, np.zeros(len(prefixes), np.int64), (), "prefixes")
-        return {"steps": values}, source
+        return {"steps": values}, _with_names(model, source)
 
     for N, T in ((1, 1), (1, 48), (5, 17)):
         batch = stable.draw(partial(draw, N), N, T)
@@ -170,7 +172,18 @@ def draw_ragged(
     source = MemorySource.from_padded(values, lengths, np.zeros(N, np.int64), (), "random steps")
     padding = np.arange(T) >= lengths[:, None]
     values[padding] = _PADDING[generator.integers(len(_PADDING), size=values[padding].shape)]
-    return {"steps": values, "lengths": lengths}, source
+    return graph_inputs(model, "steps", values) | {"lengths": lengths}, _with_names(model, source)
+
+
+def _with_names(model: TrainedModel, source: MemorySource) -> MemorySource:
+    """Return steps of ids with the names that they stand for."""
+    first = model.models[0].preprocessing
+    if not first.vocabularies:
+        return source
+    categories: list[tuple[str, ...] | None] = [None] * first.features
+    for vocabulary in first.vocabularies:
+        categories[vocabulary.feature] = vocabulary.all_names
+    return replace(source, info=SourceInfo(categories=tuple(categories)))
 
 
 def draw_pictures(model: TrainedModel, generator: np.random.Generator, N: int) -> tuple[Feed, MemorySource]:
@@ -198,6 +211,9 @@ def draw_steps(model: TrainedModel, generator: np.random.Generator, shape: tuple
         values = (shift + scale * generator.uniform(-3, 3, shape)).astype(np.float32)
     if form.missing != "error":
         values[generator.random(shape) < _MISSING] = np.nan
+    if has_ids(model.models[0]):
+        for each in model.models[0].network.embeddings.embeddings:
+            values[..., each.feature] = generator.integers(0, each.count, shape[:-1])
     return values
 
 

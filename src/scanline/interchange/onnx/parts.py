@@ -42,8 +42,9 @@ def takes_pictures(model: TrainedModel) -> bool:
 
 def standardize(graph: GraphBuilder, model: Model, steps: str) -> str:
     """Add (steps - shift) / scale."""
-    shift = graph.constant("shift", to_array(model.network.shift))
-    scale = graph.constant("scale", to_array(model.network.scale))
+    chosen = model.network.embeddings.numeric  # categories are not scaled
+    shift = graph.constant("shift", to_array(model.network.shift)[chosen])
+    scale = graph.constant("scale", to_array(model.network.scale)[chosen])
     return graph.add("Div", [graph.add("Sub", [steps, shift], "shifted"), scale], "scaled")
 
 
@@ -109,7 +110,8 @@ def add_outputs(
         graph: The graph.
         model: The model.
         features: Pooled features (N, D*H), or those of each step (N, T, D*H).
-        finite: (N,) whether the input was finite; the outputs are NaN where it was not.
+        finite: (N,) whether the input was finite; the outputs are NaN where it was not. "": no numbers are
+            read.
         temperature: Number by which logits are divided for the probabilities.
         probabilities: Whether there is an output for them; a regression has none.
         every_step: Whether there are features of each step.
@@ -120,14 +122,15 @@ def add_outputs(
     if every_step:  # Gemm takes two dimensions only
         weight = graph.constant("head_weight", np.ascontiguousarray(to_array(head.weight).T))
         products = graph.add("MatMul", [features, weight], "head_products")
-        logits = graph.add("Add", [products, bias], "any_logits")
+        logits = graph.add("Add", [products, bias], "any_logits" if finite else "logits")
     else:
         weight = graph.constant("head_weight", to_array(head.weight))
         # transB=1: torch stores the weight of Linear as (K, D*H).
-        logits = graph.add("Gemm", [features, weight, bias], "any_logits", transB=1)
-    valid = graph.reshape(finite, [-1, 1, 1] if every_step else [-1, 1], "readable_column")
-    # NaN instead of an error, because a graph cannot refuse one sequence of a batch.
-    logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
+        logits = graph.add("Gemm", [features, weight, bias], "any_logits" if finite else "logits", transB=1)
+    if finite:
+        valid = graph.reshape(finite, [-1, 1, 1] if every_step else [-1, 1], "readable_column")
+        # NaN instead of an error, because a graph cannot refuse one sequence of a batch.
+        logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
     if isinstance(model.task, Regression):
         return declare_numbers(graph, logits, model.task)
     what = "One for each class"

@@ -8,6 +8,13 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from scanline import cells
 from scanline.data.preprocessing import Preprocessing
 from scanline.interchange.onnx.builder import GraphBuilder, value_info
+from scanline.interchange.onnx.ids import (
+    embed,
+    has_ids,
+    ids_input,
+    number_features,
+    number_imputer,
+)
 from scanline.interchange.onnx.parts import (
     add_outputs,
     all_finite,
@@ -31,6 +38,8 @@ def sequence_graph(
 ) -> ModelProto:
     """Return the graph that reads `steps` (N, T, F) with `lengths` (N,), or `pictures`.
 
+    With categories it reads `ids`, see `ids_input`, and `steps` of the features that are numbers, if any.
+
     Its outputs are `logits` (N, K) and, if wanted, `probabilities` (N, K), or (N, T, K) if the model predicts
     each step. They are NaN for a sequence with a value that is not finite and is not filled.
 
@@ -47,12 +56,10 @@ def sequence_graph(
     if pictures:
         values, lengths, real, inputs = _picture_inputs(graph, form)
     else:
-        values, lengths, real, inputs = _step_inputs(graph, form)
-        values = form.imputer.carry_to_onnx(graph, values, form.features)
-    standard = standardize(graph, model, form.imputer.fill_to_onnx(graph, values))
-    if real:  # values past the end of a sequence, NaN included, have no effect from here on
-        standard = graph.add("Where", [real, standard, graph.constant("zero", 0)], "own_steps")
-    finite = all_finite(graph, standard, [1, 2])
+        values, lengths, real, inputs = _step_inputs(graph, model)
+    standard, finite = _standardised(graph, model, values, real) if values else ("", "")
+    if has_ids(model):
+        standard = embed(graph, model, standard)
     read = graph.add("Transpose", [standard], "time_major", perm=[1, 0, 2])  # (T, N, F)
     final = ""
     for layer in range(a.layers):
@@ -77,6 +84,17 @@ def sequence_graph(
     )
 
 
+def _standardised(graph: GraphBuilder, model: Model, values: str, real: str) -> tuple[str, str]:
+    """Add imputation and scaling; return the result, and whether all values of a sequence are finite."""
+    imputer = number_imputer(model)
+    if real:  # pictures carry values along their rows, before they are cut into steps
+        values = imputer.carry_to_onnx(graph, values, len(number_features(model)))
+    standard = standardize(graph, model, imputer.fill_to_onnx(graph, values))
+    if real:  # values past the end of a sequence, NaN included, have no effect from here on
+        standard = graph.add("Where", [real, standard, graph.constant("zero", 0)], "own_steps")
+    return standard, all_finite(graph, standard, [1, 2])
+
+
 def _purpose(model: Model) -> str:
     if isinstance(model.task, Regression):
         return "Predicts a number for whole sequences."
@@ -88,9 +106,13 @@ def _picture_steps(form: Preprocessing) -> int:
     return form.picture.height * form.picture.width * form.picture.channels // form.features
 
 
-def _step_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str, str, list[ValueInfoProto]]:
-    """Return (steps, lengths for the recurrent operators, (N, T, 1) whether a step exists, inputs)."""
-    shape = graph.add("Shape", ["steps"], "steps_shape")
+def _step_inputs(graph: GraphBuilder, model: Model) -> tuple[str, str, str, list[ValueInfoProto]]:
+    """Return (steps, lengths for the recurrent operators, (N, T, 1) whether a step exists, inputs).
+
+    Steps are "" if all features are categories.
+    """
+    form, width = model.preprocessing, len(number_features(model))
+    shape = graph.add("Shape", ["steps" if width else "ids"], "steps_shape")
     T = graph.add("Gather", [shape, graph.constant("one", 1, np.int64)], "T", axis=0)
     limits = [graph.constant("none", 0, np.int64), T, graph.constant("one", 1, np.int64)]
     index = graph.reshape(graph.add("Range", limits, "step_numbers"), [1, -1, 1], "step_index")
@@ -98,11 +120,11 @@ def _step_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str, st
     real = graph.add("Less", [index, ends], "real")  # (N, T, 1)
     lengths = graph.add("Cast", ["lengths"], "lengths_int32", to=TensorProto.INT32)
     about = f"{describe_input(form)} Values past `lengths` are not read."
-    inputs = [
-        value_info("steps", ["N", "T", form.features], about),
-        value_info("lengths", ["N"], "Number of steps of each sequence: 1 to T.", TensorProto.INT64),
-    ]
-    return "steps", lengths, real, inputs
+    inputs = [ids_input(model, whole=True)] if has_ids(model) else []
+    inputs += [value_info("steps", ["N", "T", width], about)] if width else []
+    counts = "Number of steps of each sequence: 1 to T."
+    inputs.append(value_info("lengths", ["N"], counts, TensorProto.INT64))
+    return "steps" if width else "", lengths, real, inputs
 
 
 def _picture_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str, str, list[ValueInfoProto]]:

@@ -11,6 +11,13 @@ from onnx import ModelProto, helper
 
 from scanline import cells
 from scanline.interchange.onnx.builder import GraphBuilder, value_info
+from scanline.interchange.onnx.ids import (
+    embed,
+    has_ids,
+    ids_input,
+    number_features,
+    number_imputer,
+)
 from scanline.interchange.onnx.parts import (
     add_outputs,
     all_finite,
@@ -58,8 +65,8 @@ def states(model: Model) -> dict[str, GraphState]:
     for name, state in model.network.pooling.stream_states().items():
         shape: tuple[int | str, ...] = ("N", a.hidden_size) if state.per_unit else ("N",)
         add(name, shape, state.dtype, state.initial, state.content)
-    if form.missing == "forward-fill":
-        add("last", ("N", form.features), "float32", "nan", "the last value of each feature, NaN if none")
+    if form.missing == "forward-fill" and (width := len(number_features(model))):
+        add("last", ("N", width), "float32", "nan", "the last value of each feature, NaN if none")
     return made
 
 
@@ -67,6 +74,8 @@ def step_graph(
     model: Model, temperature: float, probabilities: bool, opset: int, properties: dict[str, str]
 ) -> ModelProto:
     """Return the graph that reads `step` (N, F), the next step of N sequences, with their states.
+
+    With categories it reads `ids`, see `ids_input`, and `step` of the features that are numbers, if any.
 
     The states are inputs called as in `states`, and outputs with `new_` before that. For a step with a value
     that is not finite and is not filled the outputs are NaN, and the states of its sequence are unchanged.
@@ -81,26 +90,36 @@ def step_graph(
     form, graph = model.preprocessing, GraphBuilder(opset)
     a = model.network.architecture
     described = states(model)
-    step, new = form.imputer.step_to_onnx(graph, "step")
-    standard = standardize(graph, model, step)
-    finite = all_finite(graph, standard, [1])
-    read = graph.reshape(standard, [1, -1, form.features], "one_step")  # (T=1, N, F)
+    standard, finite, width = "", "", len(number_features(model))
+    new: dict[str, str] = {}
+    if width:
+        step, new = number_imputer(model).step_to_onnx(graph, "step")
+        standard = standardize(graph, model, step)
+        finite = all_finite(graph, standard, [1])
+    if has_ids(model):
+        standard = embed(graph, model, standard)
+    size = model.network.embeddings.output_size
+    read = graph.reshape(standard, [1, -1, size], "one_step")  # (T=1, N, E)
     read, after = _layers(graph, model, read)
     new |= after
     features = graph.reshape(read, [-1, a.hidden_size], "output")  # (N, H)
     features, pooled = model.network.pooling.step_to_onnx(graph, features)
     new |= pooled
     outputs = add_outputs(graph, model, features, finite, temperature, probabilities)
-    inputs = [
-        value_info("step", ["N", form.features], f"The next step of each sequence. {describe_input(form)}")
-    ]
+    inputs = [ids_input(model, whole=False)] if has_ids(model) else []
+    if width:
+        about = f"The next step of each sequence. {describe_input(form)}"
+        inputs.append(value_info("step", ["N", width], about))
     for name, state in described.items():
         dtype = int(helper.np_dtype_to_tensor_dtype(np.dtype(state.dtype)))
         # Shape (1, N, 1) or (N, 1) or (N,), so that the test broadcasts over layers and units.
         column = [-1 if size == "N" else 1 for size in state.shape]
-        valid = graph.reshape(finite, column, f"readable_for_{name}")
-        # A step that is not finite keeps the old state, so that one bad step does not end a stream.
-        graph.add("Where", [valid, new[name], name], state.new)
+        if finite:
+            valid = graph.reshape(finite, column, f"readable_for_{name}")
+            # A step that is not finite keeps the old state, so that one bad step does not end a stream.
+            graph.add("Where", [valid, new[name], name], state.new)
+        else:
+            graph.add("Identity", [new[name]], state.new)
         inputs.append(value_info(name, state.shape, f"{state.holds}; at first all {state.first}", dtype))
         outputs.append(value_info(state.new, state.shape, f"`{name}` after this step", dtype))
     return graph.model(

@@ -14,6 +14,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as _state
 from scanline.errors import ModelError
 from scanline.interchange.export import Verification
 from scanline.interchange.onnx.batches import LIMIT, Feed, Floats, sequence_batches, step_batches
+from scanline.interchange.onnx.ids import graph_inputs
 from scanline.interchange.onnx.numbers import as_logits
 from scanline.interchange.onnx.step_graph import states
 from scanline.metrics.probabilities import softmax
@@ -182,7 +183,7 @@ def verify_steps(content: bytes, model: Model, seed: int = 0) -> Verification:
         # The graph gets its own states back, as in use, so that errors accumulate as they would in a stream.
         current = first_states(model, len(steps))
         for step in range(batch.longest):
-            outputs = run({"step": steps[:, step]} | current)
+            outputs = run(graph_inputs(model, "step", steps[:, step]) | current)
             current = {name: outputs[f"new_{name}"] for name in current}
             logits = batch.logits[step * len(steps) : (step + 1) * len(steps)]
             outputs = _with_logits(outputs, model, logits)

@@ -47,6 +47,10 @@ def export_onnx(
     its logits are the logarithm of the mean of their probabilities; it takes pictures if one member has
     another view than rows.
 
+    A model with categories takes `ids` int64 (N, T, C), of texts (N, T), and `steps` of its other features,
+    if it has any. The names of the ids are written to a JSON file beside it: model.vocabulary.json for
+    model.onnx.
+
     Args:
         model: The model.
         target: The file.
@@ -63,7 +67,7 @@ def export_onnx(
     from scanline.interchange.onnx.verify import verify_sequences
 
     graph = whole_graph(model, model.divisor, probabilities, opset, _properties(model, whole=True))
-    return _write(graph, target, opset, lambda content: verify_sequences(content, model, seed))
+    return _write(graph, target, opset, model, lambda content: verify_sequences(content, model, seed))
 
 
 def export_step_graph(
@@ -88,21 +92,35 @@ def export_step_graph(
     from scanline.interchange.onnx.verify import verify_steps
 
     graph = step_graph(model, model.divisor, probabilities, opset, _properties(model, whole=False))
-    return _write(graph, target, opset, lambda content: verify_steps(content, model, seed))
+    return _write(graph, target, opset, model, lambda content: verify_steps(content, model, seed))
 
 
-def _write(graph: ModelProto, target: Path, opset: int, verify: Callable[[bytes], Any]) -> Export:
+def _write(
+    graph: ModelProto, target: Path, opset: int, model: TrainedModel, verify: Callable[[bytes], Any]
+) -> Export:
+    from scanline.interchange.onnx.ids import has_ids, vocabulary_path, vocabulary_text
+
     # The bytes that were verified are the bytes that are written.
     content = graph.SerializeToString()
-    verification = verify(content)
+    verification, vocabulary = verify(content), None
+    if has_ids(model.models[0]):
+        path = vocabulary_path(Path(target))
+        write_atomic(path, vocabulary_text(model.models[0]))
+        vocabulary = str(path)
     write_atomic(Path(target), content)
-    return Export(str(target), "onnx", opset, verification)
+    return Export(str(target), "onnx", opset, verification, vocabulary=vocabulary)
 
 
 def _check(model: TrainedModel, opset: int, whole: bool) -> None:
     """Check that there is a graph for this model, and that the packages for it are installed."""
     for each in model.models:
         check_exportable(each, "onnx", "ONNX")
+    known = [[each.names for each in member.preprocessing.vocabularies] for member in model.models]
+    if any(names != known[0] for names in known):
+        raise UsageError(
+            "ONNX export: expected members with the same categories, got some with others, so that they have "
+            "no ids in common; export the members"
+        )
     _check_installed()
     newest = newest_opset()
     if type(opset) is not int or not OLDEST_OPSET <= opset <= newest:
@@ -226,9 +244,12 @@ def _input(model: TrainedModel, whole: bool) -> dict[str, Any]:
     from scanline.interchange.onnx.parts import takes_pictures
 
     form = model.preprocessing
-    made: dict[str, Any] = {"name": "step", "shape": ["N", form.features]}
+    width = form.features - len(model.models[0].preprocessing.vocabularies)
+    made: dict[str, Any] = {"name": "step", "shape": ["N", width]}
     if whole:
-        made = {"name": "steps", "shape": ["N", "T", form.features]}
+        made = {"name": "steps", "shape": ["N", "T", width]}
+    if model.models[0].preprocessing.vocabularies:
+        made["ids"] = "ids"
     if form.picture is not None:
         p = form.picture
         if whole and takes_pictures(model):
