@@ -92,7 +92,6 @@ def test_an_explanation_attributes_to_categories(tables, scanline):
     [
         ("export RUN --output m.keras", "got one that reads categories; export it to ONNX"),
         ("score RUN DATA --to scores", "got one that reads categories"),
-        ("serve RUN --port 0", "which reads categories"),
         ("data pack DATA --to packed", "packed data have no categories"),
         ("train DATA --categorical-columns sise --run r", "must be a feature"),
         ("train DATA --set input.features=1 --run r", "input.features must be 0"),

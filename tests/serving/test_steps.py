@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
+
 import numpy as np
 import pytest
 
@@ -43,8 +47,13 @@ def test_a_trace_and_the_input_come_with_the_steps(served):
     assert rows(changed["predictions"][0]["steps"]) != rows(found["steps"])
 
 
-def test_there_is_no_page_and_no_gallery(served):
-    assert served.get("/").status == 404
+def test_the_page_says_what_can_be_sent_and_there_is_no_gallery(served):
+    page = served.get("/").body.decode()
+    assert "the task of this model is step-classification" in page
+    assert f"lists of steps of {F} values each" in page
+    (example,) = re.findall("--data-raw &#x27;(.*)&#x27;", page)
+    assert len(served.predict(**json.loads(html.unescape(example))).json()["predictions"][0]["steps"]) == 2
+    assert served.get("/assets/app.css").status == 200
     assert served.get("/v1/model").json()["network"]["readout"] == "every-step"
     with pytest.raises(UsageError, match="the gallery supports tasks with one prediction for each sequence"):
         build_gallery(new_model(), "run")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.checks import to_float32
 from scanline.data.memory import MemorySource
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.readers.text_sources import check_unicode, listed_texts, text_list, text_source
@@ -34,9 +35,7 @@ class StepCoder:
         first = forms[0]
         self._settings = first.settings
         self.reads_text = bool(first.settings.tokens)
-        self.names = first.settings.feature_columns
-        if len(self.names) != first.source_features:
-            self.names = ()
+        self.names = first.feature_names
         self.categories: list[tuple[str, ...] | None] = [None] * first.source_features
         self._codes: list[dict[str, int] | None] = [None] * first.source_features
         for place, vocabulary in enumerate(first.vocabularies):
@@ -131,14 +130,14 @@ class StepCoder:
         Raises:
             DataError: If a cell is of another kind than its feature; names the step.
         """
-        encoded = np.empty((len(rows), len(self.categories)), np.float32)
+        encoded = np.empty((len(rows), len(self.categories)))
         for place, row in enumerate(rows):
             for feature, (cell, codes) in enumerate(zip(row, self._codes, strict=True)):
                 try:
                     encoded[place, feature] = number_of(cell, None) if codes is None else _code(cell, codes)
                 except DataError as error:
                     raise DataError(f"step {place + 1}, {self._column(feature)}: {error}") from None
-        return encoded
+        return to_float32(encoded)
 
     def _column(self, feature: int) -> str:
         return f"column {one_line(self.names[feature])}" if self.names else f"feature {feature}"

@@ -60,7 +60,11 @@ def baseline(network: Network, pictures: bool) -> NDArray[np.float32]:
 
 
 def integrated_gradients(
-    network: Network, values: NDArray[Any], target: int, background: NDArray[np.float32]
+    network: Network,
+    values: NDArray[Any],
+    target: int,
+    background: NDArray[np.float32],
+    max_nodes: int = _MAX_NODES,
 ) -> Attribution:
     """Attribute a logit to each value of one sequence.
 
@@ -74,6 +78,7 @@ def integrated_gradients(
         values: (T, F) steps.
         target: Index of the class.
         background: (F,) a step of the baseline.
+        max_nodes: Number of nodes after which the intervals are not halved any more.
 
     Returns:
         The attribution, with its remaining error.
@@ -95,7 +100,7 @@ def integrated_gradients(
         # The sum of absolute values cannot cancel, so it bounds the total error.
         order = np.argsort(np.abs(errors), kind="stable")
         accepted = error_bound + np.abs(errors)[order].cumsum() <= TOLERANCE / 2
-        if nodes >= _MAX_NODES or (
+        if nodes >= max_nodes or (
             nodes >= _ENOUGH_NODES and abs(signed_error + errors.sum()) <= TOLERANCE / 2
         ):
             accepted[:] = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -22,6 +21,7 @@ from scanline.serving.description import describe_model, obstacle_to_streams
 from scanline.serving.limits import Limits
 from scanline.serving.metrics import MEDIA_TYPE, Metrics
 from scanline.serving.middleware import Guard
+from scanline.serving.notice import notice
 from scanline.serving.predict import PATH, PredictEndpoint
 from scanline.serving.problems import KINDS, Problem
 from scanline.serving.problems import MEDIA_TYPE as PROBLEM_TYPE
@@ -29,7 +29,6 @@ from scanline.serving.requests import RequestParser
 from scanline.serving.responses import Responder
 from scanline.serving.schema import Gallery, PredictRequest, PredictResponse, ProblemDocument
 from scanline.serving.stream import Stream, serve_stream
-from scanline.tasks import Task
 
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -104,8 +103,7 @@ def create_app(service: Service) -> Guard:
     _add_model(app, service)
     _add_stream(app, service)
     _add_operations(app, service)
-    if not service.responder.model.task.per_step:  # the page shows one prediction for each sequence
-        _add_page(app, service.responder.model.task)
+    _add_page(app, service)
     _add_problems(app)
     # FastAPI only knows models that appear in a signature. The body of `/v1/predict` is read by hand, so
     # its schemas are added here; `openapi()` caches the document that is changed.
@@ -190,28 +188,19 @@ def _add_problems(app: FastAPI) -> None:
         return _problem_response(Problem("unknown-route", f"there is no {request.url.path[:200]}"))
 
 
-def _add_page(app: FastAPI, task: Task) -> None:
-    if not task.has_accuracy:
-        app.add_api_route("/", _file_route(_notice(task), _PAGE["index.html"]), include_in_schema=False)
-        return
+def _add_page(app: FastAPI, service: Service) -> None:
+    model = service.responder.model
+    names = _PAGE
+    if model.task.per_step or not model.task.has_accuracy:  # the page shows a class for each sequence
+        content = notice(model, service.name)
+        app.add_api_route("/", _file_route(content, _PAGE["index.html"]), include_in_schema=False)
+        names = {"app.css": _PAGE["app.css"]}
     page = resources.files("scanline.serving") / "page"
-    for name, media_type in _PAGE.items():
+    for name, media_type in names.items():
         # Read at start: the three files are small, and no request may name a path on disk.
         content = (page / name).read_bytes() if (page / name).is_file() else b""
         path = "/" if name == "index.html" else f"/assets/{name}"
         app.add_api_route(path, _file_route(content, media_type), include_in_schema=False)
-
-
-def _notice(task: Task) -> bytes:
-    """Return the page of a model that the page for classes cannot show."""
-    text = (
-        f"The page shows classifications; the task of this model is {task.name}. POST inputs to /v1/predict, "
-        "or open a WebSocket at /v1/stream. /v1/model describes the model, /openapi.json the routes."
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Scanline</title>\n'
-        f"<p>{html.escape(text)}</p>\n</html>\n"
-    ).encode()
 
 
 def _file_route(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]]:

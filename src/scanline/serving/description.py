@@ -15,6 +15,7 @@ from scanline.serving.schema import (
     PictureInput,
     RequestLimits,
     SequenceInput,
+    TextInput,
 )
 
 
@@ -81,8 +82,16 @@ def _describe_network(model: Model) -> NetworkDescription:
     )
 
 
-def _describe_input(model: TrainedModel) -> SequenceInput | PictureInput:
+def _describe_input(model: TrainedModel) -> SequenceInput | PictureInput | TextInput:
     preprocessing = model.preprocessing
+    settings = preprocessing.settings
+    if settings.tokens:
+        return TextInput(
+            tokens=settings.tokens,
+            lower_case=settings.lower_case,
+            maximum_length=settings.maximum_length,
+            unit=settings.tokens.removesuffix("s"),
+        )
     picture, view = preprocessing.picture, preprocessing.picture_view
     if picture is None or view is None:
         names = list(preprocessing.feature_names)
@@ -91,6 +100,7 @@ def _describe_input(model: TrainedModel) -> SequenceInput | PictureInput:
             features=preprocessing.features if preprocessing.log_mel else preprocessing.source_features,
             names=names if len(names) == preprocessing.source_features else None,
             missing=preprocessing.missing,
+            categorical=[each.feature for each in model.models[0].preprocessing.vocabularies],
             sample_rate=preprocessing.sample_rate or None,
         )
     # Undo the view of an image of step numbers: every pixel then holds the number of the step that reads it.

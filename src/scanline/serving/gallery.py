@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data import catalogue
+from scanline.data.source import SequenceSource
 from scanline.errors import DataError
 from scanline.evaluation.evaluate import evaluation_split
 from scanline.model.artifact import TrainedModel
@@ -48,7 +49,8 @@ def build_gallery(model: TrainedModel, run: str, data: str | None = None) -> Gal
     items: list[GalleryItem] = []
     numbers = 0
     for index in _choose(~right, confidence, aligned.targets):
-        values = (aligned if model.preprocessing.log_mel else source).steps_of(index)
+        shown = aligned if model.preprocessing.log_mel else source
+        values = shown.steps_of(index)
         numbers += values.size
         # Bounds the size of the response; at least one sequence is kept, however long it is.
         if numbers > _MAX_NUMBERS and items:
@@ -62,7 +64,7 @@ def build_gallery(model: TrainedModel, run: str, data: str | None = None) -> Gal
                 label=task.decode(probabilities[index]).label,
                 probability=float(confidence[index]),
                 right=bool(right[index]),
-                values=_request_input(model, values),
+                values=_named_input(model, values, shown) or _request_input(model, values),
             )
         )
     return Gallery(schema=1, data=name, items=items)
@@ -92,6 +94,28 @@ def _by_class(indices: list[int], labels: NDArray[np.int64]) -> list[int]:
         for label in sorted(groups)
         if turn < len(groups[label])
     ]
+
+
+def _named_input(model: TrainedModel, values: NDArray[Any], source: SequenceSource) -> list[Any] | str | None:
+    """Return a sequence with names of categories, or a text, as an input; None for other sequences."""
+    kinds = source.info.categories
+    if not any(kinds):
+        return None
+    rows = [
+        [number if kind is None else kind[int(number)] for number, kind in zip(row, kinds, strict=True)]
+        for row in values.tolist()
+    ]
+    settings = model.preprocessing.settings
+    if settings.tokens == "words":
+        return " ".join(row[0] for row in rows)
+    if settings.tokens == "characters":
+        return "".join(row[0] for row in rows)
+    # JSON has no NaN.
+    return [row[0] for row in rows] if settings.tokens else [[_or_null(cell) for cell in row] for row in rows]
+
+
+def _or_null(cell: Any) -> Any:
+    return None if cell != cell else cell
 
 
 def _request_input(model: TrainedModel, values: NDArray[Any]) -> list[Any]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from scanline import cells
+from scanline.data.given_steps import StepCoder
 from scanline.data.memory import MemorySource
 from scanline.data.padding import without_padding
 from scanline.data.picture_format import PictureFormat
@@ -48,12 +49,16 @@ class Request:
         show_input: Whether to return what the network read.
         trace: Whether to return probabilities, gates and states at every step.
         what_if: Changes inside the network, or None.
+        attribution: Whether to return how much each value contributed.
+        given: For a model with categories the rows of cells of each sequence, whose codes are in `sequences`.
     """
 
     sequences: tuple[NDArray[np.float32], ...]
     show_input: bool = False
     trace: bool = False
     what_if: WhatIf | None = None
+    attribution: bool = False
+    given: tuple[list[list[Any]], ...] = ()
 
     @property
     def size(self) -> int:
@@ -63,7 +68,7 @@ class Request:
     @property
     def is_plain(self) -> bool:
         """Whether only predictions are requested, so that it can be part of a batch."""
-        return not (self.show_input or self.trace or self.what_if)
+        return not (self.show_input or self.trace or self.what_if or self.attribution)
 
 
 class RequestParser:
@@ -78,6 +83,7 @@ class RequestParser:
         self._model, self._limits = model, limits
         self._preprocessing = model.preprocessing
         self._picture = self._preprocessing.picture
+        self._coder = coder_of(model)
         # Of an ensemble: its own preprocessing leaves the steps to its members.
         self._step_count = model.models[0].preprocessing.step_count
 
@@ -94,9 +100,11 @@ class RequestParser:
         # neither literal, has none of them: only other JSON is searched for them, which takes longer than all
         # the rest.
         suspicious = b"true" in body or b"false" in body or body.count(b'"') > 2 * len(content)
-        sequences = self._sequences(given, suspicious)
-        what_if = _what_if(given.what_if)
-        return self._check_trace(Request(sequences, given.fit or given.trace, given.trace, what_if))
+        rows: list[list[list[Any]]] = []
+        sequences = self._sequences(given, suspicious, rows)
+        what_if, show = _what_if(given.what_if), given.fit or given.trace
+        made = Request(sequences, show, given.trace, what_if, given.attribution, tuple(rows))
+        return self._check_trace(made)
 
     def parse_files(self, files: Sequence[tuple[str, bytes]], trace: bool) -> Request:
         """Return the request for image files, which are fitted to the training images, or for WAV files.
@@ -157,8 +165,28 @@ class RequestParser:
         message = _validate(StreamRequest, _parse(text))
         given = [name for name in message.model_fields_set if getattr(message, name) is not None]
         if len(message.model_fields_set) != 1 or not given:
-            raise Problem("wrong-values", "expected one of steps, save, resume, reset in a message")
+            raise Problem("wrong-values", "expected one of steps, text, save, resume, reset in a message")
+        if message.text is not None and (self._coder is None or not self._coder.reads_text):
+            detail = "text: expected steps, as this model reads no texts"
+            raise Problem("wrong-values", detail, [("/text", "for models of texts only")])
         return message
+
+    def parse_cells(self, message: StreamRequest) -> list[list[Any]]:
+        """Return the steps of a message of a stream as rows of cells, for a model with categories.
+
+        Raises:
+            Problem: `wrong-values`.
+        """
+        assert self._coder is not None
+        name = "text" if message.steps is None else "steps"
+        try:
+            rows = self._coder.cells(message.text if message.steps is None else message.steps)
+        except DataError as error:
+            raise Problem("wrong-values", f"{name}: {error}", [(f"/{name}", str(error))]) from None
+        if len(rows) > self._limits.steps:
+            detail = f"{name}: expected at most {self._limits.steps:,} steps, found {len(rows):,}"
+            raise Problem("wrong-values", detail)
+        return rows
 
     def parse_steps(self, content: list[Any]) -> NDArray[np.float32]:
         """Return steps of a stream as (t, F), with NaN for null.
@@ -198,8 +226,11 @@ class RequestParser:
 
     def _check_trace(self, request: Request) -> Request:
         """Return `request` if it may be traced, and its what-ifs fit the network."""
-        if not (request.trace or request.what_if):
+        if not (request.trace or request.what_if or request.attribution):
             return request
+        if request.attribution and self._model.task.per_step:
+            detail = f"attribution: the task {self._model.task.name} has a prediction for each step"
+            raise Problem("wrong-values", detail, [("/attribution", "for one prediction only")])
         try:
             architecture = self._model.one_network("a trace").network.architecture
         except UsageError as error:
@@ -224,11 +255,23 @@ class RequestParser:
                 raise Problem("wrong-values", faults[0], [(_pointer(each), each) for each in faults])
         return request
 
-    def _sequences(self, given: PredictRequest, suspicious: bool) -> tuple[NDArray[np.float32], ...]:
-        """Convert all inputs; all faults are reported at once, up to a bound."""
+    def _sequences(
+        self, given: PredictRequest, suspicious: bool, rows: list[list[list[Any]]]
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Convert all inputs; all faults are reported at once, up to a bound.
+
+        Args:
+            given: The request.
+            suspicious: As for `to_numbers`.
+            rows: Gets the cells of each sequence, of a model with categories.
+        """
         sequences, faults = [], []
         for index, content in enumerate(given.inputs):
             try:
+                if self._coder is not None:
+                    length = None if given.lengths is None else given.lengths[index]
+                    sequences.append(self._named_steps(self._coder, content, length, rows))
+                    continue
                 values = to_numbers(content, suspicious)
                 if self._picture is not None:
                     sequences.append(self._picture_rows(values, given, self._picture, index))
@@ -270,6 +313,27 @@ class RequestParser:
         check_static(_one_source(values), preprocessing.static)
         return narrow(values)
 
+    def _named_steps(
+        self, coder: StepCoder, content: Any, length: int | None, rows: list[list[list[Any]]]
+    ) -> NDArray[np.float32]:
+        """Return one sequence with names of categories in codes, (T, F), and add its cells to `rows`."""
+        cells = coder.cells(content)
+        if length is not None:
+            if length > len(cells):
+                raise DataError(f"expected a length of at most {len(cells):,}, found {length:,}")
+            cells = cells[:length]
+        self._check_length(len(cells), 1)
+        values = narrow(coder.encode(cells))
+        missing = int(np.isnan(values).sum())
+        if missing and self._preprocessing.missing == "error":
+            raise DataError(
+                f"expected numbers, found {missing:,} null; the model was trained with input.missing=error"
+            )
+        # Here, as a fault must not reach the other requests of a batch.
+        check_static(coder.source([values]), self._preprocessing.static)
+        rows.append(cells)
+        return values
+
     def _without_padding(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return steps (T, F) without the padding at their end, as `Model.predict` reads them."""
         pad_value = self._preprocessing.settings.pad_value
@@ -306,6 +370,12 @@ class RequestParser:
 
 def _one_source(values: NDArray[Any]) -> MemorySource:
     return MemorySource.from_list([narrow(values)], np.zeros(1, np.int64), (), "the input")
+
+
+def coder_of(model: TrainedModel) -> StepCoder | None:
+    """Return what codes the steps of a model with categories; None for other models."""
+    forms = [each.preprocessing for each in model.models]
+    return StepCoder(forms) if any(form.vocabularies for form in forms) else None
 
 
 def decode_session(text: str) -> bytes:

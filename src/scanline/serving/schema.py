@@ -55,7 +55,9 @@ class PredictRequest(_RequestModel):
         Field(
             min_length=1,
             description="N sequences (T, F) or (T,), or N images (height, width) or (height, width, 3). "
-            "null is a missing value, if the model accepts them.",
+            "null is a missing value, if the model accepts them. For a model of texts, N texts, or lists of "
+            'tokens; with categories, N lists of steps such as ["GET", 0.5] or {"verb": "GET", "size": 0.5}. '
+            'Both may be written as {"text": "..."} and {"steps": [...]}.',
         ),
     ]
     lengths: Annotated[
@@ -78,6 +80,10 @@ class PredictRequest(_RequestModel):
     trace: Annotated[
         bool, Field(strict=True, description="Return probabilities, gates and states at every step.")
     ] = False
+    attribution: Annotated[
+        bool,
+        Field(strict=True, description="Return how much each value contributed to the predicted class."),
+    ] = False
     what_if: WhatIfRequest | None = None
 
 
@@ -85,12 +91,24 @@ class StreamRequest(_RequestModel):
     """One message of a stream, with exactly one of its members."""
 
     steps: list[Any] | None = None
+    text: Annotated[
+        str | None, Field(description="For a model of texts: what follows; its tokens are steps.")
+    ] = None
     save: Literal[True] | None = None
     resume: str | None = None
     reset: Literal[True] | None = None
 
 
 # --- responses
+
+
+class AttributionResult(BaseModel):
+    """How much each value contributed to the logit of a class (integrated gradients)."""
+
+    of: Annotated[ClassLabel, Field(description="The class, or the output.")]
+    values: Annotated[list[list[float]], Field(description="(T, F), in units of the logit.")]
+    sum: float
+    error: Annotated[float, Field(description="Difference from the gain of the logit.")]
 
 
 class Prediction(BaseModel):
@@ -102,8 +120,13 @@ class Prediction(BaseModel):
     low: Annotated[float | None, Field(description="Lower end of a number's prediction interval.")] = None
     high: Annotated[float | None, Field(description="Its upper end.")] = None
     seen: Annotated[
-        list[Any] | None, Field(description="The image, or the steps, that the network read.")
+        list[Any] | None,
+        Field(description="The image, the steps or the tokens that the network read."),
     ] = None
+    unknown: Annotated[
+        int | None, Field(description="Number of categories or tokens that the model does not know.")
+    ] = None
+    attribution: AttributionResult | None = None
     trace: Annotated[
         dict[str, Any] | None, Field(description="Probabilities, gates and states at every step.")
     ] = None
@@ -121,6 +144,9 @@ class PredictionOfSteps(BaseModel):
     """The predictions for the steps of one sequence, by a model that predicts each step."""
 
     steps: list[StepPrediction]
+    unknown: Annotated[
+        int | None, Field(description="Number of categories that the model does not know.")
+    ] = None
     seen: Annotated[list[Any] | None, Field(description="The steps that the network read.")] = None
     trace: Annotated[
         dict[str, Any] | None, Field(description="Probabilities, gates and states at every step.")
@@ -166,11 +192,24 @@ class SequenceInput(BaseModel):
     features: int
     names: Annotated[list[str] | None, Field(description="Names of the features.")]
     missing: Annotated[str, Field(description='Values may be null unless this is "error".')]
+    categorical: Annotated[
+        list[int], Field(description="Indices of the features that are names of categories.")
+    ] = []
     unit: str = "step"
     sample_rate: Annotated[
         int | None,
         Field(description="Of a model of recordings: samples a second, from -1 to 1, of one feature."),
     ] = None
+
+
+class TextInput(BaseModel):
+    """What a model of texts reads."""
+
+    kind: Literal["text"] = "text"
+    tokens: Annotated[str, Field(description='What a step is: "words", "characters" or "bytes".')]
+    lower_case: bool
+    maximum_length: Annotated[int, Field(description="Tokens that are read, from the beginning; 0: all.")]
+    unit: Annotated[str, Field(description="A token in the singular, such as word.")]
 
 
 class PictureInput(BaseModel):
@@ -239,7 +278,7 @@ class ModelDescription(BaseModel):
     class_names: Annotated[
         list[str], Field(description="The classes as text: JavaScript does not keep 1.0 apart from 1.")
     ]
-    input: SequenceInput | PictureInput
+    input: SequenceInput | PictureInput | TextInput
     network: Annotated[
         NetworkDescription | None,
         Field(description="The network; null for an ensemble, which has no traces."),
@@ -263,7 +302,7 @@ class GalleryItem(BaseModel):
     label: ClassLabel
     probability: float
     right: bool
-    values: Annotated[list[Any], Field(description="An input for /v1/predict.")]
+    values: Annotated[list[Any] | str, Field(description="An input for /v1/predict.")]
 
 
 class Gallery(BaseModel):

@@ -84,11 +84,6 @@ def start(
     if data is None and (others := [key for key in reading or {} if key != "white"]):
         raise UsageError(f"name the data to read by {join_names(others)} with --data")
     model = load(run, choose_device(device), calibrated).with_reading(**(reading or {}))
-    if any(each.preprocessing.vocabularies for each in model.models):
-        raise UsageError(
-            f"serve: expected a model that reads numbers, got {run}, which reads categories; predict with "
-            "`scanline predict`"
-        )
     gallery = _gallery(model, run, data, say) if with_gallery else None
     listener = listen(host, port)
     port = listener.getsockname()[1]
@@ -97,8 +92,6 @@ def start(
     name = folder.parent.name if folder.name == "model" else folder.name
     service = create_service(model, name, __version__, access, replace(Limits(), **limits), gallery)
     address = "127.0.0.1" if host in _ANY_ADDRESS else f"[{host}]" if ":" in host else host
-    if model.task.per_step:
-        say(f"there is no page for the task {model.task.name}; /v1/predict and /v1/stream predict each step")
     serve(service, listener, lambda: say(f"serving {run} at http://{address}:{port}/ (Ctrl-C ends)"))
 
 

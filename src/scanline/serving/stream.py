@@ -35,6 +35,12 @@ class Stream:
             ModelError: If its saved session is not; likewise.
         """
         message = self._parser.parse_message(text)
+        if self._responder.coder is not None and (message.steps is not None or message.text is not None):
+            rows = self._parser.parse_cells(message)
+            unknown = self._responder.coder.unknown(self._responder.coder.encode(rows))
+            predictions = ",".join(self._responder.predictions(self._session.feed(rows)))
+            steps = self._session.steps
+            return f'{{"steps":{steps},"unknown":{unknown},"predictions":[{predictions}]}}'
         if message.steps is not None:
             probabilities = self._session.feed(self._parser.parse_steps(message.steps))
             predictions = ",".join(self._responder.predictions(probabilities))

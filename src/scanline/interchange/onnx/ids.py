@@ -25,7 +25,9 @@ def has_ids(model: Model) -> bool:
 
 def number_features(model: Model) -> list[int]:
     """Return the features of a model that are numbers, which the input of values has."""
-    return list(model.network.embeddings.numeric)
+    architecture = model.network.architecture
+    categorical = {each.feature for each in architecture.embeddings}
+    return [feature for feature in range(architecture.input_size) if feature not in categorical]
 
 
 def number_imputer(model: Model) -> Imputer:
@@ -101,11 +103,11 @@ def vocabulary_text(model: Model) -> str:
     """Return the vocabulary of a model as JSON: the names of the ids of each feature."""
     form = model.preprocessing
     settings = form.settings
-    names = settings.feature_columns
+    names = form.feature_names
     features = [
         {
             "feature": each.feature,
-            "name": names[each.feature] if len(names) == form.source_features else settings.text_column,
+            "name": names[each.feature] if names else settings.text_column,
             "ids": list(each.all_names),
         }
         for each in form.vocabularies

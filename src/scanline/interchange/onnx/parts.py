@@ -12,6 +12,7 @@ from onnx import TensorProto, ValueInfoProto
 from scanline import cells
 from scanline.data.preprocessing import Preprocessing
 from scanline.interchange.onnx.builder import GraphBuilder, to_array, value_info
+from scanline.interchange.onnx.ids import number_features
 from scanline.interchange.onnx.numbers import declare_numbers
 from scanline.model.artifact import Model, TrainedModel
 from scanline.model.network import Architecture
@@ -42,7 +43,7 @@ def takes_pictures(model: TrainedModel) -> bool:
 
 def standardize(graph: GraphBuilder, model: Model, steps: str) -> str:
     """Add (steps - shift) / scale."""
-    chosen = model.network.embeddings.numeric  # categories are not scaled
+    chosen = number_features(model)  # categories are not scaled
     shift = graph.constant("shift", to_array(model.network.shift)[chosen])
     scale = graph.constant("scale", to_array(model.network.scale)[chosen])
     return graph.add("Div", [graph.add("Sub", [steps, shift], "shifted"), scale], "scaled")
