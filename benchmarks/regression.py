@@ -58,7 +58,12 @@ CHOSEN = (
     "The settings of Tecator were chosen with `--choose` from two, by validation RMSE with one seed (7.22",
     "against 8.61); those of Covid3Month and FD001 have not been searched.",
 )
-TITLES = {"tecator": "Tecator", "covid": "Covid3Month", "fd001": "C-MAPSS FD001"}
+TITLES = {
+    "tecator": "Tecator",
+    "covid": "Covid3Month",
+    "fd001": "C-MAPSS FD001, windows",
+    "fd001-steps": "C-MAPSS FD001, each cycle",
+}
 
 
 @dataclass(frozen=True)
@@ -66,20 +71,22 @@ class Problem:
     """Sequences with numbers: what is fitted, what is validated on, what is tested.
 
     Attributes:
-        train: (N, T, F) values and (N,) targets.
+        train: (N, T, F) values and (N,) targets; of steps lists of N arrays (T_i, F) and (T_i,).
         validation: The same, of samples or engines that are not fitted.
         test: The same.
     """
 
-    train: tuple[NDArray[np.float32], NDArray[np.float64]]
-    validation: tuple[NDArray[np.float32], NDArray[np.float64]]
-    test: tuple[NDArray[np.float32], NDArray[np.float64]]
+    train: tuple[Any, Any]
+    validation: tuple[Any, Any]
+    test: tuple[Any, Any]
 
 
 def read(name: str, seed: int) -> Problem:
     """Return a problem; `seed` draws its validation split."""
     if name == "fd001":
         return read_fd001(seed)
+    if name == "fd001-steps":
+        return read_fd001_steps(seed)
     folder = {"tecator": "Tecator", "covid": "Covid3Month"}[name]
     train, test = (read_ts(DATA / folder / f"{folder}_{part}.ts") for part in ("TRAIN", "TEST"))
     order = np.random.default_rng(seed).permutation(len(train[1]))
@@ -102,25 +109,54 @@ def read_fd001(seed: int) -> Problem:
     In training and validation every cycle from the 30th on ends a window; remaining cycles are capped. The
     test part has one window for each engine, its last cycles, and remaining cycles as they are.
     """
-    folder = DATA / "cmapss_fd001"
-    # NumPy decompresses files that end in .gz.
-    train, test = (np.loadtxt(folder / f"{part}_FD001.txt.gz") for part in ("train", "test"))
-    varies = 2 + np.flatnonzero(np.ptp(train[:, 2:], axis=0) > 0)
-    engines = np.unique(train[:, 0])
-    held = np.random.default_rng(seed).permutation(engines)[:VALIDATION_ENGINES]
+    train, test, true, held = engines_of_fd001(seed)
     parts: dict[bool, tuple[list[Any], list[float]]] = {True: ([], []), False: ([], [])}
-    for engine in engines:
-        cycles = train[train[:, 0] == engine][:, varies]
+    for engine, cycles in enumerate(train):
         windows, remaining = parts[bool(engine in held)]
         for end in range(WINDOW, len(cycles) + 1):
             windows.append(cycles[end - WINDOW : end])
             remaining.append(min(CAP, len(cycles) - end))
-    last = [test[test[:, 0] == engine][-WINDOW:, varies] for engine in np.unique(test[:, 0])]
-    true = np.loadtxt(folder / "RUL_FD001.txt")
+    last = [cycles[-WINDOW:] for cycles in test]
     fitted, validated = (
         (np.array(parts[key][0], np.float32), np.array(parts[key][1], float)) for key in (False, True)
     )
     return Problem(fitted, validated, (np.array(last, np.float32), true))
+
+
+def read_fd001_steps(seed: int) -> Problem:
+    """Return whole engines with the remaining cycles, capped, at each cycle.
+
+    In the test part only the last cycle of an engine has a label: its remaining cycles as they are.
+    """
+    train, test, true, held = engines_of_fd001(seed)
+    remaining = [np.minimum(CAP, np.arange(len(cycles))[::-1]).astype(float) for cycles in train]
+    fitted, validated = (
+        ([train[i] for i in chosen], [remaining[i] for i in chosen])
+        for chosen in (sorted(set(range(len(train))) - set(held)), sorted(held))
+    )
+    ends = [
+        np.append(np.full(len(cycles) - 1, np.nan), life) for cycles, life in zip(test, true, strict=True)
+    ]
+    return Problem(fitted, validated, (test, ends))
+
+
+def engines_of_fd001(
+    seed: int,
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], NDArray[np.float64], list[int]]:
+    """Return the engines of both parts, remaining cycles of the test engines, and which engines validate.
+
+    Columns that do not vary in the training part are left out.
+    """
+    folder = DATA / "cmapss_fd001"
+    # NumPy decompresses files that end in .gz.
+    train, test = (np.loadtxt(folder / f"{part}_FD001.txt.gz") for part in ("train", "test"))
+    varies = 2 + np.flatnonzero(np.ptp(train[:, 2:], axis=0) > 0)
+    engines = [
+        [rows[rows[:, 0] == engine][:, varies].astype(np.float32) for engine in np.unique(rows[:, 0])]
+        for rows in (train, test)
+    ]
+    held = np.random.default_rng(seed).permutation(len(engines[0]))[:VALIDATION_ENGINES]
+    return engines[0], engines[1], np.loadtxt(folder / "RUL_FD001.txt"), [int(index) for index in held]
 
 
 def rmse(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> float:
@@ -140,8 +176,8 @@ def train(name: str, seed: int, settings: dict[str, Any], folder: str, with_test
     given = BASE | ({} if with_test else {"split.test": 0.0}) | settings
     return scanline.train(
         data,
-        task="regression",
-        recipe="sequences",
+        task="step-regression" if name.endswith("steps") else "regression",
+        recipe="steps" if name.endswith("steps") else "sequences",
         settings=given,
         seed=seed,
         run=path,

@@ -146,8 +146,13 @@ def _split_line(title: str, part: dict[str, Any]) -> str:
         line += f", {part['groups']:,} groups"
     if part["missing"]:
         line += f", {part['missing']:,} missing values"
+    for name, each in part.get("columns", {}).items():
+        line += f"\n    {shown_name(name)} {each['min']:g} to {each['max']:g}, mean {each['mean']:g}"
     if targets := part.get("targets"):
-        return f"{line}\n    targets {targets['min']:g} to {targets['max']:g}, mean {targets['mean']:g}"
+        range_ = f"targets {targets['min']:g} to {targets['max']:g}, mean {targets['mean']:g}"
+        if "unlabelled" in part:
+            range_ = f"{range_} (of steps); {part['unlabelled']:,} steps without a label"
+        return f"{line}\n    {range_}"
     shown = list(classes.items())[:20]
     counts = ", ".join(f"{shown_name(name)} {count:,}" for name, count in shown)
     more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""

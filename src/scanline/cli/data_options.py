@@ -17,8 +17,8 @@ _OPTIONS = (
         "--task",
         "task",
         "NAME",
-        "What to predict: classification, step-classification (a class for each step) or regression (a "
-        "number).  [default: that of the recipe]",
+        "What to predict: classification, multilabel (several classes, or none), regression (a number), "
+        "step-classification or step-regression (a class or number for each step).  [default: the recipe's]",
     ),
     (
         "--view",
@@ -42,9 +42,21 @@ _OPTIONS = (
     ("--shape", "data.shape", "long|wide", "Table layout: one row per step, or one per sequence."),
     ("--label-column", "data.label_column", "NAME", "Column with the labels."),
     (
+        "--label-columns",
+        "data.label_columns",
+        "A,B,...",
+        "Several columns with labels: 0 or 1 for each class (multilabel), or numbers (regression).",
+    ),
+    (
+        "--label-separator",
+        "data.label_separator",
+        "MARKS",
+        "Marks between the classes of a label (multilabel).  [default: ; and |]",
+    ),
+    (
         "--targets",
         "data.targets",
-        "classes|numbers|step-classes",
+        "classes|numbers|step-classes|...",
         "What labels are.  [default: what the task predicts]",
     ),
     ("--id-column", "data.id_column", "NAME", "Long table: column that identifies the sequence of a row."),

@@ -9,7 +9,7 @@ import click
 
 from scanline.cli.confusion import confusion_lines
 from scanline.cli.data_options import dialect_options
-from scanline.cli.evaluate_steps import step_lines
+from scanline.cli.evaluate_steps import number_lines, step_lines
 from scanline.cli.output import (
     NAME_WIDTH,
     bar_of,
@@ -21,6 +21,7 @@ from scanline.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from scanline.metrics.multilabel import MultilabelMetrics
     from scanline.metrics.regression import RegressionMetrics
 
 SHOWN_MISTAKES = 5
@@ -67,12 +68,15 @@ def command(
     Prints the accuracy with its 95 % Wilson interval; the calibration error; the accuracy on the most
     confident predictions and by length; precision, recall and F1 of each class with bootstrap intervals;
     the confusion matrix; and the most confident errors. For a regression: errors, R², the coverage of the
-    prediction intervals, and the largest errors.
+    prediction intervals, and the largest errors. For several classes at once: F1, subset accuracy, Hamming
+    loss, and average precisions.
     """
     from scanline.evaluation.early import THRESHOLDS, accuracy_by_step
     from scanline.evaluation.evaluate import evaluate_run
     from scanline.metrics.classification import ClassificationMetrics
-    from scanline.metrics.regression import RegressionMetrics
+    from scanline.metrics.multilabel import MultilabelMetrics
+    from scanline.metrics.regression import RegressionMetrics, SeveralNumbersMetrics
+    from scanline.metrics.step_numbers import StepNumberMetrics
     from scanline.metrics.steps import StepMetrics
 
     with download_bar() as on_progress:
@@ -104,8 +108,17 @@ def command(
             print_text("\t".join("" if each is None else shown_name(each) for each in row))
     if isinstance(evaluation.metrics, StepMetrics):
         lines = step_lines(metrics, evaluation.data)
+    elif isinstance(evaluation.metrics, StepNumberMetrics):
+        lines = number_lines(metrics, evaluation.data)
     elif isinstance(evaluation.metrics, ClassificationMetrics):
         lines = _summary(metrics, evaluation.data, evaluation.has_pictures)
+    elif isinstance(evaluation.metrics, MultilabelMetrics):
+        lines = _several(evaluation.metrics, evaluation.data)
+    elif isinstance(evaluation.metrics, SeveralNumbersMetrics):
+        lines = []
+        for each in evaluation.metrics.outputs:
+            lines += [*([""] if lines else []), shown_name(each.name)]
+            lines += _regression(each.metrics, evaluation.data)
     elif isinstance(evaluation.metrics, RegressionMetrics):
         lines = _regression(evaluation.metrics, evaluation.data)
     else:
@@ -114,6 +127,28 @@ def command(
     if along is not None:
         lines += ["", *_along(along, steps)]
     print_text("\n".join(lines))
+
+
+def _several(metrics: MultilabelMetrics, data: str) -> list[str]:
+    from scanline.tasks.multilabel import class_table, metric_table
+
+    lines = [f"test split of {shown_name(data)}: {metrics.n:,} sequences"]
+    rows = metric_table(metrics).rows
+    width = max(len(name) for name, *_ in rows)
+    lines += [f"{name:<{width}}  {value}{'' if ends == '-' else f' ({ends})'}" for name, value, ends in rows]
+    table = class_table(metrics)
+    cells = [table.heads, *((shown_name(name, NAME_WIDTH), *rest) for name, *rest in table.rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(table.heads))]
+    lines += ["(95 % intervals in parentheses)", ""]
+    for row in cells:
+        rest = "  ".join(f"{cell:>{size}}" for cell, size in zip(row[1:], widths[1:], strict=True))
+        lines.append(f"{row[0]:<{widths[0]}}  {rest}")
+    if metrics.errors:
+        lines += ["", "most wrong classes"]
+    for each in metrics.errors[:SHOWN_MISTAKES]:
+        true, predicted = (shown_name("; ".join(names)) or "none" for names in (each.true, each.predicted))
+        lines.append(f"sequence {shown_name(each.sequence, NAME_WIDTH)}: true {true}, predicted {predicted}")
+    return lines
 
 
 def _regression(metrics: RegressionMetrics, data: str) -> list[str]:

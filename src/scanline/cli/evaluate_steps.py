@@ -1,4 +1,4 @@
-"""The text of `scanline evaluate` for a model with a label at each step."""
+"""The text of `scanline evaluate` for a model that predicts a class or a number at each step."""
 
 from __future__ import annotations
 
@@ -60,3 +60,44 @@ def _most_errors(test: dict[str, Any]) -> list[str]:
         name, wrong = shown_name(each["sequence"], NAME_WIDTH), each["n"] - each["correct"]
         lines.append(f"sequence {name}: {wrong:,} of {each['n']:,} steps wrong")
     return lines
+
+
+def number_lines(test: dict[str, Any], data: str) -> list[str]:
+    """Return the lines about the metrics of a number for each step.
+
+    Args:
+        test: The metrics as JSON, see `metrics.step_numbers.StepNumberMetrics`.
+        data: Name of the data.
+    """
+    unlabelled = f" ({test['unlabelled']:,} steps have no label)" if test["unlabelled"] else ""
+    last, interval = test["last"], test["interval"]
+    lines = [
+        f"test split of {shown_name(data)}: {test['n']:,} labelled steps in {test['sequences']:,} "
+        f"sequences{unlabelled}",
+        f"RMSE {_number(test, 'rmse')}, mean absolute error {_number(test, 'mae')}, R² {_number(test, 'r2')}",
+        f"mean error {test['mean_error']:.6g}",
+        f"at the last labelled step of {last['n']:,} sequences: RMSE {_number(last, 'rmse')}, "
+        f"mean absolute error {_number(last, 'mae')}",
+    ]
+    if interval is not None:
+        lines.append(
+            f"{100 * interval['level']:g} % intervals: ± {interval['half_width']:.6g}, "
+            f"{_number(interval, 'coverage')} of the targets inside"
+        )
+    if test["rmse_ci95"] is not None:
+        lines.append("(95 % intervals in parentheses: bootstrap over sequences)")
+    lines += ["", "sequences with the largest errors"]
+    for each in test["errors"][:_SHOWN_SEQUENCES]:
+        name = shown_name(each["sequence"], NAME_WIDTH)
+        lines.append(
+            f"sequence {name}: RMSE {each['rmse']:.6g}, mean error {each['mean_error']:+.4g} "
+            f"({each['n']:,} steps)"
+        )
+    return lines
+
+
+def _number(test: dict[str, Any], key: str) -> str:
+    value, bounds = test[key], test[f"{key}_ci95"]
+    if value is None:
+        return "-"
+    return f"{value:.6g}" + ("" if bounds is None else f" ({bounds[0]:.4g} to {bounds[1]:.4g})")

@@ -180,7 +180,8 @@ def _input_lines() -> Iterator[str]:
 def _shown_label(label: object, probability: float | None) -> str:
     """Return a class as it is, and a predicted number, which has no probability, with seven digits."""
     is_number = isinstance(label, float) and probability is None
-    return f"{label:.7g}" if is_number else shown_name(label)
+    # Of several classes none may be predicted.
+    return f"{label:.7g}" if is_number else shown_name(label) or "-"
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -162,10 +162,22 @@ def _print_test(result: Result) -> None:
 
 def _numbers_line(test: dict[str, Any]) -> str:
     """Return the metrics of a task without accuracy in a line."""
+    if "micro_f1" in test:
+        line = f"test: {test['n']:,} sequences, micro F1 {test['micro_f1']:.4f}"
+        if test["micro_f1_ci95"] is not None:
+            low, high = test["micro_f1_ci95"]
+            line += f", 95 % interval {low:.4f} to {high:.4f}"
+        return f"{line}, macro F1 {test['macro_f1']:.4f}, subset accuracy {test['subset_accuracy']:.4f}"
+    if "outputs" in test:
+        each = (f"{shown_name(one['name'])} {one['metrics']['rmse']:.6g}" for one in test["outputs"])
+        return f"test: {test['n']:,} sequences, RMSE {', '.join(each)}"
     if "rmse" not in test:
         return f"test: {test['n']:,} sequences, loss {test['loss']:.4f}"
-    low, high = test["rmse_ci95"]
-    line = f"test: {test['n']:,} sequences, RMSE {test['rmse']:.6g}, 95 % interval {low:.4g} to {high:.4g}"
+    counted = "sequences" if "last" not in test else f"labelled steps of {test['sequences']:,} sequences"
+    line = f"test: {test['n']:,} {counted}, RMSE {test['rmse']:.6g}"
+    if test["rmse_ci95"] is not None:
+        low, high = test["rmse_ci95"]
+        line += f", 95 % interval {low:.4g} to {high:.4g}"
     line += "" if test["r2"] is None else f", R² {test['r2']:.4f}"
     if interval := test["interval"]:
         half_width = f"{100 * interval['level']:g} % interval (± {interval['half_width']:.4g})"

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scanline.data.checks import check_values
+from scanline.data.label_sets import count_names, row_numbers
 from scanline.data.picture_format import PictureFormat
 from scanline.data.source import Indices, SequenceSource
 from scanline.data.step_targets import count_classes
@@ -140,20 +142,34 @@ class Dataset:
 def describe_targets(source: SequenceSource) -> dict[str, Any]:
     """Return the number of sequences of each class, or the range and mean of targets that are numbers.
 
-    If each step has a target, the numbers of steps of each class, and "unlabelled", that of other steps.
+    If each step has a target, the same of the steps, and "unlabelled", the number of steps without one.
     """
     if source.step_targets is not None:
         counts, unlabelled = count_classes(source)
+        if source.info.numeric_targets:
+            numbers = np.repeat(np.array(source.classes, float), counts)
+            return {"classes": {}, "targets": _range(numbers), "unlabelled": unlabelled}
         named = {str(name): int(count) for name, count in zip(source.classes, counts, strict=True)}
         return {"classes": named, "unlabelled": unlabelled}
     if source.info.numeric_targets and source.has_targets:
-        numbers = np.array(source.classes, float)[source.targets]
-        range_ = {"min": float(numbers.min()), "mean": float(numbers.mean()), "max": float(numbers.max())}
-        return {"classes": {}, "targets": range_}
+        columns = source.info.settings.label_columns if source.info.settings else ()
+        if columns:
+            rows = np.array([row_numbers(target) for target in source.classes])[source.targets]
+            return {"classes": {}, "columns": {name: _range(rows[:, m]) for m, name in enumerate(columns)}}
+        return {"classes": {}, "targets": _range(np.array(source.classes, float)[source.targets])}
+    if not source.info.one_class:
+        return {"classes": count_names(source)}
     per_class = np.bincount(source.targets, minlength=len(source.classes))
     return {
         "classes": {str(name): int(count) for name, count in zip(source.classes, per_class, strict=False)}
     }
+
+
+def _range(numbers: NDArray[np.float64]) -> dict[str, float]:
+    """Return the range and the mean of numbers, of which there may be none."""
+    if not numbers.size:
+        return {}
+    return {"min": float(numbers.min()), "mean": float(numbers.mean()), "max": float(numbers.max())}
 
 
 def _describe(source: SequenceSource, provenance: Provenance | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -81,6 +82,27 @@ def plain_name(name: ClassName) -> str:
     text = str(name).strip()
     number = integer_of(text)
     return text if number is None else str(number)
+
+
+def label_number(label: Any, decimal: str) -> float:
+    """Return a label as a number; NaN if it is none.
+
+    Args:
+        label: A label as it was read.
+        decimal: Mark before the decimals, if the label is text.
+    """
+    if isinstance(label, bool):
+        return math.nan
+    text = str(label).strip()
+    # float() accepts digits grouped by underscores, which no file format does.
+    if "_" in text:
+        return math.nan
+    if isinstance(label, str) and decimal == ",":
+        text = text.replace(",", ".")
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def integer_of(text: str) -> int | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scanline.data.order import BatchOrder
 from scanline.data.source import Indices, SequenceSource
-from scanline.data.step_targets import gather_steps
+from scanline.data.step_targets import gather_steps, is_labelled
 from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
 from scanline.data.window_order import WindowOrder
@@ -26,7 +26,8 @@ class DeviceBatch:
     Attributes:
         values: (n, T, F) float32. On the CPU it is overwritten by the next batch of the same loader.
         lengths: (n,) int64 number of steps of each sequence; None if all have T.
-        targets: (n,) encoded targets; (n, T) of the steps, -1 for steps without a label and past the end.
+        targets: (n,) encoded targets; (n, T) of the steps, -1 or NaN for steps without a label and past the
+            end.
         weights: Float32 weight of each target in the loss; None if all weigh 1.
         whole: (N, T, F) of the whole batch, of which this may be a part.
         labelled_steps: Number of labelled steps of the whole batch, if the targets are those of steps.
@@ -76,7 +77,7 @@ class Loader:
         if self._by_step:
             self._starts = np.cumsum(source.lengths) - source.lengths
             # Number of labelled steps of each sequence: sequences have at least one step.
-            self._labelled = np.add.reduceat((self.targets >= 0).astype(np.int64), self._starts)
+            self._labelled = np.add.reduceat(is_labelled(self.targets).astype(np.int64), self._starts)
         self._now: list[int] = []
         self._values = torch.empty(0, dtype=torch.float32, device="cpu")
         self._raw: NDArray[Any] = np.empty(0, source.dtype)

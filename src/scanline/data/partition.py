@@ -113,12 +113,13 @@ def _like(train: MemorySource, other: MemorySource) -> MemorySource:
     Raises:
         DataError: If it has unknown classes, steps of another width, or pictures of another size.
     """
-    if train.step_targets is not None and other.step_targets is not None:
+    if not train.info.one_class:
+        if not other.has_targets:
+            raise DataError(f"{other.name}: expected labels, as the training split has them, found none")
+    elif train.step_targets is not None and other.step_targets is not None:
         other = with_step_classes(other, train.classes, "the training split")
-    elif not train.info.numeric_targets:
+    else:
         other = with_classes(other, train.classes, "the training split")
-    elif not other.has_targets:
-        raise DataError(f"{other.name}: expected labels, as the training split has them, found none")
     if train.info.picture:
         fits = other.info.picture is not None and train.shape[1:] == other.shape[1:]
     else:

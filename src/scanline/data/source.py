@@ -75,8 +75,9 @@ class SequenceSource(ABC):
         weights: (N,) float32 weight of each sequence in the loss, or None: then all weigh 1.
         info: What the reader knows about the sequences.
         layout: How the sequences are stored, or None if any of them can be read at once.
-        step_targets: (S,) index into `classes` of each step, one sequence after another, -1 for a step
-            without a label; None if sequences have one target each. If there are any, `targets` are 0.
+        step_targets: (S,) index into `classes`, or into the distinct numbers there, of each step, one
+            sequence after another, -1 for a step without a label; None if sequences have one target each. If
+            there are any, `targets` are 0.
     """
 
     name: str

@@ -65,7 +65,13 @@ class SourceInfo:
     @property
     def numeric_targets(self) -> bool:
         """Whether targets are numbers, each of which stands for itself, rather than classes."""
-        return self.settings is not None and self.settings.targets == "numbers"
+        return self.settings is not None and self.settings.targets in ("numbers", "step-numbers")
+
+    @property
+    def one_class(self) -> bool:
+        """Whether a target is one class of those that `SequenceSource.classes` names."""
+        sets = self.settings is not None and self.settings.targets == "label-sets"
+        return not sets and not self.numeric_targets
 
     def take(self, indices: NDArray[np.int64]) -> SourceInfo:
         """Return the information about the sequences at `indices`."""

@@ -48,11 +48,11 @@ def hold_out(source: MemorySource, fraction: float, seed: int) -> tuple[Indices,
 
 def by_class(source: SequenceSource) -> bool:
     """Return whether splits keep classes in proportion: each sequence has one class."""
-    return not source.info.numeric_targets and source.step_targets is None
+    return source.info.one_class and source.step_targets is None
 
 
 def number_as_class(source: MemorySource) -> MemorySource:
-    """Return the source as if targets that are numbers, or those of steps, were all of one class.
+    """Return the source as if targets that are numbers, sets, or those of steps, were all of one class.
 
     Each number may occur once, and needs to be on no particular side of a split. A sequence with targets of
     its steps has no single class.

@@ -1,4 +1,4 @@
-"""Targets of the steps of sequences: a class for each step, or none."""
+"""Targets of the steps of sequences: a class or a number for each step, or none."""
 
 from __future__ import annotations
 
@@ -14,10 +14,34 @@ from scanline.data.labels import match_names
 from scanline.data.memory import MemorySource
 from scanline.data.source import ClassName, Indices, SequenceSource
 from scanline.data.source_info import Locate
+from scanline.data.targets import distinct_numbers
 from scanline.errors import DataError
 from scanline.formats.text import joined_beside
 
-UNLABELLED = -1  # target of a step that has no label
+UNLABELLED = -1  # target of a step that has no label; NaN among targets that are floats
+
+
+def is_labelled(targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which targets of steps, of any shape, are those of steps with a label."""
+    labelled: NDArray[np.bool_] = ~np.isnan(targets) if targets.dtype.kind == "f" else targets >= 0
+    return labelled
+
+
+def require_steps(source: SequenceSource, name: str, task: str) -> MemorySource:
+    """Return `source` if its steps have targets.
+
+    Args:
+        source: Sequences.
+        name: Name of the data, for the message.
+        task: What needs these targets, for the message.
+
+    Raises:
+        DataError: If they have none.
+    """
+    if not isinstance(source, MemorySource) or source.step_targets is None:
+        found = "one for each sequence" if source.has_targets else "none"
+        raise DataError(f"{name}: expected a label for each step, as the task {task} predicts, found {found}")
+    return source
 
 
 def encode_step_labels(
@@ -44,12 +68,52 @@ def encode_step_labels(
     Raises:
         DataError: Names the first label that cannot be used.
     """
-    empty = [code for code, name in enumerate(names) if not str(name).strip()]
-    labelled = (codes >= 0) & ~np.isin(codes, empty)
-    rows = np.flatnonzero(labelled)
+    rows, place = _labelled_rows(names, codes, lengths, locate)
     targets = np.full(len(codes), UNLABELLED, np.int64)
     if not rows.size:
         return (), targets
+    classes, targets[rows] = name_classes(names, codes[rows], source, place, typed)
+    return classes, targets
+
+
+def encode_step_numbers(
+    names: Sequence[Any],
+    codes: NDArray[np.integer[Any]],
+    lengths: NDArray[np.int64],
+    source: str,
+    locate: Locate,
+    decimal: str = "",
+) -> tuple[tuple[float, ...], NDArray[np.int64]]:
+    """Return the distinct numbers, sorted, and the index of each step's number among them.
+
+    Args:
+        names: Labels, each once.
+        codes: (S,) the label of step s is `names[codes[s]]`; -1 and the codes of empty text: it has none.
+        lengths: (N,) number of steps of each sequence; their sum is S.
+        source: Name of the source, for messages.
+        locate: Names the place of a step, for messages.
+        decimal: Mark before the decimals of labels that are text.
+
+    Returns:
+        The numbers, none if no step has a label, and (S,) indices, -1 for steps without a label.
+
+    Raises:
+        DataError: Names the first label that is no finite number.
+    """
+    rows, place = _labelled_rows(names, codes, lengths, locate)
+    targets = np.full(len(codes), UNLABELLED, np.int64)
+    if not rows.size:
+        return (), targets
+    numbers, targets[rows] = distinct_numbers(names, codes[rows], source, place, decimal)
+    return numbers, targets
+
+
+def _labelled_rows(
+    names: Sequence[Any], codes: NDArray[np.integer[Any]], lengths: NDArray[np.int64], locate: Locate
+) -> tuple[NDArray[np.int64], Locate]:
+    """Return the steps that have a label, and what names the place of one of them by its index."""
+    empty = [code for code, name in enumerate(names) if not str(name).strip()]
+    rows = np.flatnonzero((codes >= 0) & ~np.isin(codes, empty))
     starts = np.cumsum(lengths) - lengths
 
     def place(index: int, step: int = 0, /) -> str:
@@ -57,8 +121,7 @@ def encode_step_labels(
         sequence = int(np.searchsorted(starts, row, "right")) - 1
         return locate(sequence, row - int(starts[sequence]))
 
-    classes, targets[rows] = name_classes(names, codes[rows], source, place, typed)
-    return classes, targets
+    return rows, place
 
 
 def gather_steps(
@@ -74,12 +137,12 @@ def gather_steps(
         width: T, at least the longest of them.
 
     Returns:
-        (n, T), -1 past the end of each sequence.
+        (n, T), past the end of each sequence -1, or NaN if the targets are floats.
     """
     steps = np.arange(width)
     own = lengths[indices][:, None]
     padded: NDArray[Any] = values[starts[indices][:, None] + np.minimum(steps, own - 1)]
-    padded[steps >= own] = UNLABELLED
+    padded[steps >= own] = np.nan if padded.dtype.kind == "f" else UNLABELLED
     return padded
 
 

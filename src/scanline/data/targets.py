@@ -5,7 +5,6 @@ Labels of steps are read in `data.step_targets`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.class_names import name_classes
+from scanline.data.label_sets import encode_label_sets, encode_number_rows
+from scanline.data.labels import label_number
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate
 from scanline.errors import DataError, one_line
 from scanline.formats.text import has_decimal_comma, is_number
 from scanline.recipe import DataSettings
 
-STEP_CLASSES = "step-classes"  # the setting `data.targets` of labels that name a class for each step
+# The setting `data.targets` of labels that are a class, or a number, for each step.
+STEP_CLASSES, STEP_NUMBERS = "step-classes", "step-numbers"
+LABEL_SETS = "label-sets"  # of labels that are several classes at once, or none
 
 
 def encode_labels(
@@ -44,8 +47,17 @@ def encode_labels(
         DataError: Names the first label that cannot be used; or the settings ask for labels of steps.
     """
     check_step_settings(settings, source, "one for each sequence")
+    if settings.targets == LABEL_SETS:
+        return encode_label_sets(names, codes, source, locate, settings)
+    if settings.label_columns:
+        if settings.targets != "numbers":
+            raise DataError(
+                f"{source}: several label columns need --task multilabel or regression, found "
+                f"{len(settings.label_columns)}"
+            )
+        return encode_number_rows(names, codes, source, locate, settings)
     if settings.targets == "numbers":
-        return _numbers(names, codes, source, locate, settings.decimal)
+        return distinct_numbers(names, codes, source, locate, settings.decimal)
     if settings.decimal == ",":
         names = _with_points(names)
     return name_classes(names, codes, source, locate, typed)
@@ -62,7 +74,7 @@ def check_step_settings(settings: DataSettings, source: str, found: str) -> None
     Raises:
         DataError: If they do.
     """
-    if settings.targets == STEP_CLASSES:
+    if settings.targets in (STEP_CLASSES, STEP_NUMBERS):
         raise DataError(
             f"{source}: expected a label for each step, as in a long table (a row for each step) or an array "
             f"of labels (sequences, steps), found {found}"
@@ -78,12 +90,12 @@ def _with_points(names: Sequence[Any]) -> Sequence[Any]:
     return plain if all(is_number(str(name)) for name in plain) else names
 
 
-def _numbers(
+def distinct_numbers(
     names: Sequence[Any], codes: NDArray[np.integer[Any]], source: str, locate: Locate, decimal: str
 ) -> tuple[tuple[float, ...], NDArray[np.int64]]:
-    """Return the distinct numbers and the index of each sequence's number; for the arguments see above."""
+    """Return the distinct numbers, sorted, and the index of each target's number; see `encode_labels`."""
     used = np.unique(codes)
-    numbers = np.array([_number(names[code], decimal) for code in used])
+    numbers = np.array([label_number(names[code], decimal) for code in used])
     wrong = used[~np.isfinite(numbers)]
     if wrong.size:
         first = int(np.flatnonzero(np.isin(codes, wrong))[0])
@@ -92,19 +104,3 @@ def _numbers(
     distinct, inverse = np.unique(numbers, return_inverse=True)
     indices: NDArray[np.int64] = inverse.reshape(-1)[np.searchsorted(used, codes)].astype(np.int64)
     return tuple(distinct.tolist()), indices
-
-
-def _number(label: Any, decimal: str) -> float:
-    """Return a label as a number; NaN if it is none."""
-    if isinstance(label, bool):
-        return math.nan
-    text = str(label).strip()
-    # float() accepts digits grouped by underscores, which no file format does.
-    if "_" in text:
-        return math.nan
-    if isinstance(label, str) and decimal == ",":
-        text = text.replace(",", ".")
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -231,5 +231,5 @@ def _calibrated(task: Task, state: TrainState, validation: SequenceSource | None
     if validation is None or task.has_accuracy:
         return task
     outputs = Predictor(state.network).outputs(validation)
-    errors = task.calibration_errors(outputs, task.encode(validation))
+    errors = task.calibration_errors(outputs, task.encode(validation), validation.lengths)
     return task if errors is None else task.calibrated(errors)

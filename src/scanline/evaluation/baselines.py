@@ -61,12 +61,17 @@ def measure_baselines(
     # Arrays are made when the first baseline needs them.
     problem = Problem.of(data, folds)
     correct = None if winner is None or data.test is None else _correct(winner, data.test)
-    of_steps = (
+    unlike = (
         "" if data.train.step_targets is None else "predicts a label for each sequence, not for each step"
     )
+    settings = data.train.info.settings
+    if numbers and settings is not None and settings.label_columns:
+        unlike = "predicts one number for each sequence, not several"
+    if not data.train.info.one_class and not numbers:
+        unlike = "predicts one class for each sequence, not several"
     measured, skipped = [], []
     for method in methods(numbers):
-        reason = of_steps or method.obstacle(problem.sizes, limit_s)
+        reason = unlike or method.obstacle(problem.sizes, limit_s)
         if method.takes != "targets":
             reason = reason or problem.too_large
         try:

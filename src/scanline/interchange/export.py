@@ -10,7 +10,7 @@ from scanline.errors import UsageError
 from scanline.model.artifact import Model
 from scanline.tasks.classes import ClassTask
 from scanline.tasks.classification import require
-from scanline.tasks.regression import Regression
+from scanline.tasks.regression import Regression, SeveralNumbers
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,13 @@ def check_exportable(model: Model, target: str, title: str) -> None:
     model.network.recurrent.cell.layout(target)
     if target != "onnx":
         require(model.task, f"{title} export")
+    elif isinstance(model.task, SeveralNumbers):
+        raise UsageError(
+            f"{title} export supports regression of one number only, got {len(model.task.names)}: predict "
+            "with Scanline instead"
+        )
     elif not isinstance(model.task, ClassTask | Regression):
         raise UsageError(
-            f"{title} export supports the tasks classification, step-classification and regression only, "
-            f"got {model.task.name}"
+            f"{title} export supports the tasks classification, step-classification, regression and "
+            f"step-regression only, got {model.task.name}"
         )

@@ -88,6 +88,31 @@ class RegressionMetrics(Metrics):
     errors: list[LargestError]
 
 
+class NamedMetrics(Result):
+    """Metrics of one of several numbers.
+
+    Attributes:
+        name: Its name.
+        metrics: Its metrics.
+    """
+
+    name: str
+    metrics: RegressionMetrics
+
+
+class SeveralNumbersMetrics(Metrics):
+    """All metrics of several numbers for each sequence on one split.
+
+    Attributes:
+        n: Number of sequences.
+        loss: Mean over the numbers of their losses.
+        outputs: Metrics of each number.
+    """
+
+    loss: float
+    outputs: list[NamedMetrics]
+
+
 def regression_metrics(
     predicted: NDArray[np.float64],
     true: NDArray[np.float64],

@@ -217,7 +217,10 @@ class TrainedModel(ABC):
             steps = source.values
             pictures = [picture for each in steps if (picture := form.as_picture(each)) is not None]
         outputs, probabilities = self._computed(source)
-        return Prediction(self.task.predict(outputs), probabilities, self.classes, pictures)
+        labels = self.task.predict(outputs)
+        if labels.ndim > 1:  # several classes, or none
+            labels = np.array(self.task.labels(outputs), dtype=object)
+        return Prediction(labels, probabilities, self.classes, pictures)
 
     def prepare(self, path: str | Path) -> NDArray[Any]:
         """Return a picture or a WAV file as values for `predict_proba`.

@@ -68,7 +68,7 @@ def model_card(description: Description, task: Task, data: str, parameters: int)
 
 def _quality(description: Description, task: Task) -> list[str]:
     """Return what the card says of predictions that are right or wrong."""
-    if task.targets == "numbers":
+    if task.predicts_numbers() or task.targets == "label-sets":
         return ["- **Metrics** are in `result.json` of the run that the model comes from."]
     return [
         f"- **Accuracy** {_accuracy(description.provenance.test, task)}.",

@@ -26,7 +26,7 @@ def load(run: str | Path, device: str = "cpu", calibrated: bool = False) -> Trai
     path = find_model(Path(run))
     kind = Ensemble if is_ensemble(path) else Model
     loaded: Model | Ensemble = kind.load(path, device)
-    if calibrated and loaded.task.targets == "numbers":
+    if calibrated and (loaded.task.predicts_numbers() or loaded.task.targets == "label-sets"):
         raise ModelError(
             f"{path} has no temperature, as its task is {loaded.task.name}: use it without calibration"
         )

@@ -47,7 +47,8 @@ def summarise(
     elif preprocessing.sample_rate:
         reads = f"recordings of {describe_recordings(preprocessing)}"
     recipe = f", recipe {provenance.recipe}, seed {provenance.seed}" if provenance.recipe else ""
-    accuracy = "" if task.targets == "numbers" else "; not tested"
+    without = task.predicts_numbers() or task.targets == "label-sets"
+    accuracy = "" if without else "; not tested"
     if test is not None:
         low, high = test.ci95
         accuracy = f"; test accuracy {test.accuracy:.4f} ({low:.4f} to {high:.4f}, 95 % CI, n = {test.n:,})"

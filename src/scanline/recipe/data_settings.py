@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -41,9 +41,18 @@ class DataSettings(Section):
     id_column: Column = Field(description="column that identifies the sequence of a row")
     time_column: Column = Field(description="column by which the rows of a sequence are sorted")
     label_column: Column = Field(description="column with the labels")
-    targets: Literal["", "classes", "numbers", "step-classes"] = Field(
+    targets: Literal["", "classes", "numbers", "step-classes", "step-numbers", "label-sets"] = Field(
         description="what labels are; classes: integers or text that name classes; numbers: finite numbers, "
-        "with fractions; step-classes: a class for each step, or none; empty: what the task predicts"
+        "with fractions; step-classes, step-numbers: a class or a number for each step, or none; "
+        "label-sets: several classes at once, or none; empty: what the task predicts"
+    )
+    # Recipes of older versions have one label.
+    label_columns: ColumnList = Field(
+        default=(), description="several columns with labels: 0 or 1 for each class, or numbers"
+    )
+    label_separator: Annotated[str, Field(strict=True, max_length=10)] = Field(
+        default="",
+        description="marks between the classes of a label, if targets are label-sets; empty: ; and |",
     )
     length_column: Column = Field(description="wide tables: column with the number of steps of a row")
     group_column: Column = Field(
@@ -174,6 +183,16 @@ class DataSettings(Section):
         if text in ("", "none") or re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", text):
             return text
         raise ValueError(f"data.picture must be height x width, such as 28x28, or none, got {quoted(text)}")
+
+    @model_validator(mode="after")
+    def _labels_have_one_place(self) -> DataSettings:
+        if self.label_columns and self.label_column:
+            raise ValueError(
+                f"data.label_column must be empty if data.label_columns are given, got {self.label_column!r}"
+            )
+        if len(set(self.label_columns)) < len(self.label_columns):
+            raise ValueError(f"data.label_columns must be different, got {', '.join(self.label_columns)}")
+        return self
 
     @model_validator(mode="after")
     def _ink_is_grey(self) -> DataSettings:

@@ -9,6 +9,7 @@ from scanline.evaluation.comparison import ComparedPair, Comparison
 from scanline.evaluation.early import EarlyStop, StepAccuracy
 from scanline.metrics.calibration import ReliabilityBin
 from scanline.metrics.classification import ClassificationMetrics, ClassMetrics, CoveragePoint, LengthGroup
+from scanline.metrics.multilabel import MultilabelMetrics
 from scanline.metrics.regression import RegressionMetrics
 from scanline.metrics.results import Metrics
 from scanline.reporting.activity import GateSaturation
@@ -16,6 +17,7 @@ from scanline.reporting.charts import unit
 from scanline.reporting.facts import MemberFacts, ReportFacts, RunFacts
 from scanline.reporting.figures import loss_name, span
 from scanline.reporting.text import count, duration, estimate, percent
+from scanline.tasks.multilabel import metric_table as label_table
 from scanline.tasks.regression import metric_table
 from scanline.training.run_files import Environment, LoggedLine, MetricsLine, SplitOrigin
 
@@ -52,8 +54,8 @@ def tables(report: ReportFacts) -> dict[str, Table]:
             "coverage": _coverage(test.coverage),
             "lengths": _lengths(test.by_length),
         }
-    elif isinstance(test, RegressionMetrics):
-        table = metric_table(test)
+    elif isinstance(test, RegressionMetrics | MultilabelMetrics):
+        table = metric_table(test) if isinstance(test, RegressionMetrics) else label_table(test)
         made["metrics"] = Table(table.caption, table.heads, table.rows)
     elif test is not None:
         made["metrics"] = _metrics(test)

@@ -55,11 +55,19 @@ def predicted(task: Task, probabilities: NDArray[np.float64]) -> Predicted:
         chosen = probabilities[np.arange(len(best)), best]
         return Predicted([names[index] for index in best.tolist()], chosen, probabilities)
     decoded = [task.decode(row) for row in probabilities]
-    labels: Any = [each.label if task.targets == "numbers" else str(each.label) for each in decoded]
+    numbers = _is_one_number(task)
+    labels: Any = [each.label if numbers else str(each.label) for each in decoded]
+    if all(each.probabilities is not None and each.probability is None for each in decoded):
+        return Predicted(labels, None, probabilities)  # several classes, or none
     if any(each.probability is None or each.probabilities is None for each in decoded):
         ends = ([each.low for each in decoded], [each.high for each in decoded])
         return Predicted(labels, None, None, *(ends if task.has_interval else (None, None)))
     return Predicted(labels, np.array([each.probability for each in decoded], np.float64), probabilities)
+
+
+def _is_one_number(task: Task) -> bool:
+    """Return whether a prediction is a number; several numbers are text of them."""
+    return task.predicts_numbers() and task.output_size == 1
 
 
 def check_stop(task: Task, stop_at: float | None) -> None:
@@ -82,7 +90,7 @@ def score_schema(task: Task, stop_at: float | None, details: dict[str, Any]) -> 
         details: What the metadata of the schema say besides the classes.
     """
     pa = require_pyarrow()
-    label = pa.float64() if task.targets == "numbers" else pa.string()
+    label = pa.float64() if _is_one_number(task) else pa.string()
     fields = [
         ("id", pa.string()),
         ("split", pa.string()),

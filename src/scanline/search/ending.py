@@ -135,7 +135,7 @@ class Ending:
             first = models[0]
             targets.append(first.task.encode(first.with_targets(first.steps(source))))
             # By the task of this fold, whose scale its outputs have.
-            errors.append(first.task.calibration_errors(found[0][-1], targets[-1]))
+            errors.append(first.task.calibration_errors(found[0][-1], targets[-1], source.lengths))
         known = [each for each in errors if each is not None]
         joined = np.concatenate(known) if known else None
         return [np.concatenate(each) for each in found], np.concatenate(targets), joined

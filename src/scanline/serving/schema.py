@@ -114,7 +114,17 @@ class AttributionResult(BaseModel):
 class Prediction(BaseModel):
     """The prediction for one sequence."""
 
-    label: Annotated[ClassLabel, Field(description="The class; of a regression the number.")]
+    label: Annotated[
+        ClassLabel,
+        Field(description="The class; of a regression the number; of several their text, with ;"),
+    ]
+    labels: Annotated[
+        list[str] | None, Field(description="The classes, if there may be several or none; else absent.")
+    ] = None
+    numbers: Annotated[
+        dict[str, dict[str, float]] | None,
+        Field(description="Of several numbers value, low and high of each; else absent."),
+    ] = None
     probability: Annotated[float | None, Field(description="Absent for a regression.")] = None
     probabilities: Annotated[dict[str, float] | None, Field(description="Absent for a regression.")] = None
     low: Annotated[float | None, Field(description="Lower end of a number's prediction interval.")] = None
@@ -135,9 +145,11 @@ class Prediction(BaseModel):
 class StepPrediction(BaseModel):
     """The prediction for one step."""
 
-    label: ClassLabel
-    probability: float
-    probabilities: dict[str, float]
+    label: Annotated[ClassLabel, Field(description="The class, or the number.")]
+    probability: Annotated[float | None, Field(description="Absent for a number.")] = None
+    probabilities: Annotated[dict[str, float] | None, Field(description="Absent for a number.")] = None
+    low: Annotated[float | None, Field(description="Lower end of a number's prediction interval.")] = None
+    high: Annotated[float | None, Field(description="Its upper end.")] = None
 
 
 class PredictionOfSteps(BaseModel):

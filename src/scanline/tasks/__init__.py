@@ -16,7 +16,7 @@ from scanline.tasks.base import DecodedPrediction, ReportTable, Score, Task, req
 __all__ = ["DecodedPrediction", "ReportTable", "Score", "Task", "get", "names", "require_sequences"]
 
 ENTRY_POINTS = "scanline.tasks"
-_BUILT_IN = ("classification", "step-classification", "regression")
+_BUILT_IN = ("classification", "multilabel", "step-classification", "regression", "step-regression")
 
 
 def names() -> tuple[str, ...]:
@@ -42,10 +42,18 @@ def get(name: str) -> type[Task]:
         from scanline.tasks.step_classification import StepClassification
 
         return StepClassification
+    if name == "multilabel":
+        from scanline.tasks.multilabel import Multilabel
+
+        return Multilabel
     if name == "regression":
         from scanline.tasks.regression import Regression
 
         return Regression
+    if name == "step-regression":
+        from scanline.tasks.step_regression import StepRegression
+
+        return StepRegression
     found, _ = registry.load(ENTRY_POINTS, "task", name, _BUILT_IN)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UsageError(f"task {name}: expected its entry point to name a subclass of Task, got {found!r}")

@@ -22,6 +22,7 @@ from scanline.errors import UsageError
 from scanline.metrics.results import Metrics
 
 JsonObject = dict[str, Any]
+Targets = Literal["classes", "numbers", "step-classes", "step-numbers", "label-sets"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Score:
         short_name: The same, abbreviated, for log lines; or the name of `shown`.
         shown: What log lines show in place of `value`: an error in the unit of the targets; None shows
             `value`.
+        unit: What `total` counts, for log lines.
     """
 
     loss: float
@@ -46,6 +48,7 @@ class Score:
     name: str = "accuracy"
     short_name: str = "acc"
     shown: float | None = None
+    unit: str = "sequences"
 
     def batch_text(self) -> str:
         """Return the text of a log line about a batch, as "loss: 1.751291 / acc: 0.42969"."""
@@ -62,10 +65,10 @@ class Score:
     def split_text(self) -> str:
         """Return the text of a log line about a split, as "0.96340 (4817 of 5000)"."""
         if self.shown is not None:
-            of = f"{self.total} sequences, {self.name} {self.value:.5f}"
+            of = f"{self.total} {self.unit}, {self.name} {self.value:.5f}"
             return f"{self.shown:.6g} ({self.short_name}, {of})"
         if self.correct is None:
-            return f"{self.value:.5f} ({self.short_name}, {self.total} sequences)"
+            return f"{self.value:.5f} ({self.short_name}, {self.total} {self.unit})"
         return f"{self.value:.5f} ({self.correct} of {self.total})"
 
 
@@ -74,11 +77,15 @@ class DecodedPrediction:
     """The prediction for one sequence, or for the steps of it read so far.
 
     Attributes:
-        label: The predicted class, or number.
+        label: The predicted class, or number; of several classes or numbers text of them, separated by
+            semicolons.
         probability: Probability of the predicted class; None if the task has none.
         probabilities: Probability of every class, by name; None if the task has none.
         low: Lower end of the prediction interval of a number; None if there is none.
         high: Its upper end.
+        labels: The predicted classes, if there may be several or none; None for other tasks.
+        numbers: Of several numbers the "value" of each, and "low" and "high" of its interval, by its name;
+            None for other tasks.
     """
 
     label: ClassName | float
@@ -86,10 +93,16 @@ class DecodedPrediction:
     probabilities: Mapping[str, float] | None = None
     low: float | None = None
     high: float | None = None
+    labels: tuple[str, ...] | None = None
+    numbers: Mapping[str, Mapping[str, float]] | None = None
 
     def to_json(self) -> JsonObject:
         """Return the prediction as a JSON object, without what is None."""
         found: JsonObject = {"label": self.label}
+        if self.labels is not None:
+            found["labels"] = list(self.labels)
+        if self.numbers is not None:
+            found["numbers"] = {name: dict(each) for name, each in self.numbers.items()}
         if self.probability is not None:
             found["probability"] = self.probability
         if self.probabilities is not None:
@@ -140,21 +153,22 @@ class Task(ABC):
 
     Attributes:
         name: Name in recipes and in the entry point.
-        targets: What labels are: "classes", "numbers", or "step-classes". Numbers keep their fractions, their
-            splits are drawn at random, and `SequenceSource.classes` has the distinct numbers; see
-            `data.targets`. Classes of steps are in `SequenceSource.step_targets`.
+        targets: What labels are: "classes", "numbers", "step-classes", "step-numbers" or "label-sets".
+            Numbers keep their fractions, splits of numbers and sets are drawn at random, and
+            `SequenceSource.classes` has the distinct numbers, or sets; see `data.targets`. Targets of steps
+            are in `SequenceSource.step_targets`.
         per_step: Whether there is a target at each step. Outputs and targets then have a row for each step:
             (S, M) and (S,), those of all sequences one after another; `loss` gets (N, T, M) and (N, T),
-            padded with targets of -1, which stand for no label.
+            padded with targets that stand for no label: -1, or NaN if encoded targets are floats.
     """
 
     name: ClassVar[str]
-    targets: ClassVar[Literal["classes", "numbers", "step-classes"]] = "classes"
+    targets: ClassVar[Targets] = "classes"
     per_step: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
-    def fit(cls, source: SequenceSource, name: str) -> Self:
+    def fit(cls, source: SequenceSource, name: str) -> Task:
         """Learn from the training split what the targets can be.
 
         Args:
@@ -291,6 +305,11 @@ class Task(ABC):
         """Whether predictions are right or wrong, so that `correct` is defined."""
         return type(self).correct is not Task.correct
 
+    @classmethod
+    def predicts_numbers(cls) -> bool:
+        """Return whether predictions are numbers, of sequences or of steps."""
+        return cls.targets in ("numbers", "step-numbers")
+
     @property
     def has_interval(self) -> bool:
         """Whether predictions have an interval, `low` and `high`."""
@@ -319,7 +338,7 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def from_json(cls, state: JsonObject) -> Self:
+    def from_json(cls, state: JsonObject) -> Task:
         """Return the task that `to_json` described.
 
         Raises:
@@ -338,21 +357,24 @@ class Task(ABC):
         """
         return None
 
-    def calibration_errors(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64] | None:
-        """Return what `calibrated` needs of sequences that were not used in training.
+    def calibration_errors(
+        self, outputs: NDArray[Any], targets: NDArray[Any], lengths: NDArray[np.int64]
+    ) -> NDArray[np.float64] | None:
+        """Return what `calibrated` needs of sequences that were not used in training, such as errors.
 
         Args:
             outputs: (N, M).
             targets: (N,) encoded targets.
+            lengths: (N,) number of steps of each sequence.
 
         Returns:
-            (N,) numbers that do not depend on the scale of the outputs: those of several networks can be
-            joined. None if the task has no intervals.
+            A row for each sequence, in units that do not depend on the scale of the outputs: those of several
+            networks can be joined. None if the task is not calibrated in this way.
         """
         return None
 
     def calibrated(self, errors: NDArray[np.float64]) -> Self:
-        """Return the task with what it learns from `calibration_errors` (N,): prediction intervals."""
+        """Return the task with what it learns from `calibration_errors`: intervals, or thresholds."""
         return self
 
     def calibration_note(self, count: int) -> str | None:

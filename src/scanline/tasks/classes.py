@@ -117,7 +117,12 @@ class ClassTask(Task):
             raise ValueError("expected classes, a list of integers, numbers, booleans or text")
         if not all(math.isfinite(name) for name in classes if isinstance(name, float)):
             raise ValueError("expected classes that are finite numbers")
-        names = [str(name) for name in classes]
+        cls.check_names([str(name) for name in classes])
+        return cls(tuple(_with_bytes(classes, state.get("bytes", {}))))
+
+    @staticmethod
+    def check_names(names: list[str]) -> None:
+        """Check the class names of a saved task, as text. Raises ValueError saying what is wrong."""
         # Different as text: 3 and "3" would be the same key in JSON and in `encode`.
         if len(set(names)) != len(names):
             raise ValueError("expected classes with different names")
@@ -132,7 +137,6 @@ class ClassTask(Task):
         longest = max(map(len, names))
         if longest > MAX_NAME_CHARACTERS or longest * len(names) > _NAMES_CHARACTERS:
             raise ValueError(f"class names are too long: {len(names)} names of up to {longest} characters")
-        return cls(tuple(_with_bytes(classes, state.get("bytes", {}))))
 
 
 def _plain(name: ClassName) -> ClassName:

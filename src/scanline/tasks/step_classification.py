@@ -6,7 +6,7 @@ Steps without a label count neither in the loss nor in the metrics.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -15,13 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from scanline.data.labels import same_names
-from scanline.data.memory import MemorySource
 from scanline.data.source import SequenceSource
-from scanline.data.step_targets import UNLABELLED, with_step_classes
+from scanline.data.step_targets import UNLABELLED, require_steps, with_step_classes
 from scanline.errors import DataError
 from scanline.metrics.calibration import fit_temperature
 from scanline.metrics.steps import StepMetrics, step_metrics
-from scanline.tasks.base import Score
+from scanline.tasks.base import Score, Targets
 from scanline.tasks.classes import ClassTask
 
 
@@ -34,13 +33,13 @@ class StepClassification(ClassTask):
     """
 
     name: ClassVar[str] = "step-classification"
-    targets: ClassVar[Literal["classes", "numbers", "step-classes"]] = "step-classes"
+    targets: ClassVar[Targets] = "step-classes"
     per_step: ClassVar[bool] = True
 
     @classmethod
     def fit(cls, source: SequenceSource, name: str) -> Self:
         """Take the classes of the training split. Raises DataError if there is one only."""
-        _require_steps(source, name)
+        require_steps(source, name, cls.name)
         if len(source.classes) < 2:
             only = f" ({source.classes[0]})" if source.classes else ""
             raise DataError(f"{name}: expected at least 2 classes, got {len(source.classes)}{only}")
@@ -54,7 +53,7 @@ class StepClassification(ClassTask):
 
     def align(self, source: SequenceSource, owner: str) -> SequenceSource:
         """Return `source` with indices into these classes as step targets."""
-        own = _require_steps(source, source.name)
+        own = require_steps(source, source.name, self.name)
         if same_names(own.classes, self.classes):
             return own
         return with_step_classes(own, self.classes, owner)
@@ -108,12 +107,3 @@ class StepClassification(ClassTask):
         """Return the temperature that minimises the mean cross-entropy of the labelled steps."""
         labelled = targets >= 0
         return fit_temperature(outputs[labelled], targets[labelled]) if labelled.any() else None
-
-
-def _require_steps(source: SequenceSource, name: str) -> MemorySource:
-    """Return `source`. Raises DataError if its steps have no targets."""
-    if not isinstance(source, MemorySource) or source.step_targets is None:
-        found = "one for each sequence" if source.has_targets else "none"
-        task = StepClassification.name
-        raise DataError(f"{name}: expected a label for each step, as the task {task} predicts, found {found}")
-    return source

@@ -133,7 +133,7 @@ def final_metrics(
         if name == "validation":
             targets = task.encode(source)
             temperature = task.fit_temperature(outputs[name], targets)
-            errors = task.calibration_errors(outputs[name], targets)
+            errors = task.calibration_errors(outputs[name], targets, source.lengths)
             task = task if errors is None else task.calibrated(errors)
     return FinalMetrics(metrics.get("test"), metrics.get("validation"), temperature, task)
 

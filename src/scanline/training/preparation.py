@@ -55,10 +55,11 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
     # The size of the training split is first known here: `train.epochs` becomes a number of steps.
     recipe = recipe.model_copy(update={"train": recipe.train.limited(len(steps.train))})
     if recipe.train.class_weights == "balanced":
-        if tasks.get(recipe.task).targets == "numbers":
+        task_class = tasks.get(recipe.task)
+        if task_class.predicts_numbers() or task_class.targets == "label-sets":
+            why = "has no classes" if task_class.predicts_numbers() else "chooses a threshold for each class"
             raise UsageError(
-                f'train.class_weights must be "none" for the task {recipe.task}, which has no classes, '
-                'got "balanced"'
+                f'train.class_weights must be "none" for the task {recipe.task}, which {why}, got "balanced"'
             )
         if steps.train.step_targets is None:  # otherwise classes of steps are weighed when they are loaded
             steps = steps.with_splits(train=steps.train.with_weights(balanced(steps.train)))

@@ -144,7 +144,8 @@ class Slices:
         if network.pooling.every_step:
             width = values.shape[1]
             targets, weights = targets[:, :width], None if weights is None else weights[:, :width]
-            share = int((targets >= 0).sum()) / max(1, batch.labelled_steps)
+            labelled = ~targets.isnan() if targets.is_floating_point() else targets >= 0
+            share = int(labelled.sum()) / max(1, batch.labelled_steps)
         loss, gradients = loss_and_gradients(
             network,
             task,

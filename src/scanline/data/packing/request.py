@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scanline.data.picture_format import PictureFormat
-from scanline.data.targets import STEP_CLASSES
+from scanline.data.targets import LABEL_SETS, STEP_CLASSES, STEP_NUMBERS
 from scanline.errors import UsageError
 from scanline.recipe import DataSettings, SplitSettings
 
@@ -47,9 +47,14 @@ class PackRequest:
     force: bool = False
 
     def __post_init__(self) -> None:
-        if self.settings.targets == STEP_CLASSES:
+        if self.settings.targets in (STEP_CLASSES, STEP_NUMBERS):
             raise UsageError(
                 "packed data have a label for each sequence, not for each step: train on the files"
+            )
+        if self.settings.targets == LABEL_SETS or self.settings.label_columns:
+            raise UsageError(
+                "packed data have one label for each sequence, not several (the tasks multilabel, and "
+                "regression with --label-columns): train on the files"
             )
 
     @property

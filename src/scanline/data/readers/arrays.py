@@ -15,12 +15,13 @@ from scanline.data.labels import as_class_name
 from scanline.data.memory import MemorySource
 from scanline.data.readers.containers import unpacked
 from scanline.data.readers.frames import match_frames
+from scanline.data.readers.label_rows import join_rows
 from scanline.data.readers.pictures import as_pictures
-from scanline.data.readers.step_labels import read_step_labels
+from scanline.data.readers.step_labels import read_step_labels, read_step_numbers
 from scanline.data.readers.text_sources import listed_texts, text_list, text_source
 from scanline.data.source import ClassName
 from scanline.data.source_info import SourceInfo, by_number
-from scanline.data.targets import STEP_CLASSES, encode_labels
+from scanline.data.targets import STEP_CLASSES, STEP_NUMBERS, encode_labels
 from scanline.errors import DataError, one_line
 from scanline.recipe import DataSettings
 
@@ -37,8 +38,9 @@ class Arrays:
 
     Attributes:
         values: As for `from_arrays`.
-        labels: (N,) integers or text. For a label at each step (N, T), or a list of N arrays (T_i,), of which
-            None, NaN, "" and -1 stand for steps without a label.
+        labels: (N,) integers or text. For several classes at once (N, C) of 0 and 1, or N lists of names; for
+            several numbers (N, M). For a label at each step (N, T), or a list of N arrays (T_i,), of which
+            None, NaN, "" and -1 stand for steps without a label; of numbers None, NaN and "".
         lengths: As for `from_arrays`.
         groups: As for `from_arrays`.
         test: The test split as (values, labels) or (values, labels, lengths); None draws it.
@@ -101,7 +103,7 @@ def from_arrays(
         values: (N, T, F); (N, T) for one feature; a list of N arrays (T_i, F) or (T_i,); a list of N texts;
             or a container of arrays, see `scanline.data.readers.containers`.
         labels: (N,) integers or text, or None; labels of steps as for `Arrays` if `settings.targets` are
-            "step-classes".
+            "step-classes" or "step-numbers".
         lengths: (N,) number of steps of each sequence of a padded array; the padding is not read.
         groups: (N,) group of each sequence, for splits.
         settings: How pictures are recognised and fitted.
@@ -127,6 +129,11 @@ def from_arrays(
     codes, of_steps = np.zeros(n, np.int64), None
     if labels is not None and settings.targets == STEP_CLASSES:
         classes, of_steps = read_step_labels(labels, counts, source)
+    elif labels is not None and settings.targets == STEP_NUMBERS:
+        classes, of_steps = read_step_numbers(labels, counts, source)
+    elif labels is not None and (rows := join_rows(labels, n, settings, source)) is not None:
+        settings, texts, codes = rows
+        classes, codes = encode_labels(texts, codes, source, by_number, settings)
     elif labels is not None:
         names, codes = _distinct(_names(labels, n, "labels", source))
         classes, codes = encode_labels(names, codes, source, by_number, settings, typed=True)

@@ -35,7 +35,8 @@ class Columns:
     """The columns of a table by their role; "" if no column has the role.
 
     features: in the order of the values of a step. notes: what was inferred, for the user. categorical: those
-    of the features that are names of categories. static: those that have one value for a sequence.
+    of the features that are names of categories. static: those that have one value for a sequence. labels:
+    several columns with labels; `label` is "" then.
     """
 
     label: str
@@ -48,11 +49,14 @@ class Columns:
     notes: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
     @property
     def named(self) -> tuple[str, ...]:
         """All columns that are not features, each once."""
-        return tuple(dict.fromkeys(name for role in _ROLES if (name := getattr(self, role))))
+        return tuple(
+            dict.fromkeys([*(name for role in _ROLES if (name := getattr(self, role))), *self.labels])
+        )
 
 
 def assign(
@@ -81,7 +85,7 @@ def assign(
     if features:
         features = (*features, *(name for name in static if name not in features))
     else:
-        named = set(roles.values()) - {""}
+        named = {*roles.values(), *settings.label_columns} - {""}
         rest = [name for name in names if name not in named]
         features = tuple(name for name in rest if not _INDEX.fullmatch(name))
         left_out = [name for name in rest if _INDEX.fullmatch(name)]
@@ -95,14 +99,17 @@ def assign(
         roles["time"] = ""
         notes[notes.index(f"time column {time}")] = f"column {time} left out"
     there = set(names)
-    for name in (*roles.values(), *features, *static):
+    labels = settings.label_columns
+    if "label" in optional and not there.issuperset(labels):
+        labels = ()
+    for name in (*roles.values(), *labels, *features, *static):
         if name and name not in there:
             join = joined_beside([name], names)
             known = _list(names) if join is join_names else join(names)
             raise UsageError(
                 f"{source}: unknown column {name!r}; expected one of {known}{did_you_mean(name, names)}"
             )
-    _check_once(roles, features, source)
+    _check_once(roles | {f"label {name}": name for name in labels}, features, source)
     if settings.time_features and not roles["time"] and settings.shape != "wide":
         raise UsageError(
             f"{source}: time features need a column of times: give it with --time-column: {_list(names)}"
@@ -110,7 +117,9 @@ def assign(
     if not features:
         raise DataError(f"{source}: expected a column with values, found only {_list(names)}")
     label, name, time, length, group, split = (roles[role] for role in _ROLES)
-    columns = Columns(label, name, time, length, group, split, tuple(features), tuple(notes), static=static)
+    columns = Columns(
+        label, name, time, length, group, split, tuple(features), tuple(notes), static=static, labels=labels
+    )
     _check_static(columns, source)
     return columns
 
@@ -142,8 +151,11 @@ def _assign_roles(
     taken = {*settings.feature_columns, *settings.static_columns}
     taken |= {*(getattr(settings, f"{role}_column") for role in _ROLES)}
     # The steps of the training data have no other role. Names without a header line mean nothing.
-    taken |= set(settings.step_columns)
+    taken |= {*settings.step_columns, *settings.label_columns}
     for role in _ROLES:
+        if role == "label" and settings.label_columns:
+            roles[role] = ""
+            continue
         chosen = getattr(settings, f"{role}_column")
         if chosen:
             roles[role] = chosen if role not in optional or chosen in there else ""
@@ -158,7 +170,7 @@ def _assign_roles(
         roles[role] = usual[0] if usual else ""
         if usual:
             notes.append(f"{role} column {usual[0]}")
-    if not roles["label"] and "label" not in optional:
+    if not roles["label"] and not settings.label_columns and "label" not in optional:
         raise UsageError(
             f"{source}: which column has the labels? Choose one with --label-column: {_list(names)}",
             code=AMBIGUOUS,

@@ -19,7 +19,8 @@ def has_label_first(file: Delimited, settings: DataSettings, optional: Collectio
 
     That is so if the first cell of each row is an integer, and each row has others that are fractions.
     """
-    if file.headed or settings.label_column or "label" in optional or settings.shape == "long":
+    chosen = settings.label_column or settings.label_columns
+    if file.headed or chosen or "label" in optional or settings.shape == "long":
         return False
     if not file.path.name.lower().endswith((".tsv", ".tsv.gz", *TEXT_SUFFIXES)):
         return False

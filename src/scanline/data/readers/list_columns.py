@@ -21,6 +21,7 @@ from scanline.data.readers.column_roles import Columns, assign
 from scanline.data.readers.parquet_sizes import arrow_errors, check_unpacked
 from scanline.data.readers.row_numbers import NumberFault, to_numbers
 from scanline.data.source_info import SourceInfo
+from scanline.data.targets import LABEL_SETS
 from scanline.errors import DataError, UsageError, join_names, one_line, quoted
 from scanline.recipe import DEFAULT_DATA, DataSettings
 
@@ -124,7 +125,11 @@ def _from_table(table: Any, settings: DataSettings, optional: Collection[str], n
     columns = assign(table.column_names, settings, name, optional)
     if columns.length:
         raise DataError(f"{name}: lists have their own lengths; remove column {one_line(columns.length)}")
-    for column in (columns.label, columns.id, columns.group, columns.split):
+    if columns.labels:
+        listed = ", ".join(map(one_line, columns.labels))
+        raise DataError(f"{name}: expected one label column beside columns of lists, found {listed}")
+    sets = settings.targets == LABEL_SETS  # then a label may be a list of names
+    for column in ("" if sets else columns.label, columns.id, columns.group, columns.split):
         if column and _is_list(table.schema.field(column).type):
             kind = one_line(table.schema.field(column).type)
             raise DataError(f"{name}: column {one_line(column)}: expected text, found {kind}")

@@ -61,8 +61,8 @@ def read_sequence_file(
                 f"{path}: its labels are numbers (@targetlabel true), not classes: use --task regression"
             )
         labels = None  # a model of classes ignores them
-    # A header that names the classes fixes their order, even if some do not occur. Numbers have none.
-    if labels is not None and content.get("classes") is not None and settings.targets != "numbers":
+    # A header that names the classes fixes their order, even if some do not occur. Other labels have none.
+    if labels is not None and content.get("classes") is not None and settings.targets in ("", "classes"):
         classes, codes = _given_classes(path, content["classes"], labels)
     elif labels is not None:
         named = [as_class_name(label) for label in labels]

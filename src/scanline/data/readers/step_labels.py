@@ -1,4 +1,4 @@
-"""Reads labels of steps from the arrays of a Python program."""
+"""Reads labels of steps, classes or numbers, from the arrays of a Python program."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from scanline.data.labels import as_class_name
 from scanline.data.source import ClassName
-from scanline.data.step_targets import encode_step_labels
-from scanline.errors import DataError
+from scanline.data.step_targets import UNLABELLED, encode_step_labels
+from scanline.errors import DataError, one_line
 
 
 def read_step_labels(
@@ -38,7 +38,7 @@ def read_step_labels(
     place = itertools.count()
     for row in rows:
         for label in row:
-            name = "" if _is_missing(label) else as_class_name(label)
+            name = "" if _is_missing(label) or _is_minus_one(label) else as_class_name(label)
             # With the type, as True == 1 == 1.0.
             codes[next(place)] = -1 if name == "" else known.setdefault((type(name), name), len(known))
 
@@ -47,6 +47,51 @@ def read_step_labels(
 
     names = [name for _, name in known]
     return encode_step_labels(names, codes, lengths, source, locate, typed=True)
+
+
+def read_step_numbers(
+    labels: Any, lengths: NDArray[np.int64], source: str
+) -> tuple[tuple[float, ...], NDArray[np.int64]]:
+    """Return the distinct numbers of the steps, sorted, and the index of each step's number.
+
+    Args:
+        labels: As for `read_step_labels`; None, NaN and "" stand for no number.
+        lengths: (N,) number of steps of each sequence.
+        source: Name of the values, for messages.
+
+    Returns:
+        The numbers, and (S,) indices, -1 for steps without one.
+
+    Raises:
+        DataError: If the labels do not fit the sequences, or one is no number; names the first.
+    """
+    rows = _rows(labels, lengths, source)
+    numbers = np.empty(int(lengths.sum()), np.float64)
+    place = itertools.count()
+    for index, row in enumerate(rows):
+        for step, label in enumerate(row):
+            number = math.nan if _is_missing(label) or label == "" else _number(label)
+            if number is None:
+                raise DataError(
+                    f"{source}: sequence {index}, step {step}: expected a label that is a finite number, "
+                    f"found {one_line(repr(label), 100)}"
+                )
+            numbers[next(place)] = number
+    labelled = ~np.isnan(numbers)
+    targets = np.full(len(numbers), UNLABELLED, np.int64)
+    distinct, targets[labelled] = np.unique(numbers[labelled], return_inverse=True)
+    return tuple(distinct.tolist()), targets
+
+
+def _number(label: Any) -> float | None:
+    """Return a label as a finite number; None if it is none."""
+    if isinstance(label, bool | str | bytes):
+        return None
+    try:
+        number = float(label)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _rows(labels: Any, lengths: NDArray[np.int64], source: str) -> list[list[Any]]:
@@ -78,6 +123,9 @@ def _is_missing(label: Any) -> bool:
     """Return whether a label stands for no label."""
     if label is None or type(label).__name__ in ("NAType", "NaTType"):
         return True
-    if isinstance(label, float) and math.isnan(label):
-        return True
+    return isinstance(label, float) and math.isnan(label)
+
+
+def _is_minus_one(label: Any) -> bool:
+    """Return whether a label is the integer that stands for no class."""
     return type(label) is int and label == -1

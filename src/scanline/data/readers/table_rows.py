@@ -137,6 +137,7 @@ class _CsvRows(TableRows):
         types: dict[str, Any] = dict.fromkeys(columns.features, pyarrow.float64())
         text = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
         types |= {name: text for role in _NAMES if (name := getattr(columns, role))}
+        types |= dict.fromkeys(columns.labels, text)
         types |= dict.fromkeys(columns.categorical, text)
         if columns.length:
             types[columns.length] = pyarrow.float64()
@@ -293,6 +294,7 @@ class RowParser:
         self.layout, self.first = layout, 0
         columns = layout.columns
         self.named = {name: NamesCollector() for role in _NAMES if (name := getattr(columns, role))}
+        self.named |= {name: NamesCollector() for name in columns.labels}
         self.coded = {name: NamesCollector() for name in columns.categorical}
         self.times = TimeColumn(layout.settings.time_format)
         self._typed = layout.path.suffix.lower() == ".parquet"  # everything in a CSV file is text

@@ -27,8 +27,8 @@ from scanline.data.readers.tables import Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
 from scanline.data.static_features import check_static
-from scanline.data.step_targets import encode_step_labels
-from scanline.data.targets import STEP_CLASSES, check_step_settings, encode_labels
+from scanline.data.step_targets import encode_step_labels, encode_step_numbers
+from scanline.data.targets import STEP_CLASSES, STEP_NUMBERS, check_step_settings, encode_labels
 from scanline.data.time_features import check_unit, compute, feature_names
 from scanline.errors import DataError, UsageError, one_line, quoted
 from scanline.recipe import DataSettings
@@ -156,7 +156,7 @@ def find_sequences(table: Table, by_step: bool = False) -> LongRows:
 
 
 def _long(table: Table, settings: DataSettings) -> MemorySource:
-    rows = find_sequences(table, settings.targets == STEP_CLASSES)
+    rows = find_sequences(table, settings.targets in (STEP_CLASSES, STEP_NUMBERS))
     source = _with_times(_long_source(table, settings, rows), table, rows, settings)
     check_static(source, source.info.static)
     return source
@@ -186,7 +186,7 @@ def _with_times(source: MemorySource, table: Table, rows: LongRows, settings: Da
 
 
 def _long_source(table: Table, settings: DataSettings, rows: LongRows) -> MemorySource:
-    by_step = settings.targets == STEP_CLASSES
+    by_step = settings.targets in (STEP_CLASSES, STEP_NUMBERS)
     locate = rows.locate(table.place)  # without the table, so that it can be freed
     steps = table.values if rows.order is None else table.values[rows.order]
     label = table.label
@@ -196,8 +196,15 @@ def _long_source(table: Table, settings: DataSettings, rows: LongRows) -> Memory
         replace(table, label=None), settings, "long", steps, rows.lengths, rows.first, locate, rows.notes
     )
     codes = label.codes if rows.order is None else label.codes[rows.order]
-    typed = bool(label.kind)
-    classes, targets = encode_step_labels(label.values, codes, rows.lengths, source.name, locate, typed)
+    classes: tuple[ClassName, ...]
+    if settings.targets == STEP_NUMBERS:
+        decimal = table.decimal or settings.decimal
+        classes, targets = encode_step_numbers(
+            label.values, codes, rows.lengths, source.name, locate, decimal
+        )
+    else:
+        typed = bool(label.kind)
+        classes, targets = encode_step_labels(label.values, codes, rows.lengths, source.name, locate, typed)
     return replace(source, step_targets=targets, classes=classes)
 
 
@@ -214,7 +221,11 @@ def _check_constant(
     if different.size:
         row = int(different[0])
         start = int(starts[np.searchsorted(starts, row, side="right") - 1])
-        remedy = "; for a label at each step use --task step-classification" if role == "label" else ""
+        remedy = (
+            "; for a label at each step use --task step-classification or step-regression"
+            if role == "label"
+            else ""
+        )
         table.fail(
             row if order is None else int(order[row]),
             f"expected one {role} for a sequence, {quoted(names.texts[codes[start]])} as in "

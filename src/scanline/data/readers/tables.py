@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scanline.data.class_names import check_look
+from scanline.data.label_sets import CELL
 from scanline.data.readers.column_roles import Columns
 from scanline.data.readers.dialects import TEXT_SUFFIXES
 from scanline.data.readers.names import Names
@@ -115,7 +116,7 @@ def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
         path,
         columns,
         values,
-        label=names(columns.label),
+        label=_together([each for name in columns.labels if (each := names(name))] or [names(columns.label)]),
         id=names(columns.id),
         group=names(columns.group),
         split=names(columns.split),
@@ -128,6 +129,16 @@ def _collect(layout: Layout, batches: Iterable[pyarrow.RecordBatch]) -> Table:
         categories=parser.categories(),
         unit=parser.times.unit,
     )
+
+
+def _together(columns: Sequence[Names | None]) -> Names | None:
+    """Return columns of labels as one, whose texts are the cells of a row with `CELL` between them."""
+    if len(columns) == 1 or columns[0] is None:
+        return columns[0]
+    each = [column for column in columns if column is not None]
+    rows, codes = np.unique(np.stack([column.codes for column in each], 1), axis=0, return_inverse=True)
+    texts = (CELL.join(column.texts[code] for column, code in zip(each, row, strict=True)) for row in rows)
+    return Names(codes.reshape(-1).astype(np.int32), tuple(texts))
 
 
 def _check_all_text(layout: Layout, parser: RowParser, values: NDArray[np.float32]) -> None:

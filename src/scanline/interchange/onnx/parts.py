@@ -133,7 +133,7 @@ def add_outputs(
         # NaN instead of an error, because a graph cannot refuse one sequence of a batch.
         logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
     if isinstance(model.task, Regression):
-        return declare_numbers(graph, logits, model.task)
+        return declare_numbers(graph, logits, model.task, every_step)
     what = "One for each class"
     return declare_outputs(graph, logits, K, temperature, probabilities, what, every_step)
 

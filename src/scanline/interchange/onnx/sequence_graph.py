@@ -97,7 +97,7 @@ def _standardised(graph: GraphBuilder, model: Model, values: str, real: str) -> 
 
 def _purpose(model: Model) -> str:
     if isinstance(model.task, Regression):
-        return "Predicts a number for whole sequences."
+        return f"Predicts a number for {'each step' if model.task.per_step else 'whole sequences'}."
     return "Classifies whole sequences."
 
 

@@ -155,13 +155,15 @@ def verify_sequences(content: bytes, model: TrainedModel, seed: int = 0) -> Veri
     """
     run, comparison = run_on(content), Comparison(model.divisor)
     for batch in sequence_batches(model, seed):
-        outputs = _with_logits(run(batch.feed), model, batch.logits)
+        outputs = run(batch.feed)
         if model.task.per_step:  # the rows of all steps, as the model returns them
-            shape = outputs["logits"].shape
-            if len(shape) != 3:
-                raise ModelError(f"the ONNX graph: expected outputs of shape (N, T, K), found {shape}")
+            shape, wanted = next(iter(outputs.values())).shape, 2 if model.task.predicts_numbers() else 3
+            if len(shape) != wanted:
+                expected = "(N, T, K)" if wanted == 3 else "(N, T)"
+                raise ModelError(f"the ONNX graph: expected outputs of shape {expected}, found {shape}")
             real = np.arange(shape[1]) < batch.feed["lengths"][:, None]
             outputs = {name: output[real] for name, output in outputs.items()}
+        outputs = _with_logits(outputs, model, batch.logits)
         comparison.add(outputs, batch.logits, batch.longest, batch.description)
     return comparison.finish()
 
