@@ -1,8 +1,8 @@
 """Measure regressions beside a linear model and a random forest, and write benchmarks/REGRESSION.md.
 
-    python benchmarks/regression.py                         # all data, 5 seeds; writes the page
-    python benchmarks/regression.py --only fd001 --seeds 1  # a part; prints only
-    python benchmarks/regression.py --only fd001 --choose   # what was tried, on validation data; prints only
+    python benchmarks/regression.py                               # all data, 5 seeds; writes the page
+    python benchmarks/regression.py --only fd001-steps --seeds 1  # a part; prints only
+    python benchmarks/regression.py --only fd001-steps --choose   # what was tried, by validation; prints only
 
 $SCANLINE_DATA must have regression/Tecator, regression/Covid3Month and regression/cmapss_fd001. Settings were
 chosen with --choose, which trains without the test parts. Finished runs are kept in runs/regression:
@@ -34,6 +34,8 @@ WINDOW = 30  # cycles of an engine that are read
 CAP = 125  # cycles: a healthy engine shows no sign of what remains beyond
 VALIDATION_ENGINES = 20
 BASE = {"train.log_every": 0, "train.validate_every": 0, "train.checkpoint_every": 1_000_000}
+WHOLE = {"model.bidirectional": False, "model.hidden_size": 64}
+MEASURED = ("tecator", "covid", "fd001-steps")
 # What --choose tries; the first settings are measured.
 TRIED: dict[str, list[dict[str, Any]]] = {
     "tecator": [
@@ -48,15 +50,26 @@ TRIED: dict[str, list[dict[str, Any]]] = {
         {"model.readout": "last"},
         {"model.hidden_size": 32},
     ],
+    # Validation RMSE with seed 0, in order: 11.04, 11.46, 11.49, 11.63, 11.81, 12.17, 12.43, 12.45, 12.46.
+    "fd001-steps": [
+        WHOLE | {"model.layers": 2, "train.epochs": 60, "model.dropout": 0.5},
+        WHOLE | {"model.layers": 2, "train.epochs": 60, "train.batch_size": 8},
+        WHOLE | {"model.layers": 2, "train.epochs": 60},
+        WHOLE | {"model.layers": 2, "train.epochs": 100, "model.hidden_size": 32},
+        WHOLE | {"model.layers": 2, "train.epochs": 100},
+        WHOLE | {"train.epochs": 60},
+        WHOLE | {"model.layers": 2, "train.epochs": 60, "model.dropout": 0.7},
+        WHOLE | {"model.layers": 2, "train.epochs": 60, "train.batch_size": 8, "model.dropout": 0.5},
+        WHOLE | {"train.epochs": 60, "train.noise": 0.1},
+    ],
+    # 12.74: windows of the last cycles instead of whole engines.
     "fd001": [
-        {"model.readout": "last", "model.hidden_size": 64, "train.batch_size": 64, "train.epochs": 10},
-        {"model.readout": "last", "model.hidden_size": 64, "train.batch_size": 64, "train.epochs": 20},
-        {"model.readout": "mean", "model.hidden_size": 64, "train.batch_size": 64, "train.epochs": 10},
+        WHOLE | {"model.readout": "last", "train.batch_size": 64, "train.epochs": 10},
     ],
 }
 CHOSEN = (
-    "The settings of Tecator were chosen with `--choose` from two, by validation RMSE with one seed (7.22",
-    "against 8.61); those of Covid3Month and FD001 have not been searched.",
+    "Settings were chosen by validation RMSE with one seed: those of Tecator from two (7.22 against 8.61),\n"
+    "those of FD001 from ten (11.04 to 12.74, see the script). Those of Covid3Month have not been searched."
 )
 TITLES = {
     "tecator": "Tecator",
@@ -208,7 +221,7 @@ def summary(values: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def baselines(name: str, seed: int) -> dict[str, float]:
     """Return the test RMSE of the baselines, fitted to the training and the validation part."""
-    problem = read(name, seed)
+    problem = read("fd001" if name == "fd001-steps" else name, seed)
     X = np.concatenate([problem.train[0], problem.validation[0]])
     y = np.concatenate([problem.train[1], problem.validation[1]])
     methods = {
@@ -225,7 +238,7 @@ def baselines(name: str, seed: int) -> dict[str, float]:
         found[f"{method} on summary features"] = rmse(
             estimator.predict(summary(problem.test[0])), problem.test[1]
         )
-    if name != "fd001":
+    if not name.startswith("fd001"):
         flat = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-4, 4, 17))).fit(X[:, :, 0], y)
         found["ridge regression on all steps"] = rmse(flat.predict(problem.test[0][:, :, 0]), problem.test[1])
     return found
@@ -243,10 +256,11 @@ def measure(name: str, seeds: int) -> dict[str, Any]:
         "half_width": [test["interval"]["half_width"] for test in tests],
         "baselines": baselines(name, 0),
     }
-    if name == "fd001":
-        values, true = read(name, 0).test
-        capped = [rmse(run.model.predict(values), np.minimum(true, CAP)) for run in runs]
-        made["capped"] = capped
+    if name == "fd001-steps":
+        engines, labels = read(name, 0).test
+        true = np.array([each[-1] for each in labels])
+        last = [np.array([each[-1] for each in run.model.predict(engines)]) for run in runs]
+        made["capped"] = [rmse(each, np.minimum(true, CAP)) for each in last]
     print(f"{TITLES[name]}: {json.dumps(made, indent=1)}")
     return made
 
@@ -273,7 +287,7 @@ def page(results: dict[str, dict[str, Any]], seeds: int) -> str:
             mean = statistics.mean(found["capped"])
             lines.append(f"| | the same, against true values capped at {CAP} | {mean:.4g} | {each} |")
         lines += [f"| | {method} | {value:.4g} | |" for method, value in found["baselines"].items()]
-        if name == "fd001":
+        if name == "fd001-steps":
             lines.append("| | published LSTM (Zheng et al. 2017) | 16.1 | |")
     lines += ["", "Prediction intervals at 90 %, and other metrics, means over the seeds:", ""]
     lines += ["| data | coverage | half width | MAE | R² |", "|---|---|---|---|---|"]
@@ -284,10 +298,12 @@ def page(results: dict[str, dict[str, Any]], seeds: int) -> str:
     lines += [f"- {TITLES[name]}: `{json.dumps(TRIED[name][0])}`" for name in results]
     lines += [
         "",
-        f"FD001: windows of {WINDOW} cycles of the columns that vary. In training, remaining cycles are",
-        f"capped at {CAP}; {VALIDATION_ENGINES} of 100 engines validate. Tested on the last {WINDOW} cycles",
-        "of each of 100 engines against RUL_FD001.txt, uncapped unless it says otherwise. Windows of an",
-        "engine resemble each other, so that the intervals promise nothing there.",
+        "FD001: whole engines, the columns that vary, a number at each cycle (`step-regression`). In",
+        f"training, remaining cycles are capped at {CAP}, as published LSTMs do; {VALIDATION_ENGINES} of 100",
+        "engines validate. Tested at the last cycle of each test engine against RUL_FD001.txt, uncapped",
+        f"unless it says otherwise. Baselines read windows of the last {WINDOW} cycles, capped likewise in",
+        "training. Validation engines run until they fail, test engines are cut off earlier, so that the",
+        "intervals promise nothing there.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -302,7 +318,7 @@ def main() -> None:
         "--write", action="store_true", help="write the page although --only or --seeds is given"
     )
     chosen = parser.parse_args()
-    names = [chosen.only] if chosen.only else list(TRIED)
+    names = [chosen.only] if chosen.only else list(TRIED if chosen.choose else MEASURED)
     if chosen.choose:
         for name in names:
             choose(name, chosen.seeds)

@@ -42,18 +42,17 @@ def draw_sequences(n=160, seed=0):
     draw = np.random.default_rng(seed)
     values = [draw.normal(size=(int(draw.integers(3, 9)), 2)).round(3).astype(np.float32) for _ in range(n)]
     labels = [(100 + 10 * each[:, 0].sum(), each[:, 1].sum() / 1000) for each in values]
-    return values, np.array(labels)
+    return values, np.array(labels, np.float64)
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "sums.csv"
     lines = ["id,time,x,y,large,small"]
-    for index, (steps, (large, small)) in enumerate(zip(*draw_sequences(), strict=True)):
-        lines += [
-            f"s{index},{time},{x},{y},{large!r},{small!r}" for time, (x, y) in enumerate(steps.tolist())
-        ]
-    path.write_text("\n".join(lines).replace("np.float64(", "").replace(")", "") + "\n")
+    for index, (steps, labels) in enumerate(zip(*draw_sequences(), strict=True)):
+        large, small = labels.tolist()
+        lines += [f"s{index},{time},{x},{y},{large},{small}" for time, (x, y) in enumerate(steps.tolist())]
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 

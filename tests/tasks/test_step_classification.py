@@ -195,12 +195,10 @@ def test_data_that_cannot_carry_labels_of_steps_are_refused(table, tmp_path):
     "arguments",
     [
         ("explain", "RUN", "TABLE"),
-        ("report", "RUN"),
         ("evaluate", "RUN", "--steps"),
         ("evaluate", "RUN", "--stop-at", "0.9"),
         ("score", "RUN", "TABLE", "--to", "OUT"),
         ("export", "RUN", "--output", "OUT.keras"),
-        ("compare", "RUN", "COPY"),
         ("ensemble", "RUN", "COPY", "--output", "OUT"),
     ],
 )
@@ -272,10 +270,35 @@ def test_columns_of_text_are_embedded(tmp_path):
     assert [json.loads(line)["probabilities"] for line in streamed] == [row["probabilities"] for row in rows]
 
 
-def test_a_report_after_training_is_left_out_with_a_note(table, tmp_path):
+def test_a_report_has_metrics_and_classes_over_time(table, tmp_path):
     arguments = ["train", str(table), "--task", "step-classification", "--run", str(tmp_path / "run")]
     quick = ["--set", "train.epochs=1", "--set", "model.hidden_size=4", "--report"]
     result = CliRunner().invoke(cli.command, [*arguments, *quick])
     assert result.exit_code == 0
-    assert "there is no report for the task step-classification" in result.output
-    assert "scanline report" not in result.output
+    page = (tmp_path / "run" / "report.html").read_text()
+    for text in ("True and predicted classes over time", "Classes of the labelled steps", "edit score"):
+        assert text in page
+    assert "true classes (upper bar)" in page.lower()
+
+
+def test_runs_are_compared_over_the_same_resamples_of_sequences(run, table, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    quick = SETTINGS | {"task": "step-classification", "train.epochs": 1}
+    scanline.train(table, settings=quick, run=tmp_path / "worse", log=None)
+    out, error = command("compare", run, copy, tmp_path / "worse", "--json")
+    assert error is None
+    found = json.loads(out)
+    result = json.loads((run / "result.json").read_text())["test"]
+    assert (found["n"], found["steps"]) == (result["sequences"], result["n"])
+    scores = {each["name"]: each for each in found["runs"][0]["scores"]}
+    assert scores["accuracy"]["value"] == result["accuracy"]
+    assert scores["macro_f1"]["ci95"] == result["macro_f1_ci95"]
+    same, worse = found["pairs"][:2]
+    assert [(each["value"], each["ci95"]) for each in same["differences"]] == [(0, [0, 0])] * 3
+    accuracy = worse["differences"][0]
+    assert accuracy["ci95"][0] < accuracy["value"] < accuracy["ci95"][1]
+    out, error = command("compare", run, tmp_path / "worse")
+    assert error is None
+    assert "macro F1 (95 %)" in out
+    assert "significant at 5 %" in out

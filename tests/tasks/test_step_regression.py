@@ -260,11 +260,10 @@ def test_an_onnx_graph_has_a_number_for_each_step(run, model, tmp_path, options)
     "arguments",
     [
         ("explain", "RUN", "TABLE"),
-        ("report", "RUN"),
         ("evaluate", "RUN", "--steps"),
         ("score", "RUN", "TABLE", "--to", "OUT"),
         ("export", "RUN", "--output", "OUT.keras"),
-        ("compare", "RUN", "COPY"),
+        ("report", "RUN", "--against", "COPY"),
         ("ensemble", "RUN", "COPY", "--output", "OUT"),
         ("evaluate", "RUN", "--calibrated"),
     ],
@@ -287,3 +286,26 @@ def test_numbers_of_steps_are_not_packed(table, tmp_path):
     assert error is None
     assert "targets " in out
     assert "(of steps); " in out
+
+
+def test_runs_are_compared_and_reported(run, table, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    quick = SETTINGS | {"task": "step-regression", "train.epochs": 1}
+    scanline.train(table, settings=quick, run=tmp_path / "worse", log=None)
+    out, error = command("compare", run, copy, tmp_path / "worse", "--json")
+    assert error is None
+    found = json.loads(out)
+    same, worse = found["pairs"][:2]
+    assert [(each["value"], each["ci95"]) for each in same["differences"]] == [(0, [0, 0])] * 3
+    rmse = worse["differences"][0]
+    assert (rmse["name"], rmse["value"] < 0) == ("rmse", True)
+    assert rmse["ci95"][0] < rmse["value"] < rmse["ci95"][1]
+    out, error = command("compare", run, tmp_path / "worse")
+    assert error is None
+    assert "RMSE at the last step" in out
+    _, error = command("report", copy)
+    assert error is None
+    page = (copy / "report.html").read_text()
+    assert "True and predicted numbers over time" in page
+    assert "Sequences with the largest errors" in page

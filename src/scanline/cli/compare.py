@@ -12,6 +12,7 @@ from scanline.cli.output import NAME_WIDTH, download_bar, print_json, print_text
 if TYPE_CHECKING:
     from scanline.evaluation.comparison import ComparedPair, ComparedRun, Comparison
     from scanline.evaluation.number_comparison import NumberComparison, NumbersPair
+    from scanline.evaluation.step_comparison import StepComparison, StepScore
 
 _SHOWN_DISAGREEMENTS = 10
 _MIN_NAME = 10  # characters of a run's name in the table
@@ -34,11 +35,12 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
     Prints a table ranked by accuracy, the details of each run, and for each pair the difference in accuracy
     with its 95 % interval, the exact McNemar test, and the sequences with different predictions.
     Regressions are ranked by RMSE; differences of RMSE and mean absolute error have paired bootstrap
-    intervals.
+    intervals. So have those of models with a prediction at each step, over sequences.
     """
     from scanline.device import choose_device
     from scanline.evaluation.comparison import compare_runs
     from scanline.evaluation.number_comparison import NumberComparison
+    from scanline.evaluation.step_comparison import StepComparison
 
     with download_bar() as on_progress:
         comparison = compare_runs(runs, data, choose_device(device), on_progress)
@@ -46,6 +48,9 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
         print_json(comparison.to_json())
         return
     print_text(f"{comparison.n:,} test sequences of {shown_name(comparison.data)}")
+    if isinstance(comparison, StepComparison):
+        print_text("\n".join(_steps(comparison)))
+        return
     if isinstance(comparison, NumberComparison):
         print_text("\n".join(_numbers(comparison)))
         return
@@ -54,6 +59,50 @@ def command(runs: tuple[str, ...], data: str | None, device: str, as_json: bool)
         print_text("\n".join(_details(run)))
     for pair in comparison.pairs:
         print_text("\n".join(_pair(pair)))
+
+
+_SCORES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "segments": "segment F1",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "last_rmse": "RMSE at the last step",
+}
+
+
+def _steps(comparison: StepComparison) -> list[str]:
+    """Return a table of models with a prediction at each step, the best first, and lines for each pair."""
+
+    def rank(scores: list[StepScore]) -> float:
+        value = scores[0].value or 0.0
+        return value if comparison.numbers else -value
+
+    ranked = sorted(comparison.runs, key=lambda run: rank(run.scores))
+    names = _short_names([run.run for run in ranked], 40)
+    rows = [("#", "run", "network", *(f"{_SCORES[each.name]} (95 %)" for each in ranked[0].scores), "params")]
+    for number, (name, run) in enumerate(zip(names, ranked, strict=True), 1):
+        cells = (_score(each, "") for each in run.scores)
+        rows.append((str(number), name, run.network, *cells, _compact(run.parameters)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"{comparison.steps:,} labelled steps", ""]
+    lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    for pair in comparison.pairs:
+        lines += ["", f"{shown_name(pair.first)} minus {shown_name(pair.second)}"]
+        for each in pair.differences:
+            verdict = ""
+            if each.ci95 is not None:
+                within = each.ci95[0] <= 0 <= each.ci95[1]
+                verdict = f": {'not ' if within else ''}significant at 5 %"
+            lines.append(f"  {_SCORES[each.name]} {_score(each, '+')}{verdict}")
+    return lines
+
+
+def _score(score: StepScore, sign: str) -> str:
+    if score.value is None:
+        return "-"
+    ends = "" if score.ci95 is None else f" ({score.ci95[0]:{sign}.4g} to {score.ci95[1]:{sign}.4g})"
+    return f"{score.value:{sign}.5g}{ends}"
 
 
 def _numbers(comparison: NumberComparison) -> list[str]:

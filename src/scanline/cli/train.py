@@ -105,9 +105,6 @@ def command(
         reporting = contextlib.nullcontext()
     for note in training.notes:
         say(note)
-    if wants_report and training.prepared.task.per_step:
-        say(f"there is no report for the task {training.recipe.task}: scanline evaluate prints its metrics")
-        wants_report = False
     path, page = training.directory.path, None
     with reporting, publishing(path, target, say) as report_tracking:
         result = watch(training, report_tracking)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,18 @@ from scanline.data.labels import plain_name
 from scanline.errors import DataError, UsageError
 from scanline.evaluation.evaluate import Evaluation, evaluate_run
 from scanline.evaluation.number_comparison import NumberComparison, compare_numbers
+from scanline.evaluation.step_comparison import StepComparison, compare_steps
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.metrics.intervals import PairedCounts, mcnemar, paired_interval
 from scanline.metrics.regression import RegressionMetrics
-from scanline.metrics.results import Interval, Result
+from scanline.metrics.results import Interval, Metrics, Result
+from scanline.metrics.step_numbers import StepNumberMetrics
+from scanline.metrics.steps import StepMetrics
 from scanline.model.model_files import find_model, weights_bytes
 from scanline.training.run_directory import RunDirectory
 
 _ROUNDS, _TIMED = 5, 2000
+M = TypeVar("M", bound=Metrics)
 
 
 class ComparedRun(Result):
@@ -155,7 +159,7 @@ def compare_runs(
     on_progress: Progress | None = None,
     measure_speed: bool = True,
     known: Mapping[str, Evaluation] | None = None,
-) -> Comparison | NumberComparison:
+) -> Comparison | NumberComparison | StepComparison:
     """Evaluate two or more runs on the same test sequences and compare every pair.
 
     Args:
@@ -167,8 +171,8 @@ def compare_runs(
         known: Evaluations on these sequences that exist already, by run.
 
     Raises:
-        UsageError: If there are fewer than two different runs, or they are neither all classifications nor
-            all regressions.
+        UsageError: If there are fewer than two different runs, or they are not all of one task that can be
+            compared.
         DataError: If the runs are not evaluated on the same sequences.
     """
     if len(runs) < 2:
@@ -180,12 +184,14 @@ def compare_runs(
     found = [
         _Run(run, (known or {}).get(run) or evaluate_run(run, data, device, on_progress)) for run in runs
     ]
-    numbers = _regressions(found)
-    evaluated = [] if numbers else [_classifier(each) for each in found]
+    numbers, steps = _of_kind(found, RegressionMetrics), _of_steps(found)
+    evaluated = [] if numbers or steps else [_classifier(each) for each in found]
     _check_same_data(found)
     speeds: list[float | None] = [*_speeds(found)] if measure_speed else [None] * len(found)
     if numbers:
         return compare_numbers(numbers, speeds)
+    if steps:
+        return compare_steps(steps, speeds)
     return Comparison(
         data=evaluated[0].evaluation.data,
         n=len(evaluated[0].evaluation.source),
@@ -194,12 +200,18 @@ def compare_runs(
     )
 
 
-def _regressions(found: Sequence[_Run]) -> list[tuple[str, Evaluation, RegressionMetrics]]:
-    """Return runs that are regressions; none if no run is one. Raises UsageError if only some are."""
+def _of_steps(found: Sequence[_Run]) -> list[tuple[str, Evaluation, StepMetrics | StepNumberMetrics]]:
+    """Return runs with a prediction at each step, as `_of_kind` does."""
+    classes, numbers = _of_kind(found, StepMetrics), _of_kind(found, StepNumberMetrics)
+    return [*classes, *numbers]
+
+
+def _of_kind(found: Sequence[_Run], kind: type[M]) -> list[tuple[str, Evaluation, M]]:
+    """Return runs with metrics of a kind; none if no run has such. Raises UsageError if only some have."""
     made = [
         (each.path, each.evaluation, each.evaluation.metrics)
         for each in found
-        if isinstance(each.evaluation.metrics, RegressionMetrics)
+        if isinstance(each.evaluation.metrics, kind)
     ]
     if made and len(made) < len(found):
         tasks = ", ".join(f"{each.path}: {each.evaluation.model.task.name}" for each in found)

@@ -285,8 +285,8 @@ def _most_wrong(
         LabelErrors(
             index=index,
             sequence=identifier(index),
-            true=[names[k] for k in np.flatnonzero(true[index])],
-            predicted=[names[k] for k in np.flatnonzero(predicted[index])],
+            true=[names[k] for k in np.flatnonzero(true[index]).tolist()],
+            predicted=[names[k] for k in np.flatnonzero(predicted[index]).tolist()],
             wrong=int(wrong[index]),
         )
         for index in map(int, order)

@@ -171,6 +171,21 @@ def step_number_metrics(
     )
 
 
+def resampled_errors(predicted: Floats, true: Floats, lengths: NDArray[np.int64]) -> dict[str, Floats]:
+    """Return metrics of each resample of the N sequences, the same resamples for all predictions of them.
+
+    Args:
+        predicted: (S,) predicted numbers of the steps, one sequence after another.
+        true: (S,) targets, NaN for steps without a label.
+        lengths: (N,) number of steps of each sequence, N > 1.
+
+    Returns:
+        (RESAMPLES,) "rmse", "mae" and "last_rmse"; NaN where undefined.
+    """
+    found = _resampled(_sums_by_sequence(predicted, true, lengths, None))
+    return {name: found[name] for name in ("rmse", "mae", "last_rmse")}
+
+
 # Columns of the sums of each sequence: labelled steps, and over them the error, its square and its size, the
 # difference of the target from the mean of all and its square, and targets inside their interval; then 1 if
 # there is a labelled step, and the square and the size of the error at the last of them.

@@ -143,11 +143,7 @@ def step_metrics(
     """
     K, labelled = len(classes), targets >= 0
     predicted = logits.argmax(1)
-    sequence = np.repeat(np.arange(len(lengths)), lengths)[labelled]
-    # Counts of each sequence and cell of the confusion matrix, of the cells that occur.
-    cells, cell = np.unique(targets[labelled] * K + predicted[labelled], return_inverse=True)
-    per_sequence = np.zeros((len(lengths), len(cells)), np.int64)
-    np.add.at(per_sequence, (sequence, cell), 1)
+    per_sequence, cells = _count_cells(predicted, targets, lengths, K)
     whole = per_sequence.sum(0, keepdims=True)
     confusion = np.zeros((K, K), np.int64)
     confusion.flat[cells] = whole[0]
@@ -175,6 +171,37 @@ def step_metrics(
         calibration=reliability(probabilities.max(1), predicted[labelled] == targets[labelled]),
         mistakes=_most_errors(per_sequence, cells, K, identifier),
     )
+
+
+def resampled_scores(
+    predicted: NDArray[np.int64], targets: NDArray[np.int64], lengths: NDArray[np.int64], K: int
+) -> dict[str, Counts]:
+    """Return metrics of each resample of the N sequences, the same resamples for all predictions of them.
+
+    Args:
+        predicted: (S,) predicted class of each step, one sequence after another.
+        targets: (S,) class indices, -1 for steps without a label.
+        lengths: (N,) number of steps of each sequence, N > 1.
+        K: Number of classes.
+
+    Returns:
+        (RESAMPLES,) "accuracy", "macro_f1" and "segments", the F1 of segments; NaN where undefined.
+    """
+    per_sequence, cells = _count_cells(predicted, targets, lengths, K)
+    found = _resampled(per_sequence, cells, count_segments(predicted, targets, lengths), K)
+    return {name: found[name] for name in ("accuracy", "macro_f1", "segments")}
+
+
+def _count_cells(
+    predicted: NDArray[np.int64], targets: NDArray[np.int64], lengths: NDArray[np.int64], K: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return counts (N, C) of each sequence and cell of the confusion matrix, and the C cells that occur."""
+    labelled = targets >= 0
+    sequence = np.repeat(np.arange(len(lengths)), lengths)[labelled]
+    cells, cell = np.unique(targets[labelled] * K + predicted[labelled], return_inverse=True)
+    per_sequence = np.zeros((len(lengths), len(cells)), np.int64)
+    np.add.at(per_sequence, (sequence, cell), 1)
+    return per_sequence, cells
 
 
 def _class_values(

@@ -30,6 +30,7 @@ from scanline.plots.search import (
     trial_history,
 )
 from scanline.plots.sequence import AttributionImage, Panel, SequenceData, explanation, mistake
+from scanline.plots.steps import StepLine, step_classes, step_numbers
 from scanline.plots.training import LearningCurve, learning_curve
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "ReliabilityBins",
     "SequenceData",
     "SettingAxis",
+    "StepLine",
     "TrialScores",
     "accuracy_by_length",
     "accuracy_by_step",
@@ -59,6 +61,8 @@ __all__ = [
     "reliability_diagram",
     "residual_histogram",
     "setting_importance",
+    "step_classes",
+    "step_numbers",
     "to_gif",
     "to_png",
     "to_svg",

@@ -12,6 +12,8 @@ from scanline import plots
 from scanline.data.source import evenly_spaced
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.metrics.regression import RegressionMetrics
+from scanline.metrics.step_numbers import StepNumberMetrics
+from scanline.metrics.steps import StepMetrics
 from scanline.reporting import figures
 from scanline.reporting.facts import ReportFacts
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 Chart = tuple[Callable[[], "Figure"], str]  # how to draw it, and its title
 MAX_CLASSES = 40  # that a chart or the confusion matrix shows
 MAX_POINTS = 2_000  # of a scatter plot
+MAX_SEQUENCES, MAX_STEPS = 6, 1_000  # whose predictions are shown over time, and how many steps of each
 
 
 def unit(report: ReportFacts) -> str:
@@ -48,6 +51,8 @@ def _of_metrics(report: ReportFacts) -> dict[str, Chart]:
     test = report.metrics
     if isinstance(test, RegressionMetrics):
         return _of_numbers(report, test)
+    if isinstance(test, StepMetrics | StepNumberMetrics):
+        return _over_time(report, test)
     if not isinstance(test, ClassificationMetrics):
         return {}
     wanted: dict[str, Chart] = {}
@@ -79,6 +84,34 @@ def _of_numbers(report: ReportFacts, test: RegressionMetrics) -> dict[str, Chart
         "predicted": (lambda: plots.predicted_numbers(true[shown], predicted[shown], half_width), title),
         "residuals": (lambda: plots.residual_histogram(predicted - true), "Histogram of the errors"),
     }
+
+
+def _over_time(report: ReportFacts, test: StepMetrics | StepNumberMetrics) -> dict[str, Chart]:
+    """Return the chart of some sequences: those with the largest errors, and others."""
+    evaluation = report.evaluation
+    if evaluation is None:
+        return {}
+    source, task = evaluation.source, evaluation.model.task
+    assert source.step_targets is not None
+    worst = [each.index for each in (test.mistakes if isinstance(test, StepMetrics) else test.errors)]
+    others = evenly_spaced(len(source), MAX_SEQUENCES).tolist()
+    chosen = list(dict.fromkeys([*worst[: MAX_SEQUENCES // 2], *others]))[:MAX_SEQUENCES]
+    if isinstance(test, StepMetrics):
+        true, predicted = task.encode(source), evaluation.outputs.argmax(1)
+    else:
+        numbers = np.array([*source.classes, np.nan], np.float64)
+        true, predicted = numbers[source.step_targets], task.predict(evaluation.outputs)
+    ends = np.cumsum(source.lengths)
+    lines = []
+    for index in chosen:
+        first = int(ends[index] - source.lengths[index])
+        own = slice(first, min(int(ends[index]), first + MAX_STEPS))
+        lines.append(plots.StepLine(str(source.identifier(index)), true[own], predicted[own]))
+    names = [str(name) for name in task.output_names]
+    title = f"True and predicted {'numbers' if task.predicts_numbers() else 'classes'} over time"
+    if task.predicts_numbers():
+        return {"time": (lambda: plots.step_numbers(lines), title)}
+    return {"time": (lambda: plots.step_classes(lines, names), title)}
 
 
 def _of_steps(report: ReportFacts) -> dict[str, Chart]:

@@ -17,6 +17,7 @@ from scanline.evaluation.comparison import Comparison, compare_runs
 from scanline.evaluation.early import accuracy_by_step
 from scanline.evaluation.evaluate import Evaluation, evaluate_model, evaluate_source, own_split
 from scanline.evaluation.number_comparison import NumberComparison
+from scanline.evaluation.step_comparison import StepComparison
 from scanline.explanation.attribution import baseline
 from scanline.explanation.deletion import DeletionCheck, check_by_deletion
 from scanline.explanation.explain import explain_sequence
@@ -30,7 +31,6 @@ from scanline.reporting.activity import gate_activity
 from scanline.reporting.facts import ErrorTrace, EvaluatedSplit, ModelFacts, ReportFacts, RunFacts
 from scanline.reporting.members import member_facts
 from scanline.storage.json_files import read_json
-from scanline.tasks import require_sequences
 from scanline.training.provenance import trained_on
 from scanline.training.records import parse
 from scanline.training.run_directory import RunDirectory
@@ -99,7 +99,6 @@ def gather(
         return dataclasses.replace(facts, notes=[*facts.notes, note])
     # Phase 2: model and evaluation, then everything derived from them.
     model = load(run, choose_device(device))
-    require_sequences(model.task, "a report")
     facts = dataclasses.replace(facts, model=_model_facts(model, folder), loaded=model)
     facts = _evaluate(facts, model, request)
     if against is not None:
@@ -209,7 +208,7 @@ def _compare(facts: ReportFacts, model: TrainedModel, request: _Request, against
     known = {run: facts.evaluation} if facts.evaluated.split == "test" else {}
     device = model.device
     compared = compare_runs((run, against), request.data, device, request.on_progress, known=known)
-    if isinstance(compared, NumberComparison):
+    if isinstance(compared, NumberComparison | StepComparison):
         raise UsageError(
             f"a report compares classifications only, got {facts.evaluation.model.task.name}: "
             "use `scanline compare`"
@@ -237,6 +236,10 @@ def _measure(facts: ReportFacts, model: TrainedModel, evaluation: Evaluation) ->
     """Add what takes passes over the evaluated sequences: accuracy by step, gates, explanations."""
     if len(model.models) > 1:
         return _measure_members(facts, model, evaluation)
+    if model.task.per_step:
+        # Accuracy by step, gates and explanations are about one prediction for each sequence.
+        tables = model.task.report_tables(evaluation.outputs, evaluation.source)
+        return dataclasses.replace(facts, task_tables=tables)
     source, single = evaluation.source, model.models[0]
     network = single.network
     subsample = _affordable(source, network.architecture.bidirectional)

@@ -10,6 +10,7 @@ import tomli_w
 from scanline import cells
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.metrics.regression import RegressionMetrics
+from scanline.metrics.step_numbers import StepNumberMetrics
 from scanline.reporting.charts import charts, mistake_figures, unit
 from scanline.reporting.confusion import CellExamples, cell_examples, confusion_matrix
 from scanline.reporting.facts import ReportFacts
@@ -42,6 +43,7 @@ def render(report: ReportFacts, numbers: str) -> str:
         facts=facts,
         figures=facts["figures"] if metrics else None,
         regression=report.metrics if isinstance(report.metrics, RegressionMetrics) else None,
+        numbers_of_steps=isinstance(report.metrics, StepNumberMetrics),
         unit=unit(report),
         network=_network(report) if report.model else None,
         title=f"{report.run}: {report.model.data if report.model else 'no model yet'}",

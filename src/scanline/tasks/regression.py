@@ -25,6 +25,7 @@ from scanline.metrics.regression import (
     conformal_rank,
     regression_metrics,
 )
+from scanline.metrics.results import Metrics
 from scanline.tasks.base import DecodedPrediction, JsonObject, ReportTable, Score, Targets, Task
 
 LEVEL = 0.9  # of the prediction intervals
@@ -106,8 +107,12 @@ class Regression(Task):
         error = math.sqrt(loss) * self.scale if loss >= 0 else math.nan
         return Score(loss, 1 - loss, len(targets), None, "skill", "rmse", error)
 
-    def metrics(self, outputs: NDArray[Any], source: SequenceSource) -> RegressionMetrics:
+    def metrics(self, outputs: NDArray[Any], source: SequenceSource) -> Metrics:
         """Return errors, R² and coverage, see `RegressionMetrics`."""
+        return self.of_numbers(outputs, source)
+
+    def of_numbers(self, outputs: NDArray[Any], source: SequenceSource) -> RegressionMetrics:
+        """Return `metrics` of a number for each sequence."""
         identifiers = [source.identifier(index) for index in range(len(source))]
         return regression_metrics(
             self.predict(outputs), _numbers(source), self.scale, identifiers, self.half_width, self.level
@@ -162,7 +167,7 @@ class Regression(Task):
 
     def report_tables(self, outputs: NDArray[Any], source: SequenceSource) -> tuple[ReportTable, ...]:
         """Return the largest errors."""
-        metrics = self.metrics(outputs, source)
+        metrics = self.of_numbers(outputs, source)
         largest = ReportTable(
             "Largest errors",
             ("sequence", "true", "predicted", "predicted minus true"),
@@ -302,7 +307,7 @@ class SeveralNumbers(Task):
     def metrics(self, outputs: NDArray[Any], source: SequenceSource) -> SeveralNumbersMetrics:
         """Return the metrics of each number."""
         made = [
-            NamedMetrics(name=name, metrics=part.metrics(outputs[:, m : m + 1], each))
+            NamedMetrics(name=name, metrics=part.of_numbers(outputs[:, m : m + 1], each))
             for m, (name, part, each) in enumerate(
                 zip(self.names, self.parts, self._each(source), strict=True)
             )

@@ -20,8 +20,10 @@ from scanline.data.step_targets import UNLABELLED, require_steps, with_step_clas
 from scanline.errors import DataError
 from scanline.metrics.calibration import fit_temperature
 from scanline.metrics.steps import StepMetrics, step_metrics
-from scanline.tasks.base import Score, Targets
+from scanline.tasks.base import ReportTable, Score, Targets
 from scanline.tasks.classes import ClassTask
+
+_SHOWN_SEQUENCES = 10
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class StepClassification(ClassTask):
             raise DataError(f"{source.name}: expected steps with labels, found none")
         return step_metrics(outputs, targets, self.classes, source.lengths, source.identifier)
 
+    def report_tables(self, outputs: NDArray[Any], source: SequenceSource) -> tuple[ReportTable, ...]:
+        """Return metrics of each class and of segments, and the sequences with the most wrong steps."""
+        metrics = self.metrics(outputs, source)
+        return class_table(metrics), segment_table(metrics), mistake_table(metrics)
+
     def probabilities(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
         """Return the softmax of `outputs` (..., K) in float64, with the bits that a stream has."""
         return self.quick_probabilities(outputs)
@@ -107,3 +114,48 @@ class StepClassification(ClassTask):
         """Return the temperature that minimises the mean cross-entropy of the labelled steps."""
         labelled = targets >= 0
         return fit_temperature(outputs[labelled], targets[labelled]) if labelled.any() else None
+
+
+def class_table(metrics: StepMetrics) -> ReportTable:
+    """Return the metrics of each class as a table."""
+    heads = ("class", "steps", "correct", "recall (95 %)", "precision (95 %)", "F1 (95 %)")
+    rows = tuple(
+        (
+            str(each.name),
+            f"{each.n:,}",
+            f"{each.correct:,}",
+            _estimate(each.recall, each.recall_ci95),
+            _estimate(each.precision, each.precision_ci95),
+            _estimate(each.f1, each.f1_ci95),
+        )
+        for each in metrics.classes
+    )
+    return ReportTable("Classes of the labelled steps", heads, rows)
+
+
+def segment_table(metrics: StepMetrics) -> ReportTable:
+    """Return the metrics of segments as a table."""
+    each = metrics.segments
+    rows = (
+        ("true segments", f"{each.n:,}"),
+        ("predicted segments", f"{each.predicted:,}"),
+        (f"correct at an overlap of {each.overlap:g}", f"{each.correct:,}"),
+        ("F1 (95 %)", _estimate(each.f1, each.f1_ci95)),
+        ("edit score (95 %)", _estimate(each.edit, each.edit_ci95)),
+    )
+    return ReportTable("Segments", ("metric", "value"), rows)
+
+
+def mistake_table(metrics: StepMetrics) -> ReportTable:
+    """Return the sequences with the most wrong steps as a table."""
+    rows = tuple(
+        (str(each.sequence), f"{each.n:,}", f"{each.n - each.correct:,}")
+        for each in metrics.mistakes[:_SHOWN_SEQUENCES]
+    )
+    return ReportTable("Sequences with the most wrong steps", ("sequence", "labelled steps", "wrong"), rows)
+
+
+def _estimate(value: float | None, ends: tuple[float, float] | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" + ("" if ends is None else f" ({ends[0]:.4f} to {ends[1]:.4f})")

@@ -369,8 +369,7 @@ class TrainingRun:
     def next_commands(self) -> list[str]:
         """Return the commands that a user may want next, as shell lines."""
         run = shlex.quote(str(self.directory.path))
-        report = [] if self.prepared.task.per_step else [f"scanline report {run}"]
-        return [f"scanline evaluate {run}", *report, f"scanline predict {run} FILE"]
+        return [f"scanline evaluate {run}", f"scanline report {run}", f"scanline predict {run} FILE"]
 
 
 def _check_size(team: Team | None, recipe: Recipe) -> Team:
