@@ -38,6 +38,13 @@ _OPTIONS = (
         "HOW",
         "Fill missing values: forward-fill, zero or mean.  [default: error]",
     ),
+    (
+        "--window",
+        "input.window",
+        "EXTENT",
+        "Cut sequences into windows of so many steps, or of a time such as 5s; their predictions are joined.",
+    ),
+    ("--stride", "input.stride", "EXTENT", "From one window to the next.  [default: the window]"),
     ("--test", "data.test", "PATH", "Test data, if they are not stored with DATA."),
     ("--shape", "data.shape", "long|wide", "Table layout: one row per step, or one per sequence."),
     ("--label-column", "data.label_column", "NAME", "Column with the labels."),

@@ -87,6 +87,8 @@ def command(
         # Sorted and unique, whatever order the options have.
         thresholds = sorted(set(stops)) or THRESHOLDS
         model = evaluation.model.one_network("the accuracy after each step")
+        if (windows := model.preprocessing.windows) is not None:
+            windows.require_one(evaluation.source.max_length, "the accuracy after each step")
         along = accuracy_by_step(
             model.network, model.task, evaluation.source, thresholds, model.divisor
         ).to_json()

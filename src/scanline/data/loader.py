@@ -55,7 +55,7 @@ class Loader:
         shift: Moves pictures at random, or None.
         device: Device of the batches.
         targets: (N,) encoded targets of the sequences, of any dtype, or (S,) of the steps if `source` has
-            step targets; None takes those of `source`.
+            step targets, in their order; None takes those of `source`.
         class_weights: (K,) weight of each class, for step targets; None if all weigh 1.
     """
 
@@ -75,9 +75,9 @@ class Loader:
         own = source.targets if source.step_targets is None else source.step_targets
         self.targets = own if targets is None else targets
         if self._by_step:
-            self._starts = np.cumsum(source.lengths) - source.lengths
-            # Number of labelled steps of each sequence: sequences have at least one step.
-            self._labelled = np.add.reduceat(is_labelled(self.targets).astype(np.int64), self._starts)
+            # Number of labelled steps of each sequence; windows may have some in common.
+            before = np.concatenate([[0], np.cumsum(is_labelled(self.targets))])
+            self._labelled = before[source.starts + source.lengths] - before[source.starts]
         self._now: list[int] = []
         self._values = torch.empty(0, dtype=torch.float32, device="cpu")
         self._raw: NDArray[Any] = np.empty(0, source.dtype)
@@ -131,7 +131,7 @@ class Loader:
         if not self._by_step:
             found: NDArray[Any] = self.targets[indices]
             return found
-        return gather_steps(self.targets, self.source.lengths, self._starts, indices, width)
+        return gather_steps(self.targets, self.source.lengths, self.source.starts, indices, width)
 
     def stop_reading_ahead(self) -> None:
         """Drop row groups that the last batch did not need, until the next batch."""

@@ -23,6 +23,7 @@ from scanline.data.transforms.imputer import Imputer, feature_means
 from scanline.data.transforms.log_mel import LogMel
 from scanline.data.transforms.views import View, check_divisible, cut_steps
 from scanline.data.vocabulary import MISSING, UNKNOWN, Vocabulary, check_kinds, number_of
+from scanline.data.windows import Windows
 from scanline.errors import DataError, UsageError, join_names
 from scanline.limits import exceeded, limit_of
 from scanline.recipe import (
@@ -60,6 +61,7 @@ class Preprocessing:
         vocabularies: The categories of each categorical feature, in the order of the features.
         static: Indices of the features with one value for a whole sequence.
         time_kind: What the times are that features are computed of, see `data.time_features`; "" if none are.
+        windows: How the network's steps are cut into windows; None: the network reads whole sequences.
     """
 
     picture: PictureFormat | None
@@ -74,6 +76,7 @@ class Preprocessing:
     vocabularies: tuple[Vocabulary, ...] = ()
     static: Annotated[tuple[CountOrOff, ...], Field(max_length=limit_of("FEATURES"))] = ()
     time_kind: TimeKind = ""
+    windows: Windows | None = None
 
     @classmethod
     def fit(cls, data: Dataset, settings: InputSettings) -> Self:
@@ -90,6 +93,12 @@ class Preprocessing:
             raise UsageError(
                 f"input.view must be rows for {data.name}, which has no pictures, got {settings.view}"
             )
+        fitted = cls._fit(data, settings)
+        return replace(fitted, windows=fitted._fit_windows(data, settings)) if settings.window else fitted
+
+    @classmethod
+    def _fit(cls, data: Dataset, settings: InputSettings) -> Self:
+        """Fit everything but the windows."""
         preprocessing = cls(
             data.picture,
             settings.view,
@@ -138,6 +147,20 @@ class Preprocessing:
         log_mel.check()
         return replace(self, features=log_mel.mels, log_mel=log_mel)
 
+    def _fit_windows(self, data: Dataset, settings: InputSettings) -> Windows | None:
+        """Return the windows. Raises UsageError if there are none of such data."""
+        kind = "pictures" if self.picture is not None else "packed data"
+        if self.picture is not None or any(each.layout is not None for each in data.splits.values()):
+            raise UsageError(
+                f"input.window must be empty for {data.name}: {kind} cannot be cut into windows, "
+                f"got {settings.window}"
+            )
+        intervals = data.first.info.intervals
+        step = 0.0 if intervals is None else intervals.median
+        if self.log_mel is not None:
+            step = self.log_mel.hop
+        return Windows.of(settings, step, data.name)
+
     def with_reading(self, changes: Mapping[str, Any]) -> Self:
         """Return the same, which reads files of another dialect.
 
@@ -165,15 +188,25 @@ class Preprocessing:
         return self.settings.sample_rate
 
     def step_count(self, length: int, width: int) -> int:
-        """Return the number of steps that the network reads of a sequence.
+        """Return the number of steps that the network reads of a sequence, those of all windows together.
 
         Args:
             length: Its steps as they are given; of a recording its samples.
             width: Values of such a step.
         """
+        steps = int(self.cut_lengths(np.array([length]), width)[0])
+        return steps if self.windows is None else self.windows.steps_read(steps)
+
+    def cut_lengths(self, lengths: NDArray[np.int64], width: int) -> NDArray[np.int64]:
+        """Return the number of steps of the network, (N,), of sequences of these lengths.
+
+        Args:
+            lengths: (N,) steps as they are given; of recordings samples.
+            width: Values of such a step.
+        """
         if self.log_mel is not None and width == self.source_features:
-            return int(self.log_mel.count(length))
-        return length * width // self.features
+            return np.asarray(self.log_mel.count(lengths), np.int64)
+        return lengths * width // self.features
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ class SequenceSource(ABC):
         step_targets: (S,) index into `classes`, or into the distinct numbers there, of each step, one
             sequence after another, -1 for a step without a label; None if sequences have one target each. If
             there are any, `targets` are 0.
+        starts: (N,) which of the step targets is that of the first step of each sequence, if there are any.
     """
 
     name: str
@@ -90,6 +91,7 @@ class SequenceSource(ABC):
     info: SourceInfo
     layout: Layout | None
     step_targets: NDArray[np.int64] | None = None
+    starts: NDArray[np.int64]
 
     @property
     @abstractmethod

@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 from scanline import recipe
 from scanline.data.dataset import Dataset
 from scanline.data.memory import MemorySource
-from scanline.data.source import SequenceSource
 from scanline.data.splits import hold_out
 from scanline.data.transforms.scaler import Scaler
 from scanline.device import choose_device
@@ -27,7 +26,7 @@ from scanline.recipe import load as load_recipe
 from scanline.storage.tensors import pack_tensors
 from scanline.tasks import Task
 from scanline.training.events import Stepped
-from scanline.training.preparation import Prepared, prepare
+from scanline.training.preparation import Prepared, prepare, sample_count
 from scanline.training.state import TrainState, initial_state
 from scanline.training.step import choose_computation, make_optimizer
 from scanline.training.trainer import Trainer
@@ -166,6 +165,8 @@ class RecurrentEstimator(SequenceEstimator):
             plan = self._recipe(seed, len(source), one_pass)
             splits = {"train": source} if held is None else {"train": source, "validation": held}
             data = Dataset("arrays", splits)
+            if plan.input.window:
+                plan = self._recipe(seed, sample_count(plan, data), one_pass)
             return prepare(plan, data)
         except ScanlineError as error:
             raise ValueError(self._in_parameters(str(error))) from error
@@ -187,7 +188,9 @@ class RecurrentEstimator(SequenceEstimator):
             raise ValueError(f"validation_fraction must be a number from 0 to below 1, got {fraction!r}")
 
     def _train(self, state: TrainState, prepared: Prepared) -> None:
-        for event in Trainer(state, prepared.recipe, prepared.data, prepared.task).events():
+        windows = prepared.preprocessing.windows
+        trainer = Trainer(state, prepared.recipe, prepared.data, prepared.task, windows=windows)
+        for event in trainer.events():
             if self.verbose and not isinstance(event, Stepped):
                 print(event.line())
         # Early stopping keeps the best validation weights; empty if validation did not select any.
@@ -195,7 +198,7 @@ class RecurrentEstimator(SequenceEstimator):
             state.network.load_state_dict(dict(state.best.weights))
         state.network.eval()
         self._state, self._plan = state, prepared.recipe
-        task = _calibrated(prepared.task, state, prepared.data.validation)
+        task = _calibrated(prepared, state)
         self._model = Model(state.network, task, prepared.preprocessing, prepared.data.title)
 
     # --- pickling: weights as safetensors, the rest as JSON, verified against their digests on loading
@@ -226,10 +229,11 @@ class RecurrentEstimator(SequenceEstimator):
         super().__setstate__(held)
 
 
-def _calibrated(task: Task, state: TrainState, validation: SequenceSource | None) -> Task:
+def _calibrated(prepared: Prepared, state: TrainState) -> Task:
     """Return the task with what it learns from held-out samples: prediction intervals, where it has them."""
+    task, validation = prepared.task, prepared.data.validation
     if validation is None or task.has_accuracy:
         return task
-    outputs = Predictor(state.network).outputs(validation)
+    outputs = Predictor(state.network, joining=prepared.joining).outputs(validation)
     errors = task.calibration_errors(outputs, task.encode(validation), validation.lengths)
     return task if errors is None else task.calibrated(errors)

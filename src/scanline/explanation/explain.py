@@ -64,6 +64,8 @@ def explain_sequence(
     require_sequences(model.task, "an explanation")
     network, preprocessing = model.network, model.preprocessing
     values = source.steps_of(index)
+    if preprocessing.windows is not None:
+        preprocessing.windows.require_one(len(values), "an explanation")
     traced = trace(network, values, model.task, model.divisor)
     target = model.task.explained_output(traced.probabilities[-1])
     background = baseline(network, preprocessing.picture is not None)

@@ -28,6 +28,7 @@ from scanline.model.card import model_card
 from scanline.model.category_inputs import read_categories
 from scanline.model.description import PRINTED, SCHEMA, Description, Provenance, TaskState
 from scanline.model.inputs import check_source, plain_steps, prepare_file, read_targets, read_values
+from scanline.model.joining import Joining
 from scanline.model.model_files import DESCRIPTION, WEIGHTS, build, describe_tensors
 from scanline.model.network import Network
 from scanline.model.prediction import Prediction, split_steps
@@ -453,7 +454,8 @@ class Model(TrainedModel):
     @cached_property
     def _predictor(self) -> Predictor:
         """The predictor of this network, which keeps its packed weights."""
-        return Predictor(self.network)
+        windows = self.preprocessing.windows
+        return Predictor(self.network, joining=None if windows is None else Joining(windows, self.task))
 
     def outputs(self, source: SequenceSource) -> NDArray[np.float32]:
         """Return the outputs (N, M) for sequences that are the network's steps, divided by `divisor`."""

@@ -140,19 +140,18 @@ def _network_line(description: Description, title: str, parameters: int) -> str:
 def _input(form: Preprocessing, view: str | None) -> str:
     columns = ", ".join(map(_plain, form.feature_names or form.settings.feature_columns))
     order = f", in this order: {columns}" if columns else ""
+    cut = f"; read in {form.windows.describe()}, whose predictions are joined" if form.windows else ""
     if form.picture:
         p = form.picture
         colour = "grey levels" if p.channels == 1 else "red, green and blue"
         size = f"{p.height} x {p.width} pixels ({colour}, 0 to {p.levels})"
         return f"pictures of {size}, read as {view}{order}"
     if form.sample_rate:
-        return f"recordings of any length, {describe_recordings(form)}"
+        return f"recordings of any length, {describe_recordings(form)}{cut}"
     names = form.settings.static_columns
     static = f", of which {', '.join(map(_plain, names))} have one value for a sequence" if names else ""
-    return (
-        f"sequences of any length, {form.source_features:,} features a step{order}{static}; "
-        f"{_MISSING[form.missing]}"
-    )
+    size = f"{form.source_features:,} features a step"
+    return f"sequences of any length, {size}{order}{static}; {_MISSING[form.missing]}{cut}"
 
 
 def describe_recordings(form: Preprocessing) -> str:

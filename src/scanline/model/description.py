@@ -116,6 +116,8 @@ class Description(BaseModel):
             raise ValueError(f"expected {means} means for {form.features} features, got {len(form.means)}")
         if form.picture:
             _check_picture(form.picture, form)
+        if form.windows is not None and form.picture:
+            raise ValueError("expected no windows of pictures")
         if form.log_mel or form.sample_rate:
             _check_recordings(form.log_mel, form)
         known = [(each.feature, each.size) for each in form.vocabularies]
@@ -202,7 +204,7 @@ def upgrade(tree: dict[str, Any]) -> dict[str, Any]:
 
     Schema 3 knew classification only and called the provenance "history". Schema 4 has fewer settings for
     reading data, which `DataSettings` fills in. Schema 5 knew neither recordings nor
-    categories, schema 6 neither static features nor features of the time.
+    categories, schema 6 neither static features, features of the time nor windows.
     """
     if tree.get("schema") == 3 and "classes" in tree and "history" in tree:
         tree = dict(tree)

@@ -7,6 +7,8 @@ import threading
 import torch
 from torch import Tensor
 
+from scanline.seeding import torch_generator
+
 
 class BatchDraws:
     """Uniform random numbers for the layers of a whole batch, of which each part takes its own.
@@ -49,6 +51,30 @@ class PartDraws:
         whole = self._batch.nth(self._count, like)
         self._count += 1
         return whole[self._first : self._first + len(like), : like.shape[1]]
+
+
+class SpanDraws:
+    """The random numbers of one part of a batch that is read span by span: of each span when it is read.
+
+    Args:
+        seed: Of all numbers of the batch.
+        sequences: N, the sequences of the whole batch.
+        steps: T, its steps.
+        first: Which sequence of the batch the part begins at.
+    """
+
+    def __init__(self, seed: int, sequences: int, steps: int, first: int = 0) -> None:
+        self._seed, self._sequences, self._steps, self._first = seed, sequences, steps, first
+
+    def part(self, first: int) -> SpanDraws:
+        """Return the numbers of the part that begins at sequence `first`."""
+        return SpanDraws(self._seed, self._sequences, self._steps, first)
+
+    def span(self, start: int, end: int, device: str) -> PartDraws:
+        """Return the numbers of the steps `start` to `end` - 1, the same each time."""
+        generator = torch_generator(self._seed, "span", start, device)
+        end = min(end, self._steps)
+        return BatchDraws(generator, self._sequences, end - start).part(self._first)
 
 
 Draws = torch.Generator | PartDraws

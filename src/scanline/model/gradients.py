@@ -14,9 +14,10 @@ from torch import Tensor
 from scanline.kernels.layer_pass import LayerPass
 from scanline.kernels.openmp import one_thread
 from scanline.kernels.operators import BIDIRECTIONAL, OPERATORS
-from scanline.model.dropout import Draws
+from scanline.model.dropout import Draws, SpanDraws
 from scanline.model.layers import RecurrentLayers
 from scanline.model.network import Network
+from scanline.model.truncation import Spans, truncated_gradients
 from scanline.tasks import Task
 
 Gradients = dict[Tensor, Tensor]
@@ -27,9 +28,10 @@ def loss_and_gradients(
     task: Task,
     batch: tuple[Tensor, Tensor | None, Tensor],
     weights: Tensor | None = None,
-    draws: Draws | None = None,
+    draws: Draws | SpanDraws | None = None,
     standardized: bool = False,
     share: float = 1.0,
+    truncate: int = 0,
 ) -> tuple[Tensor, Gradients]:
     """Return the loss of a batch and its gradients.
 
@@ -42,10 +44,15 @@ def loss_and_gradients(
         draws: Source of dropout's random numbers; needed if the network has dropout.
         standardized: Whether the values are standardised already; see `Network.forward`.
         share: Factor of the loss: the share of these sequences in a larger batch.
+        truncate: Steps through which gradients flow back, see `model.truncation`; 0: all.
 
     Returns:
         `share` times the mean loss, one number, and its gradient by each trained weight that it depends on.
     """
+    if truncate and batch[0].shape[1] > truncate:
+        return _truncated(network, task, batch, weights, draws, standardized, share, truncate)
+    if isinstance(draws, SpanDraws):
+        draws = draws.span(0, truncate, batch[0].device.type)
     backend, precision = network.recurrent.path(network.scale, training=True)
     # With static features the head reads more than the pooled state: autograd finds its gradients.
     plain = not (network.recurrent.dropout or network.dense.linears or network.architecture.static)
@@ -66,6 +73,24 @@ def loss_and_gradients(
         derived = torch.autograd.grad(loss, trained, allow_unused=True)
     pairs = zip(trained, derived, strict=True)
     return loss.detach(), {weight: gradient for weight, gradient in pairs if gradient is not None}
+
+
+def _truncated(
+    network: Network,
+    task: Task,
+    batch: tuple[Tensor, Tensor | None, Tensor],
+    weights: Tensor | None,
+    draws: Draws | SpanDraws | None,
+    standardized: bool,
+    share: float,
+    truncate: int,
+) -> tuple[Tensor, Gradients]:
+    """Return what `loss_and_gradients` does for sequences of several spans."""
+    values, lengths, targets = batch
+    if isinstance(draws, torch.Generator):
+        draws = SpanDraws(draws.initial_seed(), *values.shape[:2])
+    spans = Spans(network, values, lengths, truncate, standardized, draws)
+    return truncated_gradients(spans, task, targets, weights, share)
 
 
 def _direct(

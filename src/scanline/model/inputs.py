@@ -101,7 +101,7 @@ def plain_steps(
         DataError: If pictures do not fit; names both the expected and the actual.
     """
     F, padding = preprocessing.features, preprocessing.settings.pad_value
-    if preprocessing.vocabularies:
+    if preprocessing.vocabularies or preprocessing.windows is not None:
         return None
     if type(values) is not np.ndarray or preprocessing.source_features != F or values.size > _PLAIN_VALUES:
         return None

@@ -24,6 +24,8 @@ from scanline.kernels.backends import (
 )
 from scanline.model.dropout import Draws, dropout
 
+States = list[tuple[Tensor, ...]]  # of each layer in the cell's order, each (N, H)
+
 
 class RecurrentLayers(nn.Module):
     """A stack of recurrent layers, each in one direction or both.
@@ -153,14 +155,10 @@ class RecurrentLayers(nn.Module):
         """
         dtype = values.dtype
         backend, precision = self.path(values, self.training)
-        if backend != "native" and not self.training and values.device.type == "cpu":
-            # Torch adds up in an order that depends on the batch: differences stay below float32's rounding.
-            values = values.double()
+        values = self._exact(values, backend)
         options: dict[str, Any] = {"precision": precision, "final_states": False}
         for layer in range(self.layers):
-            weights = [self.weights(layer, direction) for direction in range(self.directions)]
-            if weights[0][0].dtype != values.dtype:
-                weights = [[weight.to(values.dtype) for weight in each] for each in weights]
+            weights = self._weights_as(values, layer)
             if self.directions == 1:
                 values, last = run_layer(backend, self.cell, values, None, weights[0], lengths, **options)
             else:
@@ -175,6 +173,54 @@ class RecurrentLayers(nn.Module):
             return values.to(dtype), None
         h = last[0] if self.directions == 1 else last[0].transpose(0, 1).flatten(1)  # (N, D*H)
         return (values, h) if values.dtype == dtype else (values.to(dtype), h.to(dtype))
+
+    def read_on(
+        self, values: Tensor, states: States | None, lengths: Tensor | None = None, draws: Draws | None = None
+    ) -> tuple[Tensor, States]:
+        """Return the outputs of the last layer for the next steps, and the states of all layers after them.
+
+        One direction only.
+
+        Args:
+            values: Inputs, (N, t, F). Values past a sequence's end are not read: they may be NaN.
+            states: For each layer the states that this method returned, each (N, H); None before the first
+                step.
+            lengths: (N,) in 0..t, the number of next steps of each sequence; None if all have t.
+            draws: As for `read`.
+
+        Returns:
+            Outputs (N, t, H), 0 past each sequence's end, and the states, in the cell's order.
+        """
+        dtype = values.dtype
+        backend, precision = self.path(values, self.training)
+        values, after = self._exact(values, backend), []
+        for layer in range(self.layers):
+            before = None if states is None else states[layer]
+            (weights,) = self._weights_as(values, layer)
+            values, last = run_layer(
+                backend, self.cell, values, before, weights, lengths, precision=precision
+            )
+            assert last is not None
+            after.append(last)
+            if self.training and self.dropout and (self.dropout_on == "every" or layer < self.layers - 1):
+                if draws is None:
+                    raise ValueError("dropout needs a generator in training")
+                values = dropout(values, self.dropout, draws)
+        return values.to(dtype), after
+
+    def _exact(self, values: Tensor, backend: Backend) -> Tensor:
+        """Return inputs in the precision that this backend computes predictions in."""
+        if backend != "native" and not self.training and values.device.type == "cpu":
+            # Torch adds up in an order that depends on the batch: differences stay below float32's rounding.
+            return values.double()
+        return values
+
+    def _weights_as(self, values: Tensor, layer: int) -> list[list[Tensor]]:
+        """Return the weights of a layer, of each direction, in the dtype of `values`."""
+        weights = [self.weights(layer, direction) for direction in range(self.directions)]
+        if weights[0][0].dtype != values.dtype:
+            weights = [[weight.to(values.dtype) for weight in each] for each in weights]
+        return weights
 
     def path(self, values: Tensor, training: bool) -> tuple[Backend, str]:
         """Return the backend and the precision that compute such `values`.

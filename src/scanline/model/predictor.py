@@ -15,13 +15,14 @@ from torch import Tensor
 from scanline.data.source import Batch, SequenceSource
 from scanline.kernels.predictor import NativePredictor, NetworkForm, make_predictor
 from scanline.kernels.stepping import NativeStream
+from scanline.model.joining import Joining
 from scanline.model.network import Network
 
 # Largest number of values and outputs in one batch, so that very long sequences do not exhaust the memory.
 _MAX_NUMBERS = 2**25
 # Multiply-adds of one native call, about a tenth of a second: between calls Python handles Ctrl-C.
 _CALL_OPERATIONS = 2**32
-# Steps of a sequence that are read at once where there are outputs at each step.
+# Steps of a sequence that are read at once: longer ones are read in pieces, unless in both directions.
 _STEPS = 2**16
 
 
@@ -41,14 +42,16 @@ class Predictor:
     Attributes:
         network: The network; dropout is off, and its training mode is restored afterwards.
         batch_size: Maximum number of sequences in a batch of torch.
+        joining: Cuts sequences into windows and joins their outputs; None reads sequences as they are.
     """
 
     network: Network
     batch_size: int = 512
+    joining: Joining | None = None
     _made: list[NativePredictor] = field(default_factory=list, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"network": self.network, "batch_size": self.batch_size, "_made": []}
+        return {"network": self.network, "batch_size": self.batch_size, "joining": self.joining, "_made": []}
 
     def outputs(
         self, source: SequenceSource, abandon: Callable[[], bool] | None = None
@@ -62,11 +65,18 @@ class Predictor:
         Returns:
             (N, M); or (S, M) if there are outputs at each step, one sequence after another.
         """
+        if self.joining is not None:
+            return self.joining.outputs(lambda windows: self._read_whole(windows, abandon), source)
+        return self._read_whole(source, abandon)
+
+    def _read_whole(self, source: SequenceSource, abandon: Callable[[], bool] | None) -> NDArray[np.float32]:
+        """Return the outputs of the network for sequences that it reads from their first step on."""
         native = self.native()
         if self.network.pooling.every_step:
             parts = [self._step_outputs(part, native, abandon) for part in source.parts()]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
-        if native is not None and native.form.head and len(source) == 1 and abandon is None:
+        one = len(source) == 1 and abandon is None and source.lengths[0] <= _STEPS
+        if one and native is not None and native.form.head:
             return native.outputs(self._read(source.steps_of(0)), source.lengths)
         results = []
         for part in source.parts():
@@ -75,12 +85,46 @@ class Predictor:
                 continue
             for first, end in _ranges(part, self.network):
                 _check_abandoned(abandon)
-                steps, lengths = part.steps_between(first, end), part.lengths[first:end]
-                outputs = native.outputs(self._read(steps), lengths)
+                outputs = self._native_outputs(native, part, first, end, abandon)
                 if not native.form.head:
-                    outputs = self._project(outputs, steps[np.cumsum(lengths) - lengths])
+                    firsts = np.concatenate([part.steps_of(index)[:1] for index in range(first, end)])
+                    outputs = self._project(outputs, firsts)
                 results.append(outputs)
         return results[0] if len(results) == 1 else np.concatenate(results)
+
+    def _native_outputs(
+        self,
+        native: NativePredictor,
+        source: SequenceSource,
+        first: int,
+        end: int,
+        abandon: Callable[[], bool] | None,
+    ) -> NDArray[np.float32]:
+        """Return the outputs of the native library for the sequences `first` to `end` - 1."""
+        lengths = source.lengths[first:end]
+        if native.form.directions == 2 or lengths.max() <= _STEPS:
+            return native.outputs(self._read(source.steps_between(first, end)), lengths)
+        outputs = np.empty((end - first, native.form.outputs), np.float32)
+        for row, length in enumerate(lengths):
+            steps = source.steps_of(first + row)
+            if length <= _STEPS:
+                outputs[row] = native.outputs(self._read(steps), lengths[row : row + 1])
+            else:
+                outputs[row] = self._read_long(native, steps, abandon)
+        return outputs
+
+    def _read_long(
+        self, native: NativePredictor, steps: NDArray[Any], abandon: Callable[[], bool] | None
+    ) -> NDArray[np.float32]:
+        """Return the outputs (M,) for one sequence (T, F), read as a stream: in the memory of a piece."""
+        pooled = self.network.pooling.start(1, native.form.units)
+        stream = NativeStream(native, 1, pooled, np.zeros(1, np.int64))
+        for first in range(0, len(steps), _STEPS):
+            _check_abandoned(abandon)
+            piece = self._read(steps[first : first + _STEPS].astype(np.float32, copy=False))
+            read = stream.read(piece[None], None)
+        last: NDArray[np.float32] = read[0, -1]
+        return last
 
     def _read(self, steps: NDArray[Any]) -> NDArray[Any]:
         """Return what the native library reads of steps (S, F): with categories, embedded steps (S, E)."""
@@ -241,7 +285,8 @@ def _ranges(source: SequenceSource, network: Network) -> Iterator[tuple[int, int
     """Yield ranges of sequences, (first, end), for native calls of about `_CALL_OPERATIONS` each."""
     weights = sum(weight.numel() for weight in network.recurrent.parameters())
     ends = np.cumsum(source.lengths)
-    most, first = max(1, _CALL_OPERATIONS // weights), 0
+    # The steps of windows, and of stored sequences, are copied.
+    most, first = max(1, min(_CALL_OPERATIONS // weights, _MAX_NUMBERS // source.features)), 0
     while first < len(source):
         start = int(ends[first - 1]) if first else 0
         end = max(first + 1, int(np.searchsorted(ends, start + most, "right")))

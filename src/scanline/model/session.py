@@ -373,6 +373,11 @@ def check_streamable(network: Network, preprocessing: Preprocessing) -> None:
             "this model computes log-mel steps of whole recordings: predict recordings, or train on log-mel "
             "steps in arrays or tables to stream"
         )
+    if preprocessing.windows is not None:
+        raise UsageError(
+            f"this model joins the predictions of windows of {preprocessing.windows.length:,} steps: predict "
+            "whole recordings, or train without input.window to stream"
+        )
     if network.architecture.bidirectional:
         raise UsageError(
             "this model reads in both directions: the backward direction starts at the last step, so that "

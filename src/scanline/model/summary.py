@@ -46,6 +46,8 @@ def summarise(
         reads = f"pictures of {picture.height} x {picture.width} pixels as {view}"
     elif preprocessing.sample_rate:
         reads = f"recordings of {describe_recordings(preprocessing)}"
+    if preprocessing.windows is not None:
+        reads += f" in {preprocessing.windows.describe()}"
     recipe = f", recipe {provenance.recipe}, seed {provenance.seed}" if provenance.recipe else ""
     without = task.predicts_numbers() or task.targets == "label-sets"
     accuracy = "" if without else "; not tested"

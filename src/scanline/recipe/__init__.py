@@ -31,6 +31,7 @@ from scanline.recipe.values import (
     TimeFeature,
     ViewName,
     check_view,
+    parse_extent,
 )
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "load_search",
     "names",
     "parse",
+    "parse_extent",
     "parse_setting",
     "read_tree",
 ]

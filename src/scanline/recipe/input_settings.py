@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from scanline.recipe.section import Section
-from scanline.recipe.values import CountOrOff, Fraction, Missing, PositiveOrOff, Seconds, ViewName
+from scanline.recipe.values import (
+    CountOrOff,
+    Extent,
+    Fraction,
+    Missing,
+    PositiveOrOff,
+    Seconds,
+    ViewName,
+    parse_extent,
+)
 
 
 class InputSettings(Section):
@@ -27,6 +36,17 @@ class InputSettings(Section):
     scaling: Literal["levels", "standard", "none"] = Field(
         description="levels: divide by the largest pixel value; standard: scale each feature to mean 0 and "
         "standard deviation 1 over the training steps; none: do not scale"
+    )
+    # Recipes of older versions have no windows.
+    window: Extent = Field(
+        default="",
+        description="length of the windows that sequences are cut into: steps, such as 250, or a time, such "
+        "as 5s, which needs a time column or WAV files; predictions are joined; empty: whole sequences",
+    )
+    stride: Extent = Field(
+        default="",
+        description="from the beginning of a window to that of the next one, at most the window; empty: the "
+        "window",
     )
     # Recipes of older versions have none of the following, which concern recordings only.
     mels: Annotated[int, Field(strict=True, ge=2, le=256)] = Field(
@@ -52,3 +72,18 @@ class InputSettings(Section):
         description="recordings: energies so far below that of the loudest window are raised to this level; "
         "0: no limit",
     )
+
+    @model_validator(mode="after")
+    def _windows_overlap(self) -> InputSettings:
+        if not self.stride:
+            return self
+        if not self.window:
+            raise ValueError("input.stride needs input.window, got input.stride alone")
+        window, stride = parse_extent(self.window), parse_extent(self.stride)
+        # Steps and seconds are compared when the time between steps is known.
+        if type(window) is type(stride) and stride > window:
+            raise ValueError(
+                f"input.stride must be at most input.window ({self.window}), or steps would be left out, "
+                f"got {self.stride}"
+            )
+        return self

@@ -61,6 +61,12 @@ class TrainSettings(Section):
         default=0.0,
         description="probability that a category is read as an unknown one in training, drawn for each use",
     )
+    # Recipes of older versions back-propagate through all steps.
+    truncate: CountOrOff = Field(
+        default=0,
+        description="steps through which gradients flow back: longer sequences are read in spans of so many, "
+        "states are carried on, and memory is that of a span; one update a batch; 0: all steps",
+    )
     clip_norm: PositiveOrOff = Field(description="norm to which gradients are clipped; 0: no clipping")
     log_every: CountOrOff = Field(description="steps between log lines; 0: none")
     validate_every: CountOrOff = Field(

@@ -38,6 +38,33 @@ def _known_cell(name: str) -> str:
         raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, known))}) from None
 
 
+_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_extent(text: str) -> int | float:
+    """Return a number of steps, as an integer, or of seconds, as a float.
+
+    Args:
+        text: A whole number of steps, such as 250, or a time, such as 5s, 200ms, 10min or 1h.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|min|h|)", text)
+    number = float(match[1]) if match else 0.0
+    if match is None or number == 0 or (not match[2] and "." in match[1]):
+        raise ValueError(
+            f"expected a number of steps, such as 250, or a time, such as 5s, got {quoted(text)}"
+        )
+    return int(match[1]) if not match[2] else number * _UNITS[match[2]]
+
+
+def _extent(text: str) -> str:
+    if text:
+        parse_extent(text)
+    return text
+
+
 # Strict types throughout: Pydantic would otherwise turn "64" and 64.0 into 64 and true into 1.
 Count = Annotated[int, Field(strict=True, ge=1)]
 Size = Annotated[int, Field(strict=True, ge=1, le=max(map(limit_of, ("UNITS", "FEATURES", "CLASSES"))))]
@@ -85,6 +112,13 @@ Pattern = Annotated[
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
     Field(strict=True, max_length=200),
     AfterValidator(_compiles),
+]
+# `--set input.window=250` is parsed as a number.
+Extent = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    Field(strict=True),
+    AfterValidator(_extent),
 ]
 Missing = Literal["error", "forward-fill", "zero", "mean"]
 

@@ -241,7 +241,9 @@ def _measure(facts: ReportFacts, model: TrainedModel, evaluation: Evaluation) ->
         tables = model.task.report_tables(evaluation.outputs, evaluation.source)
         return dataclasses.replace(facts, task_tables=tables)
     source, single = evaluation.source, model.models[0]
-    network = single.network
+    network, windows = single.network, single.preprocessing.windows
+    if windows is not None and source.max_length > windows.length:
+        return _measure_joined(facts, model, evaluation)
     subsample = _affordable(source, network.architecture.bidirectional)
     explanations: list[Explanation] = []
     deletion: DeletionCheck | None = None
@@ -260,6 +262,16 @@ def _measure(facts: ReportFacts, model: TrainedModel, evaluation: Evaluation) ->
         errors=[_error_trace(each) for each in explanations],
         explanations=explanations,
     )
+
+
+def _measure_joined(facts: ReportFacts, model: TrainedModel, evaluation: Evaluation) -> ReportFacts:
+    """Add the tables of the task alone if the predictions of windows are joined."""
+    note = (
+        "Accuracy by step, gates and explanations are of one window, and the predictions of this model are "
+        "joined from several: `scanline explain` reads a window."
+    )
+    tables = model.task.report_tables(evaluation.outputs, evaluation.source)
+    return dataclasses.replace(facts, notes=[*facts.notes, note], task_tables=tables)
 
 
 def _measure_members(facts: ReportFacts, model: TrainedModel, evaluation: Evaluation) -> ReportFacts:

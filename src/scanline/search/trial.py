@@ -12,6 +12,7 @@ from scanline.errors import DataError, ModelError, ScanlineError, UsageError
 from scanline.recipe import Missing, Recipe, SplitSettings
 from scanline.search.definition import Definition
 from scanline.search.records import RungScore, TrialRecord
+from scanline.training.preparation import sample_count
 from scanline.training.run import TrainingRun
 from scanline.training.run_directory import RunDirectory
 from scanline.training.run_files import EvaluatedLine
@@ -67,7 +68,7 @@ class TrialRunner:
         try:
             recipe = self._definition.trial_recipe(trial.settings, fold)
             data = self._split(recipe)
-            recipe = _with_rungs(recipe, len(data.train), self._definition)
+            recipe = _with_rungs(recipe, sample_count(recipe, data), self._definition)
         except (UsageError, DataError) as error:
             raise Invalid(str(error)) from error
         step = rung_steps(recipe, self._definition)[rung]

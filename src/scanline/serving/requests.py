@@ -85,7 +85,10 @@ class RequestParser:
         self._picture = self._preprocessing.picture
         self._coder = coder_of(model)
         # Of an ensemble: its own preprocessing leaves the steps to its members.
-        self._step_count = model.models[0].preprocessing.step_count
+        first = model.models[0].preprocessing
+        self._step_count = first.step_count
+        # The samples of a recording become fewer steps, and windows that overlap read steps again.
+        self._counts_steps = bool(self._preprocessing.sample_rate) or first.windows is not None
 
     def parse_json(self, body: bytes) -> Request:
         """Return the request of a JSON body.
@@ -149,8 +152,7 @@ class RequestParser:
 
     def _check_length(self, length: int, width: int) -> None:
         """Raise Problem if the network would read too many steps of a sequence of this shape."""
-        # The samples of a recording become fewer steps.
-        steps = self._step_count(length, width) if self._preprocessing.sample_rate else length
+        steps = self._step_count(length, width) if self._counts_steps else length
         if steps > self._limits.steps:
             raise Problem(
                 "too-large", f"expected at most {self._limits.steps:,} steps a sequence, found {steps:,}"
@@ -232,10 +234,17 @@ class RequestParser:
             detail = f"attribution: the task {self._model.task.name} has a prediction for each step"
             raise Problem("wrong-values", detail, [("/attribution", "for one prediction only")])
         try:
-            architecture = self._model.one_network("a trace").network.architecture
+            model = self._model.one_network("a trace")
         except UsageError as error:
             raise Problem("wrong-values", str(error), [("/trace", "not of an ensemble")]) from None
+        architecture, windows = model.network.architecture, model.preprocessing.windows
         lengths = [self._step_count(*each.shape) for each in request.sequences]
+        for length in lengths if windows is not None else ():
+            assert windows is not None
+            try:
+                windows.require_one(length, "a trace")
+            except UsageError as error:
+                raise Problem("wrong-values", str(error), [("/trace", "not of several windows")]) from None
         parts = len(cells.get(architecture.cell).traced)
         directions = architecture.layers * (2 if architecture.bidirectional else 1)
         steps = sum(lengths)

@@ -268,6 +268,14 @@ class Task(ABC):
         """
         return self.probabilities(outputs)
 
+    def votes(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (..., M) of what is averaged over the windows of a recording: the outputs, (..., M)."""
+        return outputs.astype(np.float64)
+
+    def outputs_of_votes(self, votes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the outputs (..., M) that stand for mean votes (..., M): the inverse of `votes`."""
+        return votes
+
     @abstractmethod
     def predict(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the predictions (N,), class names or numbers, for outputs (N, M)."""

@@ -60,6 +60,16 @@ class ClassTask(Task):
         values /= np.add.reduce(values)
         return values
 
+    def votes(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities, (..., K)."""
+        return self.quick_probabilities(outputs)
+
+    def outputs_of_votes(self, votes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the logarithms of mean probabilities, (..., K)."""
+        # A probability that is too small for float64 is 0.
+        logarithms: NDArray[np.float64] = np.log(np.maximum(votes, np.finfo(np.float64).tiny))
+        return logarithms
+
     def predict(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the names of the classes with the largest output, (N,)."""
         predictions: NDArray[Any] = class_array(self.classes)[outputs.argmax(-1)]

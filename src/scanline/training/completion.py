@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from scanline.model.artifact import Model
 from scanline.model.description import Provenance, TestResult
 from scanline.model.description import SplitDigest as ModelSplitDigest
+from scanline.model.predictor import Predictor
 from scanline.storage.json_files import write_json
 from scanline.tasks import Task
 from scanline.training.preparation import Prepared
@@ -124,7 +125,8 @@ def final_metrics(
     prepared.data.train.expect(())  # its row groups are not needed any more
     task, temperature = prepared.task, None
     measured = {name: each for name, each in prepared.data.splits.items() if name != "train"}
-    outputs = {name: team.outputs(state.network, each, abandon) for name, each in measured.items()}
+    predictor = Predictor(state.network, joining=prepared.joining)
+    outputs = {name: team.outputs(predictor, each, abandon) for name, each in measured.items()}
     metrics: dict[str, SplitMetrics] = {}
     # The validation split first: its own metrics are without what is calibrated with it.
     for name in sorted(measured, key=lambda name: name != "validation"):

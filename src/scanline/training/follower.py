@@ -38,7 +38,13 @@ class Follower:
         with Interruption() as interruption:
             team.listen_to(interruption)
             trainer = Trainer(
-                state, prepared.recipe, prepared.data, prepared.task, interruption.is_overdue, team
+                state,
+                prepared.recipe,
+                prepared.data,
+                prepared.task,
+                interruption.is_overdue,
+                team,
+                prepared.preprocessing.windows,
             )
             try:
                 for event in trainer.events():

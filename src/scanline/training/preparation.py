@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from scanline import tasks
 from scanline.data.dataset import Dataset
 from scanline.data.preprocessing import Preprocessing
+from scanline.data.source import SequenceSource
 from scanline.data.splits import balanced
+from scanline.data.windows import WindowSource
 from scanline.errors import UsageError, join_names
 from scanline.model import pooling
 from scanline.model.embeddings import Embedding, size_by_rule
+from scanline.model.joining import Joining
 from scanline.model.network import Architecture
 from scanline.recipe import Recipe
 from scanline.tasks import Task
@@ -35,6 +40,12 @@ class Prepared:
     task: Task
 
     @property
+    def joining(self) -> Joining | None:
+        """How predictions of windows are joined; None if the network reads whole sequences."""
+        windows = self.preprocessing.windows
+        return None if windows is None else Joining(windows, self.task)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Messages for the user, to be shown before training."""
         validation = self.data.validation
@@ -52,8 +63,9 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
     _check_kind(recipe, data)
     preprocessing = Preprocessing.fit(data, recipe.input)
     steps = preprocessing.prepare_all(data)
+    samples = _samples(preprocessing, steps)
     # The size of the training split is first known here: `train.epochs` becomes a number of steps.
-    recipe = recipe.model_copy(update={"train": recipe.train.limited(len(steps.train))})
+    recipe = recipe.model_copy(update={"train": recipe.train.limited(len(samples))})
     if recipe.train.class_weights == "balanced":
         task_class = tasks.get(recipe.task)
         if task_class.predicts_numbers() or task_class.targets == "label-sets":
@@ -62,7 +74,10 @@ def prepare(recipe: Recipe, data: Dataset) -> Prepared:
                 f'train.class_weights must be "none" for the task {recipe.task}, which {why}, got "balanced"'
             )
         if steps.train.step_targets is None:  # otherwise classes of steps are weighed when they are loaded
-            steps = steps.with_splits(train=steps.train.with_weights(balanced(steps.train)))
+            weights = balanced(samples)
+            if isinstance(samples, WindowSource):  # equal for all windows of a recording
+                weights = weights[np.unique(samples.recording, return_index=True)[1]]
+            steps = steps.with_splits(train=steps.train.with_weights(weights))
     task = tasks.get(recipe.task).fit(steps.train, data.name)
     _check(recipe, steps, task)
     return Prepared(recipe, steps, preprocessing, _architecture(recipe, steps, preprocessing, task), task)
@@ -80,6 +95,26 @@ def _check_kind(recipe: Recipe, data: Dataset) -> None:
             )
 
 
+def sample_count(recipe: Recipe, data: Dataset) -> int:
+    """Return the number of training samples of a data set, as it was read and split: sequences or windows."""
+    if not recipe.input.window:
+        return len(data.train)
+    preprocessing = Preprocessing.fit(data, recipe.input)
+    assert preprocessing.windows is not None
+    lengths = preprocessing.cut_lengths(data.train.lengths, data.train.features)
+    return int(preprocessing.windows.counts(lengths).sum())
+
+
+def _samples(preprocessing: Preprocessing, steps: Dataset) -> SequenceSource:
+    """Return the training samples: sequences or windows. Raises DataError if one is shorter than a window."""
+    windows = preprocessing.windows
+    if windows is None:
+        return steps.train
+    for source in steps.splits.values():
+        windows.check(source)
+    return windows.view(steps.train)
+
+
 def _check(recipe: Recipe, data: Dataset, task: Task) -> None:
     if recipe.model.classes not in (0, task.output_size):
         raise UsageError(
@@ -95,6 +130,11 @@ def _check(recipe: Recipe, data: Dataset, task: Task) -> None:
     if recipe.train.shift and data.picture is None:
         raise UsageError(
             f"train.shift must be 0 for {data.name}, which has no pictures, got {recipe.train.shift}"
+        )
+    if recipe.train.truncate and recipe.model.bidirectional:
+        raise UsageError(
+            "train.truncate needs model.bidirectional=false: the backward direction begins at the last step, "
+            "so that states cannot be carried on from span to span; set train.truncate to 0, or use windows"
         )
     if recipe.train.patience and data.validation is None:
         raise UsageError("train.patience requires a validation split: set split.validation above 0")

@@ -143,7 +143,7 @@ class TrainingRun:
         plan, splits = prepared.recipe, prepared.data
         scaler = Scaler.fit(splits.train, plan.input.scaling, splits.full_scale)
         state = initial_state(plan, prepared.architecture, scaler.shift, scaler.scale, device)
-        digests = _digests(splits)
+        digests = _digests(prepared)
         # The run directory is created last, after the recipe and the data have been checked.
         path = Path(run) if run else claim(Path("runs"), f"{splits.name}-{plan.name}")
         split = SplitFile.model_validate({"schema": 1, "parts": splits.describe_splits()})
@@ -206,7 +206,8 @@ class TrainingRun:
             if isinstance(data, str):
                 check_same_data(before, data, directory.path)
                 data = None
-            plan = extend(before, recipe, settings, directory.path, then.data["train"].n)
+            trained = then.data["train"]
+            plan = extend(before, recipe, settings, directory.path, trained.windows or trained.n)
             team = _check_size(team, plan)
             _check_unfinished(directory, plan)
             dataset = data if isinstance(data, Dataset) else read_again(plan, data, on_progress)
@@ -228,7 +229,7 @@ class TrainingRun:
     ) -> TrainingRun:
         """Load the newest checkpoint and make the directory look as it did when that was written."""
         recorded = {each.sha256 for each in then.data.values()}
-        plan, digests = prepared.recipe, _digests(prepared.data, recorded)
+        plan, digests = prepared.recipe, _digests(prepared, recorded)
         # With other data the resumed run would not have the bits of an uninterrupted one.
         if then.data != digests:
             raise DataError(
@@ -288,7 +289,13 @@ class TrainingRun:
         team = self.team
         team.listen_to(interruption)
         trainer = Trainer(
-            self.state, self.recipe, self.data, self.prepared.task, interruption.is_overdue, team
+            self.state,
+            self.recipe,
+            self.data,
+            self.prepared.task,
+            interruption.is_overdue,
+            team,
+            self.prepared.preprocessing.windows,
         )
         for event in trainer.events():
             self.seconds = time.perf_counter() - started
@@ -383,11 +390,12 @@ def _check_size(team: Team | None, recipe: Recipe) -> Team:
     return team
 
 
-def _digests(data: Dataset, recorded: Collection[str] = ()) -> dict[str, SplitDigest]:
-    return {
-        name: SplitDigest(n=len(part), sha256=part.fingerprint_like(recorded))
-        for name, part in data.splits.items()
-    }
+def _digests(prepared: Prepared, recorded: Collection[str] = ()) -> dict[str, SplitDigest]:
+    windows, digests = prepared.preprocessing.windows, {}
+    for name, part in prepared.data.splits.items():
+        cut = {} if windows is None else {"windows": int(windows.counts(part.lengths).sum())}
+        digests[name] = SplitDigest(n=len(part), sha256=part.fingerprint_like(recorded), **cut)
+    return digests
 
 
 def _environment(state: TrainState, device: str, digests: dict[str, SplitDigest]) -> Environment:

@@ -73,10 +73,11 @@ class Computation(Record):
 
 
 class SplitDigest(Record):
-    """Number of sequences of a split, and SHA-256 of their content."""
+    """Number of sequences of a split, and SHA-256 of their content; windows: into how many they are cut."""
 
     n: Count
     sha256: str
+    windows: Count | None = None
 
 
 # The order of the bases puts `schema` first in the file: fields of the last base come first.

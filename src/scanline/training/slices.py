@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from scanline.data.loader import DeviceBatch
 from scanline.kernels.openmp import keep_to_one_thread, one_thread
-from scanline.model.dropout import BatchDraws
+from scanline.model.dropout import BatchDraws, SpanDraws
 from scanline.model.gradients import Gradients, loss_and_gradients
 from scanline.model.network import Network
+from scanline.model.truncation import outputs_of
 from scanline.tasks import Task
 from scanline.training.interruption import RESTART
 from scanline.training.team import Team
@@ -37,12 +38,16 @@ class Slices:
         batch_size: N, the sequences of a batch.
         team: The processes that share the slices.
         parameters: The trained weights, in the order of the gradient vector.
+        truncate: Steps through which gradients flow back; 0: all.
 
     Attributes:
         part: The sequences of a batch that belong to this process.
     """
 
-    def __init__(self, count: int, batch_size: int, team: Team, parameters: Sequence[Tensor]) -> None:
+    def __init__(
+        self, count: int, batch_size: int, team: Team, parameters: Sequence[Tensor], truncate: int = 0
+    ) -> None:
+        self._truncate = truncate
         self._count, self._batch_size, self._team, self._parameters = count, batch_size, team, parameters
         self._own: Node = bounds(count, team.size, team.rank)
         self.part = self._part(team.rank)
@@ -71,7 +76,7 @@ class Slices:
         def of_slice(index: int) -> Tensor:
             values, lengths, _ = self._values(batch, index)
             with torch.inference_mode():
-                outputs: Tensor = network(values, lengths, standardized=standardized)
+                outputs = outputs_of(network, values, lengths, standardized, self._truncate)
             if network.pooling.every_step:  # slices may be shorter than the batch
                 outputs = functional.pad(outputs, (0, 0, 0, batch.whole[1] - outputs.shape[1]))
             return outputs
@@ -110,7 +115,11 @@ class Slices:
             standardized: Whether the values are standardised already.
         """
         n, steps, _ = batch.whole
-        dropout = None if draws is None else BatchDraws(draws, n, steps)
+        in_spans = self._truncate and steps > self._truncate
+        dropout: BatchDraws | SpanDraws | None = None
+        if draws is not None:
+            seed = draws.initial_seed()
+            dropout = SpanDraws(seed, n, steps) if in_spans else BatchDraws(draws, n, steps)
 
         def vector(index: int) -> Tensor:
             return self._vector(network, task, batch, dropout, standardized, index)
@@ -129,7 +138,7 @@ class Slices:
         network: Network,
         task: Task,
         batch: DeviceBatch,
-        dropout: BatchDraws | None,
+        dropout: BatchDraws | SpanDraws | None,
         standardized: bool,
         index: int,
     ) -> Tensor:
@@ -154,6 +163,7 @@ class Slices:
             None if dropout is None else dropout.part(self.part.start + here.start),
             standardized,
             share=share,
+            truncate=self._truncate,
         )
         received = self._team.received() if index == self._own[0] else None
         flags = [float(number == received) for number in SIGNALS]

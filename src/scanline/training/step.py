@@ -94,7 +94,13 @@ def train_step(
     """
     begin(network)
     loss, gradients = loss_and_gradients(
-        network, task, batch, weights, draws=generator, standardized=standardized
+        network,
+        task,
+        batch,
+        weights,
+        draws=generator,
+        standardized=standardized,
+        truncate=settings.truncate,
     )
     return make_step(optimizer, loss, gradients, settings, step)
 

@@ -60,19 +60,19 @@ class Team:
         return own
 
     def outputs(
-        self, network: Network, source: SequenceSource, abandon: Abandon = None
+        self, predictor: Predictor, source: SequenceSource, abandon: Abandon = None
     ) -> NDArray[np.float32]:
-        """Return the outputs (N, M) of `network` for all sequences of `source`, in every process.
+        """Return the outputs (N, M) of `predictor` for all sequences of `source`, in every process.
 
         Args:
-            network: The same in every process.
+            predictor: Of the same network in every process.
             source: The same in every process.
             abandon: Asked during the computation.
 
         Raises:
             Abandoned: In every process, once `abandon` has returned True in one.
         """
-        return Predictor(network).outputs(source, abandon)
+        return predictor.outputs(source, abandon)
 
     def listen_to(self, interruption: Interruption) -> None:
         """Take signals from `interruption`, which records those of this process."""

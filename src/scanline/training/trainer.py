@@ -19,7 +19,10 @@ from scanline.data.transforms.augmentation import PictureShift
 from scanline.data.transforms.scaler import Scaler
 from scanline.data.vocabulary import UNKNOWN
 from scanline.data.window_order import WindowOrder
-from scanline.model.predictor import Abandoned
+from scanline.data.windows import Windows
+from scanline.model.joining import Joining
+from scanline.model.predictor import Abandoned, Predictor
+from scanline.model.truncation import outputs_of
 from scanline.recipe import Recipe
 from scanline.seeding import torch_generator
 from scanline.tasks import Task
@@ -50,6 +53,7 @@ class Trainer:
         task: Task,
         abandon: Callable[[], bool] | None = None,
         team: Team | None = None,
+        windows: Windows | None = None,
     ) -> None:
         """Prepare a training; nothing is computed yet.
 
@@ -60,10 +64,18 @@ class Trainer:
             task: What is predicted; fitted to the training split.
             abandon: Asked during evaluations, which end with Abandoned as soon as it returns True.
             team: The processes that share the work; None: this one alone.
+            windows: How sequences are cut into the samples; None: they are the samples.
         """
         self.state, self.recipe, self.data, self.task = state, recipe, data, task
+        self._samples: dict[str, SequenceSource] = {
+            name: source if windows is None else windows.view(source) for name, source in data.splits.items()
+        }
+        # Windows are evaluated one by one, as they are trained on; but a step of several windows only once.
+        joins = windows is not None and task.per_step
+        self._joining = Joining(windows, task) if windows is not None and joins else None
+        self._evaluated = dict(data.splits) if joins else self._samples
         # Encoded once: batches and evaluations share these arrays.
-        self._targets = {name: task.encode(source) for name, source in data.splits.items()}
+        self._targets = {name: task.encode(source) for name, source in self._evaluated.items()}
         self._abandon, self._team = abandon, team or Team()
         self._device = state.network.scale.device
         # Noise is added to raw values: only then the network has to standardise.
@@ -73,7 +85,8 @@ class Trainer:
         if recipe.train.slices > 1:
             (group,) = state.optimizer.param_groups
             size = recipe.train.batch_size
-            self._slices = Slices(recipe.train.slices, size, self._team, group["params"])
+            truncate = recipe.train.truncate
+            self._slices = Slices(recipe.train.slices, size, self._team, group["params"], truncate)
 
     def events(self) -> Iterator[Event]:
         """Train from the current state to the end of the recipe, and yield the events.
@@ -99,7 +112,7 @@ class Trainer:
             self._compare_weights()
             # Cleared before the caller gets control: a checkpoint made at `Stepped` is between two steps.
             state.pending_evaluation = False
-            yield Stepped(state.step, self._samples(), state.loss)
+            yield Stepped(state.step, self._samples_seen(), state.loss)
 
     def _compare_weights(self) -> None:
         """Compare the weights of all processes, as often as checkpoints are made."""
@@ -107,27 +120,28 @@ class Trainer:
         if state.step % settings.checkpoint_every == 0 or state.done(self.recipe):
             self._team.check_weights(state.network, state.step)
 
-    def _samples(self) -> int:
+    def _samples_seen(self) -> int:
         return self.state.step * self.recipe.train.batch_size
 
     def _make_loader(self) -> Loader:
         settings, data, network = self.recipe.train, self.data, self.state.network
-        seed, lengths, shift = self.recipe.seed, data.train.lengths, None
+        train = self._samples["train"]
+        seed, lengths, shift = self.recipe.seed, train.lengths, None
         order: BatchOrder | WindowOrder
-        if data.train.layout is None:
+        if train.layout is None:
             order = BatchOrder(len(lengths), settings.batch_size, seed, settings.bucket, lengths)
         else:
             shares = [bounds(settings.batch_size, settings.slices, index) for index in range(settings.slices)]
-            sizes, slices = data.train.layout.group_sizes, [end - first for first, end in shares]
+            sizes, slices = train.layout.group_sizes, [end - first for first, end in shares]
             order = WindowOrder(sizes, slices, seed, settings.window, settings.bucket, lengths)
         scaler = Scaler(network.shift.numpy(force=True), network.scale.numpy(force=True))
         if settings.shift and data.view is not None:
             shift = PictureShift(data.view, settings.shift, seed)
         scaler_or_none = scaler if self._standardized else None
         weights = None
-        if settings.class_weights == "balanced" and data.train.step_targets is not None:
-            weights = balanced_steps(data.train)
-        return Loader(data.train, order, scaler_or_none, shift, self._device, self._targets["train"], weights)
+        if settings.class_weights == "balanced" and train.step_targets is not None:
+            weights = balanced_steps(train)
+        return Loader(train, order, scaler_or_none, shift, self._device, self._targets["train"], weights)
 
     def _batch(self, step: int) -> DeviceBatch:
         """Return this process's part of the batch of `step`."""
@@ -197,38 +211,45 @@ class Trainer:
         This draws no random numbers and leaves the weights alone: omitting it does not change later steps,
         and repeating it gives the same events.
         """
-        settings, data, step = self.recipe.train, self.data, self.state.step
+        settings, splits, step = self.recipe.train, self._evaluated, self.state.step
         if settings.log_every and step % settings.log_every == 0:
             yield self._log(self._batch(step - 1) if batch is None else batch)
         due = (
             settings.validate_every and step % settings.validate_every == 0
         ) or step == settings.total_steps
-        if due and data.validation is not None:
+        if due and "validation" in splits:
             # Only the validation split decides which weights are best. Test evaluations are yielded with
             # best=False.
-            event = self._evaluate("validation", data.validation)
+            event = self._evaluate("validation")
             yield replace(event, best=self.state.record_validation(event.score.value, settings.patience > 0))
-        if settings.test_every and step % settings.test_every == 0 and data.test is not None:
-            yield self._evaluate("test", data.test)
+        if settings.test_every and step % settings.test_every == 0 and "test" in splits:
+            yield self._evaluate("test")
 
     def _log(self, batch: DeviceBatch) -> Logged:
         with torch.inference_mode():
             # Logged without dropout; `train_step` switches back to training mode.
             network, targets = self.state.network.eval(), batch.targets
             if self._slices is None:
-                outputs = network(batch.values, batch.lengths, standardized=self._standardized)
+                outputs = outputs_of(
+                    network,
+                    batch.values,
+                    batch.lengths,
+                    self._standardized,
+                    self.recipe.train.truncate,
+                )
             else:
                 outputs = self._slices.outputs(network, batch, self._standardized)
                 targets = self._loader.targets_of(self.state.step - 1)
             score = self.task.score(outputs, targets)
         # The step counter is already incremented: this is the rate that the logged step used.
         rate = learning_rate(self.recipe.train, self.state.step - 1)
-        return Logged(self.state.step, self._samples(), score, rate)
+        return Logged(self.state.step, self._samples_seen(), score, rate)
 
-    def _evaluate(self, split: str, source: SequenceSource) -> Evaluated:
+    def _evaluate(self, split: str) -> Evaluated:
         # Evaluation needs memory for row groups of its own.
         self._loader.stop_reading_ahead()
-        outputs = self._team.outputs(self.state.network, source, self._abandon)
+        predictor = Predictor(self.state.network, joining=self._joining)
+        outputs = self._team.outputs(predictor, self._evaluated[split], self._abandon)
         # In float64: the loss of a large split then has no rounding error that shows.
         score = self.task.score(torch.from_numpy(outputs).double(), torch.from_numpy(self._targets[split]))
-        return Evaluated(self.state.step, self._samples(), split, score, best=False)
+        return Evaluated(self.state.step, self._samples_seen(), split, score, best=False)

@@ -61,13 +61,13 @@ def _predict(team):
     network = network_of()
     for count in (1, 2, 3, 7):
         source = make_sequences(count)
-        found = team.outputs(network, source)
+        found = team.outputs(Predictor(network), source)
         print(np.array_equal(found, Predictor(network).outputs(source)))
     draw = np.random.default_rng(0)
     lengths = np.array([4, 1, 9, 2, 5])
     values = draw.normal(size=(lengths.sum(), 3)).astype(np.float32)
     ragged = MemorySource(values, lengths, np.zeros(5, np.int64), (0, 1), "made up")
-    print(np.array_equal(team.outputs(network, ragged), Predictor(network).outputs(ragged)))
+    print(np.array_equal(team.outputs(Predictor(network), ragged), Predictor(network).outputs(ragged)))
 
 
 def test_predictions_are_those_of_one_process_also_for_fewer_sequences_than_processes(tmp_path):

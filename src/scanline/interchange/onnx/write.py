@@ -164,6 +164,11 @@ def _check_cutting(model: TrainedModel) -> None:
 def _check_causal(model: Model) -> None:
     """Check that the model can read a sequence step by step."""
     form = model.preprocessing
+    if form.windows is not None:
+        raise UsageError(
+            f"this model joins the predictions of windows of {form.windows.length:,} steps, which a graph of "
+            "one step cannot do: export the whole graph, which reads a window"
+        )
     if model.network.architecture.bidirectional:
         raise UsageError(
             "this model reads in both directions: the backward direction begins at the last step, so it "
@@ -255,5 +260,9 @@ def _input(model: TrainedModel, whole: bool) -> dict[str, Any]:
         if whole and takes_pictures(model):
             made = {"name": "pictures", "shape": ["N", p.height, p.width * p.channels]}
         made |= {"picture": asdict(p), "view": model.view}
-    names = form.feature_names
-    return made | {"missing": form.missing} | ({"features": list(names)} if names else {})
+    made["missing"], names = form.missing, form.feature_names
+    if names:
+        made["features"] = list(names)
+    if form.windows is not None:  # the graph reads a window; joining predictions is left to the program
+        made["windows"] = asdict(form.windows)
+    return made

@@ -121,10 +121,10 @@ class DistributedTeam(Team):
         return torch.cat([each[:size] for each, size in zip(rows, sizes, strict=True)])
 
     def outputs(
-        self, network: Network, source: SequenceSource, abandon: Abandon = None
+        self, predictor: Predictor, source: SequenceSource, abandon: Abandon = None
     ) -> NDArray[np.float32]:
-        """Return the outputs of `network` for all sequences; each process computes its share of them."""
-        started = time.monotonic()
+        """Return the outputs of `predictor` for all sequences; each process computes its share of them."""
+        started, network = time.monotonic(), predictor.network
         first, end = bounds(len(source), self.size, self.rank)
         # Number of rows of the first 0, 1, ..., N sequences: one of each sequence, or of each step.
         rows = np.arange(len(source) + 1)
@@ -136,7 +136,7 @@ class DistributedTeam(Team):
         stopped_by = 0
         try:
             if end > first:
-                own[: counts[self.rank]] = Predictor(network).outputs(source.take(slice(first, end)), abandon)
+                own[: counts[self.rank]] = predictor.outputs(source.take(slice(first, end)), abandon)
         except Abandoned:
             stopped_by = self.received() or signal.SIGINT
         patience = self._patience(time.monotonic() - started)
