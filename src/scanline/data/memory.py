@@ -131,7 +131,7 @@ class MemorySource(SequenceSource):
         return int(self.concatenated.shape[1])
 
     @cached_property
-    def starts(self) -> NDArray[np.int64]:
+    def starts(self) -> NDArray[np.int64]:  # type: ignore[override]  # it is never written to
         """(N,) row of `concatenated` at which each sequence starts."""
         return np.cumsum(self.lengths) - self.lengths
 

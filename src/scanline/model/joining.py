@@ -54,7 +54,7 @@ class Joining:
         sums = np.zeros((len(counts), outputs.shape[1]))
         # One after another: NumPy's other sums add in an order that depends on how many there are.
         np.add.at(sums, view.recording, self.task.votes(outputs))
-        joined = outputs[np.cumsum(counts) - counts]
+        joined: NDArray[np.float32] = outputs[np.cumsum(counts) - counts]
         joined[several] = self.task.outputs_of_votes((sums / counts[:, None])[several])
         return joined
 
