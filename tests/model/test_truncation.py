@@ -124,6 +124,20 @@ def test_outputs_do_not_depend_on_spans(readout, backend):
 
 
 @pytest.mark.parametrize("readout", ["mean", "every-step"])
+def test_static_features_reach_the_head_and_the_last_span(readout):
+    torch.manual_seed(3)
+    architecture = Architecture("gru", F, H, 1, False, 0.0, "every", readout, K, static=(1,))
+    made, (values, lengths, targets) = Network(architecture).train(), batch_of(readout)
+    values[:, :, 1] = values[:, :1, 1]
+    task = task_of(readout)
+    full = flat(loss_and_gradients(made, task, (values, lengths, targets)), made)
+    spans = Spans(made, values, lengths, T, False)
+    torch.testing.assert_close(flat(truncated_gradients(spans, task, targets), made), full)
+    in_spans = loss_and_gradients(made, task, (values, lengths, targets), truncate=4)
+    torch.testing.assert_close(in_spans[0], full[0])
+
+
+@pytest.mark.parametrize("readout", ["mean", "every-step"])
 def test_values_past_the_end_are_not_read(readout):
     made, (values, lengths, targets) = network(readout=readout), batch_of(readout)
     task = task_of(readout)

@@ -71,7 +71,9 @@ def table(tmp_path_factory):
             rows += [f"r{index},{step / 50:.2f},{a},{b},{label}" for step, (a, b) in enumerate(own)]
         (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
     columns = {"id_column": "id", "time_column": "t", "label_column": "label"}
-    train(folder / "mine.csv", settings=QUICK, run=folder / "run", log=None, **columns)
+    # Steps are 20 ms apart: windows of 10 steps, one every 5.
+    settings = QUICK | {"input.window": "200ms", "input.stride": "0.1s"}
+    train(folder / "mine.csv", settings=settings, run=folder / "run", log=None, **columns)
     return folder
 
 

@@ -64,14 +64,14 @@ class Spans:
             first: First step of the span.
             states: The states before it; None at the first span.
         """
-        network, values = self.network, self.values[:, first : first + self.truncate]
+        values = self.values[:, first : first + self.truncate]
         steps, counts, draws = values.shape[1], None, self.draws
         if self.lengths is not None:
             counts = (self.lengths - first).clamp(0, steps)
             counts = None if int(counts.min()) == steps else counts
         if isinstance(draws, SpanDraws):
             draws = draws.span(first, first + self.truncate, values.device.type)
-        return network.recurrent.read_on(self._divided(values)[0], states, counts, draws)
+        return self.network.recurrent.read_on(self._divided(values)[0], states, counts, draws)
 
     def static(self) -> Tensor | None:
         """Return the embedded static features, (N, P); None if there are none."""
