@@ -22,6 +22,7 @@ from scanline.model.network import Architecture, Network
 from scanline.model.predictor import Predictor
 from scanline.recipe import DEFAULT_DATA
 from scanline.tasks.classification import Classification
+from scanline.tasks.multilabel import Multilabel
 from scanline.tasks.regression import Regression
 from scanline.tasks.step_classification import StepClassification
 
@@ -29,6 +30,7 @@ F, K = 3, 4
 CLASSES = tuple("abcd")
 TASKS = {
     "classification": Classification(CLASSES),
+    "multilabel": Multilabel(CLASSES, 1.0),
     "regression": Regression(2.0, 3.0),
     "step-classification": StepClassification(CLASSES),
 }
@@ -63,7 +65,7 @@ def windows_of(values):
     return [(max(0, start), values[max(0, start) : max(0, start) + WINDOWS.length]) for start in starts]
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_a_recording_has_the_mean_of_its_windows(task):
     model, whole = new_model(task), new_model(task, windows=None)
     for values in sequences([12, 5, 6]):
@@ -116,8 +118,8 @@ def test_how_many_windows_are_computed_at_once_changes_no_bit(task, monkeypatch)
     np.testing.assert_array_equal(new_model(task).outputs(source), expected)
 
 
-def test_probabilities_that_underflow_stay_finite():
-    task = TASKS["classification"]
+@pytest.mark.parametrize("task", [Classification(CLASSES), Multilabel(CLASSES, 1.0)])
+def test_probabilities_that_underflow_stay_finite(task):
     votes = task.votes(np.array([[0, 2000, 0, 0]], np.float32))
     assert np.isfinite(task.outputs_of_votes(votes)).all()
 

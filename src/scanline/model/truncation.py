@@ -156,15 +156,21 @@ class _Sum:
         return {weight: total.to(weight.dtype) for weight, total in self._sums.items()}
 
 
+def labelled_steps(targets: Tensor) -> Tensor:
+    """Return which targets of steps, of any shape, are those of steps with a label."""
+    return ~targets.isnan() if targets.is_floating_point() else targets >= 0
+
+
 def _of_steps(
     spans: Spans, task: Task, targets: Tensor, weights: Tensor | None, share: float, total: _Sum
 ) -> Tensor:
     """Add the gradients of the losses of all steps to `total`, and return the mean loss."""
-    labelled, states = max(1, int((targets >= 0).sum())), None
+    is_labelled, states = labelled_steps(targets), None
+    labelled = max(1, int(is_labelled.sum()))
     loss = torch.zeros((), dtype=torch.float64, device=spans.values.device)
     for first in spans.starts:
         here = slice(first, first + spans.truncate)
-        own, count = targets[:, here], int((targets[:, here] >= 0).sum())
+        own, count = targets[:, here], int(is_labelled[:, here].sum())
         with torch.set_grad_enabled(count > 0):
             outputs, states = spans.read(first, states)
             states = [tuple(state.detach() for state in layer) for layer in states]

@@ -116,6 +116,17 @@ class Multilabel(Task):
         probabilities: NDArray[np.float64] = expit(outputs.astype(np.float64))
         return probabilities
 
+    def votes(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities, (..., K)."""
+        return self.probabilities(outputs)
+
+    def outputs_of_votes(self, votes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the logits of mean probabilities, (..., K)."""
+        # A probability that is too close to 0 or 1 for float64 has a finite logit all the same.
+        tiny = np.finfo(np.float64).tiny
+        logits: NDArray[np.float64] = np.log(np.maximum(votes, tiny)) - np.log(np.maximum(1 - votes, tiny))
+        return logits
+
     def predict(self, outputs: NDArray[Any]) -> NDArray[np.int64]:
         """Return which classes are predicted, (N, K) of 0 and 1."""
         return (self.probabilities(outputs) >= self._limits).astype(np.int64)

@@ -20,7 +20,7 @@ from scanline.kernels.openmp import keep_to_one_thread, one_thread
 from scanline.model.dropout import BatchDraws, SpanDraws
 from scanline.model.gradients import Gradients, loss_and_gradients
 from scanline.model.network import Network
-from scanline.model.truncation import outputs_of
+from scanline.model.truncation import labelled_steps, outputs_of
 from scanline.tasks import Task
 from scanline.training.interruption import RESTART
 from scanline.training.team import Team
@@ -153,8 +153,7 @@ class Slices:
         if network.pooling.every_step:
             width = values.shape[1]
             targets, weights = targets[:, :width], None if weights is None else weights[:, :width]
-            labelled = ~targets.isnan() if targets.is_floating_point() else targets >= 0
-            share = int(labelled.sum()) / max(1, batch.labelled_steps)
+            share = int(labelled_steps(targets).sum()) / max(1, batch.labelled_steps)
         loss, gradients = loss_and_gradients(
             network,
             task,
