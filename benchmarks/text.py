@@ -289,7 +289,12 @@ PROBLEMS = {
         atis,
         "0.95 of the tags",
         {"logistic regression of neighbours": regression_of_neighbours},
-        settings={"train.epochs": 15, "train.unknown": 0.05, "model.embedding_size": 64},
+        settings={
+            "data.categorical_columns": ["word"],
+            "train.epochs": 15,
+            "train.unknown": 0.05,
+            "model.embedding_size": 64,
+        },
     ),
 }
 

@@ -30,6 +30,7 @@ export const getGallery = async (): Promise<{ data: string; items: GalleryItem[]
 export function requestFor(values: Values, fit: boolean, whatIf: WhatIf): PredictRequest {
   const request: PredictRequest = { inputs: [values] };
   if (model().network) request.trace = true;
+  if (model().network && model().input.kind === "text") request.attribution = true;
   if (fit) request.fit = true;
   if (!isEmpty(whatIf)) request.what_if = whatIf;
   return request;

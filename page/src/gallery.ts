@@ -6,8 +6,9 @@ import { choose } from "./inputs";
 import { autoplay } from "./player";
 import { model, panel, state } from "./state";
 import { pack } from "./theme";
-import type { GalleryItem, Input, Picture, PictureInput, Steps } from "./types";
+import type { GalleryItem, Input, Picture, PictureInput, Steps, Tokens } from "./types";
 import { className, percent } from "./format";
+import { joined } from "./tokens";
 
 let items: GalleryItem[] = [];
 let data = "";
@@ -41,8 +42,9 @@ function playWhenReady(): void {
 }
 
 /** An image of one pixel per value; lines for other sequences, in a colour that suits both schemes. */
-function thumbnail(item: GalleryItem): HTMLImageElement {
+function thumbnail(item: GalleryItem): HTMLElement {
   const input = model().input;
+  if (input.kind === "text") return make("span", { class: "snippet" }, joined(item.values as string | Tokens, input.tokens));
   const url = input.kind === "picture" ? picture(item.values as Picture, input) : lines(item.values as Steps);
   return make("img", { src: url, alt: "", class: input.kind, width: input.kind === "picture" ? 48 : 72, height: 48 });
 }
@@ -64,7 +66,7 @@ function picture(values: Picture, form: PictureInput): string {
 function lines(values: Steps): string {
   const canvas = make("canvas", { width: 144, height: 96 });
   const pen = canvas.getContext("2d")!;
-  const all = values.flat().filter((value) => value !== null);
+  const all = values.flat().filter((value) => typeof value === "number");
   const [low, high] = [Math.min(...all), Math.max(...all)];
   pen.strokeStyle = "#5a8fc7";
   pen.lineWidth = 1.5;
@@ -72,7 +74,7 @@ function lines(values: Steps): string {
     pen.beginPath();
     values.forEach((row, t) => {
       const value = row[f] ?? null;
-      if (value !== null) pen.lineTo(4 + (t / Math.max(1, values.length - 1)) * 136, 4 + 88 * (1 - (value - low) / (high - low || 1)));
+      if (typeof value === "number") pen.lineTo(4 + (t / Math.max(1, values.length - 1)) * 136, 4 + 88 * (1 - (value - low) / (high - low || 1)));
     });
     pen.stroke();
   }
@@ -90,6 +92,7 @@ export async function startGallery(): Promise<void> {
   part.hidden = !items.length;
   if (!items.length) return;
   const list = get("gallery");
+  list.dataset.kind = model().input.kind;
   const filter = get<HTMLSelectElement>("gallery-filter");
   const classes = model().classes.filter((name) => items.some((item) => item.true === name));
   options(filter, [["all", "all"], ["wrong", "errors only"], ...classes.map((name, at): [string, string] => [`class ${at}`, `class ${className(model(), name)}`])]);

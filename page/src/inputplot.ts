@@ -59,7 +59,7 @@ export function drawSteps(
   const count = values.length;
   const features = values[0]?.length ?? 0;
   let [low, high] = [Infinity, -Infinity];
-  for (const row of values) for (const v of row) if (v !== null) [low, high] = [Math.min(low, v), Math.max(high, v)];
+  for (const row of values) for (const v of row) if (typeof v === "number") [low, high] = [Math.min(low, v), Math.max(high, v)];
   if (!(low < high)) [low, high] = [low - 1 || 0, low + 1 || 1];
   const x = (t: number): number => ((t + 0.5) / count) * width;
   const y = (v: number): number => 6 + (height - 12) * (1 - (v - low) / (high - low));
@@ -69,10 +69,10 @@ export function drawSteps(
       let open = false;
       values.forEach((row, t) => {
         const v = row[f]!;
-        if (v === null) open = false;
+        if (typeof v !== "number") open = false;
         else if (open) pen.lineTo(x(t), y(v));
         else (pen.moveTo(x(t), y(v)), (open = true));
-        if (v !== null && (count === 1 || (!open && values[t + 1]?.[f] === null))) pen.arc(x(t), y(v), 2, 0, 7);
+        if (typeof v === "number" && (count === 1 || (!open && values[t + 1]?.[f] === null))) pen.arc(x(t), y(v), 2, 0, 7);
       });
       pen.strokeStyle = colours.series[f % 4]!;
       pen.setLineDash(DASHES[Math.floor(f / 4) % 3]!);
@@ -85,7 +85,7 @@ export function drawSteps(
     const pixels = raster.size(count, features);
     values.forEach((row, t) => {
       row.forEach((v, f) => {
-        pixels[f * count + t] = v === null ? 0 : colours.gate[Math.round(((v - low) / (high - low)) * 255)]!;
+        pixels[f * count + t] = typeof v !== "number" ? 0 : colours.gate[Math.round(((v - low) / (high - low)) * 255)]!;
       });
     });
     raster.done();

@@ -10,6 +10,7 @@ import { plural, runs } from "./format";
 
 export function startInputView(): void {
   const input = model().input;
+  if (input.kind === "text") return; // see tokens.ts
   const canvas = get<HTMLCanvasElement>("seen");
   const view = pane(canvas);
   get("seen-frame").dataset.kind = input.kind === "picture" ? (input.unit === "row" && model().network ? "rows" : "picture") : "lines";

@@ -1,6 +1,7 @@
 // Links that contain the input and the what-ifs: nothing is stored anywhere.
 //
 //   #p=BYTES   pixels 0..255 in reading order     #j=JSON   pixels that are not bytes     #s=CSV   other sequences
+//   #t=TEXT    a text                             #k=JSON   the tokens of a text
 //   &fit=1     fit first                          &w=JSON   what-ifs
 //
 // Each value is base64url of raw DEFLATE.
@@ -44,7 +45,9 @@ const words = (bytes: Uint8Array): string => new TextDecoder("utf-8", { fatal: t
 export async function hashOf(input: Input, whatIf: WhatIf, model: Model): Promise<string> {
   const found = new URLSearchParams();
   if (!input.values) throw new Error("there is no input to link to yet");
-  if (model.input.kind === "sequence") found.set("s", await pack(utf8(writeTable(input.values as Steps))));
+  if (typeof input.values === "string") found.set("t", await pack(utf8(input.values)));
+  else if (model.input.kind === "text") found.set("k", await pack(utf8(JSON.stringify(input.values))));
+  else if (model.input.kind === "sequence") found.set("s", await pack(utf8(writeTable(input.values as Steps))));
   else {
     const flat = (input.values as number[][][]).flat(2);
     const bytes = flat.every((value) => Number.isInteger(value) && value >= 0 && value <= 255);
@@ -70,13 +73,14 @@ function picture(bytes: ArrayLike<number>, form: PictureInput): Picture {
 /** Returns what a link contains, or null for nothing. Throws an Error with the reason if it cannot be read. */
 export async function fromHash(hash: string, model: Model): Promise<{ input: Input; whatIf: WhatIf } | null> {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
-  const key = ["p", "j", "s"].find((name) => given.has(name));
+  const key = ["p", "j", "s", "t", "k"].find((name) => given.has(name));
   if (!key) {
     if (hash.includes("=")) throw new Error("it contains nothing that this page can read");
     return null;
   }
   const form = model.input;
-  if ((form.kind === "sequence") !== (key === "s")) throw new Error("it was made for another kind of model");
+  const kind = { s: "sequence", t: "text", k: "text" }[key] ?? "picture";
+  if (form.kind !== kind) throw new Error("it was made for another kind of model");
   let bytes: Uint8Array;
   let whatIf: WhatIf = { blank: [], clamp: [], silence: [] };
   try {
@@ -89,6 +93,12 @@ export async function fromHash(hash: string, model: Model): Promise<{ input: Inp
     throw new Error("it is damaged or cut off");
   }
   const input: Input = { values: null, fit: given.get("fit") === "1", source: "link", title: "image from a link" };
+  if (form.kind === "text") {
+    const values = key === "t" ? words(bytes) : (JSON.parse(words(bytes)) as unknown);
+    const tokens = Array.isArray(values) && values.length > 0 && values.every((each) => typeof each === "string");
+    if (typeof values !== "string" && !tokens) throw new Error("it contains something else than a text");
+    return { input: { ...input, values: values as string | string[], fit: false, title: "text from a link" }, whatIf };
+  }
   if (form.kind === "sequence") {
     return { input: { ...input, values: readTable(words(bytes), form), fit: false, title: "table from a link" }, whatIf };
   }

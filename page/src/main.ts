@@ -18,7 +18,9 @@ import { startStrip } from "./strip";
 import { startTheme } from "./theme";
 import type { Model } from "./types";
 import { startUnits } from "./units";
+import { startTokens } from "./tokens";
 import { startUpload } from "./upload";
+import { startWriting } from "./writing";
 import { startPrediction } from "./prediction";
 import { startWhatIf } from "./whatif";
 import { capital, count, describeNetwork, percent } from "./format";
@@ -31,10 +33,10 @@ function describe(given: Model): void {
   const what = network ? capital(describeNetwork(network)) : `Ensemble of ${given.members.length} models (${[...new Set(given.members.map(describeNetwork))].join("; ")})`;
   const facts = [
     `${what}, ${count(parameters)} parameters, trained on ${given.trained_on}`,
-    input.kind === "picture" ? `reads ${input.height} × ${input.width} pixels${network ? `, ${input.unit} by ${input.unit}` : ""}` : `reads ${input.features} ${input.features === 1 ? "feature" : "features"} step by step`,
+    input.kind === "picture" ? `reads ${input.height} × ${input.width} pixels${network ? `, ${input.unit} by ${input.unit}` : ""}` : input.kind === "text" ? `reads texts ${input.unit} by ${input.unit}` : `reads ${input.features} ${input.features === 1 ? "feature" : "features"} step by step`,
   ];
   const worth = accuracy
-    ? `${percent(accuracy.accuracy)} of ${count(accuracy.n)} test ${input.kind === "picture" ? "images" : "sequences"} correct (95 % confidence interval ${(100 * accuracy.ci95[0]).toFixed(2)} to ${percent(accuracy.ci95[1])})`
+    ? `${percent(accuracy.accuracy)} of ${count(accuracy.n)} test ${{ picture: "images", sequence: "sequences", text: "texts" }[input.kind]} correct (95 % confidence interval ${(100 * accuracy.ci95[0]).toFixed(2)} to ${percent(accuracy.ci95[1])})`
     : "test accuracy not recorded";
   const about = get("about");
   about.replaceChildren(`${facts.join("; ")}. `, make("strong", {}, `${worth.charAt(0).toUpperCase()}${worth.slice(1)}.`));
@@ -77,11 +79,16 @@ async function start(): Promise<void> {
   const draws = input.kind === "picture" && input.channels === 1;
   get("drawing").hidden = !draws;
   get("pasting").hidden = input.kind !== "sequence";
-  text(get("input-title"), draws ? "Draw" : input.kind === "sequence" ? "Paste" : "Choose an image");
+  get("writing").hidden = input.kind !== "text";
+  get("app").dataset.kind = input.kind;
+  const titles = { picture: draws ? "Draw" : "Choose an image", sequence: "Paste", text: "Write" };
+  text(get("input-title"), titles[input.kind]);
   if (input.kind === "picture" && draws) startBoard(input);
   if (input.kind === "sequence") startPaste(input);
+  if (input.kind === "text") startWriting(input);
   startUpload();
-  startInputView();
+  if (input.kind === "text") startTokens(input);
+  else startInputView();
   startPrediction();
   startBars();
   for (const each of document.querySelectorAll<HTMLElement>("[data-needs=network]")) each.hidden = !given.network;

@@ -144,12 +144,14 @@ export function startMaps(): void {
       text(get("readout"), " ");
       return;
     }
+    const seen = result.prediction.seen;
     const { unit, step, part } = state.hover ?? { unit: state.unit, step: state.step, part: "" };
     const value = (name: string): string => signed(partOf(result, name)[step - 1]?.[unit] ?? Number.NaN);
     const before = state.altered && part ? partOf(state.plain, part)[step - 1]?.[unit] : undefined;
     const all = network.parts.map((name) => `${name} ${value(name)}`).join("  ");
     const then = before === undefined ? "" : ` (without what-ifs: ${signed(before)})`;
-    text(get("readout"), `Unit ${unit}, ${input.unit} ${step}: ${part ? `${partName(model(), part)} ${value(part)}${then}` : all}`);
+    const token = input.kind === "text" && Array.isArray(seen) ? ` “${String(seen[step - 1] ?? "")}”` : "";
+    text(get("readout"), `Unit ${unit}, ${input.unit} ${step}${token}: ${part ? `${partName(model(), part)} ${value(part)}${then}` : all}`);
   }
 }
 

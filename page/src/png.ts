@@ -5,6 +5,7 @@ import { make } from "./dom";
 import { colourIn, drawLegend, scaleOf } from "./heat";
 import { currentOrder } from "./maps";
 import { drawPicture, drawSteps } from "./inputplot";
+import { drawTokens, tokensOf } from "./tokens";
 import { layerOf, model, partOf, shown, state, steps, stepsRead } from "./state";
 import { LIGHT } from "./theme";
 import type { Pen } from "./canvas";
@@ -74,6 +75,7 @@ export function compose(): HTMLCanvasElement {
   pen.translate(EDGE, top);
   const blank = result.request.what_if?.blank ?? [];
   if (input.kind === "picture") drawPicture(pen, wide, Math.min(tall, wide / aspect), seen as Picture, input, network ? steps() : stepsRead(), blank);
+  else if (input.kind === "text") drawTokens(pen, wide, tall, tokensOf(result), result.prediction.attribution?.values ?? null, input.tokens, LIGHT);
   else drawSteps(pen, wide, tall, seen as Steps, network ? steps() : stepsRead(), blank, input.names ?? null, LIGHT);
   pen.restore();
   write(pen, "Network input", EDGE, top + tall + 18, LIGHT.quiet, 13);

@@ -2,7 +2,7 @@
 import { announce, get, make, text } from "./dom";
 import { model, panel, shown, state } from "./state";
 import type { Result, Trace } from "./types";
-import { className, percent } from "./format";
+import { className, percent, plural } from "./format";
 
 interface Run {
   label: number;
@@ -56,7 +56,7 @@ export function startPrediction(): void {
     const now = shown();
     if (!now) {
       result.replaceChildren(make("span", { class: "none" }, "–"));
-      const invitation = input.kind === "picture" ? (input.channels === 1 ? "Draw a character or choose a test example." : "Choose an image.") : "Paste a table or choose a test example.";
+      const invitation = input.kind === "text" ? "Write a text or choose a test example." : input.kind === "picture" ? (input.channels === 1 ? "Draw a character or choose a test example." : "Choose an image.") : "Paste a table or choose a test example.";
       text(get("summary"), invitation);
       text(get("truth"), "");
       delete result.dataset.label;
@@ -78,7 +78,11 @@ export function startPrediction(): void {
     const correct = state.plain?.prediction.label === truth ? "correct" : "wrong";
     const known = truth === undefined ? "" : `True class: ${className(model(), truth)}; the prediction is ${correct}.`;
     text(get("truth"), [known, example ? "This is an example; draw to replace it." : ""].filter(Boolean).join(" "));
-    if (input.kind !== "picture" || input.channels !== 1) text(get("truth"), known);
+    const { unknown } = now.prediction;
+    const missing = unknown ? `The model does not know ${unknown === 1 ? "one of them" : `${unknown} of them`}.` : "";
+    const shownSteps = trace.probabilities.length;
+    const counted = unknown ? `${shownSteps} ${shownSteps === 1 ? input.unit : plural(input.unit)}. ${missing}` : "";
+    if (input.kind !== "picture" || input.channels !== 1) text(get("truth"), [known, counted].filter(Boolean).join(" "));
     const what = state.altered ? "what-if-summary" : "";
     text(
       get("what-if-summary"),

@@ -40,12 +40,17 @@ export function readTable(text: string, form: SequenceInput): Steps {
   if (!first) throw new TableError("the table is empty: paste one row per step");
   let columns: number[] | null = null;
   let names = form.names ?? null;
-  if (first.fields.some((field) => !NUMBER.test(field) && !MISSING.has(field.toLowerCase()))) {
+  const named = (at: number): boolean => form.categorical.includes(at);
+  const found = columnsOf(first.fields, names);
+  if (form.categorical.length && found) {
+    lines.shift();
+    columns = found;
+  } else if (first.fields.some((field, at) => !named(at) && !NUMBER.test(field) && !MISSING.has(field.toLowerCase()))) {
     const numbers = first.fields.filter((field) => NUMBER.test(field)).length;
     // A header has no numbers; a row with a typing error has.
     if (numbers === 0) {
       lines.shift();
-      columns = columnsOf(first.fields, names);
+      columns = found;
       names ??= first.fields.length === form.features ? first.fields : null;
     }
   }
@@ -57,6 +62,7 @@ export function readTable(text: string, form: SequenceInput): Steps {
       throw new TableError(`line ${number}: expected ${wanted}, found ${chosen.length}`);
     }
     return chosen.map((field, at) => {
+      if (named(at)) return field === "" ? null : field;
       const column = `line ${number}, column ${names?.[at] ?? at + 1}`;
       if (NUMBER.test(field)) return Number(field);
       if (!MISSING.has(field.toLowerCase())) throw new TableError(`${column}: expected a number, found “${field.slice(0, 40)}”`);

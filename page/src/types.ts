@@ -4,9 +4,13 @@ export type Label = number | string | boolean;
 export type Direction = "forward" | "backward";
 /** (height, width), or (height, width, 3) with colours. */
 export type Picture = (number | number[])[][];
-/** (T, F); null is a missing value. */
-export type Steps = (number | null)[][];
-export type Values = Picture | Steps;
+/** A number, or the name of a category; null is a missing value. */
+export type Cell = number | string | null;
+/** (T, F). */
+export type Steps = Cell[][];
+export type Tokens = string[];
+/** A text is sent as it is, or as its tokens. */
+export type Values = Picture | Steps | Tokens | string;
 
 export interface PictureInput {
   kind: "picture";
@@ -27,6 +31,16 @@ export interface SequenceInput {
   features: number;
   names?: string[] | null;
   missing: string;
+  /** Features that are names of categories. */
+  categorical: number[];
+  unit: string;
+}
+
+export interface TextInput {
+  kind: "text";
+  tokens: string;
+  lower_case: boolean;
+  maximum_length: number;
   unit: string;
 }
 
@@ -51,7 +65,7 @@ export interface Model {
   classes: Label[];
   /** The classes as text: a class 1.0 is the number 1 here. */
   class_names: string[];
-  input: PictureInput | SequenceInput;
+  input: PictureInput | SequenceInput | TextInput;
   /** Null for an ensemble, which has no traces and what-ifs. */
   network: Network | null;
   /** The networks of an ensemble. */
@@ -87,6 +101,10 @@ export interface Prediction {
   probabilities: Record<string, number>;
   seen: Values;
   trace: Trace;
+  /** Categories or tokens that the model does not know. */
+  unknown?: number;
+  /** (T, F), of the predicted class. */
+  attribution?: { of: Label; values: number[][]; sum: number; error: number };
 }
 
 export interface Predictions {
@@ -118,6 +136,7 @@ export interface PredictRequest {
   inputs: [Values];
   fit?: boolean;
   trace?: true;
+  attribution?: true;
   what_if?: WhatIf;
 }
 
@@ -135,7 +154,7 @@ export interface Input {
   values: Values | null;
   file?: { content: Blob; type: string };
   fit: boolean;
-  source: "board" | "gallery" | "file" | "paste" | "link";
+  source: "board" | "gallery" | "file" | "paste" | "link" | "text";
   /** Where it comes from. */
   title: string;
   truth?: Label;

@@ -4,6 +4,7 @@ import { choose } from "./inputs";
 import { fillPaste } from "./paste";
 import { showError } from "./errors";
 import { model } from "./state";
+import { fillText } from "./writing";
 
 const TYPES: Record<string, string> = {
   png: "image/png",
@@ -18,8 +19,10 @@ const TYPES: Record<string, string> = {
 };
 
 async function take(file: File): Promise<void> {
-  if (model().input.kind === "sequence") {
+  const { kind } = model().input;
+  if (kind !== "picture") {
     if (file.size > 4_000_000) showError(`${file.name} is too large for this page; send it to the API instead`);
+    else if (kind === "text") fillText(await file.text(), file.name);
     else fillPaste(await file.text());
     return;
   }
@@ -38,7 +41,7 @@ export function startUpload(): void {
   const isPicture = model().input.kind === "picture";
   field.accept = isPicture ? `image/*,${Object.keys(TYPES).map((ending) => `.${ending}`).join(",")}` : ".csv,.tsv,.txt,text/*";
   if (!isPicture) {
-    text(get("upload-label"), "Or upload a table");
+    text(get("upload-label"), model().input.kind === "text" ? "Or upload a text" : "Or upload a table");
     text(get("upload-help"), "Choose a file, or drop it anywhere on the page.");
   } else if (model().input.kind === "picture") {
     text(get("upload-label"), get("drawing").hidden ? "Upload an image" : "Or upload an image");

@@ -333,7 +333,7 @@ def test_without_matplotlib_saving_a_figure_exits_with_2_and_text_still_works(
 
 
 def test_missing_and_unknown_arguments_exit_with_2(scanline, trained, tmp_path):
-    assert "Missing argument 'INPUT'" in refused(scanline, tmp_path, trained)[1]
+    assert "expected INPUT or --text, found neither" in refused(scanline, tmp_path, trained)[1]
     code, line = refused(scanline, tmp_path, trained, "3", "--device", "tpu")
     assert code == 2
     assert "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'" in line

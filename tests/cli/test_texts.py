@@ -8,7 +8,7 @@ import pandas
 import pytest
 
 from scanline import Arrays, load
-from scanline.api import train
+from scanline.api import explain, train
 from scanline.errors import DataError, UsageError
 
 FEW = {"train.samples": 1_500, "model.hidden_size": 8, "model.embedding_size": 6, "input.minimum_count": 1}
@@ -39,6 +39,32 @@ def test_the_recipe_of_texts_is_chosen_and_new_texts_are_predicted(films, scanli
 def test_an_explanation_names_the_tokens(films, scanline):
     _, out, _ = scanline("explain", films / "run", films / "new.tsv", "--json")
     assert json.loads(out)["tokens"] == ["a", "fine", "and", "moving", "(unknown)"]
+
+
+def test_a_text_is_explained_with_its_tokens_marked(films, scanline, tmp_path):
+    text = "a fine and moving story"
+    figure = tmp_path / "text.svg"
+    code, out, _ = scanline("explain", films / "run", "--text", text, "--save", figure)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("the text: good")
+    model = load(films / "run")
+    found = explain(model, text)
+    for line, token, share in zip(lines[2:], found.tokens, found.attribution.values.sum(1), strict=False):
+        assert line.split()[1:3] == [token, f"{share:+.3f}"]
+    assert figure.read_bytes().startswith(b"<?xml")
+    shares = found.shares
+    html = found._marked_tokens()
+    assert html.count("<span") == 5
+    for token, share in zip(found.tokens, shares, strict=True):
+        colour = "33,102,172" if share > 0 else "178,24,43"
+        assert f"rgba({colour},{0.6 * abs(share):.2f});" in html
+        assert f">{token}</span>" in html
+    assert abs(shares).max() == 1
+    assert [each.get_text() for each in found.figure().axes[0].texts] == list(found.tokens)
+    for wrong, message in (((), "found neither"), (("0", "--text", "a"), "found both")):
+        code, _, err = scanline("explain", films / "run", *wrong)
+        assert (code, message in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from scanline.serving.start import LOOPBACK
 from tests.browser import watched
 from tests.model.test_session import new_model
 from tests.serving.client import in_thread, start_process, terminate, wait_ready
+from tests.serving.test_names import _model as text_model
 
 PAGE = resources.files("scanline.serving") / "page"
 SOURCES = Path(__file__).parents[2] / "page" / "src"
@@ -408,3 +409,31 @@ def test_the_sentence_about_a_prediction_names_all_classes_that_led(seen, classe
     page.route("**/v1/predict", altered)
     after(page, lambda: draw_one(page))
     assert plain(page.locator("#summary").inner_text()) == sentence
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_text_is_predicted_while_it_is_written_and_its_tokens_are_marked(browser, width):
+    with in_thread(text_model(text=True, bidirectional=True)) as server, watched(browser, width) as found:
+        page, own = found.page, f"http://127.0.0.1:{server.port}/"
+        page.goto(own)
+        page.wait_for_selector("body[data-state=empty]")
+        after(page, lambda: page.locator("#writing-text").press_sequentially("A fine new"))
+        wait(page, "document.querySelectorAll('#tokens span').length === 3")
+        assert page.locator("#tokens span").all_inner_texts() == ["a", "fine", "new"]
+        expected = server.predict(["A fine new"], attribution=True).json()["predictions"][0]
+        assert page.get_attribute("#prediction", "data-label") == expected["label"]
+        assert "The model does not know one of them" in page.inner_text("#truth")
+        sums = [row[0] for row in expected["attribution"]["values"]]
+        strongest = max(range(3), key=lambda at: abs(sums[at]))
+        colours = page.evaluate(
+            "[...document.querySelectorAll('#tokens span')].map(s => s.style.backgroundColor)"
+        )
+        assert ["45%" in colour for colour in colours] == [at == strongest for at in range(3)]
+        assert ["--warm" in colour for colour in colours] == [value < 0 for value in sums]
+        page.click("#tokens span[data-step='2']")
+        wait(page, "document.querySelector('#tokens .now')?.textContent === 'fine'")
+        assert "word 2 “fine”" in page.inner_text("#readout")
+        page.click("#copy-link")
+        wait(page, "location.hash.startsWith('#t=')")
+        assert (found.violations(), found.sideways()) == ([], 0)
+        found.check(own)

@@ -12,7 +12,8 @@ from scanline.cli.output import bar_of, print_json, print_text, say, shown_name
 
 @click.command(name="explain")
 @click.argument("run", type=click.Path())
-@click.argument("given", metavar="INPUT")
+@click.argument("given", metavar="INPUT", required=False)
+@click.option("--text", metavar="TEXT", help="Explain the prediction for this text, in place of INPUT.")
 @click.option(
     "--sequence",
     metavar="NAME",
@@ -33,7 +34,8 @@ from scanline.cli.output import bar_of, print_json, print_text, say, shown_name
 @click.option("--json", "as_json", is_flag=True, help="Print every number as JSON.")
 def command(
     run: str,
-    given: str,
+    given: str | None,
+    text: str | None,
     sequence: str | None,
     targets: tuple[str, ...],
     calibrated: bool,
@@ -44,19 +46,31 @@ def command(
     """Explain the prediction of RUN, a run or model directory, for INPUT.
 
     INPUT is a picture, a file of sequences, or the number of a test sequence as `scanline evaluate` prints
-    it. The output is the prediction after each step, and the step from which on it does not change. --save
-    adds every gate and state of every layer, and the attribution of each input value (integrated gradients).
+    it; --text gives a text to a model that reads texts. The output is the prediction after each step, and the
+    step from which on it does not change. --save adds every gate and state of every layer, and the
+    attribution of each input value (integrated gradients).
     """
     from scanline.device import choose_device
+    from scanline.errors import UsageError
+    from scanline.evaluation.predict_texts import check_reads_text
     from scanline.explanation.attribution import TOLERANCE
-    from scanline.explanation.explain import explain_input
+    from scanline.explanation.explain import explain, explain_input
     from scanline.explanation.save import check_suffix, save
     from scanline.model.loading import load
 
     for target in targets:  # before anything is computed or written
         check_suffix(Path(target))
     model = load(run, choose_device(device), calibrated).with_reading(**reading)
-    explanation = explain_input(model, run, given, sequence)
+    if (given is None) == (text is None):
+        raise UsageError("expected INPUT or --text" + (", found both" if given else ", found neither"))
+    if text is not None:
+        if sequence is not None:
+            raise UsageError("--sequence applies to files of several sequences, not to --text")
+        check_reads_text(model, given=True)
+        explanation = explain(model, text, "the text")
+    else:
+        assert given is not None
+        explanation = explain_input(model, run, given, sequence)
     for target in targets:
         save(explanation, Path(target))
         say(f"wrote {target}")
@@ -64,12 +78,16 @@ def command(
         print_json({"run": run} | explanation.to_json())
         return
     print_text("\n".join(map(shown_name, explanation.lines())))
-    trace = explanation.trace
+    trace, shares = explanation.trace, explanation.attribution.values.sum(1)
     for step, probabilities in enumerate(trace.probabilities, 1):
         # The two most probable classes.
         first, *others = probabilities.argsort()[::-1][:2]
         bar = bar_of(probabilities[first])
-        line = f"  {step:>4}  {shown_name(trace.classes[first]):<12.12} {probabilities[first]:.4f} {bar:<20} "
+        token = ""
+        if explanation.tokens:  # with what it contributes to the predicted class
+            token = f"{shown_name(explanation.tokens[step - 1], 16):<16} {shares[step - 1]:+.3f}  "
+        name = shown_name(trace.classes[first])
+        line = f"  {step:>4}  {token}{name:<12.12} {probabilities[first]:.4f} {bar:<20} "
         for second in others:  # none if there is only one class
             line += f"{shown_name(trace.classes[second]):.12} {probabilities[second]:.4f}"
         print_text(line.rstrip())

@@ -8,8 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from scanline.data.given_steps import text_list
-from scanline.data.readers.text_sources import text_source
+from scanline.data.readers.text_sources import text_list, text_source
 from scanline.errors import UsageError
 from scanline.model.artifact import TrainedModel
 from scanline.tasks.base import DecodedPrediction, JsonObject

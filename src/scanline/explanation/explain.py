@@ -29,8 +29,8 @@ def explain(model: TrainedModel, values: Any, name: str = "the given sequence") 
 
     Args:
         model: The model.
-        values: (T, F), (T,) for one feature, or a picture (height, width) or (height, width, 3), as for
-            `Model.predict`.
+        values: (T, F), (T,) for one feature, a picture (height, width) or (height, width, 3), as for
+            `Model.predict`, or a text.
         name: Name of the sequence in texts and figures.
 
     Returns:
@@ -135,6 +135,8 @@ def _with_batch_axis(preprocessing: Preprocessing, values: Any) -> Any:
     """Return `values` as a batch of one sequence, also where a step has a single feature."""
     if preprocessing.picture is not None:
         return values
+    if preprocessing.vocabularies:
+        return [values] if isinstance(values, str) else values
     try:
         shape = np.shape(values)
     except ValueError:  # sequences of different lengths, thus more than one: `explain` reports it

@@ -99,19 +99,41 @@ class Explanation:
             f"of {steps}; the prediction {changes}",
         ]
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(T,) contribution of each step to the predicted class, from -1 to 1: 1 is the largest magnitude."""
+        sums: NDArray[np.float64] = self.attribution.values.sum(1)
+        return sums / (float(np.abs(sums).max()) or 1.0)
+
+    def _marked_tokens(self) -> str:
+        """Return the tokens of a text as HTML: blue ones are for the predicted class, red ones against it."""
+        spans = []
+        for token, share in zip(self.tokens, self.shares, strict=True):
+            colour = "33,102,172" if share > 0 else "178,24,43"
+            style = f"background:rgba({colour},{0.6 * abs(share):.2f});padding:.1em .15em;border-radius:3px"
+            spans.append(f'<span style="{style}">{escape(token)}</span>')
+        between = " " if any(len(token) > 1 for token in self.tokens) else ""
+        return f'<p style="white-space:pre-wrap;line-height:1.8">{between.join(spans)}</p>' if spans else ""
+
     def plot_data(self, upto: int | None = None) -> SequenceData:
         """Return the numbers of the figure, or of its frame after `upto` steps, counted from 1."""
         cell = cells.get(self.cell)
         if upto is None:
             return sequence_data(
-                self.trace, cell, self.values, self.picture, self.attribution, self.pixel_attribution
+                self.trace,
+                cell,
+                self.values,
+                self.picture,
+                self.attribution,
+                self.pixel_attribution,
+                self.tokens,
             )
         T, F = self.values.shape
         picture = None
         if self.picture is not None and self.view is not None:
             picture = picture_so_far(self.picture, self.view, (T, F), upto)
         # The attribution depends on all steps, so no frame shows it.
-        return sequence_data(self.trace, cell, self.values, picture, None, None)
+        return sequence_data(self.trace, cell, self.values, picture, None, None, self.tokens)
 
     def figure(self, upto: int | None = None) -> Figure:
         """Return the explanation as a Matplotlib figure.
@@ -128,6 +150,6 @@ class Explanation:
         """For notebooks: the summary, and the figure if Matplotlib is installed."""
         summary = "<br>".join(escape(line.strip()) for line in self.lines())
         if importlib.util.find_spec("matplotlib") is None:
-            return f"<p>{summary}</p>"
+            return f"<p>{summary}</p>{self._marked_tokens()}"
         drawn = plots.to_svg(self.figure(), f"Explanation of {self.name}")
-        return f'<div style="max-width:60em"><p>{summary}</p>{drawn}</div>'
+        return f'<div style="max-width:60em"><p>{summary}</p>{self._marked_tokens()}{drawn}</div>'

@@ -23,6 +23,7 @@ def sequence_data(
     picture: NDArray[np.uint8] | None,
     attribution: Attribution | None,
     pixel_attribution: NDArray[np.float64] | None,
+    tokens: tuple[str, ...] = (),
 ) -> SequenceData:
     """Return the numbers of a plot.
 
@@ -33,6 +34,7 @@ def sequence_data(
         picture: (height, width) or (height, width, 3), or None.
         attribution: Attributions to the predicted class, or None.
         pixel_attribution: The same in the picture's place, (height, width), or None.
+        tokens: Token of each step of a text, empty for other sequences.
     """
     image = None
     if attribution is not None:
@@ -60,6 +62,7 @@ def sequence_data(
         picture=picture,
         attribution=image,
         panels=panels,
+        tokens=tokens,
     )
 
 

@@ -21,6 +21,7 @@ from scanline.plots.style import (
     short_label,
     styled,
 )
+from scanline.plots.tokens import draw_tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,6 +78,7 @@ class SequenceData:
         picture: (height, width) or (height, width, 3), 0 to 255, NaN where not yet read; or None.
         attribution: Attributions, or None.
         panels: Gates and states.
+        tokens: Token of each step of a text, which are drawn in place of values; empty for others.
     """
 
     class_names: tuple[str, ...]
@@ -87,6 +89,7 @@ class SequenceData:
     picture: NDArray[Any] | None = None
     attribution: AttributionImage | None = None
     panels: tuple[Panel, ...] = ()
+    tokens: tuple[str, ...] = ()
 
 
 @styled
@@ -204,6 +207,10 @@ def _draw_panel(axes: Axes, panel: Panel, shown: int) -> None:
 
 def _draw_input(axes: Axes, data: SequenceData, upto: int | None) -> None:
     axes.grid(False)
+    if data.tokens:
+        shares = None if data.attribution is None else np.asarray(data.attribution.values, float).sum(0)
+        draw_tokens(axes, data.tokens, shares, upto)
+        return
     picture, values = data.picture, data.values
     if picture is not None:
         # Masked pixels have not been read yet and stay transparent.

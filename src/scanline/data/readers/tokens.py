@@ -126,13 +126,12 @@ def _cut(found: Tokens, longest: int, cut: int) -> Tokens:
     lengths = found.lengths
     starts = np.cumsum(lengths) - lengths
     kept = np.arange(len(found.codes)) - np.repeat(starts, lengths) < longest
-    codes = found.codes[kept]
-    used, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+    used, first, places = np.unique(found.codes[kept], return_index=True, return_inverse=True)
     order = np.argsort(first)
     ranks = np.empty(len(order), np.int32)
     ranks[order] = np.arange(len(order))
     names = tuple(found.names[code] for code in used[order].tolist())
-    return Tokens(ranks[codes.reshape(-1)], np.minimum(lengths, longest), names, cut)
+    return Tokens(ranks[places.reshape(-1)], np.minimum(lengths, longest), names, cut)
 
 
 def kind_of(texts: Sequence[str]) -> str:
