@@ -98,7 +98,7 @@ def test_an_explanation_attributes_to_static_columns(tables, scanline):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("export RUN --output m.onnx", "ONNX export: expected"),
+        ("export RUN --output m.keras", "Keras export: expected"),
         ("score RUN DATA --to scores", "scoring: expected"),
         ("data pack DATA --to packed --static-columns age", "packed data have no static columns"),
         ("train DATA --static-columns age --set input.features=1 --run r", "input.features must be 0"),

@@ -88,10 +88,10 @@ def check_exportable(model: Model, target: str, title: str) -> None:
             f"{title} export: expected a model that reads numbers, got one that reads categories; "
             "export it to ONNX"
         )
-    if model.preprocessing.static:
+    if model.preprocessing.static and target != "onnx":
         raise UsageError(
-            f"{title} export: expected a model that reads steps only, got one with static columns; predict "
-            "with Scanline instead"
+            f"{title} export: expected a model that reads steps only, got one with static columns; "
+            "export it to ONNX"
         )
     # layout() raises the UsageError itself if the cell has no mapping to the format.
     model.network.recurrent.cell.layout(target)

@@ -169,6 +169,8 @@ def draw_ragged(
     # At least one sequence has all T steps, as in every batch that is padded to its longest.
     lengths[generator.integers(N)] = T
     values = draw_steps(model, generator, (N, T, form.features))
+    static = list(form.static)
+    values[:, :, static] = values[:, :1, static]
     source = MemorySource.from_padded(values, lengths, np.zeros(N, np.int64), (), "random steps")
     padding = np.arange(T) >= lengths[:, None]
     values[padding] = _PADDING[generator.integers(len(_PADDING), size=values[padding].shape)]

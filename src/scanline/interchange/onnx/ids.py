@@ -13,6 +13,7 @@ from onnx import TensorProto, ValueInfoProto
 from scanline.data.transforms.imputer import Imputer
 from scanline.data.vocabulary import MISSING, UNKNOWN
 from scanline.interchange.onnx.builder import GraphBuilder, to_array, value_info
+from scanline.interchange.onnx.static import categories, numbers_by_step, static_feed
 from scanline.model.artifact import Model, TrainedModel
 
 _ABOUT = "0 is a missing category, 1 an unknown one; ids that the vocabulary does not have are read as 1."
@@ -39,7 +40,7 @@ def number_imputer(model: Model) -> Imputer:
 
 def ids_input(model: Model, whole: bool) -> ValueInfoProto:
     """Return the input `ids`: (N, T, C), of a text (N, T); of one step without T."""
-    count = len(model.network.embeddings.embeddings)
+    count = len(categories(model, static=False))
     shape: list[int | str] = ["N", "T"] if whole else ["N"]
     if not model.preprocessing.settings.tokens:
         shape.append(count)
@@ -47,22 +48,23 @@ def ids_input(model: Model, whole: bool) -> ValueInfoProto:
     return value_info("ids", shape, f"{what} {_ABOUT}", TensorProto.INT64)
 
 
-def embed(graph: GraphBuilder, model: Model, numbers: str) -> str:
+def embed(graph: GraphBuilder, model: Model, numbers: str, given: str = "ids") -> str:
     """Add the tables, and return what the first layer reads: the numbers, then the rows of each table.
 
     Args:
         graph: The graph, with the input `ids`.
         model: The model.
         numbers: Standardised numbers (..., F - C), or "" if there are none.
+        given: Name of the ids (..., C).
     """
     embeddings, parts = model.network.embeddings, [numbers] if numbers else []
     unknown = graph.constant("unknown_id", UNKNOWN, np.int64)
     zero = graph.constant("first_id", 0, np.int64)
     for place, (each, table) in enumerate(zip(embeddings.embeddings, embeddings.tables, strict=True)):
-        name, ids = f"feature_{each.feature}", "ids"
+        name, ids = f"feature_{each.feature}", given
         if not model.preprocessing.settings.tokens:
             index = graph.constant(f"{name}_place", place, np.int64)
-            ids = graph.add("Gather", ["ids", index], f"{name}_ids", axis=-1)
+            ids = graph.add("Gather", [given, index], f"{name}_ids", axis=-1)
         end = graph.constant(f"{name}_count", each.count, np.int64)
         # Gather fails on ids outside the table, also where they are padding.
         below = graph.add(
@@ -85,12 +87,14 @@ def graph_inputs(model: TrainedModel, name: str, values: NDArray[np.float32]) ->
         values: Steps whose categories are ids.
     """
     first = model.models[0]
-    if not has_ids(first):
+    static = static_feed(first, values)
+    if not has_ids(first) and not static:
         return {name: values}
-    chosen = number_features(first)
-    ids = values[..., [each.feature for each in first.network.embeddings.embeddings]]
-    whole = np.where(np.isfinite(ids), ids, -7).clip(-(2**40), 2**40).astype(np.int64)
-    made = {"ids": whole[..., 0] if first.preprocessing.settings.tokens else whole}
+    chosen, made = numbers_by_step(first), static
+    if features := categories(first, static=False):
+        ids = values[..., features]
+        whole = np.where(np.isfinite(ids), ids, -7).clip(-(2**40), 2**40).astype(np.int64)
+        made["ids"] = whole[..., 0] if first.preprocessing.settings.tokens else whole
     return made | ({name: np.ascontiguousarray(values[..., chosen])} if chosen else {})
 
 

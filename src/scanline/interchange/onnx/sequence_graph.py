@@ -24,6 +24,14 @@ from scanline.interchange.onnx.parts import (
     operator_attributes,
     standardize,
 )
+from scanline.interchange.onnx.static import (
+    categories,
+    divide,
+    join,
+    numbers_by_step,
+    static_inputs,
+    with_static,
+)
 from scanline.model.artifact import Model
 from scanline.tasks.regression import Regression
 
@@ -38,7 +46,8 @@ def sequence_graph(
 ) -> ModelProto:
     """Return the graph that reads `steps` (N, T, F) with `lengths` (N,), or `pictures`.
 
-    With categories it reads `ids`, see `ids_input`, and `steps` of the features that are numbers, if any.
+    With categories it reads `ids`, see `ids_input`, and `steps` of the features that are numbers, if any;
+    static features have inputs of their own, see `static_inputs`.
 
     Its outputs are `logits` (N, K) and, if wanted, `probabilities` (N, K), or (N, T, K) if the model predicts
     each step. They are NaN for a sequence with a value that is not finite and is not filled.
@@ -54,12 +63,15 @@ def sequence_graph(
     network, form, graph = model.network, model.preprocessing, GraphBuilder(opset)
     a = network.architecture
     if pictures:
-        values, lengths, real, inputs = _picture_inputs(graph, form)
+        values, ids, lengths, real, inputs = _picture_inputs(graph, form)
     else:
-        values, lengths, real, inputs = _step_inputs(graph, model)
+        values, ids, lengths, real, inputs = _step_inputs(graph, model)
     standard, finite = _standardised(graph, model, values, real) if values else ("", "")
     if has_ids(model):
-        standard = embed(graph, model, standard)
+        standard = embed(graph, model, standard, ids)
+    static = ""
+    if form.static:
+        standard, static = divide(graph, model, standard)
     read = graph.add("Transpose", [standard], "time_major", perm=[1, 0, 2])  # (T, N, F)
     final = ""
     for layer in range(a.layers):
@@ -73,6 +85,8 @@ def sequence_graph(
         return "lengths" if real else graph.numbers(_picture_steps(form))
 
     features = network.pooling.to_onnx(graph, read, final, real, counts)
+    if static:
+        features = join(graph, model, features, static)
     every_step = network.pooling.every_step
     outputs_info = add_outputs(graph, model, features, finite, temperature, probabilities, every_step)
     return graph.model(
@@ -106,12 +120,12 @@ def _picture_steps(form: Preprocessing) -> int:
     return form.picture.height * form.picture.width * form.picture.channels // form.features
 
 
-def _step_inputs(graph: GraphBuilder, model: Model) -> tuple[str, str, str, list[ValueInfoProto]]:
-    """Return (steps, lengths for the recurrent operators, (N, T, 1) whether a step exists, inputs).
+def _step_inputs(graph: GraphBuilder, model: Model) -> tuple[str, str, str, str, list[ValueInfoProto]]:
+    """Return (steps, ids, lengths for the recurrent operators, (N, T, 1) whether a step exists, inputs).
 
     Steps are "" if all features are categories.
     """
-    form, width = model.preprocessing, len(number_features(model))
+    form, width = model.preprocessing, len(numbers_by_step(model))
     shape = graph.add("Shape", ["steps" if width else "ids"], "steps_shape")
     T = graph.add("Gather", [shape, graph.constant("one", 1, np.int64)], "T", axis=0)
     limits = [graph.constant("none", 0, np.int64), T, graph.constant("one", 1, np.int64)]
@@ -120,14 +134,20 @@ def _step_inputs(graph: GraphBuilder, model: Model) -> tuple[str, str, str, list
     real = graph.add("Less", [index, ends], "real")  # (N, T, 1)
     lengths = graph.add("Cast", ["lengths"], "lengths_int32", to=TensorProto.INT32)
     about = f"{describe_input(form)} Values past `lengths` are not read."
-    inputs = [ids_input(model, whole=True)] if has_ids(model) else []
+    inputs = [ids_input(model, whole=True)] if categories(model, static=False) else []
     inputs += [value_info("steps", ["N", "T", width], about)] if width else []
     counts = "Number of steps of each sequence: 1 to T."
     inputs.append(value_info("lengths", ["N"], counts, TensorProto.INT64))
-    return "steps" if width else "", lengths, real, inputs
+    values, ids = "steps" if width else "", "ids"
+    if form.static:
+        values, ids = with_static(graph, model, T)
+        inputs += static_inputs(model)
+    return values, ids, lengths, real, inputs
 
 
-def _picture_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str, str, list[ValueInfoProto]]:
+def _picture_inputs(
+    graph: GraphBuilder, form: Preprocessing
+) -> tuple[str, str, str, str, list[ValueInfoProto]]:
     """Return the same for pictures, which all have the same number of steps."""
     picture, view = form.picture, form.picture_view
     assert picture is not None
@@ -139,7 +159,7 @@ def _picture_inputs(graph: GraphBuilder, form: Preprocessing) -> tuple[str, str,
         order = graph.constant("view_order", view.order, np.int64)
         rows = graph.add("Gather", [flat, order], f"view_{form.view.replace(':', '_')}", axis=1)
     steps = graph.reshape(rows, [-1, _picture_steps(form), form.features], "steps")
-    return steps, "", "", [value_info("pictures", ["N", picture.height, width], describe_input(form))]
+    return steps, "", "", "", [value_info("pictures", ["N", picture.height, width], describe_input(form))]
 
 
 def _layer(graph: GraphBuilder, model: Model, layer: int, read: str, lengths: str) -> tuple[str, str]:

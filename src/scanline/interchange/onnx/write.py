@@ -49,7 +49,8 @@ def export_onnx(
 
     A model with categories takes `ids` int64 (N, T, C), of texts (N, T), and `steps` of its other features,
     if it has any. The names of the ids are written to a JSON file beside it: model.vocabulary.json for
-    model.onnx.
+    model.onnx. Static columns have inputs `static` float32 (N, S) and `static_ids` int64 (N, C) in place of
+    those of steps.
 
     Args:
         model: The model.
@@ -169,6 +170,10 @@ def _check_causal(model: Model) -> None:
             f"this model joins the predictions of windows of {form.windows.length:,} steps, which a graph of "
             "one step cannot do: export the whole graph, which reads a window"
         )
+    if form.static:
+        raise UsageError(
+            "this model has static columns, which a graph of one step does not take: export the whole graph"
+        )
     if model.network.architecture.bidirectional:
         raise UsageError(
             "this model reads in both directions: the backward direction begins at the last step, so it "
@@ -249,12 +254,15 @@ def _input(model: TrainedModel, whole: bool) -> dict[str, Any]:
     from scanline.interchange.onnx.parts import takes_pictures
 
     form = model.preprocessing
-    width = form.features - len(model.models[0].preprocessing.vocabularies)
+    static = set(form.static) | {each.feature for each in model.models[0].preprocessing.vocabularies}
+    width = form.features - len(static)
     made: dict[str, Any] = {"name": "step", "shape": ["N", width]}
     if whole:
         made = {"name": "steps", "shape": ["N", "T", width]}
     if model.models[0].preprocessing.vocabularies:
         made["ids"] = "ids"
+    if form.static:
+        made["static"] = list(form.settings.static_columns)
     if form.picture is not None:
         p = form.picture
         if whole and takes_pictures(model):
