@@ -101,6 +101,7 @@ def test_show_summarises_a_source(scanline, table):
     assert out == (
         "mine.csv: sequences, features x\n"
         "  24 sequences, 3 to 5 steps, 1 feature\n    2 classes: a 12, b 12\n"
+        "  intervals: median 1, all equal\n"
     )
     assert "read as a long table, a row for each step" in err
     content = json.loads(scanline("data", "show", table, *COLUMNS, "--json")[1])

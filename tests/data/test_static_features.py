@@ -46,6 +46,11 @@ def test_static_columns_are_added_to_the_feature_columns(read):
     assert source.info.feature_names == ("x", "age")
 
 
+def test_the_reader_fills_empty_cells(read):
+    source = read("id,x,age,label\na,1,,p\na,2,63,p\nb,3,40,q\n", static_columns=("age",))
+    assert source.concatenated[:, 1].tolist() == [63, 63, 40]
+
+
 def test_another_value_within_a_sequence_is_refused_with_its_id_and_line(read):
     with pytest.raises(DataError) as refused:
         read("id,x,age,label\nb,3,40,q\na,1,63,p\na,2,64,p\nb,3,40,q\n", static_columns=("age",))

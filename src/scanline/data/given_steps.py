@@ -36,6 +36,8 @@ class StepCoder:
         self._settings = first.settings
         self.reads_text = bool(first.settings.tokens)
         self.names = first.feature_names
+        # Places of the static features by their names, or by their numbers where there are no names.
+        self._static = {self.names[place] if self.names else str(place): place for place in first.static}
         self.categories: list[tuple[str, ...] | None] = [None] * first.source_features
         self._codes: list[dict[str, int] | None] = [None] * first.source_features
         for place, vocabulary in enumerate(first.vocabularies):
@@ -72,12 +74,16 @@ class StepCoder:
 
         Args:
             given: A text or its tokens, for a model of texts; a list of steps, as for `rows`; or an object
-                {"text": ...} or {"steps": ...} with one of them.
+                {"text": ...} or {"steps": ...} with one of them. Beside steps, "static" may have an object
+                with static columns. A step without their value has that of the first.
 
         Raises:
             DataError: If it is something else, or has no steps.
         """
+        static: Any = {}
         if isinstance(given, Mapping):
+            if self._static and set(given) == {"steps", "static"}:
+                static, given = given["static"], {"steps": given["steps"]}
             key = next(iter(given), "")
             if len(given) != 1 or key not in ("text", "steps"):
                 found = join_names([one_line(name, 40) for name in given]) or "nothing"
@@ -92,7 +98,21 @@ class StepCoder:
         rows = self.rows(given)
         if self.reads_text and self._settings.lower_case:
             rows = [[cell.lower() if isinstance(cell, str) else cell for cell in row] for row in rows]
+        if static != {}:
+            self._repeat(rows, static)
         return rows
+
+    def _repeat(self, rows: list[list[Any]], static: Any) -> None:
+        """Give each row the static columns of `static`, or of the first row, where it has none; in place."""
+        if not isinstance(static, Mapping) or set(static) - self._static.keys():
+            found = join_names(list(static)) if isinstance(static, Mapping) else type(static).__name__
+            expected = f"an object of {join_names(list(self._static))}"
+            raise DataError(where="static", expected=expected, found=found)
+        for name, place in self._static.items():
+            first = static.get(name, rows[0][place])
+            for row in rows:
+                if row[place] is None or row[place] == "":
+                    row[place] = first
 
     def rows(self, steps: Sequence[Any]) -> list[list[Any]]:
         """Return steps as lists of cells in the order of the features.
@@ -104,7 +124,9 @@ class StepCoder:
         Raises:
             DataError: If a step has other cells; names it.
         """
-        return [self._row(step, number) for number, step in enumerate(steps, 1)]
+        rows = [self._row(step, number) for number, step in enumerate(steps, 1)]
+        self._repeat(rows, {})
+        return rows
 
     def _row(self, step: Any, number: int) -> list[Any]:
         if isinstance(step, Mapping):
@@ -112,13 +134,13 @@ class StepCoder:
                 raise DataError(
                     where=f"step {number}", expected="a list: the features have no names", found="an object"
                 )
-            if set(step) != set(self.names):
+            if set(step) - set(self.names) or set(self.names) - set(step) - self._static.keys():
                 raise DataError(
                     where=f"step {number}",
                     expected=f"the features {join_names(self.names)}",
                     found=join_names([one_line(name, 40) for name in step]) or "none",
                 )
-            return [step[name] for name in self.names]
+            return [step.get(name) for name in self.names]
         row = list(step) if isinstance(step, list | tuple | np.ndarray) else [step]
         if len(row) != len(self.categories):
             raise DataError(where=f"step {number}", expected=f"{len(self.categories)} values", found=len(row))

@@ -382,9 +382,9 @@ def _one_source(values: NDArray[Any]) -> MemorySource:
 
 
 def coder_of(model: TrainedModel) -> StepCoder | None:
-    """Return what codes the steps of a model with categories; None for other models."""
+    """Return what codes the steps of a model with categories or static columns; None for other models."""
     forms = [each.preprocessing for each in model.models]
-    return StepCoder(forms) if any(form.vocabularies for form in forms) else None
+    return StepCoder(forms) if any(form.vocabularies or form.static for form in forms) else None
 
 
 def decode_session(text: str) -> bytes:

@@ -57,7 +57,8 @@ class PredictRequest(_RequestModel):
             description="N sequences (T, F) or (T,), or N images (height, width) or (height, width, 3). "
             "null is a missing value, if the model accepts them. For a model of texts, N texts, or lists of "
             'tokens; with categories, N lists of steps such as ["GET", 0.5] or {"verb": "GET", "size": 0.5}. '
-            'Both may be written as {"text": "..."} and {"steps": [...]}.',
+            'Both may be written as {"text": "..."} and {"steps": [...]}; beside steps, "static" may have an '
+            'object with static columns, such as {"age": 63}.',
         ),
     ]
     lengths: Annotated[

@@ -26,7 +26,7 @@ from scanline.data.readers.table_rows import cell_of
 from scanline.data.readers.tables import Table, read_table
 from scanline.data.source import ClassName
 from scanline.data.source_info import Locate, SourceInfo
-from scanline.data.static_features import check_static
+from scanline.data.static_features import check_static, with_static
 from scanline.data.step_targets import encode_step_labels, encode_step_numbers
 from scanline.data.targets import STEP_CLASSES, STEP_NUMBERS, check_step_settings, encode_labels
 from scanline.data.time_features import check_unit, compute, feature_names
@@ -158,8 +158,11 @@ def find_sequences(table: Table, by_step: bool = False) -> LongRows:
 def _long(table: Table, settings: DataSettings) -> MemorySource:
     rows = find_sequences(table, settings.targets in (STEP_CLASSES, STEP_NUMBERS))
     source = _with_times(_long_source(table, settings, rows), table, rows, settings)
-    check_static(source, source.info.static)
-    return source
+    static = source.info.static
+    if settings.pad_value not in ("", "none"):  # rows of padding would have values if they were filled
+        check_static(source, static)
+        return source
+    return with_static(source, static)
 
 
 def _with_times(source: MemorySource, table: Table, rows: LongRows, settings: DataSettings) -> MemorySource:
