@@ -126,6 +126,16 @@ def test_arrays_have_no_static_columns(tables):
         )
 
 
+@pytest.mark.parametrize("key", ["data.static_columns", "data.time_features"])
+def test_estimators_refuse_them_by_name(key):
+    from scanline import LSTMClassifier
+
+    values = np.random.default_rng(0).normal(size=(8, 5, 2)).astype(np.float32)
+    estimator = LSTMClassifier(epochs=1, settings={key: ["delta"]})
+    with pytest.raises(ValueError, match=f"{key} must be empty"):
+        estimator.fit(values, [0, 1] * 4)
+
+
 def test_a_run_without_categories_resumes_and_combines(tables, scanline):
     settings = FEW | {"data.static_columns": ["age"], "data.feature_columns": ["x"], "train.samples": 256}
     for seed in (1, 2):
