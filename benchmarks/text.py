@@ -346,6 +346,8 @@ def page() -> str:
     for name, problem in PROBLEMS.items():
         runs = [(seed, _path(name, seed)) for seed in range(100) if _path(name, seed).exists()]
         found = {seed: json.loads(path.read_text()) for seed, path in runs}
+        if not found:
+            lines.append(f"| {problem.title} | not measured | | | |")
         for method in ["Scanline", *problem.others] if found else ():
             own = {seed: each[method] for seed, each in found.items()}
             for metric in ("accuracy", "f1") if problem.positive else ("accuracy",):

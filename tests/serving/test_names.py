@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,10 +22,12 @@ from scanline.model.network import Architecture, Network
 from scanline.recipe import DEFAULT_DATA
 from scanline.serving.gallery import _named_input
 from scanline.serving.limits import Limits
+from scanline.serving.notice import notice
 from scanline.serving.requests import RequestParser
 from scanline.serving.responses import Responder
 from scanline.serving.stream import Stream
 from scanline.tasks.classification import Classification
+from scanline.tasks.regression import Regression
 from tests.serving.client import in_thread, problem
 
 WORDS = ("a", "fine", "dull", "film")
@@ -189,3 +193,14 @@ def test_a_gallery_shows_texts_and_names():
     table = replace(source, info=SourceInfo(categories=(None, ("fine", ""))))
     assert _named_input(_model(text=False), table.steps_of(0), table) == [[1.0, "fine"], [0.5, ""]]
     assert _named_input(_model(text=False), codes, source) is None
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_a_page_without_classes_says_what_can_be_sent(text):
+    model = replace(_model(text), task=Regression(mean=1.0, scale=2.0))
+    page = html.unescape(notice(model, "made up").decode())
+    assert "the task of this model is regression. It predicts numbers for each sequence." in page
+    what = "texts, which are read as words" if text else "lists of steps of 2 values each (x, device)"
+    assert f"POST inputs to /v1/predict: {what}." in page
+    (example,) = re.findall("--data-raw '(.*)'", page)
+    assert _model(text).predict(json.loads(example)["inputs"]).shape == (1,)

@@ -84,13 +84,13 @@ class Embeddings(nn.Module):
         )
 
     @torch.no_grad()
-    def initialise(self, generator: torch.Generator, scale: float = 1.0) -> None:
-        """Draw the rows of known categories from N(0, scale^2); torch.nn.Embedding has a scale of 1.
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the rows of known categories from N(0, 1), as torch.nn.Embedding does.
 
         Missing and unknown categories have zeros, the mean of the others, as they may not occur in training.
         """
         for table in self.tables:
-            table.normal_(generator=generator).mul_(scale)
+            table.normal_(generator=generator)
             table[:_OTHERS] = 0
 
     @property

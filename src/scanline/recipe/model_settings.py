@@ -41,9 +41,6 @@ class ModelSettings(Section):
         description="values that stand for a category of a categorical feature; 0: round(1.6 n**0.56) for n "
         "categories, at most 50",
     )
-    embedding_scale: Annotated[float, Field(strict=True, gt=0, le=10, allow_inf_nan=False)] = Field(
-        default=1.0, description="standard deviation of the initial values of embeddings"
-    )
 
     @model_validator(mode="after")
     def _dropout_reaches_something(self) -> ModelSettings:

@@ -66,9 +66,8 @@ def example_input(model: TrainedModel) -> Any:
 
 
 def _what(task: Task) -> str:
-    if task.per_step:
-        return "It predicts each step of a sequence."
-    return "It predicts a number for each sequence."
+    what = "numbers" if task.predicts_numbers() else "classes"
+    return f"It predicts {what} for each {'step of a sequence' if task.per_step else 'sequence'}."
 
 
 def _inputs(model: TrainedModel) -> str:

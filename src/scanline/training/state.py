@@ -174,8 +174,7 @@ def initial_state(
     # The decomposition that makes a matrix orthogonal has other last bits on another number of threads.
     on_one_thread(draw) if recipe.train.slices > 1 else draw()
     # A purpose of their own: the draws of all other weights stay those of networks without embeddings.
-    generator = torch_generator(recipe.seed, "embeddings")
-    network.embeddings.initialise(generator, recipe.model.embedding_scale)
+    network.embeddings.initialise(torch_generator(recipe.seed, "embeddings"))
     network.shift.copy_(torch.as_tensor(shift, device="cpu"))
     network.scale.copy_(torch.as_tensor(scale, device="cpu"))
     network.to(device)
