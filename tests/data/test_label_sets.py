@@ -108,6 +108,19 @@ def test_labels_that_cannot_be_used_are_named(labels, message):
     assert message in str(error.value)
 
 
+def test_texts_have_several_classes(tmp_path):
+    texts = ["one fine day", "rain", "snow and ice"]
+    for labels in ([["good"], [], ["cold", "bad"]], ["good", "", "bad;cold"]):
+        source = scanline.Arrays(texts, labels).read(SETS)["all"]
+        assert sets_of(source) == [("good",), (), ("bad", "cold")]
+        assert source.info.settings.tokens
+    source = read(tmp_path / "texts.csv", "text,label\na fine day,good\nwind and rain,bad;cold\n", SETS)
+    assert sets_of(source) == [("good",), ("bad", "cold")]
+    columns = SETS.model_copy(update={"label_columns": ("bad", "good"), "text_column": "text"})
+    with pytest.raises(UsageError, match="label_columns"):
+        read(tmp_path / "texts.csv", "text,bad,good\na fine day,0,1\nwind and rain,1,0\n", columns)
+
+
 def test_files_of_arrays_and_of_lists(tmp_path):
     np.savez(tmp_path / "sets.npz", X=VALUES, y=np.array([[1, 0], [1, 1], [0, 0]]))
     (source,) = read_sources(tmp_path / "sets.npz", SETS).values()

@@ -226,11 +226,33 @@ def test_a_prediction_is_explained_and_reported(run, table, tmp_path):
     out, error = command("explain", run, table)
     assert error is None
     assert "the attributions add up to" in out
+    out, error = command("explain", run, table, "--class", "wide", "--json")
+    assert error is None
+    assert json.loads(out)["attribution"]["of"] == "wide"
+    _, error = command("explain", run, table, "--class", "wid")
+    assert isinstance(error, UsageError)
+    assert "--class: expected one of up, wide, got 'wid'" in str(error)
     out, error = command("report", run)
     assert error is None
     page = next(run.glob("**/*.html")).read_text()
     assert "mean average precision" in page
     assert "Most wrong classes" in page
+
+
+@pytest.mark.parametrize("options", [(), ("--step",)])
+def test_an_onnx_graph_has_the_probabilities(run, model, tmp_path, options):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    _, error = command("export", run, "--output", tmp_path / "sets.onnx", *options)
+    assert error is None
+    session = onnxruntime.InferenceSession(str(tmp_path / "sets.onnx"))
+    described = session.get_modelmeta().custom_metadata_map
+    assert json.loads(described["thresholds"]) == list(model.task.thresholds)
+    if options:
+        return
+    values, _ = draw_sequences(1)
+    feed = {"steps": values[0][None], "lengths": np.array([len(values[0])])}
+    (probabilities,) = session.run(["probabilities"], feed)
+    assert np.allclose(probabilities, model.predict_proba(values), atol=1e-5)
 
 
 def test_a_search_has_no_baselines_of_one_class(table, tmp_path):
@@ -248,7 +270,6 @@ def test_a_search_has_no_baselines_of_one_class(table, tmp_path):
     [
         ("evaluate", "RUN", "--steps"),
         ("evaluate", "RUN", "--calibrated"),
-        ("export", "RUN", "--output", "OUT.onnx"),
         ("export", "RUN", "--output", "OUT.keras"),
         ("compare", "RUN", "COPY"),
         ("ensemble", "RUN", "COPY", "--output", "OUT"),

@@ -132,6 +132,10 @@ def test_arrays_are_trained_on_and_reported(tmp_path):
         made.model.evaluate(scanline.Arrays(values, labels[:, :1]))
     _, error = command("report", tmp_path / "run")
     assert error is None
+    np.savez(tmp_path / "some.npz", X=np.zeros((2, 4, 2), np.float32))
+    out, error = command("explain", tmp_path / "run", tmp_path / "some.npz", "--class", "1", "--json")
+    assert error is None
+    assert json.loads(out)["attribution"]["of"] == "1"
     with pytest.raises(DataError, match="arrays, label column 1: expected targets that differ"):
         scanline.train(
             scanline.Arrays(values, np.stack([labels[:, 0], np.ones(40)], 1)),

@@ -20,6 +20,9 @@ from scanline.cli.output import bar_of, print_json, print_text, say, shown_name
     help="Name or number of a sequence in a file of several.  [default: the first]",
 )
 @click.option(
+    "--class", "output", metavar="NAME", help="Explain this class.  [default: the one that is predicted]"
+)
+@click.option(
     "--save",
     "targets",
     multiple=True,
@@ -37,6 +40,7 @@ def command(
     given: str | None,
     text: str | None,
     sequence: str | None,
+    output: str | None,
     targets: tuple[str, ...],
     calibrated: bool,
     device: str,
@@ -70,7 +74,7 @@ def command(
         explanation = explain(model, text, "the text")
     else:
         assert given is not None
-        explanation = explain_input(model, run, given, sequence)
+        explanation = explain_input(model, run, given, sequence, output)
     for target in targets:
         save(explanation, Path(target))
         say(f"wrote {target}")
@@ -91,8 +95,9 @@ def command(
         for second in others:  # none if there is only one class
             line += f"{shown_name(trace.classes[second]):.12} {probabilities[second]:.4f}"
         print_text(line.rstrip())
+    of = f" of {shown_name(output)}" if output is not None else ""
     click.echo(
-        f"  the attributions add up to {explanation.attribution.values.sum():.4f}; "
+        f"  the attributions{of} add up to {explanation.attribution.values.sum():.4f}; "
         f"the difference of logits is {explanation.attribution.difference:.4f}"
     )
     if explanation.attribution.error > TOLERANCE:

@@ -13,18 +13,20 @@ from scanline.data.packed_data import is_packed, read_packed
 from scanline.data.preprocessing import Preprocessing
 from scanline.data.reading import TO_PREDICT, exists, read_sources
 from scanline.data.source import SequenceSource
-from scanline.errors import DataError, UsageError, join_names
+from scanline.errors import DataError, UsageError, did_you_mean, join_names
 from scanline.evaluation.evaluate import own_split
 from scanline.evaluation.predict_files import holds_several
 from scanline.explanation.attribution import baseline, integrated_gradients, to_pixels
 from scanline.explanation.explanation import Explanation
 from scanline.explanation.trace import trace
 from scanline.model.artifact import Model, TrainedModel
-from scanline.tasks import require_sequences
+from scanline.tasks import Task, require_sequences
 from scanline.training.provenance import trained_on
 
 
-def explain(model: TrainedModel, values: Any, name: str = "the given sequence") -> Explanation:
+def explain(
+    model: TrainedModel, values: Any, name: str = "the given sequence", output: str | None = None
+) -> Explanation:
     """Explain the prediction of a model for one sequence.
 
     Args:
@@ -32,6 +34,7 @@ def explain(model: TrainedModel, values: Any, name: str = "the given sequence") 
         values: (T, F), (T,) for one feature, a picture (height, width) or (height, width, 3), as for
             `Model.predict`, or a text.
         name: Name of the sequence in texts and figures.
+        output: As for `explain_sequence`.
 
     Returns:
         The explanation.
@@ -44,11 +47,15 @@ def explain(model: TrainedModel, values: Any, name: str = "the given sequence") 
     source = single.read(_with_batch_axis(single.preprocessing, values))
     if len(source) != 1:
         raise DataError(f"expected one sequence to explain; got {len(source)}")
-    return explain_sequence(single, source, 0, name)
+    return explain_sequence(single, source, 0, name, output)
 
 
 def explain_sequence(
-    model: Model, source: SequenceSource, index: int, name: str | None = None
+    model: Model,
+    source: SequenceSource,
+    index: int,
+    name: str | None = None,
+    output: str | None = None,
 ) -> Explanation:
     """Explain the prediction of a model for one sequence of a source.
 
@@ -57,9 +64,13 @@ def explain_sequence(
         source: Sequences that are the network's steps already, as `Model.align` returns them.
         index: Which of them, counted from 0.
         name: Name of the sequence; None takes the source's name for it.
+        output: The class, or the number, whose attribution is computed; None: that of the prediction.
 
     Returns:
         The explanation.
+
+    Raises:
+        UsageError: If there is no such output; names all.
     """
     require_sequences(model.task, "an explanation")
     network, preprocessing = model.network, model.preprocessing
@@ -68,6 +79,8 @@ def explain_sequence(
         preprocessing.windows.require_one(len(values), "an explanation")
     traced = trace(network, values, model.task, model.divisor)
     target = model.task.explained_output(traced.probabilities[-1])
+    if output is not None:
+        target = _output_of(model.task, output)
     background = baseline(network, preprocessing.picture is not None)
     attribution = integrated_gradients(network, values, target, background)
     view = preprocessing.picture_view
@@ -85,6 +98,16 @@ def explain_sequence(
     )
 
 
+def _output_of(task: Task, wanted: str) -> int:
+    """Return the index of an output. Raises UsageError if there is none of this name."""
+    names = [str(name) for name in task.output_names]
+    if wanted not in names:
+        raise UsageError(
+            f"--class: expected one of {join_names(names)}, got {wanted!r}{did_you_mean(wanted, names)}"
+        )
+    return names.index(wanted)
+
+
 def _tokens(model: Model, values: NDArray[Any]) -> tuple[str, ...]:
     """Return the token of each step of a text, () for other sequences."""
     if not model.preprocessing.settings.tokens:
@@ -93,7 +116,9 @@ def _tokens(model: Model, values: NDArray[Any]) -> tuple[str, ...]:
     return tuple(vocabulary.name_of(int(number)) for number in values[:, 0])
 
 
-def explain_input(trained: TrainedModel, run: str, given: str, sequence: str | None = None) -> Explanation:
+def explain_input(
+    trained: TrainedModel, run: str, given: str, sequence: str | None = None, output: str | None = None
+) -> Explanation:
     """Explain the prediction of a model for a file or for a sequence of its test split.
 
     Args:
@@ -101,6 +126,7 @@ def explain_input(trained: TrainedModel, run: str, given: str, sequence: str | N
         run: Run directory or model directory that it was loaded from, for its test split.
         given: A picture, a file of sequences, or a number of a sequence in the test split.
         sequence: Name or number of a sequence in a file of several; None takes the first.
+        output: As for `explain_sequence`.
 
     Returns:
         The explanation.
@@ -117,18 +143,19 @@ def explain_input(trained: TrainedModel, run: str, given: str, sequence: str | N
             )
         _, test = own_split(model, run, trained_on(Path(run)), "test")
         index = _index_of(test, given)
-        return explain_sequence(model, model.align(test), index, f"test {test.describe(index)}")
+        name = f"test {test.describe(index)}"
+        return explain_sequence(model, model.align(test), index, name, output)
     preprocessing = model.preprocessing
     if preprocessing.picture is not None and not holds_several(given):
         if sequence is not None:
             raise UsageError(f"--sequence applies to files of several sequences; {given} is a picture")
-        return explain(model, model.prepare(path), given)
+        return explain(model, model.prepare(path), given, output)
     read = _read(given, preprocessing)
     check_values(read, preprocessing.missing != "error", trained=True)
     index = 0 if sequence is None else _index_of(read, sequence)
     labelled = bool(read.classes)
     source = model.align(read) if labelled else preprocessing.prepare(read)
-    return explain_sequence(model, source, index, f"{given}, {read.describe(index)}")
+    return explain_sequence(model, source, index, f"{given}, {read.describe(index)}", output)
 
 
 def _with_batch_axis(preprocessing: Preprocessing, values: Any) -> Any:

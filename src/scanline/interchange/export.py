@@ -10,6 +10,7 @@ from scanline.errors import UsageError
 from scanline.model.artifact import Model
 from scanline.tasks.classes import ClassTask
 from scanline.tasks.classification import require
+from scanline.tasks.multilabel import Multilabel
 from scanline.tasks.regression import Regression, SeveralNumbers
 
 
@@ -102,8 +103,8 @@ def check_exportable(model: Model, target: str, title: str) -> None:
             f"{title} export supports regression of one number only, got {len(model.task.names)}: predict "
             "with Scanline instead"
         )
-    elif not isinstance(model.task, ClassTask | Regression):
+    elif not isinstance(model.task, ClassTask | Multilabel | Regression):
         raise UsageError(
-            f"{title} export supports the tasks classification, step-classification, regression and "
-            f"step-regression only, got {model.task.name}"
+            f"{title} export supports the tasks classification, multilabel, step-classification, regression "
+            f"and step-regression only, got {model.task.name}"
         )

@@ -103,7 +103,7 @@ class Multilabel(Task):
         return multilabel_metrics(
             self.probabilities(outputs),
             targets > 0,
-            np.array(self._limits),
+            np.array(self.limits),
             self.classes,
             float(losses.mean()),
             source.identifier,
@@ -129,7 +129,7 @@ class Multilabel(Task):
 
     def predict(self, outputs: NDArray[Any]) -> NDArray[np.int64]:
         """Return which classes are predicted, (N, K) of 0 and 1."""
-        return (self.probabilities(outputs) >= self._limits).astype(np.int64)
+        return (self.probabilities(outputs) >= self.limits).astype(np.int64)
 
     def labels(self, outputs: NDArray[Any]) -> list[ClassName | float]:
         """Return the names of the predicted classes, separated by semicolons."""
@@ -142,10 +142,11 @@ class Multilabel(Task):
         return DecodedPrediction(set_text(chosen), None, named, labels=chosen)
 
     def _chosen(self, probabilities: NDArray[np.float64]) -> tuple[str, ...]:
-        return tuple(self.classes[k] for k in np.flatnonzero(probabilities >= self._limits))
+        return tuple(self.classes[k] for k in np.flatnonzero(probabilities >= self.limits))
 
     @property
-    def _limits(self) -> tuple[float, ...]:
+    def limits(self) -> tuple[float, ...]:
+        """K probabilities from which a class is predicted."""
         return self.thresholds or (0.5,) * len(self.classes)
 
     def calibration_errors(

@@ -168,8 +168,13 @@ def _from_texts(
     settled = settings.model_copy(update={"text_column": settings.text_column or "text"})
     made = text_source(text_list(texts, source), settled)
     if labels is not None:
-        names, codes = _distinct(_names(unpacked(labels, source), len(texts), "labels", source))
-        targets = encode_labels(names, codes, source, by_number, settings, typed=True)
+        labels = unpacked(labels, source)
+        if (rows := join_rows(labels, len(texts), made.info.settings or settled, source)) is not None:
+            made = replace(made, info=replace(made.info, settings=rows[0]))
+            targets = encode_labels(rows[1], rows[2], source, by_number, rows[0])
+        else:
+            names, codes = _distinct(_names(labels, len(texts), "labels", source))
+            targets = encode_labels(names, codes, source, by_number, settings, typed=True)
         made = made.with_targets(targets[1], targets[0])
     if groups is not None:
         named = _names(unpacked(groups, source), len(texts), "groups", source)

@@ -58,6 +58,11 @@ def find_text_table(path: Path, settings: DataSettings, optional: Collection[str
     """
     name = path.name.lower().removesuffix(".gz")
     known = bool(settings.text_column)
+    if known and settings.label_columns:
+        raise UsageError(
+            f"{path}: label_columns are for tables of numbers; write the classes of a text into one column, "
+            "with semicolons between them"
+        )
     if not known and (not name.endswith(_SUFFIXES) or _reads_numbers(settings)):
         return None
     jsonl = name.endswith(".jsonl")
@@ -152,6 +157,7 @@ def _reads_numbers(settings: DataSettings) -> bool:
         or settings.time_column
         or settings.length_column
         or settings.id_column
+        or settings.label_columns
         or settings.targets == "numbers"
     )
 

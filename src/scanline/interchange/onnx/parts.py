@@ -16,6 +16,7 @@ from scanline.interchange.onnx.ids import number_features
 from scanline.interchange.onnx.numbers import declare_numbers
 from scanline.model.artifact import Model, TrainedModel
 from scanline.model.network import Architecture
+from scanline.tasks.multilabel import Multilabel
 from scanline.tasks.regression import Regression
 
 _FILLS = {
@@ -134,8 +135,9 @@ def add_outputs(
         logits = graph.add("Where", [valid, logits, graph.constant("not_a_number", np.nan)], "logits")
     if isinstance(model.task, Regression):
         return declare_numbers(graph, logits, model.task, every_step)
+    function = "Sigmoid" if isinstance(model.task, Multilabel) else "Softmax"
     what = "One for each class"
-    return declare_outputs(graph, logits, K, temperature, probabilities, what, every_step)
+    return declare_outputs(graph, logits, K, temperature, probabilities, what, every_step, function)
 
 
 def declare_outputs(
@@ -146,6 +148,7 @@ def declare_outputs(
     probabilities: bool,
     what: str,
     every_step: bool = False,
+    function: str = "Softmax",
 ) -> list[ValueInfoProto]:
     """Add the probabilities for logits, and return the outputs of the graph.
 
@@ -157,6 +160,7 @@ def declare_outputs(
         probabilities: Whether there is an output for them.
         what: What the logits are, in words.
         every_step: Whether there are logits for each step.
+        function: Operator of the probabilities: Softmax, or Sigmoid where there may be several classes.
     """
     shape: list[int | str] = ["N", "T", classes] if every_step else ["N", classes]
     order = "in the order of `classes` in the metadata"
@@ -166,9 +170,10 @@ def declare_outputs(
         if temperature != 1:
             divisor = graph.constant("temperature", temperature)
             logits = graph.add("Div", [logits, divisor], "logits_over_temperature")
-        graph.add("Softmax", [logits], "probabilities", axis=len(shape) - 1)
+        axis = {"axis": len(shape) - 1} if function == "Softmax" else {}
+        graph.add(function, [logits], "probabilities", **axis)
         calibrated = f" divided by the temperature {temperature:.6g}" if temperature != 1 else ""
-        made.append(value_info("probabilities", shape, f"Softmax of the logits{calibrated}."))
+        made.append(value_info("probabilities", shape, f"{function} of the logits{calibrated}."))
     return made
 
 

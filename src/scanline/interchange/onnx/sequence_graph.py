@@ -33,6 +33,7 @@ from scanline.interchange.onnx.static import (
     with_static,
 )
 from scanline.model.artifact import Model
+from scanline.tasks.multilabel import Multilabel
 from scanline.tasks.regression import Regression
 
 
@@ -112,6 +113,8 @@ def _standardised(graph: GraphBuilder, model: Model, values: str, real: str) -> 
 def _purpose(model: Model) -> str:
     if isinstance(model.task, Regression):
         return f"Predicts a number for {'each step' if model.task.per_step else 'whole sequences'}."
+    if isinstance(model.task, Multilabel):
+        return "Predicts the classes, several or none, of whole sequences."
     return "Classifies whole sequences."
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
+from scipy.special import expit
 
 from scanline.errors import ModelError
 from scanline.interchange.export import Verification
@@ -19,6 +20,7 @@ from scanline.interchange.onnx.numbers import as_logits
 from scanline.interchange.onnx.step_graph import states
 from scanline.metrics.probabilities import softmax
 from scanline.model.artifact import Model, TrainedModel
+from scanline.tasks.multilabel import Multilabel
 from scanline.tasks.regression import Regression
 
 # The exceptions of ONNX Runtime have no common base class; they are all defined in one module.
@@ -66,6 +68,7 @@ class Comparison:
 
     Attributes:
         temperature: Number by which the model's logits are divided for the probabilities.
+        several: Whether there may be several classes, so that probabilities are those of a logistic function.
         difference: The largest difference so far.
         where: The batch that had it.
         batches: Number of batches so far.
@@ -73,6 +76,7 @@ class Comparison:
     """
 
     temperature: float
+    several: bool = False
     difference: float = 0.0
     where: str = "none"
     batches: int = 0
@@ -98,7 +102,8 @@ class Comparison:
         self._graph_logits.append(outputs["logits"])
         pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [(outputs["logits"], logits)]
         if "probabilities" in outputs:
-            pairs.append((outputs["probabilities"], softmax(logits / np.float32(self.temperature))))
+            function = expit if self.several else softmax
+            pairs.append((outputs["probabilities"], function(logits / np.float32(self.temperature))))
         for found, expected in pairs:
             if found.shape != expected.shape:
                 raise ModelError(
@@ -117,7 +122,7 @@ class Comparison:
         """Whether all classes are equal, where the two largest logits differ by more than the difference."""
         # All batches are kept: the margin is known only after the last one.
         model, graph = np.concatenate(self._model_logits), np.concatenate(self._graph_logits)
-        if model.shape[1] == 1:
+        if model.shape[1] == 1 or self.several:
             return True
         top_two = np.sort(model.astype(np.float64), 1)[:, -2:]
         decided = top_two[:, 1] - top_two[:, 0] > self.difference
@@ -153,7 +158,7 @@ def verify_sequences(content: bytes, model: TrainedModel, seed: int = 0) -> Veri
     Raises:
         ModelError: If the graph cannot be run, or its outputs differ from the model's.
     """
-    run, comparison = run_on(content), Comparison(model.divisor)
+    run, comparison = run_on(content), Comparison(model.divisor, isinstance(model.task, Multilabel))
     for batch in sequence_batches(model, seed):
         outputs = run(batch.feed)
         if model.task.per_step:  # the rows of all steps, as the model returns them
@@ -179,7 +184,7 @@ def _with_logits(
 
 def verify_steps(content: bytes, model: Model, seed: int = 0) -> Verification:
     """Compare a step graph, after every step, with the model on the steps so far; see `verify_sequences`."""
-    run, comparison = run_on(content), Comparison(model.divisor)
+    run, comparison = run_on(content), Comparison(model.divisor, isinstance(model.task, Multilabel))
     for batch in step_batches(model, seed):
         steps = batch.feed["steps"]
         # The graph gets its own states back, as in use, so that errors accumulate as they would in a stream.

@@ -15,6 +15,7 @@ from scanline.model.artifact import Model, TrainedModel
 from scanline.model.ensemble_files import member_folder
 from scanline.model.model_files import describe_tensors
 from scanline.storage.atomic import write_atomic
+from scanline.tasks.multilabel import Multilabel
 from scanline.tasks.regression import Regression
 from scanline.version import __version__
 
@@ -231,6 +232,8 @@ def _properties(model: TrainedModel, whole: bool) -> dict[str, str]:
     what = {"classes": json.dumps(list(model.class_names), ensure_ascii=False)}
     if isinstance(model.task, Regression):
         what = {"task": model.task.name, "number": json.dumps(model.task.to_json())}
+    if isinstance(model.task, Multilabel):
+        what |= {"task": model.task.name, "thresholds": json.dumps(list(model.task.limits))}
     made: dict[str, str] = {
         **what,
         "input": json.dumps(_input(model, whole), ensure_ascii=False),
