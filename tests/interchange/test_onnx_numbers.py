@@ -74,8 +74,9 @@ def test_without_an_interval_there_is_only_the_number(model, tmp_path):
 def test_a_graph_with_another_scale_is_not_written(model, tmp_path, monkeypatch, wrong):
     from scanline.interchange.onnx import parts
 
-    def declare(graph, standardised, task: Regression):
-        return declare_numbers(graph, standardised, replace(task, **{wrong: getattr(task, wrong) + 0.5}))
+    def declare(graph, standardised, task: Regression, every_step=False):
+        changed = replace(task, **{wrong: getattr(task, wrong) + 0.5})
+        return declare_numbers(graph, standardised, changed, every_step)
 
     declare_numbers = parts.declare_numbers
     monkeypatch.setattr(parts, "declare_numbers", declare)
