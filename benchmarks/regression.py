@@ -250,6 +250,7 @@ def measure(name: str, seeds: int) -> dict[str, Any]:
     tests = [run.result["test"] for run in runs]
     made: dict[str, Any] = {
         "rmse": [test["rmse"] for test in tests],
+        "validation": [run.result["validation"]["rmse"] for run in runs],
         "mae": [test["mae"] for test in tests],
         "r2": [test["r2"] for test in tests],
         "coverage": [test["interval"]["coverage"] for test in tests],
@@ -282,6 +283,10 @@ def page(results: dict[str, dict[str, Any]], seeds: int) -> str:
     for name, found in results.items():
         each = ", ".join(f"{value:.4g}" for value in found["rmse"])
         lines.append(f"| {TITLES[name]} | Scanline | {statistics.mean(found['rmse']):.4g} | {each} |")
+        each = ", ".join(f"{value:.4g}" for value in found["validation"])
+        lines.append(
+            f"| | the same, validation split | {statistics.mean(found['validation']):.4g} | {each} |"
+        )
         if "capped" in found:
             each = ", ".join(f"{value:.4g}" for value in found["capped"])
             mean = statistics.mean(found["capped"])

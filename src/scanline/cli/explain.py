@@ -71,7 +71,7 @@ def command(
         if sequence is not None:
             raise UsageError("--sequence applies to files of several sequences, not to --text")
         check_reads_text(model, given=True)
-        explanation = explain(model, text, "the text")
+        explanation = explain(model, text, "the text", output)
     else:
         assert given is not None
         explanation = explain_input(model, run, given, sequence, output)
