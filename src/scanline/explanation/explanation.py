@@ -107,13 +107,15 @@ class Explanation:
 
     def _marked_tokens(self) -> str:
         """Return the tokens of a text as HTML: blue ones are for the predicted class, red ones against it."""
+        if not self.tokens:
+            return ""
         spans = []
         for token, share in zip(self.tokens, self.shares, strict=True):
             colour = "33,102,172" if share > 0 else "178,24,43"
             style = f"background:rgba({colour},{0.6 * abs(share):.2f});padding:.1em .15em;border-radius:3px"
             spans.append(f'<span style="{style}">{escape(token)}</span>')
         between = " " if any(len(token) > 1 for token in self.tokens) else ""
-        return f'<p style="white-space:pre-wrap;line-height:1.8">{between.join(spans)}</p>' if spans else ""
+        return f'<p style="white-space:pre-wrap;line-height:1.8">{between.join(spans)}</p>'
 
     def plot_data(self, upto: int | None = None) -> SequenceData:
         """Return the numbers of the figure, or of its frame after `upto` steps, counted from 1."""
