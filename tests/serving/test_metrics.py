@@ -127,7 +127,8 @@ def test_the_openapi_document_describes_the_body_and_problems_of_predict(describ
         "$ref": "#/components/schemas/PredictRequest"
     }
     wish = described["components"]["schemas"]["PredictRequest"]
-    assert set(wish["properties"]) == {"inputs", "lengths", "full_scale", "fit", "trace", "what_if"}
+    named = {"inputs", "lengths", "full_scale", "fit", "trace", "what_if", "attribution"}
+    assert set(wish["properties"]) == named
     assert {"200", "400", "401", "403", "408", "413", "415", "421", "422", "503"} <= set(predict["responses"])
     for status, answer in predict["responses"].items():
         kind = "application/json" if status == "200" else "application/problem+json"

@@ -140,7 +140,7 @@ def test_null_is_a_missing_value_if_the_model_accepts_them():
         np.testing.assert_array_equal(rows(say(stream, {"steps": sent})), model.stream().feed(sequence))
 
 
-ONE = "expected one of steps, save, resume, reset in a message"
+ONE = "expected one of steps, text, save, resume, reset in a message"
 WIDE = "steps: expected shape (t, 5), t at most 10,000, found "
 
 

@@ -80,7 +80,7 @@ class LastOfSpans(_AtOneStep):
             self.index = (self.lengths - 1)[:, None].expand(-1, outputs.shape[2])
         place = self.lengths - 1 - first
         here = (place >= 0) & (place < outputs.shape[1])
-        rows = torch.arange(len(outputs), device=outputs.device)
+        rows = torch.arange(len(outputs), dtype=torch.int64, device=outputs.device)
         found = outputs[rows, place.clamp(0, outputs.shape[1] - 1)]
         self._last = torch.where(here[:, None], found, self._last)
 

@@ -345,9 +345,9 @@ class RequestParser:
 
     def _without_padding(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return steps (T, F) without the padding at their end, as `Model.predict` reads them."""
-        pad_value = self._preprocessing.settings.pad_value
+        pad_value, source = self._preprocessing.settings.pad_value, _one_source(values)
         try:
-            return values[: without_padding(_one_source(values), pad_value).lengths[0]]
+            return values[: without_padding(source, pad_value).lengths[0]]
         except DataError:
             raise DataError(f"expected values before the padding {pad_value}, found none") from None
 

@@ -76,7 +76,7 @@ def test_predictions_are_those_of_one_process_also_for_fewer_sequences_than_proc
 
 def _abandon(team):
     try:
-        team.outputs(network_of(), make_sequences(9), lambda: team.rank == 1)
+        team.outputs(Predictor(network_of()), make_sequences(9), lambda: team.rank == 1)
     except Abandoned:
         print("abandoned")
 

@@ -33,7 +33,10 @@ def join_rows(labels: Any, n: int, settings: DataSettings, source: str) -> Rows 
     Raises:
         DataError: If the labels cannot be used; says what was expected.
     """
-    plain = labels.detach().cpu().numpy() if hasattr(labels, "detach") else labels
+    try:
+        plain = labels.detach().cpu().numpy() if hasattr(labels, "detach") else labels
+    except TypeError:  # NumPy lacks its dtype: `encode_labels` says what was expected
+        return None
     if settings.targets == LABEL_SETS:
         if getattr(plain, "ndim", 1) == 2:
             return _of_columns(np.asarray(plain), n, settings, source)
