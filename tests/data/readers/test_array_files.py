@@ -336,3 +336,10 @@ def test_the_names_of_medmnist_are_splits_with_labels_in_a_column(read):
     assert sorted(found) == ["test", "train", "validation"]
     assert found["train"].classes == (0, 1)
     assert found["train"].info.picture is not None
+
+
+def test_texts_are_read_as_tokens(read):
+    texts = np.array(["a good film today", "a very bad one indeed"])
+    (source,) = read(X=texts, y=np.array(["up", "down"])).values()
+    assert source.lengths.tolist() == [4, 5]
+    assert [source.classes[index] for index in source.targets] == ["up", "down"]
