@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,14 +54,8 @@ class StepCoder:
     def source(self, sequences: Sequence[NDArray[np.float32]], name: str = "inputs") -> MemorySource:
         """Return coded sequences (T_i, F) as a source, for `TrainedModel.steps`."""
         source = MemorySource.from_list(sequences, np.zeros(len(sequences), np.int64), (), name)
-        return MemorySource(
-            source.concatenated,
-            source.lengths,
-            source.targets,
-            (),
-            name,
-            info=SourceInfo(settings=self._settings, categories=tuple(self.categories)),
-        )
+        info = SourceInfo(settings=self._settings, categories=tuple(self.categories))
+        return replace(source, info=info)
 
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of a text. Raises DataError if it has none, or a lone surrogate."""

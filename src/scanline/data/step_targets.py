@@ -108,6 +108,13 @@ def encode_step_numbers(
     return numbers, targets
 
 
+def step_numbers(source: SequenceSource) -> NDArray[np.float64]:
+    """Return the number of each step of a source that has them, (S,), NaN for steps without a label."""
+    assert source.step_targets is not None
+    numbers: NDArray[np.float64] = np.array([*source.classes, np.nan], np.float64)[source.step_targets]
+    return numbers
+
+
 def _labelled_rows(
     names: Sequence[Any], codes: NDArray[np.integer[Any]], lengths: NDArray[np.int64], locate: Locate
 ) -> tuple[NDArray[np.int64], Locate]:

@@ -11,12 +11,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from scanline.data.step_targets import step_numbers
 from scanline.evaluation.evaluate import Evaluation
+from scanline.metrics.resampling import TAILS
 from scanline.metrics.results import Interval, Result
 from scanline.metrics.step_numbers import StepNumberMetrics, resampled_errors
 from scanline.metrics.steps import StepMetrics, resampled_scores
 
-_TAILS = (0.025, 0.975)
 Evaluated = tuple[str, Evaluation, StepMetrics | StepNumberMetrics]
 
 
@@ -138,10 +139,8 @@ def _resampled(evaluation: Evaluation) -> dict[str, NDArray[np.float64]]:
     source, task = evaluation.source, evaluation.model.task
     if len(source) < 2:
         return {}
-    assert source.step_targets is not None
     if task.predicts_numbers():
-        true = np.array([*source.classes, np.nan], np.float64)[source.step_targets]
-        return resampled_errors(task.predict(evaluation.outputs), true, source.lengths)
+        return resampled_errors(task.predict(evaluation.outputs), step_numbers(source), source.lengths)
     predicted = evaluation.outputs.argmax(1)
     return resampled_scores(predicted, task.encode(source), source.lengths, task.output_size)
 
@@ -161,7 +160,7 @@ def _pair(
             moved = samples[first.name] - others[first.name]
             moved = moved[np.isfinite(moved)]
             if moved.size:
-                low, high = np.quantile(moved, _TAILS)
+                low, high = np.quantile(moved, TAILS)
                 interval = (float(low), float(high))
         differences.append(StepScore(name=first.name, value=value, ci95=interval))
     return StepsPair(first=one[0], second=other[0], differences=differences)

@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from scanline.metrics.intervals import RESAMPLES, wilson_interval
+from scanline.metrics.intervals import wilson_interval
+from scanline.metrics.resampling import percentiles, resample
 from scanline.metrics.results import Interval, Metrics, Result
-from scanline.seeding import numpy_generator
 
 MAX_ERRORS = 20
-_TAILS = (0.025, 0.975)
-_MAX_CELLS = 2**22  # resampled counts in memory at once
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -128,7 +126,10 @@ def multilabel_metrics(
     of_sequence = _f1(hits.sum(1), predicted.sum(1), true.sum(1), empty=1.0)
     extra = np.stack([wrong.sum(1) / K, of_sequence, np.ones(N)], 1)
     sums = np.concatenate([counts, extra], 1)
-    whole, sampled = _values(sums.sum(0, keepdims=True), K), _resampled(sums, K)
+    whole, sampled = (
+        _values(sums.sum(0, keepdims=True), K),
+        resample(len(sums), sums.shape[1], lambda drawn: _values(drawn @ sums, K)),
+    )
     average = _average_precisions(probabilities, true)
     known = average[~np.isnan(average)]
     exact = int((~wrong.any(1)).sum())
@@ -138,13 +139,13 @@ def multilabel_metrics(
         subset_accuracy=exact / N,
         subset_accuracy_ci95=wilson_interval(exact, N),
         hamming_loss=float(wrong.mean()),
-        hamming_loss_ci95=_bounds(sampled["hamming_loss"]),
+        hamming_loss_ci95=percentiles(sampled["hamming_loss"]),
         micro_f1=float(whole["micro_f1"][0]),
-        micro_f1_ci95=_bounds(sampled["micro_f1"]),
+        micro_f1_ci95=percentiles(sampled["micro_f1"]),
         macro_f1=float(whole["macro_f1"][0]),
-        macro_f1_ci95=_bounds(sampled["macro_f1"]),
+        macro_f1_ci95=percentiles(sampled["macro_f1"]),
         samples_f1=float(of_sequence.mean()),
-        samples_f1_ci95=_bounds(sampled["samples_f1"]),
+        samples_f1_ci95=percentiles(sampled["samples_f1"]),
         mean_average_precision=float(known.mean()) if known.size else None,
         classes=[
             _of_class(name, k, sums.sum(0)[k : 3 * K : K], whole, sampled, average[k], thresholds[k])
@@ -204,33 +205,6 @@ def _values(sums: Floats, K: int) -> dict[str, Floats]:
         }
 
 
-def _resampled(sums: Floats, K: int) -> dict[str, Floats]:
-    """Return the metrics of each resample of the N sequences, by name.
-
-    Source: Efron & Tibshirani (1993), chapter 13.
-    """
-    N = len(sums)
-    # A fixed seed: the same predictions always have the same interval.
-    generator = numpy_generator(0, "bootstrap")
-    found: dict[str, list[Floats]] = {}
-    chunk = max(1, _MAX_CELLS // max(N, sums.shape[1]))
-    for first in range(0, RESAMPLES, chunk):
-        count = min(chunk, RESAMPLES - first)
-        drawn = generator.multinomial(N, np.full(N, 1 / N), size=count)  # (count, N) how often each is drawn
-        for name, values in _values(drawn @ sums, K).items():
-            found.setdefault(name, []).append(values)
-    return {name: np.concatenate(values) for name, values in found.items()}
-
-
-def _bounds(values: Floats) -> Interval | None:
-    """Return the percentiles of resampled values; None if a value is undefined in most resamples."""
-    defined = values[np.isfinite(values)]
-    if len(defined) < len(values) / 2:
-        return None
-    low, high = np.quantile(defined, _TAILS)
-    return float(low), float(high)
-
-
 def _average_precisions(probabilities: Floats, true: Bools) -> Floats:
     """Return the average precision of each class, (K,), NaN for those that no sequence has."""
     from sklearn.metrics import average_precision_score
@@ -257,7 +231,7 @@ def _of_class(
         return None if np.isnan(number) else number
 
     def interval(key: str) -> Interval | None:
-        return None if value(key) is None else _bounds(sampled[key][:, k])
+        return None if value(key) is None else percentiles(sampled[key][:, k])
 
     correct, predicted, n = map(int, counts)
     return LabelMetrics(

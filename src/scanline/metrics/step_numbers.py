@@ -12,14 +12,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from scanline.metrics.intervals import RESAMPLES
 from scanline.metrics.regression import r_squared
+from scanline.metrics.resampling import percentiles, resample
 from scanline.metrics.results import Interval, Metrics, Result
-from scanline.seeding import numpy_generator
 
 MAX_SEQUENCES = 20
-_TAILS = (0.025, 0.975)
-_MAX_CELLS = 2**22  # resampled numbers in memory at once
 Floats = NDArray[np.float64]
 
 
@@ -229,31 +226,13 @@ def _values(sums: Floats) -> dict[str, Floats]:
 
 
 def _resampled(sums: Floats) -> dict[str, Floats]:
-    """Return the metrics of each resample of the N sequences, by name, (RESAMPLES,).
-
-    Source: Efron & Tibshirani (1993), chapter 13; all steps of a sequence are drawn together.
-    """
-    N = len(sums)
-    # A fixed seed: the same predictions always have the same interval.
-    generator = numpy_generator(0, "bootstrap")
-    found: dict[str, list[Floats]] = {}
-    chunk = max(1, _MAX_CELLS // N)
-    for first in range(0, RESAMPLES, chunk):
-        count = min(chunk, RESAMPLES - first)
-        drawn = generator.multinomial(N, np.full(N, 1 / N), size=count)  # (count, N) how often each is drawn
-        for name, values in _values(drawn @ sums).items():
-            found.setdefault(name, []).append(values)
-    return {name: np.concatenate(values) for name, values in found.items()}
+    """Return the metrics of each resample of the N sequences, by name, (RESAMPLES,)."""
+    return resample(len(sums), 1, lambda drawn: _values(drawn @ sums))
 
 
 def _bounds(sampled: dict[str, Floats], name: str) -> Interval | None:
     """Return the percentiles of a metric; None if it is undefined in most resamples, or there are none."""
-    values = sampled.get(name, np.zeros(0))
-    defined = values[np.isfinite(values)]
-    if not defined.size or len(defined) < len(values) / 2:
-        return None
-    low, high = np.quantile(defined, _TAILS)
-    return float(low), float(high)
+    return percentiles(sampled.get(name, np.zeros(0)))
 
 
 def _largest(sums: Floats, identifier: Callable[[int], int | str]) -> list[SequenceError]:

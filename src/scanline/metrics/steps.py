@@ -14,15 +14,12 @@ from pydantic import Field
 
 from scanline.data.source import ClassName
 from scanline.metrics.calibration import Reliability, reliability
-from scanline.metrics.intervals import RESAMPLES
 from scanline.metrics.probabilities import mean_loss, softmax
+from scanline.metrics.resampling import TAILS, resample
 from scanline.metrics.results import Interval, Metrics, Result
 from scanline.metrics.segments import OVERLAP, SegmentCounts, count_segments
-from scanline.seeding import numpy_generator
 
 MAX_SEQUENCES = 20
-_TAILS = (0.025, 0.975)
-_MAX_CELLS = 2**24  # resampled counts in memory at once
 Counts = NDArray[np.float64]
 
 
@@ -229,18 +226,13 @@ def _resampled(
     per_sequence: NDArray[np.int64], cells: NDArray[np.int64], segments: SegmentCounts, K: int
 ) -> dict[str, Counts]:
     """Return the metrics of each resample of the N sequences, by name, (RESAMPLES,) or (RESAMPLES, K)."""
-    N = len(per_sequence)
-    # A fixed seed: the same predictions always have the same interval.
-    generator = numpy_generator(0, "bootstrap")
-    found: dict[str, list[Counts]] = {}
     edited = np.isfinite(segments.edit)
-    chunk = max(1, _MAX_CELLS // max(N, K, len(cells)))
-    for first in range(0, RESAMPLES, chunk):
-        drawn = generator.multinomial(N, np.full(N, 1 / N), size=min(chunk, RESAMPLES - first))  # (R, N)
+
+    def metrics(drawn: NDArray[np.int64]) -> dict[str, Counts]:
         counts = drawn @ per_sequence
         precision, recall, f1 = _class_values(counts, cells, K)
         with np.errstate(invalid="ignore"):
-            values = {
+            return {
                 "accuracy": counts[:, cells % K == cells // K].sum(1) / counts.sum(1),
                 "precision": precision,
                 "recall": recall,
@@ -250,9 +242,8 @@ def _resampled(
                 "segments": 2 * (drawn @ segments.correct) / (drawn @ (segments.true + segments.predicted)),
                 "edit": (drawn[:, edited] @ segments.edit[edited]) / drawn[:, edited].sum(1),
             }
-        for name, each in values.items():
-            found.setdefault(name, []).append(each)
-    return {name: np.concatenate(each) for name, each in found.items()}
+
+    return resample(len(per_sequence), max(K, len(cells)), metrics, at_once=2**24)
 
 
 def _interval(sampled: dict[str, Counts] | None, name: str, index: int | None = None) -> Interval | None:
@@ -262,7 +253,7 @@ def _interval(sampled: dict[str, Counts] | None, name: str, index: int | None = 
     values = sampled[name] if index is None else sampled[name][:, index]
     if not np.isfinite(values).any():
         return None
-    low, high = np.quantile(values[np.isfinite(values)], _TAILS)
+    low, high = np.quantile(values[np.isfinite(values)], TAILS)
     return float(low), float(high)
 
 

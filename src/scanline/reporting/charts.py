@@ -10,6 +10,7 @@ import numpy as np
 
 from scanline import plots
 from scanline.data.source import evenly_spaced
+from scanline.data.step_targets import step_numbers
 from scanline.metrics.classification import ClassificationMetrics
 from scanline.metrics.regression import RegressionMetrics
 from scanline.metrics.step_numbers import StepNumberMetrics
@@ -99,8 +100,7 @@ def _over_time(report: ReportFacts, test: StepMetrics | StepNumberMetrics) -> di
     if isinstance(test, StepMetrics):
         true, predicted = task.encode(source), evaluation.outputs.argmax(1)
     else:
-        numbers = np.array([*source.classes, np.nan], np.float64)
-        true, predicted = numbers[source.step_targets], task.predict(evaluation.outputs)
+        true, predicted = step_numbers(source), task.predict(evaluation.outputs)
     ends = np.cumsum(source.lengths)
     lines = []
     for index in chosen:

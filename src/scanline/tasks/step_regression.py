@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scanline.data.source import SequenceSource
-from scanline.data.step_targets import require_steps
+from scanline.data.step_targets import require_steps, step_numbers
 from scanline.errors import DataError
 from scanline.metrics.step_numbers import StepNumberMetrics, step_number_metrics
 from scanline.seeding import numpy_generator
@@ -42,18 +42,18 @@ class StepRegression(Regression):
     @classmethod
     def fit(cls, source: SequenceSource, name: str) -> Self:
         """Take mean and scale of the labelled steps. Raises DataError if all targets are equal."""
-        numbers = _step_numbers(require_steps(source, name, cls.name))
+        numbers = step_numbers(require_steps(source, name, cls.name))
         return cls.of_targets(numbers[~np.isnan(numbers)], None, name)
 
     def encode(self, source: SequenceSource, owner: str = "the model") -> NDArray[np.float32]:
         """Return the standardised targets, (S,), NaN for none. Raises DataError if one is far too large."""
         steps = require_steps(source, source.name, self.name)
-        standardised = (_step_numbers(steps) - self.mean) / self.scale
+        standardised = (step_numbers(steps) - self.mean) / self.scale
         far = np.flatnonzero(np.abs(standardised) > FARTHEST)
         if far.size:
             row = int(far[0])
             sequence = int(np.searchsorted(steps.starts, row, "right")) - 1
-            found = _step_numbers(steps)[row]
+            found = step_numbers(steps)[row]
             raise DataError(
                 f"{source.name}: expected targets near those of {owner}, {self.mean:g} with a deviation of "
                 f"{self.scale:g}; got {found:g} "
@@ -85,7 +85,7 @@ class StepRegression(Regression):
 
     def metrics(self, outputs: NDArray[Any], source: SequenceSource) -> StepNumberMetrics:
         """Return errors, R² and coverage. Raises DataError if no step has a label."""
-        true = _step_numbers(require_steps(source, source.name, self.name))
+        true = step_numbers(require_steps(source, source.name, self.name))
         if np.isnan(true).all():
             raise DataError(f"{source.name}: expected steps with labels, found none")
         predicted, interval = self.predict(outputs), (self.half_width, self.level)
@@ -124,10 +124,3 @@ class StepRegression(Regression):
     def describe(self) -> str:
         """Return mean and deviation of the training targets, and the interval."""
         return super().describe().replace("a number", "a number for each step", 1)
-
-
-def _step_numbers(source: SequenceSource) -> NDArray[np.float64]:
-    """Return the target of each step, (S,), NaN for none."""
-    assert source.step_targets is not None
-    numbers: NDArray[np.float64] = np.array([*source.classes, np.nan], np.float64)[source.step_targets]
-    return numbers

@@ -71,9 +71,8 @@ class Trainer:
             name: source if windows is None else windows.view(source) for name, source in data.splits.items()
         }
         # Windows are evaluated one by one, as they are trained on; but a step of several windows only once.
-        joins = windows is not None and task.per_step
-        self._joining = Joining(windows, task) if windows is not None and joins else None
-        self._evaluated = dict(data.splits) if joins else self._samples
+        self._joining = Joining(windows, task) if windows is not None and task.per_step else None
+        self._evaluated = self._samples if self._joining is None else dict(data.splits)
         # Encoded once: batches and evaluations share these arrays.
         self._targets = {name: task.encode(source) for name, source in self._evaluated.items()}
         self._abandon, self._team = abandon, team or Team()
